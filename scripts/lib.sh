@@ -66,3 +66,41 @@ use_venv() {
   export PYTHONPATH=$root/files/engine/src:$root/sandbox/src${PYTHONPATH:+:$PYTHONPATH}
   export PYTHONDONTWRITEBYTECODE=1
 }
+
+# is_one_of WORD CHOICE…: end with a message when the word is none of the choices.
+is_one_of() {
+  local word=$1 choice
+  shift
+  for choice; do [ "$choice" != "$word" ] || return 0; done
+  die "no part '$word'; there are: $*"
+}
+
+# run_parts SCRIPT PART…: run each part by itself (`scripts/SCRIPT PART`), say how long it took, and name those that failed.
+# A process for each part, because bash ignores `set -e` in a function whose status is looked at.
+run_parts() {
+  local script=$1 part started failed=() times=()
+  shift
+  for part; do
+    started=$SECONDS
+    say "$script $part"
+    "$root/scripts/$script" "$part" || failed+=("$part")
+    times+=("$part $((SECONDS - started)) s")
+    say "$script ${times[-1]}${failed[*]:+ (failed so far: ${failed[*]})}"
+  done
+  say "$script: $(printf '%s; ' "${times[@]}")"
+  [ ${#failed[@]} = 0 ] || die "failed: $(printf "scripts/$script %s; " "${failed[@]}")"
+}
+
+# install_collection DIRECTORY: build the tarball and install it there, as a user of it would.
+# The collections it depends on are those of the `ansible` package.
+install_collection() {
+  local into=$1 site
+  mkdir -p "$into"
+  ansible-galaxy collection build --force --output-path "$into/tarball" "$root" >/dev/null
+  site=$(python -c 'import ansible_collections; print(ansible_collections.__path__[0])')
+  mkdir -p "$into/ansible_collections"
+  for namespace in amazon ansible community; do
+    ln -sfn "$site/$namespace" "$into/ansible_collections/$namespace"
+  done
+  ansible-galaxy collection install --force --no-deps --offline -p "$into" "$into"/tarball/lowlatency-trading-*.tar.gz >/dev/null
+}
