@@ -1,0 +1,103 @@
+"""Fixed-size binary messages, described once and used in both directions.
+
+A message is a `NamedTuple`; a `Layout` joins it to a `struct` format. Integers are unsigned and big-endian,
+text is ASCII, left-justified and padded with blanks: it is `str` without the padding on this side.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any, Generic, NamedTuple, TypeVar
+
+Message = TypeVar("Message", bound=tuple[Any, ...])
+
+
+class WireError(ValueError):
+    """Bytes that are no message of the protocol, or values that do not fit into one."""
+
+
+class Field(NamedTuple):
+    """One field as documentation and tests see it: its name, offset in the message and size in bytes."""
+
+    name: str
+    offset: int
+    size_bytes: int
+
+
+class Layout(Generic[Message]):
+    """How one message type lies in memory; `code` is the type letter in byte 0."""
+
+    def __init__(self, code: str, message: type[Message], body: str) -> None:
+        """`body` is the struct format of the fields after the type letter, without byte order, one code a field."""
+        codes = re.findall(r"\d*[a-zA-Z]", body)
+        names: tuple[str, ...] = message._fields  # type: ignore[attr-defined]
+        if len(codes) != len(names):
+            raise TypeError(f"{message.__name__}: {len(names)} fields but {len(codes)} struct codes")
+        self.code = code
+        self.message = message
+        self._struct = struct.Struct(">c" + body)
+        self._prefix = code.encode("ascii")
+        self.size_bytes = self._struct.size
+        self._widths = [struct.calcsize(">" + item) if item.endswith("s") else 0 for item in codes]
+        self.fields: list[Field] = []
+        offset = 1
+        for name, item in zip(names, codes, strict=True):
+            size = struct.calcsize(">" + item)
+            self.fields.append(Field(name, offset, size))
+            offset += size
+
+    def encode(self, message: Message) -> bytes:
+        """Return the message's bytes; raises WireError for text that is too long or a number out of range."""
+        values: list[bytes | int] = []
+        for field, width, value in zip(self.fields, self._widths, message, strict=True):
+            if width:
+                raw = str(value).encode("ascii", "strict")
+                if len(raw) > width:
+                    raise WireError(
+                        f"{self.message.__name__}.{field.name}: {value!r} is longer than {width} characters"
+                    )
+                values.append(raw.ljust(width))
+            else:
+                values.append(value)
+        try:
+            return self._struct.pack(self._prefix, *values)
+        except struct.error as error:
+            raise WireError(f"{self.message.__name__}: {error}") from error
+
+    def decode(self, data: bytes) -> Message:
+        """Return the message that `data` is; raises WireError when type or length is another's."""
+        if len(data) != self.size_bytes or data[:1] != self._prefix:
+            raise WireError(
+                f"{self.message.__name__}: expected type {self.code!r} and {self.size_bytes} bytes, "
+                f"got {bytes(data[:1])!r} and {len(data)}"
+            )
+        values = self._struct.unpack(data)[1:]
+        text = [
+            value.decode("latin-1").rstrip(" ") if width else value
+            for value, width in zip(values, self._widths, strict=True)
+        ]
+        return self.message(*text)
+
+
+class Protocol:
+    """The message types of one direction of a protocol, found by letter or by class."""
+
+    def __init__(self, name: str, layouts: list[Layout[Any]]) -> None:
+        self.name = name
+        self.by_code: dict[int, Layout[Any]] = {ord(layout.code): layout for layout in layouts}
+        self._by_message: dict[type, Layout[Any]] = {layout.message: layout for layout in layouts}
+
+    def layout_of(self, message: type) -> Layout[Any]:
+        return self._by_message[message]
+
+    def encode(self, message: tuple[Any, ...]) -> bytes:
+        """Raises WireError when a value does not fit."""
+        return self._by_message[type(message)].encode(message)
+
+    def decode(self, data: bytes) -> Any:
+        """Raises WireError for an unknown letter or a wrong length."""
+        layout = self.by_code.get(data[0]) if data else None
+        if layout is None:
+            raise WireError(f"{self.name}: no message of type {bytes(data[:1])!r}")
+        return layout.decode(data)

@@ -1,0 +1,151 @@
+"""SoupBinTCP 3.0/4.0: packets of a big-endian u16 length (of what follows it), a type letter and a payload.
+
+The numbers of sequenced messages are implicit: counted from the one that Login Accepted names.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from trading_engine.wire.layout import WireError
+
+DEBUG = ord("+")
+LOGIN_REQUEST = ord("L")
+LOGIN_ACCEPTED = ord("A")
+LOGIN_REJECTED = ord("J")
+SEQUENCED = ord("S")
+UNSEQUENCED = ord("U")
+SERVER_HEARTBEAT = ord("H")
+CLIENT_HEARTBEAT = ord("R")
+LOGOUT_REQUEST = ord("O")
+END_OF_SESSION = ord("Z")
+
+NOT_AUTHORISED = "A"
+SESSION_NOT_AVAILABLE = "S"
+
+HEARTBEAT_INTERVAL_NS = 1_000_000_000
+SILENCE_LIMIT_NS = 15_000_000_000
+
+USERNAME_BYTES = 6
+PASSWORD_BYTES = 10
+SESSION_BYTES = 10
+
+SERVER_HEARTBEAT_PACKET = b"\x00\x01H"
+CLIENT_HEARTBEAT_PACKET = b"\x00\x01R"
+LOGOUT_REQUEST_PACKET = b"\x00\x01O"
+END_OF_SESSION_PACKET = b"\x00\x01Z"
+
+_HEAD = struct.Struct(">HB")
+_LOGIN_REQUEST_BYTES = USERNAME_BYTES + PASSWORD_BYTES + SESSION_BYTES + 20
+
+
+class LoginRequest(NamedTuple):
+    """`session` blank asks for the current one; `sequence` 1 for everything, 0 for what comes from now on."""
+
+    username: str
+    password: str
+    session: str
+    sequence: int
+
+
+class LoginAccepted(NamedTuple):
+    """`sequence` is the number of the next sequenced message."""
+
+    session: str
+    sequence: int
+
+
+def packet(kind: int, payload: bytes = b"") -> bytes:
+    """Return one packet; raises WireError when the payload is longer than the length field can say."""
+    if len(payload) > 0xFFFE:
+        raise WireError(f"SoupBinTCP: payload of {len(payload)} bytes is longer than 65534")
+    return _HEAD.pack(len(payload) + 1, kind) + payload
+
+
+def sequenced(message: bytes) -> bytes:
+    return packet(SEQUENCED, message)
+
+
+def unsequenced(message: bytes) -> bytes:
+    return packet(UNSEQUENCED, message)
+
+
+def debug(text: str) -> bytes:
+    return packet(DEBUG, text.encode("ascii", "replace"))
+
+
+def login_request(username: str, password: str, session: str = "", sequence: int = 1) -> bytes:
+    """Raises WireError when a text is longer than its field."""
+    return packet(
+        LOGIN_REQUEST,
+        _text("username", username, USERNAME_BYTES)
+        + _text("password", password, PASSWORD_BYTES)
+        + _text("session", session, SESSION_BYTES)
+        + b"%20d" % sequence,
+    )
+
+
+def login_accepted(session: str, sequence: int) -> bytes:
+    """The session's name is right-justified as the specification writes it."""
+    return packet(LOGIN_ACCEPTED, session.encode("ascii").rjust(SESSION_BYTES) + b"%20d" % sequence)
+
+
+def login_rejected(reason: str) -> bytes:
+    return packet(LOGIN_REJECTED, reason.encode("ascii"))
+
+
+def parse_login_request(payload: bytes) -> LoginRequest:
+    """Numbers and names may be justified to either side: implementations differ. Raises WireError."""
+    if len(payload) != _LOGIN_REQUEST_BYTES:
+        raise WireError(f"SoupBinTCP: a Login Request has {_LOGIN_REQUEST_BYTES} bytes, got {len(payload)}")
+    text = payload.decode("latin-1")
+    return LoginRequest(text[0:6].strip(), text[6:16].strip(), text[16:26].strip(), _number(text[26:46]))
+
+
+def parse_login_accepted(payload: bytes) -> LoginAccepted:
+    """Raises WireError."""
+    if len(payload) != SESSION_BYTES + 20:
+        raise WireError(f"SoupBinTCP: a Login Accepted has {SESSION_BYTES + 20} bytes, got {len(payload)}")
+    text = payload.decode("latin-1")
+    return LoginAccepted(text[0:10].strip(), _number(text[10:30]))
+
+
+class Splitter:
+    """Cuts a byte stream into packets, whatever pieces it arrives in."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Return every packet that is complete now as (type, payload); raises WireError for a length of 0."""
+        data = self._rest + data if self._rest else data
+        packets = []
+        start, size = 0, len(data)
+        while size - start >= 3:
+            length = (data[start] << 8) | data[start + 1]
+            if length == 0:
+                raise WireError("SoupBinTCP: packet of length 0")
+            end = start + 2 + length
+            if end > size:
+                break
+            packets.append((data[start + 2], data[start + 3 : end]))
+            start = end
+        if size - start == 2 and data[start] == 0 and data[start + 1] == 0:
+            raise WireError("SoupBinTCP: packet of length 0")
+        self._rest = data[start:]
+        return packets
+
+
+def _text(name: str, value: str, width: int) -> bytes:
+    raw = value.encode("ascii", "strict")
+    if len(raw) > width:
+        raise WireError(f"SoupBinTCP: {name} is longer than {width} characters")
+    return raw.ljust(width)
+
+
+def _number(text: str) -> int:
+    digits = text.strip() or "0"
+    if not (digits.isascii() and digits.isdigit()):
+        raise WireError(f"SoupBinTCP: sequence number {digits!r} is not a number")
+    return int(digits)
