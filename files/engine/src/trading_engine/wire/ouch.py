@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 from trading_engine.wire.layout import Layout, Protocol
 
-TIF_IMMEDIATE = 0
+TOKEN_BYTES = 14
+STATE_LIVE = b"L"
+STATE_DEAD = b"D"
+TIF_IOC = 0
 TIF_MARKET_HOURS = 99_998
 TIF_SYSTEM_HOURS = 99_999
 MAX_PRICE_E4 = 1_999_999_900

@@ -1,0 +1,95 @@
+"""Log-linear histogram of durations: 64 buckets an octave from 1 µs to 68 s, so a bucket's middle is within 0.8 %.
+
+Durations under 1,024 ns count as the first bucket and those over the range as the last; `maximum_ns` is exact.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+OCTAVES: Final = 26
+BUCKETS_PER_OCTAVE: Final = 64
+BUCKETS: Final = OCTAVES * BUCKETS_PER_OCTAVE
+LOWEST_NS: Final = 1024
+HIGHEST_NS: Final = (LOWEST_NS << OCTAVES) - 1
+
+
+def bucket_of(duration_ns: int) -> int:
+    """Return the index of the bucket that counts `duration_ns`."""
+    if duration_ns < LOWEST_NS:
+        return 0
+    if duration_ns > HIGHEST_NS:
+        return BUCKETS - 1
+    bits = duration_ns.bit_length()
+    return ((bits - 11) << 6) + (duration_ns >> (bits - 7)) - BUCKETS_PER_OCTAVE
+
+
+def lower_bound_ns(bucket: int) -> int:
+    """Return the smallest duration that `bucket` counts (the first also counts everything below)."""
+    octave, step = divmod(bucket, BUCKETS_PER_OCTAVE)
+    return (BUCKETS_PER_OCTAVE + step) << (octave + 4)
+
+
+def middle_ns(bucket: int) -> float:
+    return (lower_bound_ns(bucket) + lower_bound_ns(bucket + 1)) / 2
+
+
+class Histogram:
+    """The engine's side: counts up, never resets; windows are differences that readers make."""
+
+    def __init__(self) -> None:
+        self.counts = array("Q", bytes(8 * BUCKETS))
+        self.total_ns = 0
+        self.maximum_ns = 0
+
+    def record(self, duration_ns: int, times: int = 1) -> None:
+        self.counts[bucket_of(duration_ns)] += times
+        self.total_ns += max(duration_ns, 0) * times
+        if duration_ns > self.maximum_ns:
+            self.maximum_ns = duration_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The reader's side: counts a bucket, their sum, and the longest duration since the engine's start."""
+
+    counts: Sequence[int]
+    total_ns: int
+    maximum_ns: int
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def since(self, earlier: Distribution) -> Distribution:
+        """Return what was counted after `earlier`; `maximum_ns` stays that of the whole time."""
+        return Distribution(
+            [now - before for now, before in zip(self.counts, earlier.counts, strict=True)],
+            self.total_ns - earlier.total_ns,
+            self.maximum_ns,
+        )
+
+    def mean_ns(self) -> float | None:
+        """Return the average, or None when nothing was counted."""
+        count = self.count
+        return self.total_ns / count if count else None
+
+    def percentile_ns(self, percent: float) -> float | None:
+        """Return the middle of the bucket that holds the percentile, or None when nothing was counted."""
+        count = self.count
+        if count == 0:
+            return None
+        wanted = max(1, -(-count * percent // 100))
+        seen = 0
+        for bucket, hits in enumerate(self.counts):
+            seen += hits
+            if seen >= wanted:
+                return min(middle_ns(bucket), float(max(self.maximum_ns, LOWEST_NS)))
+        return middle_ns(BUCKETS - 1)
+
+    def count_up_to(self, duration_ns: int) -> int:
+        """Return how many durations lie in buckets that end at or before `duration_ns`, its own bucket included."""
+        return sum(self.counts[: bucket_of(duration_ns) + 1])

@@ -1,0 +1,364 @@
+"""The engine's published state: a small file under /run that the engine writes and anybody may read.
+
+The file is a header and two slots. The writer fills the older slot; a slot's CRC covers its sequence number and its
+payload, so a reader needs no lock and no memory barrier: it takes the newest slot whose CRC is right.
+New counters and gauges are appended to their tuples, for which the layout has room; anything else is a new LAYOUT.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import time
+import zlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from trading_engine.histogram import BUCKETS, Distribution, Histogram
+from trading_engine.wire.ouch import REJECT_REASONS
+
+MAGIC = b"LLTRADE\0"
+LAYOUT = 1
+CAPACITY = 192  # of counters, and of gauges
+HISTOGRAM_CAPACITY = 6
+SYMBOL_CAPACITY = 64
+SESSION_CAPACITY = 64
+EVENT_CAPACITY = 32
+
+COUNTERS: tuple[str, ...] = (
+    "enters_received",
+    "replaces_received",
+    "cancels_received",
+    "modifies_received",
+    "messages_ignored",
+    "orders_accepted",
+    "orders_replaced",
+    "orders_canceled",
+    "executions",
+    "executed_shares",
+    "broken_trades",
+    *(f"rejects_{letter}" for letter in REJECT_REASONS),
+    "reads",
+    "bytes_received",
+    "bytes_sent",
+    "messages_sent",
+    "feed_messages",
+    "feed_bytes",
+    "connections_accepted",
+    "connections_closed",
+    "logins_accepted",
+    "logins_rejected",
+    "logins_throttled",
+    "dropped_slow_clients",
+    "dropped_silent_clients",
+    "dropped_malformed_input",
+    "journal_records",
+    "journal_bytes",
+    "journal_syncs",
+    "journal_segments",
+    "snapshots",
+    "gc_collections",
+    "stalls",
+    "orders_refused_journal_budget",
+    "orders_refused_exposure",
+    "orders_refused_open_orders",
+    "orders_refused_rate",
+    "orders_refused_duplicate",
+    "orders_refused_token",
+    "canary_round_trips",
+    "canary_failures",
+)
+
+GAUGES: tuple[str, ...] = (
+    "sessions_open",
+    "test_sessions_open",
+    "open_orders",
+    "symbols",
+    "halted_symbols",
+    "kill_switches",
+    "trading_day",
+    "engine_time_ns",
+    "journal_lag_bytes",
+    "journal_lag_ns",
+    "journal_used_bytes",
+    "journal_budget_bytes",
+    "journal_disk_free_bytes",
+    "journal_seconds_left",
+    "queued_bytes",
+    "loop_lag_last_ns",
+    "loop_lag_max_ns",
+    "gc_pause_last_ns",
+    "gc_pause_max_ns",
+    "stall_last_ns",
+    "stall_max_ns",
+    "recovery_ns",
+    "recovered_records",
+    "memory_locked",
+)
+
+HISTOGRAMS: tuple[str, ...] = ("receive_to_reply", "service", "journal", "canary")
+
+_HEADER = struct.Struct("<8sIII")
+_HEADER_BYTES = 4096
+_SLOT_HEAD = struct.Struct("<QII")
+_FIXED = struct.Struct("<qqI32s8s256sHHHHHH")
+_HISTOGRAM_HEAD = struct.Struct("<QQ")
+_SYMBOL = struct.Struct("<8sIIIIIIqQQ")
+_SESSION = struct.Struct("<32sBqqQQQQ48s")
+_EVENT = struct.Struct("<q118sH")
+_PAYLOAD_BYTES = (
+    _FIXED.size
+    + 16 * CAPACITY
+    + HISTOGRAM_CAPACITY * (_HISTOGRAM_HEAD.size + 8 * BUCKETS)
+    + SYMBOL_CAPACITY * _SYMBOL.size
+    + SESSION_CAPACITY * _SESSION.size
+    + EVENT_CAPACITY * _EVENT.size
+)
+_SLOT_BYTES = (_SLOT_HEAD.size + _PAYLOAD_BYTES + 4095) // 4096 * 4096
+FILE_BYTES = _HEADER_BYTES + 2 * _SLOT_BYTES
+
+
+class StateError(Exception):
+    """The published state cannot be read; the message says what to do."""
+
+
+class MissingStateError(StateError):
+    """There is no such file: no engine has run since the machine started, or the path is another."""
+
+
+class ForeignStateError(StateError):
+    """The file is something else."""
+
+
+class OtherLayoutError(StateError):
+    """The file was written by an engine whose layout this reader does not know."""
+
+
+class TornStateError(StateError):
+    """No slot had a right CRC, several times in a row."""
+
+
+class TopOfBook(NamedTuple):
+    """Prices in 1/10,000 currency units, 0 where there is none; `last_ns` is engine time of the last trade."""
+
+    symbol: str
+    bid_price_e4: int
+    bid_shares: int
+    ask_price_e4: int
+    ask_shares: int
+    last_price_e4: int
+    last_shares: int
+    last_ns: int
+    trades: int
+    traded_shares: int
+
+
+class SessionState(NamedTuple):
+    """One logged-in connection; times are of the wall clock."""
+
+    account: str
+    test: bool
+    connected_ns: int
+    last_received_ns: int
+    messages_in: int
+    messages_out: int
+    queued_bytes: int
+    next_sequence: int
+    address: str
+
+
+class Event(NamedTuple):
+    """Something an operator would want to know of, at a time of the wall clock."""
+
+    time_ns: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One publication. Times ending in `_ns` at this level are wall-clock nanoseconds since 1970."""
+
+    sequence: int
+    published_ns: int
+    started_ns: int
+    pid: int
+    version: str
+    durability: str
+    failure: str
+    counters: dict[str, int]
+    gauges: dict[str, int]
+    histograms: dict[str, Distribution]
+    symbols: list[TopOfBook] = field(default_factory=list)
+    sessions: list[SessionState] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+
+class StateWriter:
+    """Owns the file. `counters` and `gauges` are arrays by the positions of COUNTERS and GAUGES."""
+
+    def __init__(self, path: Path, version: str, durability: str) -> None:
+        """Make the file anew beside the old one and rename it; raises OSError."""
+        self.counters = array("Q", bytes(8 * CAPACITY))
+        self.gauges = array("q", bytes(8 * CAPACITY))
+        self.histograms = {name: Histogram() for name in HISTOGRAMS}
+        self.failure = ""
+        self._identity = (time.time_ns(), os.getpid(), version.encode(), durability.encode())
+        self._path = path
+        self._sequence = 0
+        self._payload = bytearray(_PAYLOAD_BYTES)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
+        try:
+            os.fchmod(descriptor, 0o640)
+            os.posix_fallocate(descriptor, 0, FILE_BYTES)
+            self._map = mmap.mmap(descriptor, FILE_BYTES)
+        finally:
+            os.close(descriptor)
+        self._map[: _HEADER.size] = _HEADER.pack(MAGIC, LAYOUT, _SLOT_BYTES, _PAYLOAD_BYTES)
+        self.publish([], [], [])
+        os.rename(fresh, path)
+
+    def publish(self, symbols: Sequence[TopOfBook], sessions: Sequence[SessionState], events: Sequence[Event]) -> None:
+        """Write everything into the older slot. What exceeds a capacity is left out (of events: the oldest)."""
+        payload = self._payload
+        symbols, sessions, events = symbols[:SYMBOL_CAPACITY], sessions[:SESSION_CAPACITY], events[-EVENT_CAPACITY:]
+        started_ns, pid, version, durability = self._identity
+        _FIXED.pack_into(
+            payload, 0, time.time_ns(), started_ns, pid, version, durability, self.failure.encode()[:256],
+            len(COUNTERS), len(GAUGES), len(HISTOGRAMS), len(symbols), len(sessions), len(events),
+        )  # fmt: skip
+        at = _FIXED.size
+        for values in (self.counters, self.gauges):
+            payload[at : at + 8 * CAPACITY] = values.tobytes()
+            at += 8 * CAPACITY
+        for name in HISTOGRAMS:
+            histogram = self.histograms[name]
+            _HISTOGRAM_HEAD.pack_into(payload, at, histogram.total_ns, histogram.maximum_ns)
+            at += _HISTOGRAM_HEAD.size
+            payload[at : at + 8 * BUCKETS] = histogram.counts.tobytes()
+            at += 8 * BUCKETS
+        for symbol in symbols:
+            _SYMBOL.pack_into(payload, at, symbol.symbol.encode(), *symbol[1:])
+            at += _SYMBOL.size
+        for session in sessions:
+            _SESSION.pack_into(payload, at, session.account.encode(), *session[1:-1], session.address.encode())
+            at += _SESSION.size
+        for event in events:
+            text = event.text.encode()[:118]
+            _EVENT.pack_into(payload, at, event.time_ns, text, len(text))
+            at += _EVENT.size
+        self._sequence += 1
+        start = _HEADER_BYTES + (self._sequence & 1) * _SLOT_BYTES
+        body = memoryview(payload)[:at]
+        check = zlib.crc32(body, self._sequence & 0xFFFFFFFF)
+        self._map[start + _SLOT_HEAD.size : start + _SLOT_HEAD.size + at] = body
+        self._map[start : start + _SLOT_HEAD.size] = _SLOT_HEAD.pack(self._sequence, check, at)
+
+    def close(self) -> None:
+        """Leave the last publication behind, so that readers can say how old it is."""
+        self._map.close()
+
+
+class StateReader:
+    """Reads what an engine published; finds the new file by itself when the engine was restarted."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._map: mmap.mmap | None = None
+        self._identity = (0, 0)
+
+    def read(self, attempts: int = 5) -> State:
+        """Return the newest publication; raises MissingStateError, ForeignStateError, OtherLayoutError or TornStateError."""
+        mapped = self._mapped()
+        for _ in range(attempts):
+            slots = []
+            for number in (0, 1):
+                start = _HEADER_BYTES + number * _SLOT_BYTES
+                head = _SLOT_HEAD.unpack(mapped[start : start + _SLOT_HEAD.size])
+                slots.append((*head, start + _SLOT_HEAD.size))
+            for sequence, check, size, start in sorted(slots, reverse=True):
+                if _FIXED.size <= size <= _PAYLOAD_BYTES:
+                    body = mapped[start : start + size]
+                    if zlib.crc32(body, sequence & 0xFFFFFFFF) == check:
+                        return _decode(sequence, body)
+        raise TornStateError(f"{self._path}: no complete publication in {attempts} attempts; read again")
+
+    def close(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+    def _mapped(self) -> mmap.mmap:
+        try:
+            status = os.stat(self._path)
+            if self._map is not None and self._identity == (status.st_dev, status.st_ino):
+                return self._map
+            self.close()
+            with open(self._path, "rb") as file:
+                status = os.fstat(file.fileno())
+                head = file.read(_HEADER.size)
+                if len(head) < _HEADER.size or not head.startswith(MAGIC):
+                    raise ForeignStateError(
+                        f"{self._path} is not an engine's state; see shared_memory.path in engine.toml"
+                    )
+                _, layout, slot_bytes, payload_bytes = _HEADER.unpack(head)
+                if (layout, slot_bytes, payload_bytes, status.st_size) != (
+                    LAYOUT, _SLOT_BYTES, _PAYLOAD_BYTES, FILE_BYTES,
+                ):  # fmt: skip
+                    raise OtherLayoutError(
+                        f"{self._path} has layout {layout}, this reader knows {LAYOUT}: "
+                        "run the telemetry and the engine of one release, and restart both"
+                    )
+                self._map = mmap.mmap(file.fileno(), FILE_BYTES, access=mmap.ACCESS_READ)
+                self._identity = (status.st_dev, status.st_ino)
+                return self._map
+        except FileNotFoundError as error:
+            self.close()
+            raise MissingStateError(f"{self._path} does not exist: the engine has not run since the start") from error
+        except OSError as error:
+            self.close()
+            raise MissingStateError(f"{self._path} cannot be read: {error.strerror}") from error
+
+
+def _decode(sequence: int, body: bytes) -> State:
+    (published_ns, started_ns, pid, version, durability, failure, *counts) = _FIXED.unpack_from(body)
+    counters_count, gauges_count, histogram_count, symbol_count, session_count, event_count = counts
+    at = _FIXED.size
+    counters = struct.unpack_from(f"<{counters_count}Q", body, at)
+    at += 8 * CAPACITY
+    gauges = struct.unpack_from(f"<{gauges_count}q", body, at)
+    at += 8 * CAPACITY
+    histograms = []
+    for _ in range(histogram_count):
+        total_ns, maximum_ns = _HISTOGRAM_HEAD.unpack_from(body, at)
+        at += _HISTOGRAM_HEAD.size
+        histograms.append(Distribution(array("Q", body[at : at + 8 * BUCKETS]), total_ns, maximum_ns))
+        at += 8 * BUCKETS
+    symbols, sessions, events = [], [], []
+    for _ in range(symbol_count):
+        name, *numbers = _SYMBOL.unpack_from(body, at)
+        symbols.append(TopOfBook(_text(name), *numbers))
+        at += _SYMBOL.size
+    for _ in range(session_count):
+        account, test, since, heard, received, sent, queued, number, address = _SESSION.unpack_from(body, at)
+        sessions.append(
+            SessionState(_text(account), bool(test), since, heard, received, sent, queued, number, _text(address))
+        )
+        at += _SESSION.size
+    for _ in range(event_count):
+        time_ns, text, length = _EVENT.unpack_from(body, at)
+        events.append(Event(time_ns, text[:length].decode("utf-8", "replace")))
+        at += _EVENT.size
+    return State(
+        sequence, published_ns, started_ns, pid, _text(version), _text(durability), _text(failure),
+        dict(zip(COUNTERS, counters, strict=False)), dict(zip(GAUGES, gauges, strict=False)),
+        dict(zip(HISTOGRAMS, histograms, strict=False)), symbols, sessions, events,
+    )  # fmt: skip
+
+
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode("utf-8", "replace")
