@@ -1,0 +1,78 @@
+"""The orders of a run: which bytes leave at slot `index`, and how a reply's token leads back to its slot.
+
+A slot is one Enter Order. Four slots make a cycle that leaves the book as it was:
+
+    0  sell, rests at the price
+    1  buy, immediate or cancel, takes the sell of slot 0
+    2  buy, rests one tick lower
+    3  sell, immediate or cancel, one tick above the price (its rest comes back), and a Cancel of slot 2's order
+
+so that matching, resting, cancelling and every usual reply are part of what is measured.
+"""
+
+import time
+from dataclasses import dataclass
+
+from trading_engine.wire import ouch, soupbintcp
+
+SHARES = 100
+TICK_E4 = 100
+SLOTS_PER_CYCLE = 4
+SLOT_DIGITS = 7
+MAX_SLOTS = 10**SLOT_DIGITS
+_BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_RUN_DIGITS = ouch.TOKEN_BYTES - SLOT_DIGITS
+_TOKEN_PLACE = "?" * ouch.TOKEN_BYTES
+
+
+def run_prefix(time_s: float | None = None) -> bytes:
+    """Seven characters that no earlier run used and that sort after them: tenths of a second since 1970, base 36."""
+    tenths = int((time.time() if time_s is None else time_s) * 10)
+    digits = ""
+    for _ in range(_RUN_DIGITS):
+        tenths, digit = divmod(tenths, 36)
+        digits = _BASE36[digit] + digits
+    return digits.encode("ascii")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A framed message in which only the token is missing."""
+
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def of(cls, message: ouch.EnterOrder | ouch.CancelOrder) -> "Template":
+        before, after = soupbintcp.unsequenced(ouch.INBOUND.encode(message)).split(_TOKEN_PLACE.encode("ascii"))
+        return cls(before, after)
+
+
+class Flow:
+    """Frames of a run on one symbol around one price; tokens are `prefix` and the slot's number in decimal."""
+
+    def __init__(self, symbol: str, price_e4: int, prefix: bytes | None = None) -> None:
+        self.prefix = run_prefix() if prefix is None else prefix
+        rest, immediate = ouch.TIF_SYSTEM_HOURS, ouch.TIF_IOC
+        plan = (
+            ("S", price_e4, rest),
+            ("B", price_e4, immediate),
+            ("B", price_e4 - TICK_E4, rest),
+            ("S", price_e4 + TICK_E4, immediate),
+        )
+        self._templates = [
+            Template.of(ouch.EnterOrder(_TOKEN_PLACE, side, SHARES, symbol, order_price_e4, time_in_force_s))
+            for side, order_price_e4, time_in_force_s in plan
+        ]
+        self._cancel = Template.of(ouch.CancelOrder(_TOKEN_PLACE))
+
+    def frames(self, slot: int) -> bytes:
+        """Everything that leaves at this slot: the Enter, and the Cancel that closes a cycle."""
+        position = slot % SLOTS_PER_CYCLE
+        template = self._templates[position]
+        frame = b"%b%b%07d%b" % (template.before, self.prefix, slot, template.after)
+        return frame + self.cancel(slot - 1) if position == SLOTS_PER_CYCLE - 1 else frame
+
+    def cancel(self, slot: int) -> bytes:
+        """The framed Cancel of everything that is left of the slot's order."""
+        return b"%b%b%07d%b" % (self._cancel.before, self.prefix, slot, self._cancel.after)

@@ -1,0 +1,206 @@
+"""The open loop: orders leave at intended times whatever the answers do, on one thread without an event loop.
+
+Times are `time.monotonic_ns()`. Every order has three: intended (the schedule), sent (offered to the socket) and
+answered (its Accepted or Rejected was read). Latency from the intended time holds no coordinated omission; sent minus
+intended is the generator's own lateness, by which the run is judged before the engine is.
+"""
+
+import ctypes
+import gc
+import os
+import resource
+import select
+import socket
+import sys
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trading_engine.wire import ouch, soupbintcp
+
+from trading_bench.connection import BenchError
+from trading_bench.flow import SHARES, Flow
+
+DRAIN_TIMEOUT_NS = 5_000_000_000
+START_DELAY_NS = 20_000_000
+SPIN_NS = 60_000
+RECEIVE_BYTES = 65536
+PR_SET_TIMERSLACK = 29
+
+_ACCEPTED, _EXECUTED, _CANCELED, _REJECTED, _SYSTEM_EVENT = b"AECJS"
+_IGNORED_PACKETS = (soupbintcp.SERVER_HEARTBEAT, soupbintcp.DEBUG)
+_STATE_LIVE = ouch.STATE_LIVE[0]
+
+
+@dataclass
+class Recording:
+    """What happened at each slot; 0 in `sent_ns` or `answered_ns` means never."""
+
+    rate_per_s: float
+    slots: int
+    warmup_slots: int
+    intended_ns: "array[int]" = field(init=False)
+    sent_ns: "array[int]" = field(init=False)
+    answered_ns: "array[int]" = field(init=False)
+    open_shares: "array[int]" = field(init=False)
+    rejects: Counter[str] = field(default_factory=Counter)
+    surprises: Counter[str] = field(default_factory=Counter)
+    spins: bool = field(default_factory=lambda: _usable_cpus() > 1)
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.intended_ns = array("q", bytes(8 * self.slots))
+        self.sent_ns = array("q", bytes(8 * self.slots))
+        self.answered_ns = array("q", bytes(8 * self.slots))
+        self.open_shares = array("l", bytes(array("l").itemsize * self.slots))
+
+
+class Generator:
+    """Drives one logged-in socket: `run` once, then `cancel_all`, then `log_out`."""
+
+    def __init__(
+        self, connection: socket.socket, splitter: soupbintcp.Splitter, flow: Flow, recording: Recording
+    ) -> None:
+        self._socket = connection
+        self._splitter = splitter
+        self._backlog = bytearray()
+        self._flow = flow
+        self._recording = recording
+        self._answered = 0
+        self._sent = 0
+
+    def run(self, interrupted: Callable[[], bool]) -> None:
+        """Send every slot at its time, then wait for the last answers. BenchError when the connection ends."""
+        _wake_up_on_time()
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self._schedule()
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            start_ns = time.monotonic_ns()
+            self._send_on_schedule(interrupted)
+            self._wait(lambda: self._answered >= self._sent)
+            after = resource.getrusage(resource.RUSAGE_SELF)
+            self._recording.wall_s = (time.monotonic_ns() - start_ns) / 1e9
+            self._recording.cpu_s = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
+        finally:
+            if collecting:
+                gc.enable()
+
+    def cancel_all(self) -> int:
+        """Cancel what is left of every order of this run; return the number of shares that stayed open (0 is usual)."""
+        open_shares = self._recording.open_shares
+        for slot, shares in enumerate(open_shares):
+            if shares > 0:
+                self._backlog += self._flow.cancel(slot)
+        self._wait(lambda: not any(shares > 0 for shares in open_shares))
+        return sum(shares for shares in open_shares if shares > 0)
+
+    def log_out(self) -> None:
+        self._backlog += soupbintcp.LOGOUT_REQUEST_PACKET
+        self._flush()
+        self._socket.close()
+
+    def _schedule(self) -> None:
+        first_ns = time.monotonic_ns() + START_DELAY_NS
+        gap_ns = 1e9 / self._recording.rate_per_s
+        intended_ns = self._recording.intended_ns
+        for slot in range(self._recording.slots):
+            intended_ns[slot] = first_ns + int(slot * gap_ns)
+
+    def _send_on_schedule(self, interrupted: Callable[[], bool]) -> None:
+        intended_ns, sent_ns = self._recording.intended_ns, self._recording.sent_ns
+        frames, clock, wait = self._flow.frames, time.monotonic_ns, select.select
+        spin_ns = SPIN_NS if self._recording.spins else 0
+        readable, nothing = [self._socket], []  # type: tuple[list[socket.socket], list[socket.socket]]
+        for slot in range(self._recording.slots):
+            due_ns = intended_ns[slot]
+            while (now_ns := clock()) < due_ns:
+                sleep_s = max(due_ns - now_ns - spin_ns, 0) / 1e9
+                ready = wait(readable, readable if self._backlog else nothing, nothing, sleep_s)
+                if ready[1]:
+                    self._flush()
+                if ready[0]:
+                    self._receive()
+                if interrupted():
+                    return
+            sent_ns[slot] = now_ns
+            self._sent = slot + 1
+            self._backlog += frames(slot)
+            self._flush()
+
+    def _wait(self, finished: Callable[[], bool]) -> None:
+        deadline_ns = time.monotonic_ns() + DRAIN_TIMEOUT_NS
+        sockets = [self._socket]
+        self._flush()
+        while not finished() and (left_ns := deadline_ns - time.monotonic_ns()) > 0:
+            ready = select.select(sockets, sockets if self._backlog else [], [], left_ns / 1e9)
+            if ready[1]:
+                self._flush()
+            if ready[0]:
+                self._receive()
+
+    def _flush(self) -> None:
+        if not self._backlog:
+            return
+        try:
+            del self._backlog[: self._socket.send(self._backlog)]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise BenchError(f"the engine broke the connection after {self._sent} orders: {error.strerror}") from error
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise BenchError(f"the engine broke the connection after {self._sent} orders: {error.strerror}") from error
+        if not data:
+            raise BenchError(f"the engine closed the connection after {self._sent} orders; its log says why")
+        now_ns = time.monotonic_ns()
+        for kind, message in self._splitter.feed(data):
+            if kind == soupbintcp.SEQUENCED:
+                self._reply(message, now_ns)
+            elif kind == soupbintcp.END_OF_SESSION:
+                raise BenchError(f"the engine ended the session after {self._sent} orders")
+            elif kind not in _IGNORED_PACKETS:
+                self._recording.surprises[f"packet type {chr(kind)!r}"] += 1
+
+    def _reply(self, message: bytes, now_ns: int) -> None:
+        recording = self._recording
+        kind = message[0]
+        if kind == _SYSTEM_EVENT:
+            return
+        if not message.startswith(self._flow.prefix, 9):
+            recording.surprises["reply to an order of another run"] += 1
+            return
+        slot = int(message[16:23])
+        if kind == _ACCEPTED:
+            recording.answered_ns[slot] = now_ns
+            self._answered += 1
+            if message[64] == _STATE_LIVE:
+                recording.open_shares[slot] += SHARES
+        elif kind in (_EXECUTED, _CANCELED):
+            recording.open_shares[slot] -= int.from_bytes(message[23:27], "big")
+        elif kind == _REJECTED:
+            recording.answered_ns[slot] = now_ns
+            self._answered += 1
+            recording.rejects[chr(message[23])] += 1
+        else:
+            recording.surprises[f"message type {chr(kind)!r}"] += 1
+
+
+def _usable_cpus() -> int:
+    """With a CPU of its own the generator spins at the end of each wait: a wake-up alone is 30 to 100 µs late."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _wake_up_on_time() -> None:
+    """Without this Linux may add 50 µs to every wait; other systems have no such knob, and show it as lateness."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)

@@ -1,0 +1,121 @@
+"""The summary as one HTML file without any reference outside of itself: tables and two drawings in SVG."""
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+
+from trading_bench.summary import Summary
+
+WIDTH, HEIGHT, MARGIN = 760, 260, 48
+
+STYLE = """
+:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #8884}
+td:first-child,th:first-child{text-align:left}.void{border:2px solid #c33;padding:.5rem 1rem}
+svg{max-width:100%;height:auto}svg text{font-size:11px;fill:currentColor}svg line{stroke:currentColor;opacity:.15}
+polyline{fill:none;stroke-width:1.8}.p50{stroke:#2a7de1}.p99{stroke:#e08a1e}.max{stroke:#c33;stroke-dasharray:4 3}
+"""
+
+Points = list[tuple[float, float]]
+
+
+def render(summary: Summary, title: str) -> str:
+    """Return the whole document."""
+    curve: Points = [(_nines(percent), value) for percent, value in summary["latency_curve_us"]]
+    ticks = [(_nines(percent), f"{percent:g} %") for percent in (0.0, 90.0, 99.0, 99.9, 99.99, 99.999)]
+    slices = summary["latency_slices"]
+    over_time = {name: [(part["start_s"], part[f"{name}_us"]) for part in slices] for name in ("p50", "p99", "max")}
+    seconds = [(second, f"{second:g} s") for second in _seconds(slices)]
+    return "".join(
+        (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+            f"<title>{html.escape(title)}</title><style>{STYLE}</style><h1>{html.escape(title)}</h1>",
+            f'<p class="void">Void, not a verdict: {html.escape(summary["void_reason"])}</p>'
+            if summary["void"]
+            else "",
+            _latency_table(summary),
+            _facts(summary),
+            "<h2>Latency by percentile, from the intended time</h2>",
+            _chart({"p99": curve}, ticks, legend=False),
+            "<h2>Latency in each 100 ms</h2>",
+            _chart(over_time, seconds, legend=True),
+            "</html>\n",
+        )
+    )
+
+
+def _nines(percent: float) -> float:
+    """Position on an axis that gives each further nine the same width: 90 % → 1, 99 % → 2; 100 % is drawn at 6."""
+    return min(-math.log10(max(1 - percent / 100, 1e-6)), 6.0)
+
+
+def _seconds(slices: Sequence[dict[str, float]]) -> Iterable[float]:
+    last = math.ceil(slices[-1]["start_s"]) if slices else 0
+    return range(0, last + 1, max(last // 8, 1))
+
+
+def _latency_table(summary: Summary) -> str:
+    rows = (
+        ("from the intended time", summary["latency_corrected_us"]),
+        ("from the actual send", summary["latency_raw_us"]),
+        ("generator's own lateness", summary["lateness_us"]),
+    )
+    head = "".join(f"<th>{name}</th>" for name in ("µs", "avg", "p50", "p95", "p99", "p99.9", "max"))
+    body = "".join(
+        f"<tr><td>{label}</td>" + "".join(f"<td>{value:,.1f}</td>" for value in values.values()) + "</tr>"
+        for label, values in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _facts(summary: Summary) -> str:
+    facts = {
+        "orders offered a second": f"{summary['offered_rate_per_s']:,.0f}",
+        "orders answered a second": f"{summary['throughput_per_s']:,.1f}",
+        "orders sent": f"{summary['orders_sent']:,}",
+        "orders answered": f"{summary['orders_answered']:,}",
+        "rejected": f"{summary['rejects_total']:,}",
+        "generator's CPU seconds": f"{summary['generator']['cpu_s']:.1f} in {summary['generator']['wall_s']:.1f}",
+        **{f"rejected with reason {reason}": f"{count:,}" for reason, count in summary["rejects"].items()},
+        **{name: f"{count:,}" for name, count in summary["errors"].items()},
+    }
+    return (
+        "<table>"
+        + "".join(f"<tr><td>{html.escape(name)}</td><td>{value}</td></tr>" for name, value in facts.items())
+        + "</table>"
+    )
+
+
+def _chart(lines: dict[str, Points], ticks: Iterable[tuple[float, str]], *, legend: bool) -> str:
+    """Lines over a linear x axis and a logarithmic y axis in µs."""
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return "<p>No order was answered.</p>"
+    right = max(max(x for x, _ in points), 1e-9)
+    bottom = math.floor(math.log10(max(min(y for _, y in points), 1.0)))
+    top = max(math.ceil(math.log10(max(max(y for _, y in points), 1.0))), bottom + 1)
+
+    def across(x: float) -> float:
+        return MARGIN + (WIDTH - 2 * MARGIN) * x / right
+
+    def down(y: float) -> float:
+        return HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (math.log10(max(y, 1.0)) - bottom) / (top - bottom)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
+    for power in range(bottom, top + 1):
+        y = down(10.0**power)
+        parts.append(f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{10**power:,}</text>')
+    parts.append(f'<text x="{MARGIN - 6}" y="{MARGIN - 18}" text-anchor="end">µs</text>')
+    for x, label in ticks:
+        if x <= right:
+            parts.append(f'<text x="{across(x):.1f}" y="{HEIGHT - MARGIN + 18}" text-anchor="middle">{label}</text>')
+    for position, (name, line) in enumerate(lines.items()):
+        path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in line)
+        parts.append(f'<polyline class="{name}" points="{path}"/>')
+        if legend:
+            x = MARGIN + 8 + 70 * position
+            parts.append(
+                f'<polyline class="{name}" points="{x},14 {x + 20},14"/><text x="{x + 25}" y="18">{name}</text>'
+            )
+    return "".join(parts) + "</svg>"
