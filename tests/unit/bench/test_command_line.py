@@ -1,0 +1,91 @@
+"""The command as a user types it: wrong input, a dead port, a peer that is something else."""
+
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    path = tmp_path / "password"
+    path.write_text("secret\n")
+    return path
+
+
+def bench(*options: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "trading_bench", "--account", "test", "--symbol", "TEST", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_refused_connection_is_one_line_that_says_where(password_file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    run = bench("--host", "127.0.0.1", "--port", str(port), "--password-file", password_file)
+    assert run.returncode == 1
+    assert run.stderr == (
+        f"trading-bench: error: cannot connect to 127.0.0.1:{port}: Connection refused; "
+        "is the engine running, and the port open from here?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"", "closed the connection during the login"),
+        (b"HTTP/1.1 400 Bad Request\r\n" + b"x" * 30000, "not an order-entry port"),
+        (b"\x00\x00", "does not speak SoupBinTCP"),
+        (b"\x00\x02JS", "session not available"),
+    ],
+)
+def test_another_peer_is_recognised(password_file: Path, answer: bytes, message: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = server.getsockname()[1]
+        run = bench("--host", "127.0.0.1", "--port", str(port), "--password-file", password_file)
+        thread.join()
+    assert run.returncode == 1
+    assert message in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rate", "0"], "argument --rate"),
+        (["--rate", "1000000", "--duration", "60"], "one run can number"),
+        (["--price", "cheap"], "argument --price"),
+        (["--symbol", "MUCHTOOLONG"], "argument --symbol"),
+    ],
+)
+def test_a_wrong_option_is_named(password_file: Path, options: list[str], message: str) -> None:
+    run = bench("--host", "127.0.0.1", "--password-file", password_file, *options)
+    assert run.returncode == 2
+    assert message in run.stderr
+
+
+def test_an_unreadable_or_unfit_password_file_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    assert (
+        f"cannot read the password file {missing}: No such file"
+        in bench("--host", "127.0.0.1", "--password-file", missing).stderr
+    )
+    (tmp_path / "long").write_text("x" * 11)
+    assert "1 to 10 characters" in bench("--host", "127.0.0.1", "--password-file", tmp_path / "long").stderr
+
+
+def test_the_help_explains_the_exit_codes() -> None:
+    run = bench("--help")
+    assert run.returncode == 0
+    assert "the generator itself was late" in run.stdout
