@@ -1,0 +1,113 @@
+"""Render the roles' inputs as Markdown: docs/variables.md (all) and a region of README.md (the shared ones).
+
+Source of truth: each role's meta/argument_specs.yml for type and meaning, defaults/main.yml for the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+BEGIN, END = "<!-- variables: begin, made by scripts/docs -->", "<!-- variables: end -->"
+SHARED = re.compile(r"\btrading_[a-z0-9_]+")
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def cell(value: object) -> str:
+    text = " ".join(value) if isinstance(value, list) else str(value)
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def shown_default(name: str, defaults: dict[str, Any], option: dict[str, Any]) -> str:
+    if option.get("required"):
+        return "**required**"
+    value = defaults.get(name, option.get("default"))
+    if value is None:
+        return "none"
+    text = cell(value if not isinstance(value, bool) else str(value).lower())
+    return f"`{text}`" if text else "empty"
+
+
+def role_inputs(role: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return the role's one-line description, its options and its defaults."""
+    main = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]
+    return main["short_description"], main.get("options", {}), load(role / "defaults/main.yml") or {}
+
+
+def all_variables(roles: list[Path]) -> str:
+    lines = ["# Variables", "", "Made from the roles' `meta/argument_specs.yml` by `scripts/docs`.", ""]
+    for role in roles:
+        summary, options, defaults = role_inputs(role)
+        lines += [f"## {role.name}", "", summary, ""]
+        if not options:
+            lines += ["No inputs.", ""]
+            continue
+        lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
+        for name, option in options.items():
+            kind = option.get("type", "str")
+            meaning = cell(option.get("description", ""))
+            if option.get("choices"):
+                choices = ", ".join(f"`{cell(str(choice).lower() if isinstance(choice, bool) else choice)}`" for choice in option["choices"])
+                meaning += f" One of {choices}."
+            lines.append(f"| `{name}` | {kind} | {shown_default(name, defaults, option)} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def shared_variables(roles: list[Path]) -> str:
+    """One row for each shared variable: the roles' inputs that follow it, and the meaning that the first of them gives."""
+    rows: dict[str, tuple[str, list[str]]] = {}
+    for role in roles:
+        _summary, options, defaults = role_inputs(role)
+        for name, default in defaults.items():
+            if name not in options or name.startswith("trading_"):
+                continue
+            for shared in SHARED.findall(str(default)):
+                if shared.startswith("trading_engine_"):
+                    continue
+                meaning, users = rows.setdefault(shared, (cell(options[name].get("description", "")), []))
+                users.append(f"`{name}`")
+    lines = ["| variable | meaning | followed by |", "|---|---|---|"]
+    lines += [f"| `{name}` | {meaning} | {', '.join(users)} |" for name, (meaning, users) in sorted(rows.items())]
+    return "\n".join(lines)
+
+
+def with_region(text: str, region: str) -> str:
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{region}\n{END}{after}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/docs", description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something is out of date")
+    arguments = parser.parse_args()
+    root: Path = arguments.root
+    roles = sorted(path.parent.parent for path in root.glob("roles/*/meta/argument_specs.yml"))
+    readme = root / "README.md"
+    wanted = {
+        root / "docs/variables.md": all_variables(roles),
+        readme: with_region(readme.read_text(encoding="utf-8"), shared_variables(roles)),
+    }
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if arguments.check:
+        for path in stale:
+            print(f"{path.relative_to(root)} is out of date: run scripts/docs", file=sys.stderr)
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(wanted[path], encoding="utf-8")
+        print(f"wrote {path.relative_to(root)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The tarball is the product and nothing else, and works from an empty folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the collection was built and installed as a user would."""
+    into = tmp_path_factory.mktemp("collection user")
+    script = '. "$0/scripts/lib.sh"; install_collection "$1"'
+    subprocess.run(["bash", "-c", script, str(ROOT), str(into)], check=True, capture_output=True, timeout=120)
+    return into
+
+
+def test_the_tarball_holds_the_product_only(installed: Path) -> None:
+    (tarball,) = (installed / "tarball").glob("*.tar.gz")
+    with tarfile.open(tarball) as archive:
+        members = archive.getmembers()
+    tops = {member.name.split("/")[0] for member in members}
+    assert {"roles", "playbooks", "plugins", "files", "meta", "README.md", "LICENSE", "MANIFEST.json", "FILES.json"} <= tops
+    assert not tops & {"tests", "sandbox", "scripts", "inventory", "extensions", "collections", "build", "site.yml"}
+    assert not [member.name for member in members if member.issym() or member.islnk()]
+    assert not [member.name for member in members if "__pycache__" in member.name or member.name.endswith((".pyc", ".egg-info"))]
+
+
+def test_the_installed_playbooks_are_found_by_name_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    for playbook in ("site", "destroy"):
+        done = subprocess.run(
+            ["ansible-playbook", f"lowlatency.trading.{playbook}", "-i", "localhost,", "--syntax-check"],
+            cwd=tmp_path,
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed), "ANSIBLE_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
