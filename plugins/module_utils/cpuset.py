@@ -1,0 +1,54 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CPU sets in the two notations of the Linux kernel: lists ("0-3,8") and hexadecimal masks ("ff,00000001").
+
+Source: Documentation/admin-guide/cputopology.rst and cpusets.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+
+def parse(text: str) -> frozenset[int]:
+    """Return the CPU numbers of a kernel CPU list; an empty text is the empty set.
+
+    Raises ValueError, naming the part that is not a CPU number or an ascending range.
+    """
+    cpus: set[int] = set()
+    for part in text.replace("\n", "").split(","):
+        piece = part.strip()
+        if not piece:
+            continue
+        first, dash, last = piece.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError(f"'{piece}' is not a CPU number or a range such as 2-5")
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low:
+            raise ValueError(f"'{piece}' is a descending range")
+        cpus.update(range(low, high + 1))
+    return frozenset(cpus)
+
+
+def render(cpus: frozenset[int]) -> str:
+    """Return the shortest kernel CPU list of a set, for example {0, 1, 2, 5} as "0-2,5"."""
+    ranges: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if ranges and cpu == ranges[-1][1] + 1:
+            ranges[-1][1] = cpu
+        else:
+            ranges.append([cpu, cpu])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+
+
+def mask(cpus: frozenset[int]) -> str:
+    """Return the kernel's hexadecimal mask of a set: groups of 32 bits, the highest first."""
+    bits = sum(1 << cpu for cpu in cpus)
+    groups = [f"{bits >> shift & 0xFFFFFFFF:08x}" for shift in range(0, max(bits.bit_length(), 1), 32)]
+    groups[-1] = groups[-1].lstrip("0") or "0"
+    return ",".join(reversed(groups))
+
+
+def parse_mask(text: str) -> frozenset[int]:
+    """Return the CPU numbers of a hexadecimal mask. Raises ValueError when it is none."""
+    bits = int(text.strip().replace(",", "") or "0", 16)
+    return frozenset(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)

@@ -1,0 +1,118 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: the CPU frequency governor, where there is one."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: cpu_governor
+short_description: Sets the CPU frequency governor where the kernel offers one
+version_added: "0.1.0"
+description:
+  - Sets the governor of every cpufreq policy, and has it set again at each boot.
+  - A host without cpufreq, such as most EC2 instances, is reported as V(not_applicable) and left alone.
+  - What each policy had before is recorded in C(/var/lib/os-tuning/cpu_governor.json); O(state=absent) restores it.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  governor:
+    description: The governor wanted.
+    type: str
+    default: performance
+  state:
+    description: Whether the governor is set, or the earlier one is restored.
+    type: str
+    choices: [present, absent]
+    default: present
+  force:
+    description: With O(state=absent), restore also where somebody else changed the governor since.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be set.
+  diff_mode:
+    support: full
+    description: Shows each policy before and after, and the boot file.
+"""
+
+EXAMPLES = r"""
+- name: CPUs run at full speed
+  lowlatency.trading.cpu_governor:
+
+- name: CPUs are governed as before
+  lowlatency.trading.cpu_governor:
+    state: absent
+"""
+
+RETURN = r"""
+knobs:
+  description: One entry, named V(cpu governor), as in M(lowlatency.trading.kernel_tunables).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: cpu governor
+      status: not_applicable
+      value: performance
+      before: ""
+      previous: ""
+      reason: this host has no cpufreq
+      overridden_by: ""
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting, summary
+
+CPUFREQ = "/sys/devices/system/cpu/cpufreq"
+TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-governor.conf"
+
+
+def run(root: Path, governor: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
+    """Bring the host below `root` to the governor; return the module's result. Raises TuningError."""
+    if not re.fullmatch(r"[a-z_]+", governor):
+        raise TuningError(f"governor '{governor}' is not a name such as performance")
+    policies = sorted(path.name for path in kernelfs.under(root, CPUFREQ).glob("policy*"))
+    wanted = [Setting(name, f"{CPUFREQ}/{name}/scaling_governor", governor) for name in policies]
+
+    def boot_texts(held: dict[str, str]) -> dict[str, str]:
+        lines = {f"{CPUFREQ}/policy*/scaling_governor": governor} if held else {}
+        return {TMPFILES_FILE: boot_files.tmpfiles_text(lines)}
+
+    result = converge(root, "cpu_governor", wanted if present else [], boot_texts, check, force)
+    outcomes = result.outcomes
+    if present and not policies:
+        outcomes = [Outcome("", "not_applicable", governor, reason="this host has no cpufreq")]
+    return {"changed": result.changed, "diff": result.diff, "knobs": summary("cpu governor", outcomes)}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "governor": {"type": "str", "default": "performance"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    try:
+        result = run(Path("/"), wanted["governor"], wanted["state"] == "present", module.check_mode, wanted["force"])
+    except TuningError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: what a host is made of, and who works on which CPU."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: host_topology_info
+short_description: Reads CPUs, memory and network cards of a host, and divides its CPUs
+version_added: "0.1.0"
+description:
+  - Reads the topology from C(/proc) and C(/sys) and returns with it the CPU layout for a trading host.
+  - On one CPU there is nothing to divide. With more, the engine gets the last core, with its SMT siblings left idle,
+    telemetry a core of its own from three cores up, and housekeeping the others.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  engine_cpus:
+    description: The engine's CPUs as a kernel CPU list, for example V(2-3). Empty derives them.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    support: full
+    description: The module only reads.
+  diff_mode:
+    support: none
+    description: The module changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: The topology is known
+  lowlatency.trading.host_topology_info:
+  register: topology
+"""
+
+RETURN = r"""
+topology:
+  description: What the host is made of.
+  returned: success
+  type: dict
+  sample:
+    cpus: [0, 1]
+    smt: false
+    numa_nodes: 1
+    ram_kib: 2097152
+    kernel: 6.12.40-64.114.amzn2023.aarch64
+    boot_arguments: [root=/dev/nvme0n1p1]
+    isolated: ""
+    governor: ""
+    nics: [{name: ens5, driver: ena, queues: 1, numa_node: -1}]
+    ec2_type: c6g.medium
+    container: false
+layout:
+  description: CPU numbers by use. V(engine) is empty when there is nothing to divide.
+  returned: success
+  type: dict
+  sample: {housekeeping: [0], engine: [1], telemetry: [0], isolated: [1], housekeeping_mask: "1"}
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import cpu_layout, cpuset, topology
+from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+
+
+def run(root: Path, engine_cpus: str) -> dict[str, Any]:
+    """Return topology and layout of the host below `root`. Raises TuningError."""
+    host = topology.read(root)
+    layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node)
+    parts = {name: sorted(cpus) for name, cpus in dataclasses.asdict(layout).items()}
+    return {
+        "changed": False,
+        "topology": {
+            **dataclasses.asdict(host),
+            "cpus": [cpu.number for cpu in host.cpus],
+            "isolated": cpuset.render(host.isolated),
+        },
+        "layout": {**parts, "housekeeping_mask": cpuset.mask(layout.housekeeping)},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"engine_cpus": {"type": "str", "default": ""}},
+        supports_check_mode=True,
+    )
+    try:
+        result = run(Path("/"), module.params["engine_cpus"])
+    except TuningError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: kernel values in /proc/sys and /sys, with the way back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: kernel_tunables
+short_description: Sets kernel values in /proc/sys and /sys, and can set every one of them back
+version_added: "0.1.0"
+description:
+  - Makes the listed values live, and writes them to one C(sysctl.d) and one C(tmpfiles.d) file for the next boot.
+  - Reads the live value. A value that only stands in a file is not in force.
+  - What each value was before this module first changed it is recorded in C(/var/lib/os-tuning/kernel_tunables.json)
+    and restored when the value is no longer listed. An empty list restores the host.
+  - A value that the kernel refuses is reported, not hidden, and does not fail the task.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  tunables:
+    description:
+      - Every value that is wanted. Of two entries with one name the later counts.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: A sysctl key such as V(vm.swappiness), or a path below C(/sys).
+        type: str
+        required: true
+      value:
+        description: The wanted value. Exclusive with O(tunables[].percent_of_ram).
+        type: str
+      only_raise:
+        description: Leave a number that is already higher.
+        type: bool
+        default: false
+      percent_of_ram:
+        description: Derive the value from the memory of the host, rounded down to whole MiB.
+        type: float
+      unit:
+        description: The unit in which the kernel wants a value derived from memory.
+        type: str
+        choices: [bytes, kibibytes]
+        default: bytes
+      minimum_mib:
+        description: Lower bound in MiB of a value derived from memory.
+        type: int
+      maximum_mib:
+        description: Upper bound in MiB of a value derived from memory.
+        type: int
+      min_cpus:
+        description: Do not set the value on a host with fewer online CPUs.
+        type: int
+        default: 1
+  veto:
+    description: Names that are not to be set, whatever O(tunables) says.
+    type: list
+    elements: str
+    default: []
+  never:
+    description: What is refused whoever asks for it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name or shell pattern.
+        type: str
+        required: true
+      value:
+        description: Refuse only this value. Without it every value is refused.
+        type: str
+      reason:
+        description: Why.
+        type: str
+        required: true
+  force:
+    description: Restore also values that somebody else changed since.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description:
+      - Reports what would be set.
+      - That the kernel would refuse a value is known when its file is closed to writing, or when it was refused before.
+  diff_mode:
+    support: full
+    description: Shows each value before and after, and the two files.
+"""
+
+EXAMPLES = r"""
+- name: Swapping is rare, and big sockets are allowed
+  lowlatency.trading.kernel_tunables:
+    tunables:
+      - name: vm.swappiness
+        value: "10"
+      - name: net.core.rmem_max
+        value: "16777216"
+        only_raise: true
+      - name: vm.min_free_kbytes
+        percent_of_ram: 2
+        unit: kibibytes
+        minimum_mib: 64
+        maximum_mib: 1024
+      - name: /sys/kernel/mm/transparent_hugepage/enabled
+        value: madvise
+
+- name: Everything is as it was before
+  lowlatency.trading.kernel_tunables:
+    tunables: []
+"""
+
+RETURN = r"""
+knobs:
+  description: One entry for each listed or formerly listed value.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: vm.swappiness
+      status: applied
+      value: "10"
+      before: "60"
+      previous: "60"
+      reason: ""
+      overridden_by: ""
+  contains:
+    name:
+      description: Name as listed.
+      type: str
+      returned: always
+    status:
+      description: One of V(applied), V(already), V(not_applicable), V(no_op), V(refused), V(restored), V(kept).
+      type: str
+      returned: always
+    value:
+      description: The value wanted, or what the kernel made of it.
+      type: str
+      returned: always
+    before:
+      description: The live value this run found.
+      type: str
+      returned: always
+    previous:
+      description: The value before this module first changed it.
+      type: str
+      returned: always
+    reason:
+      description: Why the status is what it is.
+      type: str
+      returned: always
+    overridden_by:
+      description: The later sysctl.d file that sets another value at boot.
+      type: str
+      returned: always
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files
+from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tunables import Host, gate
+
+TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning.conf"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The module's parameters."""
+
+    tunables: list[dict[str, Any]]
+    veto: list[str]
+    never: list[dict[str, Any]]
+    force: bool
+
+
+def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
+    """Bring the host below `root` to the request; return the module's result. Raises TuningError."""
+    wanted, gated = gate(request.tunables, request.veto, request.never, Host.of(root))
+    result = converge(root, "kernel_tunables", wanted, boot_texts, check, request.force)
+    overridden = boot_files.overriding(root, sysctls(result.held))
+    outcomes = sorted([*result.outcomes, *gated], key=lambda outcome: outcome.name)
+    return {
+        "changed": result.changed,
+        "diff": result.diff,
+        "knobs": [
+            {**dataclasses.asdict(outcome), "overridden_by": overridden.get(outcome.name, "")} for outcome in outcomes
+        ],
+    }
+
+
+def sysctls(values: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if not name.startswith("/")}
+
+
+def boot_texts(held: dict[str, str]) -> dict[str, str]:
+    """Return the two boot files for the values held."""
+    below_sys = {name: value for name, value in held.items() if name.startswith("/")}
+    return {
+        boot_files.SYSCTL_FILE: boot_files.sysctl_text(sysctls(held)),
+        TMPFILES_FILE: boot_files.tmpfiles_text(below_sys),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "tunables": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "value": {"type": "str"},
+                    "only_raise": {"type": "bool", "default": False},
+                    "percent_of_ram": {"type": "float"},
+                    "unit": {"type": "str", "choices": ["bytes", "kibibytes"], "default": "bytes"},
+                    "minimum_mib": {"type": "int"},
+                    "maximum_mib": {"type": "int"},
+                    "min_cpus": {"type": "int", "default": 1},
+                },
+                "mutually_exclusive": [["value", "percent_of_ram"]],
+                "required_one_of": [["value", "percent_of_ram"]],
+            },
+            "veto": {"type": "list", "elements": "str", "default": []},
+            "never": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "value": {"type": "str"},
+                    "reason": {"type": "str", "required": True},
+                },
+            },
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run(Path("/"), Request(**module.params), module.check_mode)
+    except TuningError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""A host's /proc, /sys and /etc as real files elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HostTree:
+    """Files below a root, addressed by the absolute paths they would have on a host."""
+
+    def __init__(self, root: Path, cpus: str = "0", ram_mib: int = 2048) -> None:
+        self.root = root
+        self.put("/sys/devices/system/cpu/online", cpus)
+        self.put("/proc/meminfo", f"MemTotal: {ram_mib * 1024} kB\nMemFree: 1 kB")
+
+    def place(self, path: str) -> Path:
+        return self.root / path.lstrip("/")
+
+    def put(self, path: str, text: str) -> Path:
+        place = self.place(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"{text}\n")
+        return place
+
+    def put_sysctls(self, **values: str) -> None:
+        """Keys with double underscores for dots: vm__swappiness="60"."""
+        for key, value in values.items():
+            self.put(f"/proc/sys/{key.replace('__', '/')}", value)
+
+    def link(self, path: str, target: str) -> None:
+        """Let a file of the running kernel stand in, for answers that a plain file cannot give."""
+        place = self.place(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(target)
+
+    def text(self, path: str) -> str:
+        return self.place(path).read_text().strip()
+
+    def sysctl(self, key: str) -> str:
+        return self.text(f"/proc/sys/{key.replace('.', '/')}")
+
+    def snapshot(self) -> dict[str, str]:
+        """Return every file's text by its path."""
+        return {
+            f"/{file.relative_to(self.root)}": file.read_text()
+            for file in sorted(self.root.rglob("*"))
+            if file.is_file() and not file.is_symlink()
+        }
