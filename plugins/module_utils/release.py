@@ -1,0 +1,98 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a release is: a set of wheels named by the content it is made from.
+
+Owns the digests, the manifest and which releases are kept. Builds, downloads and installs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+DIGEST_LENGTH = 16
+MANIFEST = "manifest.json"
+# What Python and its build tools leave in a source tree; none of it is source.
+LEFTOVERS = ("__pycache__", "build", "dist")
+
+
+class ReleaseError(Exception):
+    """A release cannot be made or trusted; the text says what, where and what to do."""
+
+
+def source_files(project: Path) -> list[Path]:
+    """Return the files of a Python project that its wheel is made from, in a stable order."""
+    found = []
+    for path in sorted(project.rglob("*")):
+        parts = path.relative_to(project).parts
+        leftover = any(part in LEFTOVERS or part.endswith(".egg-info") or part.startswith(".") for part in parts)
+        if path.is_file() and path.suffix != ".pyc" and not leftover:
+            found.append(path)
+    return found
+
+
+def source_digest(project: Path, target: tuple[str, ...]) -> str:
+    """Return the name of the release built from `project` for `target` (Python version, architecture…).
+
+    Names and contents count, times and places do not: the same checkout has the same digest anywhere.
+    """
+    digest = hashlib.sha256(json.dumps(target).encode())
+    for path in source_files(project):
+        content = path.read_bytes()
+        digest.update(json.dumps([path.relative_to(project).as_posix(), len(content)]).encode())
+        digest.update(content)
+    return digest.hexdigest()[:DIGEST_LENGTH]
+
+
+def wheels_digest(wheels: dict[str, str]) -> str:
+    """Return the name of the release that consists of `wheels` (file name → sha256)."""
+    return hashlib.sha256(json.dumps(sorted(wheels.items())).encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def hash_wheels(directory: Path) -> dict[str, str]:
+    """Return file name → sha256 of every wheel in `directory`."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.glob("*.whl"))}
+
+
+def installer(wheels: Iterable[str]) -> str:
+    """Return the file name of pip's wheel, which installs the others on a host without any pip or network."""
+    for name in wheels:
+        if name.startswith("pip-"):
+            return name
+    raise ReleaseError("the release has no wheel of pip, which installs the others: add it (pip download pip)")
+
+
+def render_manifest(release: str, wheels: dict[str, str]) -> str:
+    return json.dumps({"release": release, "wheels": wheels}, indent=2, sort_keys=True) + "\n"
+
+
+def check_manifest(directory: Path, release: str) -> dict[str, str]:
+    """Return the wheels (file name → sha256) that `directory` holds for `release`.
+
+    Raises ReleaseError unless the manifest names that release and every wheel is there, unaltered and listed.
+    """
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        named, wanted = manifest["release"], manifest["wheels"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(f"the archive of release {release} has no readable {MANIFEST} ({error})") from error
+    if named != release:
+        raise ReleaseError(f"the archive holds release {named}, not {release}")
+    found = hash_wheels(directory)
+    differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if differing:
+        raise ReleaseError(f"release {release} arrived damaged: sha256 differs for {', '.join(differing)}")
+    return found
+
+
+def superseded(installed_s: dict[str, float], in_use: set[str], keep: int) -> list[str]:
+    """Return the releases to remove: all but the `keep` youngest, and never one that is in use.
+
+    `installed_s` maps a release to the time of its installation in seconds.
+    """
+    youngest_first = sorted(installed_s, key=lambda release: installed_s[release], reverse=True)
+    spare = [release for release in youngest_first if release not in in_use]
+    return sorted(spare[max(0, keep - len(in_use)) :])

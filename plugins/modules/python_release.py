@@ -1,0 +1,209 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install a release from an archive of wheels, and put it in force."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: python_release
+short_description: Install a release of Python programs side by side with the older ones
+version_added: 0.1.0
+description:
+  - Verifies the sha256 of every wheel in the archive, installs them into C(<root>/releases/<release>), a virtual
+    environment, without any network, and moves the link C(<root>/current) to it in one step.
+  - An installation that was interrupted is removed and made again.
+  - Older releases are kept, so that going back is moving the link.
+author: lowlatency.trading contributors (@lowlatency)
+options:
+  root:
+    description: Directory of the releases.
+    type: path
+    required: true
+  release:
+    description:
+      - Name of the release, as M(lowlatency.trading.wheel_set) returned it, or of one that is installed already.
+      - The word V(previous) stands for the one that was in force before the current one.
+    type: str
+    required: true
+  archive:
+    description: Path on the host of the release's archive. Not needed for a release that is installed.
+    type: path
+  python:
+    description: The interpreter for a new virtual environment.
+    type: str
+    default: python3
+  keep:
+    description: Number of releases that stay on the host, those in force and before it included.
+    type: int
+    default: 3
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be installed and put in force.
+  diff_mode:
+    support: full
+    description: Shows the release in force before and after.
+"""
+
+EXAMPLES = r"""
+- name: The release is in force
+  lowlatency.trading.python_release:
+    root: /opt/trading
+    release: 0123456789abcdef
+    archive: /opt/trading/incoming.tar
+    python: python3.11
+
+- name: The release before is in force again
+  lowlatency.trading.python_release:
+    root: /opt/trading
+    release: previous
+"""
+
+RETURN = r"""
+release:
+  description: The release in force.
+  type: str
+  returned: success
+previous:
+  description: The release that was in force before it, empty if there was none.
+  type: str
+  returned: success
+removed:
+  description: Releases that were removed.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
+    ReleaseError,
+    check_manifest,
+    installer,
+    superseded,
+)
+
+COMPLETE = ".complete"
+OFFLINE = ("--no-index", "--disable-pip-version-check", "--no-cache-dir")
+
+
+class Releases:
+    """The directory of releases on this host."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.directory = root / "releases"
+
+    def installed_s(self) -> dict[str, float]:
+        """Return release → time of its complete installation, in seconds."""
+        markers = self.directory.glob(f"*/{COMPLETE}")
+        return {marker.parent.name: marker.stat().st_mtime for marker in markers}
+
+    def linked(self, link: str) -> str:
+        """Return the release that the link `current` or `previous` names, empty if there is none."""
+        path = self.root / link
+        return Path(os.readlink(path)).name if path.is_symlink() else ""
+
+    def link(self, link: str, release: str) -> None:
+        fresh = self.root / f".{link}.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(Path("releases") / release)
+        os.replace(fresh, self.root / link)
+
+
+def unpack(archive: Path, to: Path) -> None:
+    """Unpack an archive whose members must be plain files without directories."""
+    with tarfile.open(archive) as tar:
+        for member in tar.getmembers():
+            if not member.isfile() or "/" in member.name:
+                raise ReleaseError(f"{archive} is no archive of wheels: it holds {member.name}")
+            source = tar.extractfile(member)
+            if source is not None:
+                with source, open(to / member.name, "wb") as target:
+                    shutil.copyfileobj(source, target)
+
+
+def run(module: AnsibleModule, what: str, command: list[str]) -> None:
+    returned, out, err = module.run_command(command)
+    if returned != 0:
+        raise ReleaseError(f"cannot {what}: {(err.strip() or out.strip())[-600:]}")
+
+
+def install(module: AnsibleModule, releases: Releases, release: str, archive: str | None, python: str) -> None:
+    """Make the release's directory; its marker is written last, so that half of one is never taken for a whole."""
+    if not archive:
+        raise ReleaseError(f"release {release} is not installed in {releases.directory}, and no archive was given")
+    home = releases.directory / release
+    if home.exists():
+        shutil.rmtree(home)
+    releases.directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=releases.root, prefix=".unpacked-") as scratch:
+        try:
+            unpack(Path(archive), Path(scratch))
+        except (tarfile.TarError, EOFError) as error:
+            raise ReleaseError(f"cannot unpack {archive}: {error}") from error
+        wheels = check_manifest(Path(scratch), release)
+        run(module, f"make a virtual environment with {python}", [python, "-m", "venv", "--without-pip", str(home)])
+        # pip runs from its own wheel: several seconds sooner than a virtual environment with a pip of its own.
+        pip = [str(home / "bin" / "python"), str(Path(scratch) / installer(wheels) / "pip")]
+        paths = [str(Path(scratch) / name) for name in wheels if name != installer(wheels)]
+        run(module, f"install release {release}", [*pip, "install", "--quiet", *OFFLINE, "--no-deps", *paths])
+        run(module, f"use release {release}: its wheels do not fit together", [*pip, "check"])
+    (home / COMPLETE).write_text(json.dumps(wheels, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "required": True},
+            "release": {"type": "str", "required": True},
+            "archive": {"type": "path"},
+            "python": {"type": "str", "default": "python3"},
+            "keep": {"type": "int", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)  # the engine's own user reads what root installs here
+    releases = Releases(Path(module.params["root"]))
+    before = releases.linked("current")
+    wanted = module.params["release"]
+    if wanted == "previous":
+        wanted = releases.linked("previous")
+        if not wanted:
+            module.fail_json(msg=f"there is no release to go back to: {releases.root}/previous does not exist")
+    missing = wanted not in releases.installed_s()
+    removed: list[str] = []
+    try:
+        if not module.check_mode:
+            if missing:
+                install(module, releases, wanted, module.params["archive"], module.params["python"])
+            if before != wanted:
+                if before:
+                    releases.link("previous", before)
+                releases.link("current", wanted)
+            in_use = {wanted, releases.linked("previous")} - {""}
+            removed = superseded(releases.installed_s(), in_use, module.params["keep"])
+            for release in removed:
+                shutil.rmtree(releases.directory / release)
+    except (ReleaseError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=missing or before != wanted or bool(removed),
+        release=wanted,
+        previous=before if before != wanted else releases.linked("previous"),
+        removed=removed,
+        diff={"before": f"release {before or 'none'}\n", "after": f"release {wanted}\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Collect on the controller the wheels of one release for one kind of host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wheel_set
+short_description: Collect the wheels of a release for a host's Python and architecture
+version_added: 0.1.0
+description:
+  - Runs on the controller. Downloads the dependencies that a hash-pinned lock file names, as wheels for the given
+    Python and architecture, builds the wheel of the project itself, and packs all of them with a manifest of their
+    sha256 into one archive.
+  - The archive is cached under a name made from the content of its inputs, so nothing is downloaded or built twice.
+  - The project's directory is only read.
+author: lowlatency.trading contributors (@lowlatency)
+options:
+  project:
+    description: Directory of a Python project with a C(pyproject.toml) and a C(requirements.lock).
+    type: path
+  wheel_dir:
+    description: Directory of ready wheels, dependencies and pip included, taken instead of building O(project).
+    type: path
+  python_version:
+    description: The host's Python, as C(3.11).
+    type: str
+    required: true
+  architecture:
+    description: The host's architecture.
+    type: str
+    choices: [aarch64, x86_64]
+    required: true
+  cache_dir:
+    description: Where archives are kept. Never inside the checkout.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Tells which release it would be, and builds nothing.
+  diff_mode:
+    support: none
+    description: An archive has no useful difference to show.
+"""
+
+EXAMPLES = r"""
+- name: Collect the engine's wheels for a Graviton host
+  lowlatency.trading.wheel_set:
+    project: files/engine
+    python_version: "3.11"
+    architecture: aarch64
+    cache_dir: ~/.cache/lowlatency.trading/wheels
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+release:
+  description: The release's name, a digest of what it is made from.
+  type: str
+  returned: always
+archive:
+  description: Path of the archive on the controller.
+  type: str
+  returned: always
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
+    MANIFEST,
+    ReleaseError,
+    hash_wheels,
+    installer,
+    render_manifest,
+    source_digest,
+    source_files,
+    wheels_digest,
+)
+
+LOCK = "requirements.lock"
+# glibc 2.28 is older than every supported host's (Debian 12: 2.36, Amazon Linux 2023: 2.34).
+PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+
+
+def observe(project: Path | None, wheel_dir: Path | None, python_version: str, architecture: str) -> str:
+    """Return the name of the release that these inputs make."""
+    if wheel_dir is not None:
+        wheels = hash_wheels(wheel_dir)
+        if not wheels:
+            raise ReleaseError(f"{wheel_dir} holds no wheel: put the engine's and those of its dependencies there")
+        return wheels_digest(wheels)
+    if project is None:
+        raise ReleaseError("one of project and wheel_dir must be given")
+    for name in ("pyproject.toml", LOCK):
+        if not (project / name).is_file():
+            raise ReleaseError(f"{project} is no project to make a release of: it has no {name}")
+    return source_digest(project, (python_version, architecture, *PLATFORMS))
+
+
+def pip(module: AnsibleModule, what: str, arguments: list[str]) -> None:
+    """Run pip; raise ReleaseError with its own first error line when it fails."""
+    common = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "20"]
+    returned, out, err = module.run_command([sys.executable, "-m", "pip", arguments[0], *common, *arguments[1:]])
+    if returned == 0:
+        return
+    if "No module named pip" in err:
+        raise ReleaseError(f"{sys.executable} has no pip: install the controller's packages (requirements.txt)")
+    lines = [line for line in (err + out).splitlines() if "error" in line.lower()] or (err + out).splitlines()[-1:]
+    raise ReleaseError(
+        f"cannot {what}: {' | '.join(lines[:2])}. Is a package index reachable from this machine? "
+        "Name a mirror in PIP_INDEX_URL, or give a directory of ready wheels (trading_engine_wheel_dir)"
+    )
+
+
+def download_dependencies(
+    module: AnsibleModule, project: Path, python_version: str, architecture: str, to: Path
+) -> None:
+    # --no-deps: the lock file is the whole set. Resolving again would judge markers by the controller's Python.
+    platforms = [argument for name in PLATFORMS for argument in ("--platform", f"{name}_{architecture}")]
+    wanted = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--requirement", str(project / LOCK)]
+    host = ["--implementation", "cp", "--python-version", python_version, *platforms]
+    what = f"collect the wheels of {project / LOCK} for Python {python_version} on {architecture}"
+    pip(module, what, ["download", *wanted, *host, "--dest", str(to)])
+
+
+def build_project(module: AnsibleModule, project: Path, scratch: Path, to: Path) -> None:
+    # A build writes beside the sources, and a collection's directory may be read-only: build a copy.
+    copy = scratch / "project"
+    for path in source_files(project):
+        target = copy / path.relative_to(project)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    pip(
+        module,
+        f"build the wheel of {project}",
+        ["wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(to), str(copy)],
+    )
+
+
+def apply(module: AnsibleModule, release: str, archive: Path) -> None:
+    """Make `archive`; it appears complete or not at all."""
+    parameters = module.params
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".making-") as scratch_name:
+        scratch = Path(scratch_name)
+        wheels = scratch / "wheels"
+        wheels.mkdir()
+        if parameters["wheel_dir"]:
+            for path in sorted(Path(parameters["wheel_dir"]).glob("*.whl")):
+                shutil.copyfile(path, wheels / path.name)
+        else:
+            project = Path(parameters["project"])
+            download_dependencies(module, project, parameters["python_version"], parameters["architecture"], wheels)
+            build_project(module, project, scratch, wheels)
+        collected = hash_wheels(wheels)
+        installer(collected)
+        (wheels / MANIFEST).write_text(render_manifest(release, collected), encoding="utf-8")
+        packed = scratch / "archive.tar"
+        with tarfile.open(packed, "w") as tar:
+            for path in sorted(wheels.iterdir()):
+                tar.add(path, arcname=path.name)
+        os.replace(packed, archive)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "path"},
+            "wheel_dir": {"type": "path"},
+            "python_version": {"type": "str", "required": True},
+            "architecture": {"type": "str", "choices": ["aarch64", "x86_64"], "required": True},
+            "cache_dir": {"type": "path", "required": True},
+        },
+        mutually_exclusive=[["project", "wheel_dir"]],
+        required_one_of=[["project", "wheel_dir"]],
+        supports_check_mode=True,
+    )
+    parameters = module.params
+    try:
+        release = observe(
+            Path(parameters["project"]) if parameters["project"] else None,
+            Path(parameters["wheel_dir"]) if parameters["wheel_dir"] else None,
+            parameters["python_version"],
+            parameters["architecture"],
+        )
+        archive = Path(parameters["cache_dir"]) / f"{release}.tar"
+        changed = not archive.exists()
+        if changed and not module.check_mode:
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            # Hosts of one play ask side by side; the first makes it, the others find it made.
+            with open(archive.parent / ".lock", "w", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not archive.exists():
+                    apply(module, release, archive)
+    except (ReleaseError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, release=release, archive=str(archive))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Run a module as Ansible does: arguments in, one JSON object out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+RunModule = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
+    """Return a function that runs a module of this collection in this process and returns what it reported.
+
+    A module that fails reports `failed: true`; `check=True` runs it in check mode.
+    """
+
+    def run(name: str, check: bool = False, **arguments: object) -> dict[str, Any]:
+        module = importlib.import_module(f"ansible_collections.lowlatency.trading.plugins.modules.{name}")
+        capsys.readouterr()
+        with (
+            patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),
+            pytest.raises(SystemExit),
+        ):
+            module.main()
+        report: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return report
+
+    return run
