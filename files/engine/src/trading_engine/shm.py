@@ -272,7 +272,7 @@ class StateReader:
         self._identity = (0, 0)
 
     def read(self, attempts: int = 5) -> State:
-        """Return the newest publication; raises MissingStateError, ForeignStateError, OtherLayoutError or TornStateError."""
+        """Return the newest publication; raises one of StateError's kinds."""
         mapped = self._mapped()
         for _ in range(attempts):
             slots = []

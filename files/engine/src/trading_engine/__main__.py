@@ -1,0 +1,125 @@
+"""Command line of the engine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from trading_engine import __version__, config, passwords
+from trading_engine.shm import StateError, StateReader
+from trading_engine.tables import ConfigError
+from trading_engine.wire.soupbintcp import PASSWORD_BYTES
+
+EXIT_NOT_RUNNING = 1
+EXIT_ERROR = 2
+
+
+class UserError(Exception):
+    """What the person at the terminal did or has to do; shown as one line."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 1 no engine runs (status), 2 an error that was printed."""
+    options = _parser().parse_args(arguments)
+    try:
+        command: Callable[[argparse.Namespace], int] = options.run
+        return command(options)
+    except (ConfigError, UserError) as error:
+        print(f"trading-engine: error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trading-engine",
+        description="Matching engine: OUCH 4.2 over SoupBinTCP. Without a command it runs until SIGTERM.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--config", metavar="FILE", type=Path, help="engine.toml")
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    check = commands.add_parser("check-config", help="say whether a configuration can be used")
+    check.add_argument("file", type=Path)
+    check.set_defaults(run=_check_config)
+    example = commands.add_parser("example-config", help="print a commented configuration that runs as it is")
+    example.set_defaults(run=_example_config)
+    hashing = commands.add_parser("hash-password", help="read a password from stdin, print its hash for accounts.toml")
+    hashing.set_defaults(run=_hash_password)
+    status = commands.add_parser("status", help="print the running engine's published state as JSON")
+    status.add_argument("--config", metavar="FILE", type=Path, required=True)
+    status.set_defaults(run=_status)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from trading_engine import server
+
+    if options.config is None:
+        raise UserError("no configuration; use --config FILE (`trading-engine example-config` prints one)")
+    return server.run(config.read(options.config))
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    read = config.read(options.file)
+    print(f"{options.file}: {len(read.accounts)} account(s), {len(read.symbols)} symbol(s)")
+    return 0
+
+
+def _example_config(options: argparse.Namespace) -> int:
+    print(config.example(), end="")
+    return 0
+
+
+def _hash_password(options: argparse.Namespace) -> int:
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not 1 <= len(password) <= PASSWORD_BYTES or not password.isascii():
+        raise UserError(f"SoupBinTCP passwords have 1 to {PASSWORD_BYTES} ASCII characters, got {len(password)}")
+    print(passwords.hash_password(password))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    path = config.read(options.config).shared_memory
+    try:
+        state = StateReader(path).read()
+    except StateError as error:
+        print(json.dumps({"running": False, "reason": str(error), "sessions_open": 0, "test_sessions_open": 0}))
+        return EXIT_NOT_RUNNING
+    running = _is_running(state.pid)
+    print(
+        json.dumps(
+            {
+                "running": running,
+                "pid": state.pid,
+                "version": state.version,
+                "started_ns": state.started_ns,
+                "published_ns": state.published_ns,
+                "durability": state.durability,
+                "failure": state.failure,
+                "sessions_open": state.gauges["sessions_open"] if running else 0,
+                "test_sessions_open": state.gauges["test_sessions_open"] if running else 0,
+                "counters": state.counters,
+                "gauges": state.gauges,
+            },
+            indent=2,
+        )
+    )
+    return 0 if running else EXIT_NOT_RUNNING
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

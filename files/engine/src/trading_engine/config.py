@@ -1,0 +1,248 @@
+"""The engine's configuration: engine.toml and accounts.toml, read once at start and checked whole."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from trading_engine import passwords
+from trading_engine.tables import ConfigError, Table, load
+from trading_engine.wire import ouch, soupbintcp
+
+GIGABYTE = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalConfig:
+    directory: Path
+    durability: str
+    segment_bytes: int
+    budget_bytes: int
+    reserve_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItchConfig:
+    directory: Path
+    budget_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Pre-trade limits of one account; 0 means no limit."""
+
+    max_order_shares: int
+    max_order_notional: int
+    collar_percent: int
+    max_open_orders: int
+    max_exposure: int
+    max_orders_per_second: int
+    duplicate_orders: int
+    duplicate_window_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    name: str
+    password_hash: str
+    test: bool
+    tokens: str
+    self_match: str
+    cancel_on_disconnect: bool
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    name: str
+    reference_price_e4: int
+    restricted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    order_entry: Endpoint
+    market_data: Endpoint
+    event_loop: str
+    second_login: str
+    retention_bytes: int
+    slow_client_bytes: int
+    journal: JournalConfig
+    itch: ItchConfig
+    shared_memory: Path
+    accounts: dict[str, Account]
+    symbols: tuple[Symbol, ...]
+
+    def core_settings(self) -> dict[str, Any]:
+        """Return what decides over the engine's answers, as JSON values; the journal records it."""
+        accounts = {}
+        for name, account in self.accounts.items():
+            settings = asdict(account)
+            del settings["password_hash"], settings["name"]
+            accounts[name] = settings
+        return {"accounts": accounts, "symbols": [asdict(symbol) for symbol in self.symbols]}
+
+
+def example() -> str:
+    """Return a commented engine.toml that runs as it is, with an account whose password was made just now."""
+    password = secrets.token_urlsafe(6)
+    text = (resources.files("trading_engine") / "example.toml").read_text(encoding="utf-8")
+    return text.replace("@PASSWORD@", password).replace("@HASH@", passwords.hash_password(password))
+
+
+def read(path: Path) -> EngineConfig:
+    """Return the checked configuration; raises ConfigError. Relative paths are relative to the file."""
+    top = Table(str(path), load(path))
+    base = path.resolve().parent
+
+    entry = top.table("order_entry")
+    order_entry = _endpoint(entry, 9001)
+    event_loop = entry.choice("event_loop", ("uvloop", "asyncio"), "uvloop")
+    second_login = entry.choice("second_login", ("refuse", "take_over"), "take_over")
+    retention_bytes = entry.integer("retention_bytes", 64 << 20, 1 << 16, 1 << 40)
+    slow_client_bytes = entry.integer("slow_client_bytes", 4 << 20, 1 << 16, 1 << 30)
+    entry.finish()
+
+    data = top.table("market_data")
+    market_data = _endpoint(data, 9002)
+    data.finish()
+
+    table = top.table("journal")
+    journal = JournalConfig(
+        base / table.path("directory", "/var/lib/trading/journal"),
+        table.choice("durability", ("none", "os", "disk"), "os"),
+        table.integer("segment_bytes", 64 << 20, 1 << 20, 1 << 32),
+        table.integer("budget_bytes", 2 * GIGABYTE, 4 << 20, 1 << 50),
+        table.integer("reserve_bytes", GIGABYTE // 4, 0, 1 << 50),
+    )
+    if journal.budget_bytes < 4 * journal.segment_bytes:
+        raise ConfigError(
+            f"{table.where}: budget_bytes must be at least four segments ({4 * journal.segment_bytes}), "
+            f"not {journal.budget_bytes}; raise it, or lower segment_bytes"
+        )
+    table.finish()
+
+    table = top.table("itch")
+    itch = ItchConfig(
+        base / table.path("directory", "/var/lib/trading/itch"),
+        table.integer("budget_bytes", GIGABYTE, 1 << 20, 1 << 50),
+    )
+    table.finish()
+
+    table = top.table("shared_memory")
+    shared_memory = base / table.path("path", "/run/trading/engine.shm")
+    table.finish()
+
+    table = top.table("risk")
+    limits = _limits(table, None)
+    table.finish()
+
+    accounts = _accounts(top, base, limits)
+    symbols = _symbols(top)
+    top.finish()
+    return EngineConfig(
+        order_entry,
+        market_data,
+        event_loop,
+        second_login,
+        retention_bytes,
+        slow_client_bytes,
+        journal,
+        itch,
+        shared_memory,
+        accounts,
+        symbols,
+    )
+
+
+def _endpoint(table: Table, port: int) -> Endpoint:
+    return Endpoint(table.text("address", "127.0.0.1"), table.integer("port", port, 1, 65535))
+
+
+def _limits(table: Table, base: Limits | None) -> Limits:
+    def limit(key: str, default: int, highest: int) -> int:
+        return table.integer(key, getattr(base, key) if base else default, 0, highest)
+
+    return Limits(
+        limit("max_order_shares", 100_000, ouch.MAX_SHARES),
+        limit("max_order_notional", 10_000_000, 10**15),
+        limit("collar_percent", 10, 10_000),
+        limit("max_open_orders", 0, 10**9),
+        limit("max_exposure", 0, 10**15),
+        limit("max_orders_per_second", 0, 10**9),
+        limit("duplicate_orders", 0, 10**6),
+        limit("duplicate_window_ms", 1000, 10**6),
+    )
+
+
+def _symbols(top: Table) -> tuple[Symbol, ...]:
+    entries = top.take("symbol")
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{top.where}: write at least one [[symbol]] with name and reference_price")
+    symbols: dict[str, Symbol] = {}
+    for number, values in enumerate(entries, 1):
+        table = Table(f"{top.where} [[symbol]] number {number}", values)
+        name = table.text("name")
+        if not re.fullmatch(r"[A-Z0-9.+=^#*$-]{1,8}", name):
+            raise table.wrong("name", "1 to 8 capital letters, digits or .+-=^#*$", name)
+        if name in symbols:
+            raise ConfigError(f"{table.where}: {name} is there twice")
+        price_e4 = table.price_e4("reference_price", ouch.MAX_PRICE_E4)
+        symbols[name] = Symbol(name, price_e4, table.flag("restricted", False))
+        table.finish()
+    if len(symbols) > 65_535:
+        raise ConfigError(f"{top.where}: {len(symbols)} symbols; ITCH's stock locate ends at 65535")
+    return tuple(symbols.values())
+
+
+def _accounts(top: Table, base: Path, limits: Limits) -> dict[str, Account]:
+    """Read [accounts.NAME] of engine.toml and of the file that [accounts] names."""
+    inline = top.table("accounts")
+    file = inline.text("file", "")
+    accounts = {name: _account(inline, name, limits) for name in inline.remaining()}
+    if file or not accounts:
+        path = base / (file or "/etc/trading/accounts.toml")
+        separate = Table(str(path), load(path))
+        tables = separate.table("accounts", required=True)
+        separate.finish()
+        for name in tables.remaining():
+            if name in accounts:
+                raise ConfigError(f"{tables.where}: account {name} is also in {top.where}; keep one of them")
+            accounts[name] = _account(tables, name, limits)
+        if not accounts:
+            raise ConfigError(f"{path}: no account; add [accounts.NAME] with a password")
+    return accounts
+
+
+def _account(tables: Table, name: str, limits: Limits) -> Account:
+    table = tables.table(name)
+    if not re.fullmatch(rf"[A-Za-z0-9]{{1,{soupbintcp.USERNAME_BYTES}}}", name):
+        raise ConfigError(f"{table.where}: SoupBinTCP user names are 1 to 6 letters or digits")
+    password_hash = table.text("password")
+    if not passwords.is_hash(password_hash):
+        raise ConfigError(
+            f"{table.where}: password must be what `trading-engine hash-password` prints, never the clear text"
+        )
+    own = table.table("risk")
+    account = Account(
+        name,
+        password_hash,
+        table.flag("test", False),
+        table.choice("tokens", ("any", "increasing"), "any"),
+        table.choice("self_match", ("allow", "cancel_resting", "cancel_incoming"), "allow"),
+        table.flag("cancel_on_disconnect", False),
+        _limits(own, limits),
+    )
+    own.finish()
+    table.finish()
+    return account

@@ -1,0 +1,61 @@
+"""Account passwords as scrypt hashes: `scrypt$N$r$p$salt$hash`, the last two in base64."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+
+_COST, _BLOCK, _PARALLEL = 1 << 14, 8, 1
+_PATTERN = re.compile(r"scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,3})\$([A-Za-z0-9+/=]{8,})\$([A-Za-z0-9+/=]{20,})")
+
+
+def is_hash(text: str) -> bool:
+    return _PATTERN.fullmatch(text) is not None
+
+
+def hash_password(password: str) -> str:
+    salt = os.urandom(16)
+    digest = hashlib.scrypt(password.encode(), salt=salt, n=_COST, r=_BLOCK, p=_PARALLEL, dklen=32)
+    return f"scrypt${_COST}${_BLOCK}${_PARALLEL}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def verify(password: str, hashed: str) -> bool:
+    """Take some 50 ms of one CPU: call it in a thread. False as well for a text that is no hash."""
+    match = _PATTERN.fullmatch(hashed)
+    if match is None:
+        return False
+    cost, block, parallel = (int(part) for part in match.groups()[:3])
+    salt, expected = (base64.b64decode(part) for part in match.groups()[3:])
+    try:
+        digest = hashlib.scrypt(
+            password.encode(), salt=salt, n=cost, r=block, p=parallel, dklen=len(expected), maxmem=1 << 28
+        )
+    except ValueError:
+        return False
+    return hmac.compare_digest(digest, expected)
+
+
+class Verifier:
+    """Remembers, in a process-private form, which password was right, so that only the first check is slow."""
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)
+        self._known: dict[str, bytes] = {}
+
+    def remembered(self, hashed: str, password: str) -> bool:
+        """Return whether this password was found right before; takes microseconds."""
+        known = self._known.get(hashed)
+        return known is not None and hmac.compare_digest(known, self._digest(password))
+
+    def check(self, hashed: str, password: str) -> bool:
+        """Slow: call it in a thread."""
+        if not verify(password, hashed):
+            return False
+        self._known[hashed] = self._digest(password)
+        return True
+
+    def _digest(self, password: str) -> bytes:
+        return hmac.digest(self._key, password.encode(), "sha256")

@@ -1,0 +1,99 @@
+"""Reading TOML tables so that every mistake is named: the file, the key, what was expected, and a near match."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the message says what, where, and what to do."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the file's tables; raises ConfigError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; `trading-engine example-config` prints one") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+class Table:
+    """One table of a file. Take every key you know, then call `finish`, which refuses what is left."""
+
+    def __init__(self, where: str, values: object) -> None:
+        """`where` names file and table in messages."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"{where} must be a table")
+        self.where = where
+        self._values: dict[str, Any] = dict(values)
+        self._known: list[str] = []
+
+    def take(self, key: str, default: object = None) -> Any:
+        self._known.append(key)
+        if key in self._values:
+            return self._values.pop(key)
+        if default is None:
+            raise ConfigError(f"{self.where}: {key} is missing")
+        return default
+
+    def table(self, key: str, required: bool = False) -> Table:
+        return Table(f"{self.where} [{key}]", self.take(key, None if required else {}))
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.take(key, default)
+        if not isinstance(value, str):
+            raise self.wrong(key, "text", value)
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
+        value = self.text(key, default)
+        if value not in choices:
+            raise self.wrong(key, f"one of {', '.join(choices)}", value)
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.take(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false", value)
+        return value
+
+    def integer(self, key: str, default: int | None, lowest: int, highest: int) -> int:
+        value = self.take(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise self.wrong(key, f"a whole number from {lowest} to {highest}", value)
+        return value
+
+    def price_e4(self, key: str, highest_e4: int) -> int:
+        """Take a price as text ("100.25") or number and return it in 1/10,000 units."""
+        value = self.take(key)
+        try:
+            price_e4 = Decimal(str(value)) * 10_000
+        except InvalidOperation:
+            price_e4 = Decimal(-1)
+        if isinstance(value, bool) or price_e4 != int(price_e4) or not 0 < price_e4 <= highest_e4:
+            raise self.wrong(key, f'a price like "100.25", up to {Decimal(highest_e4) / 10_000}', value)
+        return int(price_e4)
+
+    def path(self, key: str, default: str | None = None) -> Path:
+        return Path(self.text(key, default))
+
+    def wrong(self, key: str, expected: str, value: object) -> ConfigError:
+        return ConfigError(f"{self.where}: {key} must be {expected}, not {value!r}")
+
+    def remaining(self) -> list[str]:
+        return list(self._values)
+
+    def finish(self) -> None:
+        """Raise ConfigError when a key is left that nobody asked for."""
+        for key in self._values:
+            near = difflib.get_close_matches(key, self._known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(self._known)}"
+            raise ConfigError(f"{self.where}: unknown key {key!r}; {hint}")
