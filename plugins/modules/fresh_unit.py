@@ -1,0 +1,223 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keep a systemd unit running on what is installed now, without breaking off work in progress."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fresh_unit
+short_description: A systemd unit is enabled, runs, and is younger than the files it was made from
+version_added: 0.1.0
+description:
+  - Enables and starts a unit, and restarts it when one of its files changed after its process began.
+  - What the unit runs on is read from the system at each run and not passed on by handlers, so a play that was
+    interrupted between a change and the restart makes up for it the next time.
+author: lowlatency.trading contributors (@lowlatency)
+options:
+  name:
+    description: The unit, with its suffix.
+    type: str
+    required: true
+  sources:
+    description:
+      - Files and links the running process was made from, besides the unit's own file and drop-ins.
+      - A link counts itself, not its target.
+    type: list
+    elements: path
+    default: []
+  restart:
+    description:
+      - V(always) restarts as soon as a source is younger than the process, V(never) only reports it.
+      - V(idle) restarts when O(busy_command) says that nobody would be disturbed, and reports it otherwise.
+    type: str
+    choices: [idle, always, never]
+    default: always
+  busy_command:
+    description:
+      - Command that prints one JSON object about the running process. Required by V(idle).
+      - When it fails the unit is taken for busy, because nobody knows that it is not.
+    type: list
+    elements: str
+  busy_key:
+    description: The key of that object whose number says how many clients a restart would disturb.
+    type: str
+    default: sessions_open
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be done.
+  diff_mode:
+    support: none
+    description: The reason is in the result.
+"""
+
+EXAMPLES = r"""
+- name: The engine runs on its present configuration, or says that it must be restarted
+  lowlatency.trading.fresh_unit:
+    name: trading-engine.service
+    sources: [/etc/trading/engine.toml, /opt/trading/current]
+    restart: idle
+    busy_command: [/opt/trading/current/bin/trading-engine, status, --config, /etc/trading/engine.toml]
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, of C(reload), C(enable), C(start), C(restart).
+  type: list
+  elements: str
+  returned: success
+restart_required:
+  description: Whether the unit still runs on something older than its files.
+  type: bool
+  returned: success
+reason:
+  description: Why it was restarted, or why it was not.
+  type: str
+  returned: success
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One look at a unit. `younger` are the sources that changed after the process began."""
+
+    known: bool
+    enabled: bool
+    active: bool
+    needs_reload: bool
+    younger: tuple[str, ...]
+    disturbed: int | None  # clients a restart would disturb; None: unknown
+
+
+@dataclass(frozen=True)
+class Plan:
+    actions: tuple[str, ...]
+    restart_required: bool
+    reason: str
+
+
+def plan(observed: Observed, restart: str) -> Plan:
+    """Return what brings the unit up to date as far as `restart` (idle, always, never) allows."""
+    actions = ["reload"] if observed.needs_reload else []
+    if not observed.enabled:
+        actions.append("enable")
+    if not observed.active:
+        return Plan((*actions, "start"), False, "it was not running")
+    if not observed.younger:
+        return Plan(tuple(actions), False, "")
+    reason = f"{', '.join(observed.younger)} changed after it started"
+    if restart == "never":
+        return Plan(tuple(actions), True, f"{reason}; it is never restarted by itself")
+    if restart == "idle" and observed.disturbed is None:
+        return Plan(tuple(actions), True, f"{reason}, but whether clients are connected is unknown")
+    if restart == "idle" and observed.disturbed:
+        return Plan(tuple(actions), True, f"{reason}, but clients are connected ({observed.disturbed})")
+    return Plan((*actions, "restart"), False, reason)
+
+
+def parse_started(timestamp: str) -> float:
+    """Return a time of `systemctl show --timestamp=us+utc` in seconds, 0 when there is none."""
+    if not timestamp or timestamp == "n/a":
+        return 0.0
+    moment = datetime.strptime(timestamp, "%a %Y-%m-%d %H:%M:%S.%f UTC")
+    return moment.replace(tzinfo=timezone.utc).timestamp()
+
+
+class Unit:
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.name: str = module.params["name"]
+
+    def systemctl(self, *arguments: str) -> str:
+        returned, out, err = self.module.run_command(["systemctl", *arguments])
+        if returned != 0:
+            _returned, log, _err = self.module.run_command(["journalctl", "-u", self.name, "-n", "5", "-o", "cat"])
+            said = " | ".join(log.strip().splitlines())
+            self.module.fail_json(msg=f"systemctl {' '.join(arguments)} failed: {err.strip()} Last in its log: {said}")
+        return str(out)
+
+    def observe(self) -> Observed:
+        names = "LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp,FragmentPath,DropInPaths"
+        shown = self.systemctl("show", "--timestamp=us+utc", "--property", names, self.name)
+        properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        active = properties["ActiveState"] in ("active", "reloading")
+        started_s = parse_started(properties["ExecMainStartTimestamp"])
+        unit_files = [properties["FragmentPath"], *properties["DropInPaths"].split()]
+        sources = [path for path in (*self.module.params["sources"], *unit_files) if path]
+        younger = [path for path in sources if changed_s(path) > started_s] if active else []
+        return Observed(
+            known=properties["LoadState"] == "loaded",
+            enabled=properties["UnitFileState"] == "enabled",
+            active=active,
+            needs_reload=properties["NeedDaemonReload"] == "yes",
+            younger=tuple(younger),
+            disturbed=self.disturbed() if younger and self.module.params["restart"] == "idle" else 0,
+        )
+
+    def disturbed(self) -> int | None:
+        """Return how many clients a restart would disturb, None when that cannot be known."""
+        returned, out, _err = self.module.run_command(self.module.params["busy_command"])
+        if returned != 0:
+            return None
+        try:
+            return int(json.loads(out)[self.module.params["busy_key"]])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def apply(self, actions: tuple[str, ...]) -> None:
+        for action in actions:
+            if action == "reload":
+                self.systemctl("daemon-reload")
+            else:
+                self.systemctl(action, self.name)
+
+
+def changed_s(path: str) -> float:
+    """Return when the file or link came to be what it is, in seconds; 0 when it does not exist.
+
+    The change time, not the modification time: a file moved into place keeps the latter.
+    """
+    try:
+        return Path(path).lstat().st_ctime
+    except FileNotFoundError:
+        return 0.0
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "sources": {"type": "list", "elements": "path", "default": []},
+            "restart": {"type": "str", "choices": ["idle", "always", "never"], "default": "always"},
+            "busy_command": {"type": "list", "elements": "str"},
+            "busy_key": {"type": "str", "default": "sessions_open", "no_log": False},
+        },
+        required_if=[["restart", "idle", ["busy_command"]]],
+        supports_check_mode=True,
+    )
+    unit = Unit(module)
+    observed = unit.observe()
+    if not observed.known and not module.check_mode:
+        module.fail_json(msg=f"{unit.name} is not known to systemd; install its unit file first")
+    wanted = plan(observed, module.params["restart"])
+    if not module.check_mode:
+        unit.apply(wanted.actions)
+    module.exit_json(
+        changed=bool(wanted.actions),
+        actions=list(wanted.actions),
+        restart_required=wanted.restart_required,
+        reason=wanted.reason,
+    )
+
+
+if __name__ == "__main__":
+    main()
