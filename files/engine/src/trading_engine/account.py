@@ -1,0 +1,151 @@
+"""An account inside the core: its tokens, its limits, and the replies that wait to be taken.
+
+Tables that grow are split into 256 before one of them is large: growing a dict of a million entries stalls for
+tens of milliseconds, growing one of four thousand for tenths of one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from trading_engine.book import Order
+from trading_engine.terms import Terms
+
+MAX_TOKENS: Final = 1_000_000
+_SPLIT_AT: Final = 8192
+_SHARDS: Final = 256
+_MAX_TERMS: Final = 256
+
+
+class Account:
+    """State of one account. `out` holds pieces of SoupBinTCP packets in order; `sequence` is the last number given."""
+
+    def __init__(self, number: int, name: str, settings: dict[str, Any]) -> None:
+        self.number = number
+        self.name = name
+        self.out: list[bytes] = []
+        self.touched = False
+        self.sequence = 0
+        self.connected = False
+        self.killed = False
+        self.last_token = b""
+        self.tokens = 0
+        self.open_orders = 0
+        self.exposure_e4 = 0
+        self.rate_second = 0
+        self.rate_count = 0
+        self.recent: deque[tuple[int, bytes]] = deque()
+        self.recent_counts: dict[bytes, int] = {}
+        self._terms: dict[bytes, Terms] = {}
+        self._shards: list[dict[bytes, Order | None]] = [{}]
+        self._mask = 0
+        self.increasing = False
+        self.test = False
+        self.self_match = 0
+        self.cancel_on_disconnect = False
+        self.max_order_shares = 0
+        self.max_order_notional_e4 = 0
+        self.collar_percent = 0
+        self.max_open_orders = 0
+        self.max_exposure_e4 = 0
+        self.max_orders_per_second = 0
+        self.duplicate_orders = 0
+        self.duplicate_window_ns = 0
+        self.configure(settings)
+
+    def configure(self, settings: dict[str, Any]) -> None:
+        limits = settings["limits"]
+        self.increasing = settings["tokens"] == "increasing"
+        self.test = bool(settings["test"])
+        self.self_match = ("allow", "cancel_resting", "cancel_incoming").index(settings["self_match"])
+        self.cancel_on_disconnect = bool(settings["cancel_on_disconnect"])
+        self.max_order_shares = limits["max_order_shares"]
+        self.max_order_notional_e4 = limits["max_order_notional"] * 10_000
+        self.collar_percent = limits["collar_percent"]
+        self.max_open_orders = limits["max_open_orders"]
+        self.max_exposure_e4 = limits["max_exposure"] * 10_000
+        self.max_orders_per_second = limits["max_orders_per_second"]
+        self.duplicate_orders = limits["duplicate_orders"]
+        self.duplicate_window_ns = limits["duplicate_window_ms"] * 1_000_000
+
+    def start_day(self) -> None:
+        """Forget tokens, numbers and rates. The account has no live order at this moment."""
+        self.sequence = 0
+        self.last_token = b""
+        self.tokens = 0
+        self.rate_second = 0
+        self.rate_count = 0
+        self.recent.clear()
+        self.recent_counts.clear()
+        self._shards = [{}]
+        self._mask = 0
+
+    def terms_of(self, raw: bytes) -> Terms:
+        terms = self._terms.get(raw)
+        if terms is None:
+            if len(self._terms) >= _MAX_TERMS:
+                self._terms.clear()
+            terms = Terms(raw)
+            self._terms[raw] = terms
+        return terms
+
+    def order(self, token: bytes) -> Order | None:
+        """Return the live order of the token, or None."""
+        return self._shards[hash(token) & self._mask].get(token)
+
+    def is_used(self, token: bytes) -> bool:
+        if self.increasing:
+            return token <= self.last_token
+        return token in self._shards[hash(token) & self._mask]
+
+    def is_full(self) -> bool:
+        """Return whether the day's number of remembered tokens is used up."""
+        return self.tokens >= MAX_TOKENS and not self.increasing
+
+    def use(self, token: bytes) -> None:
+        """Remember the token of an order that is not live."""
+        if self.increasing:
+            self.last_token = token
+        else:
+            self._insert(token, None)
+
+    def put(self, order: Order) -> None:
+        """Remember the token of an order that becomes live now."""
+        if self.increasing:
+            self.last_token = order.token
+        self._insert(order.token, order)
+        self.open_orders += 1
+
+    def drop(self, order: Order) -> None:
+        """The order is live no more."""
+        shard = self._shards[hash(order.token) & self._mask]
+        if self.increasing:
+            del shard[order.token]
+            self.tokens -= 1
+        else:
+            shard[order.token] = None
+        self.open_orders -= 1
+
+    def live_orders(self) -> list[Order]:
+        """Return the live orders, in no order that may show anywhere."""
+        return [order for shard in self._shards for order in shard.values() if order is not None]
+
+    def used_tokens(self) -> list[bytes]:
+        """Return the remembered tokens without a live order, sorted: what a snapshot needs beside the orders."""
+        return sorted(token for shard in self._shards for token, order in shard.items() if order is None)
+
+    def _insert(self, token: bytes, order: Order | None) -> None:
+        self._shards[hash(token) & self._mask][token] = order
+        self.tokens += 1
+        if self.tokens > _SPLIT_AT and self._mask == 0:
+            self._split()
+
+    def _split(self) -> None:
+        whole = self._shards[0]
+        mask = _SHARDS - 1
+        shards: list[dict[bytes, Order | None]] = [{} for _ in range(_SHARDS)]
+        for token, order in whole.items():
+            shards[hash(token) & mask][token] = order
+        self._shards = shards
+        self._mask = mask

@@ -1,0 +1,200 @@
+"""A symbol's order book: price, then displayed before hidden, then time.
+
+Owns the order of the queue and nothing else: no messages, no counters, no limits. Cancel and execution are O(1):
+an order is a link in its level's list, and a side keeps its prices sorted with the best one last.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from trading_engine.account import Account
+    from trading_engine.terms import Terms
+
+BUY: Final = 66  # ord("B"); everything else sells: S, T (short), E (short exempt)
+
+
+class Order:
+    """A live order. `executed_shares` counts for the whole chain of replacements."""
+
+    __slots__ = (
+        "account",
+        "book",
+        "executed_shares",
+        "expiry_ns",
+        "level",
+        "newer",
+        "older",
+        "open_shares",
+        "price_e4",
+        "reference",
+        "side",
+        "terms",
+        "token",
+    )
+
+    def __init__(
+        self,
+        token: bytes,
+        account: Account,
+        book: Book,
+        reference: int,
+        side: int,
+        open_shares: int,
+        executed_shares: int,
+        price_e4: int,
+        terms: Terms,
+    ) -> None:
+        self.token = token
+        self.account = account
+        self.book = book
+        self.reference = reference
+        self.side = side
+        self.open_shares = open_shares
+        self.executed_shares = executed_shares
+        self.price_e4 = price_e4
+        self.terms = terms
+        self.expiry_ns = 0
+        self.level: Level | None = None
+        self.older: Order | None = None
+        self.newer: Order | None = None
+
+
+class Level:
+    """The orders of one price that are all displayed or all hidden, oldest first; `shares` is their sum."""
+
+    __slots__ = ("hidden", "key", "newest", "oldest", "price_e4", "shares")
+
+    def __init__(self, key: int, price_e4: int, hidden: bool) -> None:
+        self.key = key
+        self.price_e4 = price_e4
+        self.hidden = hidden
+        self.shares = 0
+        self.oldest: Order | None = None
+        self.newest: Order | None = None
+
+
+class BookSide:
+    """Bids or asks. A level's key sorts by price and then displayed before hidden, the best key being the largest."""
+
+    __slots__ = ("buy", "keys", "levels")
+
+    def __init__(self, buy: bool) -> None:
+        self.buy = buy
+        self.keys: list[int] = []
+        self.levels: dict[int, Level] = {}
+
+    def add(self, order: Order) -> None:
+        """Put the order behind all others of its level."""
+        price_e4 = order.price_e4
+        hidden = order.terms.hidden
+        key = 2 * price_e4 + 1 if self.buy else -2 * price_e4
+        if hidden:
+            key -= 1
+        level = self.levels.get(key)
+        if level is None:
+            level = Level(key, price_e4, hidden)
+            self.levels[key] = level
+            keys = self.keys
+            if not keys or key > keys[-1]:
+                keys.append(key)
+            else:
+                insort(keys, key)
+        else:
+            order.price_e4 = level.price_e4  # one int object a level, not one an order
+        newest = level.newest
+        if newest is None:
+            level.oldest = order
+        else:
+            newest.newer = order
+            order.older = newest
+        level.newest = order
+        level.shares += order.open_shares
+        order.level = level
+
+    def remove(self, order: Order) -> None:
+        """Take the order out, whatever it has left; the links are cut so that nothing waits for a collector."""
+        level = order.level
+        assert level is not None
+        older, newer = order.older, order.newer
+        if older is None:
+            level.oldest = newer
+        else:
+            older.newer = newer
+        if newer is None:
+            level.newest = older
+        else:
+            newer.older = older
+        order.older = None
+        order.newer = None
+        order.level = None
+        level.shares -= order.open_shares
+        if level.oldest is None:
+            key = level.key
+            del self.levels[key]
+            keys = self.keys
+            if keys[-1] == key:
+                keys.pop()
+            else:
+                del keys[bisect_left(keys, key)]
+
+    def best_displayed(self) -> Level | None:
+        index = len(self.keys) - 1
+        while index >= 0:
+            level = self.levels[self.keys[index]]
+            if not level.hidden:
+                return level
+            index -= 1
+        return None
+
+    def crosses(self, price_e4: int) -> bool:
+        """Return whether the best order of this side, hidden or not, would trade at `price_e4`."""
+        if not self.keys:
+            return False
+        best_e4 = self.levels[self.keys[-1]].price_e4
+        return best_e4 >= price_e4 if self.buy else best_e4 <= price_e4
+
+
+class Book:
+    """One symbol: both sides, what was last traded, and its constant parts of feed messages."""
+
+    def __init__(self, stock: bytes, locate: int, reference_price_e4: int, restricted: bool) -> None:
+        """`stock` is padded to 8 bytes."""
+        self.stock = stock
+        self.locate = locate
+        self.restricted = restricted
+        self.halted = False
+        self.bids = BookSide(True)
+        self.asks = BookSide(False)
+        self.collar_price_e4 = reference_price_e4
+        self.last_price_e4 = 0
+        self.last_shares = 0
+        self.last_ns = 0
+        self.trades = 0
+        self.traded_shares = 0
+        place = locate.to_bytes(2, "big") + b"\0\0"
+        self.add_head = b"\x00\x24A" + place
+        self.attributed_head = b"\x00\x28F" + place
+        self.executed_head = b"\x00\x1fE" + place
+        self.cancel_head = b"\x00\x17X" + place
+        self.delete_head = b"\x00\x13D" + place
+        self.replace_head = b"\x00\x23U" + place
+        self.trade_head = b"\x00\x2cP" + place
+        self.broken_head = b"\x00\x13B" + place
+
+    def side_of(self, side: int) -> BookSide:
+        """Return the book side where orders of this OUCH side rest."""
+        return self.bids if side == BUY else self.asks
+
+
+def orders_of(side: BookSide) -> list[Order]:
+    """Return the side's orders, best first."""
+    orders = []
+    for key in reversed(side.keys):
+        order = side.levels[key].oldest
+        while order is not None:
+            orders.append(order)
+            order = order.newer
+    return orders

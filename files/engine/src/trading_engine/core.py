@@ -1,0 +1,377 @@
+"""The deterministic machine: bytes and times in, bytes out. No clock, no socket, no logger.
+
+Inputs are reads of logged-in accounts, connects, disconnects, timer fires, the day's start and end, administration and
+configuration. The same inputs give the same bytes, whatever process, event loop or hash seed runs them.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, Final
+
+from trading_engine import risk
+from trading_engine.account import Account
+from trading_engine.book import BUY, Book, Order, orders_of
+from trading_engine.matching import Matching
+from trading_engine.wire import ouch
+
+_ENTER: Final = Struct(">x14sBI8sI17s").unpack_from
+_REPLACE: Final = Struct(">x14s14sII4s1s1s4s").unpack_from
+_CANCEL: Final = Struct(">x14sI").unpack_from
+_MODIFY: Final = Struct(">x14sBI").unpack_from
+_U64: Final = Struct(">Q").pack
+_REPLACED: Final = Struct(">14sBI8sI9sQ7s1s14s1s").pack
+_MODIFIED: Final = Struct(">14sBI").pack
+_FEED_REPLACE: Final = Struct(">QQII").pack
+
+_LIVE: Final = b"L "
+_TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
+_MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
+_MAX_SHARES: Final = ouch.MAX_SHARES
+_OTHER: Final = 79  # O
+
+
+class Core(Matching):
+    """All books and accounts. Counters only count; nothing depends on them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accounts: dict[str, Account] = {}
+        self.by_number: list[Account] = []
+        self.books: dict[bytes, Book] = {}
+        self.day = ""
+        self.open = False
+        self.accepting = True
+        self.next_reference = 1
+        self.close_reason = ""
+        self.messages = 0
+        self.enters = 0
+        self.replaces = 0
+        self.cancels = 0
+        self.modifies = 0
+        self.accepted = 0
+        self.replaced = 0
+        self.broken_trades = 0
+
+    def configure(self, settings: dict[str, Any], time_ns: int) -> None:
+        """Take accounts and symbols over; what exists keeps its state, new symbols are announced during the day."""
+        self._set_time(time_ns)
+        for name, account_settings in settings["accounts"].items():
+            known = self.accounts.get(name)
+            if known is None:
+                account = Account(len(self.by_number), name, account_settings)
+                self.accounts[name] = account
+                self.by_number.append(account)
+                if self.open:
+                    self._system_event(account, b"S")
+            else:
+                known.configure(account_settings)
+        listed = set()
+        for symbol in settings["symbols"]:
+            stock = symbol["name"].encode("ascii").ljust(8)
+            listed.add(stock)
+            book = self.books.get(stock)
+            if book is None:
+                book = Book(stock, len(self.books) + 1, symbol["reference_price_e4"], symbol["restricted"])
+                self.books[stock] = book
+                if self.open:
+                    self._announce(book)
+            else:
+                book.restricted = symbol["restricted"]
+                if not book.trades:
+                    book.collar_price_e4 = symbol["reference_price_e4"]
+        for stock, book in self.books.items():
+            if stock not in listed:
+                book.restricted = True
+        self._recount_exposure()
+
+    def start_day(self, day: str, time_ns: int) -> None:
+        """`day` is the session's name, 10 characters. Orders, tokens and numbers of the day before are gone."""
+        self._set_time(time_ns)
+        if self.open:
+            self.end_day(time_ns)
+        self.day = day
+        self.open = True
+        self.feed_sequence = 0
+        for account in self.by_number:
+            account.start_day()
+            self._system_event(account, b"S")
+        for event in (b"O", b"S"):
+            self._feed_event(event)
+        for book in self.books.values():
+            book.trades = 0
+            book.traded_shares = 0
+            self._announce(book)
+        self._feed_event(b"Q")
+
+    def end_day(self, time_ns: int) -> None:
+        """Cancel what is open and close: from now on every order is Rejected C."""
+        self._set_time(time_ns)
+        if not self.open:
+            return
+        self._feed_event(b"M")
+        for book in self.books.values():
+            for side in (book.bids, book.asks):
+                for order in orders_of(side):
+                    self._kill(order, b"E")
+        self.expiries.clear()
+        self.open = False
+        for account in self.by_number:
+            self._system_event(account, b"E")
+        self._feed_event(b"E")
+        self._feed_event(b"C")
+
+    def connect(self, number: int) -> None:
+        self.by_number[number].connected = True
+
+    def disconnect(self, number: int, time_ns: int) -> None:
+        """The account's connection is gone."""
+        account = self.by_number[number]
+        account.connected = False
+        if account.cancel_on_disconnect:
+            self._set_time(time_ns)
+            self.cancel_all(account, b"S")
+
+    def expire(self, time_ns: int) -> None:
+        """Cancel every order whose time in force has passed."""
+        self._set_time(time_ns)
+        for order in self.expiries.due(time_ns):
+            self._kill(order, b"T")
+
+    def cancel_all(self, account: Account, reason: bytes) -> None:
+        """Cancel the account's live orders in the order of their references."""
+        for order in sorted(account.live_orders(), key=reference_of):
+            self._kill(order, reason)
+
+    def apply(self, number: int, data: bytes, time_ns: int) -> int:
+        """Process the complete packets that `data` begins with, for the account of that number.
+
+        Return how many bytes they were. `close_reason` is not empty when the connection has to be closed after the
+        replies: "logout", or what was malformed, which is not counted into the bytes.
+        """
+        self._set_time(time_ns)
+        self.close_reason = ""
+        account = self.by_number[number]
+        at = 0
+        size = len(data)
+        while size - at >= 3:
+            length = (data[at] << 8) | data[at + 1]
+            if length == 0:
+                self.close_reason = "packet of length 0"
+                break
+            end = at + 2 + length
+            if end > size:
+                if length > 1024:
+                    self.close_reason = "packet too long"
+                break
+            kind = data[at + 2]
+            if kind == 85:  # U, unsequenced data
+                code = data[at + 3] if length > 1 else 0
+                if code == 79 and length == 50:
+                    self._enter(account, data, at + 3)
+                elif code == 88 and length == 20:
+                    self._cancel(account, data, at + 3)
+                elif code == 85 and length == 48:
+                    self._replace(account, data, at + 3)
+                elif code == 77 and length == 21:
+                    self._modify(account, data, at + 3)
+                elif code == 78 and length == 16:
+                    self.ignored += 1  # Trade Now acts on midpoint orders, which this market does not have
+                else:
+                    self.close_reason = "unknown or malformed OUCH message"
+                    break
+                self.messages += 1
+            elif kind == 79:  # O, logout request
+                self.close_reason = "logout"
+                at = end
+                break
+            elif kind != 82 and kind != 43:  # R, client heartbeat; +, debug
+                self.close_reason = "unexpected SoupBinTCP packet"
+                break
+            at = end
+        else:
+            if size - at == 2 and data[at] == 0 and data[at + 1] == 0:
+                self.close_reason = "packet of length 0"
+        return at
+
+    def _enter(self, account: Account, data: bytes, at: int) -> None:
+        token, side, shares, stock, price_e4, raw_terms = _ENTER(data, at)
+        self.enters += 1
+        if account.is_used(token):
+            self.ignored += 1
+            return
+        terms = account.terms_of(raw_terms)
+        book = self.books.get(stock)
+        detail = 0
+        if not self.open:
+            refusal = 67  # C
+        elif book is None:
+            refusal = 83  # S
+        else:
+            refusal = risk.check(account, book, side, shares, price_e4) or terms.refusal
+            if refusal == 0:
+                if side != BUY and side != 83 and side != 84 and side != 69:
+                    refusal = _OTHER
+                elif not self.accepting:
+                    detail = risk.REFUSED_BUDGET
+                elif account.is_full():
+                    detail = risk.REFUSED_TOKEN
+                else:
+                    detail = risk.check_flow(account, data[at + 15 : at + 32], 1, shares * price_e4, self._time_ns)
+        if refusal or detail or book is None:
+            self._reject(account, token, refusal or _OTHER, detail)
+            if detail != risk.REFUSED_TOKEN:
+                account.use(token)
+            return
+        reference = self.next_reference
+        self.next_reference = reference + 1
+        self.accepted += 1
+        reference8 = _U64(reference)
+        account.out.append(
+            b"\x00\x43SA" + self._time8 + data[at + 1 : at + 41] + reference8 + data[at + 41 : at + 48] + _LIVE
+        )
+        account.sequence += 1
+        if not account.touched:
+            account.touched = True
+            self.touched.append(account)
+
+        contras = book.asks if side == BUY else book.bids
+        keys = contras.keys
+        order = Order(token, account, book, reference, side, shares, 0, price_e4, terms)
+        if keys and contras.crosses(price_e4):
+            account.put(order)
+            if account.max_exposure_e4:
+                account.exposure_e4 += shares * price_e4
+            if self._take(order, contras):
+                self._settle(order, False)
+            return
+        if terms.immediate:
+            account.use(token)
+            self._canceled(account, token, shares, b"I")
+            return
+        account.put(order)
+        if account.max_exposure_e4:
+            account.exposure_e4 += shares * price_e4
+        (book.bids if side == BUY else book.asks).add(order)
+        if terms.time_in_force_s < _TIF_MARKET:
+            self._set_expiry(order)
+        if terms.hidden:
+            return
+        self.feed_sequence += 1
+        if terms.attributed:
+            self._feed_add(order)
+        else:
+            shown = data[at + 15 : at + 32] if side == BUY or side == 83 else b"S" + data[at + 16 : at + 32]
+            self.feed.append(book.add_head + self._time6 + reference8 + shown)
+
+    def _cancel(self, account: Account, data: bytes, at: int) -> None:
+        token, shares = _CANCEL(data, at)
+        self.cancels += 1
+        order = account.order(token)
+        if order is None:
+            self.ignored += 1
+        elif shares == 0 or shares <= order.executed_shares:
+            self._kill(order, b"U")
+        else:
+            self._reduce(order, shares, b"U")
+
+    def _modify(self, account: Account, data: bytes, at: int) -> None:
+        token, side, shares = _MODIFY(data, at)
+        self.modifies += 1
+        order = account.order(token)
+        if order is None:
+            self.ignored += 1
+            return
+        total = order.executed_shares + order.open_shares
+        sells = side == 83 or side == 84 or side == 69
+        if shares > total or (side != order.side and not (sells and order.side != BUY)):
+            self.ignored += 1
+            return
+        if account.killed:
+            self._reject(account, token, 97, 0)
+            return
+        if shares <= order.executed_shares:
+            self._kill(order, b"U")
+            return
+        order.side = side
+        self._shrink(order, total - shares)
+        self._send(account, b"\x00\x1dSM" + self._time8 + _MODIFIED(token, side, shares))
+
+    def _replace(self, account: Account, data: bytes, at: int) -> None:
+        token, new_token, shares, price_e4, raw_tif, display, sweep, raw_minimum = _REPLACE(data, at)
+        self.replaces += 1
+        old = account.order(token)
+        if old is None or token == new_token or account.is_used(new_token):
+            self.ignored += 1
+            return
+        book = old.book
+        before = old.terms
+        raw = before.raw
+        terms = account.terms_of(raw_tif + raw[4:8] + display + raw[9:10] + sweep + raw_minimum + raw[15:17])
+        malformed = terms.refusal or shares == 0 or shares > _MAX_SHARES or price_e4 == 0 or price_e4 > _MAX_PRICE_E4
+        if malformed or shares <= old.executed_shares:
+            self._kill(old, b"U")
+            return
+        open_shares = shares - old.executed_shares
+        refusal = risk.check(account, book, old.side, shares, price_e4)
+        detail = 0
+        if refusal == 0:
+            if not self.accepting:
+                detail = risk.REFUSED_BUDGET
+            elif account.is_full():
+                detail = risk.REFUSED_TOKEN
+            else:
+                added_e4 = open_shares * price_e4 - old.open_shares * old.price_e4
+                detail = risk.check_flow(account, b"", 0, added_e4, self._time_ns)
+        if refusal or detail:
+            self._reject(account, new_token, refusal or _OTHER, detail)
+            if detail != risk.REFUSED_TOKEN:
+                account.use(new_token)
+            return
+
+        own = book.side_of(old.side)
+        own.remove(old)
+        self._forget(old)
+        reference = self.next_reference
+        self.next_reference = reference + 1
+        self.replaced += 1
+        order = Order(new_token, account, book, reference, old.side, open_shares, old.executed_shares, price_e4, terms)
+        account.put(order)
+        if account.max_exposure_e4:
+            account.exposure_e4 += open_shares * price_e4
+        self._send(
+            account,
+            b"\x00\x51SU"
+            + self._time8
+            + _REPLACED(
+                new_token, old.side, open_shares, book.stock, price_e4, terms.raw[0:9],
+                reference, terms.raw[9:16], b"L", token, b" ",
+            ),
+        )  # fmt: skip
+        contras = book.asks if old.side == BUY else book.bids
+        if terms.immediate or contras.crosses(price_e4):
+            if not before.hidden:
+                self._feed(book.delete_head + self._time6 + _U64(old.reference))
+            if self._take(order, contras):
+                self._settle(order, False)
+            return
+        shown_as_before = terms.attributed == before.attributed
+        if not before.hidden and not terms.hidden and shown_as_before:
+            self._feed(book.replace_head + self._time6 + _FEED_REPLACE(old.reference, reference, open_shares, price_e4))
+            self._settle(order, True)
+            return
+        if not before.hidden:
+            self._feed(book.delete_head + self._time6 + _U64(old.reference))
+        self._settle(order, False)
+
+    def _recount_exposure(self) -> None:
+        for account in self.by_number:
+            account.exposure_e4 = 0
+        for book in self.books.values():
+            for side in (book.bids, book.asks):
+                for order in orders_of(side):
+                    order.account.exposure_e4 += order.open_shares * order.price_e4
+
+
+def reference_of(order: Order) -> int:
+    return order.reference

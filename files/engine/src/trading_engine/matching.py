@@ -1,0 +1,191 @@
+"""Executions, and every other way in which an order ends or shrinks."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from trading_engine.book import BUY, BookSide, Order
+from trading_engine.expiry import ExpiryTable
+from trading_engine.outputs import Outputs
+from trading_engine.wire import ouch
+
+_U64: Final = Struct(">Q").pack
+_U32: Final = Struct(">I").pack
+_EXECUTED: Final = Struct(">14sII1sQ").pack
+_FEED_EXECUTED: Final = Struct(">QIQ").pack
+_FEED_TRADE: Final = Struct(">QBI8sIQ").pack
+_TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Matching(Outputs):
+    """Matches one order against the other side of its book, and keeps the tables of live orders true."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next_match = 1
+        self.expiries = ExpiryTable()
+        self.ignored = 0
+        self.executions = 0
+        self.executed_shares = 0
+
+    def _take(self, taker: Order, contras: BookSide) -> bool:
+        """Execute the order, which is in no book side, against `contras` as far as its price and terms allow.
+
+        Return False when it was cancelled on the way.
+        """
+        account = taker.account
+        terms = taker.terms
+        price_e4 = taker.price_e4
+        if terms.post_only:
+            if contras.crosses(price_e4):
+                self._end(taker, b"F")
+                return False
+            return True
+        if terms.minimum_shares and self._available(taker, contras) < terms.minimum_shares:
+            return True
+        buying = taker.side == BUY
+        index = len(contras.keys) - 1
+        while index >= 0 and taker.open_shares:
+            level = contras.levels[contras.keys[index]]
+            if (level.price_e4 > price_e4) if buying else (level.price_e4 < price_e4):
+                break
+            maker = level.oldest
+            while maker is not None and taker.open_shares:
+                following = maker.newer
+                if maker.account is account and account.self_match:
+                    if account.self_match == 1:
+                        self._kill(maker, b"Q")
+                    else:
+                        self._end(taker, b"Q")
+                        return False
+                elif not (level.hidden and maker.terms.minimum_shares > min(maker.open_shares, taker.open_shares)):
+                    self._trade(taker, maker, contras)
+                maker = following
+            index -= 1
+        return True
+
+    def _available(self, taker: Order, contras: BookSide) -> int:
+        """Return the shares that `_take` would execute, counting no further than the taker's minimum."""
+        account = taker.account
+        wanted = taker.open_shares
+        found = 0
+        index = len(contras.keys) - 1
+        while index >= 0 and found < wanted:
+            level = contras.levels[contras.keys[index]]
+            if (level.price_e4 > taker.price_e4) if taker.side == BUY else (level.price_e4 < taker.price_e4):
+                break
+            maker = level.oldest
+            while maker is not None and found < wanted:
+                if maker.account is account and account.self_match:
+                    if account.self_match == 2:
+                        return found
+                elif not (level.hidden and maker.terms.minimum_shares > min(maker.open_shares, wanted - found)):
+                    found += min(maker.open_shares, wanted - found)
+                maker = maker.newer
+            index -= 1
+        return found
+
+    def _trade(self, taker: Order, maker: Order, contras: BookSide) -> None:
+        level = maker.level
+        assert level is not None
+        book = maker.book
+        price_e4 = level.price_e4
+        shares = taker.open_shares
+        if maker.open_shares < shares:
+            shares = maker.open_shares
+        match = self.next_match
+        self.next_match = match + 1
+        self.executions += 1
+        self.executed_shares += shares
+        book.collar_price_e4 = price_e4
+        book.last_price_e4 = price_e4
+        book.last_shares = shares
+        book.last_ns = self._time_ns
+        book.trades += 1
+        book.traded_shares += shares
+        head = b"\x00\x29SE" + self._time8
+        self._send(taker.account, head + _EXECUTED(taker.token, shares, price_e4, b"R", match))
+        self._send(maker.account, head + _EXECUTED(maker.token, shares, price_e4, b"A", match))
+        if level.hidden:
+            side = 66 if maker.side == BUY else 83
+            trade = _FEED_TRADE(0, side, shares, book.stock, price_e4, match)
+            self._feed(book.trade_head + self._time6 + trade)
+        else:
+            self._feed(book.executed_head + self._time6 + _FEED_EXECUTED(maker.reference, shares, match))
+        if taker.account.max_exposure_e4:
+            taker.account.exposure_e4 -= shares * taker.price_e4
+        taker.open_shares -= shares
+        taker.executed_shares += shares
+        if maker.open_shares == shares:
+            contras.remove(maker)
+            self._forget(maker)
+        else:
+            if maker.account.max_exposure_e4:
+                maker.account.exposure_e4 -= shares * price_e4
+            maker.open_shares -= shares
+            maker.executed_shares += shares
+            level.shares -= shares
+
+    def _settle(self, order: Order, announced: bool) -> None:
+        """What is left of an order after `_take`: it rests, is cancelled, or is gone."""
+        if order.open_shares == 0:
+            order.account.drop(order)
+        elif order.terms.immediate:
+            self._end(order, b"I")
+        else:
+            order.book.side_of(order.side).add(order)
+            if order.terms.time_in_force_s < _TIF_MARKET:
+                self._set_expiry(order)
+            if not announced and not order.terms.hidden:
+                self.feed_sequence += 1
+                self._feed_add(order)
+
+    def _kill(self, order: Order, reason: bytes) -> None:
+        """Cancel a resting order."""
+        shares = order.open_shares
+        order.book.side_of(order.side).remove(order)
+        if not order.terms.hidden:
+            self._feed(order.book.delete_head + self._time6 + _U64(order.reference))
+        self._forget(order)
+        self._canceled(order.account, order.token, shares, reason)
+
+    def _end(self, order: Order, reason: bytes) -> None:
+        """Cancel a live order that rests nowhere."""
+        shares = order.open_shares
+        self._forget(order)
+        self._canceled(order.account, order.token, shares, reason)
+
+    def _forget(self, order: Order) -> None:
+        account = order.account
+        account.drop(order)
+        if order.expiry_ns:
+            self.expiries.remove(order)
+        if account.max_exposure_e4:
+            account.exposure_e4 -= order.open_shares * order.price_e4
+
+    def _reduce(self, order: Order, total: int, reason: bytes) -> None:
+        decrement = order.executed_shares + order.open_shares - total
+        if decrement <= 0:
+            self.ignored += 1
+            return
+        self._shrink(order, decrement)
+        self._canceled(order.account, order.token, decrement, reason)
+
+    def _shrink(self, order: Order, decrement: int) -> None:
+        """Take shares off a resting order, which keeps its place."""
+        if decrement == 0:
+            return
+        level = order.level
+        assert level is not None
+        order.open_shares -= decrement
+        level.shares -= decrement
+        if order.account.max_exposure_e4:
+            order.account.exposure_e4 -= decrement * order.price_e4
+        if not level.hidden:
+            self._feed(order.book.cancel_head + self._time6 + _U64(order.reference) + _U32(decrement))
+
+    def _set_expiry(self, order: Order) -> None:
+        order.expiry_ns = self._time_ns + order.terms.time_in_force_s * _SECOND_NS
+        self.expiries.add(order)

@@ -1,0 +1,80 @@
+"""What the deterministic machine says: replies by account, and market data.
+
+Replies wait in each account's `out`, the accounts that have some in `touched`; market data waits in `feed`.
+The time of every message is that of the input it answers.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from trading_engine import risk
+from trading_engine.account import Account
+from trading_engine.book import BUY, Book, Order
+
+_U64: Final = Struct(">Q").pack
+_U32: Final = Struct(">I").pack
+_CANCELED: Final = Struct(">14sI1s").pack
+_FEED_ORDER: Final = Struct(">QBI8sI").pack
+
+
+class Outputs:
+    """Pending outputs and the counters of what was said."""
+
+    def __init__(self) -> None:
+        self.touched: list[Account] = []
+        self.feed: list[bytes] = []
+        self.feed_sequence = 0
+        self.canceled = 0
+        self.rejects = [0] * 128
+        self.refusals = [0] * len(risk.REFUSALS)
+        self._time_ns = 0
+        self._time8 = bytes(8)
+        self._time6 = bytes(6)
+
+    def _send(self, account: Account, packet: bytes) -> None:
+        account.out.append(packet)
+        account.sequence += 1
+        if not account.touched:
+            account.touched = True
+            self.touched.append(account)
+
+    def _feed(self, message: bytes) -> None:
+        self.feed.append(message)
+        self.feed_sequence += 1
+
+    def _feed_add(self, order: Order) -> None:
+        book = order.book
+        side = 66 if order.side == BUY else 83
+        body = _FEED_ORDER(order.reference, side, order.open_shares, book.stock, order.price_e4)
+        if order.terms.attributed:
+            self.feed.append(book.attributed_head + self._time6 + body + order.terms.firm)
+        else:
+            self.feed.append(book.add_head + self._time6 + body)
+
+    def _canceled(self, account: Account, token: bytes, shares: int, reason: bytes) -> None:
+        self.canceled += 1
+        self._send(account, b"\x00\x1dSC" + self._time8 + _CANCELED(token, shares, reason))
+
+    def _reject(self, account: Account, token: bytes, letter: int, detail: int) -> None:
+        self.rejects[letter] += 1
+        self.refusals[detail] += 1
+        self._send(account, b"\x00\x19SJ" + self._time8 + token + bytes((letter,)))
+
+    def _system_event(self, account: Account, event: bytes) -> None:
+        self._send(account, b"\x00\x0bSS" + self._time8 + event)
+
+    def _feed_event(self, event: bytes) -> None:
+        self._feed(b"\x00\x0cS\0\0\0\0" + self._time6 + event)
+
+    def _announce(self, book: Book) -> None:
+        place = book.locate.to_bytes(2, "big") + b"\0\0"
+        self._feed(b"\x00\x27R" + place + self._time6 + book.stock + b"Q " + _U32(100) + b"NCZ P  1N" + _U32(0) + b"N")
+        state = b"H" if book.halted else b"T"
+        self._feed(b"\x00\x19H" + place + self._time6 + book.stock + state + b" " + b"    ")
+
+    def _set_time(self, time_ns: int) -> None:
+        self._time_ns = time_ns
+        self._time8 = time8 = _U64(time_ns)
+        self._time6 = time8[2:]

@@ -1,0 +1,91 @@
+"""Pre-trade checks of one order: a reject letter, or 0. Nothing here changes the book.
+
+OUCH has one letter, `O`, for what has no letter of its own; REFUSALS tells those apart, for counters.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trading_engine.account import Account
+from trading_engine.book import BUY, Book
+from trading_engine.wire import ouch
+
+REFUSED_EXPOSURE: Final = 1
+REFUSED_OPEN_ORDERS: Final = 2
+REFUSED_RATE: Final = 3
+REFUSED_DUPLICATE: Final = 4
+REFUSED_TOKEN: Final = 5
+REFUSED_BUDGET: Final = 6
+REFUSALS: Final = ("terms", "exposure", "open_orders", "rate", "duplicate", "token", "journal_budget")
+
+_OTHER: Final = 79  # O
+_MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
+_MAX_SHARES: Final = ouch.MAX_SHARES
+
+
+def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -> int:
+    """Return the letter for what the order itself says, against the account's limits and the symbol's state."""
+    if account.killed:
+        return 97  # a
+    if book.restricted:
+        return 99  # c
+    if book.halted:
+        return 72  # H
+    if shares == 0 or shares > _MAX_SHARES:
+        return 90  # Z
+    if shares > account.max_order_shares and account.max_order_shares:
+        return 109  # m
+    if price_e4 == 0 or price_e4 > _MAX_PRICE_E4:
+        return 88  # X
+    if shares * price_e4 > account.max_order_notional_e4 and account.max_order_notional_e4:
+        return 110  # n
+    percent = account.collar_percent
+    if percent:
+        reference_e4 = book.collar_price_e4
+        if side == BUY:
+            if price_e4 * 100 > reference_e4 * (100 + percent):
+                return 88
+        elif price_e4 * 100 < reference_e4 * (100 - percent):
+            return 88
+    return 0
+
+
+def check_flow(account: Account, key: bytes, added_orders: int, added_e4: int, time_ns: int) -> int:
+    """Return 0, or which of REFUSALS the account's flow runs into: letter O.
+
+    `key` is the same for duplicates; `added_orders` and `added_e4` is what the order would add to what is open.
+    """
+    if account.max_orders_per_second:
+        second = time_ns // 1_000_000_000
+        if second != account.rate_second:
+            account.rate_second = second
+            account.rate_count = 0
+        if account.rate_count >= account.max_orders_per_second:
+            return REFUSED_RATE
+        account.rate_count += 1
+    if account.max_open_orders and account.open_orders + added_orders > account.max_open_orders:
+        return REFUSED_OPEN_ORDERS
+    if account.max_exposure_e4 and account.exposure_e4 + added_e4 > account.max_exposure_e4:
+        return REFUSED_EXPOSURE
+    if account.duplicate_orders and added_orders and _is_duplicate(account, key, time_ns):
+        return REFUSED_DUPLICATE
+    return 0
+
+
+def _is_duplicate(account: Account, key: bytes, time_ns: int) -> bool:
+    recent, counts = account.recent, account.recent_counts
+    oldest_ns = time_ns - account.duplicate_window_ns
+    while recent and recent[0][0] < oldest_ns:
+        _, old = recent.popleft()
+        left = counts[old] - 1
+        if left:
+            counts[old] = left
+        else:
+            del counts[old]
+    seen = counts.get(key, 0)
+    if seen >= account.duplicate_orders:
+        return True
+    counts[key] = seen + 1
+    recent.append((time_ns, key))
+    return False

@@ -1,0 +1,60 @@
+"""What an Enter Order says besides token, side, shares, stock and price: its bytes 32 to 48, judged once.
+
+Most orders of an account repeat the same few combinations, so each is checked when it is first seen.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trading_engine.wire import ouch
+
+TERMS_BYTES: Final = 17
+_DISPLAYED: Final = b"AYPL"
+_POST_ONLY: Final = b"PL"
+_ATTRIBUTED: Final = b"AL"
+_CAPACITIES: Final = b"APRO "
+_SWEEPS: Final = b"YNy "
+_CUSTOMERS: Final = b"RN "
+
+
+class Terms:
+    """Time in force, firm, display, capacity, sweep, minimum quantity, cross, customer; `refusal` is 0 or a letter."""
+
+    __slots__ = (
+        "attributed",
+        "firm",
+        "hidden",
+        "immediate",
+        "minimum_shares",
+        "post_only",
+        "raw",
+        "refusal",
+        "time_in_force_s",
+    )
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.time_in_force_s = int.from_bytes(raw[0:4], "big")
+        self.firm = raw[4:8]
+        display, capacity, sweep = raw[8], raw[9], raw[10]
+        self.minimum_shares = int.from_bytes(raw[11:15], "big")
+        cross, customer = raw[15], raw[16]
+        self.immediate = self.time_in_force_s == ouch.TIF_IOC
+        self.hidden = display == 78
+        self.post_only = display in _POST_ONLY
+        self.attributed = display in _ATTRIBUTED
+        self.refusal = 0
+        if not self.hidden and display not in _DISPLAYED:
+            self.refusal = 68  # D
+        elif cross != 78:
+            self.refusal = 82  # R
+        elif self.minimum_shares and not (self.immediate or self.hidden):
+            self.refusal = 78  # N
+        elif (
+            self.time_in_force_s > ouch.TIF_SYSTEM_HOURS
+            or capacity not in _CAPACITIES
+            or sweep not in _SWEEPS
+            or customer not in _CUSTOMERS
+        ):
+            self.refusal = 79  # O
