@@ -1,0 +1,78 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the AWS modules share: a retrying client, and an API error said so that the reader knows what to do.
+
+botocore is imported inside functions: ansible-doc and the sanity tests load this file without it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROJECT = "lowlatency-trading"
+
+_CREDENTIALS = "give credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) and try again"
+_ADVICE_BY_CODE = {
+    "ExpiredToken": "the credentials have expired: log in again (for example `aws sso login`)",
+    "ExpiredTokenException": "the credentials have expired: log in again (for example `aws sso login`)",
+    "RequestExpired": "the credentials have expired, or this machine's clock is wrong: log in again, check `date`",
+    "InvalidClientTokenId": "AWS does not know this access key: check AWS_PROFILE or AWS_ACCESS_KEY_ID",
+    "AuthFailure": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
+    "SignatureDoesNotMatch": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
+    "UnauthorizedOperation": "the credentials lack this permission: see files/iam/deployer-policy.json",
+    "AccessDenied": "the credentials lack this permission: see files/iam/deployer-policy.json",
+    "AccessDeniedException": "the credentials lack this permission: see files/iam/deployer-policy.json",
+    "OptInRequired": "the account is not enabled for this region: choose another trading_region",
+    "VcpuLimitExceeded": "ask for a higher quota L-1216C47A (Service Quotas), or choose a smaller instance type",
+}
+
+
+def explain(error: Exception, doing: str, region: str | None) -> str:
+    """Return one line: what failed and where, what AWS said, what to do.
+
+    ``doing`` completes "Cannot …", for example "read the dashboard trading-production".
+    """
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectTimeoutError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ReadTimeoutError,
+    )
+
+    where = f"in region {region}" if region else "in the default region"
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        said = error.response.get("Error", {}).get("Message", "") or str(error)
+        advice = _ADVICE_BY_CODE.get(code)
+        return f"Cannot {doing} {where}: {said} ({code})" + (f"; {advice}" if advice else "")
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
+        return f"Cannot {doing} {where}: no AWS credentials were found; {_CREDENTIALS}"
+    if isinstance(error, (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError)):
+        return f"Cannot {doing} {where}: {error}; check trading_region, AWS_ENDPOINT_URL and the network, and try again"
+    if isinstance(error, BotoCoreError):
+        return f"Cannot {doing} {where}: {error}"
+    raise error
+
+
+def client(module: Any, service: str) -> Any:
+    """Return a boto3 client of ``service`` whose calls are retried when AWS throttles."""
+    from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+
+    try:
+        return module.client(service, retry_decorator=AWSRetry.jittered_backoff(retries=8))
+    except Exception as error:
+        fail(module, error, f"reach the {service} API")
+
+
+def fail(module: Any, error: Exception, doing: str) -> None:
+    """End the module with the explanation of ``error``; anything that is no AWS error is raised again."""
+    module.fail_json(msg=explain(error, doing, module.region))
+
+
+def as_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    """Return ``tags`` as the API's list of Key and Value, sorted by key."""
+    return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]

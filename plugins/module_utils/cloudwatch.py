@@ -1,0 +1,138 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans CloudWatch alarms and checks dashboard bodies. Pure: API structures in, API structures and sentences out.
+
+Sources: CloudWatch API reference, PutMetricAlarm, PutCompositeAlarm and "Dashboard body structure and syntax".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, Sequence
+
+GRID_COLUMNS = 24
+GRID_HEIGHT_MAX = 1000
+
+# What CloudWatch takes for a parameter that is not given; DescribeAlarms answers with these or leaves them out.
+_ALARM_DEFAULTS: dict[str, Any] = {
+    "ActionsEnabled": True,
+    "AlarmActions": [],
+    "OKActions": [],
+    "InsufficientDataActions": [],
+    "Dimensions": [],
+    "Metrics": [],
+    "TreatMissingData": "missing",
+    "AlarmDescription": "",
+}
+_METRIC_ALARM_KEYS = (
+    "AlarmName",
+    "AlarmDescription",
+    "ActionsEnabled",
+    "OKActions",
+    "AlarmActions",
+    "InsufficientDataActions",
+    "Namespace",
+    "MetricName",
+    "Dimensions",
+    "Statistic",
+    "ExtendedStatistic",
+    "Period",
+    "Unit",
+    "EvaluationPeriods",
+    "DatapointsToAlarm",
+    "Threshold",
+    "ComparisonOperator",
+    "TreatMissingData",
+    "EvaluateLowSampleCountPercentile",
+    "Metrics",
+)
+_COMPOSITE_ALARM_KEYS = (
+    "AlarmName",
+    "AlarmDescription",
+    "AlarmRule",
+    "ActionsEnabled",
+    "OKActions",
+    "AlarmActions",
+    "InsufficientDataActions",
+)
+
+
+def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return the alarm's settings in one form: defaults filled in, lists without a meaningful order sorted."""
+    normal = {}
+    for key in keys:
+        value = alarm.get(key)
+        if value is None:
+            value = _ALARM_DEFAULTS.get(key)
+        if value is None or value == "":
+            continue
+        if key == "Dimensions":
+            value = sorted(value, key=lambda dimension: dimension["Name"])
+        elif key.endswith("Actions"):
+            value = sorted(value)
+        elif key == "Threshold":
+            value = float(value)
+        normal[key] = value
+    return normal
+
+
+def metric_alarm(alarm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a metric alarm in one form, given PutMetricAlarm's or DescribeAlarms' structure."""
+    return _normal(alarm, _METRIC_ALARM_KEYS)
+
+
+def composite_alarm(alarm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a composite alarm in one form."""
+    return _normal(alarm, _COMPOSITE_ALARM_KEYS)
+
+
+def plan_alarms(
+    wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the alarms to put and the names to delete, so that exactly ``wanted`` exist of those that could be listed."""
+    there = {alarm["AlarmName"]: metric_alarm(alarm) for alarm in current}
+    asked = [metric_alarm(alarm) for alarm in wanted]
+    put = [alarm for alarm in asked if there.get(alarm["AlarmName"]) != alarm]
+    names = {alarm["AlarmName"] for alarm in asked}
+    return put, sorted(name for name in there if name not in names)
+
+
+def _overlap(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return bool(
+        first["x"] < second["x"] + second["width"]
+        and second["x"] < first["x"] + first["width"]
+        and first["y"] < second["y"] + second["height"]
+        and second["y"] < first["y"] + first["height"]
+    )
+
+
+def _title(index: int, widget: Mapping[str, Any]) -> str:
+    return f"widget {index} ({widget.get('properties', {}).get('title', widget.get('type', 'no type'))})"
+
+
+def dashboard_problems(body: Mapping[str, Any], region: str) -> Iterator[str]:
+    """Yield what is wrong with a dashboard's body: places off the grid, overlaps, metrics of another region.
+
+    CloudWatch stores a body with such faults without a word and draws something else.
+    """
+    widgets = body.get("widgets")
+    if not isinstance(widgets, list):
+        yield "the body has no list of widgets"
+        return
+    placed = []
+    for index, widget in enumerate(widgets):
+        title = _title(index, widget)
+        place = [widget.get(key) for key in ("x", "y", "width", "height")]
+        if not all(isinstance(value, int) for value in place):
+            yield f"{title}: x, y, width and height are not all whole numbers"
+            continue
+        x, y, width, height = place
+        if x < 0 or y < 0 or width < 1 or height < 1 or x + width > GRID_COLUMNS or height > GRID_HEIGHT_MAX:
+            yield f"{title}: is not inside the grid of {GRID_COLUMNS} columns"
+        for other_index, other in placed:
+            if _overlap(widget, other):
+                yield f"{title}: covers {_title(other_index, other)}"
+        placed.append((index, widget))
+        shown_in = widget.get("properties", {}).get("region")
+        if widget.get("type") == "metric" and shown_in != region:
+            yield f"{title}: shows region {shown_in}, the dashboard is for {region}"

@@ -1,0 +1,147 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: cloudwatch_alarms
+short_description: Make a set of CloudWatch metric alarms exactly what is listed
+version_added: 0.1.0
+description:
+  - Creates, changes and deletes metric alarms so that those whose names begin with O(prefix) are exactly the listed ones.
+  - One call reads them all; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind that are no longer listed.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  prefix:
+    description:
+      - Beginning of the names of the alarms that this task looks after.
+    type: str
+    required: true
+  alarms:
+    description:
+      - The alarms, in the words of CloudWatch's C(PutMetricAlarm), for example C(AlarmName), C(MetricName) and C(Threshold).
+      - An empty list deletes every alarm with the prefix.
+    type: list
+    elements: dict
+    required: true
+  tags:
+    description: Tags that a new alarm is given.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode and say what would change.
+    support: full
+  diff_mode:
+    description: Shows the settings of the alarms before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Watch the CPU
+  lowlatency.trading.cloudwatch_alarms:
+    region: us-east-1
+    prefix: trading-demo-
+    alarms:
+      - AlarmName: trading-demo-cpu
+        Namespace: AWS/EC2
+        MetricName: CPUUtilization
+        Dimensions: [{Name: InstanceId, Value: i-0123456789abcdef0}]
+        Statistic: Average
+        Period: 300
+        EvaluationPeriods: 2
+        Threshold: 80
+        ComparisonOperator: GreaterThanThreshold
+"""
+
+RETURN = r"""
+put:
+  description: Names of the alarms that were created or changed.
+  type: list
+  elements: str
+  returned: success
+  sample: [trading-demo-cpu]
+deleted:
+  description: Names of the alarms that were deleted.
+  type: list
+  elements: str
+  returned: success
+  sample: []
+"""
+
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws, cloudwatch
+
+# DeleteAlarms takes at most 100 names.
+_DELETE_AT_ONCE = 100
+
+
+def read(client: Any, prefix: str) -> list[dict[str, Any]]:
+    """Return the metric alarms whose names begin with ``prefix``."""
+    pages = client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"])
+    return [alarm for page in pages for alarm in page["MetricAlarms"]]
+
+
+def apply(client: Any, put: list[dict[str, Any]], delete: list[str], tags: dict[str, str]) -> None:
+    """Put and delete the planned alarms."""
+    for alarm in put:
+        # PutMetricAlarm ignores tags of an alarm that exists, and refuses an empty list of metrics.
+        given = {key: value for key, value in alarm.items() if value != []}
+        client.put_metric_alarm(**given, Tags=aws.as_tag_list(tags))
+    for start in range(0, len(delete), _DELETE_AT_ONCE):
+        client.delete_alarms(AlarmNames=delete[start : start + _DELETE_AT_ONCE])
+
+
+def by_name(alarms: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the alarms' settings in one form, by name."""
+    return {alarm["AlarmName"]: cloudwatch.metric_alarm(alarm) for alarm in alarms}
+
+
+def main() -> None:
+    """Read, plan, apply."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "prefix": {"type": "str", "required": True},
+            "alarms": {"type": "list", "elements": "dict", "required": True},
+            "tags": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    prefix = module.params["prefix"]
+    wanted = module.params["alarms"]
+    stray = [str(alarm.get("AlarmName")) for alarm in wanted if not str(alarm.get("AlarmName")).startswith(prefix)]
+    if stray:
+        module.fail_json(msg=f"alarms: the name {stray[0]} does not begin with the prefix {prefix}")
+    client = aws.client(module, "cloudwatch")
+    current: list[dict[str, Any]] = []
+    try:
+        current = read(client, prefix)
+    except Exception as error:
+        aws.fail(module, error, f"read the alarms {prefix}*")
+    put, delete = cloudwatch.plan_alarms(wanted, current)
+    if not module.check_mode:
+        try:
+            apply(client, put, delete, module.params["tags"])
+        except Exception as error:
+            aws.fail(module, error, f"change the alarms {prefix}*")
+    result: dict[str, Any] = {
+        "changed": bool(put or delete),
+        "put": [alarm["AlarmName"] for alarm in put],
+        "deleted": delete,
+    }
+    if module._diff:
+        result["diff"] = {"before": by_name(current), "after": by_name(wanted)}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

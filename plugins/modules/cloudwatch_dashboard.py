@@ -1,0 +1,124 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: cloudwatch_dashboard
+short_description: Manage a CloudWatch dashboard
+version_added: 0.1.0
+description:
+  - Creates, changes and deletes one CloudWatch dashboard.
+  - Refuses a body that CloudWatch would store without a word and draw wrongly, with overlapping widgets, widgets off the grid,
+    or metrics of another region.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  name:
+    description: The dashboard's name.
+    type: str
+    required: true
+  body:
+    description: The dashboard, in the words of CloudWatch's dashboard body. Required when O(state=present).
+    type: dict
+  state:
+    description: Whether the dashboard exists.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode and say what would change.
+    support: full
+  diff_mode:
+    description: Shows the body before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Show the host's CPU
+  lowlatency.trading.cloudwatch_dashboard:
+    region: us-east-1
+    name: trading-demo
+    body:
+      widgets:
+        - {type: text, x: 0, y: 0, width: 24, height: 2, properties: {markdown: "# Trading"}}
+"""
+
+RETURN = r"""
+name:
+  description: The dashboard's name.
+  type: str
+  returned: success
+  sample: trading-demo
+"""
+
+import json
+from typing import Any, Optional
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws, cloudwatch
+
+
+def read(client: Any, name: str) -> Optional[dict[str, Any]]:
+    """Return the dashboard's body, None when there is no such dashboard."""
+    try:
+        body: dict[str, Any] = json.loads(client.get_dashboard(DashboardName=name)["DashboardBody"])
+    except client.exceptions.ResourceNotFound:
+        return None
+    return body
+
+
+def apply(client: Any, name: str, wanted: Optional[dict[str, Any]]) -> list[str]:
+    """Put or delete the dashboard; return what CloudWatch found wrong with the body and took all the same."""
+    if wanted is None:
+        client.delete_dashboards(DashboardNames=[name])
+        return []
+    answer = client.put_dashboard(DashboardName=name, DashboardBody=json.dumps(wanted, sort_keys=True))
+    return [f"{found.get('DataPath', '')}: {found['Message']}" for found in answer.get("DashboardValidationMessages", [])]
+
+
+def main() -> None:
+    """Read, plan, apply."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "body": {"type": "dict"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        required_if=[("state", "present", ["body"])],
+        supports_check_mode=True,
+    )
+    name = module.params["name"]
+    wanted = module.params["body"] if module.params["state"] == "present" else None
+    if wanted is not None:
+        problems = list(cloudwatch.dashboard_problems(wanted, module.region))
+        if problems:
+            module.fail_json(msg=f"The dashboard {name} would not show what it says: " + "; ".join(problems))
+    client = aws.client(module, "cloudwatch")
+    current: Optional[dict[str, Any]] = None
+    try:
+        current = read(client, name)
+    except Exception as error:
+        aws.fail(module, error, f"read the dashboard {name}")
+    changed = current != wanted
+    if changed and not module.check_mode:
+        try:
+            for message in apply(client, name, wanted):
+                module.warn(f"CloudWatch about the dashboard {name}: {message}")
+        except Exception as error:
+            aws.fail(module, error, f"change the dashboard {name}")
+    result: dict[str, Any] = {"changed": changed, "name": name}
+    if module._diff:
+        result["diff"] = {"before": current or {}, "after": wanted or {}}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

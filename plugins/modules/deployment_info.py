@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: deployment_info
+short_description: List the AWS resources of one trading environment
+version_added: 0.1.0
+description:
+  - Lists every AWS resource that belongs to one environment, and says which of the wanted ones do not exist.
+  - EC2 resources are found by their tags C(Project=lowlatency-trading) and C(Environment), those of other services by name.
+  - Changes nothing. As the first task of a run it also proves that the credentials, the region and the endpoint work.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  environment:
+    description: The environment, as in the tag C(Environment).
+    type: str
+    required: true
+  wanted:
+    description: Names of the resources that ought to exist, by kind as in RV(resources).
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode; the module never changes anything.
+    support: full
+  diff_mode:
+    description: Nothing changes, so there is no difference to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: List what the environment demo has on AWS
+  lowlatency.trading.deployment_info:
+    environment: demo
+    region: us-east-1
+  register: deployment
+"""
+
+RETURN = r"""
+account:
+  description: The account's number.
+  type: str
+  returned: success
+  sample: "123456789012"
+arn:
+  description: Who asked.
+  type: str
+  returned: success
+  sample: arn:aws:iam::123456789012:user/operator
+partition:
+  description: The partition of the account's ARNs.
+  type: str
+  returned: success
+  sample: aws
+region:
+  description: The region that was asked.
+  type: str
+  returned: success
+  sample: us-east-1
+resources:
+  description: What exists, a dictionary of kind, id, name and state each.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{"kind": "vpc", "id": "vpc-1", "name": "trading-demo-vpc", "state": "available"}]
+missing:
+  description: Those of O(wanted) that do not exist.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{"kind": "instance", "name": "trading-demo-1"}]
+"""
+
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws, deployment
+
+
+def main() -> None:
+    """Read the identity and the resources, and compare with what is wanted."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "environment": {"type": "str", "required": True},
+            "wanted": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    environment = module.params["environment"]
+    doing = "ask AWS who is calling"
+    identity: Any = None
+    present: list[deployment.Resource] = []
+    try:
+        identity = aws.client(module, "sts").get_caller_identity()
+        doing = f"list the resources of environment {environment}"
+        present = deployment.observe(lambda service: aws.client(module, service), environment)
+    except Exception as error:
+        aws.fail(module, error, doing)
+    module.exit_json(
+        changed=False,
+        account=identity["Account"],
+        arn=identity["Arn"],
+        partition=identity["Arn"].split(":")[1],
+        region=module.region,
+        resources=present,
+        missing=deployment.missing(module.params["wanted"], present),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: deployment_inputs
+short_description: Check the inputs of a deployment before anything is created
+version_added: 0.1.0
+description:
+  - Checks names, networks, the SSH public key and tags, and fails once with everything that is wrong, by variable name.
+  - Calls no API and changes nothing.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  environment:
+    description: The environment, which becomes part of every name.
+    type: str
+    required: true
+  region:
+    description: The AWS region.
+    type: str
+    required: true
+  operator_cidr:
+    description: The network that may use SSH and telemetry.
+    type: str
+    required: true
+  client_cidrs:
+    description: The networks that may send orders and read market data.
+    type: list
+    elements: str
+    required: true
+  allow_world:
+    description: Whether C(0.0.0.0/0) is meant.
+    type: bool
+    required: true
+  vpc_cidr:
+    description: The network of the VPC.
+    type: str
+    required: true
+  subnet_cidr:
+    description: The network of the subnet.
+    type: str
+    required: true
+  public_key_file:
+    description: The file of the user's SSH public key; may be empty to learn that it is missing.
+    type: str
+    required: true
+  tags:
+    description: The user's own tags.
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    description: Can run in check mode; the module never changes anything.
+    support: full
+  diff_mode:
+    description: Nothing changes, so there is no difference to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Refuse unusable inputs at once
+  lowlatency.trading.deployment_inputs:
+    environment: demo
+    region: us-east-1
+    operator_cidr: 198.51.100.7/32
+    client_cidrs: []
+    allow_world: false
+    vpc_cidr: 10.77.0.0/16
+    subnet_cidr: 10.77.1.0/24
+    public_key_file: ~/.ssh/id_ed25519.pub
+    tags: {}
+"""
+
+RETURN = r"""
+problems:
+  description: One sentence for each unusable input.
+  type: list
+  elements: str
+  returned: failure
+  sample: ["trading_operator_cidr is not set: give the network you work from"]
+"""
+
+import os
+from typing import Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import inputs
+
+
+def read_text(path: str) -> Optional[str]:
+    """Return the file's text, None when it cannot be read as text."""
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def main() -> None:
+    """Collect every problem, and fail when there is one."""
+    module = AnsibleModule(
+        argument_spec={
+            "environment": {"type": "str", "required": True},
+            "region": {"type": "str", "required": True},
+            "operator_cidr": {"type": "str", "required": True},
+            "client_cidrs": {"type": "list", "elements": "str", "required": True},
+            "allow_world": {"type": "bool", "required": True},
+            "vpc_cidr": {"type": "str", "required": True},
+            "subnet_cidr": {"type": "str", "required": True},
+            "public_key_file": {"type": "str", "required": True, "no_log": False},
+            "tags": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    key_file = given["public_key_file"]
+    problems = [
+        *inputs.environment_problems(given["environment"]),
+        *inputs.region_problems(given["region"]),
+        *inputs.cidr_problems(given["operator_cidr"], given["client_cidrs"], given["allow_world"]),
+        *inputs.network_problems(given["vpc_cidr"], given["subnet_cidr"]),
+        *inputs.public_key_problems(key_file, read_text(key_file)),
+        *inputs.tag_problems(given["tags"]),
+    ]
+    if problems:
+        module.fail_json(msg="\n".join(problems), problems=problems)
+    module.exit_json(changed=False)
+
+
+if __name__ == "__main__":
+    main()

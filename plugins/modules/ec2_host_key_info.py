@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: ec2_host_key_info
+short_description: Read the SSH host keys of EC2 instances from their console output
+version_added: 0.1.0
+description:
+  - cloud-init writes a new machine's host keys on its console, which only the account's owner can read.
+    A key from there can be trusted at the first connection.
+  - Waits until every instance has written its key, or O(wait_seconds) have passed.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  instance_ids:
+    description: The instances.
+    type: list
+    elements: str
+    required: true
+  wait_seconds:
+    description: How long to wait for keys that are not there yet.
+    type: int
+    default: 120
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode; the module never changes anything.
+    support: full
+  diff_mode:
+    description: Nothing changes, so there is no difference to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Read the host key
+  lowlatency.trading.ec2_host_key_info:
+    region: us-east-1
+    instance_ids: [i-0123456789abcdef0]
+  register: host_keys
+"""
+
+RETURN = r"""
+host_keys:
+  description: The host key of each instance that wrote one, by instance id.
+  type: dict
+  returned: success
+  sample: {"i-0123456789abcdef0": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA"}
+"""
+
+import time
+from typing import Any, Optional
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws, console
+
+_POLL_SECONDS = 1.0
+
+
+def output_of(client: Any, instance_id: str) -> str:
+    """Return the newest console output; types without the Nitro hypervisor only have the older one."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = client.get_console_output(InstanceId=instance_id, Latest=True)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "UnsupportedOperation":
+            raise
+        answer = client.get_console_output(InstanceId=instance_id)
+    return str(answer.get("Output", ""))  # botocore has decoded it
+
+
+def wait_for_keys(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
+    """Return the keys by instance id, of those that wrote one before ``wait_seconds`` have passed."""
+    deadline = time.monotonic() + wait_seconds
+    found: dict[str, str] = {}
+    while True:
+        for instance_id in instance_ids:
+            if instance_id not in found:
+                key: Optional[str] = console.host_key(output_of(client, instance_id))
+                if key is not None:
+                    found[instance_id] = key
+        if len(found) == len(set(instance_ids)) or time.monotonic() >= deadline:
+            return found
+        time.sleep(_POLL_SECONDS)
+
+
+def main() -> None:
+    """Read and wait."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "instance_ids": {"type": "list", "elements": "str", "required": True},
+            "wait_seconds": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    host_keys: dict[str, str] = {}
+    client = aws.client(module, "ec2")
+    try:
+        host_keys = wait_for_keys(client, module.params["instance_ids"], module.params["wait_seconds"])
+    except Exception as error:
+        aws.fail(module, error, "read the console output")
+    module.exit_json(changed=False, host_keys=host_keys)
+
+
+if __name__ == "__main__":
+    main()

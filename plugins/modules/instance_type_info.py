@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: instance_type_info
+short_description: Say what an EC2 instance type is, and where it is offered
+version_added: 0.1.0
+description:
+  - Returns the architecture, the size and the Availability Zones of one instance type in a region.
+  - Fails when the type does not exist in the region.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  instance_type:
+    description: The instance type.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode; the module never changes anything.
+    support: full
+  diff_mode:
+    description: Nothing changes, so there is no difference to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Find where c6g.medium is offered
+  lowlatency.trading.instance_type_info:
+    instance_type: c6g.medium
+    region: us-east-1
+  register: type_info
+"""
+
+RETURN = r"""
+architecture:
+  description: The type's architecture, in EC2's words.
+  type: str
+  returned: success
+  sample: arm64
+vcpus:
+  description: Number of vCPUs.
+  type: int
+  returned: success
+  sample: 1
+memory_mib:
+  description: Memory in MiB.
+  type: int
+  returned: success
+  sample: 2048
+availability_zones:
+  description: The Availability Zones that offer the type, sorted by name.
+  type: list
+  elements: str
+  returned: success
+  sample: [us-east-1a, us-east-1b]
+"""
+
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+
+
+def zones_of(client: Any, instance_type: str) -> list[str]:
+    """Return the Availability Zones that offer ``instance_type``, sorted by name."""
+    pages = client.get_paginator("describe_instance_type_offerings").paginate(
+        LocationType="availability-zone",
+        Filters=[{"Name": "instance-type", "Values": [instance_type]}],
+    )
+    return sorted(offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"])
+
+
+def main() -> None:
+    """Read the type and its zones."""
+    module = AnsibleAWSModule(
+        argument_spec={"instance_type": {"type": "str", "required": True}},
+        supports_check_mode=True,
+    )
+    instance_type = module.params["instance_type"]
+    client = aws.client(module, "ec2")
+    zones: list[str] = []
+    found: Any = None
+    try:
+        zones = zones_of(client, instance_type)
+        if zones:
+            found = client.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"][0]
+    except Exception as error:
+        aws.fail(module, error, f"find the instance type {instance_type}")
+    if not zones:
+        module.fail_json(
+            msg=f"trading_instance_type: {instance_type} is not offered in {module.region}; "
+            "choose another type, or another trading_region"
+        )
+    module.exit_json(
+        changed=False,
+        architecture=found["ProcessorInfo"]["SupportedArchitectures"][0],
+        vcpus=found["VCpuInfo"]["DefaultVCpus"],
+        memory_mib=found["MemoryInfo"]["SizeInMiB"],
+        availability_zones=zones,
+    )
+
+
+if __name__ == "__main__":
+    main()
