@@ -1,0 +1,109 @@
+"""Passwords made on the host: once, unreadable to others, and matching what the engine checks."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trading_engine import passwords
+
+RunModule = Callable[..., dict[str, Any]]
+
+HASH_COMMAND = [sys.executable, "-m", "trading_engine", "hash-password"]
+BENCH = {"name": "BENCH", "test": True, "tokens": "increasing"}
+
+
+@pytest.fixture
+def run(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    source = Path(__file__).parents[3] / "files/engine/src"
+    monkeypatch.setenv("PYTHONPATH", str(source))
+
+    def run(*accounts: dict[str, Any], check: bool = False) -> dict[str, Any]:
+        return run_module(
+            "engine_accounts",
+            check,
+            path=str(tmp_path / "accounts.toml"),
+            secrets=str(tmp_path / "secrets"),
+            accounts=list(accounts),
+            hash_command=HASH_COMMAND,
+            mode="0640",
+        )
+
+    return run
+
+
+def account(tmp_path: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((tmp_path / "accounts.toml").read_text())["accounts"][name]
+    return found
+
+
+def test_an_account_gets_a_password_that_the_engine_accepts(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    report = run(BENCH)
+    password_file = tmp_path / "secrets/BENCH.password"
+    password = password_file.read_text().strip()
+    assert report["generated"] == ["BENCH"]
+    assert len(password) == 10
+    assert password_file.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert passwords.verify(password, account(tmp_path, "BENCH")["password"])
+    assert account(tmp_path, "BENCH")["test"] is True
+
+
+def test_nothing_secret_is_reported(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    report = json.dumps(run(BENCH))
+    assert (tmp_path / "secrets/BENCH.password").read_text().strip() not in report
+    assert account(tmp_path, "BENCH")["password"] not in report
+
+
+def test_a_second_run_changes_nothing(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    run(BENCH)
+    before = (tmp_path / "accounts.toml").read_bytes()
+    assert not run(BENCH)["changed"]
+    assert not run(BENCH, check=True)["changed"]
+    assert (tmp_path / "accounts.toml").read_bytes() == before
+
+
+def test_check_mode_makes_nothing(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    assert run(BENCH, check=True)["changed"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_further_account_leaves_the_first_one_s_password(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    run(BENCH)
+    before = account(tmp_path, "BENCH")
+    assert run(BENCH, {"name": "ACME"})["generated"] == ["ACME"]
+    assert account(tmp_path, "BENCH") == before
+
+
+def test_a_password_set_by_hand_is_taken(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    run(BENCH)
+    (tmp_path / "secrets/BENCH.password").write_text("by-hand\n")
+    assert run(BENCH)["changed"]
+    assert passwords.verify("by-hand", account(tmp_path, "BENCH")["password"])
+
+
+def test_a_password_the_engine_cannot_use_is_named_by_its_file(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    run(BENCH)
+    before = (tmp_path / "accounts.toml").read_bytes()
+    (tmp_path / "secrets/BENCH.password").write_text("much longer than ten\n")
+    report = run(BENCH)
+    assert report["failed"]
+    assert "BENCH.password" in report["msg"]
+    assert "much longer" not in json.dumps(report)
+    assert (tmp_path / "accounts.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", "TOOLONG", "a b", "a/b"])
+def test_names_that_the_protocol_cannot_carry_are_refused(run: Callable[..., dict[str, Any]], name: str) -> None:
+    assert "1 to 6 letters or digits" in run({"name": name})["msg"]
+
+
+def test_an_account_named_twice_is_refused(run: Callable[..., dict[str, Any]]) -> None:
+    assert run(BENCH, BENCH)["msg"] == "account BENCH is there twice"
