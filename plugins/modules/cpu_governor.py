@@ -51,12 +51,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 knobs:
-  description: One entry, named V(cpu governor), as in M(lowlatency.trading.kernel_tunables).
+  description: One entry, named V(cpu_governor), as in M(lowlatency.trading.kernel_tunables).
   returned: always
   type: list
   elements: dict
   sample:
-    - name: cpu governor
+    - name: cpu_governor
       status: not_applicable
       value: performance
       before: ""
@@ -94,7 +94,7 @@ def run(root: Path, governor: str, present: bool, check: bool, force: bool = Fal
     outcomes = result.outcomes
     if present and not policies:
         outcomes = [Outcome("", "not_applicable", governor, reason="this host has no cpufreq")]
-    return {"changed": result.changed, "diff": result.diff, "knobs": summary("cpu governor", outcomes)}
+    return {"changed": result.changed, "diff": result.diff, "knobs": summary("cpu_governor", outcomes)}
 
 
 def main() -> None:
