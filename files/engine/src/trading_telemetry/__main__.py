@@ -1,0 +1,80 @@
+"""Command line of `trading-telemetry`."""
+
+import argparse
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from trading_telemetry.app import make_app
+from trading_telemetry.config import EXAMPLE, Config, ConfigError, load_config, load_targets
+from trading_telemetry.notify import notify
+
+
+class Server(uvicorn.Server):
+    """Tells systemd when requests are answered, not when the process exists."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        notify("READY=1")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="trading-telemetry", description="Serve the engine's published state: /, /health, /latest, /metrics."
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="telemetry.toml; serve as it says")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    check = commands.add_parser("check-config", help="check a telemetry.toml and the slo.toml it names, then end")
+    check.add_argument("file", type=Path)
+    commands.add_parser("example-config", help="print a commented telemetry.toml")
+    options = parser.parse_args()
+    if options.command == "example-config":
+        print(EXAMPLE, end="")
+        return 0
+    if options.command is None and options.config is None:
+        parser.error("--config FILE is needed")
+    try:
+        config = load_config(options.file if options.command else options.config)
+        load_targets(config.slo_path)
+        if not options.command:
+            serve(config)
+    except ConfigError as error:
+        print(f"trading-telemetry: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM. Raises ConfigError when the address cannot be had."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    app = make_app(config)
+    settings = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    with listen(config) as listener:
+        Server(settings).run(sockets=[listener])
+
+
+def listen(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
+    try:
+        return socket.create_server((config.address, config.port), family=family, backlog=512)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {config.address}:{config.port}: {error.strerror}; "
+            "another process may have the port: see [http] in telemetry.toml"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Is the host keeping its promise? One check a question, each with a reason that a person can act on.
+
+`failing` makes /health answer 503: orders are not, or not safely, processed. `degraded` still answers 200: orders are
+processed, but an operator should look.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trading_engine.shm import State
+
+from trading_telemetry.config import Targets
+from trading_telemetry.observer import Observation, Window
+
+JOURNAL_DEGRADED_SHARE = 0.80
+JOURNAL_REFUSING_SHARE = 0.95
+ENOUGH_ORDERS = 100
+
+
+class Status(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    status: Status
+    reason: str
+
+
+def overall(checks: list[Check]) -> Status:
+    """The worst of them."""
+    order = list(Status)
+    return max((check.status for check in checks), key=order.index)
+
+
+def check_all(observation: Observation, last_minute: Window | None, targets: Targets | None) -> list[Check]:
+    """The first check says whether the others can know anything."""
+    engine = _engine(observation)
+    state = observation.state
+    if state is None or engine.status is Status.FAILING:
+        return [engine]
+    return [engine, _journal(state), _journal_space(state), _trading(state), *_latency(last_minute, targets)]
+
+
+def _engine(observation: Observation) -> Check:
+    if observation.state is None or observation.problem:
+        return Check("engine", Status.FAILING, f"engine down: {observation.problem}")
+    age_s = (observation.age_ns or 0) / 1e9
+    if observation.is_stale:
+        return Check("engine", Status.FAILING, f"stale: the engine lives, but last published {age_s:.1f} s ago")
+    return Check("engine", Status.OK, f"published {age_s:.2f} s ago")
+
+
+def _journal(state: State) -> Check:
+    if state.failure:
+        return Check("journal", Status.FAILING, f"nothing is sent until a restart: {state.failure}")
+    return Check("journal", Status.OK, f"durability {state.durability}")
+
+
+def _journal_space(state: State) -> Check:
+    gauges = state.gauges
+    used, budget = gauges["journal_used_bytes"], gauges["journal_budget_bytes"]
+    share = used / budget if budget else 0.0
+    seconds_left = gauges["journal_seconds_left"]
+    left = "no growth" if seconds_left < 0 else f"{seconds_left} s left at the present rate"
+    text = f"{100 * share:.0f} % of the journal's budget used, {left}"
+    if share >= JOURNAL_REFUSING_SHARE:
+        return Check("journal_space", Status.FAILING, f"{text}; new orders are refused: free space or raise the budget")
+    if share >= JOURNAL_DEGRADED_SHARE:
+        return Check("journal_space", Status.DEGRADED, f"{text}; free space or raise the budget")
+    return Check("journal_space", Status.OK, text)
+
+
+def _trading(state: State) -> Check:
+    if state.gauges["kill_switches"]:
+        return Check("trading", Status.DEGRADED, f"kill switch: {state.gauges['kill_switches']} in force")
+    if state.gauges["halted_symbols"]:
+        return Check("trading", Status.DEGRADED, f"{state.gauges['halted_symbols']} symbols halted")
+    return Check("trading", Status.OK, f"{state.gauges['symbols']} symbols open")
+
+
+def latency_source(window: Window) -> str:
+    """The canary's round trip where there is one, otherwise the time from the kernel's receive to the reply."""
+    return "canary" if window.count(("canary_round_trips",)) else "receive_to_reply"
+
+
+def latency_us(window: Window, source: str) -> dict[str, float]:
+    """avg, p50, p95, p99 and p999 of the window in µs; empty when nothing was measured."""
+    distribution = window.distribution(source)
+    mean_ns = distribution.mean_ns()
+    if mean_ns is None:
+        return {}
+    figures = {"avg": mean_ns / 1e3}
+    for name, percent in (("p50", 50.0), ("p95", 95.0), ("p99", 99.0), ("p999", 99.9)):
+        figures[name] = (distribution.percentile_ns(percent) or 0.0) / 1e3
+    return figures
+
+
+def broken_promises(figures: dict[str, float], targets: Targets) -> Iterator[str]:
+    for name, target_us in (("avg", targets.avg_us), ("p95", targets.p95_us), ("p99", targets.p99_us)):
+        if figures[name] >= target_us:
+            yield f"{name} is {figures[name]:.0f} µs, target {target_us:g} µs"
+
+
+def _latency(last_minute: Window | None, targets: Targets | None) -> Iterator[Check]:
+    if targets is None:
+        yield Check("slo", Status.OK, "targets unknown: there is no slo.toml")
+        return
+    source = latency_source(last_minute) if last_minute else ""
+    if last_minute is None or last_minute.distribution(source).count < ENOUGH_ORDERS:
+        yield Check("slo", Status.OK, f"fewer than {ENOUGH_ORDERS} orders in the last minute: nothing to judge")
+        return
+    figures = latency_us(last_minute, source)
+    if broken := list(broken_promises(figures, targets)):
+        yield Check("slo", Status.DEGRADED, f"latency promise broken in the last minute: {'; '.join(broken)}")
+    else:
+        yield Check("slo", Status.OK, f"p99 {figures['p99']:.0f} µs in the last minute, target {targets.p99_us:g} µs")

@@ -1,0 +1,60 @@
+"""The host itself, from /proc: CPU shares between two looks, memory, network bytes, the engine's resident memory."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+_CPU_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+_IDLE = ("idle", "iowait")
+
+
+@dataclass(frozen=True)
+class HostSample:
+    """Counters since the machine's start (CPU in seconds of all CPUs together, network in bytes) and memory now."""
+
+    cpu_s: dict[str, float]
+    memory_total_bytes: int
+    memory_available_bytes: int
+    received_bytes: int
+    sent_bytes: int
+
+    @property
+    def memory_percent(self) -> float:
+        return 100 * (1 - self.memory_available_bytes / self.memory_total_bytes)
+
+    def cpu_percent_since(self, earlier: "HostSample") -> dict[str, float]:
+        """Shares of all CPUs' time between the two: `busy` (all but idle) and each kind that is not idle."""
+        spent = {kind: self.cpu_s[kind] - earlier.cpu_s[kind] for kind in _CPU_FIELDS}
+        total_s = max(sum(spent.values()), 0.01)
+        shares = {kind: 100 * max(time_s, 0) / total_s for kind, time_s in spent.items() if kind not in _IDLE}
+        return {"busy": min(sum(shares.values()), 100.0), **shares}
+
+
+def sample_host(proc: Path = PROC) -> HostSample:
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    ticks = (proc / "stat").read_text().split("\n", 1)[0].split()[1:]
+    memory = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
+    received_bytes = sent_bytes = 0
+    for line in (proc / "net/dev").read_text().splitlines()[2:]:
+        name, values = line.split(":", 1)
+        if name.strip() != "lo":
+            columns = values.split()
+            received_bytes += int(columns[0])
+            sent_bytes += int(columns[8])
+    return HostSample(
+        {kind: int(value) / ticks_per_s for kind, value in zip(_CPU_FIELDS, ticks, strict=False)},
+        int(memory["MemTotal"].split()[0]) * 1024,
+        int(memory["MemAvailable"].split()[0]) * 1024,
+        received_bytes,
+        sent_bytes,
+    )
+
+
+def resident_bytes(pid: int, proc: Path = PROC) -> int | None:
+    """Resident memory of a process, or None when it is gone or hidden."""
+    try:
+        pages = int((proc / str(pid) / "statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

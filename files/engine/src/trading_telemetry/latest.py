@@ -1,0 +1,102 @@
+"""The document of /latest. Units are in the names; `null` means unknown, never zero."""
+
+import time
+from typing import Any
+
+from trading_engine.shm import State
+
+from trading_telemetry.config import Targets
+from trading_telemetry.health import broken_promises, check_all, latency_source, latency_us, overall
+from trading_telemetry.host import HostSample, resident_bytes
+from trading_telemetry.observer import WINDOWS_S, Observation, Observer, Window
+
+SCHEMA = 1
+RECEIVED = ("enters_received", "replaces_received", "cancels_received", "modifies_received")
+RATES = {
+    "messages_received_per_s": RECEIVED,
+    "orders_received_per_s": ("enters_received",),
+    "orders_accepted_per_s": ("orders_accepted",),
+    "executions_per_s": ("executions",),
+    "bytes_received_per_s": ("bytes_received",),
+    "journal_bytes_per_s": ("journal_bytes",),
+}
+LATENCIES = ("receive_to_reply", "service", "journal", "canary")
+
+Document = dict[str, Any]
+
+
+def document(observer: Observer, observation: Observation, targets: Targets | None) -> Document:
+    """Everything that is known now; the windows end at the last full second."""
+    windows = {seconds: observer.window(seconds) for seconds in WINDOWS_S}
+    checks = check_all(observation, windows[60], targets)
+    state = observation.state
+    return {
+        "schema": SCHEMA,
+        "time_ns": observation.observed_ns,
+        "age_s": None if observation.age_ns is None else observation.age_ns / 1e9,
+        "status": overall(checks),
+        "checks": [{"name": check.name, "status": check.status, "reason": check.reason} for check in checks],
+        "engine": None if state is None else _engine(state),
+        "slo": _slo(windows[60], targets),
+        "windows": {f"{seconds}s": _window(window) for seconds, window in windows.items()},
+        **({} if state is None else _details(state)),
+    }
+
+
+def host_document(now: HostSample, earlier: HostSample, seconds: float) -> Document:
+    """The host between two samples."""
+    return {
+        "cpu_percent": now.cpu_percent_since(earlier),
+        "memory_percent": now.memory_percent,
+        "memory_available_bytes": now.memory_available_bytes,
+        "received_bytes_per_s": (now.received_bytes - earlier.received_bytes) / seconds,
+        "sent_bytes_per_s": (now.sent_bytes - earlier.sent_bytes) / seconds,
+    }
+
+
+def _engine(state: State) -> Document:
+    return {
+        "pid": state.pid,
+        "started_ns": state.started_ns,
+        "uptime_s": (time.time_ns() - state.started_ns) / 1e9,
+        "durability": state.durability,
+        "failure": state.failure or None,
+        "resident_bytes": resident_bytes(state.pid),
+    }
+
+
+def _details(state: State) -> Document:
+    return {
+        "counters": state.counters,
+        "gauges": state.gauges,
+        "latency_max_us": {name: state.histograms[name].maximum_ns / 1e3 for name in LATENCIES},
+        "symbols": [symbol._asdict() for symbol in state.symbols],
+        "sessions": [session._asdict() for session in state.sessions],
+        "events": [event._asdict() for event in state.events],
+    }
+
+
+def _window(window: Window | None) -> Document | None:
+    if window is None:
+        return None
+    rejects = {name: window.count((name,)) for name in window.newer.counters if name.startswith("rejects_")}
+    return {
+        "seconds": window.seconds,
+        **{name: window.rate_per_s(counters) for name, counters in RATES.items()},
+        "rejects_per_s": window.rate_per_s(rejects),
+        "rejects": {name.removeprefix("rejects_"): count for name, count in rejects.items() if count},
+        "latency_us": {
+            name: {"count": window.distribution(name).count, **latency_us(window, name)} for name in LATENCIES
+        },
+    }
+
+
+def _slo(last_minute: Window | None, targets: Targets | None) -> Document:
+    source = latency_source(last_minute) if last_minute else None
+    figures = latency_us(last_minute, source) if last_minute and source else {}
+    return {
+        "targets": None if targets is None else vars(targets),
+        "latency_source": source,
+        "latency_us": figures or None,
+        "broken": list(broken_promises(figures, targets)) if figures and targets else [],
+    }

@@ -1,0 +1,106 @@
+"""Looks at the engine's published state once a second and keeps what windows need: the last minute, second by second.
+
+The engine only counts up; rates and percentiles of a window are differences between two looks of this process.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trading_engine.histogram import Distribution
+from trading_engine.shm import State, StateError, StateReader
+
+STALE_NS = 2_000_000_000
+WINDOWS_S = (1, 10, 60)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look: the state, or the problem that it could not be read."""
+
+    observed_ns: int
+    state: State | None
+    problem: str
+
+    @property
+    def age_ns(self) -> int | None:
+        return None if self.state is None else max(self.observed_ns - self.state.published_ns, 0)
+
+    @property
+    def is_stale(self) -> bool:
+        return self.age_ns is not None and self.age_ns > STALE_NS
+
+
+@dataclass(frozen=True)
+class Window:
+    """What happened between two publications of one engine process."""
+
+    older: State
+    newer: State
+
+    @property
+    def seconds(self) -> float:
+        return (self.newer.published_ns - self.older.published_ns) / 1e9
+
+    def count(self, names: Iterable[str]) -> int:
+        """Sum of the named counters' increases."""
+        return sum(self.newer.counters[name] - self.older.counters[name] for name in names)
+
+    def rate_per_s(self, names: Iterable[str]) -> float:
+        return self.count(names) / self.seconds if self.seconds > 0 else 0.0
+
+    def distribution(self, name: str) -> Distribution:
+        return self.newer.histograms[name].since(self.older.histograms[name])
+
+
+class Observer:
+    """Owns the reader. `sample` is called once a second; `look` whenever somebody asks."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = StateReader(path)
+        self._minute: deque[State] = deque(maxlen=max(WINDOWS_S) + 1)
+
+    def look(self) -> Observation:
+        """Read now; never raises: what is wrong is part of the observation."""
+        try:
+            state = self._reader.read()
+        except StateError as error:
+            return Observation(time.time_ns(), None, str(error))
+        return Observation(time.time_ns(), state, "" if process_lives(state.pid) else f"process {state.pid} is gone")
+
+    def sample(self) -> Observation:
+        """Look, and remember the state for the windows. A restarted engine begins a new minute."""
+        observation = self.look()
+        state = observation.state
+        if state is not None:
+            if self._minute and self._minute[-1].started_ns != state.started_ns:
+                self._minute.clear()
+            if not self._minute or self._minute[-1].sequence != state.sequence:
+                self._minute.append(state)
+        return observation
+
+    def window(self, seconds: int) -> Window | None:
+        """The last `seconds` seconds up to the newest sample, or what there is of them; None without two samples."""
+        if len(self._minute) < 2:
+            return None
+        newer = self._minute[-1]
+        # Half a second of tolerance: the sampler's own lateness must not make a window a second longer.
+        begin_ns = newer.published_ns - seconds * 1_000_000_000 - 500_000_000
+        older = next(state for state in self._minute if state.published_ns >= begin_ns)
+        return Window(older if older is not newer else self._minute[-2], newer)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def process_lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
