@@ -1,0 +1,5 @@
+import sys
+
+from embedded_ec2.cli import main
+
+sys.exit(main())

@@ -1,0 +1,56 @@
+"""The API as a WSGI application: moto with its corrections, and what the sandbox itself answers beside it."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.strictness import be_strict
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+STATUS_PATH = "/_embedded_ec2/status"
+
+
+class Application:
+    """Answers AWS requests by moto, and lets the keeper know of every request that may have changed an instance."""
+
+    def __init__(self, hooks: Hooks, status: Callable[[], list[dict[str, Any]]] = list) -> None:
+        be_strict()
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+        from embedded_ec2 import corrections
+
+        corrections.install(hooks)
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._machines = hooks.machines
+        self._status = status
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] == STATUS_PATH:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(self._status()).encode()]
+        try:
+            answer: Iterable[bytes] = self._moto(environ, start_response)
+            return answer
+        finally:
+            if environ["REQUEST_METHOD"] == "POST":
+                self._machines.look_again()
+
+
+def make_api_server(host: str, port: int, application: Application) -> BaseWSGIServer:
+    """Bind the API; port 0 takes a free one. Raises SystemExit from werkzeug when the port is taken."""
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+
+    class QuietHandler(MotoRequestHandler):
+        """Keeps connections open between a client's requests, and writes no line for each."""
+
+        protocol_version = "HTTP/1.1"
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            pass
+
+    return make_server(host, port, application, threaded=True, request_handler=QuietHandler)

@@ -1,0 +1,157 @@
+"""The command line: up, down, status, env; `api` and `serve` run in the foreground, for tests and for `up`."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from embedded_ec2 import lifecycle
+from embedded_ec2.errors import SandboxError
+from embedded_ec2.state import SYSTEM_STATE, Running, Sandbox
+
+REGION = "us-east-1"
+STATUS_PATH = "/_embedded_ec2/status"
+COLUMNS = ("instance_id", "name", "state", "type", "private_address", "public_address", "machine", "cpus")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 1 with one readable error when not, 2 for wrong usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except SandboxError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("error: interrupted; `down` removes what there is so far", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sandbox", description="An embedded EC2: an API and its machines.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, description=text, help=text)
+        sub.set_defaults(run=run)
+        if name != "api":
+            sub.add_argument("--name", type=_name, default="sandbox", help="which sandbox (default: sandbox)")
+        return sub
+
+    up = command("up", _up, "start it, and return once it answers")
+    up.add_argument("--no-machines", action="store_true", help="the API alone; needs no root")
+    command("down", _down, "remove every machine, process, device and file of it")
+    status = command("status", _status, "list the instances and their machines")
+    status.add_argument("--json", action="store_true", help="as JSON, with the machines' SSH host keys")
+    command("env", _env, 'print settings for a shell: eval "$(scripts/sandbox env)"')
+    api = command("api", _api, "run the API alone in the foreground, on 127.0.0.1, until interrupted")
+    api.add_argument("--port", type=int, default=0, help="default: a free one; printed once it listens")
+    serve = command("serve", _serve, "what `up` starts in the background; not for people")
+    serve.add_argument("--slot", type=int, required=True)
+    serve.add_argument("--image", type=Path)
+    serve.add_argument("--ready-descriptor", type=int, required=True)
+    return parser
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a name: up to 31 of a-z, 0-9 and -, not beginning with -")
+    return text
+
+
+def _say(text: str) -> None:
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+def _become_root() -> None:
+    """Run this same command again by sudo; for what only root can do, when the caller is not root."""
+    if os.geteuid() == 0 or not shutil.which("sudo"):
+        return
+    names = ("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    kept = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    argv = ["sudo", "env", *kept, sys.executable, "-m", "embedded_ec2", *sys.argv[1:]]
+    os.execvp("sudo", argv)  # noqa: S606 (it is this very command)
+
+
+def _up(arguments: argparse.Namespace) -> None:
+    sandbox = Sandbox.named(arguments.name)
+    if not arguments.no_machines:
+        _become_root()
+    running = lifecycle.up(sandbox, machines=not arguments.no_machines, say=_say)
+    name = "" if sandbox.name == "sandbox" else f" --name {sandbox.name}"
+    print(f"The API answers at {running.endpoint}.")
+    print(f'  eval "$(scripts/sandbox env{name})"   makes AWS clients use it')
+    print(f"  scripts/sandbox status{name}          shows instances and machines")
+    print(f"  scripts/sandbox down{name}            removes all of it")
+
+
+def _down(arguments: argparse.Namespace) -> None:
+    sandbox = Sandbox.named(arguments.name)
+    if sandbox.directory.is_relative_to(SYSTEM_STATE) and sandbox.directory.exists():
+        _become_root()
+    removed = lifecycle.down(sandbox)
+    print(f"Sandbox '{sandbox.name}' is gone." if removed else f"There is no sandbox '{sandbox.name}'.")
+
+
+def _running(name: str) -> Running:
+    running = Sandbox.named(name).running()
+    if running is None:
+        raise SandboxError(f"sandbox '{name}' is not up; start it with: scripts/sandbox up --name {name}")
+    return running
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    running = _running(arguments.name)
+    with urllib.request.urlopen(running.endpoint + STATUS_PATH, timeout=10) as answer:  # noqa: S310 (our own http URL)
+        rows: list[dict[str, Any]] = json.load(answer)
+    if arguments.json:
+        print(json.dumps({"endpoint": running.endpoint, "machines": running.machines, "instances": rows}, indent=1))
+        return
+    print(f"API: {running.endpoint}" + ("" if running.machines else " (no machines)"))
+    table = [COLUMNS, *(tuple(str(row.get(column) or "-") for column in COLUMNS) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _env(arguments: argparse.Namespace) -> None:
+    settings = {
+        "AWS_ENDPOINT_URL": _running(arguments.name).endpoint,
+        # moto accepts any credentials; these are nobody's.
+        "AWS_ACCESS_KEY_ID": "embedded",
+        "AWS_SECRET_ACCESS_KEY": "embedded",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        # Else a client asks the network for credentials or settings of this machine.
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in settings.items():
+        print(f"export {name}={value}")
+    print("unset AWS_PROFILE AWS_SESSION_TOKEN")
+
+
+def _api(arguments: argparse.Namespace) -> None:
+    from embedded_ec2.application import Application, make_api_server
+    from embedded_ec2.hooks import Hooks
+
+    server = make_api_server("127.0.0.1", arguments.port, Application(Hooks()))
+    print(f"http://127.0.0.1:{server.port}", flush=True)
+    server.serve_forever()
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from embedded_ec2.daemon import serve
+
+    serve(
+        Sandbox.named(arguments.name),
+        port=lifecycle.preferred_port(arguments.name),
+        slot=arguments.slot,
+        image=arguments.image,
+        ready_descriptor=arguments.ready_descriptor,
+    )

@@ -1,0 +1,37 @@
+"""Runs the system's own tools, and makes one readable error of a failure."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from embedded_ec2.errors import SandboxError
+
+
+def run(*argv: str, input_text: str | None = None) -> str:
+    """Run a command and return its standard output.
+
+    Raises SandboxError, naming the command and what it said, when it fails or is not installed.
+    """
+    try:
+        done = subprocess.run(argv, input=input_text, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise SandboxError(f"{argv[0]} is not installed; install the package that has it") from None
+    if done.returncode:
+        raise SandboxError(f"{' '.join(argv)} failed ({done.returncode}): {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def succeeds(*argv: str) -> bool:
+    """Run a command whose failure is an answer."""
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+def ip_json(*argv: str) -> list[dict[str, Any]]:
+    """Return what `ip -json …` lists."""
+    rows: list[dict[str, Any]] = json.loads(run("ip", "-json", *argv) or "[]")
+    return [row for row in rows if row]
+
+
+def in_netns(netns: str, argv: Sequence[str]) -> list[str]:
+    return ["ip", "netns", "exec", netns, *argv]

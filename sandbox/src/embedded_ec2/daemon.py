@@ -1,0 +1,60 @@
+"""The one process behind a sandbox: the API's server in threads, the keeper in the main thread.
+
+The keeper has the main thread because the kernel ties a machine's life to the thread that started it.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+from werkzeug.serving import BaseWSGIServer
+
+from embedded_ec2 import processes
+from embedded_ec2.application import Application, make_api_server
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.keeper import Keeper
+from embedded_ec2.ledger import Ledger
+from embedded_ec2.metadata import make_metadata_server
+from embedded_ec2.network import METADATA_ADDRESS, Switch, inside, public_slot
+from embedded_ec2.state import Running, Sandbox
+
+
+def serve(sandbox: Sandbox, *, port: int, slot: int, image: Path | None, ready_descriptor: int) -> None:
+    """Run the sandbox until this process is told to end; never returns.
+
+    Writes a line to `ready_descriptor` once everything answers. Without an image there are no machines.
+    """
+    pid, started_ticks = os.getpid(), processes.start_ticks(os.getpid()) or 0
+    ledger = Ledger(sandbox.ledger_file)
+    ledger.add("process", f"{pid} {started_ticks}")
+    servers: list[BaseWSGIServer] = []
+    hooks = Hooks(public_addresses=public_slot(slot))
+    keeper = None
+    if image:
+        switch = Switch(sandbox.name, slot, ledger)
+        switch.open()
+        keeper = Keeper(sandbox.machines_directory, image, switch, ledger)
+        hooks.machines = keeper
+    application = Application(hooks, keeper.status if keeper else list)
+    api = make_api_server("127.0.0.1", port, application)
+    servers.append(api)
+    if image:
+        with inside(switch.netns):
+            servers.append(make_api_server(METADATA_ADDRESS, api.port, application))
+            servers.append(make_metadata_server(METADATA_ADDRESS, 80))
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    sandbox.record(
+        Running(
+            pid=pid,
+            started_ticks=started_ticks,
+            endpoint=f"http://127.0.0.1:{api.port}",
+            slot=slot,
+            machines=keeper is not None,
+        )
+    )
+    os.write(ready_descriptor, b"ready\n")
+    os.close(ready_descriptor)
+    if keeper:
+        keeper.run()
+    threading.Event().wait()

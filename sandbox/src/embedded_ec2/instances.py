@@ -1,0 +1,92 @@
+"""Reads the API's instances out of moto into values of our own."""
+
+import base64
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from moto.core.types import Base64EncodedString
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import Instance, StateReason
+
+from embedded_ec2.corrections import backends
+from embedded_ec2.network import Leg, Subnet
+from embedded_ec2.seed import Identity
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the API says of one instance at one moment."""
+
+    instance_id: str
+    state: str
+    instance_type: str
+    name: str
+    region: str
+    vcpus: int
+    public_address: str | None
+    subnet: Subnet
+    mac: str
+    private_address: IPv4Address
+    public_key: str | None
+    user_data: bytes
+    tags: dict[str, str]
+
+    @property
+    def leg(self) -> Leg:
+        return Leg(self.instance_id, self.subnet, self.mac, self.private_address)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data)
+
+
+def moto_instances() -> list[Instance]:
+    return [instance for backend in backends() for instance in backend.all_instances()]
+
+
+def all_wanted() -> list[Wanted]:
+    """Return every instance that has not been terminated."""
+    return [_wanted(instance) for instance in moto_instances() if instance.state != "terminated" and 0 in instance.nics]
+
+
+def _wanted(instance: Instance) -> Wanted:
+    nic = instance.nics[0]
+    tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
+    key = instance.ec2_backend.key_pairs.get(instance.key_name)
+    return Wanted(
+        instance_id=instance.id,
+        state=instance.state,
+        instance_type=instance.instance_type,
+        name=tags.get("Name", ""),
+        region=instance.ec2_backend.region_name,
+        vcpus=vcpus_of(instance.instance_type),
+        public_address=nic.public_ip,
+        subnet=Subnet(nic.subnet.id, IPv4Network(nic.subnet.cidr_block)),
+        mac=nic.mac_address,
+        private_address=IPv4Address(str(nic.private_ip_address)),
+        public_key=key.public_key.strip() if key else None,
+        user_data=decode_user_data(instance.user_data),
+        tags=tags,
+    )
+
+
+def vcpus_of(instance_type: str) -> int:
+    """Return how many vCPUs EC2's own table gives an instance type; 1 for a type it does not have."""
+    facts: dict[str, Any] = INSTANCE_TYPES.get(instance_type, {})
+    return int(facts.get("VCpuInfo", {}).get("DefaultVCpus", 1))
+
+
+def decode_user_data(encoded: Base64EncodedString | None) -> bytes:
+    return base64.b64decode(str(encoded)) if encoded else b""
+
+
+def switch_off(instance_id: str, code: str, message: str) -> None:
+    """Tell the API that a machine went off by itself, with the reason AWS would give."""
+    for instance in moto_instances():
+        if instance.id == instance_id and instance.is_running():
+            if instance.instance_initiated_shutdown_behavior == "terminate" and code.startswith("Client."):
+                instance.terminate()
+            else:
+                instance.stop()
+            instance.state_reason = StateReason(f"{code}: {message}", code)

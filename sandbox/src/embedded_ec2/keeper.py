@@ -1,0 +1,190 @@
+"""Keeps one machine for every running instance of the API: compares the two, and acts on the difference."""
+
+import sys
+import threading
+import traceback
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from embedded_ec2 import confinement, instances, machine
+from embedded_ec2.errors import SandboxError
+from embedded_ec2.instances import Wanted
+from embedded_ec2.ledger import Ledger
+from embedded_ec2.machine import Exit, Machine
+from embedded_ec2.network import Switch, conflict_with_host
+
+LOOK_EVERY_SECONDS = 0.5
+SETTLE_LIMIT_SECONDS = 10.0
+
+
+class Keeper:
+    """Owns the machines. `run` is the only thread that touches them; the API's threads leave requests."""
+
+    def __init__(self, directory: Path, image: Path, switch: Switch, ledger: Ledger) -> None:
+        self._directory = directory
+        self._image = image
+        self._switch = switch
+        self._ledger = ledger
+        self._machines: dict[str, Machine] = {}
+        self._failures: dict[str, str] = {}
+        self._look = threading.Event()
+        self._turn = threading.Condition()
+        self._turns_begun = 0
+        self._turns_done = 0
+        self._complaint = ""
+        self._reboots: set[str] = set()
+
+    # What the API's threads call.
+
+    def refusal(self, cidr: IPv4Network) -> str | None:
+        return conflict_with_host(cidr, self._switch.host_links)
+
+    def request_reboot(self, instance_id: str) -> None:
+        self._reboots.add(instance_id)
+        self.look_again()
+
+    def console_output(self, instance_id: str) -> str:
+        try:
+            return machine.console_file(self._directory / instance_id).read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def look_again(self) -> None:
+        self._look.set()
+
+    def settle(self) -> None:
+        # A turn that has begun already may have missed the change, so wait for the one after it.
+        with self._turn:
+            awaited = self._turns_begun + 1
+            self.look_again()
+            self._turn.wait_for(lambda: self._turns_done >= awaited, SETTLE_LIMIT_SECONDS)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return a row for each instance: the API's view, the machine's, and the host keys to expect of it."""
+        return [self._row(wanted) for wanted in instances.all_wanted()]
+
+    def _row(self, wanted: Wanted) -> dict[str, Any]:
+        kept = self._machines.get(wanted.instance_id)
+        failure = self._failures.get(wanted.instance_id)
+        state = "none" if kept is None else "stopping" if kept.is_stopping else "running"
+        return {
+            "instance_id": wanted.instance_id,
+            "name": wanted.name,
+            "state": wanted.state,
+            "type": wanted.instance_type,
+            "region": wanted.region,
+            "private_address": str(wanted.private_address),
+            "public_address": wanted.public_address,
+            "machine": f"failed: {failure}" if failure else state,
+            "cpus": confinement.render_cpus(kept.cpus) if kept else "",
+            "cpus_held_by": kept.cpus_held_by if kept else "",
+            "host_keys": machine.host_keys(self._directory / wanted.instance_id),
+        }
+
+    # The keeper's own thread.
+
+    def run(self) -> None:
+        """Keep machines until the process ends."""
+        while True:
+            self._look.wait(LOOK_EVERY_SECONDS)
+            self._look.clear()
+            with self._turn:
+                self._turns_begun += 1
+            try:
+                self._compare()
+                self._complaint = ""
+            except Exception:  # one bad turn must not leave the rest of the machines without a keeper
+                self._complain(traceback.format_exc())
+            with self._turn:
+                self._turns_done = self._turns_begun
+                self._turn.notify_all()
+
+    def _complain(self, complaint: str) -> None:
+        """Log what went wrong, once for as long as it goes wrong."""
+        if complaint != self._complaint:
+            self._complaint = complaint
+            print(complaint, file=sys.stderr, flush=True)
+
+    def _compare(self) -> None:
+        wanted = {each.instance_id: each for each in instances.all_wanted()}
+        for kept in list(self._machines.values()):
+            self._look_after(kept, wanted.get(kept.instance_id))
+        for each in wanted.values():
+            if each.state == "running" and each.instance_id not in self._machines:
+                self._start(each)
+        self._delete_terminated(frozenset(wanted))
+        self._switch.disconnect_unused(frozenset(kept.leg.subnet.id for kept in self._machines.values()))
+
+    def _look_after(self, kept: Machine, wanted: Wanted | None) -> None:
+        ended = kept.exit()
+        runs_on = wanted is not None and wanted.state == "running"
+        if ended:
+            self._put_away(kept)
+            if ended is Exit.OFF and runs_on and not kept.is_stopping:
+                instances.switch_off(
+                    kept.instance_id, "Client.InstanceInitiatedShutdown", "Instance initiated shutdown"
+                )
+            elif ended is Exit.FAILED and runs_on:
+                self._report_failure(kept.instance_id, machine.last_words(kept.directory))
+        elif wanted is None or not runs_on:
+            if kept.is_stopping:
+                kept.insist()
+            else:
+                kept.shut_down()
+        elif not kept.is_stopping:
+            self._set_public_address(kept, wanted.public_address)
+            if kept.instance_id in self._reboots:
+                self._reboots.discard(kept.instance_id)
+                kept.reboot()
+
+    def _start(self, wanted: Wanted) -> None:
+        self._failures.pop(wanted.instance_id, None)
+        self._reboots.discard(wanted.instance_id)
+        in_use = [kept.cpus for kept in self._machines.values()]
+        cpus = confinement.choose_cpus(wanted.vcpus, in_use, confinement.available_cpus())
+        try:
+            self._switch.connect(wanted.subnet)
+            self._switch.plug_in(wanted.leg)
+            started = machine.start(
+                directory=self._directory / wanted.instance_id,
+                image=self._image,
+                leg=wanted.leg,
+                cpus=cpus,
+                identity=wanted.identity,
+                ledger=self._ledger,
+            )
+        except SandboxError as error:
+            machine.put_away(wanted.instance_id, self._directory / wanted.instance_id, self._ledger)
+            self._switch.unplug(wanted.instance_id)
+            self._report_failure(wanted.instance_id, str(error))
+            return
+        self._machines[wanted.instance_id] = started
+        self._set_public_address(started, wanted.public_address)
+
+    def _report_failure(self, instance_id: str, reason: str) -> None:
+        """An instance that cannot run here must not be reported as running."""
+        self._failures[instance_id] = reason
+        print(f"{instance_id}: {reason}", file=sys.stderr)
+        instances.switch_off(instance_id, "Server.InternalError", reason)
+
+    def _set_public_address(self, kept: Machine, address: str | None) -> None:
+        if kept.public_address == address:
+            return
+        if kept.public_address:
+            self._switch.withdraw(kept.leg, kept.public_address)
+        if address:
+            self._switch.publish(kept.leg, address)
+        kept.public_address = address
+
+    def _put_away(self, kept: Machine) -> None:
+        self._set_public_address(kept, None)
+        machine.put_away(kept.instance_id, kept.directory, self._ledger)
+        self._switch.unplug(kept.instance_id)
+        del self._machines[kept.instance_id]
+
+    def _delete_terminated(self, existing: frozenset[str]) -> None:
+        for directory in self._directory.glob("i-*"):
+            if directory.name not in existing and directory.name not in self._machines:
+                self._ledger.undo("tree", str(directory))
+                self._failures.pop(directory.name, None)

@@ -1,0 +1,138 @@
+"""Everything a sandbox made on this machine, recorded before it is made, so that anyone can take it away again.
+
+Undoing is the only clean-up there is: after an ordinary `down`, a crash, and a `down` that was itself cut short, it
+does the same.
+"""
+
+import errno
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from embedded_ec2 import processes
+from embedded_ec2.commands import run, succeeds
+from embedded_ec2.errors import SandboxError
+from embedded_ec2.state import write_atomically
+
+Entry = tuple[str, str]
+
+
+class Ledger:
+    """An ordered, durable list of (kind, identity); one process writes it, from any of its threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._entries: list[Entry] = [(kind, identity) for kind, identity in json.loads(path.read_text())]
+        except FileNotFoundError:
+            self._entries = []
+
+    def add(self, kind: str, identity: str) -> None:
+        """Record a thing that is about to be made (a process: that has just been started)."""
+        assert kind in UNDO, kind
+        with self._lock:
+            if (kind, identity) not in self._entries:
+                self._entries.append((kind, identity))
+                self._write()
+
+    def entries(self) -> list[Entry]:
+        with self._lock:
+            return list(self._entries)
+
+    def undo(self, kind: str, identity: str) -> None:
+        """Take one thing away and forget it; what was never made, or is gone already, is no error."""
+        UNDO[kind](identity)
+        with self._lock, suppress(ValueError):
+            self._entries.remove((kind, identity))
+            self._write()
+
+    def end_processes(self) -> None:
+        """End the processes that write this ledger, before anything else is taken away."""
+        for kind, identity in self.entries():
+            if kind == "process":
+                self.undo(kind, identity)
+
+    def undo_all(self) -> None:
+        """Take everything away, the newest first."""
+        for kind, identity in reversed(self.entries()):
+            self.undo(kind, identity)
+
+    def _write(self) -> None:
+        write_atomically(self._path, json.dumps(self._entries, indent=1))
+
+
+def _end_process(identity: str) -> None:
+    pid, started_ticks = map(int, identity.split())
+    processes.end(pid, started_ticks, grace_seconds=5.0)
+
+
+def _kill_machine(identity: str) -> None:
+    """End a machine at once: an orderly shutdown is the keeper's business, not the clean-up's."""
+    pid, started_ticks = map(int, identity.split()[-2:])
+    processes.end(pid, started_ticks, grace_seconds=0.0)
+
+
+def _delete_netns(name: str) -> None:
+    if Path("/run/netns", name).exists():
+        run("ip", "netns", "delete", name)
+
+
+def _delete_link(name: str) -> None:
+    if Path("/sys/class/net", name).exists() and not succeeds("ip", "link", "delete", name):
+        # The other end's namespace may have gone, and the link with it, in between.
+        with suppress(SandboxError):
+            run("ip", "link", "delete", name)
+
+
+def _delete_route(route: str) -> None:
+    succeeds("ip", "route", "delete", *route.split())
+
+
+def _unmount(path: str) -> None:
+    mounted = {line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()}
+    if path in mounted:
+        run("umount", path)
+
+
+def _remove_cgroup(path: str) -> None:
+    """Remove a control group and those below it; the kernel lets go of a dead process's group a moment later."""
+    for _ in range(100):
+        for directory, _, _ in os.walk(path, topdown=False):
+            with suppress(OSError):
+                os.rmdir(directory)
+        if not Path(path).exists():
+            return
+        time.sleep(0.02)
+    raise SandboxError(f"control group {path} is still in use; see {path}/cgroup.procs for the processes in it")
+
+
+def _remove_tree(path: str) -> None:
+    if Path(path).exists():
+        shutil.rmtree(path)
+
+
+def _remove_if_empty(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
+
+
+UNDO: dict[str, Callable[[str], None]] = {
+    "process": _end_process,
+    "machine": _kill_machine,
+    "netns": _delete_netns,
+    "link": _delete_link,
+    "route": _delete_route,
+    "mount": _unmount,
+    "cgroup": _remove_cgroup,
+    "tree": _remove_tree,
+    "directory": _remove_if_empty,
+}

@@ -1,0 +1,101 @@
+"""Brings a sandbox up and takes it down again, from outside of the process that it is."""
+
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from embedded_ec2 import preflight, state
+from embedded_ec2.errors import SandboxError
+from embedded_ec2.image import ensure_image
+from embedded_ec2.ledger import Ledger
+from embedded_ec2.network import SLOTS
+from embedded_ec2.state import Running, Sandbox
+
+Say = Callable[[str], None]
+
+
+def up(sandbox: Sandbox, *, machines: bool, say: Say) -> Running:
+    """Start the sandbox unless it is up already, and return once it answers; the remains of a crash are removed first.
+
+    Raises SandboxError when this machine lacks something, or the sandbox ends while starting.
+    """
+    if machines:
+        preflight.require_machines_possible()
+    image = ensure_image(say) if machines else None
+    with state.only_one_at_a_time(sandbox.directory.parent):
+        running = sandbox.running()
+        if running and running.machines == machines:
+            return running
+        if running:
+            kind = "with machines" if running.machines else "without machines"
+            raise SandboxError(f"sandbox '{sandbox.name}' is already up {kind}; take it down first")
+        if sandbox.directory.exists():
+            say("Removing what an earlier sandbox left behind")
+            _remove(sandbox)
+        sandbox.directory.mkdir(mode=0o755)
+        sandbox.machines_directory.mkdir(mode=0o700)
+        _start_process(sandbox, _free_slot(sandbox), image)
+        started = sandbox.running()
+        if started is None:
+            raise SandboxError(f"the sandbox ended as soon as it was up; its last words are in {sandbox.log_file}")
+        return started
+
+
+def down(sandbox: Sandbox) -> bool:
+    """Remove everything the sandbox made; False when there was nothing to remove."""
+    if not sandbox.directory.exists():
+        return False
+    with state.only_one_at_a_time(sandbox.directory.parent):
+        _remove(sandbox)
+    return True
+
+
+def _remove(sandbox: Sandbox) -> None:
+    # The process first: it writes the ledger as long as it lives.
+    Ledger(sandbox.ledger_file).end_processes()
+    Ledger(sandbox.ledger_file).undo_all()
+    for file in (sandbox.running_file, sandbox.log_file):
+        file.unlink(missing_ok=True)
+    if sandbox.machines_directory.exists():
+        sandbox.machines_directory.rmdir()
+    # The ledger goes last, so that a removal cut short can be taken up again.
+    sandbox.ledger_file.unlink(missing_ok=True)
+    sandbox.directory.rmdir()
+
+
+def _free_slot(sandbox: Sandbox) -> int:
+    """Return a share of the public addresses that no other sandbox on this machine has."""
+    taken = set()
+    for neighbour in state.neighbours(sandbox.directory.parent):
+        running = neighbour.running()
+        if running:
+            taken.add(running.slot)
+    free = sorted(set(range(SLOTS)) - taken)
+    if not free:
+        raise SandboxError(f"{SLOTS} sandboxes are up, and there are public addresses for no more; take one down")
+    return free[0]
+
+
+def preferred_port(name: str) -> int:
+    """Return the port a sandbox of this name listens on if it can, so that a shell's settings outlive a restart."""
+    return 18000 + zlib.crc32(name.encode()) % 2000
+
+
+def _start_process(sandbox: Sandbox, slot: int, image: Path | None) -> None:
+    reader, writer = os.pipe()
+    argv = [sys.executable, "-m", "embedded_ec2", "serve", "--name", sandbox.name, "--slot", str(slot)]
+    argv += ["--ready-descriptor", str(writer), *(["--image", str(image)] if image else [])]
+    with sandbox.log_file.open("wb") as log:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writer], start_new_session=True, cwd="/"
+        )
+    os.close(writer)
+    with os.fdopen(reader) as ready:
+        if ready.readline() == "ready\n":
+            return
+    process.wait()
+    last_words = sandbox.log_file.read_text().strip().splitlines()[-1:] or ["nothing"]
+    raise SandboxError(f"the sandbox could not start: {last_words[0]} (all of it: {sandbox.log_file})")

@@ -1,0 +1,203 @@
+"""The sandbox's network: one namespace that plays the switch, and in it a bridge for every API subnet in use.
+
+Bridges and the machines' links live inside the switch's namespace, so this machine's own firewall, forwarding and
+routes are neither asked nor changed. All it gets is one device a subnet, with the subnet's first address, and the
+routes to it; where a device is gone, `unreachable` routes of a high metric keep packets from leaving by another way.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, ip_network
+from pathlib import Path
+
+from embedded_ec2.commands import in_netns, ip_json, run, succeeds
+from embedded_ec2.errors import SandboxError
+from embedded_ec2.ledger import Ledger
+
+PUBLIC_RANGE = IPv4Network("203.0.113.0/24")  # TEST-NET-3: belongs to nobody (RFC 5737)
+SLOT_PREFIX = 27
+SLOTS = 2 ** (SLOT_PREFIX - PUBLIC_RANGE.prefixlen)
+METADATA_ADDRESS = "169.254.169.254"
+MACHINE_INTERFACE = "ens5"
+LAST_RESORT_METRIC = "4278198272"  # what the kernel itself gives an address that is the last to be chosen
+
+CLONE_NEWNET = 0x40000000
+
+
+def public_slot(slot: int) -> IPv4Network:
+    """Return the public addresses of the n-th sandbox on this machine: two side by side never share one."""
+    return list(PUBLIC_RANGE.subnets(new_prefix=SLOT_PREFIX))[slot]
+
+
+@contextmanager
+def inside(netns: str) -> Iterator[None]:
+    """Let the calling thread, and no other, make its sockets in another network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def enter(descriptor: int) -> None:
+        if libc.setns(descriptor, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"cannot enter network namespace {netns}")
+
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{netns}") as there:
+        enter(there.fileno())
+        try:
+            yield
+        finally:
+            enter(home.fileno())
+
+
+def conflict_with_host(cidr: IPv4Network, own_links: frozenset[str]) -> str | None:
+    """Return why a subnet cannot be given to machines here, or None: it must be private and unknown to this machine."""
+    if not cidr.is_private or cidr.overlaps(PUBLIC_RANGE):
+        return f"{cidr} is not a private range (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16)"
+    for row in ip_json("-4", "route", "show", "table", "main"):
+        if row["dst"] == "default" or row.get("dev") in own_links or row.get("type") == "unreachable":
+            continue
+        if cidr.overlaps(ip_network(row["dst"])):
+            return f"{cidr} overlaps {row['dst']}, which this machine reaches through {row.get('dev', 'another route')}"
+    return None
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """An API subnet in use; the names of its devices come from its id, which no other sandbox has."""
+
+    id: str
+    cidr: IPv4Network
+
+    @property
+    def bridge(self) -> str:
+        return f"br-{self.id[-11:]}"
+
+    @property
+    def host_link(self) -> str:
+        return f"ec2-{self.id[-11:]}"
+
+    @property
+    def switch_link(self) -> str:
+        return f"up-{self.id[-11:]}"
+
+    @property
+    def gateway(self) -> IPv4Address:
+        return self.cidr[1]
+
+    @property
+    def last_resort_route(self) -> str:
+        return f"unreachable {self.cidr} metric {LAST_RESORT_METRIC}"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A machine's place on the network."""
+
+    instance_id: str
+    subnet: Subnet
+    mac: str
+    private_address: IPv4Address
+
+    @property
+    def netns(self) -> str:
+        return self.instance_id
+
+    @property
+    def switch_link(self) -> str:
+        return f"vm-{self.instance_id[-11:]}"
+
+
+class Switch:
+    """Makes and removes the network's parts; every one is in the ledger before it exists."""
+
+    def __init__(self, name: str, slot: int, ledger: Ledger) -> None:
+        self.netns = f"ec2-{name}"
+        self.public_addresses = public_slot(slot)
+        self._ledger = ledger
+        self._subnets: dict[str, Subnet] = {}
+
+    def open(self) -> None:
+        """Make the switch itself, with the metadata address on it."""
+        self._ledger.add("netns", self.netns)
+        run("ip", "netns", "add", self.netns)
+        run("ip", "-n", self.netns, "link", "set", "lo", "up")
+        run("ip", "-n", self.netns, "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo")
+        route = f"unreachable {self.public_addresses} metric {LAST_RESORT_METRIC}"
+        self._ledger.add("route", route)
+        run("ip", "route", "replace", *route.split())
+
+    @property
+    def host_links(self) -> frozenset[str]:
+        return frozenset(subnet.host_link for subnet in self._subnets.values())
+
+    def connect(self, subnet: Subnet) -> None:
+        """Give a subnet its bridge and this machine its gateway address on it.
+
+        Raises SandboxError when this machine uses the subnet's addresses for something else.
+        """
+        if subnet.id in self._subnets:
+            return
+        reason = conflict_with_host(subnet.cidr, self.host_links)
+        if reason:
+            raise SandboxError(f"subnet {subnet.id} cannot have machines here: {reason}; choose another CIDR block")
+        self._ledger.add("route", subnet.last_resort_route)
+        run("ip", "route", "replace", *subnet.last_resort_route.split())
+        self._ledger.add("link", subnet.host_link)
+        switch = ["ip", "-n", self.netns]
+        run(*switch, "link", "add", subnet.bridge, "type", "bridge", "forward_delay", "0")
+        run(*switch, "link", "set", subnet.bridge, "up")
+        run(*switch, "route", "add", str(subnet.cidr), "dev", subnet.bridge, "src", METADATA_ADDRESS)
+        peer = ("peer", "name", subnet.switch_link, "netns", self.netns)
+        run("ip", "link", "add", subnet.host_link, "type", "veth", *peer)
+        run(*switch, "link", "set", subnet.switch_link, "master", subnet.bridge, "up")
+        run("ip", "address", "add", f"{subnet.gateway}/{subnet.cidr.prefixlen}", "dev", subnet.host_link)
+        run("ip", "link", "set", subnet.host_link, "up")
+        self._subnets[subnet.id] = subnet
+
+    def disconnect_unused(self, in_use: frozenset[str]) -> None:
+        """Take away the devices of subnets that hold no machine any more."""
+        for subnet in [s for s in self._subnets.values() if s.id not in in_use]:
+            self._ledger.undo("link", subnet.host_link)
+            self._ledger.undo("route", subnet.last_resort_route)
+            run("ip", "-n", self.netns, "link", "delete", subnet.bridge)
+            del self._subnets[subnet.id]
+
+    def plug_in(self, leg: Leg) -> None:
+        """Make a machine's namespace and its interface, with address and routes set, on the subnet's bridge."""
+        self._ledger.add("netns", leg.netns)
+        run("ip", "netns", "add", leg.netns)
+        run(
+            *("ip", "-n", self.netns, "link", "add", leg.switch_link, "type", "veth"),
+            *("peer", "name", MACHINE_INTERFACE, "address", leg.mac, "netns", leg.netns),
+        )
+        run("ip", "-n", self.netns, "link", "set", leg.switch_link, "master", leg.subnet.bridge, "up")
+        run("ip", "-batch", "-", "-n", leg.netns, input_text=_machine_network(leg))
+
+    def unplug(self, instance_id: str) -> None:
+        self._ledger.undo("netns", instance_id)
+
+    def publish(self, leg: Leg, address: str) -> None:
+        """Let this machine and the subnet's others reach the machine under a public address as well."""
+        run("ip", "-n", leg.netns, "address", "replace", f"{address}/32", "dev", MACHINE_INTERFACE)
+        route = f"{address}/32 dev {leg.subnet.host_link}"
+        self._ledger.add("route", route)
+        run("ip", "route", "replace", *route.split())
+
+    def withdraw(self, leg: Leg, address: str) -> None:
+        self._ledger.undo("route", f"{address}/32 dev {leg.subnet.host_link}")
+        if Path("/run/netns", leg.netns).exists():
+            succeeds(*in_netns(leg.netns, ["ip", "address", "delete", f"{address}/32", "dev", MACHINE_INTERFACE]))
+
+
+def _machine_network(leg: Leg) -> str:
+    """Return the `ip -batch` lines that set up a machine's side; the kernel of a real one learns the same by DHCP."""
+    return "\n".join(
+        [
+            "link set lo up",
+            f"link set {MACHINE_INTERFACE} up",
+            f"address add {leg.private_address}/{leg.subnet.cidr.prefixlen} dev {MACHINE_INTERFACE}",
+            f"route add default via {leg.subnet.gateway} src {leg.private_address}",
+            f"route add {METADATA_ADDRESS} dev {MACHINE_INTERFACE} src {leg.private_address}",
+            f"route add {PUBLIC_RANGE} dev {MACHINE_INTERFACE} src {leg.private_address}",
+            "",
+        ]
+    )

@@ -1,0 +1,39 @@
+"""Says, before anything is made, what this machine lacks to run a sandbox, and how to get it."""
+
+import os
+import shutil
+import sys
+
+from embedded_ec2.errors import SandboxError
+
+TOOLS = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "mount": "mount",
+    "setpriv": "util-linux",
+    "nft": "nftables",
+}
+ALONE = "`up --no-machines` runs the API alone"
+
+
+def require_machines_possible() -> None:
+    """Raise SandboxError naming everything that is missing for machines."""
+    if sys.platform != "linux":
+        raise SandboxError(f"machines need Linux, and this is {sys.platform}; {ALONE}")
+    if os.geteuid() != 0:
+        raise SandboxError(f"machines need root: run this as root or install sudo; {ALONE}")
+    missing = {tool: package for tool, package in TOOLS.items() if not shutil.which(tool)}
+    if missing:
+        packages = " ".join(sorted(set(missing.values())))
+        raise SandboxError(f"not installed: {', '.join(missing)}; apt-get install {packages}; or: {ALONE}")
+    if not _may_administer_network():
+        raise SandboxError(f"this root may not make network devices (an unprivileged container?); {ALONE}")
+
+
+def _may_administer_network() -> bool:
+    """Whether CAP_NET_ADMIN and CAP_SYS_ADMIN are among the effective capabilities (capability.h: bits 12 and 21)."""
+    with open("/proc/self/status") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    needed = 1 << 12 | 1 << 21
+    return effective & needed == needed

@@ -1,0 +1,50 @@
+"""Processes by identity: a process id together with its start time, so that a reused id is never taken for ours."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when the process started, in clock ticks since boot (proc(5) stat, field 22), or None when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def is_alive(pid: int, started_ticks: int) -> bool:
+    return start_ticks(pid) == started_ticks
+
+
+def end(pid: int, started_ticks: int, *, grace_seconds: float) -> None:
+    """Ask the process to end, insist after the grace, and return once it is gone."""
+    for wanted, limit_seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 10.0)):
+        deadline = time.monotonic() + limit_seconds
+        if limit_seconds and is_alive(pid, started_ticks):
+            try:
+                os.kill(pid, wanted)
+            except ProcessLookupError:
+                return
+        while is_alive(pid, started_ticks):
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.02)
+        else:
+            return
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of the process's direct children."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found

@@ -1,0 +1,35 @@
+"""What a machine's cloud-init finds at boot (NoCloud data source): the instance's identity, key and user data."""
+
+import json
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a machine is, as far as its first boot is concerned."""
+
+    instance_id: str
+    private_address: IPv4Address
+    public_key: str | None
+    user_data: bytes
+
+    @property
+    def hostname(self) -> str:
+        return f"ip-{str(self.private_address).replace('.', '-')}"
+
+
+def plant(root: Path, identity: Identity) -> None:
+    """Write the seed into a machine's root; a known instance id makes no second first boot."""
+    directory = root / "var/lib/cloud/seed/nocloud"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (directory / "meta-data").write_text(render_meta_data(identity))
+    (directory / "user-data").write_bytes(identity.user_data or b"#cloud-config\n{}\n")
+
+
+def render_meta_data(identity: Identity) -> str:
+    """Return the meta-data file; JSON is YAML, and needs no quoting rules of ours."""
+    keys = [identity.public_key] if identity.public_key else []
+    facts = {"instance-id": identity.instance_id, "local-hostname": identity.hostname, "public-keys": keys}
+    return json.dumps(facts, indent=1) + "\n"

@@ -1,0 +1,107 @@
+"""Where a sandbox keeps what it must remember, and how others find it."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from embedded_ec2 import processes
+from embedded_ec2.errors import SandboxError
+
+SYSTEM_STATE = Path("/var/lib/embedded-ec2")
+
+
+def user_state() -> Path:
+    """Return the state directory of a user without root, who can run the API but no machine."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "embedded-ec2"
+
+
+def own_state() -> Path:
+    return SYSTEM_STATE if os.geteuid() == 0 else user_state()
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a running sandbox tells those who look for it."""
+
+    pid: int
+    started_ticks: int
+    endpoint: str
+    slot: int
+    machines: bool
+
+    @property
+    def is_alive(self) -> bool:
+        return processes.is_alive(self.pid, self.started_ticks)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The directory of one sandbox; everything it puts on the disk is under it."""
+
+    name: str
+    directory: Path
+
+    @classmethod
+    def named(cls, name: str) -> "Sandbox":
+        """Find the sandbox of this name, root's first; it need not exist."""
+        for base in (SYSTEM_STATE, user_state()):
+            if (base / name).exists():
+                return cls(name, base / name)
+        return cls(name, own_state() / name)
+
+    @property
+    def running_file(self) -> Path:
+        return self.directory / "running.json"
+
+    @property
+    def ledger_file(self) -> Path:
+        return self.directory / "ledger.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.directory / "sandbox.log"
+
+    @property
+    def machines_directory(self) -> Path:
+        return self.directory / "machines"
+
+    def running(self) -> Running | None:
+        """Return what was recorded by the process that is up, or None; a dead process's record counts as none."""
+        try:
+            record = Running(**json.loads(self.running_file.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        return record if record.is_alive else None
+
+    def record(self, running: Running) -> None:
+        write_atomically(self.running_file, json.dumps(asdict(running)))
+
+
+def neighbours(base: Path) -> list[Sandbox]:
+    """Return every sandbox under a state directory."""
+    return [Sandbox(entry.name, entry) for entry in sorted(base.glob("*")) if entry.is_dir()]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+@contextmanager
+def only_one_at_a_time(base: Path) -> Iterator[None]:
+    """Hold the state directory's lock: ups and downs, of any name, come one after the other."""
+    try:
+        base.mkdir(mode=0o755, parents=True, exist_ok=True)
+        handle = os.open(base, os.O_RDONLY)
+    except OSError as error:
+        raise SandboxError(f"cannot keep state in {base}: {error.strerror}; make that directory writable") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
