@@ -10,7 +10,6 @@ from pathlib import Path
 from embedded_ec2.ledger import Ledger
 
 CGROUPS = Path("/sys/fs/cgroup")
-PARENT = "embedded-ec2"
 
 
 def choose_cpus(count: int, in_use: list[frozenset[int]], available: frozenset[int]) -> frozenset[int]:
@@ -38,13 +37,19 @@ class Confinement:
 def confine(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
     """Prepare a machine's control groups, by whoever manages them here."""
     if Path("/run/systemd/system").is_dir():
-        return _systemd_scope(instance_id, cpus)
+        return _systemd_scope(instance_id, cpus, ledger)
     return _own_cgroups(instance_id, cpus, ledger)
 
 
-def _systemd_scope(instance_id: str, cpus: frozenset[int]) -> Confinement:
+def _group_name(instance_id: str) -> str:
+    return f"embedded-ec2-{instance_id}"
+
+
+def _systemd_scope(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
     """Ask this machine's systemd for a delegated scope; it goes away with the last process in it."""
-    prefix = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={PARENT}-{instance_id}"]
+    unit = f"{_group_name(instance_id)}.scope"
+    ledger.add("scope", unit)
+    prefix = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={unit}"]
     prefix += ["-p", "Delegate=yes", "-p", f"AllowedCPUs={render_cpus(cpus)}"]
     if (CGROUPS / "cgroup.controllers").exists():
         return Confinement(prefix, "systemd scope, AllowedCPUs")
@@ -55,13 +60,12 @@ def _systemd_scope(instance_id: str, cpus: frozenset[int]) -> Confinement:
 def _own_cgroups(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
     unified = (CGROUPS / "cgroup.controllers").exists()
     hierarchies = [CGROUPS] if unified else [CGROUPS / name for name in ("systemd", "unified", "cpuset")]
-    groups = [hierarchy / PARENT / instance_id for hierarchy in hierarchies if hierarchy.is_dir()]
+    groups = [hierarchy / _group_name(instance_id) for hierarchy in hierarchies if hierarchy.is_dir()]
     held = False
     for group in groups:
-        ledger.add("directory", str(group.parent))
         ledger.add("cgroup", str(group))
-        group.mkdir(parents=True, exist_ok=True)
-        if unified or group.parts[-3] == "cpuset":
+        group.mkdir(exist_ok=True)
+        if unified or group.parent.name == "cpuset":
             held = _set_cpuset(group, cpus)
     joins = "; ".join(f'echo $$ > "{group}/cgroup.procs"' for group in groups)
     prefix = ["/bin/sh", "-ec", f'{joins}; exec "$@"', "sh"]
@@ -74,17 +78,22 @@ def _set_cpuset(group: Path, cpus: frozenset[int]) -> bool:
     """Limit a control group to some CPUs; False where the cpuset controller cannot be had."""
     try:
         if (CGROUPS / "cgroup.controllers").exists():
-            for ancestor in (group.parent.parent, group.parent):
-                (ancestor / "cgroup.subtree_control").write_text("+cpuset")
+            (CGROUPS / "cgroup.subtree_control").write_text("+cpuset")
         else:
-            # A version 1 group has no CPUs and no memory nodes until it is given some.
-            for level in (group.parent, group):
-                for name in ("cpuset.mems", "cpuset.cpus"):
-                    (level / name).write_text((level.parent / name).read_text())
+            # A version 1 group has no memory nodes until it is given some.
+            (group / "cpuset.mems").write_text((group.parent / "cpuset.mems").read_text())
         (group / "cpuset.cpus").write_text(render_cpus(cpus))
     except OSError:
         return False
     return True
+
+
+def release(instance_id: str, ledger: Ledger) -> None:
+    """Take away what `confine` prepared, and every process that is still in it."""
+    name = _group_name(instance_id)
+    for kind, identity in ledger.entries():
+        if kind in ("cgroup", "scope") and Path(identity).name in (name, f"{name}.scope"):
+            ledger.undo(kind, identity)
 
 
 def _taskset(cpus: frozenset[int]) -> list[str]:

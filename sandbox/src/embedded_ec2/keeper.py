@@ -154,7 +154,7 @@ class Keeper:
                 identity=wanted.identity,
                 ledger=self._ledger,
             )
-        except SandboxError as error:
+        except (SandboxError, OSError) as error:
             machine.put_away(wanted.instance_id, self._directory / wanted.instance_id, self._ledger)
             self._switch.unplug(wanted.instance_id)
             self._report_failure(wanted.instance_id, str(error))

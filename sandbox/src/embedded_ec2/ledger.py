@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -101,15 +102,27 @@ def _unmount(path: str) -> None:
 
 
 def _remove_cgroup(path: str) -> None:
-    """Remove a control group and those below it; the kernel lets go of a dead process's group a moment later."""
-    for _ in range(100):
+    """Kill every process in a control group and those below it, then remove the groups.
+
+    A machine's processes outlive a systemd-nspawn that was killed; here they are found whoever their parent is.
+    """
+    for _ in range(250):
         for directory, _, _ in os.walk(path, topdown=False):
+            with suppress(OSError):
+                for pid in Path(directory, "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
             with suppress(OSError):
                 os.rmdir(directory)
         if not Path(path).exists():
             return
         time.sleep(0.02)
     raise SandboxError(f"control group {path} is still in use; see {path}/cgroup.procs for the processes in it")
+
+
+def _stop_scope(unit: str) -> None:
+    """Kill every process of a scope that this machine's systemd holds, for the same reason."""
+    if succeeds("systemctl", "is-active", "--quiet", unit):
+        run("systemctl", "kill", "--signal=KILL", unit)
 
 
 def _remove_tree(path: str) -> None:
@@ -121,7 +134,7 @@ def _remove_if_empty(path: str) -> None:
     try:
         os.rmdir(path)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY):
             raise
 
 
@@ -133,6 +146,7 @@ UNDO: dict[str, Callable[[str], None]] = {
     "route": _delete_route,
     "mount": _unmount,
     "cgroup": _remove_cgroup,
+    "scope": _stop_scope,
     "tree": _remove_tree,
     "directory": _remove_if_empty,
 }

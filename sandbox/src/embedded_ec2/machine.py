@@ -129,9 +129,7 @@ def put_away(instance_id: str, directory: Path, ledger: Ledger) -> None:
     for kind, identity in ledger.entries():
         if kind == "machine" and identity.startswith(f"{instance_id} "):
             ledger.undo(kind, identity)
-    for cgroup in [identity for kind, identity in ledger.entries() if kind == "cgroup"]:
-        if Path(cgroup).name == instance_id:
-            ledger.undo("cgroup", cgroup)
+    confinement.release(instance_id, ledger)
     ledger.undo("mount", str(directory / "root"))
     ledger.undo("directory", f"/run/systemd/nspawn/propagate/{instance_id}")
 

@@ -1,8 +1,8 @@
 """The instance metadata service at 169.254.169.254, one answer for each machine, told apart by source address.
 
 Version 2 as AWS documents it (EC2 user guide, "Use the Instance Metadata Service to access instance metadata"): a
-session token is asked for with PUT and sent with every GET; without one the answer is 401, unless the instance was launched
-with `HttpTokens: optional`.
+session token is asked for with PUT and sent with every GET; without one the answer is 401, unless the instance was
+launched with `HttpTokens: optional`.
 """
 
 import json

@@ -21,7 +21,7 @@ SLOT_PREFIX = 27
 SLOTS = 2 ** (SLOT_PREFIX - PUBLIC_RANGE.prefixlen)
 METADATA_ADDRESS = "169.254.169.254"
 MACHINE_INTERFACE = "ens5"
-LAST_RESORT_METRIC = "4278198272"  # what the kernel itself gives an address that is the last to be chosen
+LAST_RESORT_METRIC = 4278198272  # what the kernel itself gives an address that is the last to be chosen
 
 CLONE_NEWNET = 0x40000000
 
@@ -83,10 +83,6 @@ class Subnet:
     def gateway(self) -> IPv4Address:
         return self.cidr[1]
 
-    @property
-    def last_resort_route(self) -> str:
-        return f"unreachable {self.cidr} metric {LAST_RESORT_METRIC}"
-
 
 @dataclass(frozen=True)
 class Leg:
@@ -112,6 +108,8 @@ class Switch:
     def __init__(self, name: str, slot: int, ledger: Ledger) -> None:
         self.netns = f"ec2-{name}"
         self.public_addresses = public_slot(slot)
+        # Each sandbox has routes of its own, even for the same addresses: taking one down leaves the other's.
+        self._metric = LAST_RESORT_METRIC + slot
         self._ledger = ledger
         self._subnets: dict[str, Subnet] = {}
 
@@ -121,7 +119,11 @@ class Switch:
         run("ip", "netns", "add", self.netns)
         run("ip", "-n", self.netns, "link", "set", "lo", "up")
         run("ip", "-n", self.netns, "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo")
-        route = f"unreachable {self.public_addresses} metric {LAST_RESORT_METRIC}"
+        self._keep_in(self.public_addresses)
+
+    def _keep_in(self, addresses: IPv4Network) -> None:
+        """See to it that packets to these addresses never leave by the default route, until the sandbox goes down."""
+        route = f"unreachable {addresses} metric {self._metric}"
         self._ledger.add("route", route)
         run("ip", "route", "replace", *route.split())
 
@@ -139,8 +141,7 @@ class Switch:
         reason = conflict_with_host(subnet.cidr, self.host_links)
         if reason:
             raise SandboxError(f"subnet {subnet.id} cannot have machines here: {reason}; choose another CIDR block")
-        self._ledger.add("route", subnet.last_resort_route)
-        run("ip", "route", "replace", *subnet.last_resort_route.split())
+        self._keep_in(subnet.cidr)
         self._ledger.add("link", subnet.host_link)
         switch = ["ip", "-n", self.netns]
         run(*switch, "link", "add", subnet.bridge, "type", "bridge", "forward_delay", "0")
@@ -157,7 +158,6 @@ class Switch:
         """Take away the devices of subnets that hold no machine any more."""
         for subnet in [s for s in self._subnets.values() if s.id not in in_use]:
             self._ledger.undo("link", subnet.host_link)
-            self._ledger.undo("route", subnet.last_resort_route)
             run("ip", "-n", self.netns, "link", "delete", subnet.bridge)
             del self._subnets[subnet.id]
 
