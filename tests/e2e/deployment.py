@@ -1,0 +1,104 @@
+"""A deployment on an embedded EC2 of the tests' own, driven by the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+INVENTORY = ROOT / "inventory/sandbox/aws_ec2.yml"
+SANDBOX = "e2e"
+# Apart from the subnet of a demo that may run at the same time.
+ADDRESSES = {"trading_vpc_cidr": "10.79.0.0/16", "trading_subnet_cidr": "10.79.1.0/24"}
+
+
+def run(*command: str | Path, environment: dict[str, str] | None = None, limit_s: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and return what it printed, whatever its exit code."""
+    return subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=limit_s,
+    )
+
+
+@dataclass(frozen=True)
+class Play:
+    """What one ansible-playbook run did."""
+
+    exit_code: int
+    output: str
+
+    def count(self, word: str) -> int:
+        """Sum a word of the recap (`changed`, `failed`, `unreachable`) over all hosts."""
+        recap = self.output.partition("PLAY RECAP")[2]
+        return sum(int(number) for number in re.findall(rf"\b{word}=(\d+)", recap))
+
+
+@dataclass
+class Deployment:
+    """One sandbox and the environment variables that lead to it."""
+
+    work: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Path:
+        return self.work / "id_ed25519"
+
+    @property
+    def reports(self) -> Path:
+        return self.work / "reports"
+
+    def up(self) -> None:
+        """Start the sandbox, make a key, and remember how to reach the API."""
+        done = run(ROOT / "scripts/sandbox", "up", "--name", SANDBOX)
+        assert done.returncode == 0, done.stderr
+        exports = run(ROOT / "scripts/sandbox", "env", "--name", SANDBOX)
+        assert exports.returncode == 0, exports.stderr
+        for line in exports.stdout.splitlines():
+            (assignment,) = shlex.split(line.removeprefix("export "))
+            name, _, value = assignment.partition("=")
+            self.environment[name] = value
+        if not self.key.exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        self.environment["TRADING_PRIVATE_KEY_FILE"] = str(self.key)
+        self.environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
+        self.environment["ANSIBLE_NOCOLOR"] = "1"
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        """Remove the sandbox."""
+        return run(ROOT / "scripts/sandbox", "down", "--name", SANDBOX)
+
+    def play(self, playbook: str, *arguments: str, **variables: object) -> Play:
+        """Run a playbook of the checkout with the given extra variables."""
+        extra = {**ADDRESSES, "slo_report_dir": str(self.reports), **variables}
+        done = run("ansible-playbook", "-i", INVENTORY, ROOT / playbook, "-e", json.dumps(extra), *arguments, environment=self.environment)
+        return Play(done.returncode, done.stdout + done.stderr)
+
+    def inventory(self) -> dict[str, Any]:
+        """Return what `ansible-inventory --list` says."""
+        done = run("ansible-inventory", "-i", INVENTORY, "--list", environment=self.environment)
+        assert done.returncode == 0, done.stderr
+        listing: dict[str, Any] = json.loads(done.stdout)
+        return listing
+
+    def host(self) -> dict[str, Any]:
+        """Return the variables of the one trading host."""
+        listing = self.inventory()
+        (name,) = listing["trading"]["hosts"]
+        variables: dict[str, Any] = listing["_meta"]["hostvars"][name]
+        return variables
+
+    def ssh(self, address: str, *command: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command on a machine as its administrator."""
+        options = ["-i", str(self.key), "-o", f"UserKnownHostsFile={self.work}/known_hosts.tests", "-o", "StrictHostKeyChecking=accept-new"]
+        return run("ssh", *options, "-o", "ConnectTimeout=5", f"debian@{address}", shlex.join(command), limit_s=limit_s)
