@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import uvicorn
+from trading_engine.notify import notify
+from trading_engine.tables import ConfigError
 
 from trading_telemetry.app import make_app
-from trading_telemetry.config import EXAMPLE, Config, ConfigError, load_config, load_targets
-from trading_telemetry.notify import notify
+from trading_telemetry.config import EXAMPLE, Config, load_config, load_targets
 
 
 class Server(uvicorn.Server):

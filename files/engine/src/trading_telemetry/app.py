@@ -11,12 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from trading_engine.notify import notify, watchdog_interval_ns
 
 from trading_telemetry.config import Config, load_targets
 from trading_telemetry.health import Status
 from trading_telemetry.host import sample_host
 from trading_telemetry.latest import Document, document, host_document
-from trading_telemetry.notify import notify, watchdog_interval_s
 from trading_telemetry.observer import Observer
 from trading_telemetry.page import render
 from trading_telemetry.prometheus import EngineCollector
@@ -46,7 +46,7 @@ class Service:
 
     async def keep_sampling(self) -> None:
         """Once a second until cancelled; also the heartbeat for systemd's watchdog."""
-        watchdog = watchdog_interval_s() is not None
+        watchdog = watchdog_interval_ns() > 0
         next_s = time.monotonic()
         while True:
             self._observer.sample()

@@ -1,11 +1,9 @@
-"""telemetry.toml and slo.toml: read, checked key by key, with errors that name file, key and remedy."""
+"""telemetry.toml and slo.toml, checked whole before anything is served."""
 
-import difflib
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+
+from trading_engine.tables import ConfigError, Table, load
 
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
@@ -25,16 +23,12 @@ file = "/etc/trading/slo.toml"
 """
 
 
-class ConfigError(Exception):
-    """The text says which file and key, what is wrong, and what would be right."""
-
-
 @dataclass(frozen=True)
 class Config:
-    address: str = "0.0.0.0"  # noqa: S104  the security group and the host's firewall decide who reaches it
-    port: int = 8000
-    state_path: Path = Path("/run/trading/engine.shm")
-    slo_path: Path = Path("/etc/trading/slo.toml")
+    address: str
+    port: int
+    state_path: Path
+    slo_path: Path
 
 
 @dataclass(frozen=True)
@@ -49,31 +43,20 @@ class Targets:
     memory_percent: float
 
 
-_KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
-    ("http", "address"): ("address", str),
-    ("http", "port"): ("port", int),
-    ("shared_memory", "path"): ("state_path", Path),
-    ("slo", "file"): ("slo_path", Path),
-}
-_KINDS = {str: "a text", int: "a whole number", Path: "a path in quotes"}
-
-
 def load_config(path: Path) -> Config:
-    """Raises ConfigError."""
-    values: dict[str, Any] = {}
-    for section, keys in _parse(path).items():
-        sections = {known for known, _ in _KEYS}
-        if section not in sections or not isinstance(keys, dict):
-            raise ConfigError(f"{path}: unknown section [{section}]{_near(section, sections)}")
-        for key, value in keys.items():
-            if (section, key) not in _KEYS:
-                known = {name for part, name in _KEYS if part == section}
-                raise ConfigError(f"{path}: [{section}] unknown key {key}{_near(key, known)}")
-            field, kind = _KEYS[section, key]
-            values[field] = _checked(path, f"[{section}] {key}", value, kind)
-    config = Config(**values)
-    if not 1 <= config.port <= 65535:
-        raise ConfigError(f"{path}: [http] port must be 1 to 65535, not {config.port}")
+    """Return the checked configuration; raises ConfigError."""
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; `trading-telemetry example-config` prints one")
+    top = Table(str(path), load(path))
+    http, memory, slo = (top.table(name) for name in ("http", "shared_memory", "slo"))
+    config = Config(
+        address=http.text("address", "0.0.0.0"),  # noqa: S104  who reaches it is for firewalls to say
+        port=http.integer("port", 8000, 1, 65535),
+        state_path=memory.path("path", "/run/trading/engine.shm"),
+        slo_path=slo.path("file", "/etc/trading/slo.toml"),
+    )
+    for table in (http, memory, slo, top):
+        table.finish()
     return config
 
 
@@ -81,35 +64,14 @@ def load_targets(path: Path) -> Targets | None:
     """Return None when there is no such file: the targets are unknown then. Raises ConfigError."""
     if not path.exists():
         return None
-    document = _parse(path)
-    names = {field.name for field in fields(Targets)}
-    for name in document:
-        if name not in names:
-            raise ConfigError(f"{path}: unknown key {name}{_near(name, names)}")
-    if missing := names - set(document):
-        raise ConfigError(f"{path}: missing {', '.join(sorted(missing))}")
-    for name, value in document.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise ConfigError(f"{path}: {name} must be a number greater than 0, not {value!r}")
-    return Targets(**document)
+    table = Table(str(path), load(path))
+    targets = Targets(**{field.name: _positive(table, field.name) for field in fields(Targets)})
+    table.finish()
+    return targets
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-
-
-def _checked(path: Path, where: str, value: Any, kind: type) -> Any:
-    wire_type = str if kind is Path else kind
-    if not isinstance(value, wire_type) or isinstance(value, bool) or value == "":
-        raise ConfigError(f"{path}: {where} must be {_KINDS[kind]}, not {value!r}")
-    return kind(value)
-
-
-def _near(name: str, known: set[str]) -> str:
-    matches = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {matches[0]}?" if matches else f"; known are {', '.join(sorted(known))}"
+def _positive(table: Table, key: str) -> float:
+    value = table.take(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise table.wrong(key, "a number greater than 0", value)
+    return value

@@ -1,0 +1,149 @@
+"""The engine's ITCH log as sessions of numbered messages; reads files, knows no sockets.
+
+The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`, each a
+BinaryFILE: repeated (u16 length, message). They only grow. A restarting engine may cut the newest one and write the
+same bytes again, so a position once known stays right; until they are there again the reader waits.
+"""
+
+import os
+import re
+import struct
+from array import array
+from bisect import bisect_right
+from pathlib import Path
+
+from trading_engine.wire.soupbintcp import SEQUENCED
+
+STRIDE = 1024
+SCAN_BYTES = 1 << 20
+_NAME = re.compile(r"(.{10})-(\d{20})\.itch")
+_HEADS = {length: struct.pack(">HB", length + 1, SEQUENCED) for length in range(1, 256)}
+
+
+class LogFile:
+    """One file, indexed as it grows: the offset of every 1,024th message."""
+
+    def __init__(self, path: Path, first_sequence: int) -> None:
+        self.first_sequence = first_sequence
+        self.end_bytes = 0
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._messages = 0
+        self._offsets = array("Q")
+
+    @property
+    def next_sequence(self) -> int:
+        return self.first_sequence + self._messages
+
+    def extend(self) -> bool:
+        """Index up to 1 MiB of what is new; return whether anything was."""
+        data = os.pread(self._descriptor, SCAN_BYTES, self.end_bytes)
+        start, size = 0, len(data)
+        while size - start >= 2:
+            end = start + 2 + (data[start] << 8 | data[start + 1])
+            if end > size:
+                break
+            if self._messages % STRIDE == 0:
+                self._offsets.append(self.end_bytes + start)
+            self._messages += 1
+            start = end
+        self.end_bytes += start
+        return start > 0
+
+    def offset_of(self, sequence: int) -> int:
+        """Return where the message begins; the next one's is the end of what is indexed."""
+        wanted = sequence - self.first_sequence
+        if wanted == self._messages:
+            return self.end_bytes
+        block, steps = divmod(wanted, STRIDE)
+        offset = self._offsets[block]
+        data = os.pread(self._descriptor, min(steps * 256, self.end_bytes - offset), offset)
+        at = 0
+        for _ in range(steps):
+            at += 2 + (data[at] << 8 | data[at + 1])
+        return offset + at
+
+    def packets(self, begin_bytes: int, end_bytes: int) -> tuple[bytes, int, int]:
+        """Return the whole messages there as SoupBinTCP packets, their number, and the offset after the last."""
+        data = os.pread(self._descriptor, end_bytes - begin_bytes, begin_bytes)
+        parts: list[bytes] = []
+        start, size = 0, len(data)
+        while size - start >= 2:
+            length = data[start] << 8 | data[start + 1]
+            end = start + 2 + length
+            if end > size:
+                break
+            parts.append(_HEADS[length])
+            parts.append(data[start + 2 : end])
+            start = end
+        return b"".join(parts), len(parts) // 2, begin_bytes + start
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class Session:
+    """The files of one session in order; the last one grows."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.files: list[LogFile] = []
+
+    @property
+    def first_sequence(self) -> int:
+        return self.files[0].first_sequence
+
+    @property
+    def next_sequence(self) -> int:
+        return self.files[-1].next_sequence
+
+    def file_of(self, sequence: int) -> LogFile | None:
+        """The file that holds the message, or will: the last one for the next message. None when it was deleted."""
+        position = bisect_right([file.first_sequence for file in self.files], sequence) - 1
+        return self.files[position] if position >= 0 else None
+
+
+class Log:
+    """All sessions in the directory, the current one last."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises OSError when the directory cannot be listed."""
+        self._directory = directory
+        self._sessions: dict[str, Session] = {}
+        self._files: dict[Path, LogFile] = {}
+        self._growing: list[LogFile] = []
+        self.refresh()
+
+    @property
+    def current(self) -> Session | None:
+        return self._sessions[max(self._sessions)] if self._sessions else None
+
+    def session(self, name: str) -> Session | None:
+        """The named session, the current one for a blank name."""
+        return self._sessions.get(name) if name else self.current
+
+    def refresh(self) -> None:
+        """Notice files that came and went. A file is closed when it was deleted: whoever reads it starts again."""
+        found = {path: match for path in self._directory.iterdir() if (match := _NAME.fullmatch(path.name))}
+        for path in self._files.keys() - found.keys():
+            gone = self._files.pop(path)
+            gone.close()
+            if gone in self._growing:
+                self._growing.remove(gone)
+        for path in sorted(found.keys() - self._files.keys()):
+            self._files[path] = LogFile(path, int(found[path][2]))
+            self._growing.append(self._files[path])
+        self._sessions = {}
+        for path, file in sorted(self._files.items()):
+            name = found[path][1]
+            self._sessions.setdefault(name, Session(name)).files.append(file)
+
+    def extend(self) -> bool:
+        """Index what is new; return whether anything was. Only the newest file is looked at for ever."""
+        newest = self._growing[-1:]
+        grew = [file for file in self._growing if file.extend()]
+        self._growing = [file for file in self._growing if file in grew or file in newest]
+        return bool(grew)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()

@@ -1,0 +1,172 @@
+"""The sockets of the feed: accepts subscribers, checks passwords beside the loop, follows the log."""
+
+import asyncio
+import functools
+import logging
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+from trading_engine.config import EngineConfig
+from trading_engine.notify import notify, watchdog_interval_ns
+from trading_engine.passwords import Verifier
+from trading_engine.wire import soupbintcp
+from trading_engine.wire.layout import WireError
+
+from trading_feed.log import Log, LogFile
+from trading_feed.subscriber import Subscriber
+
+FOLLOW_S = 0.005
+IDLE_S = 0.2
+REFRESH_S = 0.2
+MAX_CONNECTIONS = 256
+HEARTBEAT_S = soupbintcp.HEARTBEAT_INTERVAL_NS / 1e9
+SILENCE_S = soupbintcp.SILENCE_LIMIT_NS / 1e9
+
+logger = logging.getLogger("trading-feed")
+
+
+class Feed:
+    """What all connections share: the log, the accounts, and one thread for passwords."""
+
+    def __init__(self, config: EngineConfig, log: Log) -> None:
+        self.log = log
+        self.connections: set[Connection] = set()
+        # Subscribers at the log's end ask for the same bytes one after the other: framed once, sent to all.
+        self.read = functools.lru_cache(maxsize=8)(LogFile.packets)
+        self._accounts = config.accounts
+        self._verifier = Verifier()
+        self._thread = ThreadPoolExecutor(1, "passwords")
+
+    async def authorised(self, request: soupbintcp.LoginRequest) -> bool:
+        account = self._accounts.get(request.username)
+        if account is None:
+            return False
+        if self._verifier.remembered(account.password_hash, request.password):
+            return True
+        check = functools.partial(self._verifier.check, account.password_hash, request.password)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, check)
+
+    async def follow(self) -> None:
+        """Serve what the engine appends, until cancelled."""
+        refreshed_s = 0.0
+        watched = watchdog_interval_ns() > 0
+        while True:
+            if (now_s := time.monotonic()) - refreshed_s >= REFRESH_S:
+                self.log.refresh()
+                refreshed_s = now_s
+                if watched:
+                    notify("WATCHDOG=1")
+            grew = self.log.extend()
+            for connection in list(self.connections):
+                connection.turn(now_s)
+            await asyncio.sleep(0 if grew else FOLLOW_S if self.connections else IDLE_S)
+
+    def close(self) -> None:
+        for connection in list(self.connections):
+            connection.finish(soupbintcp.END_OF_SESSION_PACKET)
+        self._thread.shutdown(cancel_futures=True)
+
+
+class Connection(asyncio.Protocol):
+    """One socket. A slow one is not written to: its subscriber stays behind in the log and costs nothing."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._subscriber = Subscriber(feed.log)
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._paused = False
+        self._login: asyncio.Task[None] | None = None
+        self._sent_s = self._received_s = time.monotonic()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass of it
+        address, port = transport.get_extra_info("peername")[:2]
+        self._peer = f"{address}:{port}"
+        if len(self._feed.connections) >= MAX_CONNECTIONS:
+            logger.warning("%s refused: %d connections are open", self._peer, MAX_CONNECTIONS)
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=256 * 1024)
+        self._feed.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._feed.connections.discard(self)
+        if self._login is not None:
+            self._login.cancel()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+
+    def data_received(self, data: bytes) -> None:
+        self._received_s = time.monotonic()
+        try:
+            self._subscriber.receive(data)
+        except WireError as error:
+            logger.warning("%s disconnected: %s", self._peer, error)
+            self._transport.abort()
+            return
+        if self._subscriber.ended:
+            self.finish(b"")
+        elif self._subscriber.login_request is not None and self._login is None:
+            self._login = asyncio.get_running_loop().create_task(self._log_in(self._subscriber.login_request))
+
+    async def _log_in(self, request: soupbintcp.LoginRequest) -> None:
+        if await self._feed.authorised(request):
+            answer = self._subscriber.admit()
+        else:
+            answer = self._subscriber.refuse(soupbintcp.NOT_AUTHORISED)
+        if self._subscriber.ended:
+            logger.warning("%s: login of account %r rejected", self._peer, request.username)
+            self.finish(answer)
+        else:
+            self._write(answer)
+
+    def turn(self, now_s: float) -> None:
+        """Send what there is and may be sent; heartbeats when nothing else was; drop whoever fell silent."""
+        if now_s - self._received_s > SILENCE_S:
+            logger.warning("%s disconnected: nothing was received for %d s", self._peer, SILENCE_S)
+            self._transport.abort()
+            return
+        while self._subscriber.admitted and not self._paused:
+            data = self._subscriber.packets(self._feed.read)
+            if self._subscriber.ended:
+                self.finish(data)
+                return
+            if not data:
+                break
+            self._write(data)
+        if self._subscriber.admitted and now_s - self._sent_s >= HEARTBEAT_S and not self._paused:
+            self._write(soupbintcp.SERVER_HEARTBEAT_PACKET)
+
+    def finish(self, last: bytes) -> None:
+        """Send the last bytes, then close."""
+        self._feed.connections.discard(self)
+        self._transport.write(last)
+        self._transport.close()
+
+    def _write(self, data: bytes) -> None:
+        self._transport.write(data)
+        self._sent_s = time.monotonic()
+
+
+async def serve(config: EngineConfig, listener: socket.socket, log: Log) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    feed = Feed(config, log)
+    server = await loop.create_server(lambda: Connection(feed), sock=listener)
+    following = loop.create_task(feed.follow())
+    notify("READY=1")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, following.cancel)
+    await asyncio.wait([following])
+    server.close()
+    feed.close()
+    if not following.cancelled():
+        following.result()

@@ -1,0 +1,74 @@
+"""One subscriber's SoupBinTCP session without sockets: packets in, bytes out, read from the log at its own pace."""
+
+from collections.abc import Callable
+
+from trading_engine.wire import soupbintcp
+from trading_engine.wire.layout import WireError
+
+from trading_feed.log import Log, LogFile
+
+CHUNK_BYTES = 64 * 1024
+
+
+class Subscriber:
+    """`login_request` is set by `receive` and answered by `admit` or `refuse`, whoever checks the password."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._splitter = soupbintcp.Splitter()
+        self._session = ""
+        self._file: LogFile | None = None
+        self._offset_bytes = 0
+        self.sequence = 0
+        self.login_request: soupbintcp.LoginRequest | None = None
+        self.ended = False
+
+    @property
+    def admitted(self) -> bool:
+        return self.sequence > 0
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the subscriber; raises WireError for what is not SoupBinTCP."""
+        for kind, payload in self._splitter.feed(data):
+            if kind == soupbintcp.LOGIN_REQUEST and self.login_request is None:
+                self.login_request = soupbintcp.parse_login_request(payload)
+            elif kind == soupbintcp.LOGOUT_REQUEST:
+                self.ended = True
+            elif kind not in (soupbintcp.CLIENT_HEARTBEAT, soupbintcp.DEBUG, soupbintcp.UNSEQUENCED):
+                raise WireError(f"packet of type {chr(kind)!r} is not for a subscriber to send now")
+
+    def admit(self) -> bytes:
+        """Answer a login whose password is right: accepted from the wanted message on, or rejected when it is gone."""
+        assert self.login_request is not None
+        session = self._log.session(self.login_request.session)
+        if session is None:
+            return self.refuse(soupbintcp.SESSION_NOT_AVAILABLE)
+        wanted = self.login_request.sequence or session.next_sequence
+        if not session.first_sequence <= wanted <= session.next_sequence:
+            return self.refuse(soupbintcp.SESSION_NOT_AVAILABLE)
+        self._session, self.sequence = session.name, wanted
+        return soupbintcp.login_accepted(session.name, wanted)
+
+    def refuse(self, reason: str) -> bytes:
+        self.ended = True
+        return soupbintcp.login_rejected(reason)
+
+    def packets(self, read: Callable[[LogFile, int, int], tuple[bytes, int, int]]) -> bytes:
+        """Return the next packets for this subscriber, at most some 64 KiB; nothing when it has everything.
+
+        `read` is LogFile.packets, or something that remembers its last results for subscribers at the same place.
+        """
+        session = self._log.session(self._session)
+        file = session.file_of(self.sequence) if session else None
+        if session is None or file is None:
+            self.ended = True
+            return soupbintcp.END_OF_SESSION_PACKET
+        if file is not self._file:
+            self._file, self._offset_bytes = file, file.offset_of(self.sequence)
+        end_bytes = min(self._offset_bytes + CHUNK_BYTES, file.end_bytes)
+        data, count, self._offset_bytes = read(file, self._offset_bytes, end_bytes)
+        self.sequence += count
+        if not count and session is not self._log.current and self.sequence == session.next_sequence:
+            self.ended = True
+            return soupbintcp.END_OF_SESSION_PACKET
+        return data
