@@ -56,13 +56,12 @@ class Topology:
 def read(root: Path) -> Topology:
     """Read the topology below a root. Raises TuningError when this is not a Linux host's tree."""
     cpus = _cpus(root)
-    memory = re.search(r"MemTotal:\s+(\d+) kB", _required(root, "/proc/meminfo"))
     vendor = _text(root, f"{DMI_DIRECTORY}/sys_vendor")
     return Topology(
         cpus=cpus,
         smt=len({cpu.core for cpu in cpus}) < len(cpus),
         numa_nodes=len({cpu.node for cpu in cpus}),
-        ram_kib=int(memory[1]) if memory else 0,
+        ram_kib=ram_kib(root),
         kernel=_text(root, "/proc/sys/kernel/osrelease"),
         boot_arguments=_text(root, "/proc/cmdline").split(),
         isolated=cpuset.parse(_text(root, f"{CPU_DIRECTORY}/isolated")),
@@ -80,12 +79,33 @@ def _cpus(root: Path) -> list[Cpu]:
         for number in cpuset.parse(_text(root, f"/sys/devices/system/node/{path.name}/cpulist"))
     }
     cpus = []
-    for number in sorted(cpuset.parse(_required(root, f"{CPU_DIRECTORY}/online"))):
+    for number in sorted(usable_cpus(root)):
         directory = f"{CPU_DIRECTORY}/cpu{number}/topology"
         package = int(_text(root, f"{directory}/physical_package_id") or 0)
         core = int(_text(root, f"{directory}/core_id") or number)
         cpus.append(Cpu(number, (package, core), nodes.get(number, 0)))
     return cpus
+
+
+def usable_cpus(root: Path) -> frozenset[int]:
+    """Return the online CPUs that this host may use; a container sees all of the machine it is on, and may use some.
+
+    The first process may use what no one took from the host; CPUs isolated at boot are not its own but the host's.
+    Raises TuningError when this is not a Linux host's tree.
+    """
+    online = cpuset.parse(_required(root, f"{CPU_DIRECTORY}/online"))
+    allowed = re.search(r"^Cpus_allowed_list:\s*(\S+)$", _text(root, "/proc/1/status"), re.MULTILINE)
+    if not allowed:
+        return online
+    return online & (cpuset.parse(allowed[1]) | cpuset.parse(_text(root, f"{CPU_DIRECTORY}/isolated")))
+
+
+def ram_kib(root: Path) -> int:
+    """Return the memory in KiB. Raises TuningError when this is not a Linux host's tree."""
+    total = re.search(r"^MemTotal:\s+(\d+) kB", _required(root, "/proc/meminfo"), re.MULTILINE)
+    if not total:
+        raise TuningError("/proc/meminfo: has no line MemTotal")
+    return int(total[1])
 
 
 def _nics(root: Path) -> list[Nic]:

@@ -10,7 +10,7 @@ import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import cpuset, kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs, topology
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
 from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting
 
@@ -25,13 +25,7 @@ class Host:
     @classmethod
     def of(cls, root: Path) -> Host:
         """Read it below a root. Raises TuningError when /sys or /proc do not say it."""
-        try:
-            online = kernelfs.under(root, "/sys/devices/system/cpu/online").read_text(encoding="ascii")
-            memory = kernelfs.under(root, "/proc/meminfo").read_text(encoding="ascii")
-        except OSError as error:
-            raise TuningError(f"{error.filename}: cannot be read ({error.strerror}); is this Linux?") from error
-        total = next(line for line in memory.splitlines() if line.startswith("MemTotal:"))
-        return cls(len(cpuset.parse(online)), int(total.split()[1]))
+        return cls(len(topology.usable_cpus(root)), topology.ram_kib(root))
 
 
 def gate(

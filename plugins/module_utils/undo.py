@@ -9,6 +9,7 @@ so that a run killed at any point can still be undone.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -78,6 +79,8 @@ def save(path: Path, record: Record) -> None:
     """Write the record, or remove its file when it holds nothing. Raises TuningError."""
     if not record.touched and not record.rejected:
         remove(path)
+        with contextlib.suppress(OSError):  # other modules' records are still in it, or it never was
+            path.parent.rmdir()
         return
     document = {
         "version": VERSION,

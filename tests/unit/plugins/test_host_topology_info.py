@@ -58,6 +58,21 @@ def test_threads_of_a_core_and_numa_nodes_are_told_apart(tmp_path: Path) -> None
     assert result["layout"]["isolated"] == [1, 3]
 
 
+def test_a_container_has_the_cpus_it_may_use(tmp_path: Path) -> None:
+    host = HostTree(tmp_path, cpus="0-7")
+    host.put("/proc/1/status", "Name:\tsystemd\nCpus_allowed:\t08\nCpus_allowed_list:\t3\nMems_allowed_list:\t0")
+    result = run(host)
+    assert result["topology"]["cpus"] == [3]
+    assert result["layout"]["engine"] == []
+
+
+def test_cpus_isolated_at_boot_belong_to_the_host_though_not_to_its_first_process(tmp_path: Path) -> None:
+    host = HostTree(tmp_path, cpus="0-3")
+    host.put("/proc/1/status", "Cpus_allowed_list:\t0-2")
+    host.put("/sys/devices/system/cpu/isolated", "3")
+    assert run(host)["layout"]["engine"] == [3]
+
+
 def test_another_vendors_product_name_is_no_ec2_type(graviton: HostTree) -> None:
     graviton.put("/sys/devices/virtual/dmi/id/sys_vendor", "QEMU")
     assert run(graviton)["topology"]["ec2_type"] == ""
