@@ -6,6 +6,7 @@ Source of truth: each role's meta/argument_specs.yml for type and meaning, defau
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -26,13 +27,17 @@ def cell(value: object) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def yaml_word(value: object) -> str:
+    return cell(value) if isinstance(value, str) else json.dumps(value)
+
+
 def shown_default(name: str, defaults: dict[str, Any], option: dict[str, Any]) -> str:
     if option.get("required"):
         return "**required**"
     value = defaults.get(name, option.get("default"))
     if value is None:
         return "none"
-    text = cell(value if not isinstance(value, bool) else str(value).lower())
+    text = yaml_word(value)
     return f"`{text}`" if text else "empty"
 
 
@@ -54,16 +59,15 @@ def all_variables(roles: list[Path]) -> str:
         for name, option in options.items():
             kind = option.get("type", "str")
             meaning = cell(option.get("description", ""))
-            if option.get("choices"):
-                choices = ", ".join(f"`{cell(str(choice).lower() if isinstance(choice, bool) else choice)}`" for choice in option["choices"])
-                meaning += f" One of {choices}."
+            if choices := option.get("choices"):
+                meaning += " One of " + ", ".join(f"`{yaml_word(choice)}`" for choice in choices) + "."
             lines.append(f"| `{name}` | {kind} | {shown_default(name, defaults, option)} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
 
 
 def shared_variables(roles: list[Path]) -> str:
-    """One row for each shared variable: the roles' inputs that follow it, and the meaning that the first of them gives."""
+    """One row for each shared variable: what the first input that follows it says of it, and all that follow it."""
     rows: dict[str, tuple[str, list[str]]] = {}
     for role in roles:
         _summary, options, defaults = role_inputs(role)
@@ -73,7 +77,7 @@ def shared_variables(roles: list[Path]) -> str:
             for shared in SHARED.findall(str(default)):
                 if shared.startswith("trading_engine_"):
                     continue
-                meaning, users = rows.setdefault(shared, (cell(options[name].get("description", "")), []))
+                _meaning, users = rows.setdefault(shared, (cell(options[name].get("description", "")), []))
                 users.append(f"`{name}`")
     lines = ["| variable | meaning | followed by |", "|---|---|---|"]
     lines += [f"| `{name}` | {meaning} | {', '.join(users)} |" for name, (meaning, users) in sorted(rows.items())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from tests.e2e.deployment import Deployment
 
 
@@ -26,4 +27,3 @@ def deployed(sandbox: Deployment) -> Deployment:
     (sandbox.work / "site.log").write_text(play.output, encoding="utf-8")
     assert play.exit_code == 0, play.output[-6000:]
     return sandbox
-

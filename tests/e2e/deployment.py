@@ -15,10 +15,17 @@ ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "inventory/sandbox/aws_ec2.yml"
 SANDBOX = "e2e"
 # Apart from the subnet of a demo that may run at the same time.
-ADDRESSES = {"trading_vpc_cidr": "10.79.0.0/16", "trading_subnet_cidr": "10.79.1.0/24"}
+ADDRESSES = {
+    "trading_vpc_cidr": "10.79.0.0/16",
+    "trading_subnet_cidr": "10.79.1.0/24",
+    "trading_operator_cidr": "10.79.1.1/32",
+    "trading_client_cidrs": ["10.79.1.1/32"],
+}
 
 
-def run(*command: str | Path, environment: dict[str, str] | None = None, limit_s: float = 600) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str | Path, environment: dict[str, str] | None = None, limit_s: float = 600
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and return what it printed, whatever its exit code."""
     return subprocess.run(
         [str(word) for word in command],
@@ -81,7 +88,16 @@ class Deployment:
     def play(self, playbook: str, *arguments: str, **variables: object) -> Play:
         """Run a playbook of the checkout with the given extra variables."""
         extra = {**ADDRESSES, "slo_report_dir": str(self.reports), **variables}
-        done = run("ansible-playbook", "-i", INVENTORY, ROOT / playbook, "-e", json.dumps(extra), *arguments, environment=self.environment)
+        done = run(
+            "ansible-playbook",
+            "-i",
+            INVENTORY,
+            ROOT / playbook,
+            "-e",
+            json.dumps(extra),
+            *arguments,
+            environment=self.environment,
+        )
         return Play(done.returncode, done.stdout + done.stderr)
 
     def inventory(self) -> dict[str, Any]:
@@ -100,5 +116,12 @@ class Deployment:
 
     def ssh(self, address: str, *command: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command on a machine as its administrator."""
-        options = ["-i", str(self.key), "-o", f"UserKnownHostsFile={self.work}/known_hosts.tests", "-o", "StrictHostKeyChecking=accept-new"]
+        options = [
+            "-i",
+            str(self.key),
+            "-o",
+            f"UserKnownHostsFile={self.work}/known_hosts.tests",
+            "-o",
+            "StrictHostKeyChecking=accept-new",
+        ]
         return run("ssh", *options, "-o", "ConnectTimeout=5", f"debian@{address}", shlex.join(command), limit_s=limit_s)

@@ -15,7 +15,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def test_variable_tables_follow_the_argument_specs() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/variable_tables.py", ROOT, "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "scripts/variable_tables.py", ROOT, "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

@@ -52,7 +52,11 @@ def test_every_input_carries_the_prefix_of_its_role_and_is_described(role: Path)
 def test_tasks_never_read_shared_variables(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     role_prefixes = tuple(f"{role.name}_" for role in ROLES if role.name.startswith("trading_"))
-    shared = {name for name in re.findall(r"(?<![\w.'\"])trading_[a-z0-9_]+", text) if not name.startswith(role_prefixes)}
+    shared = {
+        name
+        for name in re.findall(r"(?<![\w.'\"])trading_[a-z0-9_]+", text)
+        if not f"{name}_".startswith(role_prefixes)
+    }
     assert not shared, f"read by tasks, but only defaults may: {shared}"
 
 

@@ -26,10 +26,22 @@ def test_the_tarball_holds_the_product_only(installed: Path) -> None:
     with tarfile.open(tarball) as archive:
         members = archive.getmembers()
     tops = {member.name.split("/")[0] for member in members}
-    assert {"roles", "playbooks", "plugins", "files", "meta", "README.md", "LICENSE", "MANIFEST.json", "FILES.json"} <= tops
+    assert {
+        "roles",
+        "playbooks",
+        "plugins",
+        "files",
+        "meta",
+        "README.md",
+        "LICENSE",
+        "MANIFEST.json",
+        "FILES.json",
+    } <= tops
     assert not tops & {"tests", "sandbox", "scripts", "inventory", "extensions", "collections", "build", "site.yml"}
     assert not [member.name for member in members if member.issym() or member.islnk()]
-    assert not [member.name for member in members if "__pycache__" in member.name or member.name.endswith((".pyc", ".egg-info"))]
+    assert not [
+        member.name for member in members if "__pycache__" in member.name or member.name.endswith((".pyc", ".egg-info"))
+    ]
 
 
 def test_the_installed_playbooks_are_found_by_name_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
