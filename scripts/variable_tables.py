@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 BEGIN, END = "<!-- variables: begin, made by scripts/docs -->", "<!-- variables: end -->"
+ANSIBLE_MARKUP = re.compile(r"\b[CVOEIBP]\(([^)]*)\)")
 SHARED = re.compile(r"\btrading_[a-z0-9_]+")
 
 
@@ -24,7 +25,8 @@ def load(path: Path) -> Any:
 
 def cell(value: object) -> str:
     text = " ".join(value) if isinstance(value, list) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
+    text = ANSIBLE_MARKUP.sub(r"`\1`", " ".join(text.split()))
+    return text.replace("|", "\\|")
 
 
 def yaml_word(value: object) -> str:
@@ -74,10 +76,12 @@ def shared_variables(roles: list[Path]) -> str:
         for name, default in defaults.items():
             if name not in options or name.startswith("trading_"):
                 continue
+            meaning = cell(options[name].get("description", ""))
             for shared in SHARED.findall(str(default)):
                 if shared.startswith("trading_engine_"):
                     continue
-                _meaning, users = rows.setdefault(shared, (cell(options[name].get("description", "")), []))
+                said = meaning.replace(f" Shared variable `{shared}`.", "")
+                _said, users = rows.setdefault(shared, (said, []))
                 users.append(f"`{name}`")
     lines = ["| variable | meaning | followed by |", "|---|---|---|"]
     lines += [f"| `{name}` | {meaning} | {', '.join(users)} |" for name, (meaning, users) in sorted(rows.items())]
