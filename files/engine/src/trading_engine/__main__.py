@@ -56,11 +56,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from trading_engine import server
+    from trading_engine import server  # the other commands need no event loop
+    from trading_engine.engine import StartError
 
     if options.config is None:
         raise UserError("no configuration; use --config FILE (`trading-engine example-config` prints one)")
-    return server.run(config.read(options.config))
+    try:
+        return server.run(config.read(options.config))
+    except StartError as error:
+        raise UserError(str(error)) from error
 
 
 def _check_config(options: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ class Account:
         self.out: list[bytes] = []
         self.touched = False
         self.sequence = 0
+        self.taken = 0  # the last number that left `out`
         self.connected = False
         self.killed = False
         self.last_token = b""
@@ -72,6 +73,7 @@ class Account:
     def start_day(self) -> None:
         """Forget tokens, numbers and rates. The account has no live order at this moment."""
         self.sequence = 0
+        self.taken = 0
         self.last_token = b""
         self.tokens = 0
         self.rate_second = 0

@@ -86,10 +86,8 @@ class Core(Matching):
         self._recount_exposure()
 
     def start_day(self, day: str, time_ns: int) -> None:
-        """`day` is the session's name, 10 characters. Orders, tokens and numbers of the day before are gone."""
+        """`day` is the session's name, 10 characters; the day before has ended. Tokens and numbers begin anew."""
         self._set_time(time_ns)
-        if self.open:
-            self.end_day(time_ns)
         self.day = day
         self.open = True
         self.feed_sequence = 0

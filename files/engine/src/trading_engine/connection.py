@@ -1,0 +1,76 @@
+"""One client's socket: bounded reads in, a bounded queue out, and never a wait."""
+
+from __future__ import annotations
+
+import socket
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+
+from trading_engine.session import Session
+
+
+class Connection:
+    """Writes at once what the kernel takes and queues the rest; too much unread output ends the connection."""
+
+    def __init__(
+        self, loop: AbstractEventLoop, sock: socket.socket, address: str, now_ns: int, limit_bytes: int
+    ) -> None:
+        self.sock = sock
+        self.descriptor = sock.fileno()
+        self.address = address
+        self.session = Session(now_ns)
+        self.account_name = ""
+        self.messages_in = 0
+        self.messages_out = 0
+        self.catching_up = False
+        self.next_number = 0
+        self.closed = False
+        self.checking = False
+        self.queued_bytes = 0
+        self.on_drained: Callable[[Connection], None] | None = None
+        self._loop = loop
+        self._limit_bytes = limit_bytes
+        self._queue: list[bytes] = []
+
+    def send(self, data: bytes, now_ns: int) -> bool:
+        """Send or queue; return False when the client has too much unread and must be dropped. Raises OSError."""
+        self.session.sent_ns = now_ns
+        if self._queue:
+            self._queue.append(data)
+            self.queued_bytes += len(data)
+            return self.queued_bytes <= self._limit_bytes
+        try:
+            sent = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        if sent < len(data):
+            self._queue.append(data[sent:])
+            self.queued_bytes = len(data) - sent
+            self._loop.add_writer(self.descriptor, self._drain)
+        return True
+
+    def _drain(self) -> None:
+        data = b"".join(self._queue)
+        try:
+            sent = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._queue.clear()
+            self._loop.remove_writer(self.descriptor)
+            return  # the read side sees the end of the connection
+        self._queue.clear()
+        self.queued_bytes = len(data) - sent
+        if self.queued_bytes:
+            self._queue.append(data[sent:])
+            return
+        self._loop.remove_writer(self.descriptor)
+        if self.on_drained is not None:
+            self.on_drained(self)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._loop.remove_reader(self.descriptor)
+            self._loop.remove_writer(self.descriptor)
+            self.sock.close()

@@ -1,0 +1,287 @@
+"""The core with its memory: every input is journaled before what it caused is delivered to anybody.
+
+Owns the order of these steps and the FAILED latch; knows no socket.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from trading_engine import __version__, journal
+from trading_engine.clock import Clock, today
+from trading_engine.config import EngineConfig
+from trading_engine.core import Core
+from trading_engine.journal import JournalError, Writer
+from trading_engine.outbox import Outbox, Output
+from trading_engine.recovery import Recovered, apply_record, recover
+
+_REFUSE_AT: Final = 0.95
+
+
+class StartError(Exception):
+    """The engine cannot start; the message says what is wrong, where, and what to do."""
+
+
+class Engine:
+    """Call `start` once, then `read` and `submit`; `deliver` gets every output when the durability promised is kept."""
+
+    def __init__(self, config: EngineConfig, loop: AbstractEventLoop) -> None:
+        self.config = config
+        self.core = Core()
+        self.clock = Clock()
+        self.failure = ""
+        self.used_bytes = 0
+        self.syncs = 0
+        self.deliver: Callable[[Output], None] = lambda output: None
+        self.on_failure: Callable[[str], None] = lambda reason: None
+        self.outbox = Outbox(
+            self.core,
+            config.journal.directory / "replies",
+            config.retention_bytes,
+            config.itch.directory,
+            config.itch.budget_bytes,
+        )
+        self.writer: Writer | None = None
+        self._loop = loop
+        self._threads = ThreadPoolExecutor(2, "journal")
+        self._on_disk = config.journal.durability == "disk"
+        self._waiting: list[Output] = []
+        self._syncing: list[Output] = []
+        self._sync: Future[None] | None = None
+        self._spare: Future[None] | None = None
+        self._synced_bytes = 0
+        self._feed_scheduled = False
+        self._lock = -1
+
+    # -- start and stop ---------------------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """Make the directories and hold them against a second engine. Raises StartError."""
+        directory = self.config.journal.directory
+        try:
+            for path in (directory, self.config.itch.directory, directory / "replies"):
+                path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(directory)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def start(self) -> Recovered:
+        """Recover, record the configuration, and open the day if none is open. Raises StartError."""
+        directory = self.config.journal.directory
+        found = Recovered()
+        try:
+            if self.config.journal.durability != "none":
+                found = recover(self.core, self.outbox, directory, __version__)
+                settings = self.config.journal
+                self.writer = Writer(directory, settings.segment_bytes, __version__, found.segment, found.records)
+                self.used_bytes = journal.used_bytes(directory)
+        except JournalError as error:
+            raise StartError(str(error)) from error
+        except OSError as error:
+            raise self._unusable(error) from error
+        day = self.core.day
+        self.clock.anchor(day or today(), found.last_time_ns)
+        settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
+        self.submit(journal.CONFIGURE, payload=settings_json)
+        if not self.core.open or day[:8] != today():
+            self.start_day(next_session(day))
+        return found
+
+    def _unusable(self, error: OSError) -> StartError:
+        directory = self.config.journal.directory
+        return StartError(
+            f"{error.filename or directory}: {error.strerror}; the engine's user needs to read and write {directory} "
+            f"and {self.config.itch.directory} (see [journal] and [itch]), with {self.config.journal.segment_bytes} "
+            "bytes free"
+        )
+
+    def start_day(self, session: str) -> None:
+        """End the open day, if any, and begin the session of that name."""
+        if self.core.open:
+            self.submit(journal.END_DAY)
+        self.clock.anchor(session)
+        self.outbox.begin_day(session)
+        self.submit(journal.START_DAY, payload=session.encode("ascii"))
+
+    def stop(self) -> None:
+        """Seal the journal and write the logs; raises OSError."""
+        self._threads.shutdown(wait=True)
+        if not self.failure:
+            self._release(self._syncing + self._waiting)
+            if self.writer is not None:
+                self.writer.close()
+            self.outbox.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    # -- inputs -----------------------------------------------------------------------------------------------------
+
+    def read(self, account: int, data: bytes, monotonic_ns: int) -> int:
+        """Process what one read of a session gave; return how many bytes of it were complete packets."""
+        core = self.core
+        before = core.messages
+        time_ns = self.clock.at(monotonic_ns)
+        consumed = core.apply(account, data, time_ns)
+        if core.messages != before:
+            payload = data if consumed == len(data) else data[:consumed]
+            self._record(journal.READ, account, time_ns, payload)
+        return consumed
+
+    def submit(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
+        """Process any other input."""
+        time_ns = self.clock.now()
+        apply_record(self.core, journal.Record(kind, 0, time_ns, account, payload))
+        self._record(kind, account, time_ns, payload)
+
+    def tick(self) -> None:
+        """Do what is due by time; call it some times a second."""
+        if self.failure:
+            return
+        if self.core.expiries.is_due(self.clock.now()):
+            self.submit(journal.EXPIRE)
+        if self.failure:
+            return
+        try:
+            self.outbox.flush_replies()
+        except OSError as error:
+            self.fail(f"reply log: {error}")
+            return
+        writer = self.writer
+        if writer is None:
+            return
+        if self._spare is None and writer.wants_spare():
+            self._spare = self._loop.run_in_executor(self._threads, writer.prepare_spare)
+            self._spare.add_done_callback(self._spare_done)
+        if not self._on_disk and writer.bytes_written != self._synced_bytes:
+            self._start_sync()
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    @property
+    def unsynced_bytes(self) -> int:
+        return self.writer.bytes_written - self._synced_bytes if self.writer is not None else 0
+
+    def fail(self, reason: str) -> None:
+        """Latch FAILED: from here on nothing is recorded and nothing is sent; a restart recovers."""
+        if not self.failure:
+            self.failure = reason
+            self.on_failure(reason)
+
+    def disk_left_bytes(self) -> tuple[int, int]:
+        """Return what the journal may still write within budget and reserve, and what the file system has free."""
+        settings = self.config.journal
+        status = os.statvfs(settings.directory)
+        free_bytes = status.f_bavail * status.f_frsize
+        return max(0, min(settings.budget_bytes - self.used_bytes, free_bytes - settings.reserve_bytes)), free_bytes
+
+    def watch_disk(self) -> int:
+        """Refuse new orders when the budget nears its end, take them again when there is room; return bytes left."""
+        if self.writer is None or self.failure:
+            return 0
+        try:
+            self.used_bytes = journal.used_bytes(self.config.journal.directory)
+            left_bytes, _ = self.disk_left_bytes()
+        except OSError as error:
+            self.fail(f"journal directory: {error}")
+            return 0
+        accepting = left_bytes > (1 - _REFUSE_AT) * self.config.journal.budget_bytes
+        if accepting != self.core.accepting:
+            self.submit(journal.ACCEPTING, payload=b"\x01" if accepting else b"\x00")
+        return left_bytes
+
+    # -- outputs ----------------------------------------------------------------------------------------------------
+
+    def _record(self, kind: int, account: int, time_ns: int, payload: bytes) -> None:
+        if self.failure:
+            return
+        if self.writer is not None:
+            try:
+                self.writer.append(kind, account, time_ns, payload)
+            except OSError as error:
+                self.fail(f"journal {self.writer.path}: {error.strerror or error}")
+                return
+        output = self.outbox.collect()
+        if not self._on_disk:
+            self._release([output])
+        else:
+            self._waiting.append(output)
+            if self._sync is None:
+                self._start_sync()
+
+    def _release(self, outputs: list[Output]) -> None:
+        try:
+            for output in outputs:
+                self.outbox.commit(output)
+                self.deliver(output)
+        except OSError as error:
+            self.fail(f"reply log: {error}")
+            return
+        if not self._feed_scheduled:
+            self._feed_scheduled = True
+            self._loop.call_soon(self._flush_feed)
+
+    def _flush_feed(self) -> None:
+        self._feed_scheduled = False
+        if self.failure:
+            return
+        try:
+            self.outbox.flush_feed()
+        except OSError as error:
+            self.fail(f"ITCH log: {error}")
+
+    def _start_sync(self) -> None:
+        writer = self.writer
+        if writer is None or self._sync is not None:
+            return
+        self._syncing, self._waiting = self._waiting, []
+        self._sync_target_bytes = writer.bytes_written
+        self._sync = self._loop.run_in_executor(self._threads, writer.sync)
+        self._sync.add_done_callback(self._sync_done)
+
+    def _sync_done(self, done: Future[None]) -> None:
+        self._sync = None
+        error = done.exception()
+        if error is not None:
+            self.fail(f"journal sync: {error}")
+            return
+        if self.failure:
+            return
+        self.syncs += 1
+        self._synced_bytes = self._sync_target_bytes
+        released, self._syncing = self._syncing, []
+        self._release(released)
+        if self._waiting:
+            self._start_sync()
+
+    def _spare_done(self, done: Future[None]) -> None:
+        self._spare = None
+        error = done.exception()
+        if error is not None:
+            self.fail(f"preparing the next journal segment: {error}")
+
+
+def next_session(previous: str) -> str:
+    """Return the name of today's next session: the date and a number from 00."""
+    date = today()
+    if not previous.startswith(date):
+        return date + "00"
+    return f"{date}{int(previous[8:]) + 1:02d}"
+
+
+def _lock(directory: Path) -> int:
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StartError(
+            f"{directory} is in use by another engine; stop it, or give this one another [journal] directory"
+        ) from error
+    return descriptor

@@ -1,0 +1,348 @@
+"""Order entry: the only part of the engine that touches clients' sockets.
+
+Every readable socket gets one bounded read a turn of the loop, so that nobody starves: what a client sends beyond that
+waits in the kernel. All answers to a read leave in one write.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from asyncio import AbstractEventLoop, Future
+from collections import deque
+from functools import partial
+
+from trading_engine import journal
+from trading_engine.config import Account
+from trading_engine.connection import Connection
+from trading_engine.engine import Engine
+from trading_engine.logins import PasswordChecks, Throttle
+from trading_engine.outbox import Output
+from trading_engine.session import first_number
+from trading_engine.shm import SessionState
+from trading_engine.stats import Stats
+from trading_engine.wire import soupbintcp
+from trading_engine.wire.layout import WireError
+
+READ_BYTES = 4096
+CATCH_UP_BYTES = 1 << 16
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
+_TIMESPEC = struct.Struct("qq")
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
+_ACCEPTS_A_TURN = 16
+
+
+class Gateway:
+    """Owns the listening socket and the connections; `connections` is by account number."""
+
+    def __init__(self, engine: Engine, stats: Stats, loop: AbstractEventLoop) -> None:
+        self._engine = engine
+        self._stats = stats
+        self._loop = loop
+        self._config = engine.config
+        self._throttle = Throttle()
+        self._checks = PasswordChecks()
+        self._everybody: deque[Connection] = deque()
+        self._listener: socket.socket | None = None
+        self.connections: dict[int, Connection] = {}
+        engine.deliver = self._deliver
+        engine.on_failure = self._on_failure
+
+    # -- the listening socket ---------------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Raises OSError, for example when the port is in use."""
+        endpoint = self._config.order_entry
+        family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((endpoint.address, endpoint.port))
+            listener.listen(1024)
+        except BaseException:
+            listener.close()
+            raise
+        self._listener = listener
+
+    def open(self) -> None:
+        """Begin to accept clients."""
+        assert self._listener is not None
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Say good-bye to every client and stop listening."""
+        self._stop_listening()
+        for connection in list(self._everybody):
+            if connection.session.account >= 0 and not self._engine.failure:
+                self._send(connection, soupbintcp.END_OF_SESSION_PACKET)
+            self._close(connection)
+        self._checks.stop()
+
+    def end_sessions(self) -> None:
+        """The day is over: every session ends."""
+        for connection in list(self.connections.values()):
+            self._send(connection, soupbintcp.END_OF_SESSION_PACKET)
+            self._close(connection)
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+
+    def _on_failure(self, reason: str) -> None:
+        self._stats.event(f"FAILED: {reason}")
+        self._stop_listening()
+        for connection in list(self._everybody):
+            self._close(connection)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        for _ in range(_ACCEPTS_A_TURN):
+            try:
+                sock, address = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # out of descriptors, or the client is gone again
+                self._stats.event(f"accept: {error.strerror}")
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            self._stats.connections_accepted += 1
+            connection = Connection(
+                self._loop, sock, address[0], time.monotonic_ns(), self._config.slow_client_bytes
+            )  # fmt: skip
+            connection.on_drained = self._catch_up
+            self._everybody.append(connection)
+            self._loop.add_reader(connection.descriptor, partial(self._readable, connection))
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def _readable(self, connection: Connection) -> None:
+        try:
+            data, ancillary, _, _ = connection.sock.recvmsg(READ_BYTES, _ANCILLARY_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        now_ns = time.monotonic_ns()
+        if not data:
+            self._close(connection)
+            return
+        stats = self._stats
+        stats.reads += 1
+        stats.bytes_received += len(data)
+        session = connection.session
+        session.received_ns = now_ns
+        if session.account < 0:
+            self._read_login(connection, data)
+            return
+        answered = self._process(connection, session.rest + data if session.rest else data, now_ns)
+        if answered and not self._engine.failure:
+            done_ns = time.monotonic_ns()
+            stats.service.record(done_ns - now_ns, answered)
+            if ancillary:
+                seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+                received_ns = seconds * 1_000_000_000 + nanoseconds
+                stats.receive_to_reply.record(time.time_ns() - received_ns, answered)
+
+    def _process(self, connection: Connection, data: bytes, now_ns: int) -> int:
+        """Give a logged-in session's bytes to the engine; return how many messages they were."""
+        engine = self._engine
+        core = engine.core
+        session = connection.session
+        before = core.messages
+        consumed = engine.read(session.account, data, now_ns)
+        if engine.failure:
+            return 0
+        session.rest = data[consumed:] if consumed < len(data) else b""
+        messages = core.messages - before
+        connection.messages_in += messages
+        reason = core.close_reason
+        if reason:
+            if reason != "logout":
+                self._stats.dropped_malformed_input += 1
+                self._stats.event(f"{connection.account_name} at {connection.address} dropped: {reason}")
+            self._close(connection)
+        return messages
+
+    # -- login ------------------------------------------------------------------------------------------------------
+
+    def _read_login(self, connection: Connection, data: bytes) -> None:
+        if connection.checking:
+            self._drop_malformed(connection, "data before the login was answered")
+            return
+        try:
+            request = connection.session.login_request(data)
+        except WireError as error:
+            self._drop_malformed(connection, str(error))
+            return
+        if request is None:
+            return
+        if not self._throttle.allows(connection.address, time.monotonic_ns()):
+            self._stats.logins_throttled += 1
+            self._reject(connection, soupbintcp.NOT_AUTHORISED)
+            return
+        account = self._config.accounts.get(request.username)
+        hashed = account.password_hash if account else ""
+        if account is not None and self._checks.verifier.remembered(hashed, request.password):
+            self._log_in(connection, account, request)
+            return
+        connection.checking = True
+        self._loop.remove_reader(connection.descriptor)
+        check = self._loop.run_in_executor(
+            self._checks.threads, self._checks.verifier.check, hashed, request.password
+        )  # fmt: skip
+        check.add_done_callback(partial(self._checked, connection, account, request))
+
+    def _checked(
+        self,
+        connection: Connection,
+        account: Account | None,
+        request: soupbintcp.LoginRequest,
+        check: Future[bool],
+    ) -> None:
+        connection.checking = False
+        if connection.closed or self._engine.failure or check.cancelled():
+            return
+        self._loop.add_reader(connection.descriptor, partial(self._readable, connection))
+        if account is None or not check.result():
+            self._throttle.failed(connection.address, time.monotonic_ns())
+            self._stats.event(f"login of {request.username!r} from {connection.address} rejected")
+            self._reject(connection, soupbintcp.NOT_AUTHORISED)
+            return
+        self._log_in(connection, account, request)
+
+    def _log_in(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
+        engine = self._engine
+        number = engine.core.accounts[account.name].number
+        other = self.connections.get(number)
+        if other is not None:
+            if self._config.second_login == "refuse":
+                self._reject(connection, soupbintcp.SESSION_NOT_AVAILABLE)
+                return
+            self._stats.event(f"{account.name} logged in again from {connection.address}, which took over")
+            self._close(other)
+        log = engine.outbox.log(number)
+        first = first_number(request, engine.core.day, log.first, log.last)
+        if first is None:
+            self._reject(connection, soupbintcp.SESSION_NOT_AVAILABLE)
+            return
+        engine.submit(journal.CONNECT, number)
+        self._stats.logins_accepted += 1
+        connection.account_name = account.name
+        connection.session.account = number
+        connection.next_number = first
+        connection.catching_up = first <= log.last
+        self.connections[number] = connection
+        self._send(connection, soupbintcp.login_accepted(engine.core.day, first))
+        self._catch_up(connection)
+        rest = connection.session.rest
+        if rest and not connection.closed:
+            self._process(connection, rest, time.monotonic_ns())
+
+    def _reject(self, connection: Connection, reason: str) -> None:
+        self._stats.logins_rejected += 1
+        self._send(connection, soupbintcp.login_rejected(reason))
+        self._close(connection)
+
+    def _drop_malformed(self, connection: Connection, reason: str) -> None:
+        self._stats.dropped_malformed_input += 1
+        self._stats.event(f"{connection.address} dropped before its login: {reason}")
+        self._close(connection)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def _deliver(self, output: Output) -> None:
+        stats = self._stats
+        if output.feed_count:
+            stats.feed_messages += output.feed_count
+            stats.feed_bytes += len(output.feed)
+        for number, packets, messages in output.replies:
+            connection = self.connections.get(number)
+            if connection is None or connection.catching_up:
+                continue
+            stats.messages_sent += messages
+            connection.messages_out += messages
+            connection.next_number += messages
+            self._send(connection, packets)
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Send older messages from the account's log, piece by piece as the client takes them."""
+        while connection.catching_up and not connection.closed and not connection.queued_bytes:
+            log = self._engine.outbox.log(connection.session.account)
+            try:
+                packets, messages = log.read_from(connection.next_number, CATCH_UP_BYTES)
+            except OSError as error:
+                self._engine.fail(f"reply log: {error}")
+                return
+            if not messages:
+                connection.catching_up = False
+                return
+            connection.next_number += messages
+            connection.messages_out += messages
+            self._stats.messages_sent += messages
+            self._send(connection, packets)
+
+    def _send(self, connection: Connection, data: bytes) -> None:
+        if connection.closed:
+            return
+        self._stats.bytes_sent += len(data)
+        try:
+            in_time = connection.send(data, time.monotonic_ns())
+        except OSError:
+            self._close(connection)
+            return
+        if not in_time:
+            self._stats.dropped_slow_clients += 1
+            self._stats.event(f"{connection.account_name} at {connection.address} dropped: it does not read")
+            self._close(connection)
+
+    # -- the end of connections -------------------------------------------------------------------------------------
+
+    def _close(self, connection: Connection) -> None:
+        if connection.closed:
+            return
+        connection.close()
+        self._stats.connections_closed += 1
+        self._everybody.remove(connection)
+        number = connection.session.account
+        if number >= 0 and self.connections.get(number) is connection:
+            del self.connections[number]
+            if not self._engine.failure:
+                self._engine.submit(journal.DISCONNECT, number)
+
+    def check_timers(self, share: float) -> None:
+        """Send heartbeats and drop silent clients, among that share of all connections; call it often."""
+        now_ns = time.monotonic_ns()
+        for _ in range(min(len(self._everybody), int(len(self._everybody) * share) + 8)):
+            connection = self._everybody[0]
+            self._everybody.rotate(-1)
+            action = connection.session.timer(now_ns)
+            if action == "heartbeat":
+                self._send(connection, soupbintcp.SERVER_HEARTBEAT_PACKET)
+            elif action and not connection.checking:
+                self._stats.dropped_silent_clients += 1
+                self._close(connection)
+
+    def sessions(self, wall_minus_monotonic_ns: int) -> list[SessionState]:
+        """Return the logged-in sessions as telemetry shows them."""
+        states = []
+        for connection in self.connections.values():
+            session = connection.session
+            states.append(
+                SessionState(
+                    connection.account_name,
+                    self._config.accounts[connection.account_name].test,
+                    session.connected_ns + wall_minus_monotonic_ns,
+                    session.received_ns + wall_minus_monotonic_ns,
+                    connection.messages_in,
+                    connection.messages_out,
+                    connection.queued_bytes,
+                    connection.next_number,
+                    connection.address,
+                )
+            )
+        return states

@@ -1,0 +1,29 @@
+"""Telling systemd how the service is: the datagram protocol of sd_notify(3)."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(message: str) -> None:
+    """Send the message when systemd asked for it; silently nothing otherwise, as sd_notify does."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        try:
+            sender.connect("\0" + address[1:] if address[0] == "@" else address)
+            sender.send(message.encode())
+        except OSError:
+            return
+
+
+def watchdog_interval_ns() -> int:
+    """Return how often systemd wants to hear from us (half of WatchdogSec), or 0."""
+    try:
+        if int(os.environ.get("WATCHDOG_PID", os.getpid())) != os.getpid():
+            return 0
+        return int(os.environ.get("WATCHDOG_USEC", "0")) * 1000 // 2
+    except ValueError:
+        return 0

@@ -1,0 +1,118 @@
+"""Carries what the core said to where it has to go: account logs, the ITCH log, and (by the gateway) connections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from trading_engine.core import Core
+from trading_engine.messagelog import MessageLog
+
+_ACCOUNT_FILES = 64
+_ITCH_FILES = 16
+_FLUSH_BYTES = 1 << 16
+_LOGS_A_FLUSH = 32
+
+
+class Reply(NamedTuple):
+    """SoupBinTCP packets for one account, all of them sequenced, and how many they are."""
+
+    account: int
+    packets: bytes
+    messages: int
+
+
+class Output(NamedTuple):
+    """What one input, or several, made the core say."""
+
+    replies: list[Reply]
+    feed: bytes
+    feed_count: int
+
+
+class Outbox:
+    """Owns the logs. `collect` takes from the core, `commit` writes; between them the journal has to have returned."""
+
+    def __init__(self, core: Core, replies: Path, retention_bytes: int, itch: Path, itch_bytes: int) -> None:
+        self._core = core
+        self._replies = replies
+        self._retention_bytes = retention_bytes
+        self._logs: list[MessageLog] = []
+        self._dirty: dict[int, None] = {}
+        self._session = ""
+        self._taken_feed = 0
+        self._itch = MessageLog(itch, "itch", max(itch_bytes // _ITCH_FILES, 1 << 16), itch_bytes)
+
+    def collect(self) -> Output:
+        """Take everything that waits in the core."""
+        core = self._core
+        replies = []
+        for account in core.touched:
+            out = account.out
+            packets = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            account.touched = False
+            replies.append(Reply(account.number, packets, account.sequence - account.taken))
+            account.taken = account.sequence
+        core.touched.clear()
+        feed = b"".join(core.feed)
+        core.feed.clear()
+        count = core.feed_sequence - self._taken_feed
+        self._taken_feed = core.feed_sequence
+        return Output(replies, feed, count)
+
+    def commit(self, output: Output) -> None:
+        """Put an output into the logs' buffers."""
+        for number, packets, count in output.replies:
+            log = self.log(number)
+            log.append(packets, count)
+            if log.pending_bytes > _FLUSH_BYTES:
+                log.flush()
+            self._dirty[number] = None
+        if output.feed_count:
+            self._itch.append(output.feed, output.feed_count)
+
+    def begin_day(self, session: str) -> None:
+        """Call before the core starts that day. Raises OSError."""
+        self._session = session
+        self._taken_feed = 0
+        self._itch.resume(session, 0)
+        for log in self._logs:
+            log.resume(session, 0)
+
+    def finish_replay(self) -> None:
+        """Cut what the logs hold beyond what replay gave. Raises OSError."""
+        for number in range(len(self._core.by_number)):
+            self.log(number).finish_replay()
+        self._itch.finish_replay()
+
+    def log(self, number: int) -> MessageLog:
+        """Return the log of the account with that number."""
+        while len(self._logs) <= number:
+            account = self._core.by_number[len(self._logs)]
+            log = MessageLog(
+                self._replies / account.name,
+                "replies",
+                max(self._retention_bytes // _ACCOUNT_FILES, 1 << 14),
+                self._retention_bytes,
+            )
+            log.resume(self._session, 0)
+            self._logs.append(log)
+        return self._logs[number]
+
+    def flush_feed(self) -> None:
+        """Write pending market data to the ITCH log; raises OSError."""
+        self._itch.flush()
+
+    def flush_replies(self) -> None:
+        """Write the pending replies of some accounts; call it often. Raises OSError."""
+        for number in list(self._dirty)[:_LOGS_A_FLUSH]:
+            del self._dirty[number]
+            log = self._logs[number]
+            log.flush()
+            log.release()
+
+    def close(self) -> None:
+        self._itch.close()
+        for log in self._logs:
+            log.close()

@@ -1,0 +1,185 @@
+"""The process: event loop, signals, timers, garbage collection, and what is published."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+from trading_engine import __version__
+from trading_engine.config import EngineConfig
+from trading_engine.engine import Engine, StartError
+from trading_engine.gateway import Gateway
+from trading_engine.notify import notify, watchdog_interval_ns
+from trading_engine.shm import StateWriter
+from trading_engine.stats import Stats, tops_of_book
+
+TICK_S = 0.05
+_STALL_NS = 1_000_000
+_DISK_TICKS = 20
+
+
+def run(config: EngineConfig) -> int:
+    """Run until SIGTERM or SIGINT; return 0. Raises StartError."""
+    loop: asyncio.AbstractEventLoop = (
+        uvloop.new_event_loop() if config.event_loop == "uvloop" else asyncio.new_event_loop()
+    )
+    try:
+        return Server(config, loop).run()
+    finally:
+        loop.close()
+
+
+class Server:
+    """One engine, its gateway and its timers on one loop."""
+
+    def __init__(self, config: EngineConfig, loop: asyncio.AbstractEventLoop) -> None:
+        self._config = config
+        self._loop = loop
+        self._engine = Engine(config, loop)
+        self._ticks = 0
+        self._tick_due_ns = 0
+        self._watchdog_ns = watchdog_interval_ns()
+        self._watchdog_due_ns = 0
+        self._rate_bytes = 0.0
+        self._rate_from = (0, 0)
+
+    def run(self) -> int:
+        """Raises StartError."""
+        config, loop = self._config, self._loop
+        self._engine.lock()
+        try:
+            config.shared_memory.parent.mkdir(parents=True, exist_ok=True)
+            state = StateWriter(config.shared_memory, __version__, config.journal.durability)
+        except OSError as error:
+            raise StartError(
+                f"{config.shared_memory}: {error.strerror}; the engine's user needs to write there, see [shared_memory]"
+            ) from error
+        self._stats = stats = Stats(state)
+        self._gateway = gateway = Gateway(self._engine, stats, loop)
+        try:
+            gateway.listen()
+        except OSError as error:
+            endpoint = config.order_entry
+            raise StartError(
+                f"cannot listen on {endpoint.address} port {endpoint.port}: {error.strerror}; "
+                "another program may use it (`ss -ltnp` shows which), or choose another in [order_entry]"
+            ) from error
+        loop.set_exception_handler(self._unexpected)
+        recovered = self._engine.start()
+        stats.set("recovery_ns", recovered.duration_ns)
+        stats.set("recovered_records", recovered.records)
+        if recovered.torn:
+            stats.event(f"recovery: {recovered.torn}")
+            print(f"trading-engine: recovery: {recovered.torn}", file=sys.stderr)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, loop.stop)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        gateway.open()
+        stats.event(f"started with {recovered.records} recovered records")
+        self._tick()
+        notify(f"READY=1\nSTATUS=session {self._engine.core.day}, {recovered.records} records recovered")
+        loop.run_forever()
+        notify("STOPPING=1")
+        gateway.close()
+        try:
+            self._engine.stop()
+        except OSError as error:
+            raise StartError(f"stopping: {error}") from error
+        self._publish()
+        state.close()
+        return 0
+
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody expected: the state may be wrong, so nothing more is said to anybody."""
+        error = context.get("exception")
+        self._engine.fail(f"internal error: {error!r}" if error else f"internal error: {context.get('message')}")
+        loop.default_exception_handler(context)
+
+    # -- timers -----------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        begun_ns = time.monotonic_ns()
+        self._loop.call_later(TICK_S, self._tick)
+        stats = self._stats
+        if self._ticks:
+            lag_ns = max(0, begun_ns - self._tick_due_ns)
+            stats.set("loop_lag_last_ns", lag_ns)
+            stats.raise_to("loop_lag_max_ns", lag_ns)
+        self._tick_due_ns = begun_ns + int(TICK_S * 1e9)
+        self._ticks += 1
+        if self._ticks % 2 == 0:
+            self._collect_garbage()
+            self._publish()
+        self._engine.tick()
+        self._gateway.check_timers(TICK_S * 4)
+        if self._ticks % _DISK_TICKS == 0:
+            self._watch_disk()
+        if self._watchdog_ns and begun_ns >= self._watchdog_due_ns:
+            self._watchdog_due_ns = begun_ns + self._watchdog_ns // 2
+            notify("WATCHDOG=1")
+        lasted_ns = time.monotonic_ns() - begun_ns
+        if lasted_ns > _STALL_NS:
+            stats.stall("timers", lasted_ns)
+
+    def _collect_garbage(self) -> None:
+        """Look at what is young and freeze what lives, so that no collection ever walks the whole book."""
+        begun_ns = time.monotonic_ns()
+        gc.collect(0)
+        gc.freeze()
+        pause_ns = time.monotonic_ns() - begun_ns
+        stats = self._stats
+        stats.count("gc_collections", 1)
+        stats.set("gc_pause_last_ns", pause_ns)
+        stats.raise_to("gc_pause_max_ns", pause_ns)
+        if pause_ns > _STALL_NS:
+            stats.stall("garbage collection", pause_ns)
+
+    def _watch_disk(self) -> None:
+        stats, engine = self._stats, self._engine
+        left_bytes = engine.watch_disk()
+        if engine.writer is None:
+            return
+        now_ns, written = time.monotonic_ns(), engine.writer.bytes_written
+        since_ns, before = self._rate_from
+        if since_ns:
+            rate = (written - before) * 1e9 / (now_ns - since_ns)
+            self._rate_bytes += (rate - self._rate_bytes) * 0.2
+        self._rate_from = (now_ns, written)
+        stats.set("journal_seconds_left", int(left_bytes / max(self._rate_bytes, 1.0)))
+        stats.set("journal_used_bytes", engine.used_bytes)
+        stats.set("journal_budget_bytes", self._config.journal.budget_bytes)
+        try:
+            stats.set("journal_disk_free_bytes", engine.disk_left_bytes()[1])
+        except OSError as error:
+            engine.fail(f"journal directory: {error}")
+
+    def _publish(self) -> None:
+        stats, engine, gateway = self._stats, self._engine, self._gateway
+        stats.take_core(engine.core)
+        stats.take_own()
+        if engine.writer is not None:
+            stats.set_counter("journal_records", engine.writer.records)
+            stats.set_counter("journal_bytes", engine.writer.bytes_written)
+            stats.set_counter("journal_syncs", engine.syncs)
+            stats.set_counter("journal_segments", engine.writer.segment)
+            stats.set("journal_lag_bytes", engine.unsynced_bytes)
+        accounts = self._config.accounts
+        logged_in = [accounts[connection.account_name].test for connection in gateway.connections.values()]
+        stats.set("sessions_open", len(logged_in))
+        stats.set("test_sessions_open", sum(logged_in))
+        stats.set("queued_bytes", sum(connection.queued_bytes for connection in gateway.connections.values()))
+        stats.set("engine_time_ns", engine.clock.now())
+        stats.writer.failure = engine.failure
+        stats.writer.publish(
+            tops_of_book(engine.core),
+            gateway.sessions(time.time_ns() - time.monotonic_ns()),
+            list(stats.events),
+        )

@@ -1,0 +1,67 @@
+"""A connection's side of SoupBinTCP without its socket: login, who it is, and when to speak or to give up."""
+
+from __future__ import annotations
+
+from trading_engine.wire import soupbintcp
+from trading_engine.wire.layout import WireError
+
+LOGIN_LIMIT_NS = 10_000_000_000
+_LOGIN_PACKET_BYTES = 49
+
+
+class Session:
+    """Times are monotonic nanoseconds. `account` is -1 until the login was accepted."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.account = -1
+        self.rest = b""
+        self.connected_ns = now_ns
+        self.received_ns = now_ns
+        self.sent_ns = now_ns
+
+    def login_request(self, data: bytes) -> soupbintcp.LoginRequest | None:
+        """Take bytes before the login; return the request once it is there. Raises WireError.
+
+        What follows the request is kept in `rest`.
+        """
+        data = self.rest + data
+        self.rest = b""
+        while len(data) >= 3:
+            length = (data[0] << 8) | data[1]
+            if length == 0:
+                raise WireError("packet of length 0")
+            kind = data[2]
+            if kind not in (soupbintcp.LOGIN_REQUEST, soupbintcp.CLIENT_HEARTBEAT, soupbintcp.DEBUG):
+                raise WireError("not a login request")
+            if (length + 2 > _LOGIN_PACKET_BYTES and kind != soupbintcp.DEBUG) or length > 1024:
+                raise WireError("packet too long")
+            if len(data) < length + 2:
+                break
+            payload, data = data[3 : length + 2], data[length + 2 :]
+            if kind == soupbintcp.LOGIN_REQUEST:
+                self.rest = data
+                return soupbintcp.parse_login_request(payload)
+        self.rest = data
+        return None
+
+    def timer(self, now_ns: int) -> str:
+        """Return "heartbeat" when one is due, "silent" when the other side is gone, else an empty text."""
+        if self.account < 0:
+            return "silent" if now_ns - self.connected_ns > LOGIN_LIMIT_NS else ""
+        if now_ns - self.received_ns > soupbintcp.SILENCE_LIMIT_NS:
+            return "silent"
+        return "heartbeat" if now_ns - self.sent_ns >= soupbintcp.HEARTBEAT_INTERVAL_NS else ""
+
+
+def first_number(request: soupbintcp.LoginRequest, session: str, first: int, last: int) -> int | None:
+    """Return the number of the first message to send, or None when what was asked for is not available.
+
+    `first` is the oldest message that is still kept, `last` the newest of all.
+    """
+    if request.session not in ("", session):
+        return None
+    if request.sequence == 0:
+        return last + 1
+    if request.sequence > last + 1 or request.sequence < first:
+        return None
+    return request.sequence

@@ -1,0 +1,135 @@
+"""What the engine publishes about itself: counters taken from where they are counted, ten times a second."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from trading_engine.book import Book
+from trading_engine.core import Core
+from trading_engine.risk import REFUSALS
+from trading_engine.shm import COUNTERS, GAUGES, SYMBOL_CAPACITY, Event, StateWriter, TopOfBook
+from trading_engine.wire.ouch import REJECT_REASONS
+
+_COUNTER = {name: position for position, name in enumerate(COUNTERS)}
+_GAUGE = {name: position for position, name in enumerate(GAUGES)}
+_REJECTS = [(_COUNTER[f"rejects_{letter}"], ord(letter)) for letter in REJECT_REASONS]
+_REFUSALS = [(_COUNTER[f"orders_refused_{name}"], number) for number, name in enumerate(REFUSALS) if number]
+
+
+class Stats:
+    """Counters that only the I/O side knows, and the events; `writer` is where all of it is published."""
+
+    def __init__(self, writer: StateWriter) -> None:
+        self.writer = writer
+        self.events: deque[Event] = deque(maxlen=32)
+        self.reads = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.messages_sent = 0
+        self.feed_messages = 0
+        self.feed_bytes = 0
+        self.connections_accepted = 0
+        self.connections_closed = 0
+        self.logins_accepted = 0
+        self.logins_rejected = 0
+        self.logins_throttled = 0
+        self.dropped_slow_clients = 0
+        self.dropped_silent_clients = 0
+        self.dropped_malformed_input = 0
+        self.receive_to_reply = writer.histograms["receive_to_reply"]
+        self.service = writer.histograms["service"]
+
+    def event(self, text: str) -> None:
+        """Note something an operator would want to know."""
+        self.events.append(Event(time.time_ns(), text))
+
+    def stall(self, cause: str, duration_ns: int) -> None:
+        """Note that the engine itself kept everybody waiting."""
+        self.count("stalls", 1)
+        self.set("stall_last_ns", duration_ns)
+        self.raise_to("stall_max_ns", duration_ns)
+        self.event(f"stall of {duration_ns / 1e6:.1f} ms: {cause}")
+
+    def count(self, name: str, added: int) -> None:
+        self.writer.counters[_COUNTER[name]] += added
+
+    def set_counter(self, name: str, value: int) -> None:
+        self.writer.counters[_COUNTER[name]] = value
+
+    def set(self, name: str, value: int) -> None:
+        self.writer.gauges[_GAUGE[name]] = value
+
+    def raise_to(self, name: str, value: int) -> None:
+        position = _GAUGE[name]
+        if value > self.writer.gauges[position]:
+            self.writer.gauges[position] = value
+
+    def take_core(self, core: Core) -> None:
+        """Copy the core's counters."""
+        self.set_counter("enters_received", core.enters)
+        self.set_counter("replaces_received", core.replaces)
+        self.set_counter("cancels_received", core.cancels)
+        self.set_counter("modifies_received", core.modifies)
+        self.set_counter("messages_ignored", core.ignored)
+        self.set_counter("orders_accepted", core.accepted)
+        self.set_counter("orders_replaced", core.replaced)
+        self.set_counter("orders_canceled", core.canceled)
+        self.set_counter("executions", core.executions)
+        self.set_counter("executed_shares", core.executed_shares)
+        self.set_counter("broken_trades", core.broken_trades)
+        counters = self.writer.counters
+        for position, letter in _REJECTS:
+            counters[position] = core.rejects[letter]
+        for position, number in _REFUSALS:
+            counters[position] = core.refusals[number]
+        self.set("open_orders", sum(account.open_orders for account in core.by_number))
+        self.set("symbols", len(core.books))
+        self.set("halted_symbols", sum(book.halted for book in core.books.values()))
+        self.set("kill_switches", sum(account.killed for account in core.by_number))
+        self.set("trading_day", int(core.day[:8] or 0))
+
+    def take_own(self) -> None:
+        """Copy the counters that are attributes of this object."""
+        for name in _OWN:
+            self.set_counter(name, getattr(self, name))
+
+
+_OWN = (
+    "reads",
+    "bytes_received",
+    "bytes_sent",
+    "messages_sent",
+    "feed_messages",
+    "feed_bytes",
+    "connections_accepted",
+    "connections_closed",
+    "logins_accepted",
+    "logins_rejected",
+    "logins_throttled",
+    "dropped_slow_clients",
+    "dropped_silent_clients",
+    "dropped_malformed_input",
+)
+
+
+def tops_of_book(core: Core) -> list[TopOfBook]:
+    """Return the most traded symbols' best displayed prices."""
+    books = sorted(core.books.values(), key=lambda book: book.trades, reverse=True)[:SYMBOL_CAPACITY]
+    return [_top_of(book) for book in books]
+
+
+def _top_of(book: Book) -> TopOfBook:
+    bid, ask = book.bids.best_displayed(), book.asks.best_displayed()
+    return TopOfBook(
+        book.stock.decode("ascii").rstrip(),
+        bid.price_e4 if bid else 0,
+        bid.shares if bid else 0,
+        ask.price_e4 if ask else 0,
+        ask.shares if ask else 0,
+        book.last_price_e4,
+        book.last_shares,
+        book.last_ns,
+        book.trades,
+        book.traded_shares,
+    )
