@@ -64,7 +64,7 @@ use_venv() {
   exec 9>&-
   export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
   export PYTHONPATH=$root/files/engine/src:$root/sandbox/src${PYTHONPATH:+:$PYTHONPATH}
-  export PYTHONDONTWRITEBYTECODE=1
+  export PYTHONPYCACHEPREFIX=$cache/pycache  # every Ansible task imports boto3: compiled once, and not into the checkout
 }
 
 # is_one_of WORD CHOICE…: end with a message when the word is none of the choices.
