@@ -12,14 +12,17 @@ from embedded_ec2.ledger import Ledger
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def choose_cpus(count: int, in_use: list[frozenset[int]], available: frozenset[int]) -> frozenset[int]:
+def choose_cpus(count: int, in_use: list[frozenset[int]], available: frozenset[int], slot: int = 0) -> frozenset[int]:
     """Return the CPUs for a machine of `count` vCPUs: those with the fewest machines, the highest number first.
 
-    Number 0 comes last because it serves most of a machine's interrupts. A type with more vCPUs than there are here
-    gets them all.
+    Number 0 comes last because it serves most of a machine's interrupts. Another sandbox's machines are not known
+    here; the n-th sandbox begins n CPUs further down. A type with more vCPUs than there are here gets them all.
     """
-    load = {cpu: sum(cpu in cpus for cpus in in_use) for cpu in available}
-    return frozenset(sorted(available, key=lambda cpu: (load[cpu], -cpu))[:count])
+    highest_first = sorted(available, reverse=True)
+    start = slot % len(highest_first)
+    order = highest_first[start:] + highest_first[:start]
+    load = {cpu: sum(cpu in cpus for cpus in in_use) for cpu in order}
+    return frozenset(sorted(order, key=load.__getitem__)[:count])
 
 
 def render_cpus(cpus: frozenset[int]) -> str:

@@ -142,7 +142,7 @@ class Keeper:
         self._failures.pop(wanted.instance_id, None)
         self._reboots.discard(wanted.instance_id)
         in_use = [kept.cpus for kept in self._machines.values()]
-        cpus = confinement.choose_cpus(wanted.vcpus, in_use, confinement.available_cpus())
+        cpus = confinement.choose_cpus(wanted.vcpus, in_use, confinement.available_cpus(), self._switch.slot)
         try:
             self._switch.connect(wanted.subnet)
             self._switch.plug_in(wanted.leg)

@@ -107,6 +107,7 @@ class Switch:
 
     def __init__(self, name: str, slot: int, ledger: Ledger) -> None:
         self.netns = f"ec2-{name}"
+        self.slot = slot
         self.public_addresses = public_slot(slot)
         # Each sandbox has routes of its own, even for the same addresses: taking one down leaves the other's.
         self._metric = LAST_RESORT_METRIC + slot

@@ -1,0 +1,33 @@
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from embedded_ec2.network import PUBLIC_RANGE, SLOTS, Leg, Subnet, conflict_with_host, public_slot
+
+NO_LINKS: frozenset[str] = frozenset()
+
+
+def test_no_two_sandboxes_share_a_public_address() -> None:
+    slots = [public_slot(slot) for slot in range(SLOTS)]
+    assert sum(slot.num_addresses for slot in slots) == PUBLIC_RANGE.num_addresses
+    assert not any(a.overlaps(b) for i, a in enumerate(slots) for b in slots[:i])
+
+
+@pytest.mark.parametrize("cidr", ["8.8.8.0/24", "54.214.0.0/16", "203.0.113.0/28"])
+def test_addresses_that_belong_to_others_are_refused(cidr: str) -> None:
+    assert "not a private range" in str(conflict_with_host(IPv4Network(cidr), NO_LINKS))
+
+
+def test_addresses_this_machine_does_not_use_are_accepted() -> None:
+    assert conflict_with_host(IPv4Network("10.253.7.0/24"), NO_LINKS) is None
+
+
+def test_device_names_fit_into_the_kernels_fifteen_characters() -> None:
+    subnet = Subnet("subnet-0123456789abcdef0", IPv4Network("10.0.1.0/24"))
+    leg = Leg("i-0123456789abcdef0", subnet, "02:00:00:00:00:01", IPv4Address("10.0.1.4"))
+    names = [subnet.bridge, subnet.host_link, subnet.switch_link, leg.switch_link]
+    assert all(len(name) <= 15 for name in names)
+    assert len(set(names)) == len(names)
+
+
+def test_the_gateway_is_the_subnets_first_address() -> None:
+    assert Subnet("subnet-1", IPv4Network("10.0.1.0/24")).gateway == IPv4Address("10.0.1.1")
