@@ -34,6 +34,11 @@ def source_files(project: Path) -> list[Path]:
     return found
 
 
+def content_digest(*texts: str) -> str:
+    """Return a name made of these texts."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:DIGEST_LENGTH]
+
+
 def source_digest(project: Path, target: tuple[str, ...]) -> str:
     """Return the name of the release built from `project` for `target` (Python version, architecture…).
 
@@ -49,7 +54,7 @@ def source_digest(project: Path, target: tuple[str, ...]) -> str:
 
 def wheels_digest(wheels: dict[str, str]) -> str:
     """Return the name of the release that consists of `wheels` (file name → sha256)."""
-    return hashlib.sha256(json.dumps(sorted(wheels.items())).encode()).hexdigest()[:DIGEST_LENGTH]
+    return content_digest(json.dumps(sorted(wheels.items())))
 
 
 def hash_wheels(directory: Path) -> dict[str, str]:

@@ -79,6 +79,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
     MANIFEST,
     ReleaseError,
+    content_digest,
     hash_wheels,
     installer,
     render_manifest,
@@ -115,22 +116,31 @@ def pip(module: AnsibleModule, what: str, arguments: list[str]) -> None:
         return
     if "No module named pip" in err:
         raise ReleaseError(f"{sys.executable} has no pip: install the controller's packages (requirements.txt)")
-    lines = [line for line in (err + out).splitlines() if "error" in line.lower()] or (err + out).splitlines()[-1:]
+    said = (err + out).splitlines()
+    lines = [line for line in said if line.startswith("ERROR")] or said[-1:]
     raise ReleaseError(
         f"cannot {what}: {' | '.join(lines[:2])}. Is a package index reachable from this machine? "
         "Name a mirror in PIP_INDEX_URL, or give a directory of ready wheels (trading_engine_wheel_dir)"
     )
 
 
-def download_dependencies(
-    module: AnsibleModule, project: Path, python_version: str, architecture: str, to: Path
-) -> None:
-    # --no-deps: the lock file is the whole set. Resolving again would judge markers by the controller's Python.
-    platforms = [argument for name in PLATFORMS for argument in ("--platform", f"{name}_{architecture}")]
-    wanted = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--requirement", str(project / LOCK)]
-    host = ["--implementation", "cp", "--python-version", python_version, *platforms]
-    what = f"collect the wheels of {project / LOCK} for Python {python_version} on {architecture}"
-    pip(module, what, ["download", *wanted, *host, "--dest", str(to)])
+def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
+    """Return the directory of the wheels that the lock names; an edited project needs no second download."""
+    python_version, architecture = module.params["python_version"], module.params["architecture"]
+    lock = project / LOCK
+    name = content_digest(lock.read_text(encoding="utf-8"), python_version, architecture, *PLATFORMS)
+    home = cache / f"dependencies-{name}"
+    if not home.exists():
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".making-") as scratch:
+            fresh = Path(scratch) / "wheels"
+            # --no-deps: the lock is the whole set. Resolving again would judge markers by the controller's Python.
+            wanted = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--requirement", str(lock)]
+            platforms = [word for tag in PLATFORMS for word in ("--platform", f"{tag}_{architecture}")]
+            host = ["--implementation", "cp", "--python-version", python_version, *platforms]
+            what = f"collect the wheels of {lock.resolve()} for Python {python_version} on {architecture}"
+            pip(module, what, ["download", *wanted, *host, "--dest", str(fresh)])
+            fresh.rename(home)
+    return home
 
 
 def build_project(module: AnsibleModule, project: Path, scratch: Path, to: Path) -> None:
@@ -155,12 +165,13 @@ def apply(module: AnsibleModule, release: str, archive: Path) -> None:
         wheels = scratch / "wheels"
         wheels.mkdir()
         if parameters["wheel_dir"]:
-            for path in sorted(Path(parameters["wheel_dir"]).glob("*.whl")):
-                shutil.copyfile(path, wheels / path.name)
+            ready = Path(parameters["wheel_dir"])
         else:
             project = Path(parameters["project"])
-            download_dependencies(module, project, parameters["python_version"], parameters["architecture"], wheels)
+            ready = dependencies(module, project, archive.parent)
             build_project(module, project, scratch, wheels)
+        for path in sorted(ready.glob("*.whl")):
+            shutil.copyfile(path, wheels / path.name)
         collected = hash_wheels(wheels)
         installer(collected)
         (wheels / MANIFEST).write_text(render_manifest(release, collected), encoding="utf-8")

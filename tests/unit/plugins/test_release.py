@@ -98,6 +98,15 @@ def test_a_release_is_built_once_and_never_beside_its_sources(
     assert sorted(project.rglob("*")) == sources
 
 
+def test_an_edited_project_needs_no_second_download(
+    collect: Callable[..., dict[str, Any]], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect(cache_dir=str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
+    write_greeting(project, "good evening")
+    assert collect(cache_dir=str(tmp_path / "cache"))["changed"]
+
+
 @pytest.mark.parametrize("change", [{"architecture": "aarch64"}, {"python_version": "3.12"}])
 def test_each_kind_of_host_has_a_release_of_its_own(
     collect: Callable[..., dict[str, Any]], change: dict[str, str]

@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put a measured load of orders on an engine."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: order_load
+short_description: Put a measured load of orders on an engine
+version_added: 0.1.0
+description:
+  - Runs the load generator on this host against an engine and returns its figures. The generator cancels all of its
+    orders, so nothing counts as changed.
+author: lowlatency.trading contributors (@lowlatency)
+options:
+  command:
+    description: Command line of the generator, C(trading-bench).
+    type: list
+    elements: str
+    required: true
+  address:
+    description: Address of the engine.
+    type: str
+    required: true
+  port:
+    description: TCP port of order entry.
+    type: int
+    required: true
+  account:
+    description: Test account to log in with.
+    type: str
+    required: true
+  password:
+    description: Its password. It is handed over on the standard input and appears in no process list.
+    type: str
+    required: true
+  symbol:
+    description: Test symbol to trade.
+    type: str
+    required: true
+  rate_per_s:
+    description: Orders offered in a second.
+    type: int
+    required: true
+  duration_s:
+    description: Measured time in seconds.
+    type: int
+    required: true
+attributes:
+  check_mode:
+    support: none
+    description: There is no measurement without load; in check mode the module is skipped.
+  diff_mode:
+    support: none
+    description: It changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: The engine answers 10,000 orders a second
+  lowlatency.trading.order_load:
+    command: [/opt/trading/current/bin/trading-bench]
+    address: 10.0.1.10
+    port: 9001
+    account: BENCH
+    password: "{{ password }}"
+    symbol: TEST
+    rate_per_s: 10500
+    duration_s: 10
+"""
+
+RETURN = r"""
+figures:
+  description: Everything that the generator reports, units in the names.
+  type: dict
+  returned: success
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+MEASURED, VOID = 0, 3  # the exit codes of trading-bench that come with figures
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "command": {"type": "list", "elements": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "account": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "symbol": {"type": "str", "required": True},
+            "rate_per_s": {"type": "int", "required": True},
+            "duration_s": {"type": "int", "required": True},
+        },
+    )
+    parameters = module.params
+    descriptor, name = tempfile.mkstemp(dir=module.tmpdir, suffix=".json")
+    os.close(descriptor)
+    report = Path(name)
+    options = {
+        "--host": parameters["address"],
+        "--port": str(parameters["port"]),
+        "--account": parameters["account"],
+        "--password-file": "/dev/stdin",
+        "--symbol": parameters["symbol"],
+        "--rate": str(parameters["rate_per_s"]),
+        "--duration": str(parameters["duration_s"]),
+        "--json": str(report),
+    }
+    command = [*parameters["command"], *(word for option in options.items() for word in option)]
+    returned, out, err = module.run_command(command, data=parameters["password"])
+    if returned not in (MEASURED, VOID):
+        module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
+    module.exit_json(changed=False, figures=json.loads(report.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

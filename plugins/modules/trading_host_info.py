@@ -1,0 +1,202 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a trading host as a whole: units, health, sessions, memory and CPU time."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: trading_host_info
+short_description: Look at a trading host as a whole
+version_added: 0.1.0
+description:
+  - Returns in one look what the verdict over a trading host needs. Changes nothing.
+author: lowlatency.trading contributors (@lowlatency)
+options:
+  units:
+    description: Units whose state is wanted.
+    type: list
+    elements: str
+    required: true
+  health_url:
+    description: URL that answers 200 when all is well.
+    type: str
+    required: true
+  status_command:
+    description: Command that prints a JSON object about the running engine, C(sessions_open) in it.
+    type: list
+    elements: str
+    required: true
+  patience_s:
+    description: Seconds to wait for the health to be 200 before it is reported as it is.
+    type: int
+    default: 0
+attributes:
+  check_mode:
+    support: full
+    description: It only reads.
+  diff_mode:
+    support: none
+    description: It only reads.
+"""
+
+EXAMPLES = r"""
+- name: The host's state is known
+  lowlatency.trading.trading_host_info:
+    units: [trading-engine.service, telemetry.service]
+    health_url: http://127.0.0.1:8000/health
+    status_command: [/opt/trading/current/bin/trading-engine, status, --config, /etc/trading/engine.toml]
+"""
+
+RETURN = r"""
+units:
+  description: Unit → its state as C(active, enabled).
+  type: dict
+  returned: always
+health:
+  description: The answer's C(status), 0 when there was none, and its C(text).
+  type: dict
+  returned: always
+sessions_open:
+  description: Open client sessions, -1 when that cannot be known.
+  type: int
+  returned: always
+cpus:
+  description: Number of CPUs the host may use.
+  type: int
+  returned: always
+memory_percent:
+  description: Memory in use, in percent.
+  type: float
+  returned: always
+cpu_busy_s:
+  description: CPU time used so far by each part of the host, in seconds; two looks give the use between them.
+  type: dict
+  returned: always
+cpu_scope:
+  description: >-
+    C(machine) when cpu_busy_s has everything the CPUs did; C(processes) in a container, where it has the container's
+    own processes only, because the rest is its host's.
+  type: str
+  returned: always
+"""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+HEALTH_TIMEOUT_S = 5
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def memory_percent(meminfo: str) -> float:
+    """Return the memory in use from the text of /proc/meminfo (proc_meminfo(5)), in percent."""
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.splitlines() if len(line.split()) > 1}
+    return round(100 * (1 - kib["MemAvailable"] / kib["MemTotal"]), 1)
+
+
+def machine_busy_s(stat: str) -> float:
+    """Return the CPU time that was not idle from the text of /proc/stat (proc_stat(5)), in seconds."""
+    fields = [int(field) for field in stat.splitlines()[0].split()[1:]]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields[:8]
+    return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
+
+
+def process_fields(stat: str) -> list[str]:
+    """Return the fields after the name, which may itself hold blanks and brackets."""
+    return stat.rsplit(")", 1)[1].split()
+
+
+def process_busy_s(stat: str) -> float:
+    """Return the CPU time of one process from the text of its /proc/PID/stat (proc_pid_stat(5)), in seconds."""
+    fields = process_fields(stat)
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def processes_busy_s(proc: Path) -> dict[str, float]:
+    """Return the CPU time of each process but this one, in seconds; a process is named by its number and start."""
+    busy_s = {}
+    for directory in proc.iterdir():
+        if directory.name.isdigit() and int(directory.name) != os.getpid():
+            try:
+                stat = (directory / "stat").read_text(encoding="utf-8")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            busy_s[f"{directory.name}@{process_fields(stat)[19]}"] = process_busy_s(stat)
+    return busy_s
+
+
+def health(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=HEALTH_TIMEOUT_S) as answer:  # noqa: S310  the role's own http URL
+            return {"status": answer.status, "text": answer.read().decode(errors="replace")}
+    except urllib.error.HTTPError as error:
+        return {"status": error.code, "text": error.read().decode(errors="replace")}
+    except OSError as error:
+        return {"status": 0, "text": str(error)}
+
+
+def patient_health(url: str, patience_s: int) -> dict[str, Any]:
+    """Return the health as soon as it is 200, or as it is after `patience_s`."""
+    give_up_s = time.monotonic() + patience_s
+    while True:
+        answer = health(url)
+        if answer["status"] == 200 or time.monotonic() >= give_up_s:
+            return answer
+        time.sleep(0.2)
+
+
+def unit_states(module: AnsibleModule, units: list[str]) -> dict[str, str]:
+    states = {}
+    for unit in units:
+        _returned, shown, _err = module.run_command(["systemctl", "show", "--property=ActiveState,UnitFileState", unit])
+        properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        states[unit] = (
+            f"{properties.get('ActiveState', 'unknown')}, {properties.get('UnitFileState') or 'not installed'}"
+        )
+    return states
+
+
+def sessions_open(module: AnsibleModule) -> int:
+    returned, out, _err = module.run_command(module.params["status_command"])
+    try:
+        return int(json.loads(out)["sessions_open"]) if returned == 0 else -1
+    except (ValueError, KeyError, TypeError):
+        return -1
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "units": {"type": "list", "elements": "str", "required": True},
+            "health_url": {"type": "str", "required": True},
+            "status_command": {"type": "list", "elements": "str", "required": True},
+            "patience_s": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    in_container = Path("/run/systemd/container").exists()
+    answer = patient_health(module.params["health_url"], module.params["patience_s"])
+    module.exit_json(
+        changed=False,
+        units=unit_states(module, module.params["units"]),
+        health=answer,
+        sessions_open=sessions_open(module),
+        cpus=len(os.sched_getaffinity(0)),
+        memory_percent=memory_percent(Path("/proc/meminfo").read_text(encoding="utf-8")),
+        cpu_scope="processes" if in_container else "machine",
+        cpu_busy_s=processes_busy_s(Path("/proc"))
+        if in_container
+        else {"machine": machine_busy_s(Path("/proc/stat").read_text(encoding="utf-8"))},
+    )
+
+
+if __name__ == "__main__":
+    main()
