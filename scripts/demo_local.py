@@ -1,0 +1,144 @@
+"""Run engine and telemetry as processes of this machine and measure them: the demo where no machine can be booted.
+
+demo_local.py up DIRECTORY      start both (or find them running), measure, print
+demo_local.py down DIRECTORY    stop what `up` recorded
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ACCOUNT, SYMBOL = "BENCH", "TEST"
+READY_LIMIT_S = 20
+TARGETS = {"avg": 500.0, "p95": 1000.0, "p99": 2000.0}
+THROUGHPUT_PER_S = 10_000
+# trading-bench's exit code for a run whose own lateness spoils it, and how often it is tried.
+VOID, ATTEMPTS = 3, 3
+
+
+def write_configuration(directory: Path) -> None:
+    """Write what the commands themselves print as example, with one account for the measurement."""
+    if (directory / "password").exists():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    password = secrets.token_hex(5)
+    example = command_output("trading_engine", "example-config")
+    hashed = command_output("trading_engine", "hash-password", given=password).strip()
+    account = f'\n[accounts.{ACCOUNT}]\npassword = "{hashed}"\ntest = true\ntokens = "increasing"\n'
+    (directory / "engine.toml").write_text(example + account, encoding="utf-8")
+    slo = (
+        "avg_us = 500\np95_us = 1000\np99_us = 2000\nthroughput_per_s = 10000\ncpu_percent = 80\nmemory_percent = 90\n"
+    )
+    (directory / "slo.toml").write_text(slo, encoding="utf-8")
+    shared_memory = directory / tomllib.loads(example)["shared_memory"]["path"]
+    telemetry = f'[http]\naddress = "127.0.0.1"\n[shared_memory]\npath = "{shared_memory}"\n'
+    telemetry += f'[slo]\nfile = "{directory}/slo.toml"\n'
+    (directory / "telemetry.toml").write_text(telemetry, encoding="utf-8")
+    # Last, and for its owner only: with it the configuration is complete.
+    with os.fdopen(os.open(directory / "password", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        file.write(password)
+
+
+def command_output(package: str, *arguments: str, given: str = "") -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", package, *arguments], input=given, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(done.stderr.strip())
+    return done.stdout
+
+
+def command_line(pid: int) -> str:
+    done = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def running(directory: Path, package: str) -> int | None:
+    """Return the recorded process when it still is the one that was started."""
+    record = directory / f"{package}.pid"
+    if not record.exists():
+        return None
+    pid = int(record.read_text(encoding="ascii"))
+    return pid if str(directory) in command_line(pid) else None
+
+
+def start(directory: Path, package: str, configuration: str) -> None:
+    """Start a service and wait until it says READY, as systemd would."""
+    if running(directory, package):
+        return
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        ready.bind(f"{folder}/notify")
+        ready.settimeout(READY_LIMIT_S)
+        log = directory / f"{package}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", package, "--config", str(directory / configuration)],
+                env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        (directory / f"{package}.pid").write_text(str(process.pid), encoding="ascii")
+        try:
+            while b"READY=1" not in ready.recv(4096):
+                pass
+        except TimeoutError:
+            raise SystemExit(f"{package} was not ready within {READY_LIMIT_S} s:\n{log.read_text()[-2000:]}") from None
+
+
+def stop(directory: Path, package: str) -> None:
+    pid = running(directory, package)
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+    (directory / f"{package}.pid").unlink(missing_ok=True)
+
+
+def measure(directory: Path) -> bool:
+    """Offer the promised rate, print each target beside what was measured, and return whether all were met."""
+    figures_file = directory / "figures.json"
+    options = ["--host", "127.0.0.1", "--port", "9001", "--account", ACCOUNT, "--symbol", SYMBOL]
+    options += ["--password-file", str(directory / "password"), "--rate", "10500", "--duration", "10"]
+    command = [sys.executable, "-m", "trading_bench", *options, "--json", str(figures_file)]
+    for _attempt in range(ATTEMPTS):
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        if done.returncode != VOID:
+            break
+    if done.returncode != 0:
+        raise SystemExit(f"not measured: trading-bench ended with exit code {done.returncode}")
+    figures = json.loads(figures_file.read_text(encoding="utf-8"))
+    latency_us = figures["latency_corrected_us"]
+    rows = [(name, latency_us[name], f"< {limit:.0f} µs", latency_us[name] < limit) for name, limit in TARGETS.items()]
+    throughput = figures["throughput_per_s"]
+    rows.append(("throughput", throughput, f"≥ {THROUGHPUT_PER_S} /s", throughput >= THROUGHPUT_PER_S))
+    rows.append(("errors", figures["errors_total"], "0", figures["errors_total"] == 0))
+    for name, measured, target, met in rows:
+        print(f"  {name:<12}{measured:>12.0f}   {target:<12}{'met' if met else 'MISSED'}")
+    return all(met for *_rest, met in rows)
+
+
+def main() -> int:
+    verb, directory = sys.argv[1], Path(sys.argv[2]).resolve()
+    if verb == "down":
+        for package in ("trading_telemetry", "trading_engine"):
+            stop(directory, package)
+        return 0
+    write_configuration(directory)
+    start(directory, "trading_engine", "engine.toml")
+    start(directory, "trading_telemetry", "telemetry.toml")
+    met = measure(directory)
+    print("  live page      http://127.0.0.1:8000/   (until scripts/demo down)")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
