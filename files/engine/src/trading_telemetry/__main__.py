@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 from trading_engine.notify import notify
 from trading_engine.tables import ConfigError
 
@@ -22,7 +23,7 @@ class Server(uvicorn.Server):
         notify("READY=1")
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="trading-telemetry", description="Serve the engine's published state: /, /health, /latest, /metrics."
     )
@@ -31,7 +32,7 @@ def main() -> int:
     check = commands.add_parser("check-config", help="check a telemetry.toml and the slo.toml it names, then end")
     check.add_argument("file", type=Path)
     commands.add_parser("example-config", help="print a commented telemetry.toml")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.command == "example-config":
         print(EXAMPLE, end="")
         return 0
@@ -51,8 +52,13 @@ def main() -> int:
 def serve(config: Config) -> None:
     """Serve until SIGTERM. Raises ConfigError when the address cannot be had."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    app = make_app(config)
-    settings = uvicorn.Config(
+    server = Server(settings(make_app(config)))
+    with listen(config) as listener:
+        server.run(sockets=[listener])
+
+
+def settings(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         loop="uvloop",
         http="httptools",
@@ -62,8 +68,6 @@ def serve(config: Config) -> None:
         server_header=False,
         timeout_graceful_shutdown=2,
     )
-    with listen(config) as listener:
-        Server(settings).run(sockets=[listener])
 
 
 def listen(config: Config) -> socket.socket:

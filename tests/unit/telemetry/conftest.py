@@ -1,0 +1,79 @@
+"""A published state written by the engine's own writer, and the service in front of it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from trading_engine.shm import COUNTERS, GAUGES, StateWriter
+
+SLO = """\
+avg_us = 500
+p95_us = 1000
+p99_us = 2000
+throughput_per_s = 10000
+cpu_percent = 80
+memory_percent = 90
+"""
+
+
+class Publisher:
+    """The engine's writer with names instead of positions."""
+
+    def __init__(self, path: Path) -> None:
+        self.writer = StateWriter(path, "1.2.3", "os")
+        self.gauge("symbols", 2)
+        self.gauge("journal_budget_bytes", 1000)
+        self.gauge("journal_seconds_left", -1)
+        self.publish()
+
+    def count(self, name: str, more: int) -> None:
+        self.writer.counters[COUNTERS.index(name)] += more
+
+    def gauge(self, name: str, value: int) -> None:
+        self.writer.gauges[GAUGES.index(name)] = value
+
+    def orders(self, count: int, latency_us: float) -> None:
+        self.count("enters_received", count)
+        self.count("orders_accepted", count)
+        self.writer.histograms["receive_to_reply"].record(int(latency_us * 1000), count)
+
+    def publish(self) -> None:
+        self.writer.publish([], [], [])
+
+
+@pytest.fixture
+def state_path(tmp_path: Path) -> Path:
+    return tmp_path / "engine.shm"
+
+
+@pytest.fixture
+def slo_path(tmp_path: Path) -> Path:
+    path = tmp_path / "slo.toml"
+    path.write_text(SLO)
+    return path
+
+
+@pytest.fixture
+def engine(state_path: Path) -> Iterator[Publisher]:
+    publisher = Publisher(state_path)
+    yield publisher
+    publisher.writer.close()
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, state_path: Path, slo_path: Path) -> Path:
+    path = tmp_path / "telemetry.toml"
+    path.write_text(
+        f'[http]\naddress = "127.0.0.1"\n[shared_memory]\npath = "{state_path}"\n[slo]\nfile = "{slo_path}"\n'
+    )
+    return path
+
+
+@pytest.fixture
+def engine_that_died(state_path: Path) -> None:
+    """A state whose writer ended without a word."""
+    script = "import sys; from pathlib import Path; from trading_engine.shm import StateWriter\n"
+    script += "StateWriter(Path(sys.argv[1]), '1.2.3', 'os')"
+    subprocess.run([sys.executable, "-c", script, str(state_path)], check=True)

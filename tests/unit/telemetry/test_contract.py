@@ -1,0 +1,54 @@
+"""files/metrics.yml is the one home of names, types, units and meanings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from trading_engine.shm import COUNTERS, GAUGES, HISTOGRAMS
+from trading_telemetry import metrics
+from trading_telemetry.config import load_targets
+from trading_telemetry.observer import Observer
+from trading_telemetry.prometheus import EngineCollector
+
+from tests.unit.telemetry.conftest import Publisher
+
+CONTRACT = Path(__file__).parents[3] / "files/metrics.yml"
+
+
+@pytest.fixture(scope="module")
+def contract() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(CONTRACT.read_text())
+    return document
+
+
+def test_the_exporter_has_exactly_the_contracts_metrics(
+    contract: dict[str, Any], engine: Publisher, state_path: Path, slo_path: Path
+) -> None:
+    exported = {}
+    for family in EngineCollector(Observer(state_path), load_targets(slo_path)).collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        exported[name] = (family.type, labels, family.documentation)
+    written = {m["name"]: (m["type"], m["labels"], m["meaning"]) for m in contract["prometheus"]}
+    assert exported == written
+
+
+def test_units_are_in_the_names(contract: dict[str, Any]) -> None:
+    for metric in contract["prometheus"]:
+        base = metric["name"].removesuffix("_total")
+        unit = next((unit for unit in ("seconds", "bytes", "ratio") if base.endswith(f"_{unit}")), None)
+        assert metric["unit"] == unit if unit else metric["unit"] in {"count", "flag"}, metric["name"]
+
+
+def test_everything_that_the_engine_publishes_is_exported_or_left_out_on_purpose() -> None:
+    mapped = {source for mapping in (*metrics.COUNTERS, *metrics.GAUGES) for source in mapping.sources.values()}
+    assert mapped == {*COUNTERS, *GAUGES} - metrics.NOT_EXPORTED
+    assert set(metrics.HISTOGRAMS) == set(HISTOGRAMS)
+
+
+def test_the_usual_targets_have_a_bucket_on_either_side() -> None:
+    for edge_us in (500, 1000, 2000):
+        position = metrics.BUCKET_BOUNDS_US.index(edge_us)
+        assert metrics.BUCKET_BOUNDS_US[position - 1] >= 0.7 * edge_us
+        assert metrics.BUCKET_BOUNDS_US[position + 1] <= 1.3 * edge_us

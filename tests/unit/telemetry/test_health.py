@@ -1,0 +1,118 @@
+"""Every cause has its own check, status and reason."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from trading_telemetry.config import Targets, load_targets
+from trading_telemetry.health import Check, Status, check_all, overall
+from trading_telemetry.observer import Observer
+
+from tests.unit.telemetry.conftest import Publisher
+
+
+@pytest.fixture
+def targets(slo_path: Path) -> Targets | None:
+    return load_targets(slo_path)
+
+
+def checks(state_path: Path, targets: Targets | None) -> dict[str, Check]:
+    observer = Observer(state_path)
+    observer.sample()
+    return {check.name: check for check in check_all(observer.sample(), observer.window(60), targets)}
+
+
+def test_all_is_well(engine: Publisher, state_path: Path, targets: Targets) -> None:
+    found = checks(state_path, targets)
+    assert list(found) == ["engine", "journal", "journal_space", "trading", "slo"]
+    assert overall(list(found.values())) is Status.OK
+
+
+def test_without_an_engine_only_that_is_said(state_path: Path, targets: Targets) -> None:
+    found = checks(state_path, targets)
+    assert list(found) == ["engine"]
+    assert found["engine"].status is Status.FAILING
+    assert found["engine"].reason.startswith("engine down: ")
+
+
+def test_a_living_but_silent_engine_is_stale(engine: Publisher, state_path: Path, targets: Targets) -> None:
+    observer = Observer(state_path)
+    observation = observer.look()
+    late = dataclasses.replace(observation, observed_ns=observation.observed_ns + 3_000_000_000)
+    check = check_all(late, None, targets)[0]
+    assert check.status is Status.FAILING
+    assert check.reason.startswith("stale: the engine lives, but last published 3.")
+
+
+def test_a_failed_journal_is_failing_with_its_own_words(engine: Publisher, state_path: Path, targets: Targets) -> None:
+    engine.writer.failure = "write: No space left on device"
+    engine.publish()
+    check = checks(state_path, targets)["journal"]
+    assert check.status is Status.FAILING
+    assert "No space left on device" in check.reason
+
+
+@pytest.mark.parametrize(
+    ("used", "status"), [(799, Status.OK), (800, Status.DEGRADED), (949, Status.DEGRADED), (950, Status.FAILING)]
+)
+def test_the_journals_space_degrades_and_then_fails(
+    engine: Publisher, state_path: Path, targets: Targets, used: int, status: Status
+) -> None:
+    engine.gauge("journal_used_bytes", used)
+    engine.gauge("journal_seconds_left", 77)
+    engine.publish()
+    check = checks(state_path, targets)["journal_space"]
+    assert check.status is status
+    assert "77 s left" in check.reason
+
+
+@pytest.mark.parametrize(("gauge", "word"), [("kill_switches", "kill switch"), ("halted_symbols", "halted")])
+def test_stopped_trading_is_told_apart(
+    engine: Publisher, state_path: Path, targets: Targets, gauge: str, word: str
+) -> None:
+    engine.gauge(gauge, 1)
+    engine.publish()
+    check = checks(state_path, targets)["trading"]
+    assert check.status is Status.DEGRADED
+    assert word in check.reason
+
+
+def slo_check(engine: Publisher, state_path: Path, targets: Targets | None, latency_us: float, count: int) -> Check:
+    observer = Observer(state_path)
+    observer.sample()
+    engine.orders(count, latency_us)
+    engine.publish()
+    return check_all(observer.sample(), observer.window(60), targets)[-1]
+
+
+def test_a_broken_promise_names_figure_and_target(engine: Publisher, state_path: Path, targets: Targets) -> None:
+    check = slo_check(engine, state_path, targets, 1500, 1000)
+    assert check.status is Status.DEGRADED
+    assert "avg is 1500 µs, target 500 µs" in check.reason
+    assert "p95 is 1499 µs, target 1000 µs" in check.reason
+    assert "p99" not in check.reason
+
+
+def test_a_kept_promise_and_too_few_orders_to_judge(engine: Publisher, state_path: Path, targets: Targets) -> None:
+    assert slo_check(engine, state_path, targets, 5000, 99).reason.startswith("fewer than 100 orders")
+    check = slo_check(engine, state_path, targets, 200, 100)
+    assert check.status is Status.OK
+    assert "target 2000 µs" in check.reason
+
+
+def test_the_canary_is_believed_where_there_is_one(engine: Publisher, state_path: Path, targets: Targets) -> None:
+    observer = Observer(state_path)
+    observer.sample()
+    engine.orders(1000, latency_us=50)
+    engine.count("canary_round_trips", 600)
+    engine.writer.histograms["canary"].record(9_000_000, 600)
+    engine.publish()
+    check = check_all(observer.sample(), observer.window(60), targets)[-1]
+    assert check.status is Status.DEGRADED
+
+
+def test_unknown_targets_are_said_to_be_unknown(engine: Publisher, state_path: Path, tmp_path: Path) -> None:
+    assert load_targets(tmp_path / "none.toml") is None
+    check = slo_check(engine, state_path, None, 9000, 1000)
+    assert check.status is Status.OK
+    assert "targets unknown" in check.reason
