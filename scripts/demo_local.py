@@ -110,7 +110,7 @@ def measure(directory: Path) -> bool:
     options += ["--password-file", str(directory / "password"), "--rate", "10500", "--duration", "10"]
     command = [sys.executable, "-m", "trading_bench", *options, "--json", str(figures_file)]
     for _attempt in range(ATTEMPTS):
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run(command, stdout=sys.stderr, check=False)
         if done.returncode != VOID:
             break
     if done.returncode != 0:
