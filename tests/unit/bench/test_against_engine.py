@@ -1,0 +1,126 @@
+"""The load generator against a real engine process: what one counts, the other counts too."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from trading_engine import passwords
+from trading_engine.shm import State, StateError, StateReader
+
+PASSWORD = "secret"
+POLL_S = 0.01
+HASH = passwords.hash_password(PASSWORD)
+
+
+@dataclass
+class Engine:
+    port: int
+    process: "subprocess.Popen[bytes]"
+    state_path: Path
+    password_file: Path
+
+    def state(self) -> State:
+        return StateReader(self.state_path).read()
+
+    def settled_state(self, orders: int) -> State:
+        """The state once it counts that many orders; the test's own time limit is the limit."""
+        while (state := self.state()).counters["enters_received"] < orders:
+            assert self.process.poll() is None
+            time.sleep(POLL_S)
+        return state
+
+    def bench(self, *options: str | Path) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "trading_bench", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--account", "BENCH", "--password-file", str(self.password_file), "--symbol", "TEST"]
+        return subprocess.run([*command, *map(str, options)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, unused_tcp_port: int) -> Iterator[Engine]:
+    config = tmp_path / "engine.toml"
+    config.write_text(
+        f"""
+        [order_entry]
+        port = {unused_tcp_port}
+        [journal]
+        directory = "journal"
+        [itch]
+        directory = "itch"
+        [shared_memory]
+        path = "engine.shm"
+        [accounts.BENCH]
+        password = "{HASH}"
+        test = true
+        tokens = "increasing"
+        [[symbol]]
+        name = "TEST"
+        reference_price = "100.00"
+        """
+    )
+    password_file = tmp_path / "password"
+    password_file.write_text(PASSWORD + "\n")
+    process = subprocess.Popen([sys.executable, "-m", "trading_engine", "--config", config])
+    engine = Engine(unused_tcp_port, process, tmp_path / "engine.shm", password_file)
+    while process.poll() is None:
+        try:
+            engine.state()
+            break
+        except StateError:
+            time.sleep(POLL_S)
+    yield engine
+    process.terminate()
+    process.wait(10)
+
+
+def test_generator_and_engine_count_the_same_and_nothing_is_left_in_the_book(engine: Engine, tmp_path: Path) -> None:
+    report, page = tmp_path / "bench.json", tmp_path / "bench.html"
+    options = ("--rate", "803", "--duration", "1", "--warmup", "0.25", "--json", report, "--html", page)
+    for run in (1, 2):
+        result = engine.bench(*options)
+        summary = json.loads(report.read_text())
+        assert result.returncode == (3 if summary["void"] else 0), result.stderr
+        sent = summary["orders_sent"] + summary["orders_warmup"]
+        assert (sent, summary["orders_answered"], summary["rejects_total"]) == (1003, 803, 0)
+        assert summary["errors"] == {}
+        counters = engine.settled_state(run * sent).counters
+        assert counters["enters_received"] == counters["orders_accepted"] == run * sent
+        assert counters["executions"] == run * 251
+        assert engine.state().gauges["open_orders"] == 0
+        assert f"{summary['orders_sent']} orders sent" in result.stdout
+        assert "</html>" in page.read_text()
+
+
+def test_rejects_are_reported_by_reason_and_are_answers(engine: Engine, tmp_path: Path) -> None:
+    report = tmp_path / "bench.json"
+    engine.bench("--rate", "400", "--duration", "1", "--warmup", "0", "--price", "500", "--json", report)
+    summary = json.loads(report.read_text())
+    assert summary["orders_answered"] == 400
+    assert summary["rejects"] == {"X": 200}
+
+
+def test_a_rejected_login_is_one_line_with_the_reason(engine: Engine) -> None:
+    engine.password_file.write_text("wrong\n")
+    result = engine.bench()
+    assert result.returncode == 1
+    assert "rejected the login of account 'BENCH': not authorised: check account and password" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_engine_that_dies_under_load_breaks_the_run_off_with_one_line(engine: Engine) -> None:
+    def kill_under_load() -> None:
+        engine.settled_state(100)
+        engine.process.kill()
+
+    killer = threading.Thread(target=kill_under_load)
+    killer.start()
+    result = engine.bench("--rate", "1000", "--duration", "30")
+    killer.join()
+    assert result.returncode == 1
+    assert result.stderr.startswith("trading-bench: error: the engine ")
+    assert result.stderr.count("\n") == 1
