@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from embedded_ec2.hooks import Hooks
-from embedded_ec2.strictness import be_strict
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -19,7 +18,6 @@ class Application:
     """Answers AWS requests by moto, and lets the keeper know of every request that may have changed an instance."""
 
     def __init__(self, hooks: Hooks, status: Callable[[], list[dict[str, Any]]] = list) -> None:
-        be_strict()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         from embedded_ec2 import corrections

@@ -3,10 +3,12 @@
 Each correction replaces one function of moto's and says what was wrong with it.
 """
 
+import os
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Any
 
+from moto import settings
 from moto.core.responses import ActionResult
 from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
@@ -20,6 +22,7 @@ from embedded_ec2.hooks import Hooks
 
 def install(hooks: Hooks) -> None:
     """Correct moto in this process; once is enough, and twice does no more."""
+    _be_strict()
     _hand_out_own_public_addresses(hooks.public_addresses)
     _report_real_consoles(hooks)
     _reboot_machines(hooks)
@@ -36,6 +39,14 @@ def _replace(owner: object, name: str, value: Callable[..., Any]) -> None:
 def backends() -> list[EC2Backend]:
     """Return the EC2 of every account and region that has been used."""
     return [backend for account in list(ec2_backends.values()) for backend in list(account.values())]
+
+
+def _be_strict() -> None:
+    """moto lets unknown images, key pairs and instance types pass, and has none of AWS's managed policies."""
+    settings.ENABLE_AMI_VALIDATION = True
+    settings.ENABLE_KEYPAIR_VALIDATION = True
+    settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 
 
 def _public_addresses_in_use() -> set[str]:

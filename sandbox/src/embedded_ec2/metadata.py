@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from moto.ec2.models.instances import Instance
-from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
@@ -153,10 +152,8 @@ def _role_of(instance: Instance) -> tuple[str, str, str] | None:
     association = instance.ec2_backend.iam_instance_profile_associations.get(instance.id)
     if association is None:
         return None
-    for profile in iam_backends[instance.owner_id]["aws"].instance_profiles.values():
-        if profile.arn == association.instance_profile.arn and profile.roles:
-            return profile.arn, profile.roles[0].name, profile.roles[0].arn
-    return None
+    profile = association.iam_instance_profile
+    return (profile.arn, profile.roles[0].name, profile.roles[0].arn) if profile.roles else None
 
 
 def _meta_data(instance: Instance) -> Tree:
