@@ -25,9 +25,13 @@ def sysctl_text(values: dict[str, str]) -> str:
     return _text([f"{name} = {value}" for name, value in values.items()])
 
 
-def tmpfiles_text(values: dict[str, str]) -> str:
-    """Return the tmpfiles.d text that writes values by path below /sys, empty for none."""
-    return _text([f"w {path} - - - - {value}" for path, value in values.items()])
+def tmpfiles_text(values: dict[str, str], may_fail: bool = False) -> str:
+    """Return the tmpfiles.d text that writes values by path, which may be a pattern; empty for none.
+
+    `may_fail` lets the boot's service succeed though some path refuses its value.
+    """
+    kind = "w-" if may_fail else "w"
+    return _text([f"{kind} {path} - - - - {value}" for path, value in values.items()])
 
 
 def _text(lines: list[str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs, settings, undo
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting
+from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting, Store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,29 +29,30 @@ class Result:
 
 def converge(
     root: Path,
+    store: Store,
     record_name: str,
     wanted: list[Setting],
     boot_texts: Callable[[dict[str, str]], dict[str, str]],
     check: bool,
     force: bool = False,
 ) -> Result:
-    """Bring the host below `root` to the wanted settings, and restore those no longer wanted.
+    """Bring the values in `store` to the wanted settings, and restore those no longer wanted.
 
     `boot_texts` gives the text of each boot file for the values held, empty for "no such file".
     Raises TuningError when a file cannot be read or written; the kernel's refusals are outcomes.
     """
     record_file = kernelfs.under(root, f"{undo.DIRECTORY}/{record_name}.json")
     record = undo.load(record_file)
-    planned = settings.plan(wanted, settings.observe(root, wanted, record), record, force)
+    planned = settings.plan(wanted, settings.observe(store, wanted, record), record, force)
     old_texts = {path: undo.read_file(kernelfs.under(root, path)) for path in boot_texts({})}
     saved = record
     if check:
-        outcomes, after = settings.predict(root, planned), planned.record
+        outcomes, after = settings.predict(store, planned), planned.record
     else:
         if planned.record.touched != record.touched:
             undo.save(record_file, planned.record)
             saved = planned.record
-        outcomes, after = settings.apply(root, planned)
+        outcomes, after = settings.apply(store, planned)
     not_held = {outcome.name for outcome in outcomes if outcome.status in ("refused", "no_op", "kept", "restored")}
     held = {name: touch.asked for name, touch in sorted(after.touched.items()) if name not in not_held}
     texts = boot_texts(held)
@@ -62,8 +63,9 @@ def converge(
             if after != saved:
                 undo.save(record_file, after)
         except TuningError as error:
-            settings.roll_back(root, planned, outcomes)
-            raise TuningError(f"{error}; the kernel's values were set back") from error
+            failed = settings.roll_back(store, planned, outcomes)
+            said = "the kernel's values were set back" + (f", except {', '.join(failed)}" if failed else "")
+            raise TuningError(f"{error}; {said}") from error
     written = [outcome for outcome in outcomes if outcome.status in ("applied", "restored")]
     return Result(
         outcomes,

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Values in /proc/sys and /sys: where they are, how they are read, compared and written.
 
-Every function takes the root of the tree, so that tests run on real files elsewhere.
+The root of the tree is a parameter, so that tests run on real files elsewhere.
 Sources: sysctl.d(5) for names, Documentation/admin-guide/mm/transhuge.rst for the bracketed choice.
 """
 
@@ -39,35 +39,45 @@ def under(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
 
 
-def read(root: Path, path: str) -> str | None:
-    """Return the canonical value, or None when there is no such key or it cannot be read."""
-    try:
-        text = under(root, path).read_text(encoding="utf-8")
-    except OSError:
-        return None
-    return canonical(path, text)
+class RefusedError(Exception):
+    """A value was not taken; the text says what the kernel answered."""
 
 
-def write(root: Path, path: str, value: str) -> None:
-    """Write one value in one call, as these files want it. Raises OSError with the kernel's errno."""
-    descriptor = os.open(under(root, path), os.O_WRONLY | os.O_TRUNC)
-    try:
-        os.write(descriptor, f"{value}\n".encode())
-    finally:
-        os.close(descriptor)
+class Files:
+    """The values of a tree below a root, by absolute path."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, path: str) -> str | None:
+        """Return the canonical value, or None when there is no such key or it cannot be read."""
+        try:
+            text = under(self._root, path).read_text(encoding="utf-8")
+        except OSError:
+            return None
+        return canonical(path, text)
+
+    def write(self, path: str, value: str) -> None:
+        """Write one value in one call, as these files want it. Raises RefusedError."""
+        try:
+            descriptor = os.open(under(self._root, path), os.O_WRONLY | os.O_TRUNC)
+            try:
+                os.write(descriptor, f"{value}\n".encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise RefusedError(_explain(error)) from error
+
+    def refusal(self, path: str) -> str:
+        """Return why the key cannot be opened for writing, without writing; an empty text when it can."""
+        try:
+            os.close(os.open(under(self._root, path), os.O_WRONLY))
+        except OSError as error:
+            return _explain(error)
+        return ""
 
 
-def refusal(root: Path, path: str) -> str | None:
-    """Return why the key cannot be opened for writing, without writing; None when it can."""
-    try:
-        os.close(os.open(under(root, path), os.O_WRONLY))
-    except OSError as error:
-        return explain(error)
-    return None
-
-
-def explain(error: OSError) -> str:
-    """Return the kernel's answer as words: "EROFS: Read-only file system"."""
+def _explain(error: OSError) -> str:
     name = errno.errorcode.get(error.errno or 0, "error")
     return f"{name}: {os.strerror(error.errno or 0)}"
 
@@ -80,7 +90,7 @@ def canonical(path: str, text: str) -> str:
         return chosen[0]
     value = " ".join(words)
     try:
-        if path.endswith("cpumask"):
+        if path.endswith(("cpumask", "smp_affinity")):
             return cpuset.mask(cpuset.parse_mask(value))
         if path.endswith("_list"):
             return cpuset.render(cpuset.parse(value))

@@ -10,7 +10,7 @@ and gives each value one of the outcomes of `STATUSES`.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from typing import Protocol
 
 from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
@@ -25,6 +25,19 @@ STATUSES = {
     "restored": "no longer wanted; set back to what it was before tuning",
     "kept": "no longer wanted, but somebody else changed it since; left as it is",
 }
+
+
+class Store(Protocol):
+    """Where the values are: files of the kernel, or a card's settings behind a tool."""
+
+    def read(self, path: str) -> str | None:
+        """Return the value, None when there is none."""
+
+    def write(self, path: str, value: str) -> None:
+        """Set the value. Raises kernelfs.RefusedError."""
+
+    def refusal(self, path: str) -> str:
+        """Return why a write would be refused, as far as that is known without one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +86,12 @@ class Plan:
     record: Record
 
 
-def observe(root: Path, settings: list[Setting], record: Record) -> dict[str, str | None]:
+def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, str | None]:
     """Return the live canonical value of every path that is wanted, or was touched."""
     paths = {setting.path for setting in settings}
     paths.update(touch.path for touch in record.touched.values())
     paths.update([twin for twin in map(twin_of, paths) if twin])
-    return {path: kernelfs.read(root, path) for path in paths}
+    return {path: store.read(path) for path in paths}
 
 
 def plan(settings: list[Setting], live: dict[str, str | None], record: Record, force: bool = False) -> Plan:
@@ -161,11 +174,11 @@ def _first_touch(path: str, current: str, live: dict[str, str | None]) -> Touch:
     return Touch(path, current, "", "", path, current)
 
 
-def predict(root: Path, planned: Plan) -> list[Outcome]:
+def predict(store: Store, planned: Plan) -> list[Outcome]:
     """Return what `apply` would bring, without a write: closed files and earlier rejections are known."""
     outcomes = list(planned.outcomes)
     for step in planned.steps:
-        closed = kernelfs.refusal(root, step.write_path)
+        closed = store.refusal(step.write_path)
         rejection = planned.record.rejected.get(step.name)
         if closed:
             outcomes.append(_outcome(step, "refused", step.before, closed))
@@ -176,12 +189,12 @@ def predict(root: Path, planned: Plan) -> list[Outcome]:
     return outcomes
 
 
-def apply(root: Path, planned: Plan) -> tuple[list[Outcome], Record]:
+def apply(store: Store, planned: Plan) -> tuple[list[Outcome], Record]:
     """Write every step; return all outcomes, and the record as it is afterwards."""
     outcomes = list(planned.outcomes)
     record = planned.record.copy()
     for step in planned.steps:
-        outcome = _write(root, step)
+        outcome = _write(store, step)
         outcomes.append(outcome)
         touch: Touch | None = step.earlier_touch
         if outcome.status == "applied":
@@ -197,12 +210,12 @@ def apply(root: Path, planned: Plan) -> tuple[list[Outcome], Record]:
     return outcomes, record
 
 
-def _write(root: Path, step: Step) -> Outcome:
+def _write(store: Store, step: Step) -> Outcome:
     try:
-        kernelfs.write(root, step.write_path, step.write_value)
-    except OSError as error:
-        return _outcome(step, "refused", step.before, kernelfs.explain(error))
-    now = kernelfs.read(root, step.path) or ""
+        store.write(step.write_path, step.write_value)
+    except kernelfs.RefusedError as answer:
+        return _outcome(step, "refused", step.before, str(answer))
+    now = store.read(step.path) or ""
     if now == step.before:
         return _outcome(step, "no_op", now, f"the kernel took {step.write_value} and still says {now}")
     reason = "" if now == step.value else f"the kernel made {now} of {step.value}"
@@ -214,16 +227,19 @@ def _outcome(step: Step, status: str, value: str, reason: str = "") -> Outcome:
     return Outcome(step.name, status, shown, step.before, step.touch.previous, reason)
 
 
-def roll_back(root: Path, planned: Plan, outcomes: list[Outcome]) -> None:
-    """Set back what this run wrote, after something later failed."""
+def roll_back(store: Store, planned: Plan, outcomes: list[Outcome]) -> list[str]:
+    """Set back what this run wrote, after something later failed; return the names for which that was refused."""
     written = {outcome.name for outcome in outcomes if outcome.status in ("applied", "restored")}
-    for step in reversed(planned.steps):
-        if step.name not in written:
-            continue
-        if step.restoring or step.earlier_touch:
-            kernelfs.write(root, step.path, step.before)
-        else:
-            kernelfs.write(root, step.touch.restore_path, step.touch.restore_value)
+    failed = []
+    for step in reversed([step for step in planned.steps if step.name in written]):
+        path, value = step.path, step.before
+        if not step.restoring and not step.earlier_touch:
+            path, value = step.touch.restore_path, step.touch.restore_value
+        try:
+            store.write(path, value)
+        except kernelfs.RefusedError:
+            failed.append(step.name)
+    return failed
 
 
 def summary(name: str, outcomes: list[Outcome]) -> list[dict[str, str]]:

@@ -78,16 +78,21 @@ def load(path: Path) -> Record:
 def save(path: Path, record: Record) -> None:
     """Write the record, or remove its file when it holds nothing. Raises TuningError."""
     if not record.touched and not record.rejected:
-        remove(path)
-        with contextlib.suppress(OSError):  # other modules' records are still in it, or it never was
-            path.parent.rmdir()
+        place_record(path, "")
         return
     document = {
         "version": VERSION,
         "touched": {name: dataclasses.asdict(touch) for name, touch in sorted(record.touched.items())},
         "rejected": {name: dataclasses.asdict(entry) for name, entry in sorted(record.rejected.items())},
     }
-    write_file(path, json.dumps(document, indent=1) + "\n")
+    place_record(path, json.dumps(document, indent=1) + "\n")
+
+
+def place_record(path: Path, text: str) -> None:
+    """Write a record's file; for an empty text remove it, and the directory with the last one. Raises TuningError."""
+    if place_file(path, text) and not text:
+        with contextlib.suppress(OSError):  # other modules' records are still in it
+            path.parent.rmdir()
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> bool:

@@ -90,7 +90,7 @@ def run(root: Path, governor: str, present: bool, check: bool, force: bool = Fal
         lines = {f"{CPUFREQ}/policy*/scaling_governor": governor} if held else {}
         return {TMPFILES_FILE: boot_files.tmpfiles_text(lines)}
 
-    result = converge(root, "cpu_governor", wanted if present else [], boot_texts, check, force)
+    result = converge(root, kernelfs.Files(root), "cpu_governor", wanted if present else [], boot_texts, check, force)
     outcomes = result.outcomes
     if present and not policies:
         outcomes = [Outcome("", "not_applicable", governor, reason="this host has no cpufreq")]

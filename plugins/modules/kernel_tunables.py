@@ -165,7 +165,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files
+from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, kernelfs
 from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
 from ansible_collections.lowlatency.trading.plugins.module_utils.tunables import Host, gate
@@ -186,7 +186,7 @@ class Request:
 def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
     """Bring the host below `root` to the request; return the module's result. Raises TuningError."""
     wanted, gated = gate(request.tunables, request.veto, request.never, Host.of(root))
-    result = converge(root, "kernel_tunables", wanted, boot_texts, check, request.force)
+    result = converge(root, kernelfs.Files(root), "kernel_tunables", wanted, boot_texts, check, request.force)
     overridden = boot_files.overriding(root, sysctls(result.held))
     outcomes = sorted([*result.outcomes, *gated], key=lambda outcome: outcome.name)
     return {

@@ -1,0 +1,164 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: on which CPUs interrupts are served."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: irq_affinity
+short_description: Has interrupts served on the housekeeping CPUs
+version_added: "0.1.0"
+description:
+  - Takes every other CPU out of the list of each interrupt, and of the default for new ones.
+  - Where irqbalance is installed, a drop-in of its unit bans the other CPUs from it; the service itself stays.
+  - Interrupts that belong to one CPU, such as a timer's, are refused by the kernel and reported so.
+  - What was before is recorded in C(/var/lib/os-tuning/irq_affinity.json); O(state=absent) restores it.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  housekeeping:
+    description: The CPUs that serve interrupts, as a kernel CPU list.
+    type: str
+    required: true
+  state:
+    description: Whether interrupts keep to these CPUs, or are as before.
+    type: str
+    choices: [present, absent]
+    default: present
+  force:
+    description: With O(state=absent), restore also what somebody else changed since.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be set.
+  diff_mode:
+    support: full
+    description: Shows each interrupt before and after, and the boot files.
+"""
+
+EXAMPLES = r"""
+- name: CPUs 2 and 3 are not interrupted
+  lowlatency.trading.irq_affinity:
+    housekeeping: 0-1
+"""
+
+RETURN = r"""
+irqbalance_changed:
+  description: Whether the ban changed, so that systemd must read it and irqbalance be restarted.
+  returned: always
+  type: bool
+knobs:
+  description: One entry named V(irq_affinity) for each result that occurs, as in M(lowlatency.trading.kernel_tunables).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: irq_affinity
+      status: applied
+      value: 0-1
+      before: 0-3
+      previous: 0-3
+      reason: "5 of 6: default, irq24, irq25, irq26, irq27"
+      overridden_by: ""
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, cpuset, kernelfs, topology, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting, summary
+
+DEFAULT = "/proc/irq/default_smp_affinity"
+TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-irq.conf"
+IRQBALANCE_FILE = "/etc/systemd/system/irqbalance.service.d/os-tuning.conf"
+IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/system/irqbalance.service")
+
+
+def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str]:
+    """Return each interrupt's new CPU list: what it has of the housekeeping CPUs, or all of them if it has none."""
+    return {irq: cpuset.render((cpuset.parse(cpus) & housekeeping) or housekeeping) for irq, cpus in current.items()}
+
+
+def run(root: Path, housekeeping_list: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
+    """Bring the host below `root` to the affinity; return the module's result. Raises TuningError."""
+    usable = topology.usable_cpus(root)
+    housekeeping = _housekeeping(housekeeping_list, usable)
+    files = kernelfs.Files(root)
+    needed = present and housekeeping != usable
+    banned = cpuset.render(usable - housekeeping)
+    wanted = _wanted(root, files, housekeeping) if needed else []
+    has_irqbalance = any(kernelfs.under(root, unit).exists() for unit in IRQBALANCE_UNITS)
+
+    def boot_texts(held: dict[str, str]) -> dict[str, str]:
+        lines = {DEFAULT: cpuset.mask(housekeeping), "/proc/irq/*/smp_affinity_list": cpuset.render(housekeeping)}
+        ban = f"{boot_files.HEADER}[Service]\nEnvironment=IRQBALANCE_BANNED_CPULIST={banned}\n"
+        return {
+            TMPFILES_FILE: boot_files.tmpfiles_text(lines if held else {}, may_fail=True),
+            IRQBALANCE_FILE: ban if held and has_irqbalance else "",
+        }
+
+    ban_file = kernelfs.under(root, IRQBALANCE_FILE)
+    ban_before = undo.read_file(ban_file)
+    result = converge(root, files, "irq_affinity", wanted, boot_texts, check, force)
+    ban_after = boot_texts(result.held)[IRQBALANCE_FILE]
+    outcomes = result.outcomes
+    if present and not needed:
+        outcomes = [Outcome("", "not_applicable", reason="every CPU of this host is a housekeeping CPU")]
+    return {
+        "changed": result.changed,
+        "diff": result.diff,
+        "irqbalance_changed": ban_before != ban_after,
+        "knobs": summary("irq_affinity", outcomes),
+    }
+
+
+def _housekeeping(text: str, usable: frozenset[int]) -> frozenset[int]:
+    try:
+        housekeeping = cpuset.parse(text)
+    except ValueError as error:
+        raise TuningError(f"housekeeping '{text}': {error}") from error
+    if not housekeeping or not housekeeping <= usable:
+        raise TuningError(f"housekeeping '{text}': this host has the CPUs {cpuset.render(usable)}")
+    return housekeeping
+
+
+def _wanted(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[Setting]:
+    paths = {
+        int(place.parent.name): f"/proc/irq/{place.parent.name}/smp_affinity_list"
+        for place in kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
+    }
+    current = {path: files.read(path) or "" for _, path in sorted(paths.items())}
+    wanted = plan(current, housekeeping)
+    names = {path: f"irq{number}" for number, path in paths.items()}
+    default = Setting("default", DEFAULT, cpuset.mask(housekeeping))
+    return [default, *(Setting(names[path], path, cpus) for path, cpus in wanted.items())]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "housekeeping": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    present = wanted["state"] == "present"
+    try:
+        result = run(Path("/"), wanted["housekeeping"], present, module.check_mode, wanted["force"])
+    except TuningError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: arguments for the next boot."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: kernel_cmdline
+short_description: Adds kernel boot arguments, and takes back only those it added
+version_added: "0.1.0"
+description:
+  - Hands the listed arguments to the next boot, by C(grubby) where there is one, else by a file for C(update-grub).
+  - An argument of the host with a listed name and another value is replaced, and comes back with an empty list.
+  - Never reboots. RV(reboot_required) compares with C(/proc/cmdline).
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  arguments:
+    description: Every argument that is wanted, such as V(skew_tick=1). An empty list takes all of ours back.
+    type: list
+    elements: str
+    required: true
+  never:
+    description: What is refused whoever asks for it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Argument, with its value if only that is refused.
+        type: str
+        required: true
+      reason:
+        description: Why.
+        type: str
+        required: true
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be changed.
+  diff_mode:
+    support: full
+    description: Shows the arguments of the next boot, and the drop-in.
+"""
+
+EXAMPLES = r"""
+- name: CPU 3 is the engine's alone after the next boot
+  lowlatency.trading.kernel_cmdline:
+    arguments: ["isolcpus=managed_irq,domain,3", nohz_full=3, rcu_nocbs=3]
+  register: boot
+
+- name: Boot arguments are as before
+  lowlatency.trading.kernel_cmdline:
+    arguments: []
+"""
+
+RETURN = r"""
+reboot_required:
+  description: Whether the running kernel has other arguments than it should.
+  returned: always
+  type: bool
+awaiting_boot:
+  description: What the next boot will change, V(+argument) for one to come and V(-argument) for one to go.
+  returned: always
+  type: list
+  elements: str
+  sample: ["+nohz_full=3"]
+knobs:
+  description: One entry for each argument, as in M(lowlatency.trading.kernel_tunables).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: nohz_full
+      status: applied
+      value: nohz_full=3
+      before: ""
+      previous: ""
+      reason: in force after a reboot
+      overridden_by: ""
+"""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import boot_arguments, kernelfs, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.boot_arguments import Ours
+from ansible_collections.lowlatency.trading.plugins.module_utils.boot_loaders import Grub, Grubby, Run
+from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome
+
+RECORD = f"{undo.DIRECTORY}/kernel_cmdline.json"
+# Below /run, so that it is forgotten by the very boot it waits for.
+REMOVED = "/run/os-tuning-removed-arguments.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """Where the programs are; empty for what is not installed."""
+
+    update_grub: str
+    grubby: str
+
+    @classmethod
+    def found(cls) -> Tools:
+        path = "/usr/sbin:/sbin:/usr/bin:/bin"
+        return cls(shutil.which("update-grub", path=path) or "", shutil.which("grubby", path=path) or "")
+
+
+def run(
+    root: Path, arguments: list[str], never: list[dict[str, str]], tools: Tools, command: Run, check: bool
+) -> dict[str, Any]:
+    """Bring the next boot of the host below `root` to the arguments. Raises TuningError."""
+    refusals = {entry["name"]: entry["reason"] for entry in never}
+    refused = [argument for argument in arguments if _reason(argument, refusals)]
+    wanted = [argument for argument in arguments if argument not in refused]
+    boot_arguments.check(wanted)
+    loader = _loader(root, tools, command)
+    record = kernelfs.under(root, RECORD)
+    ours = _load(record)
+    running = (kernelfs.Files(root).read("/proc/cmdline") or "").split()
+    outcomes = [Outcome(boot_arguments.key(a), "refused", a, reason=_reason(a, refusals)) for a in refused]
+    if loader is None:
+        missing = "neither update-grub nor grubby is on this host"
+        if ours.added:
+            raise TuningError(f"{missing}, but boot arguments were added on it: {' '.join(ours.added)}")
+        outcomes += [Outcome(boot_arguments.key(a), "not_applicable", a, reason=missing) for a in wanted]
+        return _result(outcomes, changed=False, awaiting=[], diff=("", ""))
+    current = loader.arguments()
+    change = boot_arguments.plan(current, wanted, ours)
+    files = loader.files(change.ours)
+    changed = bool(change.add or change.remove) or files[0] != files[1]
+    removed = json.loads(undo.read_file(kernelfs.under(root, REMOVED)) or "[]")
+    removed = [a for a in [*removed, *change.remove] if a not in wanted]
+    if changed and not check:
+        # Both the old and the new are ours until the boot entries are written.
+        _save(record, Ours([*dict.fromkeys([*ours.added, *change.ours.added])], change.ours.replaced or ours.replaced))
+        loader.apply(change)
+        _save(record, change.ours)
+        undo.place_file(kernelfs.under(root, REMOVED), json.dumps(removed) if removed else "")
+    awaiting = boot_arguments.awaiting_boot(running, wanted, removed)
+    for argument in wanted:
+        status = "already" if argument in current else "applied"
+        reason = "in force after a reboot" if argument not in running else ""
+        outcomes.append(Outcome(boot_arguments.key(argument), status, argument, reason=reason))
+    outcomes += [
+        Outcome(boot_arguments.key(a), "restored", "", a, reason="gone after a reboot")
+        for a in change.remove
+        if boot_arguments.key(a) not in {boot_arguments.key(b) for b in wanted}
+    ]
+    before, after = " ".join(current), " ".join([a for a in current if a not in change.remove] + change.add)
+    return _result(outcomes, changed, awaiting, (f"{before}\n{files[0]}", f"{after}\n{files[1]}"))
+
+
+def _reason(argument: str, refusals: dict[str, str]) -> str:
+    return refusals.get(argument) or refusals.get(boot_arguments.key(argument)) or ""
+
+
+def _loader(root: Path, tools: Tools, command: Run) -> Grub | Grubby | None:
+    if tools.grubby:
+        return Grubby(command, tools.grubby)
+    if tools.update_grub and kernelfs.under(root, "/boot/grub").is_dir():
+        return Grub(root, command, tools.update_grub)
+    return None
+
+
+def _load(path: Path) -> Ours:
+    try:
+        document = json.loads(undo.read_file(path) or '{"added": [], "replaced": []}')
+        return Ours(list(document["added"]), list(document["replaced"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise TuningError(f"{path}: is damaged ({error}); nothing was changed. Restore it from a backup") from error
+
+
+def _save(path: Path, ours: Ours) -> None:
+    empty = not ours.added and not ours.replaced
+    undo.place_record(path, "" if empty else json.dumps(dataclasses.asdict(ours)))
+
+
+def _result(outcomes: list[Outcome], changed: bool, awaiting: list[str], diff: tuple[str, str]) -> dict[str, Any]:
+    return {
+        "changed": changed,
+        "reboot_required": bool(awaiting),
+        "awaiting_boot": awaiting,
+        "knobs": [{**dataclasses.asdict(outcome), "overridden_by": ""} for outcome in outcomes],
+        "diff": {"before": diff[0], "after": diff[1]},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "arguments": {"type": "list", "elements": "str", "required": True},
+            "never": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "reason": {"type": "str", "required": True},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+
+    def command(argv: list[str]) -> tuple[int, str, str]:
+        status, output, said = module.run_command(argv)
+        return int(status), str(output), str(said)
+
+    wanted = module.params
+    try:
+        result = run(Path("/"), wanted["arguments"], wanted["never"], Tools.found(), command, module.check_mode)
+    except TuningError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+
+from .host_tree import HostTree
+
+irq_affinity = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.irq_affinity")
+
+BAN = "/etc/systemd/system/irqbalance.service.d/os-tuning.conf"
+BOOT = "/etc/tmpfiles.d/os-tuning-irq.conf"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> HostTree:
+    tree = HostTree(tmp_path, cpus="0-3")
+    tree.put("/proc/irq/default_smp_affinity", "f")
+    for irq, cpus in {1: "0-3", 24: "3", 25: "0"}.items():
+        tree.put(f"/proc/irq/{irq}/smp_affinity_list", cpus)
+    return tree
+
+
+def converge(host: HostTree, housekeeping: str = "0-1", present: bool = True, check: bool = False) -> Any:
+    return irq_affinity.run(host.root, housekeeping, present, check)
+
+
+def lists(host: HostTree) -> list[str]:
+    return [host.text(f"/proc/irq/{irq}/smp_affinity_list") for irq in (1, 24, 25)]
+
+
+def test_interrupts_keep_to_housekeeping_and_stay_where_they_already_do(host: HostTree) -> None:
+    assert converge(host)["changed"]
+    assert lists(host) == ["0-1", "0-1", "0"]
+    assert host.text("/proc/irq/default_smp_affinity") == "3"
+    assert "w- /proc/irq/*/smp_affinity_list - - - - 0-1" in host.text(BOOT)
+    assert not converge(host)["changed"]
+
+
+def test_check_mode_writes_nothing(host: HostTree) -> None:
+    before = host.snapshot()
+    assert converge(host, check=True)["changed"]
+    assert host.snapshot() == before
+
+
+def test_absent_restores_every_list_and_file(host: HostTree) -> None:
+    host.put("/usr/lib/systemd/system/irqbalance.service", "[Service]")
+    before = host.snapshot()
+    converge(host)
+    assert converge(host, present=False)["irqbalance_changed"]
+    assert host.snapshot() == before
+    assert not converge(host, present=False)["changed"]
+
+
+def test_irqbalance_is_banned_from_the_other_cpus_only_where_it_is_installed(host: HostTree) -> None:
+    assert not converge(host)["irqbalance_changed"]
+    assert not host.place(BAN).exists()
+    host.put("/usr/lib/systemd/system/irqbalance.service", "[Service]")
+    assert converge(host)["irqbalance_changed"]
+    assert "IRQBALANCE_BANNED_CPULIST=2-3" in host.text(BAN)
+    assert not converge(host)["irqbalance_changed"]
+
+
+def test_an_interrupt_the_kernel_holds_is_told_apart(host: HostTree) -> None:
+    host.link("/proc/irq/24/smp_affinity_list", "/sys/devices/system/cpu/kernel_max")  # a number that cannot be written
+    knobs = {knob["status"]: knob for knob in converge(host)["knobs"]}
+    assert "irq24" in knobs["refused"]["reason"]
+
+
+def test_one_cpu_leaves_nothing_to_do(tmp_path: Path) -> None:
+    host = HostTree(tmp_path)
+    host.put("/proc/irq/1/smp_affinity_list", "0")
+    before = host.snapshot()
+    result = converge(host, "0")
+    assert [knob["status"] for knob in result["knobs"]] == ["not_applicable"]
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("text", ["4", "", "1-0", "0-9"])
+def test_cpus_outside_the_host_are_an_error(host: HostTree, text: str) -> None:
+    with pytest.raises(TuningError, match="housekeeping"):
+        converge(host, text)
+
+
+def test_a_list_that_cannot_be_read_is_left_alone(host: HostTree) -> None:
+    host.place("/proc/irq/24/smp_affinity_list").unlink()
+    host.link("/proc/irq/24/smp_affinity_list", "/nowhere")
+    assert converge(host)["changed"]
