@@ -26,10 +26,12 @@ class Session:
         """
         data = self.rest + data
         self.rest = b""
-        while len(data) >= 3:
+        while len(data) >= 2:
             length = (data[0] << 8) | data[1]
             if length == 0:
                 raise WireError("packet of length 0")
+            if len(data) == 2:
+                break
             kind = data[2]
             if kind not in (soupbintcp.LOGIN_REQUEST, soupbintcp.CLIENT_HEARTBEAT, soupbintcp.DEBUG):
                 raise WireError("not a login request")

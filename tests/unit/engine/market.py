@@ -1,0 +1,105 @@
+"""A core driven by decoded messages: what a test says is what the wire carries."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from trading_engine.core import Core
+from trading_engine.wire import itch, ouch, soupbintcp
+
+LIMITS = {
+    "max_order_shares": 0,
+    "max_order_notional": 0,
+    "collar_percent": 0,
+    "max_open_orders": 0,
+    "max_exposure": 0,
+    "max_orders_per_second": 0,
+    "duplicate_orders": 0,
+    "duplicate_window_ms": 1000,
+}
+
+
+def account_settings(**changes: Any) -> dict[str, Any]:
+    """Return an account without limits, but for what is named: settings or limits."""
+    settings: dict[str, Any] = {
+        "test": False,
+        "tokens": "any",
+        "self_match": "allow",
+        "cancel_on_disconnect": False,
+        "limits": {**LIMITS, **{key: value for key, value in changes.items() if key in LIMITS}},
+    }
+    settings.update({key: value for key, value in changes.items() if key not in LIMITS})
+    return settings
+
+
+def settings_of(
+    symbols: tuple[str, ...] = ("TEST",), accounts: tuple[str, ...] = ("A", "B", "C"), **changes: Any
+) -> dict[str, Any]:
+    """Return core settings; `changes` go to account A."""
+    return {
+        "accounts": {name: account_settings(**(changes if name == "A" else {})) for name in accounts},
+        "symbols": [{"name": name, "reference_price_e4": 1_000_000, "restricted": False} for name in symbols],
+    }
+
+
+class Market:
+    """Accounts A, B, C in an open day. `replies` and `feed` collect decoded messages; `take` empties them."""
+
+    def __init__(self, settings: dict[str, Any] | None = None, **changes: Any) -> None:
+        self.core = Core()
+        self.time_ns = 1_000
+        self.core.configure(settings or settings_of(**changes), self.time_ns)
+        self.core.start_day("2026010500", self.time_ns)
+        self.replies: dict[str, list[Any]] = {}
+        self.feed: list[Any] = []
+        self.drain()
+        self.take()
+        self._tokens = itertools.count(1)
+
+    def send(self, account: str, *messages: tuple[Any, ...]) -> list[Any]:
+        """Send the messages in one read; return what the account itself is told."""
+        data = b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(message)) for message in messages)
+        assert self.read(account, data) == len(data), self.core.close_reason
+        return self.replies.get(account, [])
+
+    def read(self, account: str, data: bytes) -> int:
+        """Give raw bytes to the core, a microsecond later than the last; return the bytes processed."""
+        self.take()
+        self.time_ns += 1_000
+        consumed = self.core.apply(self.core.accounts[account].number, data, self.time_ns)
+        self.drain()
+        return consumed
+
+    def enter(self, account: str, side: str, shares: int, price_e4: int, **terms: Any) -> str:
+        """Enter an order with a fresh token, which is returned."""
+        token = terms.pop("token", None) or f"T{next(self._tokens):08d}"
+        stock = terms.pop("stock", "TEST")
+        self.send(account, ouch.EnterOrder(token, side, shares, stock, price_e4, **terms))
+        return token
+
+    def drain(self) -> None:
+        for account in self.core.touched:
+            splitter = soupbintcp.Splitter()
+            for kind, payload in splitter.feed(b"".join(account.out)):
+                assert kind == soupbintcp.SEQUENCED
+                self.replies.setdefault(account.name, []).append(ouch.OUTBOUND.decode(payload))
+            account.out.clear()
+            account.touched = False
+        self.core.touched.clear()
+        self.feed.extend(itch.FEED.decode(message) for message in itch.split_log(b"".join(self.core.feed)))
+        self.core.feed.clear()
+
+    def take(self) -> None:
+        self.replies.clear()
+        self.feed.clear()
+
+    def depth(self, side: str, stock: str = "TEST") -> list[tuple[int, int]]:
+        """Return (price, shares) of every level of a side, hidden ones included, best first."""
+        book = self.core.books[stock.encode().ljust(8)]
+        levels = book.bids if side == "B" else book.asks
+        return [(levels.levels[key].price_e4, levels.levels[key].shares) for key in reversed(levels.keys)]
+
+
+def kinds(messages: list[Any]) -> list[str]:
+    return [type(message).__name__ for message in messages]

@@ -1,0 +1,144 @@
+"""A real engine process and a real client, for tests that have to see what users see."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from trading_engine.passwords import hash_password
+from trading_engine.wire import ouch, soupbintcp
+
+DEADLINE_S = 20.0
+PASSWORD = "secret"
+_HASH = hash_password(PASSWORD)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class EngineProcess:
+    """`trading-engine` with accounts ANNA and BERT in a directory of its own; ready when it says so to systemd."""
+
+    def __init__(self, directory: Path, **tables: dict[str, object]) -> None:
+        """`tables` add to or replace keys of the configuration, by table."""
+        self.directory = directory
+        self.port = free_port()
+        self.config = directory / "engine.toml"
+        settings: dict[str, dict[str, object]] = {
+            "order_entry": {"port": self.port},
+            "journal": {"directory": "journal", "segment_bytes": 1 << 20, "budget_bytes": 64 << 20, "reserve_bytes": 0},
+            "itch": {"directory": "itch"},
+            "shared_memory": {"path": "engine.shm"},
+            "risk": {"collar_percent": 0},
+            "accounts.ANNA": {"password": _HASH},
+            "accounts.BERT": {"password": _HASH, "test": True},
+        }
+        for name, values in tables.items():
+            settings.setdefault(name, {}).update(values)
+        lines = []
+        for name, values in settings.items():
+            lines.append(f"[{name}]")
+            lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
+        lines += ["[[symbol]]", 'name = "TEST"', 'reference_price = "100"']
+        self.config.write_text("\n".join(lines))
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Return when the engine serves."""
+        notify = self.directory / "notify"
+        notify.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(str(notify))
+            ready.settimeout(DEADLINE_S)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trading_engine", "--config", str(self.config)],
+                env={**os.environ, "NOTIFY_SOCKET": str(notify)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            message = ready.recv(4096)
+        assert message.startswith(b"READY=1"), message
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send the signal; return the exit code and what was written to stderr."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=DEADLINE_S)
+        code = self.process.returncode
+        self.process = None
+        return code, errors
+
+    def __enter__(self) -> EngineProcess:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None:
+            self.stop(signal.SIGKILL)
+
+
+class Client:
+    """A blocking SoupBinTCP client that keeps what it was told, in `messages`, and how it was sent, in `raw`."""
+
+    def __init__(self, port: int, account: str = "ANNA", password: str = PASSWORD, sequence: int = 1) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+        self.socket.sendall(soupbintcp.login_request(account, password, "", sequence))
+        self.messages: list[Any] = []
+        self.sent = soupbintcp.login_request(account, password, "", sequence)
+        self.raw = b""
+        self.login: soupbintcp.LoginAccepted | str | None = None
+        self.ended = False
+        self._splitter = soupbintcp.Splitter()
+        self.wait(lambda: self.login is not None)
+
+    def send(self, *messages: tuple[Any, ...]) -> None:
+        data = b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(message)) for message in messages)
+        self.sent += data
+        self.socket.sendall(data)
+
+    def wait(self, reached: Callable[[], bool]) -> None:
+        """Read until `reached`, or the connection ends; fails the test after a deadline."""
+        end = time.monotonic() + DEADLINE_S
+        while not reached() and not self.ended:
+            assert time.monotonic() < end, f"not reached; got {self.messages[-3:]}"
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionError:
+                data = b""
+            if not data:
+                self.ended = True
+                self.close()
+            self.raw += data
+            for kind, payload in self._splitter.feed(data):
+                if kind == soupbintcp.LOGIN_ACCEPTED:
+                    self.login = soupbintcp.parse_login_accepted(payload)
+                elif kind == soupbintcp.LOGIN_REJECTED:
+                    self.login = payload.decode()
+                    self.close()
+                    return
+                elif kind == soupbintcp.SEQUENCED:
+                    self.messages.append(ouch.OUTBOUND.decode(payload))
+
+    def wait_for(self, count: int) -> list[Any]:
+        self.wait(lambda: len(self.messages) >= count)
+        return self.messages
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else f'"{value}"'

@@ -1,0 +1,247 @@
+"""The engine as a process: what survives it, and what it says when it cannot run."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from trading_engine.shm import StateReader
+from trading_engine.wire import itch, ouch, soupbintcp
+
+from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
+
+PAR = 1_000_000
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    with EngineProcess(tmp_path) as running:
+        yield running
+
+
+def enter(token: str, side: str = "B", shares: int = 100, price_e4: int = PAR) -> ouch.EnterOrder:
+    return ouch.EnterOrder(token, side, shares, "TEST", price_e4)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trading_engine", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def test_two_clients_trade(engine: EngineProcess) -> None:
+    anna, bert = Client(engine.port), Client(engine.port, "BERT")
+    anna.send(enter("one", "S"))
+    anna.wait_for(2)
+    bert.send(enter("two", "B", 60))
+    bert.wait_for(3)
+    anna.wait_for(3)
+    assert [type(message).__name__ for message in bert.messages] == ["SystemEvent", "Accepted", "Executed"]
+    assert anna.messages[2].match == bert.messages[2].match
+    anna.close()
+    bert.close()
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("durability", ["os", "disk"])
+def test_nothing_acknowledged_is_missing_after_a_kill(tmp_path: Path, loop: str, durability: str) -> None:
+    engine = EngineProcess(tmp_path, order_entry={"event_loop": loop}, journal={"durability": durability})
+    with engine:
+        client = Client(engine.port)
+        for batch in range(40):
+            client.send(*(enter(f"{batch:03d}-{number}") for number in range(20)))
+        client.wait_for(400)
+        engine.stop(signal.SIGKILL)
+        client.wait(lambda: False)
+        assert client.ended
+        engine.start()
+        again = Client(engine.port)
+        again.send(enter("the last"))
+        again.wait(lambda: bool(again.messages) and getattr(again.messages[-1], "token", "") == "the last")
+        assert again.messages[: len(client.messages)] == client.messages
+        references = [message.reference for message in again.messages[1:]]
+        assert references == list(range(1, len(references) + 1))
+        feed = b"".join(path.read_bytes() for path in sorted((tmp_path / "itch").iterdir()))
+        adds = [
+            message for message in map(itch.FEED.decode, itch.split_log(feed)) if isinstance(message, itch.AddOrder)
+        ]
+        assert [add.reference for add in adds] == references
+        again.close()
+
+
+def test_a_client_that_reconnects_with_its_next_number_gets_every_message_once(engine: EngineProcess) -> None:
+    first = Client(engine.port)
+    first.send(*(enter(f"{number:03d}") for number in range(50)))
+    first.wait_for(20)
+    received = len(first.messages)
+    first.close()
+    second = Client(engine.port, sequence=received + 1)
+    assert second.login == soupbintcp.LoginAccepted(second.login.session, received + 1)  # type: ignore[union-attr]
+    second.wait_for(51 - received)
+    assert [message.token for message in (first.messages + second.messages)[1:]] == [f"{n:03d}" for n in range(50)]
+    second.close()
+
+
+def test_sequence_zero_begins_with_what_comes_next(engine: EngineProcess) -> None:
+    first = Client(engine.port)
+    first.send(enter("before"))
+    first.wait_for(2)
+    first.close()
+    second = Client(engine.port, sequence=0)
+    second.send(enter("after"))
+    second.wait_for(1)
+    assert second.messages[0].token == "after"
+    second.close()
+
+
+def test_a_number_that_does_not_exist_yet_is_not_available(engine: EngineProcess) -> None:
+    assert Client(engine.port, sequence=1000).login == soupbintcp.SESSION_NOT_AVAILABLE
+
+
+@pytest.mark.parametrize(("account", "password"), [("ANNA", "wrong"), ("NOBODY", "secret"), ("ANNA", "")])
+def test_a_wrong_password_or_account_is_not_authorised(engine: EngineProcess, account: str, password: str) -> None:
+    assert Client(engine.port, account, password).login == soupbintcp.NOT_AUTHORISED
+
+
+def test_a_second_login_takes_over_by_default(engine: EngineProcess) -> None:
+    first, second = Client(engine.port), Client(engine.port)
+    first.wait(lambda: False)
+    assert first.ended
+    second.send(enter("one"))
+    second.wait_for(2)
+    second.close()
+
+
+def test_a_second_login_is_refused_where_that_was_chosen(tmp_path: Path) -> None:
+    with EngineProcess(tmp_path, order_entry={"second_login": "refuse"}) as engine:
+        first = Client(engine.port)
+        assert Client(engine.port).login == soupbintcp.SESSION_NOT_AVAILABLE
+        first.send(enter("one"))
+        first.wait_for(2)
+        first.close()
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\n\r\n", b"\0\0", b"\0\x01U", b"\xff" * 64, b"\0\x2fL" + b"\xff" * 46]
+)
+def test_what_is_no_login_is_cut_off_and_counted(engine: EngineProcess, data: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", engine.port), timeout=DEADLINE_S) as stranger:
+        stranger.sendall(data)
+        with contextlib.suppress(ConnectionResetError):  # when it had not read everything
+            assert stranger.recv(100) == b""
+    reader = StateReader(engine.directory / "engine.shm")
+    first = reader.read().sequence
+    state = next(state for state in (reader.read() for _ in itertools.count()) if state.sequence > first + 1)
+    assert state.counters["dropped_malformed_input"] == 1
+    reader.close()
+
+
+def test_malformed_input_after_the_login_ends_the_session_but_not_its_orders(engine: EngineProcess) -> None:
+    client = Client(engine.port)
+    client.send(enter("one"))
+    client.wait_for(2)
+    client.socket.sendall(b"\0\x03U??")
+    client.wait(lambda: False)
+    again = Client(engine.port, sequence=0)
+    again.send(ouch.CancelOrder("one", 0))
+    assert isinstance(again.wait_for(1)[0], ouch.Canceled)
+    again.close()
+
+
+def test_termination_says_good_bye_and_leaves_a_sealed_journal(engine: EngineProcess) -> None:
+    client = Client(engine.port)
+    client.send(enter("one"))
+    client.wait_for(2)
+    code, errors = engine.stop()
+    client.wait(lambda: False)
+    assert client.raw.endswith(soupbintcp.END_OF_SESSION_PACKET)
+    assert (code, errors) == (0, "")
+    (segment,) = (engine.directory / "journal").glob("*.journal")
+    assert segment.read_bytes().rstrip(b"\0") == segment.read_bytes()
+    assert segment.stat().st_size < 2000
+
+
+def test_status_counts_sessions_and_tells_test_accounts_apart(engine: EngineProcess) -> None:
+    anna, bert = Client(engine.port), Client(engine.port, "BERT")
+    reader = StateReader(engine.directory / "engine.shm")
+    while reader.read().gauges["sessions_open"] != 2:
+        pass
+    reader.close()
+    result = run("status", "--config", str(engine.config))
+    status = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert (status["running"], status["sessions_open"], status["test_sessions_open"]) == (True, 2, 1)
+    anna.close()
+    bert.close()
+    engine.stop()
+    result = run("status", "--config", str(engine.config))
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["running"] is False
+
+
+def test_a_port_in_use_is_named(engine: EngineProcess, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    second = EngineProcess(other, order_entry={"port": engine.port})
+    result = run("--config", str(second.config))
+    assert result.returncode == 2
+    assert f"port {engine.port}: Address already in use" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_journal_directory_in_use_is_named(engine: EngineProcess) -> None:
+    result = run("--config", str(engine.config))
+    assert result.returncode == 2
+    assert "in use by another engine" in result.stderr
+
+
+@pytest.mark.parametrize("hindrance", ["file", "foreign"])
+def test_a_journal_directory_that_cannot_be_used_is_named(tmp_path: Path, hindrance: str) -> None:
+    engine = EngineProcess(tmp_path)
+    if hindrance == "file":
+        (tmp_path / "journal").write_text("")
+    else:
+        (tmp_path / "journal").mkdir()
+        (tmp_path / "journal" / "000000000001.journal").write_text("something else")
+    result = run("--config", str(engine.config))
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"trading-engine: error: {tmp_path / 'journal'}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
+    example = run("example-config")
+    assert example.returncode == 0
+    config = tmp_path / "engine.toml"
+    config.write_text(example.stdout)
+    result = run("check-config", str(config))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_unknown_option_ends_with_usage_and_no_traceback() -> None:
+    result = run("--confg", "x")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_hash_password_reads_what_soupbintcp_can_carry() -> None:
+    command = [sys.executable, "-m", "trading_engine", "hash-password"]
+    good = subprocess.run(command, input="secret", capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+    assert good.stdout.startswith("scrypt$")
+    bad = subprocess.run(
+        command, input="eleven char", capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )  # fmt: skip
+    assert bad.returncode == 2
+    assert "1 to 10" in bad.stderr
