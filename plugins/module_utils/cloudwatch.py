@@ -8,7 +8,8 @@ Sources: CloudWatch API reference, PutMetricAlarm, PutCompositeAlarm and "Dashbo
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 GRID_COLUMNS = 24
 GRID_HEIGHT_MAX = 1000
@@ -89,7 +90,7 @@ def composite_alarm(alarm: Mapping[str, Any]) -> dict[str, Any]:
 def plan_alarms(
     wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the alarms to put and the names to delete, so that exactly ``wanted`` exist of those that could be listed."""
+    """Return the alarms to put and the names to delete, so that of ``current`` exactly ``wanted`` are left."""
     there = {alarm["AlarmName"]: metric_alarm(alarm) for alarm in current}
     asked = [metric_alarm(alarm) for alarm in wanted]
     put = [alarm for alarm in asked if there.get(alarm["AlarmName"]) != alarm]
@@ -119,7 +120,7 @@ def dashboard_problems(body: Mapping[str, Any], region: str) -> Iterator[str]:
     if not isinstance(widgets, list):
         yield "the body has no list of widgets"
         return
-    placed = []
+    placed: list[tuple[int, Mapping[str, Any]]] = []
     for index, widget in enumerate(widgets):
         title = _title(index, widget)
         place = [widget.get(key) for key in ("x", "y", "width", "height")]

@@ -14,7 +14,7 @@ _PREFERRED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
 
 
 def host_key(output: str) -> str | None:
-    """Return the best host key of the newest block ("ssh-ed25519 AAAA…"), None when the console holds no whole block."""
+    """Return the best key of the newest block ("ssh-ed25519 AAAA…"), None when there is no whole block."""
     blocks = _BLOCK.findall(output)
     if not blocks:
         return None

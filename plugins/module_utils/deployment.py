@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads every AWS resource that carries the tags of one environment; changes nothing.
 
-A resource is ``{"kind": …, "id": …, "name": …, "state": …}``. EC2's resources are found by the tags Project and Environment;
-those of the other services by the name every role gives them, which holds the environment.
+A resource is ``{"kind": …, "id": …, "name": …, "state": …}``. EC2's resources are found by the tags Project and
+Environment; those of the other services by the name every role gives them, which holds the environment.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Callable
 
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import PROJECT
 
@@ -74,7 +75,7 @@ def _logs(client: Any, environment: str) -> Iterator[Resource]:
 
 
 def _cloudwatch(client: Any, environment: str) -> Iterator[Resource]:
-    prefix = f"trading-{environment}-"
+    prefix = f"trading-{environment}/"  # a slash, which no environment has: trading-prod- also begins trading-prod-b-…
     kinds = {"MetricAlarms": "alarm", "CompositeAlarms": "composite-alarm"}
     for page in client.get_paginator("describe_alarms").paginate(
         AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
@@ -109,7 +110,7 @@ def _resource(kind: str, identity: str, name: str, state: str = "") -> Resource:
 
 
 def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]:
-    """Return every resource of ``environment``, in the order of the services; ``client_of`` gives a service's client."""
+    """Return every resource of ``environment`` by service; ``client_of`` gives a service's client."""
     return [
         resource
         for service, reader in _READERS

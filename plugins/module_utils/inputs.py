@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Says what is wrong with the inputs of a deployment, before anything is created. Pure: values in, sentences out.
 
-Limits are those of the EC2, IAM and tagging API references: names are used in an IAM role's name (64 characters) and in tags
-(key 128, value 256 characters of letters, digits, spaces and ``_ . : / = + - @``).
+Limits are those of the EC2, IAM and tagging API references: names are used in an IAM role's name (64 characters) and
+in tags (key 128, value 256 characters of letters, digits, spaces and ``_ . : / = + - @``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import binascii
 import ipaddress
 import re
 import struct
-from typing import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ENVIRONMENT_MAX = 24

@@ -10,8 +10,9 @@ module: cloudwatch_alarms
 short_description: Make a set of CloudWatch metric alarms exactly what is listed
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes metric alarms so that those whose names begin with O(prefix) are exactly the listed ones.
-  - One call reads them all; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind that are no longer listed.
+  - Creates, changes and deletes metric alarms so that those whose names begin with O(prefix) are the listed ones.
+  - One call reads them all; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind
+    that are no longer listed.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -22,7 +23,7 @@ options:
     required: true
   alarms:
     description:
-      - The alarms, in the words of CloudWatch's C(PutMetricAlarm), for example C(AlarmName), C(MetricName) and C(Threshold).
+      - The alarms, in the words of CloudWatch's C(PutMetricAlarm), as in C(AlarmName), C(MetricName), C(Threshold).
       - An empty list deletes every alarm with the prefix.
     type: list
     elements: dict
@@ -48,9 +49,9 @@ EXAMPLES = r"""
 - name: Watch the CPU
   lowlatency.trading.cloudwatch_alarms:
     region: us-east-1
-    prefix: trading-demo-
+    prefix: trading-demo/
     alarms:
-      - AlarmName: trading-demo-cpu
+      - AlarmName: trading-demo/trading-demo-1/cpu
         Namespace: AWS/EC2
         MetricName: CPUUtilization
         Dimensions: [{Name: InstanceId, Value: i-0123456789abcdef0}]
@@ -67,7 +68,7 @@ put:
   type: list
   elements: str
   returned: success
-  sample: [trading-demo-cpu]
+  sample: [trading-demo/trading-demo-1/cpu]
 deleted:
   description: Names of the alarms that were deleted.
   type: list

@@ -11,8 +11,8 @@ short_description: Manage a CloudWatch dashboard
 version_added: 0.1.0
 description:
   - Creates, changes and deletes one CloudWatch dashboard.
-  - Refuses a body that CloudWatch would store without a word and draw wrongly, with overlapping widgets, widgets off the grid,
-    or metrics of another region.
+  - Refuses a body that CloudWatch would store without a word and draw wrongly, with overlapping widgets,
+    widgets off the grid, or metrics of another region.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -60,13 +60,13 @@ name:
 """
 
 import json
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import aws, cloudwatch
 
 
-def read(client: Any, name: str) -> Optional[dict[str, Any]]:
+def read(client: Any, name: str) -> dict[str, Any] | None:
     """Return the dashboard's body, None when there is no such dashboard."""
     try:
         body: dict[str, Any] = json.loads(client.get_dashboard(DashboardName=name)["DashboardBody"])
@@ -75,13 +75,15 @@ def read(client: Any, name: str) -> Optional[dict[str, Any]]:
     return body
 
 
-def apply(client: Any, name: str, wanted: Optional[dict[str, Any]]) -> list[str]:
+def apply(client: Any, name: str, wanted: dict[str, Any] | None) -> list[str]:
     """Put or delete the dashboard; return what CloudWatch found wrong with the body and took all the same."""
     if wanted is None:
         client.delete_dashboards(DashboardNames=[name])
         return []
     answer = client.put_dashboard(DashboardName=name, DashboardBody=json.dumps(wanted, sort_keys=True))
-    return [f"{found.get('DataPath', '')}: {found['Message']}" for found in answer.get("DashboardValidationMessages", [])]
+    return [
+        f"{found.get('DataPath', '')}: {found['Message']}" for found in answer.get("DashboardValidationMessages", [])
+    ]
 
 
 def main() -> None:
@@ -102,7 +104,7 @@ def main() -> None:
         if problems:
             module.fail_json(msg=f"The dashboard {name} would not show what it says: " + "; ".join(problems))
     client = aws.client(module, "cloudwatch")
-    current: Optional[dict[str, Any]] = None
+    current: dict[str, Any] | None = None
     try:
         current = read(client, name)
     except Exception as error:

@@ -11,7 +11,8 @@ short_description: List the AWS resources of one trading environment
 version_added: 0.1.0
 description:
   - Lists every AWS resource that belongs to one environment, and says which of the wanted ones do not exist.
-  - EC2 resources are found by their tags C(Project=lowlatency-trading) and C(Environment), those of other services by name.
+  - EC2 resources are found by their tags C(Project=lowlatency-trading) and C(Environment), those of other services
+    by name.
   - Changes nothing. As the first task of a run it also proves that the credentials, the region and the endpoint work.
 author:
   - lowlatency.trading contributors (@lowlatency)

@@ -85,13 +85,12 @@ problems:
 """
 
 import os
-from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import inputs
 
 
-def read_text(path: str) -> Optional[str]:
+def read_text(path: str) -> str | None:
     """Return the file's text, None when it cannot be read as text."""
     try:
         with open(os.path.expanduser(path), encoding="utf-8") as file:

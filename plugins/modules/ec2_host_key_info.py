@@ -55,7 +55,7 @@ host_keys:
 """
 
 import time
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import aws, console
@@ -83,7 +83,7 @@ def wait_for_keys(client: Any, instance_ids: list[str], wait_seconds: float) -> 
     while True:
         for instance_id in instance_ids:
             if instance_id not in found:
-                key: Optional[str] = console.host_key(output_of(client, instance_id))
+                key: str | None = console.host_key(output_of(client, instance_id))
                 if key is not None:
                     found[instance_id] = key
         if len(found) == len(set(instance_ids)) or time.monotonic() >= deadline:

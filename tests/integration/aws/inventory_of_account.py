@@ -1,0 +1,42 @@
+"""Lists what an account holds, straight from the API: the tests' own eyes, not the code under test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_GONE = {"terminated", "shutting-down"}
+
+
+def contents(account: Any) -> set[tuple[str, str]]:
+    """Return kind and name or id of everything an environment could leave behind, of any environment."""
+    ec2, iam, cloudwatch = account.client("ec2"), account.client("iam"), account.client("cloudwatch")
+    instances = [found for page in ec2.describe_instances()["Reservations"] for found in page["Instances"]]
+    found: list[tuple[str, str]] = []
+    found += [("instance", one["InstanceId"]) for one in instances if one["State"]["Name"] not in _GONE]
+    found += [("volume", one["VolumeId"]) for one in ec2.describe_volumes()["Volumes"]]
+    found += [("vpc", one["VpcId"]) for one in ec2.describe_vpcs()["Vpcs"]]
+    found += [("subnet", one["SubnetId"]) for one in ec2.describe_subnets()["Subnets"]]
+    found += [("gateway", one["InternetGatewayId"]) for one in ec2.describe_internet_gateways()["InternetGateways"]]
+    found += [("route table", one["RouteTableId"]) for one in ec2.describe_route_tables()["RouteTables"]]
+    found += [("security group", one["GroupId"]) for one in ec2.describe_security_groups()["SecurityGroups"]]
+    found += [
+        ("interface", one["NetworkInterfaceId"]) for one in ec2.describe_network_interfaces()["NetworkInterfaces"]
+    ]
+    found += [("key pair", one["KeyName"]) for one in ec2.describe_key_pairs()["KeyPairs"]]
+    found += [("address", one["AllocationId"]) for one in ec2.describe_addresses()["Addresses"]]
+    found += [("snapshot", one["SnapshotId"]) for one in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]]
+    found += [("role", one["RoleName"]) for one in iam.list_roles()["Roles"]]
+    found += [("profile", one["InstanceProfileName"]) for one in iam.list_instance_profiles()["InstanceProfiles"]]
+    found += [("policy", one["PolicyName"]) for one in iam.list_policies(Scope="Local")["Policies"]]
+    found += [("log group", one["logGroupName"]) for one in account.client("logs").describe_log_groups()["logGroups"]]
+    found += [("topic", one["TopicArn"]) for one in account.client("sns").list_topics()["Topics"]]
+    found += [("alarm", one["AlarmName"]) for one in cloudwatch.describe_alarms()["MetricAlarms"]]
+    found += [("dashboard", one["DashboardName"]) for one in cloudwatch.list_dashboards()["DashboardEntries"]]
+    found += [("bucket", one["Name"]) for one in account.client("s3").list_buckets()["Buckets"]]
+    return set(found)
+
+
+def instances(account: Any, environment: str) -> list[dict[str, Any]]:
+    """Return the instances of one environment that are not at their end."""
+    pages = account.client("ec2").describe_instances(Filters=[{"Name": "tag:Environment", "Values": [environment]}])
+    return [one for page in pages["Reservations"] for one in page["Instances"] if one["State"]["Name"] not in _GONE]

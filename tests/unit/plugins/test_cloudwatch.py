@@ -1,0 +1,100 @@
+"""Alarms are compared by what they do, dashboards are refused when they would draw something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.lowlatency.trading.plugins.module_utils import cloudwatch
+
+ALARM: dict[str, Any] = {
+    "AlarmName": "trading-demo/cpu",
+    "Namespace": "AWS/EC2",
+    "MetricName": "CPUUtilization",
+    "Dimensions": [{"Name": "B", "Value": "2"}, {"Name": "A", "Value": "1"}],
+    "Statistic": "Average",
+    "Period": 300,
+    "EvaluationPeriods": 2,
+    "Threshold": 80,
+    "ComparisonOperator": "GreaterThanThreshold",
+}
+# What DescribeAlarms answers for ALARM: defaults filled in, order changed, state added.
+DESCRIBED = {
+    **ALARM,
+    "AlarmArn": "arn:aws:cloudwatch:us-east-1:1:alarm:trading-demo/cpu",
+    "StateValue": "OK",
+    "ActionsEnabled": True,
+    "OKActions": [],
+    "AlarmActions": [],
+    "InsufficientDataActions": [],
+    "TreatMissingData": "missing",
+    "Threshold": 80.0,
+    "Dimensions": list(reversed(ALARM["Dimensions"])),
+}
+
+
+def test_an_alarm_as_described_needs_no_change() -> None:
+    assert cloudwatch.plan_alarms([ALARM], [DESCRIBED]) == ([], [])
+
+
+def test_a_new_alarm_is_put() -> None:
+    put, delete = cloudwatch.plan_alarms([ALARM], [])
+    assert [alarm["AlarmName"] for alarm in put] == ["trading-demo/cpu"]
+    assert delete == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Threshold": 90},
+        {"AlarmActions": ["arn:aws:sns:us-east-1:1:t"]},
+        {"Dimensions": [{"Name": "A", "Value": "1"}]},
+        {"TreatMissingData": "breaching"},
+        {"ActionsEnabled": False},
+        {"AlarmDescription": "other"},
+    ],
+)
+def test_an_alarm_that_differs_is_put_whole(change: dict[str, Any]) -> None:
+    put, delete = cloudwatch.plan_alarms([{**ALARM, **change}], [DESCRIBED])
+    assert len(put) == 1
+    assert put[0]["MetricName"] == "CPUUtilization"
+    assert delete == []
+
+
+def test_an_alarm_that_is_no_longer_wanted_is_deleted() -> None:
+    assert cloudwatch.plan_alarms([], [DESCRIBED]) == ([], ["trading-demo/cpu"])
+
+
+def test_a_setting_that_somebody_added_by_hand_is_a_difference() -> None:
+    put, _ = cloudwatch.plan_alarms([ALARM], [{**DESCRIBED, "DatapointsToAlarm": 1}])
+    assert len(put) == 1
+
+
+def widget(x: int, y: int, width: int = 12, height: int = 6, **properties: str) -> dict[str, Any]:
+    """Return a metric widget of us-east-1."""
+    place = {"x": x, "y": y, "width": width, "height": height}
+    return {"type": "metric", **place, "properties": {"region": "us-east-1", "title": f"{x},{y}", **properties}}
+
+
+def test_widgets_side_by_side_are_taken() -> None:
+    body = {"widgets": [widget(0, 0), widget(12, 0), widget(0, 6, 24)]}
+    assert list(cloudwatch.dashboard_problems(body, "us-east-1")) == []
+
+
+@pytest.mark.parametrize(
+    ("widgets", "words"),
+    [
+        ([widget(0, 0), widget(11, 5)], "widget 1 (11,5): covers widget 0 (0,0)"),
+        ([widget(13, 0)], "is not inside the grid of 24 columns"),
+        ([widget(0, -1)], "is not inside the grid"),
+        ([widget(0, 0, region="eu-west-1")], "shows region eu-west-1"),
+        ([{"type": "text", "x": 0}], "are not all whole numbers"),
+    ],
+)
+def test_a_widget_that_would_be_drawn_elsewhere_is_named(widgets: list[dict[str, Any]], words: str) -> None:
+    (problem,) = cloudwatch.dashboard_problems({"widgets": widgets}, "us-east-1")
+    assert words in problem
+
+
+def test_a_body_without_widgets_is_refused() -> None:
+    assert list(cloudwatch.dashboard_problems({}, "us-east-1")) == ["the body has no list of widgets"]
