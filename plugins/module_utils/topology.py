@@ -18,6 +18,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.cpu_layout impo
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
 
 CPU_DIRECTORY = "/sys/devices/system/cpu"
+CLOCK_DIRECTORY = "/sys/devices/system/clocksource/clocksource0"
 DMI_DIRECTORY = "/sys/devices/virtual/dmi/id"
 
 
@@ -43,6 +44,8 @@ class Topology:
     boot_arguments: list[str]
     isolated: frozenset[int]
     governor: str
+    cpuidle_driver: str
+    clock_sources: list[str]
     nics: list[Nic]
     ec2_type: str
     container: bool
@@ -66,7 +69,9 @@ def read(root: Path) -> Topology:
         boot_arguments=_text(root, "/proc/cmdline").split(),
         isolated=cpuset.parse(_text(root, f"{CPU_DIRECTORY}/isolated")),
         governor=_text(root, f"{CPU_DIRECTORY}/cpufreq/policy0/scaling_governor"),
-        nics=_nics(root),
+        cpuidle_driver=_text(root, f"{CPU_DIRECTORY}/cpuidle/current_driver"),
+        clock_sources=_text(root, f"{CLOCK_DIRECTORY}/available_clocksource").split(),
+        nics=read_nics(root),
         ec2_type=_text(root, f"{DMI_DIRECTORY}/product_name") if vendor == "Amazon EC2" else "",
         container=kernelfs.under(root, "/run/systemd/container").exists(),
     )
@@ -108,7 +113,8 @@ def ram_kib(root: Path) -> int:
     return int(total[1])
 
 
-def _nics(root: Path) -> list[Nic]:
+def read_nics(root: Path) -> list[Nic]:
+    """Return the network cards with a device behind them, by name."""
     nics = []
     for path in sorted(kernelfs.under(root, "/sys/class/net").glob("*")):
         device = path / "device"

@@ -51,14 +51,26 @@ topology:
     boot_arguments: [root=/dev/nvme0n1p1]
     isolated: ""
     governor: ""
+    cpuidle_driver: ""
+    clock_sources: [arch_sys_counter]
     nics: [{name: ens5, driver: ena, queues: 1, numa_node: -1}]
     ec2_type: c6g.medium
     container: false
 layout:
-  description: CPU numbers by use. V(engine) is empty when there is nothing to divide.
+  description:
+    - CPU numbers by use, and the same as kernel CPU lists. V(engine) is empty when there is nothing to divide.
   returned: success
   type: dict
-  sample: {housekeeping: [0], engine: [1], telemetry: [0], isolated: [1], housekeeping_mask: "1"}
+  sample:
+    housekeeping: [0, 1]
+    engine: [3]
+    telemetry: [2]
+    isolated: [3]
+    housekeeping_list: 0-1
+    engine_list: "3"
+    telemetry_list: "2"
+    isolated_list: "3"
+    housekeeping_mask: "3"
 """
 
 import dataclasses
@@ -74,7 +86,8 @@ def run(root: Path, engine_cpus: str) -> dict[str, Any]:
     """Return topology and layout of the host below `root`. Raises TuningError."""
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node)
-    parts = {name: sorted(cpus) for name, cpus in dataclasses.asdict(layout).items()}
+    numbers = {name: sorted(cpus) for name, cpus in dataclasses.asdict(layout).items()}
+    lists = {f"{name}_list": cpuset.render(cpus) for name, cpus in dataclasses.asdict(layout).items()}
     return {
         "changed": False,
         "topology": {
@@ -82,7 +95,7 @@ def run(root: Path, engine_cpus: str) -> dict[str, Any]:
             "cpus": [cpu.number for cpu in host.cpus],
             "isolated": cpuset.render(host.isolated),
         },
-        "layout": {**parts, "housekeeping_mask": cpuset.mask(layout.housekeeping)},
+        "layout": {**numbers, **lists, "housekeeping_mask": cpuset.mask(layout.housekeeping)},
     }
 
 

@@ -97,6 +97,8 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.errors import T
 from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome
 
 RECORD = f"{undo.DIRECTORY}/kernel_cmdline.json"
+# Where the kernel shows what it made of an argument.
+SHOWN_BY = {"isolcpus": "/sys/devices/system/cpu/isolated", "nohz_full": "/sys/devices/system/cpu/nohz_full"}
 # Below /run, so that it is forgotten by the very boot it waits for.
 REMOVED = "/run/os-tuning-removed-arguments.json"
 
@@ -147,9 +149,14 @@ def run(
         undo.place_file(kernelfs.under(root, REMOVED), json.dumps(removed) if removed else "")
     awaiting = boot_arguments.awaiting_boot(running, wanted, removed)
     for argument in wanted:
+        name = boot_arguments.key(argument)
+        ignored = _ignored(root, name) if argument in running else ""
+        if ignored:
+            outcomes.append(Outcome(name, "no_op", argument, reason=ignored))
+            continue
         status = "already" if argument in current else "applied"
         reason = "in force after a reboot" if argument not in running else ""
-        outcomes.append(Outcome(boot_arguments.key(argument), status, argument, reason=reason))
+        outcomes.append(Outcome(name, status, argument, reason=reason))
     outcomes += [
         Outcome(boot_arguments.key(a), "restored", "", a, reason="gone after a reboot")
         for a in change.remove
@@ -161,6 +168,14 @@ def run(
 
 def _reason(argument: str, refusals: dict[str, str]) -> str:
     return refusals.get(argument) or refusals.get(boot_arguments.key(argument)) or ""
+
+
+def _ignored(root: Path, name: str) -> str:
+    """Return how the running kernel shows that it was built without this, an empty text when it does not."""
+    path = SHOWN_BY.get(name)
+    if path and (kernelfs.Files(root).read(path) or "(null)") == "(null)":
+        return f"the kernel has the argument, and {path} is empty: it was built without this"
+    return ""
 
 
 def _loader(root: Path, tools: Tools, command: Run) -> Grub | Grubby | None:

@@ -43,6 +43,10 @@ def test_a_c6g_medium_is_seen_as_it_is(graviton: HostTree) -> None:
         "engine": [],
         "telemetry": [0],
         "isolated": [],
+        "housekeeping_list": "0",
+        "engine_list": "",
+        "telemetry_list": "0",
+        "isolated_list": "",
         "housekeeping_mask": "1",
     }
 

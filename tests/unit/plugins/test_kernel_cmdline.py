@@ -121,10 +121,19 @@ def test_arguments_reach_the_next_boot_and_a_reboot_is_asked_for(host: BootHost)
     assert again["reboot_required"]
 
     host.boot()
+    host.put("/sys/devices/system/cpu/nohz_full", "3")
     after = host.converge("skew_tick=1", "nohz_full=3")
     assert not after["changed"]
     assert not after["reboot_required"]
     assert statuses(after) == {"skew_tick": "already", "nohz_full": "already"}
+
+
+@pytest.mark.parametrize("shown", ["", "(null)"])
+def test_an_argument_the_running_kernel_was_built_without_is_a_no_op(host: BootHost, shown: str) -> None:
+    host.converge("nohz_full=3")
+    host.put("/sys/devices/system/cpu/nohz_full", shown)
+    host.boot()
+    assert statuses(host.converge("nohz_full=3")) == {"nohz_full": "no_op"}
 
 
 def test_check_mode_writes_nothing_and_foretells(host: BootHost) -> None:

@@ -1,0 +1,162 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: interrupt moderation and ring sizes of network cards."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: nic_settings
+short_description: Has network cards deliver each packet at once, and hold as many as their driver allows
+version_added: "0.1.0"
+description:
+  - Sets adaptive moderation off, receive and transmit delays to 0, and the receive ring to the driver's own maximum,
+    on every card with a device behind it, by C(ethtool).
+  - A setting that a driver does not have is reported V(not_applicable).
+  - A udev rule sets the same when the card appears at the next boot.
+  - What was before is recorded in C(/var/lib/os-tuning/nic_settings.json); O(state=absent) restores it.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  min_cpus:
+    description: With fewer usable CPUs the cards stay as they are. One CPU has no time for an interrupt a packet.
+    type: int
+    default: 2
+  state:
+    description: Whether the cards are set, or are as before.
+    type: str
+    choices: [present, absent]
+    default: present
+  force:
+    description: With O(state=absent), restore also what somebody else changed since.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be set. What a driver refuses is known after the first try.
+  diff_mode:
+    support: full
+    description: Shows each setting before and after, and the udev rule.
+"""
+
+EXAMPLES = r"""
+- name: Packets are delivered at once
+  lowlatency.trading.nic_settings:
+"""
+
+RETURN = r"""
+knobs:
+  description: One entry for each card and setting, as in M(lowlatency.trading.kernel_tunables).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: ens5/coalesce/rx-usecs
+      status: applied
+      value: "0"
+      before: "20"
+      previous: "20"
+      reason: ""
+      overridden_by: ""
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, ethtool, kernelfs, topology, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.ethtool import Ethtool
+from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting
+
+COALESCE = {"adaptive-rx": "off", "rx-usecs": "0", "tx-usecs": "0"}
+RULE_FILE = "/etc/udev/rules.d/95-os-tuning.rules"
+
+
+def run(root: Path, tool: Ethtool, min_cpus: int, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
+    """Bring the cards of the host below `root` to the settings; return the module's result. Raises TuningError."""
+    names = [nic.name for nic in topology.read_nics(root)]
+    cpus = len(topology.usable_cpus(root))
+    obstacle = _obstacle(names, cpus, min_cpus, tool) if present else ""
+    wanted = [setting for name in names for setting in _settings(tool, name)] if present and not obstacle else []
+
+    def boot_texts(held: dict[str, str]) -> dict[str, str]:
+        return {RULE_FILE: rules(root, tool.program, held)}
+
+    result = converge(root, tool, "nic_settings", wanted, boot_texts, check, force)
+    outcomes = [dataclasses.replace(o, reason=_reason(o)) for o in result.outcomes]
+    if obstacle:
+        outcomes.append(Outcome("nic_settings", "not_applicable", reason=obstacle))
+    return {
+        "changed": result.changed,
+        "diff": result.diff,
+        "knobs": [{**dataclasses.asdict(outcome), "overridden_by": ""} for outcome in outcomes],
+    }
+
+
+def _obstacle(names: list[str], cpus: int, min_cpus: int, tool: Ethtool) -> str:
+    if not names:
+        return "this host has no network card of its own"
+    if cpus < min_cpus:
+        return f"needs {min_cpus} CPUs, this host has {cpus}"
+    return "" if tool.program else "ethtool is not installed"
+
+
+def _settings(tool: Ethtool, nic: str) -> list[Setting]:
+    wanted = {f"{nic}/coalesce/{name}": value for name, value in COALESCE.items()}
+    largest = tool.maximum(nic, "rx")
+    wanted[f"{nic}/ring/rx"] = largest or "maximum"
+    return [Setting(path, path, value) for path, value in wanted.items()]
+
+
+def _reason(outcome: Outcome) -> str:
+    return "the driver has no such setting" if outcome.status == "not_applicable" else outcome.reason
+
+
+def rules(root: Path, program: str, held: dict[str, str]) -> str:
+    """Return a udev rule for each card, known by its address, since names are given while rules run; empty for none."""
+    commands: dict[str, dict[str, list[str]]] = {}
+    for path, value in held.items():
+        nic, group, name = path.split("/")
+        commands.setdefault(nic, {}).setdefault(ethtool.SET[group], []).append(f"{name} {value}")
+    lines = []
+    for nic, groups in commands.items():
+        address = undo.read_file(kernelfs.under(root, f"/sys/class/net/{nic}/address")).strip()
+        runs = [f'RUN+="{program} {option} $name {" ".join(words)}"' for option, words in groups.items()]
+        lines.append(", ".join(['ACTION=="add"', 'SUBSYSTEM=="net"', f'ATTR{{address}}=="{address}"', *runs]))
+    return boot_files.HEADER + "".join(f"{line}\n" for line in lines) if lines else ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "min_cpus": {"type": "int", "default": 2},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+
+    def command(argv: list[str]) -> tuple[int, str, str]:
+        status, output, said = module.run_command(argv)
+        return int(status), str(output), str(said)
+
+    program = shutil.which("ethtool", path="/usr/sbin:/sbin:/usr/bin:/bin") or ""
+    wanted = module.params
+    present = wanted["state"] == "present"
+    try:
+        tool = Ethtool(command, program)
+        result = run(Path("/"), tool, wanted["min_cpus"], present, module.check_mode, wanted["force"])
+    except TuningError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

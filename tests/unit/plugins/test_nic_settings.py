@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import importlib
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.lowlatency.trading.plugins.module_utils.ethtool import Ethtool, parse_coalesce, parse_ring
+
+from .host_tree import HostTree
+
+nic_settings = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.nic_settings")
+
+RULES = "/etc/udev/rules.d/95-os-tuning.rules"
+
+# Layout of ethtool 6.1's netlink/coalesce.c and netlink/rings.c; the values are constructed.
+COALESCE = """Coalesce parameters for ens5:
+Adaptive RX: on  TX: n/a
+stats-block-usecs: n/a
+sample-interval: n/a
+
+rx-usecs: 20
+rx-frames: n/a
+
+tx-usecs: 64
+tx-frames: n/a
+
+CQE mode RX: n/a  TX: n/a
+
+"""
+RING = """Ring parameters for ens5:
+Pre-set maximums:
+RX:             8192
+RX Mini:        n/a
+RX Jumbo:       n/a
+TX:             1024
+Current hardware settings:
+RX:             1024
+RX Mini:        n/a
+RX Jumbo:       n/a
+TX:             1024
+RX Buf Len:     n/a
+"""
+
+# Keeps a card's settings in files and answers in ethtool's words.
+ETHTOOL = """#!/bin/sh
+cd "$(dirname "$0")/card" || exit 1
+case "$1" in
+  -c) sed "s/^Adaptive RX: on/Adaptive RX: $(cat adaptive-rx)/; s/^rx-usecs: .*/rx-usecs: $(cat rx-usecs)/; \
+      s/^tx-usecs: .*/tx-usecs: $(cat tx-usecs)/" coalesce ;;
+  -g) awk -v size="$(cat rx)" '/^Current/ {now = 1} now && /^RX:/ {print "RX:\t\t" size; next} {print}' ring ;;
+  -C | -G) [ ! -e "refuse-$3" ] || { echo "netlink error: Operation not supported" >&2; exit 76; }
+      echo "$4" > "$3" ;;
+esac
+"""
+
+
+def command(argv: list[str]) -> tuple[int, str, str]:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> HostTree:
+    tree = HostTree(tmp_path / "a host", cpus="0-1")
+    tree.put("/sys/class/net/ens5/device/numa_node", "-1")
+    tree.put("/sys/class/net/ens5/address", "02:11:22:33:44:55")
+    for name, text in {"coalesce": COALESCE, "ring": RING}.items():
+        tree.put(f"/card/{name}", text)
+    for name, value in {"adaptive-rx": "on", "rx-usecs": "20", "tx-usecs": "64", "rx": "1024"}.items():
+        tree.put(f"/card/{name}", value)
+    tree.put("/ethtool", ETHTOOL).chmod(0o755)
+    return tree
+
+
+def converge(host: HostTree, present: bool = True, check: bool = False, program: str = "ethtool") -> Any:
+    tool = Ethtool(command, str(host.place(f"/{program}")) if program else "")
+    return nic_settings.run(host.root, tool, 2, present, check)
+
+
+def statuses(result: Any) -> dict[str, str]:
+    return {knob["name"]: knob["status"] for knob in result["knobs"]}
+
+
+def test_what_ethtool_prints_is_read_without_what_it_calls_not_available() -> None:
+    assert parse_coalesce(COALESCE) == {"adaptive-rx": "on", "rx-usecs": "20", "tx-usecs": "64"}
+    assert parse_ring(RING) == ({"rx": "8192", "tx": "1024"}, {"rx": "1024", "tx": "1024"})
+
+
+def test_a_card_delivers_at_once_and_again_at_boot(host: HostTree) -> None:
+    result = converge(host)
+    assert set(statuses(result).values()) == {"applied"}
+    assert [host.text(f"/card/{name}") for name in ("adaptive-rx", "rx-usecs", "tx-usecs", "rx")] == [
+        "off",
+        "0",
+        "0",
+        "8192",
+    ]
+    rule = host.text(RULES).splitlines()[-1]
+    assert rule.startswith('ACTION=="add", SUBSYSTEM=="net", ATTR{address}=="02:11:22:33:44:55"')
+    assert "-C $name adaptive-rx off rx-usecs 0 tx-usecs 0" in rule
+    assert "-G $name rx 8192" in rule
+    assert not converge(host)["changed"]
+
+
+def test_check_mode_changes_nothing(host: HostTree) -> None:
+    before = host.snapshot()
+    assert converge(host, check=True)["changed"]
+    assert host.snapshot() == before
+
+
+def test_absent_restores_the_card_and_removes_the_rule(host: HostTree) -> None:
+    before = host.snapshot()
+    converge(host)
+    assert set(statuses(converge(host, present=False)).values()) == {"restored"}
+    assert host.snapshot() == before
+    assert not converge(host, present=False)["changed"]
+
+
+def test_a_setting_the_driver_refuses_or_lacks_is_said_and_the_others_are_set(host: HostTree) -> None:
+    host.put("/card/refuse-rx-usecs", "")
+    host.put("/card/coalesce", COALESCE.replace("tx-usecs: 64", "tx-usecs-x: n/a"))
+    result = converge(host)
+    assert statuses(result) == {
+        "ens5/coalesce/adaptive-rx": "applied",
+        "ens5/coalesce/rx-usecs": "refused",
+        "ens5/coalesce/tx-usecs": "not_applicable",
+        "ens5/ring/rx": "applied",
+    }
+    reasons = {knob["name"]: knob["reason"] for knob in result["knobs"]}
+    assert reasons["ens5/coalesce/rx-usecs"] == "netlink error: Operation not supported"
+    assert "rx-usecs" not in host.text(RULES)
+    assert not converge(host)["changed"]
+
+
+def test_one_cpu_keeps_its_moderation(host: HostTree) -> None:
+    host.put("/sys/devices/system/cpu/online", "0")
+    result = converge(host)
+    assert statuses(result) == {"nic_settings": "not_applicable"}
+    assert not result["changed"]
+
+
+def test_a_host_without_cards_or_without_ethtool_says_so(host: HostTree, tmp_path: Path) -> None:
+    assert converge(host, program="")["knobs"][0]["reason"] == "ethtool is not installed"
+    bare = HostTree(tmp_path / "bare", cpus="0-1")
+    assert converge(bare)["knobs"][0]["reason"] == "this host has no network card of its own"
