@@ -15,7 +15,7 @@ TARGETS = ("avg", "p95", "p99", "throughput", "errors", "cpu", "memory")
 def test_the_dynamic_inventory_lists_the_host_in_its_groups(deployed: Deployment) -> None:
     listing = deployed.inventory()
     (name,) = listing["trading"]["hosts"]
-    assert name == "trading-sandbox-01"
+    assert name == "trading-sandbox-1"
     groups = {group for group, content in listing.items() if name in content.get("hosts", [])}
     assert len(groups) >= 3, f"expected groups by zone, type and architecture beside 'trading': {groups}"
 
