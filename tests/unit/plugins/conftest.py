@@ -20,7 +20,7 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
     A module that fails reports `failed: true`; `check=True` runs it in check mode.
     """
 
-    def run(name: str, check: bool = False, **arguments: object) -> dict[str, Any]:
+    def run(name: str, /, check: bool = False, **arguments: object) -> dict[str, Any]:
         module = importlib.import_module(f"ansible_collections.lowlatency.trading.plugins.modules.{name}")
         capsys.readouterr()
         with (

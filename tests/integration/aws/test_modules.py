@@ -1,0 +1,125 @@
+"""Each module of ours against the API: create, modify, delete, each in check mode, for real, and once more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.plugins.conftest import run_module  # noqa: F401  the fixture
+
+from .conftest import Account
+
+RunModule = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(account: Account, monkeypatch: pytest.MonkeyPatch, run_module: RunModule) -> RunModule:  # noqa: F811
+    """Return run_module for the account of the tests."""
+    for name, value in account.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return run_module
+
+
+def apply_thrice(run: RunModule, name: str, /, **arguments: Any) -> dict[str, Any]:
+    """Run a module in check mode, for real and again; return the real run's report."""
+    checked = run(name, check=True, region="us-east-1", **arguments)
+    real = run(name, region="us-east-1", **arguments)
+    again = run(name, region="us-east-1", **arguments)
+    assert "failed" not in real, real
+    assert (checked["changed"], real["changed"], again["changed"]) == (True, True, False)
+    assert checked["diff"] == real["diff"]
+    return real
+
+
+def dashboard(title: str) -> dict[str, Any]:
+    """Return a body with one text."""
+    place = {"x": 0, "y": 0, "width": 24, "height": 2}
+    return {"widgets": [{"type": "text", **place, "properties": {"markdown": title}}]}
+
+
+def test_a_dashboard_is_made_changed_and_deleted(account: Account, run: RunModule) -> None:
+    cloudwatch = account.client("cloudwatch")
+    for title in ("# One", "# Two"):
+        apply_thrice(run, "cloudwatch_dashboard", name="by-module", body=dashboard(title))
+        stored = json.loads(cloudwatch.get_dashboard(DashboardName="by-module")["DashboardBody"])
+        assert stored == dashboard(title)
+    apply_thrice(run, "cloudwatch_dashboard", name="by-module", state="absent")
+    assert cloudwatch.list_dashboards(DashboardNamePrefix="by-module")["DashboardEntries"] == []
+
+
+def test_a_dashboard_that_would_be_drawn_elsewhere_is_not_stored(account: Account, run: RunModule) -> None:
+    body = {"widgets": dashboard("a")["widgets"] * 2}
+    report = run("cloudwatch_dashboard", region="us-east-1", name="by-module", body=body)
+    assert report["failed"] is True
+    assert "widget 1 (text): covers widget 0 (text)" in report["msg"]
+    assert account.client("cloudwatch").list_dashboards(DashboardNamePrefix="by-module")["DashboardEntries"] == []
+
+
+def alarm(name: str, threshold: float) -> dict[str, Any]:
+    """Return an alarm in the words of PutMetricAlarm."""
+    return {
+        "AlarmName": f"by-module/{name}",
+        "Namespace": "AWS/EC2",
+        "MetricName": "CPUUtilization",
+        "Dimensions": [{"Name": "InstanceId", "Value": "i-1"}],
+        "Statistic": "Average",
+        "Period": 300,
+        "EvaluationPeriods": 2,
+        "Threshold": threshold,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+
+
+def thresholds(account: Account) -> dict[str, float]:
+    """Return the threshold of each alarm of these tests."""
+    found = account.client("cloudwatch").describe_alarms(AlarmNamePrefix="by-module")["MetricAlarms"]
+    return {one["AlarmName"]: one["Threshold"] for one in found}
+
+
+def test_alarms_are_made_changed_and_deleted_as_a_set(account: Account, run: RunModule) -> None:
+    name, prefix = "cloudwatch_alarms", "by-module/"
+    account.client("cloudwatch").put_metric_alarm(**{**alarm("a", 1), "AlarmName": "by-module-b/a"})
+
+    made = apply_thrice(run, name, prefix=prefix, alarms=[alarm("a", 80), alarm("b", 80)], tags={"Project": "x"})
+    assert made["put"] == ["by-module/a", "by-module/b"]
+    changed = apply_thrice(run, name, prefix=prefix, alarms=[alarm("a", 80), alarm("b", 90)])
+    assert (changed["put"], changed["deleted"]) == (["by-module/b"], [])
+    fewer = apply_thrice(run, name, prefix=prefix, alarms=[alarm("a", 80)])
+    assert (fewer["put"], fewer["deleted"]) == ([], ["by-module/b"])
+    apply_thrice(run, name, prefix=prefix, alarms=[])
+    assert thresholds(account) == {"by-module-b/a": 1}
+
+    account.client("cloudwatch").delete_alarms(AlarmNames=["by-module-b/a"])
+
+
+def test_an_alarm_outside_of_the_prefix_is_refused(account: Account, run: RunModule) -> None:
+    report = run("cloudwatch_alarms", region="us-east-1", prefix="other/", alarms=[alarm("a", 80)])
+    assert report["failed"] is True
+    assert "by-module/a does not begin with the prefix other/" in report["msg"]
+    assert thresholds(account) == {}
+
+
+def test_the_default_type_is_what_its_documentation_says(run: RunModule) -> None:
+    report = run("instance_type_info", region="us-east-1", instance_type="c6g.medium")
+    assert (report["architecture"], report["vcpus"], report["memory_mib"]) == ("arm64", 1, 2048)
+    assert report["availability_zones"] == sorted(report["availability_zones"])
+    assert report["availability_zones"][0] == "us-east-1a"
+
+
+def test_a_missing_host_key_is_waited_for_no_longer_than_told(account: Account, run: RunModule) -> None:
+    ec2 = account.client("ec2")
+    image = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["arm64"]}])["Images"][0]["ImageId"]
+    (made,) = ec2.run_instances(ImageId=image, InstanceType="c6g.medium", MinCount=1, MaxCount=1)["Instances"]
+    report = run("ec2_host_key_info", region="us-east-1", instance_ids=[made["InstanceId"]], wait_seconds=0)
+    assert report["host_keys"] == {}
+    ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
+
+
+def test_a_host_key_of_an_unknown_instance_is_an_error(run: RunModule) -> None:
+    report = run("ec2_host_key_info", region="us-east-1", instance_ids=["i-0123456789abcdef0"], wait_seconds=0)
+    assert report["failed"] is True
+    assert "Cannot read the console output in region us-east-1" in report["msg"]
