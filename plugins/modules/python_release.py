@@ -66,10 +66,10 @@ release:
   description: The release in force.
   type: str
   returned: success
-previous:
-  description: The release that was in force before it, empty if there was none.
+before:
+  description: The release that was in force when the module began, empty if there was none.
   type: str
-  returned: success
+  returned: always
 removed:
   description: Releases that were removed.
   type: list
@@ -199,7 +199,7 @@ def main() -> None:
     module.exit_json(
         changed=missing or before != wanted or bool(removed),
         release=wanted,
-        previous=before if before != wanted else releases.linked("previous"),
+        before=before,
         removed=removed,
         diff={"before": f"release {before or 'none'}\n", "after": f"release {wanted}\n"},
     )

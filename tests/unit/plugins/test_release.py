@@ -170,7 +170,7 @@ def test_a_release_runs_is_kept_and_can_be_gone_back_to(
     write_greeting(project, "good day")
     new = collect()
     report = install(release=new["release"], archive=new["archive"])
-    assert (report["release"], report["previous"]) == (new["release"], old["release"])
+    assert (report["release"], report["before"]) == (new["release"], old["release"])
     assert greeting(tmp_path / "opt") == "good day"
 
     assert install(release="previous")["release"] == old["release"]
