@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ from trading_engine.wire import ouch, soupbintcp
 DEADLINE_S = 20.0
 PASSWORD = "secret"
 _HASH = hash_password(PASSWORD)
+_COMPILED = tempfile.TemporaryDirectory(prefix="engine-bytecode-")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT["PYTHONPYCACHEPREFIX"] = _COMPILED.name  # so that not every process compiles everything again
 
 
 def free_port() -> int:
@@ -63,7 +67,7 @@ class EngineProcess:
             ready.settimeout(DEADLINE_S)
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "trading_engine", "--config", str(self.config)],
-                env={**os.environ, "NOTIFY_SOCKET": str(notify)},
+                env={**ENVIRONMENT, "NOTIFY_SOCKET": str(notify)},
                 stderr=subprocess.PIPE,
                 text=True,
             )

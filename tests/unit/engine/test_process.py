@@ -16,7 +16,7 @@ import pytest
 from trading_engine.shm import StateReader
 from trading_engine.wire import itch, ouch, soupbintcp
 
-from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
+from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
 
 PAR = 1_000_000
 
@@ -38,6 +38,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=DEADLINE_S,
         check=False,
+        env=ENVIRONMENT,
     )
 
 
