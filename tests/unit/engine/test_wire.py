@@ -135,3 +135,7 @@ def test_login_accepted_tells_session_and_next_number() -> None:
 
 def test_a_log_ends_before_an_incomplete_message() -> None:
     assert list(itch.split_log(b"\0\2ab\0\1c\0\5de")) == [b"ab", b"c"]
+
+
+def test_a_login_request_does_not_show_its_password() -> None:
+    assert "secret" not in repr(soupbintcp.LoginRequest("trader", "secret", "", 1))

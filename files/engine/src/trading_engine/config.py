@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Account:
     name: str
-    password_hash: str
+    password_hash: str = field(repr=False)
     test: bool
     tokens: str
     self_match: str

@@ -208,6 +208,11 @@ class Gateway:
         if connection.closed or self._engine.failure or check.cancelled():
             return
         self._loop.add_reader(connection.descriptor, partial(self._readable, connection))
+        error = check.exception()
+        if error is not None:
+            self._stats.event(f"login of {request.username!r} cannot be checked: {type(error).__name__}")
+            self._reject(connection, soupbintcp.NOT_AUTHORISED)
+            return
         if account is None or not check.result():
             self._throttle.failed(connection.address, time.monotonic_ns())
             self._stats.event(f"login of {request.username!r} from {connection.address} rejected")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -44,4 +45,5 @@ class PasswordChecks:
 
 
 def _be_nice() -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, 15)  # 0 is the calling thread on Linux
+    with contextlib.suppress(OSError):  # a unit's or a container's filter may refuse it
+        os.setpriority(os.PRIO_PROCESS, 0, 15)  # 0 is the calling thread on Linux

@@ -48,6 +48,10 @@ class LoginRequest(NamedTuple):
     session: str
     sequence: int
 
+    def __repr__(self) -> str:
+        """Leave the password out: representations end up in logs."""
+        return f"LoginRequest({self.username!r}, session={self.session!r}, sequence={self.sequence})"
+
 
 class LoginAccepted(NamedTuple):
     """`sequence` is the number of the next sequenced message."""
