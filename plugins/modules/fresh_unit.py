@@ -165,12 +165,10 @@ class Unit:
 
     def disturbed(self) -> int | None:
         """Return how many clients a restart would disturb, None when that cannot be known."""
-        returned, out, _err = self.module.run_command(self.module.params["busy_command"])
-        if returned != 0:
-            return None
         try:
-            return int(json.loads(out)[self.module.params["busy_key"]])
-        except (ValueError, KeyError, TypeError):
+            returned, out, _err = self.module.run_command(self.module.params["busy_command"], handle_exceptions=False)
+            return int(json.loads(out)[self.module.params["busy_key"]]) if returned == 0 else None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def apply(self, actions: tuple[str, ...]) -> None:

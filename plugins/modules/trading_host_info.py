@@ -165,10 +165,10 @@ def unit_states(module: AnsibleModule, units: list[str]) -> dict[str, str]:
 
 
 def sessions_open(module: AnsibleModule) -> int:
-    returned, out, _err = module.run_command(module.params["status_command"])
     try:
+        returned, out, _err = module.run_command(module.params["status_command"], handle_exceptions=False)
         return int(json.loads(out)["sessions_open"]) if returned == 0 else -1
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return -1
 
 
