@@ -14,6 +14,7 @@ from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends, elastic_ip_addresses, elastic_network_interfaces
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.responses.general import General
 from moto.ec2.responses.security_groups import SecurityGroups
 
@@ -28,9 +29,10 @@ def install(hooks: Hooks) -> None:
     _reboot_machines(hooks)
     _start_machines(hooks)
     _confirm_rule_descriptions()
+    _replace_groups()
 
 
-def _replace(owner: object, name: str, value: Callable[..., Any]) -> None:
+def _replace(owner: object, name: str, value: object) -> None:
     """Put our function in the place of moto's; a name that moto no longer has is a mistake to hear of at once."""
     getattr(owner, name)
     setattr(owner, name, value)
@@ -141,3 +143,27 @@ def _confirm_rule_descriptions() -> None:
             return ActionResult({"Return": True})
 
         _replace(SecurityGroups, name, update)
+
+
+def _replace_groups() -> None:
+    """moto adds an instance's groups to its interface's; on AWS they are one set, and are replaced."""
+    modify_interface: Callable[..., None] = EC2Backend.modify_network_interface_attribute
+    modify_instance: Callable[..., Any] = EC2Backend.modify_instance_security_groups
+
+    def groups_of_interface(self: NetworkInterface) -> Any:
+        return self._group_set
+
+    def modify_network_interface_attribute(self: EC2Backend, eni_id: str, *args: Any, **kwargs: Any) -> None:
+        modify_interface(self, eni_id, *args, **kwargs)
+        interface = self.get_network_interface(eni_id)
+        if interface.instance and interface.device_index == 0:
+            interface.instance.security_groups = interface._group_set
+
+    def modify_instance_security_groups(self: EC2Backend, *args: Any, **kwargs: Any) -> Any:
+        instance = modify_instance(self, *args, **kwargs)
+        instance.nics[0]._group_set = instance.security_groups
+        return instance
+
+    _replace(NetworkInterface, "group_set", property(groups_of_interface))
+    _replace(EC2Backend, "modify_network_interface_attribute", modify_network_interface_attribute)
+    _replace(EC2Backend, "modify_instance_security_groups", modify_instance_security_groups)

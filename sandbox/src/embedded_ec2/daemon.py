@@ -15,7 +15,7 @@ from embedded_ec2.hooks import Hooks
 from embedded_ec2.keeper import Keeper
 from embedded_ec2.ledger import Ledger
 from embedded_ec2.metadata import make_metadata_server
-from embedded_ec2.network import METADATA_ADDRESS, Switch, inside, public_slot
+from embedded_ec2.network import METADATA_ADDRESS, Router, inside, public_slot
 from embedded_ec2.state import Running, Sandbox
 
 
@@ -31,15 +31,15 @@ def serve(sandbox: Sandbox, *, port: int, slot: int, image: Path | None, ready_d
     hooks = Hooks(public_addresses=public_slot(slot))
     keeper = None
     if image:
-        switch = Switch(sandbox.name, slot, ledger)
-        switch.open()
-        keeper = Keeper(sandbox.machines_directory, image, switch, ledger)
+        router = Router(sandbox.name, slot, ledger)
+        router.open()
+        keeper = Keeper(sandbox.machines_directory, image, router, ledger)
         hooks.machines = keeper
     application = Application(hooks, keeper.status if keeper else list)
     api = make_api_server("127.0.0.1", port, application)
     servers.append(api)
     if image:
-        with inside(switch.netns):
+        with inside(router.netns):
             servers.append(make_api_server(METADATA_ADDRESS, api.port, application))
             servers.append(make_metadata_server(METADATA_ADDRESS, 80))
     for server in servers:

@@ -10,6 +10,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, StateReason
 
 from embedded_ec2.corrections import backends
+from embedded_ec2.firewall import Guarded, Rule
 from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.seed import Identity
 
@@ -69,6 +70,33 @@ def _wanted(instance: Instance) -> Wanted:
         user_data=decode_user_data(instance.user_data),
         tags=tags,
     )
+
+
+def guarded() -> list[Guarded]:
+    """Return the links of all running instances, each with the rules of its security groups."""
+    running = [instance for instance in moto_instances() if instance.is_running() and 0 in instance.nics]
+    members: dict[str, list[IPv4Network]] = {}
+    for instance in running:
+        for group in instance.nics[0].group_set:
+            members.setdefault(group.id, []).append(IPv4Network(str(instance.private_ip)))
+    return [_guarded(instance, members) for instance in running]
+
+
+def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guarded:
+    groups = sorted(instance.nics[0].group_set, key=lambda group: str(group.id))
+    return Guarded(
+        link=_wanted(instance).leg.router_link,
+        ingress=tuple(_rule(rule, members) for group in groups for rule in group.ingress_rules),
+        egress=tuple(_rule(rule, members) for group in groups for rule in group.egress_rules),
+    )
+
+
+def _rule(rule: Any, members: dict[str, list[IPv4Network]]) -> Rule:
+    """Read one of moto's rules; a group as the other side stands for the private addresses of its machines."""
+    peers = [IPv4Network(rule.cidr_ipv4, strict=False)] if rule.cidr_ipv4 else []
+    if rule.source_group:
+        peers += members.get(rule.source_group.get("GroupId", ""), [])
+    return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers))
 
 
 def vcpus_of(instance_type: str) -> int:

@@ -9,10 +9,11 @@ from typing import Any
 
 from embedded_ec2 import confinement, instances, machine
 from embedded_ec2.errors import SandboxError
+from embedded_ec2.firewall import render
 from embedded_ec2.instances import Wanted
 from embedded_ec2.ledger import Ledger
 from embedded_ec2.machine import Exit, Machine
-from embedded_ec2.network import Switch, conflict_with_host
+from embedded_ec2.network import Router, conflict_with_host
 
 LOOK_EVERY_SECONDS = 0.5
 SETTLE_LIMIT_SECONDS = 10.0
@@ -21,10 +22,10 @@ SETTLE_LIMIT_SECONDS = 10.0
 class Keeper:
     """Owns the machines. `run` is the only thread that touches them; the API's threads leave requests."""
 
-    def __init__(self, directory: Path, image: Path, switch: Switch, ledger: Ledger) -> None:
+    def __init__(self, directory: Path, image: Path, router: Router, ledger: Ledger) -> None:
         self._directory = directory
         self._image = image
-        self._switch = switch
+        self._router = router
         self._ledger = ledger
         self._machines: dict[str, Machine] = {}
         self._failures: dict[str, str] = {}
@@ -38,7 +39,7 @@ class Keeper:
     # What the API's threads call.
 
     def refusal(self, cidr: IPv4Network) -> str | None:
-        return conflict_with_host(cidr, self._switch.host_links)
+        return conflict_with_host(cidr, self._router.host_links)
 
     def request_reboot(self, instance_id: str) -> None:
         self._reboots.add(instance_id)
@@ -110,11 +111,12 @@ class Keeper:
         wanted = {each.instance_id: each for each in instances.all_wanted()}
         for kept in list(self._machines.values()):
             self._look_after(kept, wanted.get(kept.instance_id))
+        self._router.guard(render(instances.guarded()))
         for each in wanted.values():
             if each.state == "running" and each.instance_id not in self._machines:
                 self._start(each)
         self._delete_terminated(frozenset(wanted))
-        self._switch.disconnect_unused(frozenset(kept.leg.subnet.id for kept in self._machines.values()))
+        self._router.disconnect_unused(frozenset(kept.leg.subnet.id for kept in self._machines.values()))
 
     def _look_after(self, kept: Machine, wanted: Wanted | None) -> None:
         ended = kept.exit()
@@ -142,10 +144,10 @@ class Keeper:
         self._failures.pop(wanted.instance_id, None)
         self._reboots.discard(wanted.instance_id)
         in_use = [kept.cpus for kept in self._machines.values()]
-        cpus = confinement.choose_cpus(wanted.vcpus, in_use, confinement.available_cpus(), self._switch.slot)
+        cpus = confinement.choose_cpus(wanted.vcpus, in_use, confinement.available_cpus(), self._router.slot)
         try:
-            self._switch.connect(wanted.subnet)
-            self._switch.plug_in(wanted.leg)
+            self._router.connect(wanted.subnet)
+            self._router.plug_in(wanted.leg)
             started = machine.start(
                 directory=self._directory / wanted.instance_id,
                 image=self._image,
@@ -156,7 +158,7 @@ class Keeper:
             )
         except (SandboxError, OSError) as error:
             machine.put_away(wanted.instance_id, self._directory / wanted.instance_id, self._ledger)
-            self._switch.unplug(wanted.instance_id)
+            self._router.unplug(wanted.instance_id)
             self._report_failure(wanted.instance_id, str(error))
             return
         self._machines[wanted.instance_id] = started
@@ -172,15 +174,15 @@ class Keeper:
         if kept.public_address == address:
             return
         if kept.public_address:
-            self._switch.withdraw(kept.leg, kept.public_address)
+            self._router.withdraw(kept.leg, kept.public_address)
         if address:
-            self._switch.publish(kept.leg, address)
+            self._router.publish(kept.leg, address)
         kept.public_address = address
 
     def _put_away(self, kept: Machine) -> None:
         self._set_public_address(kept, None)
         machine.put_away(kept.instance_id, kept.directory, self._ledger)
-        self._switch.unplug(kept.instance_id)
+        self._router.unplug(kept.instance_id)
         del self._machines[kept.instance_id]
 
     def _delete_terminated(self, existing: frozenset[str]) -> None:

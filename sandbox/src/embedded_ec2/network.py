@@ -1,8 +1,11 @@
-"""The sandbox's network: one namespace that plays the switch, and in it a bridge for every API subnet in use.
+"""The sandbox's network: one namespace that plays the VPC's router, with a link to every machine and, for every subnet
+in use, one to this machine.
 
-Bridges and the machines' links live inside the switch's namespace, so this machine's own firewall, forwarding and
-routes are neither asked nor changed. All it gets is one device a subnet, with the subnet's first address, and the
-routes to it; where a device is gone, `unreachable` routes of a high metric keep packets from leaving by another way.
+As in a VPC there is no shared wire: the router answers every ARP request itself, and each packet passes through it, so
+that security groups hold between neighbours too, and a machine cannot take another's address.
+The links live inside the router's namespace, so this machine's own firewall, forwarding and routes are neither asked
+nor changed. All it gets is one device a subnet, with the subnet's first address, and the routes to it; where a device
+is gone, `unreachable` routes of a high metric keep packets from leaving by another way.
 """
 
 import ctypes
@@ -14,6 +17,7 @@ from pathlib import Path
 
 from embedded_ec2.commands import in_netns, ip_json, run, succeeds
 from embedded_ec2.errors import SandboxError
+from embedded_ec2.firewall import render
 from embedded_ec2.ledger import Ledger
 
 PUBLIC_RANGE = IPv4Network("203.0.113.0/24")  # TEST-NET-3: belongs to nobody (RFC 5737)
@@ -68,20 +72,22 @@ class Subnet:
     cidr: IPv4Network
 
     @property
-    def bridge(self) -> str:
-        return f"br-{self.id[-11:]}"
-
-    @property
     def host_link(self) -> str:
         return f"ec2-{self.id[-11:]}"
 
     @property
-    def switch_link(self) -> str:
+    def router_link(self) -> str:
         return f"up-{self.id[-11:]}"
 
     @property
     def gateway(self) -> IPv4Address:
+        """This machine's own address in the subnet; as on AWS, the first one is no instance's."""
         return self.cidr[1]
+
+    @property
+    def router(self) -> IPv4Address:
+        """The router's address in the subnet; as on AWS, the second one is no instance's."""
+        return self.cidr[2]
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,11 @@ class Leg:
         return self.instance_id
 
     @property
-    def switch_link(self) -> str:
+    def router_link(self) -> str:
         return f"vm-{self.instance_id[-11:]}"
 
 
-class Switch:
+class Router:
     """Makes and removes the network's parts; every one is in the ledger before it exists."""
 
     def __init__(self, name: str, slot: int, ledger: Ledger) -> None:
@@ -112,14 +118,18 @@ class Switch:
         # Each sandbox has routes of its own, even for the same addresses: taking one down leaves the other's.
         self._metric = LAST_RESORT_METRIC + slot
         self._ledger = ledger
+        self._rules = ""
         self._subnets: dict[str, Subnet] = {}
 
     def open(self) -> None:
-        """Make the switch itself, with the metadata address on it."""
+        """Make the router itself, with the metadata address on it and nothing allowed to pass."""
         self._ledger.add("netns", self.netns)
         run("ip", "netns", "add", self.netns)
         run("ip", "-n", self.netns, "link", "set", "lo", "up")
         run("ip", "-n", self.netns, "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo")
+        # Of the router's namespace only: this machine's own setting is another.
+        self._set("net.ipv4.ip_forward=1")
+        self.guard(render([]))
         self._keep_in(self.public_addresses)
 
     def _keep_in(self, addresses: IPv4Network) -> None:
@@ -144,13 +154,12 @@ class Switch:
             raise SandboxError(f"subnet {subnet.id} cannot have machines here: {reason}; choose another CIDR block")
         self._keep_in(subnet.cidr)
         self._ledger.add("link", subnet.host_link)
-        switch = ["ip", "-n", self.netns]
-        run(*switch, "link", "add", subnet.bridge, "type", "bridge", "forward_delay", "0")
-        run(*switch, "link", "set", subnet.bridge, "up")
-        run(*switch, "route", "add", str(subnet.cidr), "dev", subnet.bridge, "src", METADATA_ADDRESS)
-        peer = ("peer", "name", subnet.switch_link, "netns", self.netns)
+        peer = ("peer", "name", subnet.router_link, "netns", self.netns)
         run("ip", "link", "add", subnet.host_link, "type", "veth", *peer)
-        run(*switch, "link", "set", subnet.switch_link, "master", subnet.bridge, "up")
+        own_side = ("address", "add", str(subnet.router), "peer", str(subnet.gateway), "dev", subnet.router_link)
+        run("ip", "-n", self.netns, *own_side)
+        run("ip", "-n", self.netns, "link", "set", subnet.router_link, "up")
+        self._answer_for_others(subnet.router_link)
         run("ip", "address", "add", f"{subnet.gateway}/{subnet.cidr.prefixlen}", "dev", subnet.host_link)
         run("ip", "link", "set", subnet.host_link, "up")
         self._subnets[subnet.id] = subnet
@@ -159,19 +168,38 @@ class Switch:
         """Take away the devices of subnets that hold no machine any more."""
         for subnet in [s for s in self._subnets.values() if s.id not in in_use]:
             self._ledger.undo("link", subnet.host_link)
-            run("ip", "-n", self.netns, "link", "delete", subnet.bridge)
             del self._subnets[subnet.id]
 
     def plug_in(self, leg: Leg) -> None:
-        """Make a machine's namespace and its interface, with address and routes set, on the subnet's bridge."""
+        """Make a machine's namespace and its interface, with address and routes set, on a link to the router."""
         self._ledger.add("netns", leg.netns)
         run("ip", "netns", "add", leg.netns)
         run(
-            *("ip", "-n", self.netns, "link", "add", leg.switch_link, "type", "veth"),
+            *("ip", "-n", self.netns, "link", "add", leg.router_link, "type", "veth"),
             *("peer", "name", MACHINE_INTERFACE, "address", leg.mac, "netns", leg.netns),
         )
-        run("ip", "-n", self.netns, "link", "set", leg.switch_link, "master", leg.subnet.bridge, "up")
         run("ip", "-batch", "-", "-n", leg.netns, input_text=_machine_network(leg))
+        run("ip", "-n", self.netns, "link", "set", leg.router_link, "up")
+        self._route(leg, str(leg.private_address))
+        self._answer_for_others(leg.router_link)
+
+    def _route(self, leg: Leg, address: str) -> None:
+        target = (f"{address}/32", "dev", leg.router_link, "src", str(leg.subnet.router))
+        run("ip", "-n", self.netns, "route", "replace", *target)
+
+    def _answer_for_others(self, link: str) -> None:
+        """Answer ARP requests on a link for all that is behind the others, at once, and take no forged sender."""
+        settings = (f"conf.{link}.proxy_arp=1", f"neigh.{link}.proxy_delay=0", f"conf.{link}.rp_filter=1")
+        self._set(*(f"net.ipv4.{setting}" for setting in settings))
+
+    def _set(self, *settings: str) -> None:
+        run(*in_netns(self.netns, ["sysctl", "-q", "-w", *settings]))
+
+    def guard(self, rules: str) -> None:
+        """Put security group rules in force, as an nft script; nothing passes before the first."""
+        if rules != self._rules:
+            run(*in_netns(self.netns, ["nft", "-f", "-"]), input_text=rules)
+            self._rules = rules
 
     def unplug(self, instance_id: str) -> None:
         self._ledger.undo("netns", instance_id)
@@ -179,12 +207,14 @@ class Switch:
     def publish(self, leg: Leg, address: str) -> None:
         """Let this machine and the subnet's others reach the machine under a public address as well."""
         run("ip", "-n", leg.netns, "address", "replace", f"{address}/32", "dev", MACHINE_INTERFACE)
+        self._route(leg, address)
         route = f"{address}/32 dev {leg.subnet.host_link}"
         self._ledger.add("route", route)
         run("ip", "route", "replace", *route.split())
 
     def withdraw(self, leg: Leg, address: str) -> None:
         self._ledger.undo("route", f"{address}/32 dev {leg.subnet.host_link}")
+        succeeds("ip", "-n", self.netns, "route", "delete", f"{address}/32", "dev", leg.router_link)
         if Path("/run/netns", leg.netns).exists():
             succeeds(*in_netns(leg.netns, ["ip", "address", "delete", f"{address}/32", "dev", MACHINE_INTERFACE]))
 

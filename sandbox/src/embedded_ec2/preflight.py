@@ -13,6 +13,7 @@ TOOLS = {
     "mount": "mount",
     "setpriv": "util-linux",
     "nft": "nftables",
+    "sysctl": "procps",
 }
 ALONE = "`up --no-machines` runs the API alone"
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -146,6 +147,14 @@ class Cloud:
         argv = ["ssh", "-i", str(self.key_file), *(word for option in options for word in ("-o", option))]
         argv += [f"debian@{address}", command]
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+    def connects(self, address: str, port: int) -> bool:
+        """Whether this machine gets a connection within a second."""
+        try:
+            socket.create_connection((address, port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def answer(self, address: str, command: str) -> str:
         """Return a command's output from a machine that may still be booting."""

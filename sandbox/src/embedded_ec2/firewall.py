@@ -1,0 +1,81 @@
+"""Security groups as nftables rules on the machines' links, in the router's namespace: no machine can change them.
+
+As on AWS: only what a rule allows may pass, answers to what has passed may too, and the rest is dropped without a word.
+The metadata address is the router's own and no group's business.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+ANYWHERE = IPv4Network("0.0.0.0/0")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One permission: a protocol (`-1` is every one), a port range (of ICMP: type and code), and the other side."""
+
+    protocol: str
+    from_port: int | None
+    to_port: int | None
+    peers: tuple[IPv4Network, ...]
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A machine's link and the rules of all its groups."""
+
+    link: str
+    ingress: tuple[Rule, ...]
+    egress: tuple[Rule, ...]
+
+
+def render(machines: Sequence[Guarded]) -> str:
+    """Return the nft script that puts these rules in force in place of all earlier ones, in one step."""
+    chains = [line for machine in machines for line in _chains(machine)]
+    jumps = [f'    iifname "{machine.link}" jump from-{machine.link}' for machine in machines]
+    jumps += [f'    oifname "{machine.link}" goto to-{machine.link}' for machine in machines]
+    lines = [
+        "table inet ec2",
+        "delete table inet ec2",
+        "table inet ec2 {",
+        *chains,
+        "  chain forward {",
+        "    type filter hook forward priority filter; policy drop;",
+        "    ct state established,related accept",
+        *jumps,
+        '    iifname "vm-*" oifname "up-*" accept',
+        "  }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _chains(machine: Guarded) -> list[str]:
+    outgoing = [f"    {match}return" for rule in machine.egress for match in _matches(rule, "daddr")]
+    incoming = [f"    {match}accept" for rule in machine.ingress for match in _matches(rule, "saddr")]
+    return [
+        *(f"  chain from-{machine.link} {{", *outgoing, "    drop", "  }"),
+        *(f"  chain to-{machine.link} {{", *incoming, "    drop", "  }"),
+    ]
+
+
+def _matches(rule: Rule, side: str) -> list[str]:
+    """Return a rule's nft matches, each ending in a space: one for every protocol and peer; none without peers."""
+    if ANYWHERE in rule.peers:
+        peers = [""]
+    else:
+        peers = [f"ip {side} {{ {', '.join(map(str, sorted(set(rule.peers))))} }} "] if rule.peers else []
+    return [peer + _protocol(rule) for peer in peers]
+
+
+def _protocol(rule: Rule) -> str:
+    if rule.protocol == "-1":
+        return ""
+    if rule.protocol in ("tcp", "udp"):
+        if rule.from_port in (None, -1):
+            return f"meta l4proto {rule.protocol} "
+        return f"{rule.protocol} dport {rule.from_port}-{rule.to_port} "
+    if rule.protocol == "icmp" and rule.from_port not in (None, -1):
+        return f"icmp type {rule.from_port} "
+    return f"meta l4proto {rule.protocol} "
