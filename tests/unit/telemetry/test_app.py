@@ -21,8 +21,9 @@ from tests.unit.telemetry.conftest import Publisher
 @pytest.fixture
 def client(config_file: Path) -> Iterator[httpx.Client]:
     """A client of the application behind a real server and a real socket."""
+    config = load_config(config_file)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(settings(make_app(load_config(config_file))))
+        server = uvicorn.Server(settings(make_app(config), config))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:

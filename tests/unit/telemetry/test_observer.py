@@ -23,10 +23,11 @@ def test_a_window_holds_what_happened_between_two_samples_and_nothing_before(
     assert window is not None
     assert window.count(("enters_received",)) == 100
     assert window.rate_per_s(("enters_received",)) == pytest.approx(100 / window.seconds)
-    distribution = window.distribution("receive_to_reply")
-    assert distribution.count == 100
-    assert distribution.percentile_ns(50) == pytest.approx(100_000, rel=0.01)
-    assert distribution.percentile_ns(99.5) == pytest.approx(900_000, rel=0.01)
+    latency = window.latency("receive_to_reply")
+    assert latency.count == 100
+    assert latency.percentile_us(50) == pytest.approx(100, rel=0.01)
+    assert latency.percentile_us(99.5) == pytest.approx(900, rel=0.01)
+    assert latency.figures_us["avg"] == pytest.approx(108)
 
 
 def test_there_is_no_window_before_the_second_publication(engine: Publisher, state_path: Path) -> None:

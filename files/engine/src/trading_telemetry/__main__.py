@@ -13,6 +13,7 @@ from trading_engine.tables import ConfigError
 
 from trading_telemetry.app import make_app
 from trading_telemetry.config import EXAMPLE, Config, load_config, load_targets
+from trading_telemetry.protocol import GuardedProtocol
 
 
 class Server(uvicorn.Server):
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.file if options.command else options.config)
         load_targets(config.slo_path)
+        config.read_token()
         if not options.command:
             serve(config)
     except ConfigError as error:
@@ -52,16 +54,23 @@ def main(arguments: list[str] | None = None) -> int:
 def serve(config: Config) -> None:
     """Serve until SIGTERM. Raises ConfigError when the address cannot be had."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    server = Server(settings(make_app(config)))
+    prepared = settings(make_app(config), config)
+    try:
+        prepared.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"[access] certificate_file or key_file cannot be used: {error}") from error
+    server = Server(prepared)
     with listen(config) as listener:
         server.run(sockets=[listener])
 
 
-def settings(app: Starlette) -> uvicorn.Config:
+def settings(app: Starlette, config: Config) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        ssl_certfile=config.certificate_path,
+        ssl_keyfile=config.key_path,
         loop="uvloop",
-        http="httptools",
+        http=GuardedProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -1,85 +1,81 @@
-"""The HTTP side: which path answers what. All state is in the `Service`; the handlers only render."""
+"""Which path answers what. Everything that is known is in the `Service`; the handlers only render it."""
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, exposition
+from prometheus_client import exposition
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from trading_engine.notify import notify, watchdog_interval_ns
+from starlette.types import Receive, Scope, Send
 
-from trading_telemetry.config import Config, load_targets
+from trading_telemetry.access import Access
+from trading_telemetry.assets import load_assets
+from trading_telemetry.config import Config
 from trading_telemetry.health import Status
-from trading_telemetry.host import sample_host
-from trading_telemetry.latest import Document, document, host_document
-from trading_telemetry.observer import Observer
-from trading_telemetry.page import render
-from trading_telemetry.prometheus import EngineCollector
+from trading_telemetry.history import KEPT_S
+from trading_telemetry.openapi import DESCRIPTION
+from trading_telemetry.service import Service
+from trading_telemetry.stream import MAX_CLIENTS, EventStream
 
-SAMPLE_S = 1.0
-LINKS = {"health": "/health", "latest": "/latest", "metrics": "/metrics"}
-
-
-class Service:
-    """Owns the observer, the registry and the samples that both need."""
-
-    def __init__(self, config: Config) -> None:
-        self._targets = load_targets(config.slo_path)
-        self._observer = Observer(config.state_path)
-        self._hosts = [(time.monotonic(), sample_host())]
-        self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(EngineCollector(self._observer, self._targets))
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-
-    def latest(self) -> Document:
-        now_s, host = time.monotonic(), sample_host()
-        then_s, earlier = self._hosts[0]
-        found = document(self._observer, self._observer.look(), self._targets)
-        found["host"] = host_document(host, earlier, max(now_s - then_s, 0.01))
-        return found
-
-    async def keep_sampling(self) -> None:
-        """Once a second until cancelled; also the heartbeat for systemd's watchdog."""
-        watchdog = watchdog_interval_ns() > 0
-        next_s = time.monotonic()
-        while True:
-            self._observer.sample()
-            self._hosts = [*self._hosts[-1:], (time.monotonic(), sample_host())]
-            if watchdog:
-                notify("WATCHDOG=1")
-            next_s = max(next_s + SAMPLE_S, time.monotonic())
-            await asyncio.sleep(next_s - time.monotonic())
-
-    def close(self) -> None:
-        self._observer.close()
+INFORMATION = {
+    "service": "trading-telemetry",
+    "links": {
+        path.removeprefix("/"): path for path in ("/health", "/latest", "/history", "/stream", "/metrics", "/api")
+    },
+}
+HISTORY_S = 600
 
 
 def make_app(config: Config) -> Starlette:
-    """Raises ConfigError for a wrong slo.toml."""
+    """Raises ConfigError for a wrong slo.toml or token file."""
     service = Service(config)
+    assets = load_assets()
+    token = config.read_token()
 
     async def index(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(render(service.latest()))
-        return JSONResponse({"service": "trading-telemetry", "links": LINKS})
+            return assets["index.html"].answer(request)
+        return JSONResponse(INFORMATION, headers={"vary": "accept"})
+
+    async def static(request: Request) -> Response:
+        asset = assets.get(request.path_params["name"])
+        if asset is None:
+            raise HTTPException(404)
+        return asset.answer(request)
 
     async def health(_request: Request) -> Response:
         latest = service.latest()
-        summary = {name: latest[name] for name in ("status", "age_s", "checks", "slo")}
+        summary = {name: latest[name] for name in ("status", "age_s", "checks")}
         return JSONResponse(summary, 503 if latest["status"] == Status.FAILING else 200)
 
     async def latest(_request: Request) -> Response:
         return JSONResponse(service.latest())
 
+    async def history(request: Request) -> Response:
+        window = request.query_params.get("window", str(HISTORY_S))
+        if not (window.isascii() and window.isdigit() and 1 <= int(window[:6]) <= KEPT_S):
+            raise HTTPException(422, f"window must be a whole number of seconds from 1 to {KEPT_S}")
+        return JSONResponse(service.history.columns(int(window)))
+
     async def metrics(request: Request) -> Response:
         encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
         return Response(encode(service.registry), headers={"content-type": content_type})
+
+    async def api(_request: Request) -> Response:
+        return JSONResponse(DESCRIPTION)
+
+    class Stream:
+        """A class, so that Starlette gives it the connection itself."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if service.broadcast.clients >= MAX_CLIENTS:
+                raise HTTPException(503, f"{MAX_CLIENTS} streams are open", headers={"retry-after": "10"})
+            await EventStream(service.broadcast)(scope, receive, send)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -90,13 +86,21 @@ def make_app(config: Config) -> Starlette:
             await sampling
         service.close()
 
-    routes = [
-        Route("/", index, methods=["GET"]),
-        Route("/health", health, methods=["GET"]),
-        Route("/latest", latest, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
-    ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _error})
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/static/{name}", static),
+            Route("/health", health),
+            Route("/latest", latest),
+            Route("/history", history),
+            Route("/stream", Stream(), methods=["GET"]),
+            Route("/metrics", metrics),
+            Route("/api", api),
+        ],
+        middleware=[Middleware(Access, token=token, tls=config.certificate_path is not None)],
+        exception_handlers={HTTPException: _error},
+        lifespan=lifespan,
+    )
 
 
 async def _error(_request: Request, error: Exception) -> Response:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from trading_engine.tables import ConfigError, Table, load
 
+from trading_telemetry.access import read_token
+
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
 
@@ -20,6 +22,14 @@ path = "/run/trading/engine.shm"
 # The promised figures: avg_us, p95_us, p99_us, throughput_per_s, cpu_percent, memory_percent.
 # Without this file the targets are unknown, and /health says so.
 file = "/etc/trading/slo.toml"
+
+[access]
+# Without these three, whoever reaches the port may read; nobody can change anything.
+# A file with one token of at least 16 characters: asked for everywhere but on /health. Browsers are given a form.
+#token_file = "/etc/trading/secrets/telemetry.token"
+# PEM files; both or none. With them the port speaks TLS only.
+#certificate_file = "/etc/trading/telemetry.crt"
+#key_file = "/etc/trading/secrets/telemetry.key"
 """
 
 
@@ -29,6 +39,13 @@ class Config:
     port: int
     state_path: Path
     slo_path: Path
+    token_path: Path | None
+    certificate_path: Path | None
+    key_path: Path | None
+
+    def read_token(self) -> str:
+        """The token that is asked for, "" when none is. Raises ConfigError."""
+        return read_token(self.token_path) if self.token_path else ""
 
 
 @dataclass(frozen=True)
@@ -48,16 +65,26 @@ def load_config(path: Path) -> Config:
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `trading-telemetry example-config` prints one")
     top = Table(str(path), load(path))
-    http, memory, slo = (top.table(name) for name in ("http", "shared_memory", "slo"))
+    http, memory, slo, access = (top.table(name) for name in ("http", "shared_memory", "slo", "access"))
     config = Config(
         address=http.text("address", "0.0.0.0"),  # noqa: S104  who reaches it is for firewalls to say
         port=http.integer("port", 8000, 1, 65535),
         state_path=memory.path("path", "/run/trading/engine.shm"),
         slo_path=slo.path("file", "/etc/trading/slo.toml"),
+        token_path=_optional_path(access, "token_file"),
+        certificate_path=_optional_path(access, "certificate_file"),
+        key_path=_optional_path(access, "key_file"),
     )
-    for table in (http, memory, slo, top):
+    for table in (http, memory, slo, access, top):
         table.finish()
+    if (config.certificate_path is None) != (config.key_path is None):
+        raise ConfigError(f"{access.where}: certificate_file and key_file belong together; give both or none")
     return config
+
+
+def _optional_path(table: Table, key: str) -> Path | None:
+    text = table.text(key, "")
+    return Path(text) if text else None
 
 
 def load_targets(path: Path) -> Targets | None:

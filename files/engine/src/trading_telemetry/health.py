@@ -83,23 +83,6 @@ def _trading(state: State) -> Check:
     return Check("trading", Status.OK, f"{state.gauges['symbols']} symbols open")
 
 
-def latency_source(window: Window) -> str:
-    """The canary's round trip where there is one, otherwise the time from the kernel's receive to the reply."""
-    return "canary" if window.count(("canary_round_trips",)) else "receive_to_reply"
-
-
-def latency_us(window: Window, source: str) -> dict[str, float]:
-    """avg, p50, p95, p99 and p999 of the window in µs; empty when nothing was measured."""
-    distribution = window.distribution(source)
-    mean_ns = distribution.mean_ns()
-    if mean_ns is None:
-        return {}
-    figures = {"avg": mean_ns / 1e3}
-    for name, percent in (("p50", 50.0), ("p95", 95.0), ("p99", 99.0), ("p999", 99.9)):
-        figures[name] = (distribution.percentile_ns(percent) or 0.0) / 1e3
-    return figures
-
-
 def broken_promises(figures: dict[str, float], targets: Targets) -> Iterator[str]:
     for name, target_us in (("avg", targets.avg_us), ("p95", targets.p95_us), ("p99", targets.p99_us)):
         if figures[name] >= target_us:
@@ -110,11 +93,11 @@ def _latency(last_minute: Window | None, targets: Targets | None) -> Iterator[Ch
     if targets is None:
         yield Check("slo", Status.OK, "targets unknown: there is no slo.toml")
         return
-    source = latency_source(last_minute) if last_minute else ""
-    if last_minute is None or last_minute.distribution(source).count < ENOUGH_ORDERS:
+    latency = last_minute.latency(last_minute.source) if last_minute else None
+    if latency is None or latency.count < ENOUGH_ORDERS:
         yield Check("slo", Status.OK, f"fewer than {ENOUGH_ORDERS} orders in the last minute: nothing to judge")
         return
-    figures = latency_us(last_minute, source)
+    figures = latency.figures_us
     if broken := list(broken_promises(figures, targets)):
         yield Check("slo", Status.DEGRADED, f"latency promise broken in the last minute: {'; '.join(broken)}")
     else:

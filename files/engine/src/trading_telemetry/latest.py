@@ -1,4 +1,4 @@
-"""The document of /latest. Units are in the names; `null` means unknown, never zero."""
+"""The document of /latest and /stream. Units are in the names; `null` means unknown, never zero."""
 
 import time
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from trading_engine.shm import State
 
 from trading_telemetry.config import Targets
-from trading_telemetry.health import broken_promises, check_all, latency_source, latency_us, overall
+from trading_telemetry.health import Check, broken_promises, overall
+from trading_telemetry.history import History
 from trading_telemetry.host import HostSample, resident_bytes
-from trading_telemetry.observer import WINDOWS_S, Observation, Observer, Window
+from trading_telemetry.observer import Observation, Window
 
 SCHEMA = 1
-RECEIVED = ("enters_received", "replaces_received", "cancels_received", "modifies_received")
 RATES = {
-    "messages_received_per_s": RECEIVED,
+    "messages_received_per_s": ("enters_received", "replaces_received", "cancels_received", "modifies_received"),
     "orders_received_per_s": ("enters_received",),
     "orders_accepted_per_s": ("orders_accepted",),
     "executions_per_s": ("executions",),
@@ -25,10 +25,8 @@ LATENCIES = ("receive_to_reply", "service", "journal", "canary")
 Document = dict[str, Any]
 
 
-def document(observer: Observer, observation: Observation, targets: Targets | None) -> Document:
-    """Everything that is known now; the windows end at the last full second."""
-    windows = {seconds: observer.window(seconds) for seconds in WINDOWS_S}
-    checks = check_all(observation, windows[60], targets)
+def engine_document(observation: Observation, checks: list[Check]) -> Document:
+    """What is known at this very moment."""
     state = observation.state
     return {
         "schema": SCHEMA,
@@ -37,9 +35,36 @@ def document(observer: Observer, observation: Observation, targets: Targets | No
         "status": overall(checks),
         "checks": [{"name": check.name, "status": check.status, "reason": check.reason} for check in checks],
         "engine": None if state is None else _engine(state),
-        "slo": _slo(windows[60], targets),
-        "windows": {f"{seconds}s": _window(window) for seconds, window in windows.items()},
         **({} if state is None else _details(state)),
+    }
+
+
+def window_document(window: Window | None) -> Document | None:
+    """Rates and latencies of one window."""
+    if window is None:
+        return None
+    rejects = {name: window.count((name,)) for name in window.newer.counters if name.startswith("rejects_")}
+    latencies = {name: window.latency(name) for name in LATENCIES}
+    return {
+        "seconds": window.seconds,
+        **{name: window.rate_per_s(counters) for name, counters in RATES.items()},
+        "rejects_per_s": window.rate_per_s(rejects),
+        "rejects": {name.removeprefix("rejects_"): count for name, count in rejects.items() if count},
+        "latency_us": {name: {"count": latency.count, **latency.figures_us} for name, latency in latencies.items()},
+    }
+
+
+def slo_document(last_minute: Window | None, targets: Targets | None, history: History) -> Document:
+    """The promise, the last minute's figures and curve, and the last hour's compliance."""
+    latency = last_minute.latency(last_minute.source) if last_minute else None
+    figures = latency.figures_us if latency else {}
+    return {
+        "targets": None if targets is None else vars(targets),
+        "latency_source": last_minute.source if last_minute else None,
+        "latency_us": figures or None,
+        "curve_us": latency.curve_us if latency else [],
+        "broken": list(broken_promises(figures, targets)) if figures and targets else [],
+        "last_hour": history.compliance(),
     }
 
 
@@ -73,30 +98,4 @@ def _details(state: State) -> Document:
         "symbols": [symbol._asdict() for symbol in state.symbols],
         "sessions": [session._asdict() for session in state.sessions],
         "events": [event._asdict() for event in state.events],
-    }
-
-
-def _window(window: Window | None) -> Document | None:
-    if window is None:
-        return None
-    rejects = {name: window.count((name,)) for name in window.newer.counters if name.startswith("rejects_")}
-    return {
-        "seconds": window.seconds,
-        **{name: window.rate_per_s(counters) for name, counters in RATES.items()},
-        "rejects_per_s": window.rate_per_s(rejects),
-        "rejects": {name.removeprefix("rejects_"): count for name, count in rejects.items() if count},
-        "latency_us": {
-            name: {"count": window.distribution(name).count, **latency_us(window, name)} for name in LATENCIES
-        },
-    }
-
-
-def _slo(last_minute: Window | None, targets: Targets | None) -> Document:
-    source = latency_source(last_minute) if last_minute else None
-    figures = latency_us(last_minute, source) if last_minute and source else {}
-    return {
-        "targets": None if targets is None else vars(targets),
-        "latency_source": source,
-        "latency_us": figures or None,
-        "broken": list(broken_promises(figures, targets)) if figures and targets else [],
     }

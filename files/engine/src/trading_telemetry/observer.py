@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trading_engine.histogram import Distribution
 from trading_engine.shm import State, StateError, StateReader
+
+from trading_telemetry.latency import Latency
 
 STALE_NS = 2_000_000_000
 WINDOWS_S = (1, 10, 60)
@@ -34,12 +35,13 @@ class Observation:
         return self.age_ns is not None and self.age_ns > STALE_NS
 
 
-@dataclass(frozen=True)
 class Window:
-    """What happened between two publications of one engine process."""
+    """What happened between two publications of one engine process. Latencies are worked out once."""
 
-    older: State
-    newer: State
+    def __init__(self, older: State, newer: State) -> None:
+        self.older = older
+        self.newer = newer
+        self._latencies: dict[str, Latency] = {}
 
     @property
     def seconds(self) -> float:
@@ -52,8 +54,15 @@ class Window:
     def rate_per_s(self, names: Iterable[str]) -> float:
         return self.count(names) / self.seconds if self.seconds > 0 else 0.0
 
-    def distribution(self, name: str) -> Distribution:
-        return self.newer.histograms[name].since(self.older.histograms[name])
+    def latency(self, name: str) -> Latency:
+        if name not in self._latencies:
+            self._latencies[name] = Latency.of(self.newer.histograms[name].since(self.older.histograms[name]))
+        return self._latencies[name]
+
+    @property
+    def source(self) -> str:
+        """What stands for latency: the canary's round trip where there is one, else kernel receive to reply."""
+        return "canary" if self.count(("canary_round_trips",)) else "receive_to_reply"
 
 
 class Observer:
@@ -62,6 +71,7 @@ class Observer:
     def __init__(self, path: Path) -> None:
         self._reader = StateReader(path)
         self._minute: deque[State] = deque(maxlen=max(WINDOWS_S) + 1)
+        self._windows: dict[int, Window | None] = {}
 
     def look(self) -> Observation:
         """Read now; never raises: what is wrong is part of the observation."""
@@ -75,6 +85,7 @@ class Observer:
         """Look, and remember the state for the windows. A restarted engine begins a new minute."""
         observation = self.look()
         state = observation.state
+        self._windows.clear()
         if state is not None:
             if self._minute and self._minute[-1].started_ns != state.started_ns:
                 self._minute.clear()
@@ -84,6 +95,11 @@ class Observer:
 
     def window(self, seconds: int) -> Window | None:
         """The last `seconds` seconds up to the newest sample, or what there is of them; None without two samples."""
+        if seconds not in self._windows:
+            self._windows[seconds] = self._make_window(seconds)
+        return self._windows[seconds]
+
+    def _make_window(self, seconds: int) -> Window | None:
         if len(self._minute) < 2:
             return None
         newer = self._minute[-1]

@@ -1,0 +1,132 @@
+"""Who may ask, how often, and what a browser may do with the answer: one ASGI layer around everything else."""
+
+import hmac
+import time
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from trading_engine.tables import ConfigError
+
+COOKIE = "trading-telemetry"
+OPEN_PATHS = frozenset({"/health"})
+TOKEN_CHARACTERS = 16
+LOGIN_LIMIT_BYTES = 4096
+REQUESTS_PER_S = 50.0
+BURST = 200.0
+MAX_ADDRESSES = 4096
+SECURITY_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+LOGIN_PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    '<title>Telemetry</title><form method="post" action="/login"><label>Access token '
+    '<input type="password" name="token" autocomplete="current-password" required autofocus></label> '
+    "<button>Show</button></form></html>"
+)
+
+
+def read_token(path: Path) -> str:
+    """First line of the file; raises ConfigError when it cannot be read or is too short to be a secret."""
+    try:
+        lines = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"[access] token_file: cannot read {path}: {error}") from error
+    if len(lines) != 1 or len(lines[0]) < TOKEN_CHARACTERS:
+        raise ConfigError(f"[access] token_file: {path} must hold one token of at least {TOKEN_CHARACTERS} characters")
+    return lines[0]
+
+
+class Rates:
+    """A bucket of requests for each address; bounded: the longest unseen addresses are forgotten."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def allows(self, address: str, now_s: float) -> bool:
+        left, seen_s = self._buckets.pop(address, (BURST, now_s))
+        left = min(BURST, left + (now_s - seen_s) * REQUESTS_PER_S)
+        self._buckets[address] = (max(left - 1, 0.0), now_s)
+        if len(self._buckets) > MAX_ADDRESSES:
+            del self._buckets[next(iter(self._buckets))]
+        return left >= 1
+
+
+class Access:
+    """The outermost layer. Without a token everything is open to whoever reaches the port."""
+
+    def __init__(self, app: ASGIApp, token: str, tls: bool) -> None:
+        self._app = app
+        self._token = token
+        self._tls = tls
+        self._rates = Rates()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        answer = await self._gate(scope, receive)
+        await (answer or self._app)(scope, receive, send_with_headers)
+
+    async def _gate(self, scope: Scope, receive: Receive) -> Response | None:
+        """Return the answer of whoever may not pass, or of a login."""
+        address = (scope.get("client") or ("", 0))[0]
+        if not self._rates.allows(address, time.monotonic()):
+            return JSONResponse({"error": "too many requests"}, 429, headers={"retry-after": "1"})
+        if not self._token or scope["path"] in OPEN_PATHS:
+            return None
+        headers = Headers(scope=scope)
+        if scope["path"] == "/login" and scope["method"] == "POST":
+            return await self._log_in(Request(scope, receive))
+        if self._knows(_presented(headers)):
+            return None
+        if "text/html" in headers.get("accept", ""):
+            return HTMLResponse(LOGIN_PAGE, 401)
+        challenge = {"www-authenticate": 'Bearer realm="telemetry"'}
+        return JSONResponse({"error": "send the token: Authorization: Bearer …"}, 401, headers=challenge)
+
+    async def _log_in(self, request: Request) -> Response:
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LOGIN_LIMIT_BYTES:
+                return JSONResponse({"error": "too large"}, 413)
+        token = parse_qs(body.decode("latin-1")).get("token", [""])[0]
+        if not self._knows(token):
+            return HTMLResponse(LOGIN_PAGE, 401)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=self._tls)
+        return answer
+
+    def _knows(self, presented: str) -> bool:
+        return hmac.compare_digest(presented.encode("latin-1", "replace"), self._token.encode("ascii"))
+
+
+def _presented(headers: Headers) -> str:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""

@@ -1,0 +1,66 @@
+"""The page's files: ours from this package, uPlot from the package that was installed for it. Read once, compressed."""
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from importlib import metadata, resources
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+OURS = ("index.html", "page.css", "page.js", "charts.js", "icon.svg")
+UPLOT_DISTRIBUTION = "uplot-python"
+UPLOT = {"uplot.js": "uPlot.iife.js", "uplot.css": "uPlot.min.css"}
+
+
+@dataclass(frozen=True)
+class Asset:
+    content_type: str
+    plain: bytes
+    compressed: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, name: str, content: bytes) -> "Asset":
+        etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        return cls(TYPES[name.rsplit(".", 1)[1]], content, gzip.compress(content, 9, mtime=0), etag)
+
+    def answer(self, request: Request) -> Response:
+        headers = {
+            "content-type": self.content_type,
+            "etag": self.etag,
+            "cache-control": "no-cache",
+            "vary": "accept-encoding",
+        }
+        if request.headers.get("if-none-match") == self.etag:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(self.compressed, headers={**headers, "content-encoding": "gzip"})
+        return Response(self.plain, headers=headers)
+
+
+def load_assets() -> dict[str, Asset]:
+    """Every file of the page by its name."""
+    folder = resources.files("trading_telemetry") / "static"
+    contents = {name: (folder / name).read_bytes() for name in OURS}
+    for name, file_name in UPLOT.items():
+        contents[name] = _uplot(file_name)
+    return {name: Asset.of(name, content) for name, content in contents.items()}
+
+
+def _uplot(file_name: str) -> bytes:
+    """Found by the distribution's list of files: the package is never imported, so its dependencies are not needed.
+
+    Empty where it is not installed: the page then has tiles and tables, and says that it cannot draw.
+    """
+    try:
+        files = metadata.files(UPLOT_DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return b""
+    return next((path.read_binary() for path in files if path.name == file_name), b"")

@@ -1,0 +1,183 @@
+"""What /api answers: the interface in OpenAPI 3.1. A test holds that every path is here and /latest is as described."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+NUMBER: Schema = {"type": "number"}
+INTEGER: Schema = {"type": "integer"}
+TEXT: Schema = {"type": "string"}
+
+
+def _object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def _map(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _nullable(schema: Schema, meaning: str) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}], "description": meaning}
+
+
+def _fields(integers: str, texts: str = "", flags: str = "") -> Schema:
+    return _object(
+        {
+            **dict.fromkeys(integers.split(), INTEGER),
+            **dict.fromkeys(texts.split(), TEXT),
+            **{name: {"type": "boolean"} for name in flags.split()},
+        }
+    )
+
+
+STATUS: Schema = {"enum": ["ok", "degraded", "failing"]}
+AGE: Schema = _nullable(NUMBER, "Seconds since the engine published; null without an engine.")
+CHECKS: Schema = _list(_object({"name": TEXT, "status": STATUS, "reason": TEXT}))
+FIGURES: Schema = _object({"avg": NUMBER, "p50": NUMBER, "p95": NUMBER, "p99": NUMBER, "p999": NUMBER})
+LATENCY: Schema = {
+    **_object({"count": INTEGER, **FIGURES["properties"]}, ("avg", "p50", "p95", "p99", "p999")),
+    "description": "µs; only count when nothing was measured in the window.",
+}
+WINDOW: Schema = _nullable(
+    _object(
+        {
+            "seconds": NUMBER,
+            "messages_received_per_s": NUMBER,
+            "orders_received_per_s": NUMBER,
+            "orders_accepted_per_s": NUMBER,
+            "executions_per_s": NUMBER,
+            "bytes_received_per_s": NUMBER,
+            "journal_bytes_per_s": NUMBER,
+            "rejects_per_s": NUMBER,
+            "rejects": _map(INTEGER),
+            "latency_us": _map(LATENCY),
+        }
+    ),
+    "Null until the engine published twice.",
+)
+TARGETS: Schema = _object(
+    dict.fromkeys(("avg_us", "p95_us", "p99_us", "throughput_per_s", "cpu_percent", "memory_percent"), NUMBER)
+)
+SLO: Schema = _object(
+    {
+        "targets": _nullable(TARGETS, "Null when there is no slo.toml."),
+        "latency_source": _nullable({"enum": ["receive_to_reply", "canary"]}, "What the figures were measured by."),
+        "latency_us": _nullable(FIGURES, "The last minute's; null without an order."),
+        "curve_us": _list({"type": "array", "prefixItems": [NUMBER, NUMBER], "description": "Percentile and µs."}),
+        "broken": _list(TEXT),
+        "last_hour": _map(
+            _object(
+                {
+                    "judged_s": INTEGER,
+                    "kept_ratio": _nullable(NUMBER, "Share of the seconds with orders within the target."),
+                    "budget_left_ratio": _nullable(NUMBER, "What is left of 0.1 % of these seconds."),
+                }
+            )
+        ),
+    }
+)
+ENGINE: Schema = _nullable(
+    _object(
+        {
+            "pid": INTEGER,
+            "started_ns": INTEGER,
+            "uptime_s": NUMBER,
+            "durability": {"enum": ["none", "os", "disk"]},
+            "failure": _nullable(TEXT, "Why nothing is sent any more; null when all is well."),
+            "resident_bytes": _nullable(INTEGER, "Null when the process is gone."),
+        }
+    ),
+    "Null without an engine.",
+)
+HOST: Schema = _object(
+    {
+        "cpu_percent": _map(NUMBER),
+        "memory_percent": NUMBER,
+        "memory_available_bytes": INTEGER,
+        "received_bytes_per_s": NUMBER,
+        "sent_bytes_per_s": NUMBER,
+    }
+)
+LATEST: Schema = _object(
+    {
+        "schema": {"const": 1},
+        "time_ns": INTEGER,
+        "age_s": AGE,
+        "status": STATUS,
+        "checks": CHECKS,
+        "engine": ENGINE,
+        "slo": SLO,
+        "windows": _object({"1s": WINDOW, "10s": WINDOW, "60s": WINDOW}),
+        "host": HOST,
+        "second": _map(_nullable(NUMBER, "The newest row of /history.")),
+        "counters": _map(INTEGER),
+        "gauges": _map(INTEGER),
+        "latency_max_us": _map(NUMBER),
+        "symbols": _list(
+            _fields(
+                "bid_price_e4 bid_shares ask_price_e4 ask_shares last_price_e4 last_shares last_ns trades "
+                "traded_shares",
+                "symbol",
+            )
+        ),
+        "sessions": _list(
+            _fields(
+                "connected_ns last_received_ns messages_in messages_out queued_bytes next_sequence",
+                "account address",
+                "test",
+            )
+        ),
+        "events": _list(_fields("time_ns", "text")),
+    },
+    ("counters", "gauges", "latency_max_us", "symbols", "sessions", "events"),
+)
+HEALTH: Schema = _object({"status": STATUS, "age_s": AGE, "checks": CHECKS})
+
+
+def _get(summary: str, content_type: str, schema: Schema, *, more: dict[str, Any] | None = None) -> Schema:
+    answers = {"200": {"description": "OK", "content": {content_type: {"schema": schema}}}, **(more or {})}
+    return {"get": {"summary": summary, "responses": answers}}
+
+
+DESCRIPTION: Schema = {
+    "openapi": "3.1.0",
+    "info": {
+        "title": "Telemetry of a low-latency trading host",
+        "version": "1",
+        "description": "Everything is read-only. Units are in the names; null means unknown, never zero.",
+    },
+    "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    "paths": {
+        "/": _get("A live page for browsers, links for programs", "application/json", _map({})),
+        "/static/{name}": {
+            "parameters": [{"name": "name", "in": "path", "required": True, "schema": TEXT}],
+            **_get("The page's files", "*/*", {}),
+        },
+        "/health": _get(
+            "Is the host keeping its promise?",
+            "application/json",
+            HEALTH,
+            more={"503": {"description": "failing", "content": {"application/json": {"schema": HEALTH}}}},
+        ),
+        "/latest": _get("Everything that is known now", "application/json", LATEST),
+        "/history": {
+            "parameters": [
+                {"name": "window", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 3600}}
+            ],
+            **_get("One value a second and column, oldest first", "application/json", _map(_list({}))),
+        },
+        "/stream": _get("/latest once a second as server-sent events", "text/event-stream", TEXT),
+        "/metrics": _get("Prometheus or OpenMetrics", "text/plain", TEXT),
+        "/api": _get("This description", "application/json", _map({})),
+    },
+}

@@ -1,0 +1,202 @@
+// The live page: keeps the last hour's seconds, takes one document a second, renders it. Nothing is ever sent.
+
+import { Charts } from "./charts.js";
+
+const SILENT_MS = 3000;
+const RETRY_MS = 2000;
+const KEPT = 3600;
+const SIGNS = { ok: "✓ Healthy", degraded: "⚠ Degraded", halted: "⚠ Trading halted", failing: "✕ Failing", disconnected: "✕ Disconnected" };
+const NUMBER = /^[\d–.,-]+( (%|s|kB|MB|µs))?$/;
+const TILES = [
+  ["avg", "Average", "µs"], ["p95", "95th percentile", "µs"], ["p99", "99th percentile", "µs"], ["throughput", "Throughput", "orders/s"],
+];
+
+const element = (id) => document.getElementById(id);
+const charts = new Charts();
+const view = { history: null, latest: null, heardMs: 0, seconds: 60, paused: false };
+
+const number = (value, digits = 0) =>
+  value == null ? "–" : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const percent = (ratio) => (ratio == null ? "–" : `${(100 * ratio).toFixed(1)} %`);
+const bytes = (value) => (value == null ? "–" : value < 1e6 ? `${number(value / 1e3, 1)} kB` : `${number(value / 1e6, 1)} MB`);
+const price = (value_e4) => (value_e4 ? number(value_e4 / 1e4, 2) : "–");
+const clock = (ns) => new Date(ns / 1e6).toLocaleTimeString("en-GB");
+
+function duration(seconds) {
+  if (seconds == null) return "–";
+  const parts = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].map(([size, name]) => {
+    const count = Math.floor(seconds / size);
+    seconds -= count * size;
+    return [count, name];
+  });
+  const first = parts.findIndex(([count]) => count > 0);
+  return first < 0 ? "0 s" : parts.slice(first, first + 2).map(([count, name]) => `${count} ${name}`).join(" ");
+}
+
+function put(id, text) {
+  if (element(id).textContent !== text) element(id).textContent = text;
+}
+
+function table(id, head, rows, empty) {
+  const cell = (tag, value) => {
+    const made = document.createElement(tag);
+    made.textContent = value;
+    if (NUMBER.test(value)) made.className = "number";
+    return made;
+  };
+  const row = (tag, values, like) => {
+    const made = document.createElement("tr");
+    made.append(...values.map((value) => cell(tag, value)));
+    like?.forEach((value, column) => { if (NUMBER.test(value)) made.cells[column].className = "number"; });
+    return made;
+  };
+  if (!rows.length) element(id).replaceChildren(row("td", [empty]));
+  else element(id).replaceChildren(...(head ? [row("th", head, rows[0])] : []), ...rows.map((values) => row("td", values)));
+}
+
+function verdict(latest, silent) {
+  if (silent) return ["disconnected", "No data from the telemetry service; trying again."];
+  const worst = latest.checks.filter((check) => check.status !== "ok");
+  const halted = worst.length > 0 && worst.every((check) => check.name === "trading");
+  return [halted ? "halted" : latest.status, worst.map((check) => check.reason).join(" · ") || "All checks pass."];
+}
+
+function renderHead() {
+  const { latest } = view;
+  if (!latest) return;
+  const silentMs = performance.now() - view.heardMs;
+  const silent = silentMs > SILENT_MS;
+  const [status, reason] = verdict(latest, silent);
+  element("verdict").dataset.status = status;
+  document.body.classList.toggle("silent", silent || latest.status === "failing");
+  put("verdict-word", SIGNS[status]);
+  put("verdict-reason", reason);
+  document.title = `${SIGNS[status]} · trading host`;
+  put("age", latest.age_s == null ? "no data" : `${number(latest.age_s + (silent ? silentMs / 1000 : 0), 1)} s`);
+  put("uptime", duration(latest.engine?.uptime_s));
+  put("durability", latest.engine?.durability ?? "–");
+  put("profile", latest.host.tuning_profile ?? "unknown");
+  const left = latest.gauges?.journal_seconds_left;
+  put("journal", left == null ? "–" : left < 0 ? "no growth" : `${duration(left)} left`);
+}
+
+function renderTiles() {
+  const { slo, windows } = view.latest;
+  const tiles = TILES.map(([key, name, unit]) => {
+    const capacity = key === "throughput";
+    const now = capacity ? windows["1s"]?.orders_received_per_s : slo.latency_us?.[key];
+    const target = capacity ? slo.targets?.throughput_per_s : slo.targets?.[`${key}_us`];
+    const hour = slo.last_hour[key];
+    const kept = capacity || now == null || target == null ? "unknown" : now < target ? "yes" : "no";
+    const word = { yes: "✓ within target", no: "✕ target missed", unknown: capacity ? "load at present" : "nothing to judge" }[kept];
+    const made = document.createElement("div");
+    made.className = "tile";
+    made.dataset.kept = kept;
+    made.dataset.tile = key;
+    const add = (className, text) => {
+      const part = document.createElement("div");
+      part.className = className;
+      part.textContent = text;
+      made.append(part);
+    };
+    add("name", name);
+    add("now", `${number(now)} ${unit}`);
+    add("word", word);
+    add("name", target == null ? "target unknown" : `target ${capacity ? "at least" : "under"} ${number(target)} ${unit}`);
+    if (!capacity) add("name", `last hour kept ${percent(hour?.kept_ratio)}, budget left ${percent(hour?.budget_left_ratio)}`);
+    return made;
+  });
+  element("tiles").replaceChildren(...tiles);
+}
+
+function renderTables() {
+  const { latest } = view;
+  const gauges = latest.gauges ?? {};
+  const counters = latest.counters ?? {};
+  table("checks", null, latest.checks.map((check) => [SIGNS[check.status].split(" ")[0], check.name, check.reason]), "–");
+  table(
+    "symbols", ["Symbol", "Bid", "Shares", "Ask", "Shares", "Last", "Trades"],
+    (latest.symbols ?? []).slice(0, 12).map((s) => [
+      s.symbol, price(s.bid_price_e4), number(s.bid_shares), price(s.ask_price_e4), number(s.ask_shares), price(s.last_price_e4), number(s.trades),
+    ]), "No symbol yet.",
+  );
+  table("rejects", ["Reason", "Count"], Object.entries(latest.windows["60s"]?.rejects ?? {}).map(([letter, count]) => [letter, number(count)]), "None.");
+  const dropped = ["slow", "silent"].map((cause) => counters[`dropped_${cause}_clients`] ?? 0);
+  table("queues", null, [
+    ["Journal lag", bytes(gauges.journal_lag_bytes)], ["Waiting for clients", bytes(gauges.queued_bytes)],
+    ["Dropped clients (slow, silent)", dropped.map((count) => number(count)).join(", ")], ["Open orders", number(gauges.open_orders)],
+    ["Engine's memory", bytes(latest.engine?.resident_bytes)], ["Host's memory used", percent(latest.host.memory_percent / 100)],
+    ["Longest loop lag", `${number(gauges.loop_lag_max_ns / 1e3)} µs`], ["Longest GC pause", `${number(gauges.gc_pause_max_ns / 1e3)} µs`],
+    ["Clock offset", latest.host.clock_offset_us == null ? "unknown" : `${number(latest.host.clock_offset_us, 1)} µs`],
+    ["Kill switches in force", number(gauges.kill_switches)],
+  ], "–");
+  table(
+    "sessions", ["Account", "Since", "In", "Out", "Waiting"],
+    (latest.sessions ?? []).map((s) => [
+      s.account + (s.test ? " (test)" : ""), clock(s.connected_ns), number(s.messages_in), number(s.messages_out), bytes(s.queued_bytes),
+    ]), "No session.",
+  );
+  table("events", null, (latest.events ?? []).slice(-12).reverse().map((event) => [clock(event.time_ns), event.text]), "No event yet.");
+}
+
+function renderAll() {
+  renderHead();
+  if (view.paused || !view.latest || document.hidden) return;
+  renderTiles();
+  renderTables();
+  if (view.history) {
+    const shown = Object.fromEntries(Object.entries(view.history).map(([name, values]) => [name, values.slice(-view.seconds)]));
+    charts.draw(shown, view.latest);
+  }
+}
+
+function take(latest) {
+  view.latest = latest;
+  view.heardMs = performance.now();
+  if (view.history && latest.second.time_s !== view.history.time_s.at(-1)) {
+    for (const [name, values] of Object.entries(view.history)) {
+      values.push(latest.second[name] ?? null);
+      if (values.length > KEPT) values.shift();
+    }
+  }
+  renderAll();
+}
+
+async function json(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
+
+async function connect() {
+  try {
+    view.history = await json(`/history?window=${KEPT}`);
+    take(await json("/latest"));
+    const stream = new EventSource("/stream");
+    stream.onmessage = (message) => take(JSON.parse(message.data));
+    stream.onerror = () => {
+      stream.close();
+      setTimeout(connect, RETRY_MS);
+    };
+  } catch {
+    renderHead();
+    setTimeout(connect, RETRY_MS);
+  }
+}
+
+for (const button of document.querySelectorAll("[data-window]")) {
+  button.addEventListener("click", () => {
+    view.seconds = Number(button.dataset.window);
+    for (const other of document.querySelectorAll("[data-window]")) other.setAttribute("aria-pressed", String(other === button));
+    renderAll();
+  });
+}
+element("pause").addEventListener("click", () => {
+  view.paused = !view.paused;
+  element("pause").setAttribute("aria-pressed", String(view.paused));
+  put("pause", view.paused ? "Resume" : "Pause");
+  renderAll();
+});
+document.addEventListener("visibilitychange", renderAll);
+setInterval(renderHead, 500);
+connect();

@@ -1,0 +1,115 @@
+"""Headless Chromium over the DevTools protocol's pipe: NUL-terminated JSON on file descriptors 3 and 4."""
+
+import base64
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+)
+WAIT_S = 20.0
+POLL_S = 0.1
+
+
+class Browser:
+    """One tab."""
+
+    def __init__(self, user_data: Path) -> None:
+        to_browser, self._write = os.pipe()
+        self._read, from_browser = os.pipe()
+        self._buffer = b""
+        self._number = 0
+        self.problems: list[str] = []
+
+        def fixed_descriptors() -> None:
+            os.dup2(os.dup(to_browser), 3)
+            os.dup2(os.dup(from_browser), 4)
+
+        self._process = subprocess.Popen(
+            ["chromium", *FLAGS, f"--user-data-dir={user_data}"],
+            preexec_fn=fixed_descriptors,  # noqa: PLW1509  nothing else runs here
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self._session = ""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command and return its result; what the page complains about meanwhile goes to `problems`."""
+        self._number += 1
+        command = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            command["sessionId"] = self._session
+        os.write(self._write, json.dumps(command).encode() + b"\0")
+        while True:
+            message = self._message()
+            if message.get("id") == self._number:
+                if "error" in message:
+                    raise AssertionError(f"{method}: {message['error']}")
+                result: dict[str, Any] = message["result"]
+                return result
+            self._note(message)
+
+    def open(self, url: str, width: int, height: int, *, dark: bool = False) -> None:
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Page.navigate", url=url)
+
+    def value(self, expression: str) -> Any:
+        """What the JavaScript expression is."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def wait_for(self, expression: str) -> None:
+        """Until the expression is true; AssertionError after WAIT_S."""
+        deadline_s = time.monotonic() + WAIT_S
+        while not self.value(expression):
+            assert time.monotonic() < deadline_s, f"never became true: {expression}"
+            time.sleep(POLL_S)
+
+    def screenshot(self, path: Path) -> None:
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def close(self) -> None:
+        self._session = ""
+        self.call("Browser.close")
+        self._process.wait(WAIT_S)
+        os.close(self._read)
+        os.close(self._write)
+
+    def _message(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            data = os.read(self._read, 1 << 16)
+            assert data, "Chromium ended"
+            self._buffer += data
+        raw, self._buffer = self._buffer.split(b"\0", 1)
+        message: dict[str, Any] = json.loads(raw)
+        return message
+
+    def _note(self, message: dict[str, Any]) -> None:
+        parameters = message.get("params", {})
+        if message.get("method") == "Runtime.exceptionThrown":
+            self.problems.append(str(parameters["exceptionDetails"]))
+        if message.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+            self.problems.append(parameters["entry"]["text"])
