@@ -74,6 +74,7 @@ def test_nothing_acknowledged_is_missing_after_a_kill(tmp_path: Path, loop: str,
         assert again.messages[: len(client.messages)] == client.messages
         references = [message.reference for message in again.messages[1:]]
         assert references == list(range(1, len(references) + 1))
+        assert engine.stop() == (0, "")
         feed = b"".join(path.read_bytes() for path in sorted((tmp_path / "itch").iterdir()))
         adds = [
             message for message in map(itch.FEED.decode, itch.split_log(feed)) if isinstance(message, itch.AddOrder)

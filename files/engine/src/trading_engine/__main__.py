@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from trading_engine import __version__, config, passwords
+from trading_engine import __version__, config, passwords, tools
+from trading_engine.journal import JournalError
 from trading_engine.shm import StateError, StateReader
+from trading_engine.snapshot import SnapshotError
 from trading_engine.tables import ConfigError
 from trading_engine.wire.soupbintcp import PASSWORD_BYTES
 
@@ -28,9 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         command: Callable[[argparse.Namespace], int] = options.run
         return command(options)
-    except (ConfigError, UserError) as error:
+    except (ConfigError, UserError, JournalError, SnapshotError) as error:
         print(f"trading-engine: error: {error}", file=sys.stderr)
-        return EXIT_ERROR
+    except OSError as error:
+        print(f"trading-engine: error: {error.filename}: {error.strerror}", file=sys.stderr)
+    return EXIT_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="print the running engine's published state as JSON")
     status.add_argument("--config", metavar="FILE", type=Path, required=True)
     status.set_defaults(run=_status)
+    for name, run, text in (
+        ("verify", _verify, "check every segment and snapshot of a journal directory"),
+        ("replay", _replay, "replay a journal directory; print what comes out as SHA-256"),
+        ("snapshot", _snapshot, "write a snapshot of what a journal directory's sealed segments hold"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("directory", metavar="DIR", type=Path)
+        command.set_defaults(run=run)
     return parser
 
 
@@ -113,6 +125,29 @@ def _status(options: argparse.Namespace) -> int:
         )
     )
     return 0 if running else EXIT_NOT_RUNNING
+
+
+def _verify(options: argparse.Namespace) -> int:
+    for line in tools.verify(_existing(options.directory)):
+        print(line)
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    print(json.dumps(tools.replay(_existing(options.directory)), indent=2))
+    return 0
+
+
+def _snapshot(options: argparse.Namespace) -> int:
+    path = tools.snapshot_at_idle(_existing(options.directory))
+    print(path if path else "nothing new: no sealed segment after the newest snapshot")
+    return 0
+
+
+def _existing(directory: Path) -> Path:
+    if not directory.is_dir():
+        raise UserError(f"{directory} is no directory; give the one that [journal] directory names")
+    return directory
 
 
 def _is_running(pid: int) -> bool:

@@ -41,6 +41,7 @@ class Account:
         self._terms: dict[bytes, Terms] = {}
         self._shards: list[dict[bytes, Order | None]] = [{}]
         self._mask = 0
+        self.settings = settings
         self.increasing = False
         self.test = False
         self.self_match = 0
@@ -57,6 +58,7 @@ class Account:
 
     def configure(self, settings: dict[str, Any]) -> None:
         limits = settings["limits"]
+        self.settings = settings
         self.increasing = settings["tokens"] == "increasing"
         self.test = bool(settings["test"])
         self.self_match = ("allow", "cancel_resting", "cancel_incoming").index(settings["self_match"])

@@ -59,9 +59,7 @@ class Core(Matching):
         for name, account_settings in settings["accounts"].items():
             known = self.accounts.get(name)
             if known is None:
-                account = Account(len(self.by_number), name, account_settings)
-                self.accounts[name] = account
-                self.by_number.append(account)
+                account = self.add_account(name, account_settings)
                 if self.open:
                     self._system_event(account, b"S")
             else:
@@ -72,8 +70,7 @@ class Core(Matching):
             listed.add(stock)
             book = self.books.get(stock)
             if book is None:
-                book = Book(stock, len(self.books) + 1, symbol["reference_price_e4"], symbol["restricted"])
-                self.books[stock] = book
+                book = self.add_book(stock, symbol["reference_price_e4"], symbol["restricted"])
                 if self.open:
                     self._announce(book)
             else:
@@ -83,7 +80,20 @@ class Core(Matching):
         for stock, book in self.books.items():
             if stock not in listed:
                 book.restricted = True
-        self._recount_exposure()
+        self.recount_exposure()
+
+    def add_account(self, name: str, settings: dict[str, Any]) -> Account:
+        """Add an account under the next number."""
+        account = Account(len(self.by_number), name, settings)
+        self.accounts[name] = account
+        self.by_number.append(account)
+        return account
+
+    def add_book(self, stock: bytes, reference_price_e4: int, restricted: bool) -> Book:
+        """Add a symbol under the next stock locate."""
+        book = Book(stock, len(self.books) + 1, reference_price_e4, restricted)
+        self.books[stock] = book
+        return book
 
     def start_day(self, day: str, time_ns: int) -> None:
         """`day` is the session's name, 10 characters; the day before has ended. Tokens and numbers begin anew."""
@@ -362,7 +372,8 @@ class Core(Matching):
             self._feed(book.delete_head + self._time6 + _U64(old.reference))
         self._settle(order, False)
 
-    def _recount_exposure(self) -> None:
+    def recount_exposure(self) -> None:
+        """Add up again what each account has open, after limits or the whole state changed."""
         for account in self.by_number:
             account.exposure_e4 = 0
         for book in self.books.values():

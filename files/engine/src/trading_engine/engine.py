@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from trading_engine import __version__, journal
+from trading_engine import __version__, journal, snapshot
 from trading_engine.clock import Clock, today
 from trading_engine.config import EngineConfig
 from trading_engine.core import Core
 from trading_engine.journal import JournalError, Writer
 from trading_engine.outbox import Outbox, Output
 from trading_engine.recovery import Recovered, apply_record, recover
+from trading_engine.snapshot import SnapshotError, SnapshotHead
 
 _REFUSE_AT: Final = 0.95
 
@@ -82,7 +83,7 @@ class Engine:
                 settings = self.config.journal
                 self.writer = Writer(directory, settings.segment_bytes, __version__, found.segment, found.records)
                 self.used_bytes = journal.used_bytes(directory)
-        except JournalError as error:
+        except (JournalError, SnapshotError) as error:
             raise StartError(str(error)) from error
         except OSError as error:
             raise self._unusable(error) from error
@@ -111,12 +112,17 @@ class Engine:
         self.submit(journal.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:
-        """Seal the journal and write the logs; raises OSError."""
+        """Seal the journal, leave a snapshot so that any version can go on from here, and write the logs.
+
+        Raises OSError.
+        """
         self._threads.shutdown(wait=True)
         if not self.failure:
             self._release(self._syncing + self._waiting)
             if self.writer is not None:
                 self.writer.close()
+                head = SnapshotHead(__version__, self.writer.segment + 1, self.writer.records, self.clock.now())
+                snapshot.write(self.config.journal.directory, self.core, head)
             self.outbox.close()
         if self._lock >= 0:
             os.close(self._lock)

@@ -150,8 +150,8 @@ def segments(directory: Path) -> list[Path]:
 
 
 def used_bytes(directory: Path) -> int:
-    """Return the size of all segments, the spare one included."""
-    return sum(path.stat().st_size for path in directory.iterdir() if path.suffix == ".journal" or path.name == "spare")
+    """Return the size of all segments and snapshots, the spare segment included."""
+    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
 
 
 def read_segment(

@@ -80,6 +80,14 @@ class Outbox:
         for log in self._logs:
             log.resume(session, 0)
 
+    def resume(self, session: str) -> None:
+        """Call after a snapshot was loaded: logs go on after what it had said. Raises OSError."""
+        self._session = session
+        self._taken_feed = self._core.feed_sequence
+        self._itch.resume(session, self._core.feed_sequence)
+        for account in self._core.by_number:
+            self.log(account.number).resume(session, account.sequence)
+
     def finish_replay(self) -> None:
         """Cut what the logs hold beyond what replay gave. Raises OSError."""
         for number in range(len(self._core.by_number)):

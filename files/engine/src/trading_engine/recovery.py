@@ -1,16 +1,20 @@
-"""From the journal back to the state it implies."""
+"""From snapshot and journal back to the state they imply."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trading_engine import journal
+from trading_engine import journal, snapshot
 from trading_engine.core import Core
 from trading_engine.journal import JournalError, Record
 from trading_engine.outbox import Outbox
+from trading_engine.snapshot import SnapshotError, SnapshotHead
+
+NOTHING = SnapshotHead("", 1, 0, 0)
 
 
 @dataclass(slots=True)
@@ -19,10 +23,10 @@ class Recovered:
 
     segment: int = 1
     records: int = 0
+    replayed: int = 0
     last_time_ns: int = 0
     duration_ns: int = 0
-    torn: str = ""
-    connected: set[int] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
 
 
 def apply_record(core: Core, record: Record) -> None:
@@ -49,43 +53,97 @@ def apply_record(core: Core, record: Record) -> None:
         raise JournalError(f"record {number}: unknown kind {kind}")
 
 
-def recover(core: Core, outbox: Outbox, directory: Path, version: str) -> Recovered:
-    """Replay every segment of `directory` into the core, fill the logs up, and cut a torn tail.
+class Tail:
+    """The records of a journal directory from a snapshot's position on, in order and without a gap."""
 
-    Raises JournalError for damage, OSError when files cannot be read or cut.
+    def __init__(self, directory: Path, head: SnapshotHead, version: str | None, sealed_only: bool = False) -> None:
+        """With `sealed_only` the last segment, which an engine may be writing, is left alone."""
+        self._directory = directory
+        self._version = version
+        self.segment = head.segment
+        self.records = head.records
+        self.torn: tuple[Path, int, int] | None = None
+        self.files = [path for path in journal.segments(directory) if int(path.stem) >= head.segment]
+        self._last = self.files[-1] if self.files else None
+        if sealed_only:
+            del self.files[-1:]
+
+    def __iter__(self) -> Iterator[Record]:
+        """Raise JournalError for damage, a missing segment, or another version's segment that has records."""
+        for path in self.files:
+            number = int(path.stem)
+            if number != self.segment:
+                raise JournalError(
+                    f"{self._directory}: segment {self.segment:012d}.journal is missing before {path.name}"
+                )
+            for record in journal.read_segment(path, path == self._last, self._version, self._on_torn):
+                if record.number != self.records + 1:
+                    raise JournalError(f"{path}: record {record.number} follows record {self.records}")
+                self.records = record.number
+                yield record
+            self.segment = number + 1
+
+    def _on_torn(self, path: Path, offset: int, size: int) -> None:
+        self.torn = (path, offset, size)
+
+
+def newest_snapshot(directory: Path, core: Core, remarks: list[str]) -> SnapshotHead:
+    """Load the newest good snapshot into `core`; note damaged ones. NOTHING when there is none."""
+    for path in reversed(snapshot.files(directory)):
+        try:
+            snapshot.read(path, None)
+        except SnapshotError as error:
+            remarks.append(f"snapshot left out: {error}")
+            continue
+        return snapshot.read(path, core)
+    return NOTHING
+
+
+def recover(core: Core, outbox: Outbox, directory: Path, version: str) -> Recovered:
+    """Load the newest good snapshot, replay what follows, fill the logs up, and cut a torn tail.
+
+    Raises JournalError for damage, SnapshotError or OSError when files cannot be used.
     """
     found = Recovered()
     begun_ns = time.monotonic_ns()
-    files = journal.segments(directory)
-    cut: list[tuple[Path, int]] = []
-
-    def on_torn(path: Path, offset: int, size: int) -> None:
-        found.torn = f"{path.name}: {size} bytes of an unfinished record at offset {offset} were cut"
-        cut.append((path, offset))
-
-    for path in files:
-        number = int(path.stem)
-        if found.records and number != found.segment:
-            raise JournalError(f"{directory}: segment {found.segment} is missing before {path.name}")
-        for record in journal.read_segment(path, path is files[-1], version, on_torn):
-            if record.number != found.records + 1:
-                raise JournalError(f"{path}: record {record.number} follows {found.records}")
-            found.records = record.number
-            found.last_time_ns = record.time_ns
-            if record.kind == journal.CONNECT:
-                found.connected.add(record.account)
-            elif record.kind == journal.DISCONNECT:
-                found.connected.discard(record.account)
-            elif record.kind == journal.START_DAY:
-                outbox.begin_day(record.payload.decode("ascii"))
-            apply_record(core, record)
-            outbox.commit(outbox.collect())
-        found.segment = number + 1
-    if files:
+    head = newest_snapshot(directory, core, found.remarks)
+    found.last_time_ns = head.time_ns
+    if core.day:
+        outbox.resume(core.day)
+    tail = Tail(directory, head, version)
+    for record in tail:
+        found.replayed += 1
+        found.last_time_ns = record.time_ns
+        if record.kind == journal.START_DAY:
+            outbox.begin_day(record.payload.decode("ascii"))
+        apply_record(core, record)
+        outbox.commit(outbox.collect())
+    found.segment, found.records = tail.segment, tail.records
+    if core.day:
         outbox.finish_replay()
-        if cut:
-            journal.cut_torn(*cut[0])
-        else:
-            journal.cut_torn(files[-1], journal.end_of(files[-1]))
+    if tail.torn is not None:
+        path, offset, size = tail.torn
+        found.remarks.append(f"{path.name}: {size} bytes of an unfinished record at offset {offset} were cut")
+        journal.cut_torn(path, offset)
+    elif tail.files:
+        journal.cut_torn(tail.files[-1], journal.end_of(tail.files[-1]))
     found.duration_ns = time.monotonic_ns() - begun_ns
     return found
+
+
+def make_snapshot(directory: Path, version: str) -> Path | None:
+    """Replay the sealed segments after the newest snapshot and write a newer one; None when there are none.
+
+    Raises JournalError, SnapshotError, OSError. Meant for a process of its own with nothing else to do.
+    """
+    core = Core()
+    head = newest_snapshot(directory, core, [])
+    tail = Tail(directory, head, version, sealed_only=True)
+    if not tail.files:
+        return None
+    time_ns = head.time_ns
+    for record in tail:
+        apply_record(core, record)
+        core.discard_outputs()
+        time_ns = record.time_ns
+    return snapshot.write(directory, core, SnapshotHead(version, tail.segment, tail.records, time_ns))

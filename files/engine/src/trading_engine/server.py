@@ -17,6 +17,7 @@ from trading_engine.engine import Engine, StartError
 from trading_engine.gateway import Gateway
 from trading_engine.notify import notify, watchdog_interval_ns
 from trading_engine.shm import StateWriter
+from trading_engine.snapshotter import Snapshotter
 from trading_engine.stats import Stats, tops_of_book
 
 TICK_S = 0.05
@@ -42,6 +43,7 @@ class Server:
         self._config = config
         self._loop = loop
         self._engine = Engine(config, loop)
+        self._snapshotter = Snapshotter(config.journal.directory, config.journal.budget_bytes)
         self._ticks = 0
         self._tick_due_ns = 0
         self._watchdog_ns = watchdog_interval_ns()
@@ -73,22 +75,23 @@ class Server:
         loop.set_exception_handler(self._unexpected)
         recovered = self._engine.start()
         stats.set("recovery_ns", recovered.duration_ns)
-        stats.set("recovered_records", recovered.records)
-        if recovered.torn:
-            stats.event(f"recovery: {recovered.torn}")
-            print(f"trading-engine: recovery: {recovered.torn}", file=sys.stderr)
+        stats.set("recovered_records", recovered.replayed)
+        for remark in recovered.remarks:
+            stats.event(f"recovery: {remark}")
+            print(f"trading-engine: recovery: {remark}", file=sys.stderr)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, loop.stop)
         gc.collect()
         gc.freeze()
         gc.disable()
         gateway.open()
-        stats.event(f"started with {recovered.records} recovered records")
+        stats.event(f"started with {recovered.replayed} records replayed")
         self._tick()
-        notify(f"READY=1\nSTATUS=session {self._engine.core.day}, {recovered.records} records recovered")
+        notify(f"READY=1\nSTATUS=session {self._engine.core.day}, {recovered.replayed} records replayed")
         loop.run_forever()
         notify("STOPPING=1")
         gateway.close()
+        self._snapshotter.stop()
         try:
             self._engine.stop()
         except OSError as error:
@@ -147,6 +150,9 @@ class Server:
         left_bytes = engine.watch_disk()
         if engine.writer is None:
             return
+        for text in self._snapshotter.tick(engine.writer.sealed, engine.used_bytes):
+            stats.event(text)
+        stats.set_counter("snapshots", self._snapshotter.made)
         now_ns, written = time.monotonic_ns(), engine.writer.bytes_written
         since_ns, before = self._rate_from
         if since_ns:

@@ -1,0 +1,84 @@
+"""Keeps the journal short: a child process turns sealed segments into snapshots, and what they cover is deleted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from trading_engine import journal, snapshot
+
+_KEPT_SNAPSHOTS = 2
+_PRUNE_AT = 0.5
+
+
+class Snapshotter:
+    """Call `tick` about once a second. Nothing of it happens in the engine's own thread."""
+
+    def __init__(self, directory: Path, budget_bytes: int) -> None:
+        self.made = 0
+        self._directory = directory
+        self._budget_bytes = budget_bytes
+        self._covered = 0
+        self._pending = 0
+        self._child = 0
+        self._thread = ThreadPoolExecutor(1, "prune")
+        self._pruning: Future[int] | None = None
+
+    def tick(self, sealed: int, used_bytes: int) -> list[str]:
+        """Start, watch, clean up; return what an operator should know. `sealed` counts the sealed segments."""
+        told: list[str] = []
+        if self._child:
+            done, status = os.waitpid(self._child, os.WNOHANG)
+            if done:
+                self._child = 0
+                code = os.waitstatus_to_exitcode(status)
+                if code == 0:
+                    self.made += 1
+                    self._covered = self._pending
+                else:
+                    told.append(f"snapshot failed with exit code {code}; the journal stays longer than it should")
+        elif sealed > self._covered:
+            self._pending = sealed
+            command = [sys.executable, "-m", "trading_engine", "snapshot", str(self._directory)]
+            quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+            self._child = os.posix_spawn(sys.executable, command, os.environ, file_actions=quiet)
+        if self._pruning is not None and self._pruning.done():
+            error = self._pruning.exception()
+            if error is not None:
+                told.append(f"old journal segments cannot be deleted: {error}")
+            self._pruning = None
+        if self._pruning is None and used_bytes > self._budget_bytes * _PRUNE_AT:
+            excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
+            self._pruning = self._thread.submit(prune, self._directory, excess_bytes)
+        return told
+
+    def stop(self) -> None:
+        """Wait for the child, so that it does not write beside the next engine."""
+        if self._child:
+            os.waitpid(self._child, 0)
+            self._child = 0
+        self._thread.shutdown(wait=True)
+
+
+def prune(directory: Path, excess_bytes: int) -> int:
+    """Delete the oldest segments that the two newest good snapshots do not need; return the bytes that became free.
+
+    Raises OSError.
+    """
+    freed_bytes = 0
+    snapshots = snapshot.files(directory)
+    for path in snapshots[:-_KEPT_SNAPSHOTS]:
+        freed_bytes += path.stat().st_size
+        path.unlink()
+    kept = snapshots[-_KEPT_SNAPSHOTS:]
+    if not kept:
+        return freed_bytes
+    needed_from = int(kept[0].stem)
+    for path in journal.segments(directory):
+        if int(path.stem) >= needed_from or freed_bytes >= excess_bytes:
+            break
+        freed_bytes += path.stat().st_size
+        path.unlink()
+    return freed_bytes

@@ -1,0 +1,94 @@
+"""What an operator does with a journal directory while no engine, or another process, writes to it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trading_engine import __version__, journal, snapshot
+from trading_engine.core import Core
+from trading_engine.recovery import NOTHING, Tail, apply_record, make_snapshot
+from trading_engine.snapshot import SnapshotError, SnapshotHead
+
+
+def verify(directory: Path) -> Iterator[str]:
+    """Yield a line for every file that is good; raises JournalError or SnapshotError at the first that is not."""
+    for path in snapshot.files(directory):
+        head = snapshot.read(path, None)
+        yield f"{path.name}: state after record {head.records}, by version {head.version}"
+    files = journal.segments(directory)
+    if not files:
+        yield f"{directory}: no segment"
+        return
+    first = next(journal.read_segment(files[0], last=len(files) == 1), None)
+    tail = Tail(directory, SnapshotHead("", int(files[0].stem), first.number - 1 if first else 0, 0), None)
+    segment, since = tail.segment, tail.records
+    for record in tail:
+        if tail.segment != segment:
+            yield f"{segment:012d}.journal: records {since + 1} to {record.number - 1}"
+            segment, since = tail.segment, record.number - 1
+    yield f"{segment:012d}.journal: records {since + 1} to {tail.records}"
+    if tail.torn is not None:
+        path, offset, size = tail.torn
+        yield f"{path.name}: {size} bytes of an unfinished record at offset {offset}; the next start cuts them"
+
+
+def replay(directory: Path) -> dict[str, Any]:
+    """Replay from the oldest usable state to the end; return counts, speed, and SHA-256 of outputs and state.
+
+    Raises JournalError, SnapshotError.
+    """
+    core = Core()
+    head = oldest_state(directory, core)
+    replies: dict[str, Any] = {account.name: hashlib.sha256() for account in core.by_number}
+    feed = hashlib.sha256()
+    records = messages = 0
+    begun_ns = time.monotonic_ns()
+    for record in Tail(directory, head, __version__):
+        apply_record(core, record)
+        records += 1
+        for account in core.touched:
+            replies.setdefault(account.name, hashlib.sha256()).update(b"".join(account.out))
+        feed.update(b"".join(core.feed))
+        core.discard_outputs()
+    messages = core.messages
+    seconds = (time.monotonic_ns() - begun_ns) / 1e9
+    return {
+        "from_record": head.records + 1,
+        "records": records,
+        "messages": messages,
+        "messages_per_s": round(messages / seconds) if seconds else 0,
+        "open_orders": sum(account.open_orders for account in core.by_number),
+        "sha256": {
+            "replies": {name: digest.hexdigest() for name, digest in sorted(replies.items())},
+            "feed": feed.hexdigest(),
+            "state": snapshot.digest(core),
+        },
+    }
+
+
+def oldest_state(directory: Path, core: Core) -> SnapshotHead:
+    """Load what the oldest segment needs: nothing if it is the first one, else the snapshot before it.
+
+    Raises SnapshotError when there is no such snapshot.
+    """
+    files = journal.segments(directory)
+    oldest = int(files[0].stem) if files else 1
+    if oldest == 1:
+        return NOTHING
+    for path in snapshot.files(directory):
+        if int(path.stem) >= oldest:
+            return snapshot.read(path, core)
+    raise SnapshotError(f"{directory}: begins with segment {oldest} and has no snapshot of what was before")
+
+
+def snapshot_at_idle(directory: Path) -> Path | None:
+    """Write a snapshot without taking processor time that anybody else wants. Raises as `make_snapshot` does."""
+    with contextlib.suppress(OSError):  # a container's filter may refuse it
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    return make_snapshot(directory, __version__)

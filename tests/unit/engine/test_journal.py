@@ -1,0 +1,278 @@
+"""The journal under damage, and the state after it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from trading_engine import __version__, journal, snapshot, tools
+from trading_engine.core import Core
+from trading_engine.journal import JournalError, Writer
+from trading_engine.outbox import Outbox
+from trading_engine.recovery import Recovered, apply_record, make_snapshot, recover
+from trading_engine.snapshot import SnapshotError, SnapshotHead
+from trading_engine.snapshotter import prune
+
+from tests.unit.engine.flow import reads, seeded
+from tests.unit.engine.market import Market, settings_of
+from tests.unit.engine.process import DEADLINE_S
+
+SEGMENT_BYTES = 1 << 16
+DAY = "2026010500"
+
+
+class Recorder:
+    """A core whose inputs are journaled, as the engine does it, without its loop."""
+
+    def __init__(self, directory: Path, segment: int = 1, records: int = 0) -> None:
+        self.directory = directory
+        self.core = Core()
+        self.writer = Writer(directory, SEGMENT_BYTES, __version__, segment, records)
+        self.said = b""
+        self.time_ns = 1_000
+
+    def start(self) -> None:
+        self.record(journal.CONFIGURE, 0, json.dumps(settings_of(("TEST", "OTHER"))).encode())
+        self.record(journal.START_DAY, 0, DAY.encode())
+
+    def record(self, kind: int, account: int, payload: bytes) -> None:
+        self.time_ns += 7_000_000
+        apply_record(self.core, journal.Record(kind, 0, self.time_ns, account, payload))
+        self.writer.append(kind, account, self.time_ns, payload)
+        self.said += b"".join(b"".join(account.out) for account in self.core.touched) + b"".join(self.core.feed)
+        self.core.discard_outputs()
+
+    def run(self, seed: int, count: int) -> None:
+        for account, data in reads(seed, count):
+            self.record(journal.READ, account, data)
+            if self.core.expiries.is_due(self.time_ns):
+                self.record(journal.EXPIRE, 0, b"")
+
+
+def recovered(directory: Path) -> tuple[Core, Recovered]:
+    core = Core()
+    outbox = Outbox(core, directory / "replies", 1 << 20, directory / "itch", 1 << 20)
+    for name in ("replies", "itch"):
+        (directory / name).mkdir(exist_ok=True)
+    found = recover(core, outbox, directory, __version__)
+    outbox.close()
+    return core, found
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    recorder = Recorder(tmp_path)
+    recorder.start()
+    return recorder
+
+
+def test_replay_gives_the_state_again_over_several_segments(recorder: Recorder) -> None:
+    recorder.run(1, 1200)
+    recorder.writer.close()
+    assert len(journal.segments(recorder.directory)) > 2
+    core, found = recovered(recorder.directory)
+    assert snapshot.digest(core) == snapshot.digest(recorder.core)
+    assert (found.records, found.segment) == (recorder.writer.records, recorder.writer.segment + 1)
+    assert found.last_time_ns == recorder.time_ns
+
+
+def test_an_unsealed_segment_is_read_up_to_its_last_record_and_cut_there(recorder: Recorder) -> None:
+    recorder.run(2, 50)
+    core, found = recovered(recorder.directory)
+    assert snapshot.digest(core) == snapshot.digest(recorder.core)
+    assert found.remarks == []
+    data = recorder.writer.path.read_bytes()
+    assert data == data.rstrip(b"\0")
+    recorder.writer.close()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_torn_last_record_is_cut_and_reported(recorder: Recorder, seed: int) -> None:
+    recorder.run(seed, 60)
+    before = snapshot.digest(recorder.core)
+    records = recorder.writer.records
+    start = journal.end_of(recorder.writer.path)
+    account, data = reads(seed + 100, 1)[0]
+    recorder.record(journal.READ, account, data)
+    whole = recorder.writer.path.read_bytes().rstrip(b"\0")
+    cut = seeded(seed).randrange(start + 1, len(whole))
+    with open(recorder.writer.path, "r+b") as file:
+        file.seek(cut)
+        file.write(bytes(len(whole) - cut))
+    core, found = recovered(recorder.directory)
+    assert snapshot.digest(core) == before
+    assert found.records == records
+    assert f"unfinished record at offset {start} were cut" in found.remarks[0]
+    _, again = recovered(recorder.directory)
+    assert again.remarks == []
+    recorder.writer.close()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_flipped_byte_in_the_middle_refuses_with_file_and_offset(recorder: Recorder, seed: int) -> None:
+    recorder.run(seed, 100)
+    recorder.writer.close()
+    path = recorder.writer.path
+    data = bytearray(path.read_bytes())
+    offsets = list(itertools.accumulate(
+        (journal.RECORD.size + len(record.payload) for record in journal.read_segment(path, last=True)),
+        initial=journal.HEADER.size,
+    ))  # fmt: skip
+    at = seeded(seed).randrange(journal.HEADER.size, offsets[-2])
+    data[at] ^= 1 << seed % 8
+    path.write_bytes(data)
+    damaged = max(offset for offset in offsets if offset <= at)
+    with pytest.raises(JournalError, match=f"{path}, offset {damaged}: damaged record"):
+        recovered(recorder.directory)
+
+
+def test_an_unfinished_record_in_a_sealed_segment_is_damage(recorder: Recorder) -> None:
+    recorder.run(1, 1200)
+    recorder.writer.close()
+    first = journal.segments(recorder.directory)[0]
+    with open(first, "r+b") as file:
+        file.truncate(first.stat().st_size - 3)
+    with pytest.raises(JournalError, match=str(first)):
+        recovered(recorder.directory)
+
+
+def test_a_missing_segment_is_named(recorder: Recorder) -> None:
+    recorder.run(1, 1200)
+    recorder.writer.close()
+    journal.segments(recorder.directory)[1].unlink()
+    with pytest.raises(JournalError, match=r"000000000002.journal is missing"):
+        recovered(recorder.directory)
+
+
+def test_segments_of_another_version_are_not_replayed(recorder: Recorder) -> None:
+    recorder.run(1, 10)
+    recorder.writer.close()
+    with pytest.raises(JournalError, match="written by engine version"):
+        list(journal.read_segment(recorder.writer.path, last=True, version="other"))
+
+
+def test_a_full_disk_is_an_error_and_not_a_shorter_journal(recorder: Recorder) -> None:
+    recorder.writer.close()
+    full = os.open("/dev/full", os.O_WRONLY)
+    recorder.writer._descriptor = full  # the kernel's own way to refuse a write
+    with pytest.raises(OSError, match="No space left"):
+        recorder.writer.append(journal.READ, 0, 1, b"x")
+    os.close(full)
+
+
+# -- snapshots ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_loaded_snapshot_goes_on_exactly_as_the_original(seed: int) -> None:
+    settings = settings_of(("TEST", "OTHER"), max_open_orders=300, max_exposure=10**7, duplicate_orders=5)
+    settings["accounts"]["B"]["tokens"] = "increasing"
+    first = Market(settings)
+    for account, data in reads(seed, 150):
+        first.core.apply(account, data, first.time_ns)
+    first.core.discard_outputs()
+    second = Core()
+    snapshot.load(second, snapshot.dump(first.core))
+    assert snapshot.dump(second) == snapshot.dump(first.core)
+    said = []
+    for core in (first.core, second):
+        core.expire(5_000_000_000)
+        for account, data in reads(seed + 1000, 150):
+            core.apply(account, data, 6_000_000_000)
+        said.append(b"".join(b"".join(account.out) for account in core.by_number) + b"".join(core.feed))
+    assert said[0] == said[1]
+    assert snapshot.digest(first.core) == snapshot.digest(second)
+
+
+def test_a_snapshot_and_the_tail_give_the_same_state_as_everything(recorder: Recorder) -> None:
+    recorder.run(3, 1200)
+    recorder.writer.close()
+    whole = snapshot.digest(recorder.core)
+    path = make_snapshot(recorder.directory, __version__)
+    assert path is not None
+    assert path.stem == journal.segments(recorder.directory)[-1].stem
+    core, found = recovered(recorder.directory)
+    assert snapshot.digest(core) == whole
+    assert found.replayed < found.records
+
+
+def test_a_damaged_snapshot_is_left_out_and_said_so(recorder: Recorder) -> None:
+    recorder.run(3, 1200)
+    recorder.writer.close()
+    path = make_snapshot(recorder.directory, __version__)
+    assert path is not None
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(SnapshotError, match="damaged"):
+        snapshot.read(path, None)
+    core, found = recovered(recorder.directory)
+    assert snapshot.digest(core) == snapshot.digest(recorder.core)
+    assert "damaged" in found.remarks[0]
+
+
+def test_another_version_goes_on_from_a_snapshot_without_replay(recorder: Recorder) -> None:
+    recorder.run(3, 100)
+    recorder.writer.close()
+    head = SnapshotHead("0.0.1", recorder.writer.segment + 1, recorder.writer.records, recorder.time_ns)
+    snapshot.write(recorder.directory, recorder.core, head)
+    core, found = recovered(recorder.directory)
+    assert snapshot.digest(core) == snapshot.digest(recorder.core)
+    assert (found.replayed, found.segment, found.records) == (0, head.segment, head.records)
+
+
+def test_pruning_keeps_what_the_two_newest_snapshots_need(recorder: Recorder) -> None:
+    for seed in range(3):
+        recorder.run(seed, 800)
+        assert make_snapshot(recorder.directory, __version__) is not None
+    recorder.writer.close()
+    assert prune(recorder.directory, 1 << 40) > 0
+    kept = snapshot.files(recorder.directory)
+    assert len(kept) == 2
+    assert journal.segments(recorder.directory)[0].stem == kept[0].stem
+    kept[1].write_bytes(b"damaged")
+    core, _ = recovered(recorder.directory)
+    assert snapshot.digest(core) == snapshot.digest(recorder.core)
+
+
+# -- tools ------------------------------------------------------------
+
+
+def test_verify_names_every_file_and_the_first_damage(recorder: Recorder) -> None:
+    recorder.run(3, 1200)
+    recorder.writer.close()
+    make_snapshot(recorder.directory, __version__)
+    lines = list(tools.verify(recorder.directory))
+    assert len(lines) == 1 + len(journal.segments(recorder.directory))
+    assert lines[-1].endswith(f"to {recorder.writer.records}")
+    path = journal.segments(recorder.directory)[1]
+    data = bytearray(path.read_bytes())
+    data[2000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalError, match=str(path)):
+        list(tools.verify(recorder.directory))
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_replay_gives_the_same_bytes_whatever_the_hash_seed(recorder: Recorder, hash_seed: str) -> None:
+    recorder.run(4, 600)
+    recorder.writer.close()
+    code = (
+        "import json, sys; from pathlib import Path; from trading_engine import tools;"
+        "print(json.dumps(tools.replay(Path(sys.argv[1]))['sha256']))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(recorder.directory)],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert json.loads(result.stdout) == tools.replay(recorder.directory)["sha256"]
+    assert json.loads(result.stdout)["state"] == snapshot.digest(recorder.core)
