@@ -247,3 +247,46 @@ def test_hash_password_reads_what_soupbintcp_can_carry() -> None:
     )  # fmt: skip
     assert bad.returncode == 2
     assert "1 to 10" in bad.stderr
+
+
+def test_sealed_segments_become_snapshots_from_which_the_next_start_goes_on(tmp_path: Path) -> None:
+    engine = EngineProcess(tmp_path, journal={"budget_bytes": 4 << 20}, order_entry={"retention_bytes": 1 << 20})
+    with engine:
+        client = Client(engine.port)
+        for batch in range(400):
+            client.send(*(enter(f"{batch:04d}-{number:03d}", "BS"[batch % 2]) for number in range(100)))
+            client.wait_for(1 + batch * 50)
+        client.wait_for(1 + 400 * 200)
+        reader = StateReader(tmp_path / "engine.shm")
+        while reader.read().counters["snapshots"] == 0:
+            pass
+        reader.close()
+        engine.stop(signal.SIGKILL)
+        client.wait(lambda: False)
+        engine.start()
+        assert Client(engine.port, sequence=1).login == soupbintcp.SESSION_NOT_AVAILABLE  # beyond the retention
+        again = Client(engine.port, sequence=79_000)
+        again.send(enter("the last"))
+        again.wait_for(80_001 - 79_000 + 2)
+        assert again.messages[:-1] == client.messages[78_999:]
+        assert again.messages[-1].reference == 40_001
+        again.close()
+        assert sum(path.stat().st_size for path in (tmp_path / "journal").glob("*.journal")) < 4 << 20
+
+
+def test_a_session_of_another_date_is_ended_at_the_start(tmp_path: Path) -> None:
+    engine = EngineProcess(tmp_path, day={"zone": "Etc/GMT+12"})
+    with engine:
+        client = Client(engine.port)
+        client.send(enter("one"))
+        client.wait_for(2)
+        first = client.login
+        engine.stop()
+        client.wait(lambda: False)
+        engine.config.write_text(engine.config.read_text().replace("Etc/GMT+12", "Etc/GMT-14"))
+        engine.start()
+        again = Client(engine.port)
+        assert again.login != first
+        again.send(enter("one"))
+        assert [type(message).__name__ for message in again.wait_for(2)] == ["SystemEvent", "Accepted"]
+        again.close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, tzinfo
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from trading_engine import passwords
 from trading_engine.tables import ConfigError, Table, load
@@ -80,6 +82,8 @@ class EngineConfig:
     journal: JournalConfig
     itch: ItchConfig
     shared_memory: Path
+    zone: tzinfo
+    daily: bool
     accounts: dict[str, Account]
     symbols: tuple[Symbol, ...]
 
@@ -143,6 +147,11 @@ def read(path: Path) -> EngineConfig:
     shared_memory = base / table.path("path", "/run/trading/engine.shm")
     table.finish()
 
+    table = top.table("day")
+    zone = _zone(table)
+    daily = table.flag("automatic", True)
+    table.finish()
+
     table = top.table("risk")
     limits = _limits(table, None)
     table.finish()
@@ -160,6 +169,8 @@ def read(path: Path) -> EngineConfig:
         journal,
         itch,
         shared_memory,
+        zone,
+        daily,
         accounts,
         symbols,
     )
@@ -167,6 +178,16 @@ def read(path: Path) -> EngineConfig:
 
 def _endpoint(table: Table, port: int) -> Endpoint:
     return Endpoint(table.text("address", "127.0.0.1"), table.integer("port", port, 1, 65535))
+
+
+def _zone(table: Table) -> tzinfo:
+    name = table.text("zone", "UTC")
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise table.wrong("zone", 'a time zone like "America/New_York" that this machine knows', name) from error
 
 
 def _limits(table: Table, base: Limits | None) -> Limits:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from trading_engine import __version__, journal, snapshot
-from trading_engine.clock import Clock, today
+from trading_engine.clock import Clock
 from trading_engine.config import EngineConfig
 from trading_engine.core import Core
 from trading_engine.journal import JournalError, Writer
@@ -36,7 +36,7 @@ class Engine:
     def __init__(self, config: EngineConfig, loop: AbstractEventLoop) -> None:
         self.config = config
         self.core = Core()
-        self.clock = Clock()
+        self.clock = Clock(config.zone)
         self.failure = ""
         self.used_bytes = 0
         self.syncs = 0
@@ -88,11 +88,11 @@ class Engine:
         except OSError as error:
             raise self._unusable(error) from error
         day = self.core.day
-        self.clock.anchor(day or today(), found.last_time_ns)
+        self.clock.anchor(day or self.clock.today(), found.last_time_ns)
         settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
         self.submit(journal.CONFIGURE, payload=settings_json)
-        if not self.core.open or day[:8] != today():
-            self.start_day(next_session(day))
+        if not self.core.open or day[:8] != self.clock.today():
+            self.start_day(self.clock.next_session(day))
         return found
 
     def _unusable(self, error: OSError) -> StartError:
@@ -103,10 +103,22 @@ class Engine:
             "bytes free"
         )
 
+    def end_day(self) -> None:
+        """End the open day; everything it made the core say has been delivered on return."""
+        self.submit(journal.END_DAY)
+        if self._on_disk and self.writer is not None and not self.failure:
+            try:
+                self.writer.sync()
+            except OSError as error:
+                self.fail(f"journal sync: {error}")
+                return
+            released, self._syncing, self._waiting = self._syncing + self._waiting, [], []
+            self._release(released)
+
     def start_day(self, session: str) -> None:
-        """End the open day, if any, and begin the session of that name."""
+        """Begin the session of that name, after ending the one that is open."""
         if self.core.open:
-            self.submit(journal.END_DAY)
+            self.end_day()
         self.clock.anchor(session)
         self.outbox.begin_day(session)
         self.submit(journal.START_DAY, payload=session.encode("ascii"))
@@ -271,14 +283,6 @@ class Engine:
         error = done.exception()
         if error is not None:
             self.fail(f"preparing the next journal segment: {error}")
-
-
-def next_session(previous: str) -> str:
-    """Return the name of today's next session: the date and a number from 00."""
-    date = today()
-    if not previous.startswith(date):
-        return date + "00"
-    return f"{date}{int(previous[8:]) + 1:02d}"
 
 
 def _lock(directory: Path) -> int:

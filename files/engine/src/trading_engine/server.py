@@ -122,6 +122,8 @@ class Server:
             self._collect_garbage()
             self._publish()
         self._engine.tick()
+        if self._config.daily and self._engine.core.day[:8] != self._engine.clock.today():
+            self._roll_day()
         self._gateway.check_timers(TICK_S * 4)
         if self._ticks % _DISK_TICKS == 0:
             self._watch_disk()
@@ -131,6 +133,15 @@ class Server:
         lasted_ns = time.monotonic_ns() - begun_ns
         if lasted_ns > _STALL_NS:
             stats.stall("timers", lasted_ns)
+
+    def _roll_day(self) -> None:
+        """End the day, say good-bye to every session, and begin the next day."""
+        engine = self._engine
+        if not engine.failure:
+            engine.end_day()
+            self._gateway.end_sessions()
+            engine.start_day(engine.clock.next_session(engine.core.day))
+            self._stats.event(f"session {engine.core.day} began")
 
     def _collect_garbage(self) -> None:
         """Look at what is young and freeze what lives, so that no collection ever walks the whole book."""

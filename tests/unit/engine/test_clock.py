@@ -1,0 +1,65 @@
+"""Engine time against a wall clock and a monotonic clock that the test moves."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from trading_engine.clock import Clock
+
+HOUR_NS = 3_600_000_000_000
+
+
+def wall_ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp()) * 1_000_000_000
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Return the clocks' values; a test changes them."""
+    clocks = {"wall": wall_ns("2026-01-05T10:00:00+00:00"), "monotonic": 5_000}
+    monkeypatch.setattr(time, "time_ns", lambda: clocks["wall"])
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clocks["monotonic"])
+    return clocks
+
+
+def test_time_counts_from_midnight_of_the_day_in_its_zone(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    clock.anchor("2026010500")
+    assert clock.now() == 10 * HOUR_NS
+    clock = Clock(ZoneInfo("America/New_York"))
+    clock.anchor("2026010500")
+    assert clock.now() == 5 * HOUR_NS
+
+
+def test_a_jump_of_the_wall_clock_changes_nothing(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    clock.anchor("2026010500")
+    for jump_ns in (HOUR_NS, -2 * HOUR_NS):
+        wall["wall"] += jump_ns
+        wall["monotonic"] += 1_000
+        assert clock.at(6_000) == 10 * HOUR_NS + 1_000
+
+
+def test_time_after_a_restart_is_never_before_the_last_journaled(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    clock.anchor("2026010500", 11 * HOUR_NS)
+    assert clock.now() == 11 * HOUR_NS
+    wall["monotonic"] += 2 * HOUR_NS
+    assert clock.now() == 12 * HOUR_NS
+
+
+def test_a_day_that_is_not_ended_goes_beyond_24_hours(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    clock.anchor("2026010300")
+    assert clock.now() == (48 + 10) * HOUR_NS
+
+
+def test_sessions_of_one_date_are_numbered() -> None:
+    clock = Clock(UTC)
+    date = clock.today()
+    assert clock.next_session("") == date + "00"
+    assert clock.next_session("2020010107") == date + "00"
+    assert clock.next_session(date + "00") == date + "01"
