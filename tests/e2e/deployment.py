@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,11 @@ class Deployment:
             "StrictHostKeyChecking=accept-new",
         ]
         return run("ssh", *options, "-o", "ConnectTimeout=5", f"debian@{address}", shlex.join(command), limit_s=limit_s)
+
+    def ssh_when_it_answers(self, address: str, *command: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """As `ssh`, on a machine that may still boot: tried again until it answers or the limit is over."""
+        end_s = time.monotonic() + limit_s
+        while True:
+            done = self.ssh(address, *command)
+            if done.returncode == 0 or time.monotonic() > end_s:
+                return done

@@ -1,0 +1,44 @@
+"""What the promise means on a bad day: a killed engine loses nothing, a slow link is called by its name."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from tests.e2e.deployment import Deployment
+from tests.e2e.order_client import OrderClient
+
+
+def test_a_killed_engine_comes_back_with_every_acknowledged_order(deployed: Deployment) -> None:
+    address = deployed.host()["ansible_host"]
+    password = deployed.ssh(address, "sudo", "cat", "/etc/trading/secrets/BENCH.password")
+    assert password.returncode == 0, password.stderr
+    client = OrderClient(address, password.stdout.strip())
+
+    load = threading.Thread(target=client.enter_until_cut_off, args=(60,))
+    load.start()
+    killed = deployed.ssh(address, "sudo", "systemctl", "kill", "--signal=KILL", "trading-engine.service")
+    load.join(90)
+    assert killed.returncode == 0, killed.stderr
+    assert client.accepted, "the engine was killed before it acknowledged anything"
+
+    replayed = client.replayed()
+    assert [token for token in client.accepted if replayed[token] != 1] == []
+    canceled = client.cancel_all()
+    assert [token for token in client.accepted if canceled[token] != 1] == [], "acknowledged, but not open any more"
+
+
+def test_a_link_slower_than_the_load_fails_the_verdict_and_names_the_p99(deployed: Deployment) -> None:
+    address = deployed.host()["ansible_host"]
+    # The replies of 10,500 orders a second are about 10 Mbit/s; they queue in front of 4.
+    slow = ["tc", "qdisc", "add", "dev", "ens5", "root", "tbf", "rate", "4mbit", "burst", "16kb", "latency", "300ms"]
+    assert deployed.ssh(address, "sudo", *slow).returncode == 0
+    try:
+        play = deployed.play("playbooks/verify.yml", slo_duration_s=5)
+    finally:
+        assert deployed.ssh(address, "sudo", "tc", "qdisc", "del", "dev", "ens5", "root").returncode == 0
+    assert play.exit_code != 0
+    report = json.loads((deployed.reports / "trading-sandbox-1.json").read_text(encoding="utf-8"))
+    verdict_of_p99 = next(row["verdict"] for row in report["verdict"]["rows"] if row["name"] == "p99")
+    assert verdict_of_p99 == "missed"
+    assert "p99" in play.output.partition("TASK [lowlatency.trading.slo : Verdict | Every target is met]")[2]
