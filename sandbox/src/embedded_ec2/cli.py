@@ -45,7 +45,11 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     up = command("up", _up, "start it, and return once it answers")
-    up.add_argument("--no-machines", action="store_true", help="the API alone; needs no root")
+    kinds = up.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--qemu", action="store_true", help="allow machines with a kernel of their own: tag embedded-ec2:machine=qemu"
+    )
+    kinds.add_argument("--no-machines", action="store_true", help="the API alone; needs no root")
     command("down", _down, "remove every machine, process, device and file of it")
     status = command("status", _status, "list the instances and their machines")
     status.add_argument("--json", action="store_true", help="as JSON, with the machines' SSH host keys")
@@ -55,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = command("serve", _serve, "what `up` starts in the background; not for people")
     serve.add_argument("--slot", type=int, required=True)
     serve.add_argument("--image", type=Path)
+    serve.add_argument("--qemu-image", type=Path)
     serve.add_argument("--ready-descriptor", type=int, required=True)
     return parser
 
@@ -83,7 +88,7 @@ def _up(arguments: argparse.Namespace) -> None:
     sandbox = Sandbox.named(arguments.name)
     if not arguments.no_machines:
         _become_root()
-    running = lifecycle.up(sandbox, machines=not arguments.no_machines, say=_say)
+    running = lifecycle.up(sandbox, machines=not arguments.no_machines, qemu=arguments.qemu, say=_say)
     name = "" if sandbox.name == "sandbox" else f" --name {sandbox.name}"
     print(f"The API answers at {running.endpoint}.")
     print(f'  eval "$(scripts/sandbox env{name})"   makes AWS clients use it')
@@ -153,5 +158,6 @@ def _serve(arguments: argparse.Namespace) -> None:
         port=lifecycle.preferred_port(arguments.name),
         slot=arguments.slot,
         image=arguments.image,
+        qemu_image=arguments.qemu_image,
         ready_descriptor=arguments.ready_descriptor,
     )

@@ -32,7 +32,7 @@ def install(hooks: Hooks) -> None:
     _replace_groups()
 
 
-def _replace(owner: object, name: str, value: object) -> None:
+def replace(owner: object, name: str, value: object) -> None:
     """Put our function in the place of moto's; a name that moto no longer has is a mistake to hear of at once."""
     getattr(owner, name)
     setattr(owner, name, value)
@@ -69,8 +69,8 @@ def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
                 return str(address)
         raise EC2ClientError("AddressLimitExceeded", f"All of {public_addresses} is in use; release an address first.")
 
-    _replace(elastic_network_interfaces, "random_public_ip", next_free)
-    _replace(elastic_ip_addresses, "random_ip", next_free)
+    replace(elastic_network_interfaces, "random_public_ip", next_free)
+    replace(elastic_ip_addresses, "random_ip", next_free)
 
 
 def _report_real_consoles(hooks: Hooks) -> None:
@@ -88,7 +88,7 @@ def _report_real_consoles(hooks: Hooks) -> None:
             }
         )
 
-    _replace(General, "get_console_output", get_console_output)
+    replace(General, "get_console_output", get_console_output)
 
 
 def _reboot_machines(hooks: Hooks) -> None:
@@ -101,7 +101,7 @@ def _reboot_machines(hooks: Hooks) -> None:
             hooks.machines.request_reboot(instance.id)
         return rebooted
 
-    _replace(EC2Backend, "reboot_instances", reboot_instances)
+    replace(EC2Backend, "reboot_instances", reboot_instances)
 
 
 def _start_machines(hooks: Hooks) -> None:
@@ -127,8 +127,8 @@ def _start_machines(hooks: Hooks) -> None:
         hooks.machines.settle()
         return started
 
-    _replace(EC2Backend, "run_instances", run_instances)
-    _replace(EC2Backend, "start_instances", start_instances)
+    replace(EC2Backend, "run_instances", run_instances)
+    replace(EC2Backend, "start_instances", start_instances)
 
 
 def _confirm_rule_descriptions() -> None:
@@ -142,7 +142,7 @@ def _confirm_rule_descriptions() -> None:
                 getattr(self.ec2_backend, name)(**arguments)
             return ActionResult({"Return": True})
 
-        _replace(SecurityGroups, name, update)
+        replace(SecurityGroups, name, update)
 
 
 def _replace_groups() -> None:
@@ -164,6 +164,6 @@ def _replace_groups() -> None:
         instance.nics[0]._group_set = instance.security_groups
         return instance
 
-    _replace(NetworkInterface, "group_set", property(groups_of_interface))
-    _replace(EC2Backend, "modify_network_interface_attribute", modify_network_interface_attribute)
-    _replace(EC2Backend, "modify_instance_security_groups", modify_instance_security_groups)
+    replace(NetworkInterface, "group_set", property(groups_of_interface))
+    replace(EC2Backend, "modify_network_interface_attribute", modify_network_interface_attribute)
+    replace(EC2Backend, "modify_instance_security_groups", modify_instance_security_groups)

@@ -16,13 +16,18 @@ from embedded_ec2.keeper import Keeper
 from embedded_ec2.ledger import Ledger
 from embedded_ec2.metadata import make_metadata_server
 from embedded_ec2.network import METADATA_ADDRESS, Router, inside, public_slot
+from embedded_ec2.nspawn import Nspawn
+from embedded_ec2.qemu import Qemu, find_accelerator
 from embedded_ec2.state import Running, Sandbox
 
 
-def serve(sandbox: Sandbox, *, port: int, slot: int, image: Path | None, ready_descriptor: int) -> None:
+def serve(
+    sandbox: Sandbox, *, port: int, slot: int, image: Path | None, qemu_image: Path | None, ready_descriptor: int
+) -> None:
     """Run the sandbox until this process is told to end; never returns.
 
-    Writes a line to `ready_descriptor` once everything answers. Without an image there are no machines.
+    Writes a line to `ready_descriptor` once everything answers. Without an image there are no machines, without the
+    second one none with a kernel of its own.
     """
     pid, started_ticks = os.getpid(), processes.start_ticks(os.getpid()) or 0
     ledger = Ledger(sandbox.ledger_file)
@@ -33,7 +38,8 @@ def serve(sandbox: Sandbox, *, port: int, slot: int, image: Path | None, ready_d
     if image:
         router = Router(sandbox.name, slot, ledger)
         router.open()
-        keeper = Keeper(sandbox.machines_directory, image, router, ledger)
+        virtual = Qemu(qemu_image, find_accelerator(qemu_image)) if qemu_image else None
+        keeper = Keeper(sandbox.machines_directory, Nspawn(image), virtual, router, ledger)
         hooks.machines = keeper
     application = Application(hooks, keeper.status if keeper else list)
     api = make_api_server("127.0.0.1", port, application)
@@ -51,6 +57,7 @@ def serve(sandbox: Sandbox, *, port: int, slot: int, image: Path | None, ready_d
             endpoint=f"http://127.0.0.1:{api.port}",
             slot=slot,
             machines=keeper is not None,
+            qemu=qemu_image is not None,
         )
     )
     os.write(ready_descriptor, b"ready\n")

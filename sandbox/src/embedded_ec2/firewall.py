@@ -1,4 +1,4 @@
-"""Security groups as nftables rules on the machines' links, in the router's namespace: no machine can change them.
+"""Security groups and public addresses as nftables rules in the router's namespace, where no machine can change them.
 
 As on AWS: only what a rule allows may pass, answers to what has passed may too, and the rest is dropped without a word.
 The metadata address is the router's own and no group's business.
@@ -6,7 +6,7 @@ The metadata address is the router's own and no group's business.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 ANYWHERE = IPv4Network("0.0.0.0/0")
 
@@ -23,9 +23,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A machine's link and the rules of all its groups."""
+    """A machine's link and addresses, and the rules of all its groups."""
 
     link: str
+    private_address: IPv4Address
+    public_address: str | None
     ingress: tuple[Rule, ...]
     egress: tuple[Rule, ...]
 
@@ -39,6 +41,7 @@ def render(machines: Sequence[Guarded]) -> str:
         "table inet ec2",
         "delete table inet ec2",
         "table inet ec2 {",
+        *_translation(machines),
         *chains,
         "  chain forward {",
         "    type filter hook forward priority filter; policy drop;",
@@ -49,6 +52,19 @@ def render(machines: Sequence[Guarded]) -> str:
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _translation(machines: Sequence[Guarded]) -> list[str]:
+    """A public address is translated on the way in, as by AWS's internet gateway: the machine itself never sees it."""
+    pairs = [f"{m.public_address} : {m.private_address}" for m in machines if m.public_address]
+    if not pairs:
+        return []
+    return [
+        "  chain public {",
+        "    type nat hook prerouting priority dstnat;",
+        f"    dnat ip to ip daddr map {{ {', '.join(pairs)} }}",
+        "  }",
+    ]
 
 
 def _chains(machine: Guarded) -> list[str]:

@@ -1,4 +1,4 @@
-"""The one disk image every machine starts from: Debian 12 with what a cloud image has, cached by its recipe."""
+"""The images that machines start from: Debian 12 with what a cloud image has, each built once and cached."""
 
 import fcntl
 import hashlib
@@ -6,9 +6,11 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from embedded_ec2 import qemu_image
 from embedded_ec2.errors import SandboxError
 
 CACHE = Path("/var/cache/embedded-ec2")
@@ -60,19 +62,34 @@ PROOF = (
 )
 
 
-def recipe_digest() -> str:
-    """Return the name of the recipe: another package or file makes another image."""
-    recipe = repr((SUITE, sorted(PACKAGES), sorted(FILES.items()), REMOVED, platform.machine()))
-    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
+@dataclass(frozen=True)
+class Recipe:
+    """What an image is made of; another package or file makes another image."""
+
+    kind: str
+    packages: tuple[str, ...]
+    files: Mapping[str, str]
+    proof: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        content = repr((SUITE, self.packages, sorted(self.files.items()), REMOVED, platform.machine()))
+        return f"{SUITE}-{self.kind}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def ensure_image(say: Callable[[str], None], cache: Path = CACHE) -> Path:
-    """Return the root directory of a complete image, building it when it is not there yet.
+CONTAINER = Recipe("container", PACKAGES, FILES, PROOF)
+VIRTUAL = Recipe(
+    "virtual", (*PACKAGES, *qemu_image.PACKAGES), {**FILES, **qemu_image.FILES}, (*PROOF, *qemu_image.PROOF)
+)
+
+
+def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE) -> Path:
+    """Return the directory of a complete image, building it when it is not there yet.
 
     It is built beside its final name, checked, and renamed only then: a torn build is never taken for an image.
     Raises SandboxError when the disk is too full or a package cannot be had.
     """
-    image = cache / f"{SUITE}-{recipe_digest()}"
+    image = cache / recipe.name
     if image.is_dir():
         return image
     cache.mkdir(parents=True, exist_ok=True)
@@ -80,14 +97,19 @@ def ensure_image(say: Callable[[str], None], cache: Path = CACHE) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if image.is_dir():
             return image
-        unfinished = image.with_name(image.name + ".unfinished")
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
         _require_space(cache)
         say(f"Building the machines' Debian 12 image in {cache} (once, about a minute)")
-        _install(unfinished)
-        _furnish(unfinished)
-        check(unfinished)
+        tree, unfinished = (image.with_name(f"{image.name}.{stage}") for stage in ("tree", "unfinished"))
+        for left_over in (tree, unfinished):
+            if left_over.exists():
+                shutil.rmtree(left_over)
+        _install(recipe, tree)
+        _furnish(recipe, tree)
+        check(recipe, tree)
+        if recipe is VIRTUAL:
+            qemu_image.make_disk(tree, unfinished)
+        else:
+            tree.rename(unfinished)
         os.sync()
         unfinished.rename(image)
     return image
@@ -101,11 +123,11 @@ def _require_space(cache: Path) -> None:
         )
 
 
-def _install(root: Path) -> None:
+def _install(recipe: Recipe, root: Path) -> None:
     if not KEYRING.exists():
         raise SandboxError(f"{KEYRING} is missing: apt-get install debian-archive-keyring")
     log = root.with_suffix(".log")
-    argv = ["mmdebstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--include={','.join(PACKAGES)}"]
+    argv = ["mmdebstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--include={','.join(recipe.packages)}"]
     with log.open("w") as output:
         try:
             done = subprocess.run([*argv, SUITE, str(root), MIRROR], stdout=output, stderr=output, check=False)
@@ -117,21 +139,22 @@ def _install(root: Path) -> None:
     log.unlink()
 
 
-def _furnish(root: Path) -> None:
+def _furnish(recipe: Recipe, root: Path) -> None:
     for pattern in REMOVED:
         for path in root.glob(pattern):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    for name, content in FILES.items():
+    for name, content in recipe.files.items():
         path = root / name
         path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
 
-def check(root: Path) -> None:
+def check(recipe: Recipe, root: Path) -> None:
     """Raise SandboxError unless the tree holds what a machine cannot do without."""
-    missing = [name for name in PROOF if not (root / name).exists()]
+    missing = [name for name in recipe.proof if not (root / name).exists()]
     if missing:
         raise SandboxError(f"the image built in {root} lacks {', '.join(missing)}; delete it and run again")

@@ -14,6 +14,8 @@ from embedded_ec2.firewall import Guarded, Rule
 from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.seed import Identity
 
+KIND_TAG = "embedded-ec2:machine"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -25,6 +27,7 @@ class Wanted:
     name: str
     region: str
     vcpus: int
+    memory_mib: int
     public_address: str | None
     subnet: Subnet
     mac: str
@@ -32,6 +35,10 @@ class Wanted:
     public_key: str | None
     user_data: bytes
     tags: dict[str, str]
+
+    @property
+    def has_own_kernel(self) -> bool:
+        return self.tags.get(KIND_TAG) == "qemu"
 
     @property
     def leg(self) -> Leg:
@@ -62,6 +69,7 @@ def _wanted(instance: Instance) -> Wanted:
         name=tags.get("Name", ""),
         region=instance.ec2_backend.region_name,
         vcpus=vcpus_of(instance.instance_type),
+        memory_mib=memory_mib_of(instance.instance_type),
         public_address=nic.public_ip,
         subnet=Subnet(nic.subnet.id, IPv4Network(nic.subnet.cidr_block)),
         mac=nic.mac_address,
@@ -84,8 +92,11 @@ def guarded() -> list[Guarded]:
 
 def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guarded:
     groups = sorted(instance.nics[0].group_set, key=lambda group: str(group.id))
+    wanted = _wanted(instance)
     return Guarded(
-        link=_wanted(instance).leg.router_link,
+        link=wanted.leg.router_link,
+        private_address=wanted.private_address,
+        public_address=wanted.public_address,
         ingress=tuple(_rule(rule, members) for group in groups for rule in group.ingress_rules),
         egress=tuple(_rule(rule, members) for group in groups for rule in group.egress_rules),
     )
@@ -103,6 +114,12 @@ def vcpus_of(instance_type: str) -> int:
     """Return how many vCPUs EC2's own table gives an instance type; 1 for a type it does not have."""
     facts: dict[str, Any] = INSTANCE_TYPES.get(instance_type, {})
     return int(facts.get("VCpuInfo", {}).get("DefaultVCpus", 1))
+
+
+def memory_mib_of(instance_type: str) -> int:
+    """Return the memory of an instance type in MiB, by the same table; 1024 for a type it does not have."""
+    facts: dict[str, Any] = INSTANCE_TYPES.get(instance_type, {})
+    return int(facts.get("MemoryInfo", {}).get("SizeInMiB", 1024))
 
 
 def decode_user_data(encoded: Base64EncodedString | None) -> bytes:

@@ -12,19 +12,23 @@ from embedded_ec2.errors import SandboxError
 from embedded_ec2.firewall import render
 from embedded_ec2.instances import Wanted
 from embedded_ec2.ledger import Ledger
-from embedded_ec2.machine import Exit, Machine
+from embedded_ec2.machine import Boot, Exit, Hypervisor, Machine
 from embedded_ec2.network import Router, conflict_with_host
 
 LOOK_EVERY_SECONDS = 0.5
 SETTLE_LIMIT_SECONDS = 10.0
+MEMORY_LIMIT_MIB = 2048  # a machine's share at most, whatever its type has on AWS
 
 
 class Keeper:
     """Owns the machines. `run` is the only thread that touches them; the API's threads leave requests."""
 
-    def __init__(self, directory: Path, image: Path, router: Router, ledger: Ledger) -> None:
+    def __init__(
+        self, directory: Path, containers: Hypervisor, virtual: Hypervisor | None, router: Router, ledger: Ledger
+    ) -> None:
         self._directory = directory
-        self._image = image
+        self._containers = containers
+        self._virtual = virtual
         self._router = router
         self._ledger = ledger
         self._machines: dict[str, Machine] = {}
@@ -78,9 +82,9 @@ class Keeper:
             "private_address": str(wanted.private_address),
             "public_address": wanted.public_address,
             "machine": f"failed: {failure}" if failure else state,
-            "cpus": confinement.render_cpus(kept.cpus) if kept else "",
+            "cpus": confinement.render_cpus(kept.boot.cpus) if kept else "",
             "cpus_held_by": kept.cpus_held_by if kept else "",
-            "host_keys": machine.host_keys(self._directory / wanted.instance_id),
+            "host_keys": machine.host_keys(self.console_output(wanted.instance_id)),
         }
 
     # The keeper's own thread.
@@ -110,7 +114,7 @@ class Keeper:
     def _compare(self) -> None:
         wanted = {each.instance_id: each for each in instances.all_wanted()}
         for kept in list(self._machines.values()):
-            self._look_after(kept, wanted.get(kept.instance_id))
+            self._look_after(kept, wanted.get(kept.leg.instance_id))
         self._router.guard(render(instances.guarded()))
         for each in wanted.values():
             if each.state == "running" and each.instance_id not in self._machines:
@@ -125,10 +129,10 @@ class Keeper:
             self._put_away(kept)
             if ended is Exit.OFF and runs_on and not kept.is_stopping:
                 instances.switch_off(
-                    kept.instance_id, "Client.InstanceInitiatedShutdown", "Instance initiated shutdown"
+                    kept.leg.instance_id, "Client.InstanceInitiatedShutdown", "Instance initiated shutdown"
                 )
             elif ended is Exit.FAILED and runs_on:
-                self._report_failure(kept.instance_id, machine.last_words(kept.directory))
+                self._report_failure(kept.leg.instance_id, machine.last_words(kept.boot.directory))
         elif wanted is None or not runs_on:
             if kept.is_stopping:
                 kept.insist()
@@ -136,33 +140,34 @@ class Keeper:
                 kept.shut_down()
         elif not kept.is_stopping:
             self._set_public_address(kept, wanted.public_address)
-            if kept.instance_id in self._reboots:
-                self._reboots.discard(kept.instance_id)
+            if kept.leg.instance_id in self._reboots:
+                self._reboots.discard(kept.leg.instance_id)
                 kept.reboot()
 
     def _start(self, wanted: Wanted) -> None:
         self._failures.pop(wanted.instance_id, None)
         self._reboots.discard(wanted.instance_id)
-        in_use = [kept.cpus for kept in self._machines.values()]
+        in_use = [kept.boot.cpus for kept in self._machines.values()]
         cpus = confinement.choose_cpus(wanted.vcpus, in_use, confinement.available_cpus(), self._router.slot)
+        directory = self._directory / wanted.instance_id
+        memory_mib = min(wanted.memory_mib, MEMORY_LIMIT_MIB)
         try:
             self._router.connect(wanted.subnet)
-            self._router.plug_in(wanted.leg)
-            started = machine.start(
-                directory=self._directory / wanted.instance_id,
-                image=self._image,
-                leg=wanted.leg,
-                cpus=cpus,
-                identity=wanted.identity,
-                ledger=self._ledger,
-            )
+            boot = Boot(directory, wanted.leg, cpus, memory_mib, wanted.identity)
+            started = self._hypervisor(wanted).start(boot, self._router, self._ledger)
         except (SandboxError, OSError) as error:
-            machine.put_away(wanted.instance_id, self._directory / wanted.instance_id, self._ledger)
-            self._router.unplug(wanted.instance_id)
+            machine.put_away(wanted.instance_id, directory, self._router, self._ledger)
             self._report_failure(wanted.instance_id, str(error))
             return
         self._machines[wanted.instance_id] = started
         self._set_public_address(started, wanted.public_address)
+
+    def _hypervisor(self, wanted: Wanted) -> Hypervisor:
+        if not wanted.has_own_kernel:
+            return self._containers
+        if self._virtual is None:
+            raise SandboxError("a machine with a kernel of its own needs the sandbox started by: up --qemu")
+        return self._virtual
 
     def _report_failure(self, instance_id: str, reason: str) -> None:
         """An instance that cannot run here must not be reported as running."""
@@ -181,9 +186,8 @@ class Keeper:
 
     def _put_away(self, kept: Machine) -> None:
         self._set_public_address(kept, None)
-        machine.put_away(kept.instance_id, kept.directory, self._ledger)
-        self._router.unplug(kept.instance_id)
-        del self._machines[kept.instance_id]
+        machine.put_away(kept.leg.instance_id, kept.boot.directory, self._router, self._ledger)
+        del self._machines[kept.leg.instance_id]
 
     def _delete_terminated(self, existing: frozenset[str]) -> None:
         for directory in self._directory.glob("i-*"):

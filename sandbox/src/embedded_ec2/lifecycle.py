@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embedded_ec2 import preflight, state
 from embedded_ec2.errors import SandboxError
-from embedded_ec2.image import ensure_image
+from embedded_ec2.image import CONTAINER, VIRTUAL, ensure_image
 from embedded_ec2.ledger import Ledger
 from embedded_ec2.network import SLOTS
 from embedded_ec2.state import Running, Sandbox
@@ -17,31 +17,37 @@ from embedded_ec2.state import Running, Sandbox
 Say = Callable[[str], None]
 
 
-def up(sandbox: Sandbox, *, machines: bool, say: Say) -> Running:
+def up(sandbox: Sandbox, *, machines: bool, qemu: bool, say: Say) -> Running:
     """Start the sandbox unless it is up already, and return once it answers; the remains of a crash are removed first.
 
     Raises SandboxError when this machine lacks something, or the sandbox ends while starting.
     """
     if machines:
-        preflight.require_machines_possible()
-    image = ensure_image(say) if machines else None
+        preflight.require_machines_possible(qemu=qemu)
+    image = ensure_image(CONTAINER, say) if machines else None
+    qemu_image = ensure_image(VIRTUAL, say) if qemu else None
     with state.only_one_at_a_time(sandbox.directory.parent):
         running = sandbox.running()
-        if running and running.machines == machines:
+        if running and running.machines == machines and running.qemu >= qemu:
             return running
         if running:
-            kind = "with machines" if running.machines else "without machines"
-            raise SandboxError(f"sandbox '{sandbox.name}' is already up {kind}; take it down first")
+            raise SandboxError(f"sandbox '{sandbox.name}' is already up {_describe(running)}; take it down first")
         if sandbox.directory.exists():
             say("Removing what an earlier sandbox left behind")
             _remove(sandbox)
         sandbox.directory.mkdir(mode=0o755)
         sandbox.machines_directory.mkdir(mode=0o700)
-        _start_process(sandbox, _free_slot(sandbox), image)
+        _start_process(sandbox, _free_slot(sandbox), image, qemu_image)
         started = sandbox.running()
         if started is None:
             raise SandboxError(f"the sandbox ended as soon as it was up; its last words are in {sandbox.log_file}")
         return started
+
+
+def _describe(running: Running) -> str:
+    if not running.machines:
+        return "without machines"
+    return "with machines" + ("" if running.qemu else ", but without QEMU")
 
 
 def down(sandbox: Sandbox) -> bool:
@@ -84,10 +90,12 @@ def preferred_port(name: str) -> int:
     return 18000 + zlib.crc32(name.encode()) % 2000
 
 
-def _start_process(sandbox: Sandbox, slot: int, image: Path | None) -> None:
+def _start_process(sandbox: Sandbox, slot: int, image: Path | None, qemu_image: Path | None) -> None:
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "embedded_ec2", "serve", "--name", sandbox.name, "--slot", str(slot)]
-    argv += ["--ready-descriptor", str(writer), *(["--image", str(image)] if image else [])]
+    argv += ["--ready-descriptor", str(writer)]
+    argv += ["--image", str(image)] if image else []
+    argv += ["--qemu-image", str(qemu_image)] if qemu_image else []
     with sandbox.log_file.open("wb") as log:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writer], start_new_session=True, cwd="/"

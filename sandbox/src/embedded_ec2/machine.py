@@ -1,21 +1,19 @@
-"""One systemd-nspawn machine: an overlay over the image, its own network namespace, control groups and CPUs."""
+"""What every kind of machine has in common: a process, a place on the network, CPUs, a disk and a console."""
 
 import os
-import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import IO, ClassVar, Protocol
 
-from embedded_ec2 import confinement, processes, seed
-from embedded_ec2.commands import run
+from embedded_ec2 import confinement, processes
 from embedded_ec2.ledger import Ledger
-from embedded_ec2.network import Leg
-
-REBOOT_EXIT_STATUS = 133  # how systemd-nspawn --keep-unit says that the machine wants to be started again
-SHUTDOWN_LIMIT_SECONDS = 20.0
-SIGRTMIN_REBOOT = signal.SIGRTMIN + 5  # systemd(1): starts reboot.target
+from embedded_ec2.network import Leg, Router
+from embedded_ec2.seed import Identity
 
 
 class Exit(Enum):
@@ -26,47 +24,67 @@ class Exit(Enum):
     FAILED = "failed"
 
 
-@dataclass
-class Machine:
-    """A machine that has been started; `cpus` and `leg` hold until it ends."""
+@dataclass(frozen=True)
+class Boot:
+    """All that it takes to start a machine; the directory outlives a stop and holds the disk and the console's log."""
 
+    directory: Path
     leg: Leg
     cpus: frozenset[int]
-    directory: Path
+    memory_mib: int
+    identity: Identity
+
+
+@dataclass
+class Machine(ABC):
+    """A machine that has been started; `cpus` and `leg` hold until it ends."""
+
+    boot: Boot
     cpus_held_by: str
     process: subprocess.Popen[bytes]
     public_address: str | None = None
     shutdown_deadline: float | None = field(default=None)
 
+    shutdown_limit_seconds: ClassVar[float]
+
     @property
-    def instance_id(self) -> str:
-        return self.leg.instance_id
+    def leg(self) -> Leg:
+        return self.boot.leg
 
     @property
     def is_stopping(self) -> bool:
         return self.shutdown_deadline is not None
 
+    @abstractmethod
     def exit(self) -> Exit | None:
         """Return how the machine ended, or None while it runs."""
-        status = self.process.poll()
-        if status is None:
-            return None
-        if self.is_stopping or status == 0:
-            return Exit.OFF
-        return Exit.REBOOT if status == REBOOT_EXIT_STATUS else Exit.FAILED
 
+    @abstractmethod
     def reboot(self) -> None:
-        for leader in processes.children(self.process.pid):
-            os.kill(leader, SIGRTMIN_REBOOT)
+        """Have the machine's own system reboot in order."""
+
+    @abstractmethod
+    def ask_to_shut_down(self) -> None:
+        """Have the machine's own system shut down in order, as by the power button."""
 
     def shut_down(self) -> None:
-        """Ask for an orderly shutdown, which systemd-nspawn passes on; the keeper calls `insist` until it is over."""
-        self.shutdown_deadline = time.monotonic() + SHUTDOWN_LIMIT_SECONDS
-        self.process.terminate()
+        """Ask for an orderly shutdown; the keeper calls `insist` until it is over."""
+        self.shutdown_deadline = time.monotonic() + self.shutdown_limit_seconds
+        self.ask_to_shut_down()
 
     def insist(self) -> None:
         if self.shutdown_deadline is not None and time.monotonic() > self.shutdown_deadline:
             self.process.kill()
+
+
+class Hypervisor(Protocol):
+    """One way to run machines."""
+
+    def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
+        """Plug a machine in and boot it, from a new disk or its own; returns as soon as it has been started.
+
+        Raises SandboxError naming the step that failed; what was done so far is in the ledger.
+        """
 
 
 def console_file(directory: Path) -> Path:
@@ -79,52 +97,43 @@ def last_words(directory: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "nothing on its console")
 
 
-def host_keys(directory: Path) -> list[str]:
-    """Return a machine's SSH host keys as `type key` lines; none before its first boot has made them."""
-    files = sorted((directory / "upper/etc/ssh").glob("ssh_host_*_key.pub"))
-    return [" ".join(file.read_text().split()[:2]) for file in files if file.stat().st_size]
+def host_keys(console: str) -> list[str]:
+    """Return the SSH host keys that cloud-init has printed on a console, as `type key`; none before it has."""
+    lines = [line.strip() for line in console.splitlines()]
+    begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
+    if begin not in lines or end not in lines:
+        return []
+    return [" ".join(line.split()[:2]) for line in lines[lines.index(begin) + 1 : lines.index(end)]]
 
 
-def start(
-    *,
-    directory: Path,
-    image: Path,
-    leg: Leg,
-    cpus: frozenset[int],
-    identity: seed.Identity,
+def spawn(
+    boot: Boot,
+    argv: list[str],
     ledger: Ledger,
-) -> Machine:
-    """Boot a machine, for the first time or again from its own disk; its network leg is plugged in already.
+    *,
+    stdin: int = subprocess.DEVNULL,
+    output: IO[bytes],
+    extra_environment: Mapping[str, str] | None = None,
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a machine's process on its CPUs and in control groups of its own; returns it and how its CPUs are held.
 
-    Returns as soon as it has been started. Raises SandboxError naming the step that failed.
+    The kernel kills it when the calling thread ends, however that comes: no machine outlives its keeper.
     """
-    root = _mount_root(directory, image, ledger)
-    seed.plant(root, identity)
-    confined = confinement.confine(leg.instance_id, cpus, ledger)
-    # systemd-nspawn leaves this directory behind.
-    ledger.add("directory", f"/run/systemd/nspawn/propagate/{leg.instance_id}")
-    with console_file(directory).open("ab") as console:
-        process = subprocess.Popen(
-            [*_die_with_us(), *confined.prefix, *_nspawn(root, leg)],
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
-            start_new_session=True,
-            # Without this the machine's /proc/sys/net and /sys/class/net would be read-only, or this machine's.
-            env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
-        )
-    started_ticks = processes.start_ticks(process.pid) or 0
-    ledger.add("machine", f"{leg.instance_id} {process.pid} {started_ticks}")
-    return Machine(
-        leg=leg,
-        cpus=cpus,
-        directory=directory,
-        cpus_held_by=confined.held_by,
-        process=process,
+    instance_id = boot.leg.instance_id
+    confined = confinement.confine(instance_id, boot.cpus, ledger)
+    process = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", *confined.prefix, *argv],
+        stdin=stdin,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        env={**os.environ, **(extra_environment or {})},
     )
+    ledger.add("machine", f"{instance_id} {process.pid} {processes.start_ticks(process.pid) or 0}")
+    return process, confined.held_by
 
 
-def put_away(instance_id: str, directory: Path, ledger: Ledger) -> None:
+def put_away(instance_id: str, directory: Path, router: Router, ledger: Ledger) -> None:
     """Take away what a machine that has ended, or could not start, leaves on this machine; but not its disk."""
     for kind, identity in ledger.entries():
         if kind == "machine" and identity.startswith(f"{instance_id} "):
@@ -132,30 +141,4 @@ def put_away(instance_id: str, directory: Path, ledger: Ledger) -> None:
     confinement.release(instance_id, ledger)
     ledger.undo("mount", str(directory / "root"))
     ledger.undo("directory", f"/run/systemd/nspawn/propagate/{instance_id}")
-
-
-def _mount_root(directory: Path, image: Path, ledger: Ledger) -> Path:
-    ledger.add("tree", str(directory))
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    root = directory / "root"
-    upper, work = directory / "upper", directory / "work"
-    for path in (root, upper, work):
-        path.mkdir(exist_ok=True)
-    upper.chmod(0o755)
-    ledger.add("mount", str(root))
-    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={image},upperdir={upper},workdir={work}", str(root))
-    return root
-
-
-def _die_with_us() -> list[str]:
-    """Machines must not outlive the process that keeps them, however it ends."""
-    return ["setpriv", "--pdeathsig", "KILL"]
-
-
-def _nspawn(root: Path, leg: Leg) -> list[str]:
-    return [
-        *("systemd-nspawn", "--quiet", "--boot", f"--directory={root}", f"--machine={leg.instance_id}"),
-        *(f"--network-namespace-path=/run/netns/{leg.netns}", "--capability=CAP_NET_ADMIN"),
-        *("--keep-unit", "--register=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
-        "--console=read-only",
-    ]
+    router.unplug(instance_id)

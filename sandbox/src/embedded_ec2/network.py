@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_network
-from pathlib import Path
 
 from embedded_ec2.commands import in_netns, ip_json, run, succeeds
 from embedded_ec2.errors import SandboxError
@@ -105,7 +104,7 @@ class Leg:
 
     @property
     def router_link(self) -> str:
-        return f"vm-{self.instance_id[-11:]}"
+        return router_link(self.instance_id)
 
 
 class Router:
@@ -143,7 +142,7 @@ class Router:
         return frozenset(subnet.host_link for subnet in self._subnets.values())
 
     def connect(self, subnet: Subnet) -> None:
-        """Give a subnet its bridge and this machine its gateway address on it.
+        """Link a subnet of the router with this machine, which gets the gateway address in it.
 
         Raises SandboxError when this machine uses the subnet's addresses for something else.
         """
@@ -170,7 +169,7 @@ class Router:
             self._ledger.undo("link", subnet.host_link)
             del self._subnets[subnet.id]
 
-    def plug_in(self, leg: Leg) -> None:
+    def plug_in_namespace(self, leg: Leg) -> None:
         """Make a machine's namespace and its interface, with address and routes set, on a link to the router."""
         self._ledger.add("netns", leg.netns)
         run("ip", "netns", "add", leg.netns)
@@ -179,6 +178,14 @@ class Router:
             *("peer", "name", MACHINE_INTERFACE, "address", leg.mac, "netns", leg.netns),
         )
         run("ip", "-batch", "-", "-n", leg.netns, input_text=_machine_network(leg))
+        self._bring_up(leg)
+
+    def plug_in_tap(self, leg: Leg) -> None:
+        """Make the link of a machine that brings an interface of its own."""
+        run("ip", "-n", self.netns, "tuntap", "add", "dev", leg.router_link, "mode", "tap")
+        self._bring_up(leg)
+
+    def _bring_up(self, leg: Leg) -> None:
         run("ip", "-n", self.netns, "link", "set", leg.router_link, "up")
         self._route(leg, str(leg.private_address))
         self._answer_for_others(leg.router_link)
@@ -202,11 +209,12 @@ class Router:
             self._rules = rules
 
     def unplug(self, instance_id: str) -> None:
+        """Take a machine's link away at once; the kernel takes its time with what is left in a namespace."""
+        succeeds("ip", "-n", self.netns, "link", "delete", router_link(instance_id))
         self._ledger.undo("netns", instance_id)
 
     def publish(self, leg: Leg, address: str) -> None:
-        """Let this machine and the subnet's others reach the machine under a public address as well."""
-        run("ip", "-n", leg.netns, "address", "replace", f"{address}/32", "dev", MACHINE_INTERFACE)
+        """Lead this machine's packets for a public address to the router, which translates it to the private one."""
         self._route(leg, address)
         route = f"{address}/32 dev {leg.subnet.host_link}"
         self._ledger.add("route", route)
@@ -215,8 +223,10 @@ class Router:
     def withdraw(self, leg: Leg, address: str) -> None:
         self._ledger.undo("route", f"{address}/32 dev {leg.subnet.host_link}")
         succeeds("ip", "-n", self.netns, "route", "delete", f"{address}/32", "dev", leg.router_link)
-        if Path("/run/netns", leg.netns).exists():
-            succeeds(*in_netns(leg.netns, ["ip", "address", "delete", f"{address}/32", "dev", MACHINE_INTERFACE]))
+
+
+def router_link(instance_id: str) -> str:
+    return f"vm-{instance_id[-11:]}"
 
 
 def _machine_network(leg: Leg) -> str:
@@ -227,8 +237,6 @@ def _machine_network(leg: Leg) -> str:
             f"link set {MACHINE_INTERFACE} up",
             f"address add {leg.private_address}/{leg.subnet.cidr.prefixlen} dev {MACHINE_INTERFACE}",
             f"route add default via {leg.subnet.gateway} src {leg.private_address}",
-            f"route add {METADATA_ADDRESS} dev {MACHINE_INTERFACE} src {leg.private_address}",
-            f"route add {PUBLIC_RANGE} dev {MACHINE_INTERFACE} src {leg.private_address}",
             "",
         ]
     )

@@ -1,6 +1,7 @@
 """Says, before anything is made, what this machine lacks to run a sandbox, and how to get it."""
 
 import os
+import platform
 import shutil
 import sys
 
@@ -15,16 +16,20 @@ TOOLS = {
     "nft": "nftables",
     "sysctl": "procps",
 }
+QEMU_TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
 ALONE = "`up --no-machines` runs the API alone"
 
 
-def require_machines_possible() -> None:
-    """Raise SandboxError naming everything that is missing for machines."""
+def require_machines_possible(*, qemu: bool) -> None:
+    """Raise SandboxError naming everything that is missing for machines, and for those with a kernel of their own."""
     if sys.platform != "linux":
         raise SandboxError(f"machines need Linux, and this is {sys.platform}; {ALONE}")
     if os.geteuid() != 0:
         raise SandboxError(f"machines need root: run this as root or install sudo; {ALONE}")
-    missing = {tool: package for tool, package in TOOLS.items() if not shutil.which(tool)}
+    if qemu and platform.machine() != "x86_64":
+        raise SandboxError(f"machines by QEMU need an x86-64 machine, this is {platform.machine()}; leave --qemu out")
+    wanted = TOOLS | (QEMU_TOOLS if qemu else {})
+    missing = {tool: package for tool, package in wanted.items() if not shutil.which(tool)}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         raise SandboxError(f"not installed: {', '.join(missing)}; apt-get install {packages}; or: {ALONE}")

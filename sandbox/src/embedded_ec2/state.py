@@ -32,6 +32,7 @@ class Running:
     endpoint: str
     slot: int
     machines: bool
+    qemu: bool = False
 
     @property
     def is_alive(self) -> bool:

@@ -1,4 +1,4 @@
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from embedded_ec2.firewall import Guarded, Rule, render
@@ -7,9 +7,15 @@ ANY = IPv4Network("0.0.0.0/0")
 OFFICE = IPv4Network("198.51.100.0/24")
 
 
+def guarded(
+    link: str, ingress: tuple[Rule, ...] = (), egress: tuple[Rule, ...] = (), public: str | None = None
+) -> Guarded:
+    return Guarded(link, IPv4Address("10.0.1.4"), public, ingress, egress)
+
+
 def ingress_lines(*rules: Rule) -> list[str]:
     """Return the lines of the chain that decides what may reach a machine with these rules."""
-    lines = [line.strip() for line in render([Guarded("vm-1", ingress=rules, egress=())]).splitlines()]
+    lines = [line.strip() for line in render([guarded("vm-1", ingress=rules)]).splitlines()]
     start = lines.index("chain to-vm-1 {")
     return lines[start + 1 : lines.index("}", start)]
 
@@ -42,14 +48,22 @@ def test_a_group_without_machines_as_the_other_side_allows_nobody() -> None:
 
 
 def test_leaving_one_machine_is_not_yet_entering_another() -> None:
-    script = render([Guarded("vm-1", ingress=(), egress=(Rule("-1", None, None, (ANY,)),))])
+    script = render([guarded("vm-1", egress=(Rule("-1", None, None, (ANY,)),))])
     leaving = script[script.index("chain from-vm-1") : script.index("chain to-vm-1")]
     assert "return" in leaving
     assert "accept" not in leaving
 
 
 def test_every_machine_is_judged_in_both_directions() -> None:
-    script = render([Guarded(link, (), ()) for link in ("vm-1", "vm-2")])
+    script = render([guarded(link) for link in ("vm-1", "vm-2")])
     for link in ("vm-1", "vm-2"):
         assert f'iifname "{link}" jump from-{link}' in script
         assert f'oifname "{link}" goto to-{link}' in script
+
+
+def test_a_public_address_leads_to_the_private_one() -> None:
+    assert "dnat ip to ip daddr map { 203.0.113.1 : 10.0.1.4 }" in render([guarded("vm-1", public="203.0.113.1")])
+
+
+def test_without_public_addresses_nothing_is_translated() -> None:
+    assert "nat" not in render([guarded("vm-1")]).split()

@@ -24,7 +24,7 @@ def test_addresses_this_machine_does_not_use_are_accepted() -> None:
 def test_device_names_fit_into_the_kernels_fifteen_characters() -> None:
     subnet = Subnet("subnet-0123456789abcdef0", IPv4Network("10.0.1.0/24"))
     leg = Leg("i-0123456789abcdef0", subnet, "02:00:00:00:00:01", IPv4Address("10.0.1.4"))
-    names = [subnet.bridge, subnet.host_link, subnet.switch_link, leg.switch_link]
+    names = [subnet.host_link, subnet.router_link, leg.router_link]
     assert all(len(name) <= 15 for name in names)
     assert len(set(names)) == len(names)
 

@@ -1,0 +1,206 @@
+"""Machines by QEMU: a kernel of their own, with real sysctls, boot arguments and reboots; slower to start.
+
+There is no boot loader on the disk. QEMU is given the kernel and its arguments, ends when the machine reboots, and is
+started again with the arguments that the machine's own update-grub has written by then.
+"""
+
+import json
+import re
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from embedded_ec2.commands import in_netns, run
+from embedded_ec2.errors import SandboxError
+from embedded_ec2.ledger import Ledger
+from embedded_ec2.machine import Boot, Exit, Machine, console_file, spawn
+from embedded_ec2.network import Leg, Router
+from embedded_ec2.qemu_image import DISK, INITRD, KERNEL
+from embedded_ec2.seed import render_meta_data
+
+KVM = ["-accel", "kvm", "-cpu", "host"]
+EMULATION = ["-accel", "tcg,thread=multi", "-cpu", "max"]
+PROBE_LIMIT_SECONDS = 10.0
+
+
+@dataclass
+class VirtualMachine(Machine):
+    """A machine with hardware of its own, of which QEMU reports by its machine protocol (QMP) on standard output."""
+
+    reboot_wanted: bool = False
+
+    # Emulated, a machine takes its time to stop its services.
+    shutdown_limit_seconds: ClassVar[float] = 90.0
+
+    def exit(self) -> Exit | None:
+        status = self.process.poll()
+        if status is None:
+            return None
+        if self.is_stopping:
+            return Exit.OFF
+        reasons = _shutdown_reasons(_protocol_file(self.boot.directory))
+        if self.reboot_wanted or "guest-reset" in reasons:
+            return Exit.REBOOT
+        return Exit.OFF if status == 0 and reasons else Exit.FAILED
+
+    def reboot(self) -> None:
+        self.reboot_wanted = True
+        self.ask_to_shut_down()
+
+    def ask_to_shut_down(self) -> None:
+        self._execute("system_powerdown")
+
+    def _execute(self, command: str) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"execute": command}).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended already, which is what was asked for
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """Runs machines from copies of one disk, by the accelerator that was found to work."""
+
+    image: Path
+    accelerator: list[str]
+
+    def start(self, boot: Boot, router: Router, ledger: Ledger) -> VirtualMachine:
+        router.plug_in_tap(boot.leg)
+        disk = self._disk(boot.directory, ledger)
+        _plant(disk, boot)
+        protocol = _protocol_file(boot.directory)
+        argv = in_netns(router.netns, self._command(boot, disk, read_boot_arguments(disk)))
+        with protocol.open("wb") as output:
+            process, held_by = spawn(boot, argv, ledger, stdin=subprocess.PIPE, output=output)
+        machine = VirtualMachine(boot, held_by, process)
+        machine._execute("qmp_capabilities")
+        return machine
+
+    def _disk(self, directory: Path, ledger: Ledger) -> Path:
+        disk = directory / DISK
+        if not disk.exists():
+            ledger.add("tree", str(directory))
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            unfinished = disk.with_suffix(".unfinished")
+            run("cp", "--reflink=auto", "--sparse=always", str(self.image / DISK), str(unfinished))
+            unfinished.rename(disk)
+        return disk
+
+    def _command(self, boot: Boot, disk: Path, boot_arguments: str) -> list[str]:
+        console = console_file(boot.directory)
+        return [
+            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+            *self.accelerator,
+            *("-smp", str(len(boot.cpus)), "-m", str(boot.memory_mib)),
+            *("-kernel", str(self.image / KERNEL), "-initrd", str(self.image / INITRD), "-append", boot_arguments),
+            *("-drive", f"file={disk},format=raw,if=virtio,cache=unsafe"),
+            *("-netdev", f"tap,id=net,ifname={boot.leg.router_link},script=no,downscript=no"),
+            *("-device", f"virtio-net-pci,netdev=net,mac={boot.leg.mac},addr=5"),
+            *("-device", "virtio-rng-pci"),
+            *("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console"),
+            *("-qmp", "stdio"),
+        ]
+
+
+def find_accelerator(image: Path) -> list[str]:
+    """Return the accelerator that really boots a kernel: /dev/kvm may be there and still not do it."""
+    return KVM if Path("/dev/kvm").exists() and _prints_on_console(image, KVM) else EMULATION
+
+
+def _prints_on_console(image: Path, accelerator: list[str]) -> bool:
+    with tempfile.TemporaryDirectory() as directory:
+        console = Path(directory, "console")
+        argv = ["qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", *accelerator, "-m", "256"]
+        argv += ["-kernel", str(image / KERNEL), "-append", "console=ttyS0 panic=-1", "-serial", f"file:{console}"]
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as it:
+            deadline = time.monotonic() + PROBE_LIMIT_SECONDS
+            try:
+                while it.poll() is None and time.monotonic() < deadline:
+                    if _has_booted(console):
+                        return True
+                    time.sleep(0.1)
+            finally:
+                it.kill()
+        return _has_booted(console)
+
+
+def _has_booted(console: Path) -> bool:
+    return console.exists() and b"Linux version" in console.read_bytes()
+
+
+def _plant(disk: Path, boot: Boot) -> None:
+    """Write the first boot's seed and the network's settings into the disk, without mounting it."""
+    with tempfile.TemporaryDirectory() as directory:
+        commands = []
+        for target, content in _planted_files(boot).items():
+            source = Path(directory, target.replace("/", "_"))
+            source.write_bytes(content)
+            commands += [f"rm {target}", f"write {source} {target}", f"sif {target} mode 0100600"]
+        # systemd-networkd must be able to read its file, and is not root.
+        commands += [f"sif {NETWORK_FILE} mode 0100644"]
+        script = Path(directory, "commands")
+        script.write_text("\n".join(commands) + "\n")
+        run("debugfs", "-w", "-f", str(script), str(disk))
+        planted = run("debugfs", "-R", f"cat {NETWORK_FILE}", str(disk))
+        if str(boot.leg.private_address) not in planted:
+            raise SandboxError(f"{disk} could not be given its first files; is its file system whole?")
+
+
+NETWORK_FILE = "/etc/systemd/network/10-ec2.network"
+SEED = "/var/lib/cloud/seed/nocloud"
+
+
+def _planted_files(boot: Boot) -> dict[str, bytes]:
+    return {
+        NETWORK_FILE: render_network(boot.leg).encode(),
+        f"{SEED}/meta-data": render_meta_data(boot.identity).encode(),
+        f"{SEED}/user-data": boot.identity.user_data or b"#cloud-config\n{}\n",
+    }
+
+
+def render_network(leg: Leg) -> str:
+    """Return the systemd.network file with the address that the API assigned."""
+    return (
+        f"[Match]\nMACAddress={leg.mac}\n\n[Network]\nAddress={leg.private_address}/{leg.subnet.cidr.prefixlen}\n"
+        f"Gateway={leg.subnet.gateway}\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n"
+    )
+
+
+def read_boot_arguments(disk: Path) -> str:
+    """Return the kernel's arguments as the disk's own grub.cfg has them."""
+    return parse_boot_arguments(run("debugfs", "-R", "cat /boot/grub/grub.cfg", str(disk)))
+
+
+def parse_boot_arguments(grub_configuration: str) -> str:
+    """Return what follows the kernel's path in the first menu entry's `linux` line, blanks made single.
+
+    Raises SandboxError when there is no such line: the machine could not boot from it either.
+    """
+    line = re.search(r"^\s*linux\s+\S+\s+(.*)$", grub_configuration, re.MULTILINE)
+    if not line:
+        raise SandboxError("the machine's /boot/grub/grub.cfg has no `linux` line; terminate it and launch another")
+    return " ".join(line[1].split())
+
+
+def _protocol_file(directory: Path) -> Path:
+    return directory / "qmp.log"
+
+
+def _shutdown_reasons(protocol: Path) -> set[str]:
+    """Return why QEMU says that it shut down (QMP event SHUTDOWN)."""
+    reasons = set()
+    for line in protocol.read_text(errors="replace").splitlines():
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue
+        if message.get("event") == "SHUTDOWN":
+            reasons.add(message["data"]["reason"])
+    return reasons
