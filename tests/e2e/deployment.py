@@ -73,9 +73,10 @@ class Deployment:
         exports = run(ROOT / "scripts/sandbox", "env", "--name", SANDBOX)
         assert exports.returncode == 0, exports.stderr
         for line in exports.stdout.splitlines():
-            (assignment,) = shlex.split(line.removeprefix("export "))
-            name, _, value = assignment.partition("=")
-            self.environment[name] = value
+            for word in shlex.split(line):
+                name, assigned, value = word.partition("=")
+                if assigned:
+                    self.environment[name] = value
         if not self.key.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
         self.environment["TRADING_PRIVATE_KEY_FILE"] = str(self.key)
