@@ -1,0 +1,101 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters of the tuning benchmark: from observations to verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
+
+# What a run gives, and how to find it; figures are in microseconds, smaller is better.
+METRICS = {
+    "round trip avg": ("load", "latency_corrected_us", "avg"),
+    "round trip p50": ("load", "latency_corrected_us", "p50"),
+    "round trip p99": ("load", "latency_corrected_us", "p99"),
+    "round trip p99.9": ("load", "latency_corrected_us", "p999"),
+    "timer p50": ("timer", "lateness_us", "p50"),
+    "timer p99": ("timer", "lateness_us", "p99"),
+    "timer p99.9": ("timer", "lateness_us", "p999"),
+}
+WITH, WITHOUT = "with", "without"
+
+
+def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str, Any]]:
+    """Return the runs in order: every pair of each subject, with the first of the two drawn by lot.
+
+    Subjects take turns, so that a slow drift of the host touches all alike. An entry is
+    {"subject": name, "pair": number, "variant": "with" or "without"}.
+    """
+    lot = random.Random(seed)  # noqa: S311 (no secret: the seed is in the report, so that a schedule can be repeated)
+    return [
+        {"subject": subject, "pair": pair, "variant": variant}
+        for pair in range(pairs)
+        for subject in subjects
+        for variant in lot.sample([WITH, WITHOUT], 2)
+    ]
+
+
+def tuning_pairs_needed(subjects: list[str]) -> int:
+    """Return how many pairs must be run so that any of the comparisons can reach a verdict."""
+    return verdict.pairs_needed(len(subjects) * len(METRICS))
+
+
+def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> list[dict[str, Any]]:
+    """Return a row for each subject and metric: the verdict, and the figures it came from.
+
+    An observation is an entry of the schedule with "load" and "timer", the figures of its run. A pair with a void run
+    is left out of the round trip's metrics.
+    """
+    found = {(o["subject"], o["pair"], o["variant"]): o for o in observations}
+    families: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for subject in subjects:
+        for metric in METRICS:
+            both = [
+                (_figure(o, metric), _figure(found.get((subject, pair, WITHOUT)), metric))
+                for (name, pair, variant), o in found.items()
+                if name == subject and variant == WITH
+            ]
+            families[subject, metric] = [(a, b) for a, b in both if a and b]
+    verdicts = verdict.judge({f"{subject}\n{metric}": pairs for (subject, metric), pairs in families.items()})
+    return [
+        {
+            "subject": subject,
+            "metric": metric,
+            **dataclasses.asdict(verdicts[f"{subject}\n{metric}"]),
+            "with_us": [a for a, _ in pairs],
+            "without_us": [b for _, b in pairs],
+        }
+        for (subject, metric), pairs in families.items()
+    ]
+
+
+def _figure(observation: dict[str, Any] | None, metric: str) -> float | None:
+    source, table, name = METRICS[metric]
+    figures = observation.get(source) if observation else None
+    if not figures or figures.get("void"):
+        return None
+    return float(figures[table][name])
+
+
+def tuning_veto(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the subjects to veto: those that made some metric worse and none better."""
+    worse = {row["subject"] for row in rows if row["verdict"] == verdict.WORSE}
+    helped = {row["subject"] for row in rows if row["verdict"] == verdict.HELPED}
+    return sorted(worse - helped)
+
+
+class FilterModule:
+    """The filters by name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "tuning_schedule": tuning_schedule,
+            "tuning_pairs_needed": tuning_pairs_needed,
+            "tuning_verdicts": tuning_verdicts,
+            "tuning_veto": tuning_veto,
+        }

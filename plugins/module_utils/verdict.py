@@ -1,0 +1,107 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Did it help? A verdict over repeated runs with and without something, wrong in at most one family of hundred.
+
+Runs come in pairs, the order within a pair drawn by lot. If the thing has no effect, a pair's difference is as likely
+to be negative as positive, whatever its distribution (R. A. Fisher, The Design of Experiments, 1935, section 21): the
+share of all sign patterns that are at least as extreme as the one seen is an exact p-value. Differences count by their
+rank, so that one run that another tenant spoilt does not decide (F. Wilcoxon, Biometrics Bulletin 1, 1945). Holm's
+procedure (Scandinavian Journal of Statistics 6, 1979) keeps the chance of any false verdict in a family below ALPHA.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import math
+import statistics
+
+ALPHA = 0.01
+# 2^(MOST_PAIRS / 2) sums are enumerated, twice.
+MOST_PAIRS = 32
+
+HELPED, NO_DIFFERENCE, WORSE, NOT_MEASURED = "helped", "no difference", "worse", "not measured"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """One comparison. `ratio` is the median of with/without over the pairs; smaller is better for every metric."""
+
+    verdict: str
+    ratio: float
+    p: float
+    pairs: int
+
+
+def pairs_needed(comparisons: int) -> int:
+    """Return how many pairs a family of so many comparisons needs before any verdict can be reached."""
+    return math.ceil(math.log2(2 * comparisons / ALPHA))
+
+
+def sign_flip_p(differences: list[float]) -> float:
+    """Return the exact two-sided p-value of the sum of differences under free signs.
+
+    Sums of both halves are enumerated and matched, so 32 pairs cost 2 x 65,536 sums. Differences of exactly 0 tell
+    nothing and are left out. Raises ValueError above MOST_PAIRS.
+    """
+    told = [abs(difference) for difference in differences if difference]
+    if len(told) > MOST_PAIRS:
+        raise ValueError(f"{len(told)} pairs are more than {MOST_PAIRS}")
+    if not told:
+        return 1.0
+    seen = abs(sum(differences)) * (1 - 1e-12)  # rounding must not exclude the pattern seen
+    half = len(told) // 2
+    left, right = _sums(told[:half]), sorted(_sums(told[half:]))
+    extreme = sum(
+        len(right) - bisect.bisect_left(right, seen - part) + bisect.bisect_right(right, -seen - part) for part in left
+    )
+    return min(1.0, extreme / 2 ** len(told))
+
+
+def _sums(values: list[float]) -> list[float]:
+    sums = [0.0]
+    for value in values:
+        sums = [part + value for part in sums] + [part - value for part in sums]
+    return sums
+
+
+def signed_ranks(differences: list[float]) -> list[float]:
+    """Return each difference's rank by size, with its sign; equal sizes share their mean rank, 0 stays 0."""
+    sizes = sorted(abs(difference) for difference in differences if difference)
+
+    def rank(size: float) -> float:
+        return (bisect.bisect_left(sizes, size) + 1 + bisect.bisect_right(sizes, size)) / 2
+
+    return [math.copysign(rank(abs(d)), d) if d else 0.0 for d in differences]
+
+
+def judge(families: dict[str, list[tuple[float, float]]]) -> dict[str, Verdict]:
+    """Return the verdict of every comparison by name, from its pairs (with, without) of positive figures.
+
+    The names given together are one family: the chance that any verdict among them is false is at most ALPHA.
+    """
+    measured = {name: pairs for name, pairs in families.items() if pairs}
+    ranks = {name: signed_ranks([math.log(a) - math.log(b) for a, b in pairs]) for name, pairs in measured.items()}
+    p_values = {name: sign_flip_p(values) for name, values in ranks.items()}
+    called = _holm(p_values, len(families))
+    verdicts = {}
+    for name in families:
+        if name not in measured:
+            verdicts[name] = Verdict(NOT_MEASURED, 1.0, 1.0, 0)
+            continue
+        word = NO_DIFFERENCE
+        if name in called:
+            word = HELPED if sum(ranks[name]) < 0 else WORSE
+        ratio = statistics.median(a / b for a, b in measured[name])
+        verdicts[name] = Verdict(word, ratio, p_values[name], len(measured[name]))
+    return verdicts
+
+
+def _holm(p_values: dict[str, float], comparisons: int) -> set[str]:
+    called: set[str] = set()
+    for name, p in sorted(p_values.items(), key=lambda item: item[1]):
+        if p > ALPHA / (comparisons - len(called)):
+            break
+        called.add(name)
+    return called

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: how late timers are on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: timer_jitter
+short_description: Measures how late a process is woken from a short sleep
+version_added: "0.1.0"
+description:
+  - Sleeps again and again until the next whole interval, as cyclictest does, and reports how late it was woken.
+  - Runs with a timer slack of 1 ns and ordinary priority, on the CPU given or wherever the scheduler puts it.
+  - The figures include the interpreter's own microseconds. They compare with each other, not with cyclictest's.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  duration_s:
+    description: How long to measure, in seconds.
+    type: float
+    default: 2
+  interval_us:
+    description: Interval between two wake-ups in microseconds.
+    type: int
+    default: 500
+  cpu:
+    description: CPU to measure on.
+    type: int
+attributes:
+  check_mode:
+    support: full
+    description: The module changes nothing.
+  diff_mode:
+    support: none
+    description: The module changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: Timers of the engine's CPU are measured
+  lowlatency.trading.timer_jitter:
+    cpu: 3
+  register: jitter
+"""
+
+RETURN = r"""
+figures:
+  description: Number of wake-ups, and how late they were in microseconds.
+  returned: success
+  type: dict
+  sample: {samples: 4000, lateness_us: {p50: 4.1, p99: 11.9, p999: 48.0, max: 120.3}}
+"""
+
+import ctypes
+import os
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+PR_SET_TIMERSLACK = 29
+
+
+def measure(duration_s: float, interval_us: int) -> dict[str, Any]:
+    """Return the figures of one measurement in this process."""
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    interval_ns = interval_us * 1000
+    lateness_ns = []
+    due_ns = time.monotonic_ns() + interval_ns
+    end_ns = due_ns + int(duration_s * 1e9)
+    while due_ns < end_ns:
+        time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
+        now_ns = time.monotonic_ns()
+        lateness_ns.append(now_ns - due_ns)
+        due_ns += interval_ns * max(1, 1 + (now_ns - due_ns) // interval_ns)
+    return summary(lateness_ns)
+
+
+def summary(lateness_ns: list[int]) -> dict[str, Any]:
+    """Return the number of wake-ups and their lateness by percentile in microseconds."""
+    ordered = sorted(lateness_ns)
+
+    def percentile(share: float) -> float:
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1000
+
+    shares = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
+    return {"samples": len(ordered), "lateness_us": {name: percentile(share) for name, share in shares.items()}}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "duration_s": {"type": "float", "default": 2.0},
+            "interval_us": {"type": "int", "default": 500},
+            "cpu": {"type": "int"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    if not 0 < wanted["duration_s"] <= 600 or not 50 <= wanted["interval_us"] <= 1_000_000:
+        module.fail_json(msg="duration_s must be more than 0 up to 600, interval_us 50 to 1000000")
+    if wanted["cpu"] is not None:
+        try:
+            os.sched_setaffinity(0, {wanted["cpu"]})
+        except OSError as error:
+            module.fail_json(msg=f"cpu {wanted['cpu']}: this host does not let a process run there ({error.strerror})")
+    module.exit_json(changed=False, figures=measure(wanted["duration_s"], wanted["interval_us"]))
+
+
+if __name__ == "__main__":
+    main()
