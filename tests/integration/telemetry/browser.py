@@ -39,7 +39,7 @@ class Browser:
 
         self._process = subprocess.Popen(
             ["chromium", *FLAGS, f"--user-data-dir={user_data}"],
-            preexec_fn=fixed_descriptors,  # noqa: PLW1509  nothing else runs here
+            preexec_fn=fixed_descriptors,
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -69,7 +69,9 @@ class Browser:
             self._note(message)
 
     def open(self, url: str, width: int, height: int, *, dark: bool = False) -> None:
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=url)
