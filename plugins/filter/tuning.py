@@ -25,6 +25,11 @@ METRICS = {
 WITH, WITHOUT = "with", "without"
 
 
+def tuning_differing(knobs: list[dict[str, Any]]) -> list[str]:
+    """Return the names, once each, of the knobs whose value is not what the host had before tuning."""
+    return list(dict.fromkeys(knob["name"] for knob in knobs if knob["value"] != knob["previous"]))
+
+
 def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str, Any]]:
     """Return the runs in order: every pair of each subject, with the first of the two drawn by lot.
 
@@ -94,6 +99,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "tuning_differing": tuning_differing,
             "tuning_schedule": tuning_schedule,
             "tuning_pairs_needed": tuning_pairs_needed,
             "tuning_verdicts": tuning_verdicts,

@@ -56,7 +56,7 @@ def sign_flip_p(differences: list[float]) -> float:
     extreme = sum(
         len(right) - bisect.bisect_left(right, seen - part) + bisect.bisect_right(right, -seen - part) for part in left
     )
-    return min(1.0, extreme / 2 ** len(told))
+    return min(1.0, extreme / 2.0 ** len(told))
 
 
 def _sums(values: list[float]) -> list[float]:
