@@ -38,6 +38,11 @@ options:
     description: Number of releases that stay on the host, those in force and before it included.
     type: int
     default: 3
+  programs:
+    description: Programs of a new release that must be able to print their C(--help) before it is put in force.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -157,7 +162,8 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
         pip = [str(home / "bin" / "python"), str(Path(scratch) / installer(wheels) / "pip")]
         paths = [str(Path(scratch) / name) for name in wheels if name != installer(wheels)]
         run(module, f"install release {release}", [*pip, "install", "--quiet", *OFFLINE, "--no-deps", *paths])
-        run(module, f"use release {release}: its wheels do not fit together", [*pip, "check"])
+    for program in module.params["programs"]:
+        run(module, f"start {program} of release {release}", [str(home / "bin" / program), "--help"])
     (home / COMPLETE).write_text(json.dumps(wheels, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -169,6 +175,7 @@ def main() -> None:
             "archive": {"type": "path"},
             "python": {"type": "str", "default": "python3"},
             "keep": {"type": "int", "default": 3},
+            "programs": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

@@ -69,6 +69,7 @@ archive:
 
 import fcntl
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -118,8 +119,10 @@ def pip(module: AnsibleModule, what: str, arguments: list[str]) -> None:
         raise ReleaseError(f"{sys.executable} has no pip: install the controller's packages (requirements.txt)")
     said = (err + out).splitlines()
     lines = [line for line in said if line.startswith("ERROR")] or said[-1:]
+    broken = re.search(r"\[Errno -?\d+\] [^'\")]+", err)
     raise ReleaseError(
-        f"cannot {what}: {' | '.join(lines[:2])}. Is a package index reachable from this machine? "
+        f"cannot {what}: {' | '.join(lines[:2])}{f' ({broken[0]})' if broken else ''}. "
+        "Is a package index reachable from this machine? "
         "Name a mirror in PIP_INDEX_URL, or give a directory of ready wheels (trading_engine_wheel_dir)"
     )
 

@@ -21,16 +21,16 @@ ORDERS_A_WRITE = 10
 
 
 class Client:
-    """One logged-in session; `received` are its sequenced messages in order."""
+    """One logged-in session; `received` are its sequenced messages, from `next_sequence` at the login on."""
 
-    def __init__(self, account: str, session: str = "", sequence: int = LIVE) -> None:
+    def __init__(self, account: str, session: str, sequence: int) -> None:
         password = Path(f"/etc/trading/secrets/{account}.password").read_text(encoding="ascii").strip()
         self.received: list[bytes] = []
-        self.accepted: soupbintcp.LoginAccepted | None = None
+        self.session, self.next_sequence = "", 0
         self._splitter = soupbintcp.Splitter()
-        self._socket = connect()
+        self._socket = socket.create_connection(("127.0.0.1", PORT), timeout=30)
         self._socket.sendall(soupbintcp.login_request(account, password, session, sequence))
-        while self.accepted is None:
+        while not self.session:
             self.receive()
 
     def receive(self) -> None:
@@ -42,7 +42,7 @@ class Client:
             if kind == soupbintcp.LOGIN_REJECTED:
                 sys.exit(f"login rejected: {payload!r}")
             if kind == soupbintcp.LOGIN_ACCEPTED:
-                self.accepted = soupbintcp.parse_login_accepted(payload)
+                self.session, self.next_sequence = soupbintcp.parse_login_accepted(payload)
             if kind == soupbintcp.SEQUENCED:
                 self.received.append(payload)
 
@@ -53,13 +53,13 @@ class Client:
         self._socket.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
 
 
-def connect() -> socket.socket:
-    """Connect as soon as the engine listens, within a minute."""
+def log_in(account: str, session: str = "", sequence: int = LIVE) -> Client:
+    """Log in as soon as an engine answers, within a minute; the one that is dying may still take the connection."""
     give_up_s = time.monotonic() + 60
     while True:
         try:
-            return socket.create_connection(("127.0.0.1", PORT), timeout=30)
-        except ConnectionRefusedError:
+            return Client(account, session, sequence)
+        except ConnectionError:
             if time.monotonic() > give_up_s:
                 raise
             time.sleep(0.05)
@@ -74,8 +74,8 @@ def order(number: int) -> bytes:
 
 def survive() -> None:
     """Exit with a message unless all that was acknowledged before the kill is repeated after it, byte for byte."""
-    before = Client("KILL")
-    first = before.accepted
+    before = log_in("KILL")
+    session, first = before.session, before.next_sequence
     sent = 0
     killed = False
     try:
@@ -91,7 +91,7 @@ def survive() -> None:
             sys.exit("the engine broke the connection before it was killed")
     acknowledged = before.received
 
-    after = Client("KILL", first.session, first.sequence)
+    after = log_in("KILL", session, first)
     while len(after.received) < len(acknowledged):
         after.receive()
     same = after.received[: len(acknowledged)] == acknowledged
@@ -104,7 +104,7 @@ def survive() -> None:
 
 def hold(seconds: float) -> None:
     """Stay connected as a customer; the first line of output says that it is."""
-    client = Client("REAL")
+    client = log_in("REAL")
     print("connected", flush=True)
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:

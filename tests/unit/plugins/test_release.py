@@ -24,7 +24,6 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "greeter"
 version = "1.0"
-dependencies = {dependencies}
 [project.scripts]
 greet = "greeter:main"
 [tool.setuptools]
@@ -37,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Python project that prints a greeting and whose lock names pip alone, found without a network."""
     directory = tmp_path / "a project"
     directory.mkdir()
-    (directory / "pyproject.toml").write_text(PYPROJECT.format(dependencies="[]"))
+    (directory / "pyproject.toml").write_text(PYPROJECT)
     lock_pip(directory / "requirements.lock", monkeypatch)
     write_greeting(directory, "hello")
     return directory
@@ -135,6 +134,7 @@ def test_an_unreachable_index_is_named_with_what_to_do(
     report = collect(cache_dir=str(tmp_path / "cache"))
     assert report["failed"]
     assert "requirements.lock for Python 3.11 on x86_64" in report["msg"]
+    assert "Connection refused" in report["msg"]
     assert "PIP_INDEX_URL" in report["msg"]
     assert not list((tmp_path / "cache").glob("*.tar"))
 
@@ -206,14 +206,16 @@ def test_an_interrupted_installation_is_made_again(
     assert greeting(tmp_path / "opt") == "hello"
 
 
-def test_wheels_that_need_an_absent_one_are_never_put_in_force(
+def test_a_program_that_cannot_start_is_never_put_in_force(
     collect: Callable[..., dict[str, Any]], install: Callable[..., dict[str, Any]], project: Path, tmp_path: Path
 ) -> None:
-    (project / "pyproject.toml").write_text(PYPROJECT.format(dependencies='["somewhere-else"]'))
+    with (project / "greeter.py").open("a") as source:
+        source.write("import somewhere_else\n")
     made = collect()
-    report = install(release=made["release"], archive=made["archive"])
+    report = install(release=made["release"], archive=made["archive"], programs=["greet"])
     assert report["failed"]
-    assert "somewhere-else" in report["msg"]
+    assert "cannot start greet" in report["msg"]
+    assert "somewhere_else" in report["msg"]
     assert not (tmp_path / "opt/current").exists()
 
 
