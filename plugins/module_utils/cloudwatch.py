@@ -9,6 +9,7 @@ Sources: CloudWatch API reference, PutMetricAlarm, PutCompositeAlarm and "Dashbo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 GRID_COLUMNS = 24
@@ -77,25 +78,36 @@ def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     return normal
 
 
-def metric_alarm(alarm: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a metric alarm in one form, given PutMetricAlarm's or DescribeAlarms' structure."""
-    return _normal(alarm, _METRIC_ALARM_KEYS)
+def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an alarm's settings in one form, given the structure that is put or the one that DescribeAlarms answers.
+
+    An alarm with a rule is a composite alarm, any other a metric alarm.
+    """
+    return _normal(alarm, _COMPOSITE_ALARM_KEYS if alarm.get("AlarmRule") else _METRIC_ALARM_KEYS)
 
 
-def composite_alarm(alarm: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a composite alarm in one form."""
-    return _normal(alarm, _COMPOSITE_ALARM_KEYS)
+@dataclass(frozen=True)
+class AlarmPlan:
+    """What is to be done. A composite alarm is put after and deleted before the alarms that it names."""
+
+    put: list[dict[str, Any]]
+    put_composite: list[dict[str, Any]]
+    delete_composite: list[str]
+    delete: list[str]
 
 
-def plan_alarms(
-    wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the alarms to put and the names to delete, so that of ``current`` exactly ``wanted`` are left."""
-    there = {alarm["AlarmName"]: metric_alarm(alarm) for alarm in current}
-    asked = [metric_alarm(alarm) for alarm in wanted]
-    put = [alarm for alarm in asked if there.get(alarm["AlarmName"]) != alarm]
-    names = {alarm["AlarmName"] for alarm in asked}
-    return put, sorted(name for name in there if name not in names)
+def plan_alarms(wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]) -> AlarmPlan:
+    """Return what is to be done so that of ``current`` exactly ``wanted`` are left."""
+    there = {alarm["AlarmName"]: settings(alarm) for alarm in current}
+    asked = {alarm["AlarmName"]: settings(alarm) for alarm in wanted}
+    put = [alarm for name, alarm in asked.items() if there.get(name) != alarm]
+    delete = sorted(set(there) - set(asked))
+    return AlarmPlan(
+        put=[alarm for alarm in put if "AlarmRule" not in alarm],
+        put_composite=[alarm for alarm in put if "AlarmRule" in alarm],
+        delete_composite=[name for name in delete if "AlarmRule" in there[name]],
+        delete=[name for name in delete if "AlarmRule" not in there[name]],
+    )
 
 
 def _overlap(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -7,10 +7,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cloudwatch_alarms
-short_description: Make a set of CloudWatch metric alarms exactly what is listed
+short_description: Make a set of CloudWatch alarms exactly what is listed
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes metric alarms so that those whose names begin with O(prefix) are the listed ones.
+  - Creates, changes and deletes metric alarms and composite alarms so that those whose names begin with O(prefix)
+    are the listed ones. Composite alarms are put after, and deleted before, the alarms that their rules name.
   - One call reads them all; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind
     that are no longer listed.
 author:
@@ -24,6 +25,7 @@ options:
   alarms:
     description:
       - The alarms, in the words of CloudWatch's C(PutMetricAlarm), as in C(AlarmName), C(MetricName), C(Threshold).
+      - One with C(AlarmRule) is a composite alarm, in the words of C(PutCompositeAlarm).
       - An empty list deletes every alarm with the prefix.
     type: list
     elements: dict
@@ -60,6 +62,9 @@ EXAMPLES = r"""
         EvaluationPeriods: 2
         Threshold: 80
         ComparisonOperator: GreaterThanThreshold
+      - AlarmName: trading-demo/trading-demo-1/promise
+        AlarmRule: ALARM("trading-demo/trading-demo-1/cpu")
+        AlarmActions: [arn:aws:sns:us-east-1:123456789012:trading-demo-alarms]
 """
 
 RETURN = r"""
@@ -82,29 +87,35 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import aws, cloudwatch
 
-# DeleteAlarms takes at most 100 names.
+# DeleteAlarms takes at most 100 names, and one composite alarm.
 _DELETE_AT_ONCE = 100
 
 
 def read(client: Any, prefix: str) -> list[dict[str, Any]]:
-    """Return the metric alarms whose names begin with ``prefix``."""
-    pages = client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"])
-    return [alarm for page in pages for alarm in page["MetricAlarms"]]
+    """Return the metric and composite alarms whose names begin with ``prefix``."""
+    pages = client.get_paginator("describe_alarms").paginate(
+        AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+    )
+    return [alarm for page in pages for kind in ("MetricAlarms", "CompositeAlarms") for alarm in page.get(kind, [])]
 
 
-def apply(client: Any, put: list[dict[str, Any]], delete: list[str], tags: dict[str, str]) -> None:
-    """Put and delete the planned alarms."""
-    for alarm in put:
+def apply(client: Any, plan: cloudwatch.AlarmPlan, tags: dict[str, str]) -> None:
+    """Do what is planned."""
+    for alarm in plan.put:
         # PutMetricAlarm ignores tags of an alarm that exists, and refuses an empty list of metrics.
         given = {key: value for key, value in alarm.items() if value != []}
         client.put_metric_alarm(**given, Tags=aws.as_tag_list(tags))
-    for start in range(0, len(delete), _DELETE_AT_ONCE):
-        client.delete_alarms(AlarmNames=delete[start : start + _DELETE_AT_ONCE])
+    for alarm in plan.put_composite:
+        client.put_composite_alarm(**alarm, Tags=aws.as_tag_list(tags))
+    for name in plan.delete_composite:
+        client.delete_alarms(AlarmNames=[name])
+    for start in range(0, len(plan.delete), _DELETE_AT_ONCE):
+        client.delete_alarms(AlarmNames=plan.delete[start : start + _DELETE_AT_ONCE])
 
 
 def by_name(alarms: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the alarms' settings in one form, by name."""
-    return {alarm["AlarmName"]: cloudwatch.metric_alarm(alarm) for alarm in alarms}
+    return {alarm["AlarmName"]: cloudwatch.settings(alarm) for alarm in alarms}
 
 
 def main() -> None:
@@ -128,17 +139,15 @@ def main() -> None:
         current = read(client, prefix)
     except Exception as error:
         aws.fail(module, error, f"read the alarms {prefix}*")
-    put, delete = cloudwatch.plan_alarms(wanted, current)
+    plan = cloudwatch.plan_alarms(wanted, current)
+    put = [alarm["AlarmName"] for alarm in plan.put + plan.put_composite]
+    deleted = plan.delete_composite + plan.delete
     if not module.check_mode:
         try:
-            apply(client, put, delete, module.params["tags"])
+            apply(client, plan, module.params["tags"])
         except Exception as error:
             aws.fail(module, error, f"change the alarms {prefix}*")
-    result: dict[str, Any] = {
-        "changed": bool(put or delete),
-        "put": [alarm["AlarmName"] for alarm in put],
-        "deleted": delete,
-    }
+    result: dict[str, Any] = {"changed": bool(put or deleted), "put": put, "deleted": deleted}
     if module._diff:
         result["diff"] = {"before": by_name(current), "after": by_name(wanted)}
     module.exit_json(**result)

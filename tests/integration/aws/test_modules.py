@@ -96,6 +96,38 @@ def test_alarms_are_made_changed_and_deleted_as_a_set(account: Account, run: Run
     account.client("cloudwatch").delete_alarms(AlarmNames=["by-module-b/a"])
 
 
+def test_a_composite_alarm_follows_the_alarms_that_it_names(account: Account, run: RunModule) -> None:
+    def composite(*names: str) -> dict[str, Any]:
+        rule = " OR ".join(f'ALARM("by-module/{name}")' for name in names)
+        return {"AlarmName": "by-module/all", "AlarmRule": rule}
+
+    name, prefix = "cloudwatch_alarms", "by-module/"
+    apply_thrice(run, name, prefix=prefix, alarms=[composite("a", "b"), alarm("a", 80), alarm("b", 80)])
+    fewer = apply_thrice(run, name, prefix=prefix, alarms=[composite("a"), alarm("a", 80)])
+    assert (fewer["put"], fewer["deleted"]) == (["by-module/all"], ["by-module/b"])
+    none = apply_thrice(run, name, prefix=prefix, alarms=[])
+    assert none["deleted"] == ["by-module/all", "by-module/a"]
+
+
+def test_a_breach_reaches_the_subscriber_of_the_topic(account: Account, run: RunModule) -> None:
+    sns, sqs, cloudwatch = account.client("sns"), account.client("sqs"), account.client("cloudwatch")
+    queue = sqs.create_queue(QueueName="by-module")["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = sns.create_topic(Name="by-module")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)
+    composite = {"AlarmName": "by-module/all", "AlarmRule": 'ALARM("by-module/a")', "AlarmActions": [topic]}
+    run("cloudwatch_alarms", region="us-east-1", prefix="by-module/", alarms=[alarm("a", 80), composite])
+
+    cloudwatch.set_alarm_state(AlarmName="by-module/all", StateValue="ALARM", StateReason="breach")
+    (message,) = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    told = json.loads(json.loads(message["Body"])["Message"])
+    assert (told["AlarmName"], told["NewStateValue"]) == ("by-module/all", "ALARM")
+
+    run("cloudwatch_alarms", region="us-east-1", prefix="by-module/", alarms=[])
+    sns.delete_topic(TopicArn=topic)
+    sqs.delete_queue(QueueUrl=queue)
+
+
 def test_an_alarm_outside_of_the_prefix_is_refused(account: Account, run: RunModule) -> None:
     report = run("cloudwatch_alarms", region="us-east-1", prefix="other/", alarms=[alarm("a", 80)])
     assert report["failed"] is True

@@ -33,14 +33,24 @@ DESCRIBED = {
 }
 
 
-def test_an_alarm_as_described_needs_no_change() -> None:
-    assert cloudwatch.plan_alarms([ALARM], [DESCRIBED]) == ([], [])
+COMPOSITE: dict[str, Any] = {
+    "AlarmName": "trading-demo/promise",
+    "AlarmRule": 'ALARM("trading-demo/cpu")',
+    "AlarmActions": ["arn:aws:sns:us-east-1:1:t"],
+}
+COMPOSITE_DESCRIBED = {**COMPOSITE, "ActionsEnabled": True, "OKActions": [], "StateValue": "ALARM"}
+NOTHING = cloudwatch.AlarmPlan(put=[], put_composite=[], delete_composite=[], delete=[])
 
 
-def test_a_new_alarm_is_put() -> None:
-    put, delete = cloudwatch.plan_alarms([ALARM], [])
-    assert [alarm["AlarmName"] for alarm in put] == ["trading-demo/cpu"]
-    assert delete == []
+def test_alarms_as_described_need_no_change() -> None:
+    assert cloudwatch.plan_alarms([ALARM, COMPOSITE], [DESCRIBED, COMPOSITE_DESCRIBED]) == NOTHING
+
+
+def test_new_alarms_are_put() -> None:
+    plan = cloudwatch.plan_alarms([COMPOSITE, ALARM], [])
+    assert [alarm["AlarmName"] for alarm in plan.put] == ["trading-demo/cpu"]
+    assert [alarm["AlarmName"] for alarm in plan.put_composite] == ["trading-demo/promise"]
+    assert plan.delete_composite + plan.delete == []
 
 
 @pytest.mark.parametrize(
@@ -55,19 +65,24 @@ def test_a_new_alarm_is_put() -> None:
     ],
 )
 def test_an_alarm_that_differs_is_put_whole(change: dict[str, Any]) -> None:
-    put, delete = cloudwatch.plan_alarms([{**ALARM, **change}], [DESCRIBED])
-    assert len(put) == 1
-    assert put[0]["MetricName"] == "CPUUtilization"
-    assert delete == []
+    plan = cloudwatch.plan_alarms([{**ALARM, **change}], [DESCRIBED])
+    assert len(plan.put) == 1
+    assert plan.put[0]["MetricName"] == "CPUUtilization"
+    assert plan.delete == []
 
 
-def test_an_alarm_that_is_no_longer_wanted_is_deleted() -> None:
-    assert cloudwatch.plan_alarms([], [DESCRIBED]) == ([], ["trading-demo/cpu"])
+def test_a_composite_alarm_whose_rule_differs_is_put() -> None:
+    plan = cloudwatch.plan_alarms([{**COMPOSITE, "AlarmRule": 'OK("trading-demo/cpu")'}], [COMPOSITE_DESCRIBED])
+    assert [alarm["AlarmRule"] for alarm in plan.put_composite] == ['OK("trading-demo/cpu")']
+
+
+def test_alarms_that_are_no_longer_wanted_are_deleted_the_composite_ones_apart() -> None:
+    plan = cloudwatch.plan_alarms([], [DESCRIBED, COMPOSITE_DESCRIBED])
+    assert (plan.delete_composite, plan.delete) == (["trading-demo/promise"], ["trading-demo/cpu"])
 
 
 def test_a_setting_that_somebody_added_by_hand_is_a_difference() -> None:
-    put, _ = cloudwatch.plan_alarms([ALARM], [{**DESCRIBED, "DatapointsToAlarm": 1}])
-    assert len(put) == 1
+    assert len(cloudwatch.plan_alarms([ALARM], [{**DESCRIBED, "DatapointsToAlarm": 1}]).put) == 1
 
 
 def widget(x: int, y: int, width: int = 12, height: int = 6, **properties: str) -> dict[str, Any]:

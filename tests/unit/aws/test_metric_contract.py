@@ -1,0 +1,125 @@
+"""Alarms and dashboard show what is really published: the contract in files/metrics.yml, or EC2's own metrics."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.lowlatency.trading.plugins.module_utils import cloudwatch
+
+from .templates import ROOT, render
+
+CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))["cloudwatch"]
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
+EC2_METRICS = {"CPUUtilization", "StatusCheckFailed_System"}
+FREE_METRICS = 10
+SESSION = {"from_hour_utc": 14, "to_hour_utc": 21, "floor_per_s": 100}
+
+
+def all_alarms() -> list[dict[str, Any]]:
+    rendered: list[dict[str, Any]] = render("alarms.yml.j2", aws_monitoring_session=SESSION)
+    return rendered
+
+
+@pytest.fixture(scope="module")
+def alarms() -> list[dict[str, Any]]:
+    return [alarm for alarm in all_alarms() if "AlarmRule" not in alarm]
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> dict[str, Any]:
+    rendered: dict[str, Any] = render("dashboard.yml.j2")
+    return rendered
+
+
+def published(namespace: str) -> dict[str, set[str]]:
+    """Return the names of a namespace's metrics with the statistics that mean something."""
+    if namespace == "AWS/EC2":
+        return {name: {"Average", "Maximum"} for name in EC2_METRICS}
+    assert namespace == CONTRACT["namespace"]
+    return {metric["name"]: set(metric["statistics"]) for metric in CONTRACT["metrics"]}
+
+
+def test_every_alarm_watches_a_published_metric_by_a_meaningful_statistic(alarms: list[dict[str, Any]]) -> None:
+    assert len(alarms) == 2 * 13
+    for alarm in alarms:
+        if "Metrics" in alarm:
+            stat = next(metric["MetricStat"] for metric in alarm["Metrics"] if "MetricStat" in metric)
+            watched = (stat["Metric"]["Namespace"], stat["Metric"]["MetricName"], stat["Stat"])
+        else:
+            statistic = alarm.get("ExtendedStatistic") or alarm["Statistic"]
+            watched = (alarm["Namespace"], alarm["MetricName"], statistic)
+        namespace, name, statistic = watched
+        assert statistic in published(namespace)[name], alarm["AlarmName"]
+
+
+def test_each_host_has_alarms_of_its_own(alarms: list[dict[str, Any]]) -> None:
+    names = [alarm["AlarmName"] for alarm in alarms]
+    assert len(set(names)) == len(names)
+    for number, instance in ((1, "i-1"), (2, "i-2")):
+        mine = [alarm for alarm in alarms if alarm["AlarmName"].startswith(f"trading-demo/trading-demo-{number}/")]
+        assert len(mine) == 13
+        for alarm in mine:
+            if "Dimensions" in alarm:
+                assert alarm["Dimensions"] == [{"Name": "InstanceId", "Value": instance}]
+
+
+def test_one_alarm_of_each_host_stands_for_all_of_its_others_and_notifies(alarms: list[dict[str, Any]]) -> None:
+    composites = {alarm["AlarmName"]: alarm for alarm in all_alarms() if "AlarmRule" in alarm}
+    assert set(composites) == {f"trading-demo/trading-demo-{number}/promise" for number in (1, 2)}
+    for name, composite in composites.items():
+        others = {alarm["AlarmName"] for alarm in alarms if alarm["AlarmName"].startswith(name.removesuffix("promise"))}
+        assert set(re.findall(r'ALARM\("([^"]+)"\)', composite["AlarmRule"])) == others
+        assert composite["AlarmActions"] == composite["OKActions"] == ["arn:aws:sns:us-east-1:1:trading-demo-alarms"]
+
+
+def test_percentile_alarms_say_what_few_samples_mean(alarms: list[dict[str, Any]]) -> None:
+    percentiles = [alarm for alarm in alarms if "ExtendedStatistic" in alarm]
+    assert {alarm["ExtendedStatistic"] for alarm in percentiles} == {"p95", "p99"}
+    assert all(alarm["EvaluateLowSampleCountPercentile"] == "ignore" for alarm in percentiles)
+
+
+def test_a_silent_engine_is_an_alarm(alarms: list[dict[str, Any]]) -> None:
+    engine = next(alarm for alarm in alarms if alarm["AlarmName"].endswith("/engine-up"))
+    assert engine["TreatMissingData"] == "breaching"
+
+
+def test_the_dashboard_shows_every_metric_of_the_contract_for_each_host(dashboard: dict[str, Any]) -> None:
+    shown = {
+        (line[0], line[1], line[3], line[4]["stat"])
+        for widget in dashboard["widgets"]
+        if widget["type"] == "metric"
+        for line in widget["properties"]["metrics"]
+    }
+    wanted = {
+        (CONTRACT["namespace"], metric["name"], instance, statistic)
+        for metric in CONTRACT["metrics"]
+        for instance in ("i-1", "i-2")
+        for statistic in metric["statistics"]
+    }
+    assert wanted <= shown
+    for namespace, name, _instance, statistic in shown:
+        assert statistic in published(namespace)[name]
+
+
+def test_the_dashboard_is_drawn_as_it_says(dashboard: dict[str, Any]) -> None:
+    assert list(cloudwatch.dashboard_problems(dashboard, "us-east-1")) == []
+
+
+def test_one_host_fits_the_metrics_that_cloudwatch_gives_for_nothing() -> None:
+    assert CONTRACT["dimensions"] == ["InstanceId"]
+    assert len(CONTRACT["metrics"]) <= FREE_METRICS
+
+
+def test_alarm_thresholds_are_the_promise_by_default() -> None:
+    def defaults(role: str) -> dict[str, Any]:
+        path: Path = ROOT / "roles" / role / "defaults/main.yml"
+        loaded: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return loaded
+
+    slo, monitoring = defaults("slo"), defaults("aws_monitoring")
+    for name in ("avg_us", "p95_us", "p99_us", "cpu_percent", "memory_percent"):
+        assert monitoring[f"aws_monitoring_{name}"] == f"{{{{ slo_{name} | default({slo[f'slo_{name}']}) }}}}"
