@@ -1,0 +1,65 @@
+"""Command line: run benchmarks, print a table, write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.benchmarks import core, gateway
+from tests.benchmarks.figures import Figure, table
+
+BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
+    "core": core.core,
+    "pinned": gateway.pinned,
+    "two_cpus": gateway.two_cpus,
+    "open_loop": gateway.open_loop,
+    "fairness": gateway.fairness,
+    "scale": core.scale,
+    "recovery": core.recovery,
+    "resting": gateway.resting,
+}
+
+
+def main() -> int:
+    """Return 0, or 2 for a name that is none."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measure the engine, each figure with a reference."
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all when none is given"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    parser.add_argument("--variant", choices=("pure", "compiled", "both"), default="both")
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in BENCHMARKS:
+            parser.error(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    figures = []
+    for name in options.names or BENCHMARKS:
+        for variant in ("pure", "compiled") if options.variant == "both" else (options.variant,):
+            print(f"{name}, {variant} …", file=sys.stderr, flush=True)
+            found = list(BENCHMARKS[name](variant))
+            figures += found
+            print(table(found), file=sys.stderr, flush=True)
+    print(table(figures))
+    if options.json:
+        context = {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "load_average": os.getloadavg(),
+        }
+        report = {**context, "figures": [figure.as_json() for figure in figures]}
+        options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""The core without a socket, in a process of the variant's own: `python -m tests.benchmarks.core NAME` prints JSON.
+
+Times are processor time, which other programs on the machine disturb least.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from trading_engine import __version__, journal, snapshot, tools
+from trading_engine.core import Core
+
+from tests.benchmarks import orderflow, variants
+from tests.benchmarks.figures import Figure
+
+READ = 64
+ORDERS = 100_000
+
+
+def _apply(core: Core, reads: list[bytes], accounts: int = 1) -> float:
+    """Return the seconds that the reads took, answers joined as the gateway does."""
+    gc.disable()
+    begun = time.process_time()
+    for number, data in enumerate(reads):
+        core.apply(number % accounts, data, 1_000)
+        for account in core.touched:
+            b"".join(account.out)
+        b"".join(core.feed)
+        core.discard_outputs()
+    return time.process_time() - begun
+
+
+def _reads(frames: Iterator[bytes]) -> list[bytes]:
+    made = []
+    while batch := list(islice(frames, READ)):
+        made.append(b"".join(batch))
+    return made
+
+
+def measure_enters() -> dict[str, float]:
+    """Enter orders, 30 % of them marketable; and the same through lightmatchingengine."""
+    from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side  # type: ignore[import-not-found]
+
+    flow = orderflow.Flow()
+    kinds = [number % 10 < 3 for number in range(ORDERS)]
+    ours = ORDERS / _apply(orderflow.open_core(), _reads(flow.take() if take else flow.rest() for take in kinds))
+    choose = flow._choose
+    orders = []
+    for take in kinds:
+        side = choose.choice("BS")
+        price_e4 = orderflow.MID_E4 + (50_000 if side == "B" else -50_000) if take else flow._price_e4(side)
+        stock = choose.choice(flow._symbols)
+        orders.append((stock, price_e4 / 1e4, 100 if take else 1000, Side.BUY if side == "B" else Side.SELL))
+    other = LightMatchingEngine()
+    begun = time.process_time()
+    for order in orders:
+        other.add_order(*order)
+    return {"enters_per_s": ours, "reference_per_s": ORDERS / (time.process_time() - begun)}
+
+
+def measure_mixed() -> dict[str, float]:
+    core, flow = orderflow.open_core(), orderflow.Flow()
+    _apply(core, _reads(flow.rest() for _ in range(100_000)))
+    gc.freeze()
+    return {"us": _apply(core, _reads(flow.mixed() for _ in range(ORDERS))) / ORDERS * 1e6}
+
+
+def measure_scale() -> dict[str, float]:
+    """Cost of a mixed message with a hundred times as many symbols, levels, accounts."""
+    results = {}
+    for name, symbols, levels, accounts in (
+        ("base", 100, 100, 100),
+        ("symbols", 10_000, 100, 100),
+        ("levels", 100, 10_000, 100),
+        ("accounts", 100, 100, 10_000),
+    ):
+        core, flow = orderflow.open_core(symbols, accounts), orderflow.Flow(1, symbols, levels)
+        _apply(core, _reads(flow.rest() for _ in range(50_000)), accounts)
+        gc.freeze()
+        flow.alive.clear()
+        frames = (flow.rest() if number % 10 < 7 else flow.take() for number in range(50_000))
+        results[name] = _apply(core, _reads(frames), accounts) / 50_000 * 1e6
+    return results
+
+
+def measure_recovery() -> dict[str, float]:
+    """Replay of a journal, and a snapshot of a million open orders."""
+    core, flow = orderflow.open_core(), orderflow.Flow(levels=500)
+    with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
+        directory = Path(name)
+        writer = journal.Writer(directory, 64 << 20, __version__, 1, 0)
+        writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings()).encode())
+        writer.append(journal.START_DAY, 0, 2, b"2026010500")
+        for data in _reads(flow.mixed() for _ in range(300_000)):
+            writer.append(journal.READ, 0, 1_000, data)
+        writer.close()
+        gc.disable()
+        replayed = tools.replay(directory)
+        flow.alive.clear()
+        for _ in range(1_000_000 // READ):
+            core.apply(0, b"".join(flow.rest() for _ in range(READ)), 1_000)
+            core.discard_outputs()
+            flow.alive.clear()
+        gc.freeze()
+        begun = time.process_time()
+        data = snapshot.dump(core)
+        dumped = time.process_time()
+        snapshot.load(Core(), data)
+        return {
+            "replayed_per_s": replayed["messages_per_cpu_s"],
+            "dump_s": dumped - begun,
+            "load_s": time.process_time() - dumped,
+            "snapshot_bytes": len(data),
+        }
+
+
+MEASURES: dict[str, Callable[[], dict[str, float]]] = {
+    "enters": measure_enters,
+    "mixed": measure_mixed,
+    "scale": measure_scale,
+    "recovery": measure_recovery,
+}
+
+
+def _child(name: str, variant: str) -> dict[str, Any]:
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.core", name],
+        env=variants.environment(variant),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return dict(json.loads(result.stdout))
+
+
+def core(variant: str) -> Iterator[Figure]:
+    """Decode, check, match, encode; no socket, no journal."""
+    enters, mixed = _child("enters", variant), _child("mixed", variant)
+    reach, aim = ("0.8 x", "1.0 x") if variant == "pure" else ("1.6 x", "2.0 x")
+    yield Figure(
+        "core", variant, "Enters a second, in process", enters["enters_per_s"], "1/s",
+        "lightmatchingengine", enters["reference_per_s"], reach, aim,
+    )  # fmt: skip
+    yield Figure("core", variant, "a message of the mixed flow, in process", mixed["us"], "µs")
+
+
+def scale(variant: str) -> Iterator[Figure]:
+    """A hundred times as many of everything."""
+    found = _child("scale", variant)
+    for name in ("symbols", "levels", "accounts"):
+        yield Figure(
+            "scale", variant, f"cost of an order with 10 k {name}", found[name], "µs", "100", found["base"], "1.5 x"
+        )
+
+
+def recovery(variant: str) -> Iterator[Figure]:
+    """How long a start takes."""
+    found = _child("recovery", variant)
+    rates = ("200,000", "350,000") if variant == "pure" else ("600,000", "")
+    loads = ("5", "2") if variant == "pure" else ("4", "2")
+    yield Figure("recovery", variant, "replayed messages a second", found["replayed_per_s"], "1/s", "", None, *rates)
+    yield Figure("recovery", variant, "load a snapshot of 1 M open orders", found["load_s"], "s", "", None, *loads)
+    yield Figure("recovery", variant, "make a snapshot of 1 M open orders", found["dump_s"], "s")
+    yield Figure("recovery", variant, "its size", found["snapshot_bytes"] / 1e6, "MB")
+
+
+if __name__ == "__main__":
+    print(json.dumps(MEASURES[sys.argv[1]]()))

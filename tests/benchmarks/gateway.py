@@ -1,0 +1,234 @@
+"""The engine over TCP beside a bare uvloop echo of the same bytes, in alternating slices."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from tests.benchmarks import orderflow, processes
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.processes import Server
+
+POPULATION = 100_000
+IN_FLIGHT = 64
+SLICES = 7
+
+
+@contextmanager
+def on_one_cpu(servers: list[Server]) -> Iterator[None]:
+    """Put the servers and this process on the last CPU; afterwards this process may run anywhere again."""
+    before = os.sched_getaffinity(0)
+    cpu = max(before)
+    for server in servers:
+        server.pin(cpu)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+Work = list[tuple[bytes, int]]
+
+
+def loaded() -> tuple[Work, Work, Work]:
+    """Return what fills the book, then 64 in flight, then one at a time: bytes and the sizes of their answers."""
+    core, flow = orderflow.open_core(), orderflow.Flow()
+    fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
+    many = orderflow.batches(core, [flow.mixed() for _ in range(IN_FLIGHT * 150 * SLICES)], IN_FLIGHT)
+    single = orderflow.batches(core, [flow.mixed() for _ in range(600 * SLICES)], 1)
+    return fill, many, [work for work in single if work[1]]
+
+
+def pinned(variant: str) -> Iterator[Figure]:
+    """One pinned CPU, client included: the primary figures."""
+    fill, many, single = loaded()
+    with processes.engine(variant) as server, processes.echo() as bare:
+        client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
+        processes.round_trips(client, fill)
+        costs: dict[str, list[float]] = {"engine": [], "echo": []}
+        walls: dict[str, list[float]] = {"engine": [], "echo": []}
+        trips: dict[str, list[int]] = {"engine": [], "echo": []}
+        with on_one_cpu([server, bare]):
+            for number in range(SLICES):
+                for name, target, sock in (("engine", server, client), ("echo", bare, mirror)):
+                    work = many[number * 150 : (number + 1) * 150]
+                    if name == "echo":
+                        work = [(data, len(data)) for data, _ in work]
+                    processes.drain(sock)
+                    cpu = target.cpu_ns() + time.process_time_ns()
+                    begun = time.perf_counter_ns()
+                    processes.round_trips(sock, work)
+                    walls[name].append((time.perf_counter_ns() - begun) / 1e3 / IN_FLIGHT / len(work))
+                    costs[name].append((target.cpu_ns() + time.process_time_ns() - cpu) / 1e3 / IN_FLIGHT / len(work))
+                    pings = single[number * len(single) // SLICES : (number + 1) * len(single) // SLICES]
+                    if name == "echo":
+                        pings = [(data, len(data)) for data, _ in pings]
+                    trips[name] += processes.round_trips(sock, pings)
+        client.close()
+        mirror.close()
+    reach, aim = ("6", "4.5") if variant == "pure" else ("4", "3")
+    yield Figure(
+        "pinned", variant, "processor time an order, 64 in flight, client included", statistics.median(costs["engine"]),
+        "µs", "echo", statistics.median(costs["echo"]), reach, aim,
+    )  # fmt: skip
+    yield Figure(
+        "pinned", variant, "wall time an order, 64 in flight", statistics.median(walls["engine"]),
+        "µs", "echo", statistics.median(walls["echo"]),
+    )  # fmt: skip
+    bounds = {50: ("echo+15", "echo+9"), 99: ("echo+60", "echo+45")}
+    if variant == "compiled":
+        bounds = {50: ("echo+12", "echo+7"), 99: ("echo+50", "echo+35")}
+    for percent, (reach, aim) in bounds.items():
+        yield Figure(
+            "pinned", variant, f"ping-pong p{percent}", processes.percentile(trips["engine"], percent) / 1e3,
+            "µs", "echo", processes.percentile(trips["echo"], percent) / 1e3, reach, aim,
+        )  # fmt: skip
+
+
+def two_cpus(variant: str) -> Iterator[Figure]:
+    """Server and client where the scheduler puts them: throughput with 64 in flight."""
+    fill, many, _ = loaded()
+    with processes.engine(variant) as server, processes.echo() as bare:
+        client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
+        processes.round_trips(client, fill)
+        rates: dict[str, list[float]] = {"engine": [], "echo": []}
+        for number in range(SLICES):
+            for name, sock in (("engine", client), ("echo", mirror)):
+                work = many[number * 150 : (number + 1) * 150]
+                if name == "echo":
+                    work = [(data, len(data)) for data, _ in work]
+                processes.drain(sock)
+                begun = time.perf_counter()
+                processes.round_trips(sock, work)
+                rates[name].append(IN_FLIGHT * len(work) / (time.perf_counter() - begun))
+        client.close()
+        mirror.close()
+    reach, aim = ("0.12 x", "0.18 x") if variant == "pure" else ("0.18 x", "0.25 x")
+    yield Figure(
+        "two_cpus", variant, "orders a second, 64 in flight", statistics.median(rates["engine"]),
+        "1/s", "echo", statistics.median(rates["echo"]), reach, aim,
+    )  # fmt: skip
+
+
+def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: int) -> list[int]:
+    """Send each order at its intended time, spinning; return the ns from there to the last byte of its answer."""
+    processes.drain(sock)
+    sock.setblocking(False)
+    times: list[int] = []
+    pending: list[tuple[int, int]] = []
+    ends = 0
+    received = 0
+    begun = time.perf_counter_ns() + 1_000_000
+    step = 1_000_000_000 // rate
+    sent = 0
+    while len(times) < len(work):
+        now = time.perf_counter_ns()
+        if sent < len(work) and now >= begun + sent * step:
+            data, size = work[sent]
+            sock.send(data)
+            ends += size
+            pending.append((begun + sent * step, ends))
+            sent += 1
+        try:
+            received += len(sock.recv(1 << 16))
+        except BlockingIOError:
+            continue
+        now = time.perf_counter_ns()
+        first = len(times)
+        while first < len(pending) and pending[first][1] <= received:
+            times.append(now - pending[first][0])
+            first += 1
+    sock.settimeout(processes.DEADLINE_S)
+    return times
+
+
+def open_loop(variant: str) -> Iterator[Figure]:
+    """10,000 orders a second for ten seconds, from intended send times."""
+    rate = 10_000
+    core, flow = orderflow.open_core(), orderflow.Flow()
+    fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
+    work = [item for item in orderflow.batches(core, [flow.mixed() for _ in range(rate * 10)], 1) if item[1]]
+    with processes.engine(variant) as server, processes.echo() as bare:
+        client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
+        processes.round_trips(client, fill)
+        times = open_loop_times(client, work, rate)
+        mirrored = open_loop_times(mirror, [(data, len(data)) for data, _ in work], rate)
+        client.close()
+        mirror.close()
+    yield Figure(
+        "open_loop", variant, "10,000/s: average", statistics.fmean(times) / 1e3, "µs",
+        "echo", statistics.fmean(mirrored) / 1e3, "echo+60", "echo+30",
+    )  # fmt: skip
+    for percent in (50, 95, 99, 99.9):
+        yield Figure(
+            "open_loop", variant, f"10,000/s: p{percent}", processes.percentile(times, percent) / 1e3, "µs",
+            "echo", processes.percentile(mirrored, percent) / 1e3, *(("1.6 x", "1.3 x") if percent == 99 else ()),
+        )  # fmt: skip
+
+
+def resting(variant: str) -> Iterator[Figure]:
+    """What a million resting orders change: p99, memory, the longest stall that the engine caused."""
+    trips: dict[int, list[int]] = {}
+    for population in (1_000, 1_000_000):
+        core, flow = orderflow.open_core(), orderflow.Flow(levels=500)
+        with processes.engine(variant) as server:
+            client = processes.log_in(server, "B0")
+            before = server.rss_bytes()
+            answer = 69
+            frames = (flow.rest() for _ in range(population))
+            while batch := list(islice(frames, IN_FLIGHT)):
+                processes.round_trips(client, [(b"".join(batch), answer * len(batch))])
+                flow.alive.clear()
+            grown = server.rss_bytes() - before
+            work = [(flow.rest(), answer) for _ in range(5_000)]
+            trips[population] = processes.round_trips(client, work)
+            stall_ms = server.state().gauges["stall_max_ns"] / 1e6
+            client.close()
+        del core
+    small, large = (processes.percentile(trips[population], 99) / 1e3 for population in (1_000, 1_000_000))
+    yield Figure("resting", variant, "p99 over TCP with 1 M resting orders", large, "µs", "1 k orders", small, "1.2 x")
+    bound = "400" if variant == "pure" else "320"
+    yield Figure("resting", variant, "memory of a resting order", grown / 1_000_000, "bytes", reach=bound)
+    yield Figure("resting", variant, "longest stall caused by the engine, filling included", stall_ms, "ms", reach="2")
+
+
+def fairness(variant: str) -> Iterator[Figure]:
+    """A quiet session's round trip while another floods as fast as the kernel takes it."""
+    flow = orderflow.Flow()
+    flood_data = b"".join(flow.take() for _ in range(20_000))
+    quiet = [(flow.rest(), 69) for _ in range(2_000)]
+    with processes.engine(variant) as server:
+        flooding, client = processes.log_in(server, "B1"), processes.log_in(server, "B0")
+        alone = processes.round_trips(client, quiet[:1000])
+        stop = threading.Event()
+
+        def flood() -> None:
+            flooding.setblocking(False)
+            view, at = memoryview(flood_data), 0
+            while not stop.is_set():
+                readable, writable, _ = select.select([flooding], [flooding], [], 0.1)
+                if readable:
+                    flooding.recv(1 << 20)
+                if writable:
+                    at += flooding.send(view[at : at + (1 << 16)])
+                    at = 0 if at >= len(view) else at
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        beside = processes.round_trips(client, quiet[1000:])
+        stop.set()
+        thread.join()
+        flooding.close()
+        client.close()
+    yield Figure(
+        "fairness", variant, "a quiet session's p99 while another floods", processes.percentile(beside, 99) / 1e6, "ms",
+        "alone", processes.percentile(alone, 99) / 1e6, "3", "1.2",
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Order flow for benchmarks: half Enters (30 % of them marketable), a third Cancels, the rest Replaces.
+
+The population of resting orders stays about what it was at first: resting orders are large and takers small.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from trading_engine.core import Core
+from trading_engine.wire import ouch, soupbintcp
+
+MID_E4 = 1_000_000
+_LIMITS = {
+    "max_order_shares": 100_000,
+    "max_order_notional": 100_000_000,
+    "collar_percent": 10,
+    "max_open_orders": 0,
+    "max_exposure": 0,
+    "max_orders_per_second": 0,
+    "duplicate_orders": 0,
+    "duplicate_window_ms": 0,
+}
+
+
+def settings(symbols: int = 100, accounts: int = 1) -> dict[str, Any]:
+    """Return core settings with accounts BENCH0, BENCH1, … and symbols S0, S1, …"""
+    account = {
+        "test": True,
+        "tokens": "any",
+        "self_match": "allow",
+        "cancel_on_disconnect": False,
+        "limits": _LIMITS,
+    }
+    return {
+        "accounts": {f"B{number}": account for number in range(accounts)},
+        "symbols": [
+            {"name": f"S{number}", "reference_price_e4": MID_E4, "restricted": False} for number in range(symbols)
+        ],
+    }
+
+
+def open_core(symbols: int = 100, accounts: int = 1) -> Core:
+    core = Core()
+    core.configure(settings(symbols, accounts), 1)
+    core.start_day("2026010500", 2)
+    core.discard_outputs()
+    return core
+
+
+class Flow:
+    """Makes frames; `alive` holds about the tokens that rest."""
+
+    def __init__(self, seed: int = 1, symbols: int = 100, levels: int = 50) -> None:
+        self._choose = random.Random(seed)  # noqa: S311  # repeatable, and no secret
+        self._symbols = [f"S{number}" for number in range(symbols)]
+        self._levels = levels
+        self._serial = 0
+        self.alive: list[tuple[str, str]] = []
+
+    def _token(self) -> str:
+        self._serial += 1
+        return f"T{self._serial:013d}"
+
+    def _price_e4(self, side: str) -> int:
+        distance = self._choose.randrange(1, self._levels + 1) * 10
+        return MID_E4 + (distance if side == "S" else -distance)
+
+    def rest(self) -> bytes:
+        """Return an Enter that rests."""
+        token, side = self._token(), self._choose.choice("BS")
+        self.alive.append((token, side))
+        stock = self._choose.choice(self._symbols)
+        return _frame(ouch.EnterOrder(token, side, 1000, stock, self._price_e4(side)))
+
+    def take(self) -> bytes:
+        """Return a marketable Enter that wants a tenth of a resting order."""
+        side = self._choose.choice("BS")
+        price_e4 = MID_E4 + (50_000 if side == "B" else -50_000)
+        return _frame(
+            ouch.EnterOrder(self._token(), side, 100, self._choose.choice(self._symbols), price_e4, ouch.TIF_IOC)
+        )  # fmt: skip
+
+    def mixed(self) -> bytes:
+        """Return the next message of the mixed flow."""
+        kind = self._choose.random()
+        if kind < 0.35 or not self.alive:
+            return self.rest()
+        if kind < 0.50:
+            return self.take()
+        position = self._choose.randrange(len(self.alive))
+        token, side = self.alive[position]
+        if kind < 0.83:
+            self.alive[position] = self.alive[-1]
+            self.alive.pop()
+            return _frame(ouch.CancelOrder(token, 0))
+        new = self._token()
+        self.alive[position] = (new, side)
+        return _frame(ouch.ReplaceOrder(token, new, 1000, self._price_e4(side)))
+
+
+def batches(core: Core, frames: list[bytes], size: int) -> list[tuple[bytes, int]]:
+    """Return (bytes to send, bytes of the answer) by `size` frames, as the core answers them."""
+    made = []
+    for start in range(0, len(frames), size):
+        data = b"".join(frames[start : start + size])
+        core.apply(0, data, 1_000)
+        made.append((data, sum(map(len, core.by_number[0].out))))
+        core.discard_outputs()
+    return made
+
+
+def _frame(message: tuple[Any, ...]) -> bytes:
+    return soupbintcp.unsequenced(ouch.INBOUND.encode(message))

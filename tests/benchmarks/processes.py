@@ -1,0 +1,153 @@
+"""Servers to measure: the engine, and a bare uvloop echo beside it; and the clients that drive them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trading_engine.passwords import hash_password
+from trading_engine.shm import State, StateReader
+from trading_engine.wire import soupbintcp
+
+from tests.benchmarks import variants
+
+PASSWORD = "bench"
+DEADLINE_S = 60.0
+_ECHO = """
+import asyncio, sys, uvloop
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport): self.transport = transport
+    def data_received(self, data): self.transport.write(data)
+async def main():
+    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", int(sys.argv[1]))
+    print("ready", flush=True)
+    await server.serve_forever()
+uvloop.run(main())
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server process, where it listens, and what it costs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, directory: Path | None = None) -> None:
+        self.process = process
+        self.port = port
+        self._directory = directory
+
+    def cpu_ns(self) -> int:
+        """Return the processor time used by the main thread."""
+        return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0])
+
+    def rss_bytes(self) -> int:
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def pin(self, cpu: int) -> None:
+        os.sched_setaffinity(self.process.pid, {cpu})
+
+    def state(self) -> State:
+        assert self._directory is not None
+        reader = StateReader(self._directory / "engine.shm")
+        try:
+            return reader.read()
+        finally:
+            reader.close()
+
+
+@contextmanager
+def echo() -> Iterator[Server]:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-c", _ECHO, str(port)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield Server(process, port)
+    finally:
+        process.terminate()
+        process.communicate(timeout=DEADLINE_S)
+
+
+@contextmanager
+def engine(variant: str, symbols: int = 100, accounts: int = 2, durability: str = "os") -> Iterator[Server]:
+    """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …"""
+    with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
+        directory, port = Path(name), free_port()
+        hashed = hash_password(PASSWORD)
+        lines = [
+            "[order_entry]", f"port = {port}", "[journal]", 'directory = "journal"', f'durability = "{durability}"',
+            "budget_bytes = 8589934592", "reserve_bytes = 0", "[itch]", 'directory = "itch"',
+            "[shared_memory]", 'path = "engine.shm"', "[risk]", "max_order_notional = 100000000",
+        ]  # fmt: skip
+        for number in range(accounts):
+            lines += [f"[accounts.B{number}]", f'password = "{hashed}"']
+        for number in range(symbols):
+            lines += ["[[symbol]]", f'name = "S{number}"', 'reference_price = "100"']
+        (directory / "engine.toml").write_text("\n".join(lines))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(str(directory / "notify"))
+            ready.settimeout(DEADLINE_S)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "trading_engine", "--config", str(directory / "engine.toml")],
+                env={**variants.environment(variant), "NOTIFY_SOCKET": str(directory / "notify")},
+            )
+            try:
+                ready.recv(4096)
+                yield Server(process, port, directory)
+            finally:
+                process.send_signal(signal.SIGKILL)
+                process.communicate(timeout=DEADLINE_S)
+
+
+def connect(server: Server) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def log_in(server: Server, account: str) -> socket.socket:
+    """Return a connection on which only what is new arrives."""
+    sock = connect(server)
+    sock.sendall(soupbintcp.login_request(account, PASSWORD, "", 0))
+    answer = sock.recv(33, socket.MSG_WAITALL)
+    assert answer[2:3] == b"A", answer
+    return sock
+
+
+def drain(sock: socket.socket) -> None:
+    """Throw away what waits: heartbeats of an idle time."""
+    sock.setblocking(False)
+    with suppress(BlockingIOError):
+        while sock.recv(1 << 16):
+            pass
+    sock.settimeout(DEADLINE_S)
+
+
+def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]:
+    """Send each batch when the one before is answered; return the times in ns."""
+    times = []
+    for data, size in work:
+        begun = time.perf_counter_ns()
+        sock.sendall(data)
+        left = size
+        while left > 0:
+            left -= len(sock.recv(min(left, 1 << 16)))
+        times.append(time.perf_counter_ns() - begun)
+    return times
+
+
+def percentile(times: list[int], percent: float) -> float:
+    ordered = sorted(times)
+    return float(ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))])

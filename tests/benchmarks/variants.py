@@ -1,0 +1,63 @@
+"""The engine's two variants: the sources as they are, and the core compiled by mypyc, built once for each content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "files" / "engine" / "src"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlatency.trading"
+
+
+def path_of(variant: str) -> Path:
+    """Return the directory to put on PYTHONPATH for "pure" or "compiled"."""
+    return SOURCES if variant == "pure" else compiled()
+
+
+def environment(variant: str) -> dict[str, str]:
+    """Return the environment of a process that runs the variant."""
+    paths = [str(path_of(variant)), str(ROOT), str(CACHE / "bench-reference")]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode")}
+
+
+def compiled() -> Path:
+    """Return the directory of the compiled variant, building it when the sources are new."""
+    engine = ROOT / "files" / "engine"
+    content = hashlib.sha256(sysconfig.get_platform().encode() + sys.version.encode())
+    for path in sorted(
+        [engine / "setup.py", engine / "pyproject.toml", *SOURCES.joinpath("trading_engine").rglob("*.py")]
+    ):
+        content.update(path.read_bytes())
+    target = CACHE / f"compiled-{content.hexdigest()[:16]}"
+    if not target.exists():
+        print("building the compiled variant (once for each change of the sources)", file=sys.stderr)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.glob("compiled-*"):
+            shutil.rmtree(old)
+        with tempfile.TemporaryDirectory(dir=CACHE) as work:
+            build(engine, Path(work), target)
+    return target
+
+
+def build(engine: Path, work: Path, target: Path) -> None:
+    """Build a wheel in `work` from a copy of the project and unpack it as `target`."""
+    shutil.copytree(engine, work / "engine", ignore=shutil.ignore_patterns("*.egg-info", "build", "__pycache__"))
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(work / "out"), str(work / "engine")],
+        env={**os.environ, "TRADING_ENGINE_COMPILED": "1", "PYTHONPATH": ""},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    (wheel,) = (work / "out").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(work / "tree")
+    (work / "tree").rename(target)
