@@ -17,7 +17,9 @@ from moto.ec2.models import EC2Backend, ec2_backends, elastic_ip_addresses, elas
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.responses.general import General
 from moto.ec2.responses.security_groups import SecurityGroups
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
 
+from embedded_ec2 import placement_groups
 from embedded_ec2.hooks import Hooks
 
 
@@ -30,6 +32,9 @@ def install(hooks: Hooks) -> None:
     _start_machines(hooks)
     _confirm_rule_descriptions()
     _replace_groups()
+    _report_empty_snapshot_ids()
+    _know_elastic_addresses_tags()
+    placement_groups.install()
 
 
 def replace(owner: object, name: str, value: object) -> None:
@@ -167,3 +172,20 @@ def _replace_groups() -> None:
     replace(NetworkInterface, "group_set", property(groups_of_interface))
     replace(EC2Backend, "modify_network_interface_attribute", modify_network_interface_attribute)
     replace(EC2Backend, "modify_instance_security_groups", modify_instance_security_groups)
+
+
+def _report_empty_snapshot_ids() -> None:
+    """AWS reports an empty SnapshotId for a volume made of none; amazon.aws.ec2_vol_info reads it, moto has none."""
+    create: Callable[..., Any] = EC2Backend.create_volume
+
+    def create_volume(self: EC2Backend, *args: Any, **kwargs: Any) -> Any:
+        volume = create(self, *args, **kwargs)
+        volume.snapshot_id = volume.snapshot_id or ""
+        return volume
+
+    replace(EC2Backend, "create_volume", create_volume)
+
+
+def _know_elastic_addresses_tags() -> None:
+    """DescribeTags calls the resource type `elastic-ip`; moto has another name for it and finds no tags by AWS's."""
+    EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedded_ec2 import qemu_image
+from embedded_ec2.commands import run
 from embedded_ec2.errors import SandboxError
 
 CACHE = Path("/var/cache/embedded-ec2")
@@ -110,7 +110,7 @@ def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE
             qemu_image.make_disk(tree, unfinished)
         else:
             tree.rename(unfinished)
-        os.sync()
+        run("sync", "--file-system", str(unfinished))
         unfinished.rename(image)
     return image
 

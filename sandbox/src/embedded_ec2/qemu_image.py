@@ -18,6 +18,8 @@ FILES = {
         'GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\n'
         'GRUB_CMDLINE_LINUX="console=ttyS0"\nGRUB_DISABLE_OS_PROBER=true\nGRUB_DISABLE_RECOVERY=true\n'
     ),
+    # Emulated, on a machine that has other work to do, a service may need minutes to start.
+    "etc/systemd/system.conf.d/patience.conf": "[Manager]\nDefaultTimeoutStartSec=600\nDefaultDeviceTimeoutSec=600\n",
 }
 DIRECTORIES = ("boot/grub", "etc/systemd/network", "var/lib/cloud/seed/nocloud")
 NETWORK_UNIT = "usr/lib/systemd/system/systemd-networkd.service"
@@ -42,6 +44,8 @@ def make_disk(root: Path, target: Path) -> None:
     wanted_by.symlink_to(f"/{NETWORK_UNIT}")
     line = f"linux /boot/{kernels[-1].name} root=UUID={filesystem_id} ro console=ttyS0\n"
     (root / "boot/grub/grub.cfg").write_text(line)
+    # The kernel mounts the root read-only; by this line systemd makes it writable.
+    (root / "etc/fstab").write_text(f"UUID={filesystem_id} / ext4 defaults 0 0\n")
     target.mkdir()
     shutil.copy(kernels[-1], target / KERNEL)
     shutil.copy(root / f"boot/initrd.img-{version}", target / INITRD)

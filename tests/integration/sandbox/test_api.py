@@ -48,3 +48,41 @@ def test_it_listens_on_loopback_only(api: Cloud) -> None:
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = {row[1] for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port}
     assert listening == {f"0100007F:{port:04X}"}
+
+
+def test_the_tags_of_an_elastic_address_are_found_by_awss_resource_type(api: Cloud) -> None:
+    tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": "entry"}]}]
+    address = api.ec2.allocate_address(Domain="vpc", TagSpecifications=tags)
+    filters = {"resource-id": address["AllocationId"], "resource-type": "elastic-ip"}
+    found = api.ec2.describe_tags(Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()])
+    assert [tag["Value"] for tag in found["Tags"]] == ["entry"]
+
+
+def test_a_volume_of_no_snapshot_says_so(api: Cloud) -> None:
+    volume = api.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)
+    assert api.ec2.describe_volumes(VolumeIds=[volume["VolumeId"]])["Volumes"][0]["SnapshotId"] == ""
+
+
+def test_a_placement_group_is_made_described_and_deleted(api: Cloud) -> None:
+    tags = [{"ResourceType": "placement-group", "Tags": [{"Key": "Name", "Value": "near"}]}]
+    made = api.ec2.create_placement_group(GroupName="near", Strategy="cluster", TagSpecifications=tags)
+    group = made["PlacementGroup"]
+    assert (group["State"], group["Strategy"], group["Tags"]) == (
+        "available",
+        "cluster",
+        [{"Key": "Name", "Value": "near"}],
+    )
+    by_tag = [{"Name": "tag:Name", "Values": ["near"]}]
+    assert api.ec2.describe_placement_groups(Filters=by_tag)["PlacementGroups"][0]["GroupId"] == group["GroupId"]
+    assert refused(api.ec2.create_placement_group, GroupName="near") == "InvalidPlacementGroup.Duplicate"
+    api.ec2.delete_placement_group(GroupName="near")
+    assert refused(api.ec2.describe_placement_groups, GroupNames=["near"]) == "InvalidPlacementGroup.Unknown"
+
+
+def test_replacing_an_instances_groups_leaves_none_of_the_old(api: Cloud) -> None:
+    launched = api.run()
+    other = api.ec2.create_security_group(GroupName="other", Description="other", VpcId=api.vpc_id)["GroupId"]
+    api.ec2.modify_instance_attribute(InstanceId=launched["InstanceId"], Groups=[other])
+    described = api.describe(launched["InstanceId"])
+    assert [group["GroupId"] for group in described["SecurityGroups"]] == [other]
+    assert [group["GroupId"] for group in described["NetworkInterfaces"][0]["Groups"]] == [other]
