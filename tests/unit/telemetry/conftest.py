@@ -1,12 +1,19 @@
 """A published state written by the engine's own writer, and the service in front of it."""
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
 from trading_engine.shm import COUNTERS, GAUGES, StateWriter
+from trading_telemetry.__main__ import settings
+from trading_telemetry.app import make_app
+from trading_telemetry.config import load_config
 
 SLO = """\
 avg_us = 500
@@ -77,3 +84,17 @@ def engine_that_died(state_path: Path) -> None:
     script = "import sys; from pathlib import Path; from trading_engine.shm import StateWriter\n"
     script += "StateWriter(Path(sys.argv[1]), '1.2.3', 'os')"
     subprocess.run([sys.executable, "-c", script, str(state_path)], check=True)
+
+
+@pytest.fixture
+def client(config_file: Path) -> Iterator[httpx.Client]:
+    """A client of the application behind a real server and a real socket."""
+    config = load_config(config_file)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(settings(make_app(config), config))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            yield client
+        server.should_exit = True
+        thread.join()

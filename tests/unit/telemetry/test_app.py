@@ -1,35 +1,14 @@
 """The paths, over HTTP, in front of a state that the engine's own writer published."""
 
 import json
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
-from trading_telemetry.__main__ import settings
-from trading_telemetry.app import make_app
-from trading_telemetry.config import load_config
 
 from tests.unit.telemetry.conftest import Publisher
-
-
-@pytest.fixture
-def client(config_file: Path) -> Iterator[httpx.Client]:
-    """A client of the application behind a real server and a real socket."""
-    config = load_config(config_file)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(settings(make_app(config), config))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            yield client
-        server.should_exit = True
-        thread.join()
 
 
 def test_the_index_is_a_page_for_browsers_and_json_for_programs(engine: Publisher, client: httpx.Client) -> None:

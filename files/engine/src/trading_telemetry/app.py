@@ -22,12 +22,8 @@ from trading_telemetry.openapi import DESCRIPTION
 from trading_telemetry.service import Service
 from trading_telemetry.stream import MAX_CLIENTS, EventStream
 
-INFORMATION = {
-    "service": "trading-telemetry",
-    "links": {
-        path.removeprefix("/"): path for path in ("/health", "/latest", "/history", "/stream", "/metrics", "/api")
-    },
-}
+LINKS = {name: f"/{name}" for name in ("health", "latest", "history", "stream", "metrics", "api")}
+INFORMATION = {"service": "trading-telemetry", "links": LINKS}
 HISTORY_S = 600
 
 

@@ -1,0 +1,145 @@
+"""Clients that misbehave are refused or given up; the others notice nothing."""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+
+import httpx
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from trading_telemetry import protocol, stream
+from trading_telemetry.app import LINKS
+from trading_telemetry.history import COLUMNS
+from trading_telemetry.openapi import DESCRIPTION
+
+from tests.unit.telemetry.conftest import Publisher
+
+Connect = Callable[[], socket.socket]
+
+
+@pytest.fixture
+def connect(client: httpx.Client, request: pytest.FixtureRequest) -> Connect:
+    """A raw connection to the service, closed at the end."""
+
+    def make() -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", client.base_url.port or 0), 10)
+        request.addfinalizer(made.close)
+        return made
+
+    return make
+
+
+def received(connection: socket.socket) -> bytes:
+    """Everything until the service closes."""
+    parts = []
+    try:
+        while data := connection.recv(65536):
+            parts.append(data)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def test_huge_headers_are_431(engine: Publisher, connect: Connect, client: httpx.Client) -> None:
+    one = connect()
+    one.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nx-fill: " + b"x" * 20_000)
+    assert received(one).startswith(b"HTTP/1.1 431 ")
+    assert client.get("/api").status_code == 200
+
+
+def test_what_is_not_http_is_400(engine: Publisher, connect: Connect) -> None:
+    one = connect()
+    one.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+    assert received(one).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_request_that_never_ends_is_given_up(
+    engine: Publisher, monkeypatch: pytest.MonkeyPatch, connect: Connect, client: httpx.Client
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.2)
+    slow, silent = connect(), connect()
+    slow.sendall(b"GET /health HTTP/1.1\r\nhost:")
+    assert received(slow) == received(silent) == b""
+    assert client.get("/api").status_code == 200
+
+
+def test_a_connection_that_asks_again_is_not_given_up(
+    engine: Publisher, monkeypatch: pytest.MonkeyPatch, client: httpx.Client
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.5)
+    with client.stream("GET", "/stream") as answer:
+        lines = answer.iter_lines()
+        events = [next(line for line in lines if line.startswith("data: ")) for _ in range(2)]
+    assert events[0] != events[1]
+
+
+def test_one_thousand_connections_leave_room_for_nobody_but_harm_nothing(
+    engine: Publisher, monkeypatch: pytest.MonkeyPatch, client: httpx.Client
+) -> None:
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 50)
+    open_connections = [socket.create_connection(("127.0.0.1", client.base_url.port or 0), 10) for _ in range(1000)]
+    for connection in open_connections:
+        connection.close()
+    engine.publish()
+    for _ in range(100):
+        try:
+            if client.get("/api").status_code == 200:
+                return
+        except httpx.TransportError:
+            continue
+    pytest.fail("the service does not answer any more")
+
+
+def test_every_stream_gets_the_newest_document_and_the_limit_is_503(
+    engine: Publisher, monkeypatch: pytest.MonkeyPatch, client: httpx.Client
+) -> None:
+    monkeypatch.setattr("trading_telemetry.app.MAX_CLIENTS", 1)
+    with client.stream("GET", "/stream") as first:
+        assert first.headers["content-type"] == "text/event-stream"
+        lines = first.iter_lines()
+        line = next(line for line in lines if line.startswith("data: "))
+        assert json.loads(line.removeprefix("data: "))["status"] == "ok"
+        refused = client.get("/stream")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+
+
+def test_streams_that_leave_without_a_word_leave_nothing_behind(
+    engine: Publisher, client: httpx.Client, connect: Connect
+) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    client.get("/health")
+    before = descriptors()
+    for _ in range(stream.MAX_CLIENTS * 2):
+        with socket.create_connection(("127.0.0.1", client.base_url.port or 0), 10) as leaving:
+            leaving.sendall(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert leaving.recv(20).startswith(b"HTTP/1.1 ")
+    with client.stream("GET", "/stream") as answer:
+        assert answer.status_code == 200
+    assert descriptors() <= before + 8
+
+
+@pytest.mark.parametrize("window", ["0", "3601", "-1", "1e3", "", "9" * 5000, "²"])
+def test_a_wrong_window_is_422_and_says_what_would_be_right(
+    engine: Publisher, client: httpx.Client, window: str
+) -> None:
+    answer = client.get("/history", params={"window": window})
+    assert answer.status_code == 422
+    assert "from 1 to 3600" in answer.json()["error"]
+
+
+def test_history_has_every_column_at_the_same_length(engine: Publisher, client: httpx.Client) -> None:
+    history = client.get("/history", params={"window": 10}).json()
+    assert list(history) == list(COLUMNS)
+    assert len({len(values) for values in history.values()}) == 1
+
+
+def test_latest_is_what_the_api_description_says(engine: Publisher, client: httpx.Client) -> None:
+    schema = client.get("/api").json()["paths"]["/latest"]["get"]["responses"]["200"]["content"]["application/json"]
+    jsonschema.validate(client.get("/latest").json(), schema["schema"])
+
+
+def test_every_link_is_described() -> None:
+    assert set(LINKS.values()) <= set(DESCRIPTION["paths"])
