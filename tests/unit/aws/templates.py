@@ -1,16 +1,18 @@
-"""Renders the monitoring role's templates for two hosts, with Ansible's own templating and the role's own variables."""
+"""Renders the monitoring role's templates for two hosts, with Ansible's own templating and the role's own variables.
+
+In a process of its own: Ansible's collection loader takes over Python's imports for good.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
-from ansible.template import Templar, trust_as_template
-
-init_plugin_loader()
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/aws_monitoring"
@@ -26,20 +28,25 @@ HOSTS = [
 ]
 
 
-def _trusted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _trusted(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_trusted(item) for item in value]
-    return trust_as_template(value) if isinstance(value, str) else value
+def render(template: str, **overrides: Any) -> Any:
+    """Return what a template of the role renders to, as data."""
+    done = subprocess.run(
+        [sys.executable, __file__, template, json.dumps(overrides)],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-def variables() -> dict[str, Any]:
-    """Return the role's defaults and variables for the environment demo."""
-    files = [ROLE / "defaults/main.yml", *sorted((ROLE / "vars/main").glob("*.yml"))]
+def _variables() -> dict[str, Any]:
+    """Return the role's defaults and variables, for the environment demo."""
     loaded: dict[str, Any] = {}
-    for file in files:
-        loaded |= _trusted(yaml.safe_load(file.read_text(encoding="utf-8")))
+    for file in [ROLE / "defaults/main.yml", *sorted((ROLE / "vars/main").glob("*.yml"))]:
+        loaded |= yaml.safe_load(file.read_text(encoding="utf-8"))
     return loaded | {
         "role_path": str(ROLE),
         "trading_environment": "demo",
@@ -49,9 +56,24 @@ def variables() -> dict[str, Any]:
     }
 
 
-def render(template: str, **overrides: Any) -> Any:
-    """Return what a template of the role renders to, as data."""
+def _print_rendered(template: str, overrides: dict[str, Any]) -> None:
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import init_plugin_loader
+    from ansible.template import Templar, trust_as_template
+
+    def trusted(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: trusted(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [trusted(item) for item in value]
+        return trust_as_template(value) if isinstance(value, str) else value
+
+    init_plugin_loader()
     text = (ROLE / "templates" / template).read_text(encoding="utf-8")
-    templar = Templar(loader=DataLoader(), variables=variables() | overrides)
-    # Ansible's template lookup trims blocks; Templar.template does not unless the text says so.
-    return yaml.safe_load(templar.template(trust_as_template("#jinja2: trim_blocks:True\n" + text)))
+    templar = Templar(loader=DataLoader(), variables=trusted(_variables()) | overrides)
+    # The template lookup trims blocks; Templar.template does so only when the text says it.
+    print(json.dumps(yaml.safe_load(templar.template(trust_as_template("#jinja2: trim_blocks:True\n" + text)))))
+
+
+if __name__ == "__main__":
+    _print_rendered(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: cost_estimate
+short_description: Estimate what a deployment costs in a month
+version_added: 0.1.0
+description:
+  - Reckons a month's cost line by line from a table of prices, and fails when it is above the budget.
+  - Calls no API and changes nothing.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  prices:
+    description: The table of prices, as in C(files/prices.yml) of this collection.
+    type: dict
+    required: true
+  region:
+    description: The region of the deployment; where it is not the table's, the result says so.
+    type: str
+    required: true
+  instance_type:
+    description: The instance type.
+    type: str
+    required: true
+  instances:
+    description: Number of instances.
+    type: int
+    required: true
+  volume_gib:
+    description: All volumes together in GiB.
+    type: int
+    required: true
+  public_addresses:
+    description: Number of public IPv4 addresses.
+    type: int
+    required: true
+  custom_metrics:
+    description: Number of custom metrics.
+    type: int
+    required: true
+  alarms:
+    description: Number of metric alarms.
+    type: int
+    required: true
+  composite_alarms:
+    description: Number of composite alarms.
+    type: int
+    required: true
+  dashboards:
+    description: Number of dashboards.
+    type: int
+    required: true
+  logs_gib:
+    description: Logs taken in, GiB a month.
+    type: float
+    required: true
+  logs_kept_gib:
+    description: Logs kept, GiB.
+    type: float
+    required: true
+  snapshots_gib:
+    description: Snapshots kept, GiB.
+    type: float
+    required: true
+  data_out_gib:
+    description: Data sent to the internet, GiB a month.
+    type: float
+    required: true
+  budget_usd:
+    description: The most that a month may cost; 0 for no limit.
+    type: float
+    default: 0
+attributes:
+  check_mode:
+    description: Can run in check mode; the module never changes anything.
+    support: full
+  diff_mode:
+    description: Nothing changes, so there is no difference to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Know what a month costs
+  lowlatency.trading.cost_estimate:
+    prices: "{{ lookup('ansible.builtin.file', 'prices.yml') | from_yaml }}"
+    region: us-east-1
+    instance_type: c6g.medium
+    instances: 1
+    volume_gib: 8
+    public_addresses: 1
+    custom_metrics: 10
+    alarms: 12
+    composite_alarms: 1
+    dashboards: 1
+    logs_gib: 1
+    logs_kept_gib: 1
+    snapshots_gib: 0
+    data_out_gib: 10
+    budget_usd: 40
+"""
+
+RETURN = r"""
+total_usd:
+  description: USD a month.
+  type: float
+  returned: success
+  sample: 29.84
+lines:
+  description: The estimate's lines, each with what, how and usd.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{"what": "compute", "how": "1 x c6g.medium, 730 h", "usd": 24.82}]
+text:
+  description: The estimate as text.
+  type: list
+  elements: str
+  returned: success
+  sample: ["compute  1 x c6g.medium, 730 h  24.82"]
+"""
+
+from decimal import Decimal
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import cost
+
+
+def heading(prices: dict[str, str], region: str) -> str:
+    """Return where the prices come from."""
+    foreign = "" if region == prices["region"] else f", which {region} is not: its own prices differ"
+    return f"List prices of {prices['region']} as of {prices['as_of']} without tax{foreign}"
+
+
+def main() -> None:
+    """Reckon, and compare with the budget."""
+    amounts = {name: {"type": "int", "required": True} for name in cost.Amounts._fields}
+    for name in ("logs_gib", "logs_kept_gib", "snapshots_gib", "data_out_gib"):
+        amounts[name]["type"] = "float"
+    amounts["instance_type"]["type"] = "str"
+    module = AnsibleModule(
+        argument_spec={
+            "prices": {"type": "dict", "required": True},
+            "region": {"type": "str", "required": True},
+            **amounts,
+            "budget_usd": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
+    try:
+        lines = cost.estimate(given["prices"], used)
+    except cost.UnknownPriceError as error:
+        module.fail_json(
+            msg=f"aws_preflight_prices: there is no price for {error}; give it, for example "
+            f'-e \'{{"aws_preflight_prices": {{"instance_per_hour": {{"{error}": 0.1}}}}}}\''
+        )
+    except KeyError as error:
+        module.fail_json(msg=f"aws_preflight_prices: the table has no entry {error}")
+    text = [heading(given["prices"], given["region"]), *cost.table(lines)]
+    total = cost.total(lines)
+    budget = Decimal(str(given["budget_usd"]))
+    if budget and total > budget:
+        module.fail_json(
+            msg=f"A month would cost {total} USD, the budget is {budget}: "
+            "choose less, or raise aws_monthly_budget_usd\n" + "\n".join(text)
+        )
+    module.exit_json(
+        changed=False,
+        total_usd=float(total),
+        lines=[{"what": line.what, "how": line.how, "usd": float(line.usd)} for line in lines],
+        text=text,
+    )
+
+
+if __name__ == "__main__":
+    main()
