@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trading_engine.shm import StateReader
@@ -57,30 +58,31 @@ def test_two_clients_trade(engine: EngineProcess) -> None:
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("durability", ["os", "disk"])
-def test_nothing_acknowledged_is_missing_after_a_kill(tmp_path: Path, loop: str, durability: str) -> None:
+def test_nothing_acknowledged_is_missing_after_kills_under_load(tmp_path: Path, loop: str, durability: str) -> None:
     engine = EngineProcess(tmp_path, order_entry={"event_loop": loop}, journal={"durability": durability})
+    known: list[Any] = []
     with engine:
-        client = Client(engine.port)
-        for batch in range(40):
-            client.send(*(enter(f"{batch:03d}-{number}") for number in range(20)))
-        client.wait_for(400)
-        engine.stop(signal.SIGKILL)
-        client.wait(lambda: False)
-        assert client.ended
-        engine.start()
-        again = Client(engine.port)
-        again.send(enter("the last"))
-        again.wait(lambda: bool(again.messages) and getattr(again.messages[-1], "token", "") == "the last")
-        assert again.messages[: len(client.messages)] == client.messages
-        references = [message.reference for message in again.messages[1:]]
+        for kill in range(3):
+            client = Client(engine.port)
+            for batch in range(40):
+                client.send(*(enter(f"{kill}-{batch:03d}-{number}") for number in range(20)))
+            client.wait_for(len(known) + 300 + 100 * kill)
+            engine.stop(signal.SIGKILL)
+            client.wait(lambda: False)
+            assert client.messages[: len(known)] == known
+            known = client.messages
+            engine.start()
+        last = Client(engine.port)
+        last.send(enter("the last"))
+        last.wait(lambda: bool(last.messages) and getattr(last.messages[-1], "token", "") == "the last")
+        assert last.messages[: len(known)] == known
+        references = [message.reference for message in last.messages[1:]]
         assert references == list(range(1, len(references) + 1))
         assert engine.stop() == (0, "")
-        feed = b"".join(path.read_bytes() for path in sorted((tmp_path / "itch").iterdir()))
-        adds = [
-            message for message in map(itch.FEED.decode, itch.split_log(feed)) if isinstance(message, itch.AddOrder)
-        ]
-        assert [add.reference for add in adds] == references
-        again.close()
+        last.wait(lambda: False)
+    feed = b"".join(path.read_bytes() for path in sorted((tmp_path / "itch").iterdir()))
+    adds = [message for message in map(itch.FEED.decode, itch.split_log(feed)) if isinstance(message, itch.AddOrder)]
+    assert [add.reference for add in adds] == references
 
 
 def test_a_client_that_reconnects_with_its_next_number_gets_every_message_once(engine: EngineProcess) -> None:
