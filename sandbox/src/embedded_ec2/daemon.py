@@ -9,7 +9,7 @@ from pathlib import Path
 
 from werkzeug.serving import BaseWSGIServer
 
-from embedded_ec2 import processes
+from embedded_ec2 import instances, processes
 from embedded_ec2.application import Application, make_api_server
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.keeper import Keeper
@@ -41,7 +41,7 @@ def serve(
         virtual = Qemu(qemu_image, find_accelerator(qemu_image)) if qemu_image else None
         keeper = Keeper(sandbox.machines_directory, Nspawn(image), virtual, router, ledger)
         hooks.machines = keeper
-    application = Application(hooks, keeper.status if keeper else list)
+    application = Application(hooks, keeper.status if keeper else instances.rows)
     api = make_api_server("127.0.0.1", port, application)
     servers.append(api)
     if image:

@@ -58,6 +58,24 @@ def all_wanted() -> list[Wanted]:
     return [_wanted(instance) for instance in moto_instances() if instance.state != "terminated" and 0 in instance.nics]
 
 
+def row(wanted: Wanted) -> dict[str, Any]:
+    """Return what `status` shows of an instance, as far as the API knows it."""
+    return {
+        "instance_id": wanted.instance_id,
+        "name": wanted.name,
+        "state": wanted.state,
+        "type": wanted.instance_type,
+        "region": wanted.region,
+        "private_address": str(wanted.private_address),
+        "public_address": wanted.public_address,
+    }
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return the rows of all instances where there are no machines."""
+    return [row(wanted) for wanted in all_wanted()]
+
+
 def _wanted(instance: Instance) -> Wanted:
     nic = instance.nics[0]
     tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}

@@ -73,14 +73,7 @@ class Keeper:
         kept = self._machines.get(wanted.instance_id)
         failure = self._failures.get(wanted.instance_id)
         state = "none" if kept is None else "stopping" if kept.is_stopping else "running"
-        return {
-            "instance_id": wanted.instance_id,
-            "name": wanted.name,
-            "state": wanted.state,
-            "type": wanted.instance_type,
-            "region": wanted.region,
-            "private_address": str(wanted.private_address),
-            "public_address": wanted.public_address,
+        return instances.row(wanted) | {
             "machine": f"failed: {failure}" if failure else state,
             "cpus": confinement.render_cpus(kept.boot.cpus) if kept else "",
             "cpus_held_by": kept.cpus_held_by if kept else "",

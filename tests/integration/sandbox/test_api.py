@@ -1,12 +1,14 @@
 """The API where it had to be corrected, without machines."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from .conftest import Cloud, clouds
+from .conftest import AMI_PARAMETER, Cloud, clouds
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,40 @@ def test_replacing_an_instances_groups_leaves_none_of_the_old(api: Cloud) -> Non
     described = api.describe(launched["InstanceId"])
     assert [group["GroupId"] for group in described["SecurityGroups"]] == [other]
     assert [group["GroupId"] for group in described["NetworkInterfaces"][0]["Groups"]] == [other]
+
+
+def order_faults(api: Cloud, document: str) -> int:
+    url = api.settings["AWS_ENDPOINT_URL"] + "/_embedded_ec2/faults"
+    return int(requests.put(url, data=document, timeout=10).status_code)
+
+
+@pytest.mark.parametrize("code", ["InsufficientInstanceCapacity", "VcpuLimitExceeded", "UnauthorizedOperation"])
+def test_an_ordered_refusal_comes_once_and_launches_nothing(api: Cloud, code: str) -> None:
+    before = len(api.status())
+    assert order_faults(api, json.dumps([{"action": "RunInstances", "code": code}])) == 204
+    assert refused(api.run) == code
+    assert len(api.status()) == before
+    assert api.run()["State"]["Name"] == "running"
+    assert len(api.status()) == before + 1
+
+
+def test_a_throttled_client_tries_again_and_succeeds(api: Cloud) -> None:
+    faults = [{"action": "DescribeVpcs", "code": "RequestLimitExceeded", "times": 2}]
+    assert order_faults(api, json.dumps(faults)) == 204
+    answer = api.ec2.describe_vpcs()
+    assert answer["ResponseMetadata"]["RetryAttempts"] == 2
+
+
+def test_faults_reach_services_of_the_other_protocols(api: Cloud) -> None:
+    faults = [{"action": action, "code": "AccessDenied"} for action in ("CreateRole", "GetParameter")]
+    assert order_faults(api, json.dumps(faults)) == 204
+    create_role = api.client("iam").create_role
+    assert refused(create_role, RoleName="r", AssumeRolePolicyDocument="{}") == "AccessDenied"
+    assert refused(api.client("ssm").get_parameter, Name=AMI_PARAMETER) == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    "document", ["{}", '[{"action": "RunInstances"}]', '[{"action": "A", "code": "B", "times": 0}]', "["]
+)
+def test_an_order_that_makes_no_sense_is_refused(api: Cloud, document: str) -> None:
+    assert order_faults(api, document) == 400
