@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from trading_engine.shm import COUNTERS, GAUGES, HISTOGRAMS
-from trading_telemetry import metrics
+from trading_telemetry import cloudwatch, metrics
 from trading_telemetry.config import load_targets
 from trading_telemetry.observer import Observer
 from trading_telemetry.prometheus import EngineCollector
@@ -31,7 +31,15 @@ def test_the_exporter_has_exactly_the_contracts_metrics(
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
         exported[name] = (family.type, labels, family.documentation)
     written = {m["name"]: (m["type"], m["labels"], m["meaning"]) for m in contract["prometheus"]}
-    assert exported == written
+    absent = {m["name"] for m in contract["prometheus"] if m.get("optional")} - exported.keys()
+    assert exported == {name: meaning for name, meaning in written.items() if name not in absent}
+
+
+def test_the_publisher_has_exactly_the_contracts_metrics(contract: dict[str, Any]) -> None:
+    published = contract["cloudwatch"]
+    assert {metric["name"]: metric["unit"] for metric in published["metrics"]} == cloudwatch.UNITS
+    assert published["namespace"] == cloudwatch.NAMESPACE
+    assert published["dimensions"] == ["InstanceId"]
 
 
 def test_units_are_in_the_names(contract: dict[str, Any]) -> None:

@@ -14,6 +14,9 @@ from trading_engine.tables import ConfigError
 from trading_telemetry.app import make_app
 from trading_telemetry.config import EXAMPLE, Config, load_config, load_targets
 from trading_telemetry.protocol import GuardedProtocol
+from trading_telemetry.publish import publish
+
+LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 
 class Server(uvicorn.Server):
@@ -32,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     check = commands.add_parser("check-config", help="check a telemetry.toml and the slo.toml it names, then end")
     check.add_argument("file", type=Path)
+    publishing = commands.add_parser(
+        "publish", help="send what files/metrics.yml says to CloudWatch"
+    )
+    publishing.add_argument("file", type=Path, metavar="FILE", help="telemetry.toml")
     commands.add_parser("example-config", help="print a commented telemetry.toml")
     options = parser.parse_args(arguments)
     if options.command == "example-config":
@@ -43,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.file if options.command else options.config)
         load_targets(config.slo_path)
         config.read_token()
-        if not options.command:
+        if options.command == "publish":
+            logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+            publish(config)
+        elif options.command is None:
             serve(config)
     except ConfigError as error:
         print(f"trading-telemetry: error: {error}", file=sys.stderr)
@@ -53,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def serve(config: Config) -> None:
     """Serve until SIGTERM. Raises ConfigError when the address cannot be had."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
     prepared = settings(make_app(config), config)
     try:
         prepared.load()

@@ -7,6 +7,7 @@ from trading_engine.tables import ConfigError, Table, load
 
 from trading_telemetry.access import read_token
 
+PERIODS_S = (10, 30, 60, 300)
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
 
@@ -30,7 +31,22 @@ file = "/etc/trading/slo.toml"
 # PEM files; both or none. With them the port speaks TLS only.
 #certificate_file = "/etc/trading/telemetry.crt"
 #key_file = "/etc/trading/secrets/telemetry.key"
+
+[cloudwatch]
+# For `trading-telemetry publish` only. Region and instance are asked from EC2 when they are not written here.
+period_s = 60
+#region = "us-east-1"
+#instance_id = "i-0123456789abcdef0"
+disk_path = "/var/lib/trading"
 """
+
+
+@dataclass(frozen=True)
+class CloudWatchConfig:
+    period_s: int
+    region: str
+    instance_id: str
+    disk_path: Path
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,7 @@ class Config:
     token_path: Path | None
     certificate_path: Path | None
     key_path: Path | None
+    cloudwatch: CloudWatchConfig
 
     def read_token(self) -> str:
         """The token that is asked for, "" when none is. Raises ConfigError."""
@@ -65,7 +82,9 @@ def load_config(path: Path) -> Config:
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `trading-telemetry example-config` prints one")
     top = Table(str(path), load(path))
-    http, memory, slo, access = (top.table(name) for name in ("http", "shared_memory", "slo", "access"))
+    http, memory, slo, access, cloudwatch = (
+        top.table(name) for name in ("http", "shared_memory", "slo", "access", "cloudwatch")
+    )
     config = Config(
         address=http.text("address", "0.0.0.0"),  # noqa: S104  who reaches it is for firewalls to say
         port=http.integer("port", 8000, 1, 65535),
@@ -74,9 +93,17 @@ def load_config(path: Path) -> Config:
         token_path=_optional_path(access, "token_file"),
         certificate_path=_optional_path(access, "certificate_file"),
         key_path=_optional_path(access, "key_file"),
+        cloudwatch=CloudWatchConfig(
+            period_s=cloudwatch.integer("period_s", 60, 1, 3600),
+            region=cloudwatch.text("region", ""),
+            instance_id=cloudwatch.text("instance_id", ""),
+            disk_path=cloudwatch.path("disk_path", "/var/lib/trading"),
+        ),
     )
-    for table in (http, memory, slo, access, top):
+    for table in (http, memory, slo, access, cloudwatch, top):
         table.finish()
+    if config.cloudwatch.period_s not in PERIODS_S:
+        raise cloudwatch.wrong("period_s", f"one of {', '.join(map(str, PERIODS_S))}", config.cloudwatch.period_s)
     if (config.certificate_path is None) != (config.key_path is None):
         raise ConfigError(f"{access.where}: certificate_file and key_file belong together; give both or none")
     return config

@@ -1,5 +1,6 @@
 """The host itself, from /proc: CPU shares between two looks, memory, network bytes, the engine's resident memory."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,15 @@ def sample_host(proc: Path = PROC) -> HostSample:
         received_bytes,
         sent_bytes,
     )
+
+
+def tuning_profile(path: Path = Path("/var/lib/os-tuning.json")) -> str | None:
+    """The profile that was applied to this host, or None when it was not tuned."""
+    try:
+        profile = json.loads(path.read_text(encoding="utf-8"))["profile"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(profile)
 
 
 def resident_bytes(pid: int, proc: Path = PROC) -> int | None:

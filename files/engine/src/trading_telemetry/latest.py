@@ -5,10 +5,11 @@ from typing import Any
 
 from trading_engine.shm import State
 
+from trading_telemetry.clock import clock_offset_us
 from trading_telemetry.config import Targets
 from trading_telemetry.health import Check, broken_promises, overall
 from trading_telemetry.history import History
-from trading_telemetry.host import HostSample, resident_bytes
+from trading_telemetry.host import HostSample, resident_bytes, tuning_profile
 from trading_telemetry.observer import Observation, Window
 
 SCHEMA = 1
@@ -76,6 +77,8 @@ def host_document(now: HostSample, earlier: HostSample, seconds: float) -> Docum
         "memory_available_bytes": now.memory_available_bytes,
         "received_bytes_per_s": (now.received_bytes - earlier.received_bytes) / seconds,
         "sent_bytes_per_s": (now.sent_bytes - earlier.sent_bytes) / seconds,
+        "clock_offset_us": clock_offset_us(),
+        "tuning_profile": tuning_profile(),
     }
 
 

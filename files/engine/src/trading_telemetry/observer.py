@@ -54,6 +54,10 @@ class Window:
     def rate_per_s(self, names: Iterable[str]) -> float:
         return self.count(names) / self.seconds if self.seconds > 0 else 0.0
 
+    def bucket_counts(self, name: str) -> list[int]:
+        newer, older = self.newer.histograms[name].counts, self.older.histograms[name].counts
+        return [now - before for now, before in zip(newer, older, strict=True)]
+
     def latency(self, name: str) -> Latency:
         if name not in self._latencies:
             self._latencies[name] = Latency.of(self.newer.histograms[name].since(self.older.histograms[name]))
@@ -72,6 +76,7 @@ class Observer:
         self._reader = StateReader(path)
         self._minute: deque[State] = deque(maxlen=max(WINDOWS_S) + 1)
         self._windows: dict[int, Window | None] = {}
+        self._grew = False
 
     def look(self) -> Observation:
         """Read now; never raises: what is wrong is part of the observation."""
@@ -86,12 +91,18 @@ class Observer:
         observation = self.look()
         state = observation.state
         self._windows.clear()
+        self._grew = False
         if state is not None:
             if self._minute and self._minute[-1].started_ns != state.started_ns:
                 self._minute.clear()
             if not self._minute or self._minute[-1].sequence != state.sequence:
                 self._minute.append(state)
+                self._grew = True
         return observation
+
+    def newest_window(self) -> Window | None:
+        """From the last sample but one to the last, whatever the time between; None when nothing new came."""
+        return Window(self._minute[-2], self._minute[-1]) if self._grew and len(self._minute) > 1 else None
 
     def window(self, seconds: int) -> Window | None:
         """The last `seconds` seconds up to the newest sample, or what there is of them; None without two samples."""

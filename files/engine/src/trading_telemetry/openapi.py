@@ -106,6 +106,8 @@ HOST: Schema = _object(
         "memory_available_bytes": INTEGER,
         "received_bytes_per_s": NUMBER,
         "sent_bytes_per_s": NUMBER,
+        "clock_offset_us": _nullable(NUMBER, "Null when the clock is not synchronised or the kernel does not say."),
+        "tuning_profile": _nullable(TEXT, "Null when the host was not tuned."),
     }
 )
 LATEST: Schema = _object(

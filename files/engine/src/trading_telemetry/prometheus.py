@@ -9,6 +9,7 @@ from trading_engine.histogram import Distribution, bucket_of
 from trading_engine.shm import State
 
 from trading_telemetry import metrics
+from trading_telemetry.clock import clock_offset_us
 from trading_telemetry.config import Targets
 from trading_telemetry.health import check_all, overall
 from trading_telemetry.host import resident_bytes, sample_host
@@ -115,6 +116,10 @@ def _host() -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "trading_host_memory_available_bytes", "Memory that can be had without swapping.", sample.memory_available_bytes
     )
+    if (offset_us := clock_offset_us()) is not None:
+        yield GaugeMetricFamily(
+            "trading_host_clock_offset_seconds", "Distance of the host's clock from its reference.", offset_us / 1e6
+        )
     network = CounterMetricFamily(
         "trading_host_network_bytes_total",
         "Bytes on all interfaces but the loopback, by direction.",

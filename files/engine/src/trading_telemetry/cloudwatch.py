@@ -1,0 +1,87 @@
+"""What a period becomes at CloudWatch: data for PutMetricData, with names and units of files/metrics.yml."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trading_engine.histogram import BUCKETS, middle_ns
+
+from trading_telemetry.clock import clock_offset_us
+from trading_telemetry.host import sample_host
+from trading_telemetry.observer import Observation, Window
+
+NAMESPACE = "LowLatencyTrading"
+VALUES_IN_ONE_DATUM = 150
+UNITS = {
+    "OrderLatency": "Microseconds",
+    "Throughput": "Count/Second",
+    "Rejects": "Count",
+    "JournalLag": "Bytes",
+    "JournalSecondsLeft": "Seconds",
+    "GcPauseMax": "Microseconds",
+    "EngineUp": "Count",
+    "MemoryUsed": "Percent",
+    "DiskUsed": "Percent",
+    "ClockOffset": "Microseconds",
+}
+
+Datum = dict[str, Any]
+
+
+@dataclass
+class Period:
+    """Adds up what several looks saw, so that an engine's restart loses seconds and not the period."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    orders: int = 0
+    rejects: int = 0
+    seconds: float = 0.0
+
+    def add(self, window: Window) -> None:
+        self.counts = [a + b for a, b in zip(self.counts, window.bucket_counts("receive_to_reply"), strict=True)]
+        self.orders += window.count(("enters_received",))
+        self.rejects += window.count(name for name in window.newer.counters if name.startswith("rejects_"))
+        self.seconds += window.seconds
+
+    def data(self, observation: Observation, disk: Path, time_s: float, instance_id: str, period_s: int) -> list[Datum]:
+        """Return the period's data, one or more for each metric; what is unknown is not sent."""
+        single = self._engine(observation) | _host(disk)
+        common = {
+            "Dimensions": [{"Name": "InstanceId", "Value": instance_id}],
+            "Timestamp": time_s,
+            "StorageResolution": 1 if period_s < 60 else 60,
+        }
+        data = [{"MetricName": name, "Unit": UNITS[name], "Value": value, **common} for name, value in single.items()]
+        buckets = [(middle_ns(bucket) / 1e3, count) for bucket, count in enumerate(self.counts) if count]
+        for start in range(0, len(buckets), VALUES_IN_ONE_DATUM):
+            part = buckets[start : start + VALUES_IN_ONE_DATUM]
+            arrays = {"Values": [value for value, _ in part], "Counts": [float(count) for _, count in part]}
+            data.append({"MetricName": "OrderLatency", "Unit": UNITS["OrderLatency"], **arrays, **common})
+        return data
+
+    def _engine(self, observation: Observation) -> dict[str, float]:
+        state = observation.state
+        if state is None or observation.problem or observation.is_stale:
+            return {"EngineUp": 0.0}
+        found = {
+            "EngineUp": 1.0,
+            "Rejects": float(self.rejects),
+            "JournalLag": float(state.gauges["journal_lag_bytes"]),
+            "GcPauseMax": state.gauges["gc_pause_max_ns"] / 1e3,
+        }
+        if self.seconds:
+            found["Throughput"] = self.orders / self.seconds
+        if state.gauges["journal_seconds_left"] >= 0:
+            found["JournalSecondsLeft"] = float(state.gauges["journal_seconds_left"])
+        return found
+
+
+def _host(disk: Path) -> dict[str, float]:
+    found = {"MemoryUsed": sample_host().memory_percent}
+    if disk.exists():
+        status = os.statvfs(disk)
+        found["DiskUsed"] = 100 * (1 - status.f_bavail / status.f_blocks)
+    if (offset_us := clock_offset_us()) is not None:
+        found["ClockOffset"] = offset_us
+    return found
