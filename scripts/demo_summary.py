@@ -7,7 +7,8 @@ import shlex
 import sys
 
 key, reports = sys.argv[1:3]
-inventory = json.load(sys.stdin)
+# What comes from the API is marked as unsafe for templating.
+inventory = json.load(sys.stdin, object_hook=lambda found: found.get("__ansible_unsafe", found))
 hosts = inventory["_meta"]["hostvars"]
 for name in inventory.get("trading", {}).get("hosts", []):
     facts = hosts[name]
