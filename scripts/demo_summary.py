@@ -8,7 +8,7 @@ import sys
 
 key, reports = sys.argv[1:3]
 # What comes from the API is marked as unsafe for templating.
-inventory = json.load(sys.stdin, object_hook=lambda found: found.get("__ansible_unsafe", found))
+inventory = json.load(sys.stdin, object_hook=lambda it: it.get("__ansible_unsafe", it))
 hosts = inventory["_meta"]["hostvars"]
 for name in inventory.get("trading", {}).get("hosts", []):
     facts = hosts[name]

@@ -106,7 +106,7 @@ class Deployment:
         """Return what `ansible-inventory --list` says."""
         done = run("ansible-inventory", "-i", INVENTORY, "--list", environment=self.environment)
         assert done.returncode == 0, done.stderr
-        listing: dict[str, Any] = json.loads(done.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
+        listing: dict[str, Any] = json.loads(done.stdout, object_hook=lambda it: it.get("__ansible_unsafe", it))
         return listing
 
     def host(self) -> dict[str, Any]:
