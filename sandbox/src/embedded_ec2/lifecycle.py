@@ -11,7 +11,7 @@ from embedded_ec2 import preflight, state
 from embedded_ec2.errors import SandboxError
 from embedded_ec2.image import CONTAINER, VIRTUAL, ensure_image
 from embedded_ec2.ledger import Ledger
-from embedded_ec2.network import SLOTS
+from embedded_ec2.network import PUBLIC_RANGE, SLOTS, slots_in_use_otherwise
 from embedded_ec2.state import Running, Sandbox
 
 Say = Callable[[str], None]
@@ -74,14 +74,14 @@ def _remove(sandbox: Sandbox) -> None:
 
 def _free_slot(sandbox: Sandbox) -> int:
     """Return a share of the public addresses that no other sandbox on this machine has."""
-    taken = set()
+    taken = slots_in_use_otherwise()
     for neighbour in state.neighbours(sandbox.directory.parent):
         running = neighbour.running()
         if running:
             taken.add(running.slot)
     free = sorted(set(range(SLOTS)) - taken)
     if not free:
-        raise SandboxError(f"{SLOTS} sandboxes are up, and there are public addresses for no more; take one down")
+        raise SandboxError(f"all of {PUBLIC_RANGE} is in use by other sandboxes or hosts here; take a sandbox down")
     return free[0]
 
 

@@ -9,10 +9,12 @@ is gone, `unreachable` routes of a high metric keep packets from leaving by anot
 """
 
 import ctypes
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_network
+from pathlib import Path
 
 from embedded_ec2.commands import in_netns, ip_json, run, succeeds
 from embedded_ec2.errors import SandboxError
@@ -24,6 +26,7 @@ SLOT_PREFIX = 27
 SLOTS = 2 ** (SLOT_PREFIX - PUBLIC_RANGE.prefixlen)
 METADATA_ADDRESS = "169.254.169.254"
 MACHINE_INTERFACE = "ens5"
+PACKAGE_HOSTS = ("deb.debian.org", "pypi.org", "files.pythonhosted.org")
 LAST_RESORT_METRIC = 4278198272  # what the kernel itself gives an address that is the last to be chosen
 
 CLONE_NEWNET = 0x40000000
@@ -32,6 +35,34 @@ CLONE_NEWNET = 0x40000000
 def public_slot(slot: int) -> IPv4Network:
     """Return the public addresses of the n-th sandbox on this machine: two side by side never share one."""
     return list(PUBLIC_RANGE.subnets(new_prefix=SLOT_PREFIX))[slot]
+
+
+def slots_in_use_otherwise(
+    files: tuple[Path, ...] = (Path("/etc/hosts"), Path("/etc/resolv.conf")), names: tuple[str, ...] = PACKAGE_HOSTS
+) -> set[int]:
+    """Return the slots with an address that this machine uses for something else.
+
+    A lab may have given addresses of the documentation range to hosts of its own; they must stay within reach.
+    """
+    words = " ".join(file.read_text(errors="replace") for file in files if file.exists()).split()
+    words += [row["dst"] for row in ip_json("-4", "route", "show", "table", "main") if row.get("type") != "unreachable"]
+    words += [address for name in names for address in _addresses_of(name)]
+    used = set()
+    for word in words:
+        try:
+            network = IPv4Network(word, strict=False)
+        except ValueError:
+            continue
+        if network.subnet_of(PUBLIC_RANGE):
+            used |= {slot for slot in range(SLOTS) if network.overlaps(public_slot(slot))}
+    return used
+
+
+def _addresses_of(name: str) -> list[str]:
+    try:
+        return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET)]
+    except OSError:
+        return []  # without a name service there is nobody to keep within reach
 
 
 @contextmanager
@@ -113,7 +144,6 @@ class Router:
     def __init__(self, name: str, slot: int, ledger: Ledger) -> None:
         self.netns = f"ec2-{name}"
         self.slot = slot
-        self.public_addresses = public_slot(slot)
         # Each sandbox has routes of its own, even for the same addresses: taking one down leaves the other's.
         self._metric = LAST_RESORT_METRIC + slot
         self._ledger = ledger
@@ -129,7 +159,6 @@ class Router:
         # Of the router's namespace only: this machine's own setting is another.
         self._set("net.ipv4.ip_forward=1")
         self.guard(render([]))
-        self._keep_in(self.public_addresses)
 
     def _keep_in(self, addresses: IPv4Network) -> None:
         """See to it that packets to these addresses never leave by the default route, until the sandbox goes down."""
@@ -215,6 +244,7 @@ class Router:
 
     def publish(self, leg: Leg, address: str) -> None:
         """Lead this machine's packets for a public address to the router, which translates it to the private one."""
+        self._keep_in(IPv4Network(address))
         self._route(leg, address)
         route = f"{address}/32 dev {leg.subnet.host_link}"
         self._ledger.add("route", route)

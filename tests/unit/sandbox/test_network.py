@@ -1,7 +1,16 @@
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import pytest
-from embedded_ec2.network import PUBLIC_RANGE, SLOTS, Leg, Subnet, conflict_with_host, public_slot
+from embedded_ec2.network import (
+    PUBLIC_RANGE,
+    SLOTS,
+    Leg,
+    Subnet,
+    conflict_with_host,
+    public_slot,
+    slots_in_use_otherwise,
+)
 
 NO_LINKS: frozenset[str] = frozenset()
 
@@ -15,6 +24,14 @@ def test_no_two_sandboxes_share_a_public_address() -> None:
 @pytest.mark.parametrize("cidr", ["8.8.8.0/24", "54.214.0.0/16", "203.0.113.0/28"])
 def test_addresses_that_belong_to_others_are_refused(cidr: str) -> None:
     assert "not a private range" in str(conflict_with_host(IPv4Network(cidr), NO_LINKS))
+
+
+def test_a_share_with_an_address_that_this_machine_uses_is_left_alone(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n203.0.113.255 mirror # a lab's own\n198.51.100.7 elsewhere\n")
+    assert slots_in_use_otherwise((hosts, tmp_path / "missing"), names=()) >= {7}
+    hosts.write_text("127.0.0.1 localhost\n")
+    assert 7 not in slots_in_use_otherwise((hosts,), names=())
 
 
 def test_addresses_this_machine_does_not_use_are_accepted() -> None:
