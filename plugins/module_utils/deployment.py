@@ -9,6 +9,7 @@ Environment; those of the other services by the name every role gives them, whic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable
 
@@ -96,12 +97,21 @@ def _sns(client: Any, environment: str) -> Iterator[Resource]:
             yield _resource("sns-topic", found["TopicArn"], name)
 
 
+def _s3(client: Any, environment: str) -> Iterator[Resource]:
+    # trading-ENVIRONMENT-ACCOUNT-REGION: after the environment comes the account's number of 12 digits.
+    ours = re.compile(rf"trading-{re.escape(environment)}-\d{{12}}-[a-z0-9-]+")
+    for found in client.list_buckets()["Buckets"]:
+        if ours.fullmatch(found["Name"]):
+            yield _resource("bucket", found["Name"], found["Name"])
+
+
 _READERS: list[tuple[str, Callable[[Any, str], Iterator[Resource]]]] = [
     ("ec2", _ec2),
     ("iam", _iam),
     ("logs", _logs),
     ("cloudwatch", _cloudwatch),
     ("sns", _sns),
+    ("s3", _s3),
 ]
 
 

@@ -9,6 +9,8 @@ import pytest
 from .conftest import Account
 from .inventory_of_account import contents, instances
 
+LIFE = {"trading_environment": "life", "trading_backup_bucket": "true"}
+
 
 @pytest.fixture(scope="module")
 def empty(account: Account) -> set[tuple[str, str]]:
@@ -19,7 +21,7 @@ def empty(account: Account) -> set[tuple[str, str]]:
 def test_check_mode_on_an_empty_account_lists_what_would_be_made_and_makes_nothing(
     account: Account, empty: set[tuple[str, str]]
 ) -> None:
-    run = account.play("provision.yml", "--check", trading_environment="life")
+    run = account.play("provision.yml", "--check", **LIFE)
     assert run.code == 0, run.output
     assert run.changed == 0
     for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life"):
@@ -28,7 +30,7 @@ def test_check_mode_on_an_empty_account_lists_what_would_be_made_and_makes_nothi
 
 
 def test_the_first_run_makes_one_host_as_promised(account: Account) -> None:
-    run = account.play("provision.yml", trading_environment="life")
+    run = account.play("provision.yml", **LIFE)
     assert run.code == 0, run.output
     assert run.ok <= 55
 
@@ -75,6 +77,16 @@ def test_every_resource_carries_project_and_environment(account: Account) -> Non
     assert len(ec2.describe_key_pairs(Filters=mine)["KeyPairs"]) == 1
 
 
+def test_the_bucket_is_versioned_encrypted_and_private(account: Account) -> None:
+    s3, name = account.client("s3"), "trading-life-123456789012-us-east-1"
+    assert s3.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
+    (rule,) = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert all(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
+    (expire,) = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    assert expire["Expiration"]["Days"] == 90
+
+
 def test_a_second_run_after_a_newer_image_changes_nothing(account: Account) -> None:
     (before,) = instances(account, "life")
     parameter = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
@@ -83,14 +95,14 @@ def test_a_second_run_after_a_newer_image_changes_nothing(account: Account) -> N
     images = account.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["arm64"]}])["Images"]
     other = next(image["ImageId"] for image in images if image["ImageId"] != newest)
 
-    run = account.play("provision.yml", trading_environment="life", aws_instance_image_id=other)
+    run = account.play("provision.yml", **LIFE, aws_instance_image_id=other)
     assert run.code == 0, run.output
     assert run.changed == 0, run.output
     assert [host["InstanceId"] for host in instances(account, "life")] == [before["InstanceId"]]
 
 
 def test_check_mode_on_the_environment_reports_no_change(account: Account) -> None:
-    run = account.play("provision.yml", "--check", trading_environment="life")
+    run = account.play("provision.yml", "--check", **LIFE)
     assert run.code == 0, run.output
     assert run.changed == 0, run.output
 
@@ -100,34 +112,35 @@ def test_check_mode_sees_a_rule_that_somebody_added_and_a_run_takes_it_away(acco
     group_id = host["SecurityGroups"][0]["GroupId"]
     ec2 = account.client("ec2")
     ec2.authorize_security_group_ingress(GroupId=group_id, IpProtocol="tcp", FromPort=23, ToPort=23, CidrIp="0.0.0.0/0")
-    assert account.play("provision.yml", "--check", trading_environment="life").changed == 1
-    assert account.play("provision.yml", trading_environment="life").changed == 1
+    assert account.play("provision.yml", "--check", **LIFE).changed == 1
+    assert account.play("provision.yml", **LIFE).changed == 1
     (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
     assert {rule["FromPort"] for rule in group["IpPermissions"]} == {22, 8000}
 
 
 def test_destroy_asks_for_the_name_once_more(account: Account) -> None:
     before = contents(account)
-    run = account.play("destroy.yml", trading_environment="life")
+    run = account.play("destroy.yml", **LIFE)
     assert run.code != 0
     assert "-e destroy_confirm=life" in run.output
     assert contents(account) == before
 
 
 def test_destroy_keeps_the_data_and_says_so(account: Account, empty: set[tuple[str, str]]) -> None:
-    run = account.play("destroy.yml", trading_environment="life", destroy_confirm="life")
+    run = account.play("destroy.yml", **LIFE, destroy_confirm="life")
     assert run.code == 0, run.output
     left = contents(account) - empty
-    assert {kind for kind, _ in left} == {"snapshot", "log group"}
+    assert {kind for kind, _ in left} == {"snapshot", "log group", "bucket"}
     assert "snapshot trading-life-1-last" in run.output
     assert "log-group /trading/life/host" in run.output
+    assert "bucket trading-life-123456789012-us-east-1" in run.output
 
 
 def test_destroying_the_data_leaves_the_account_as_it_was_and_doing_it_again_is_no_error(
     account: Account, empty: set[tuple[str, str]]
 ) -> None:
     for expected in ("Nothing of the environment life is left", "Nothing of the environment life is left"):
-        run = account.play("destroy.yml", trading_environment="life", destroy_confirm="life", destroy_data="true")
+        run = account.play("destroy.yml", **LIFE, destroy_confirm="life", destroy_data="true")
         assert run.code == 0, run.output
         assert expected in run.output
         assert contents(account) == empty

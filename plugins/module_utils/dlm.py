@@ -1,0 +1,50 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans Data Lifecycle Manager policies. Pure: parameters in, API structures out.
+
+Source: DLM API reference, PolicyDetails. A target tag matches alone, so targets are hosts' Name tags, nothing broader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def policy_details(
+    host_names: Sequence[str], at_utc: str, keep: int, snapshot_tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the details of a policy that snapshots the hosts' volumes daily at ``at_utc`` (HH:MM)."""
+    return {
+        "PolicyType": "EBS_SNAPSHOT_MANAGEMENT",
+        "ResourceTypes": ["INSTANCE"],
+        "TargetTags": [{"Key": "Name", "Value": name} for name in sorted(host_names)],
+        "Schedules": [
+            {
+                "Name": "daily",
+                "CopyTags": False,
+                "TagsToAdd": [{"Key": key, "Value": snapshot_tags[key]} for key in sorted(snapshot_tags)],
+                "CreateRule": {"Interval": 24, "IntervalUnit": "HOURS", "Times": [at_utc]},
+                "RetainRule": {"Count": keep},
+            }
+        ],
+    }
+
+
+def _sorted_tags(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(item, dict) and "Key" in item for item in value):
+        return sorted(value, key=lambda tag: (tag["Key"], tag["Value"]))
+    return value
+
+
+def holds(current: Any, wanted: Any) -> bool:
+    """Return whether ``current`` says everything that ``wanted`` says; DLM answers with defaults beside."""
+    current, wanted = _sorted_tags(current), _sorted_tags(wanted)
+    if isinstance(wanted, dict):
+        return isinstance(current, dict) and all(
+            key in current and holds(current[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(current, list) and len(current) == len(wanted) and all(map(holds, current, wanted))
+    return bool(current == wanted)

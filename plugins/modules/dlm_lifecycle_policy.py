@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: dlm_lifecycle_policy
+short_description: Manage a policy that takes daily snapshots of EC2 instances
+version_added: 0.1.0
+description:
+  - Creates, changes and deletes one policy of Amazon Data Lifecycle Manager, found again by its tag C(Name).
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  name:
+    description: The policy's name, kept in its tag C(Name).
+    type: str
+    required: true
+  role_arn:
+    description: ARN of the role that takes the snapshots. Required when O(state=present).
+    type: str
+  host_names:
+    description: C(Name) tags of the instances. Required when O(state=present).
+    type: list
+    elements: str
+  at_utc:
+    description: Time of day in UTC, as in C(03:00).
+    type: str
+    default: "03:00"
+  keep:
+    description: Number of snapshots that are kept, 1 to 1000.
+    type: int
+    default: 7
+  snapshot_tags:
+    description: Tags of the snapshots.
+    type: dict
+    default: {}
+  tags:
+    description: Tags of the policy beside C(Name).
+    type: dict
+    default: {}
+  state:
+    description: Whether the policy exists.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode and say what would change.
+    support: full
+  diff_mode:
+    description: Shows the policy's details before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Keep a week of daily snapshots
+  lowlatency.trading.dlm_lifecycle_policy:
+    region: us-east-1
+    name: trading-demo-snapshots
+    role_arn: arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-snapshots
+    host_names: [trading-demo-1]
+    keep: 7
+"""
+
+RETURN = r"""
+policy_id:
+  description: The policy's id; absent in check mode for a policy that would be new.
+  type: str
+  returned: when there is a policy
+  sample: policy-0123456789abcdef0
+"""
+
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws, dlm
+
+
+def read(client: Any, name: str) -> dict[str, Any] | None:
+    """Return the policy with the tag Name, None when there is none."""
+    summaries = client.get_lifecycle_policies()["Policies"]
+    found = [summary["PolicyId"] for summary in summaries if summary.get("Tags", {}).get("Name") == name]
+    if not found:
+        return None
+    policy: dict[str, Any] = client.get_lifecycle_policy(PolicyId=found[0])["Policy"]
+    return policy
+
+
+def wanted_of(params: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the parameters ask for, in the words of CreateLifecyclePolicy; None for no policy."""
+    if params["state"] == "absent":
+        return None
+    return {
+        "ExecutionRoleArn": params["role_arn"],
+        "Description": f"{params['name']} of lowlatency-trading",  # DLM takes letters, digits, spaces, _ and - only
+        "State": "ENABLED",
+        "PolicyDetails": dlm.policy_details(
+            params["host_names"], params["at_utc"], params["keep"], params["snapshot_tags"]
+        ),
+    }
+
+
+def apply(
+    client: Any, current: dict[str, Any] | None, wanted: dict[str, Any] | None, tags: dict[str, str]
+) -> str | None:
+    """Create, update or delete; return the id of the policy that is there afterwards."""
+    if wanted is None:
+        if current is not None:
+            client.delete_lifecycle_policy(PolicyId=current["PolicyId"])
+        return None
+    if current is None:
+        return str(client.create_lifecycle_policy(**wanted, Tags=tags)["PolicyId"])
+    client.update_lifecycle_policy(PolicyId=current["PolicyId"], **wanted)
+    return str(current["PolicyId"])
+
+
+def main() -> None:
+    """Read, plan, apply."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "role_arn": {"type": "str"},
+            "host_names": {"type": "list", "elements": "str"},
+            "at_utc": {"type": "str", "default": "03:00"},
+            "keep": {"type": "int", "default": 7},
+            "snapshot_tags": {"type": "dict", "default": {}},
+            "tags": {"type": "dict", "default": {}},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        required_if=[("state", "present", ["role_arn", "host_names"])],
+        supports_check_mode=True,
+    )
+    name = module.params["name"]
+    wanted = wanted_of(module.params)
+    client = aws.client(module, "dlm")
+    current: dict[str, Any] | None = None
+    try:
+        current = read(client, name)
+    except Exception as error:
+        aws.fail(module, error, f"read the snapshot policy {name}")
+    changed = (current is not None) if wanted is None else not dlm.holds(current, wanted)
+    policy_id = current["PolicyId"] if current else None
+    if changed and not module.check_mode:
+        try:
+            policy_id = apply(client, current, wanted, {**module.params["tags"], "Name": name})
+        except Exception as error:
+            aws.fail(module, error, f"change the snapshot policy {name}")
+    result: dict[str, Any] = {"changed": changed}
+    if policy_id is not None and wanted is not None:
+        result["policy_id"] = policy_id
+    if module._diff:
+        before = (current or {}).get("PolicyDetails", {})
+        result["diff"] = {"before": before, "after": (wanted or {}).get("PolicyDetails", {})}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

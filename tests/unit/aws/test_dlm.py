@@ -1,0 +1,111 @@
+"""Snapshot policies: botocore itself checks what is asked of DLM, which the embedded EC2 does not have."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from ansible_collections.lowlatency.trading.plugins.module_utils import dlm
+from ansible_collections.lowlatency.trading.plugins.modules import dlm_lifecycle_policy as module
+from botocore.stub import Stubber
+
+ROLE = "arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-snapshots"
+PARAMS: dict[str, Any] = {
+    "name": "trading-demo-snapshots",
+    "role_arn": ROLE,
+    "host_names": ["trading-demo-2", "trading-demo-1"],
+    "at_utc": "03:00",
+    "keep": 7,
+    "snapshot_tags": {"Project": "lowlatency-trading", "Environment": "demo"},
+    "state": "present",
+}
+POLICY_ID = "policy-0123456789abcdef0"
+
+
+@pytest.fixture
+def stub() -> Iterator[Stubber]:
+    client = boto3.client("dlm", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def wanted() -> dict[str, Any]:
+    """Return what the parameters ask for."""
+    asked = module.wanted_of(PARAMS)
+    assert asked is not None
+    return asked
+
+
+def described() -> dict[str, Any]:
+    """Return the policy as DLM answers: with defaults, and tags in another order."""
+    policy = {"PolicyId": POLICY_ID, **copy.deepcopy(wanted())}
+    policy["PolicyDetails"]["TargetTags"].reverse()
+    policy["PolicyDetails"]["ResourceLocations"] = ["CLOUD"]
+    policy["PolicyDetails"]["Schedules"][0]["CreateRule"]["Location"] = "CLOUD"
+    policy["PolicyDetails"]["Schedules"][0]["VariableTags"] = []
+    return policy
+
+
+def test_a_policy_is_found_by_its_name_among_others(stub: Stubber) -> None:
+    others = {"PolicyId": "policy-1", "Tags": {"Name": "trading-demo-b-snapshots"}}
+    mine = {"PolicyId": POLICY_ID, "Tags": {"Name": "trading-demo-snapshots"}}
+    stub.add_response("get_lifecycle_policies", {"Policies": [others, mine]}, {})
+    stub.add_response("get_lifecycle_policy", {"Policy": described()}, {"PolicyId": POLICY_ID})
+    found = module.read(stub.client, "trading-demo-snapshots")
+    assert found is not None
+    assert found["PolicyId"] == POLICY_ID
+
+
+def test_no_policy_is_none(stub: Stubber) -> None:
+    stub.add_response("get_lifecycle_policies", {"Policies": []}, {})
+    assert module.read(stub.client, "trading-demo-snapshots") is None
+
+
+def test_a_new_policy_is_made_with_its_tags(stub: Stubber) -> None:
+    tags = {"Name": "trading-demo-snapshots"}
+    stub.add_response("create_lifecycle_policy", {"PolicyId": POLICY_ID}, {**wanted(), "Tags": tags})
+    assert module.apply(stub.client, None, wanted(), tags) == POLICY_ID
+
+
+def test_a_policy_is_changed_in_place(stub: Stubber) -> None:
+    stub.add_response("update_lifecycle_policy", {}, {**wanted(), "PolicyId": POLICY_ID})
+    assert module.apply(stub.client, described(), wanted(), {}) == POLICY_ID
+
+
+def test_a_policy_is_deleted_and_a_missing_one_is_left_alone(stub: Stubber) -> None:
+    stub.add_response("delete_lifecycle_policy", {}, {"PolicyId": POLICY_ID})
+    assert module.apply(stub.client, described(), None, {}) is None
+    assert module.apply(stub.client, None, None, {}) is None
+
+
+def test_the_policy_takes_the_hosts_by_name_and_nothing_broader() -> None:
+    details = wanted()["PolicyDetails"]
+    assert details["TargetTags"] == [
+        {"Key": "Name", "Value": "trading-demo-1"},
+        {"Key": "Name", "Value": "trading-demo-2"},
+    ]
+
+
+def test_a_policy_as_described_needs_no_change() -> None:
+    assert dlm.holds(described(), wanted())
+
+
+@pytest.mark.parametrize("change", ["keep", "hour", "target", "role", "state"])
+def test_a_policy_that_differs_needs_a_change(change: str) -> None:
+    current = described()
+    schedule = current["PolicyDetails"]["Schedules"][0]
+    if change == "keep":
+        schedule["RetainRule"]["Count"] = 8
+    elif change == "hour":
+        schedule["CreateRule"]["Times"] = ["04:00"]
+    elif change == "target":
+        current["PolicyDetails"]["TargetTags"].pop()
+    elif change == "role":
+        current["ExecutionRoleArn"] = ROLE + "2"
+    else:
+        current["State"] = "DISABLED"
+    assert not dlm.holds(current, wanted())
