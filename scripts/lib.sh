@@ -58,7 +58,8 @@ use_venv() {
     "$python" -m venv "$cache/uv"
     "$cache/uv/bin/pip" install -q --disable-pip-version-check uv >&2
     "$cache/uv/bin/uv" venv -q --python "$python" "$venv"
-    "$cache/uv/bin/uv" pip install -q --python "$venv/bin/python" -r "$root/requirements-dev.lock" >&2
+    # --no-deps: the lock is complete, and leaves out on purpose what files/engine/overrides.txt says.
+    "$cache/uv/bin/uv" pip install -q --no-deps --python "$venv/bin/python" -r "$root/requirements-dev.lock" >&2
     touch "$venv/.complete"
   fi
   exec 9>&-
