@@ -1,12 +1,14 @@
 """The command as a user types it: wrong input, a dead port, a peer that is something else."""
 
+import signal
 import socket
-import subprocess
-import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from trading_bench.__main__ import main
 
 
 @pytest.fixture
@@ -16,12 +18,33 @@ def password_file(tmp_path: Path) -> Path:
     return path
 
 
-def bench(*options: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "trading_bench", "--account", "test", "--symbol", "TEST", *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+class Run(NamedTuple):
+    returncode: int | str | None
+    stdout: str
+    stderr: str
 
 
-def test_a_refused_connection_is_one_line_that_says_where(password_file: Path) -> None:
+Bench = Callable[..., Run]
+
+
+@pytest.fixture
+def bench(capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
+    """The command's main function; it sets signal handlers, which are put back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*options: str | Path) -> Run:
+        try:
+            returncode = main(["--account", "test", "--symbol", "TEST", *map(str, options)])
+        except SystemExit as ended:
+            return Run(ended.code, *capsys.readouterr())
+        return Run(returncode, *capsys.readouterr())
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_a_refused_connection_is_one_line_that_says_where(bench: Bench, password_file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     run = bench("--host", "127.0.0.1", "--port", str(port), "--password-file", password_file)
@@ -41,7 +64,7 @@ def test_a_refused_connection_is_one_line_that_says_where(password_file: Path) -
         (b"\x00\x02JS", "session not available"),
     ],
 )
-def test_another_peer_is_recognised(password_file: Path, answer: bytes, message: str) -> None:
+def test_another_peer_is_recognised(bench: Bench, password_file: Path, answer: bytes, message: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -69,13 +92,13 @@ def test_another_peer_is_recognised(password_file: Path, answer: bytes, message:
         (["--symbol", "MUCHTOOLONG"], "argument --symbol"),
     ],
 )
-def test_a_wrong_option_is_named(password_file: Path, options: list[str], message: str) -> None:
+def test_a_wrong_option_is_named(bench: Bench, password_file: Path, options: list[str], message: str) -> None:
     run = bench("--host", "127.0.0.1", "--password-file", password_file, *options)
     assert run.returncode == 2
     assert message in run.stderr
 
 
-def test_an_unreadable_or_unfit_password_file_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_or_unfit_password_file_is_named(bench: Bench, tmp_path: Path) -> None:
     missing = tmp_path / "none"
     assert (
         f"cannot read the password file {missing}: No such file"
@@ -85,7 +108,7 @@ def test_an_unreadable_or_unfit_password_file_is_named(tmp_path: Path) -> None:
     assert "1 to 10 characters" in bench("--host", "127.0.0.1", "--password-file", tmp_path / "long").stderr
 
 
-def test_the_help_explains_the_exit_codes() -> None:
+def test_the_help_explains_the_exit_codes(bench: Bench) -> None:
     run = bench("--help")
     assert run.returncode == 0
     assert "the generator itself was late" in run.stdout

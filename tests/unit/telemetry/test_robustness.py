@@ -99,7 +99,7 @@ def test_every_stream_gets_the_newest_document_and_the_limit_is_503(
         assert first.headers["content-type"] == "text/event-stream"
         lines = first.iter_lines()
         line = next(line for line in lines if line.startswith("data: "))
-        assert json.loads(line.removeprefix("data: "))["status"] == "ok"
+        assert json.loads(line.removeprefix("data: "))["schema"] == 1
         refused = client.get("/stream")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
 

@@ -86,9 +86,9 @@ def parser() -> argparse.ArgumentParser:
     return arguments
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     arguments = parser()
-    options = arguments.parse_args()
+    options = arguments.parse_args(argv)
     warmup_slots = int(options.rate * max(options.warmup, 0))
     slots = warmup_slots + max(int(options.rate * options.duration), 1)
     if slots > MAX_SLOTS:

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -91,7 +92,7 @@ def feed(tmp_path: Path) -> Iterator[int]:
             socket.create_connection(("127.0.0.1", port), 1).close()
             break
         except ConnectionRefusedError:
-            continue
+            time.sleep(0.02)
     yield port
     while Subscriber.open:
         Subscriber.open.pop().close()
