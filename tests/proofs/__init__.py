@@ -1,0 +1,1 @@
+"""Long runs that gather evidence: resumable, with dated JSON under docs/evidence."""

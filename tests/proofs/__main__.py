@@ -1,0 +1,36 @@
+"""Command line: run one proof and name the record it left."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.proofs import determinism, durability, fuzz
+
+PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
+    "durability": (durability.prove, 500, "deaths"),
+    "determinism": (determinism.prove, 10_000_000, "messages"),
+    "fuzz": (fuzz.prove, 10_000_000, "frames"),
+}
+
+
+def main() -> int:
+    """Return 0 when the proof held, 1 when it did not."""
+    parser = argparse.ArgumentParser(prog="scripts/prove", description="Gather evidence in a long, resumable run.")
+    parser.add_argument("name", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
+    parser.add_argument("--count", type=int, help="how many deaths, messages or frames (a full proof without it)")
+    options = parser.parse_args()
+    prove, full, _ = PROOFS[options.name]
+    try:
+        path = prove(options.count or full)
+    except AssertionError as error:
+        print(f"{options.name}: DISPROVED: {error}", file=sys.stderr)
+        return 1
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

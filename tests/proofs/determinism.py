@@ -1,0 +1,51 @@
+"""The same journal replayed by the pure and the compiled core, with different hash seeds: the same SHA-256 of all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+from trading_engine import __version__, journal
+
+from tests.benchmarks import orderflow, variants
+from tests.proofs.evidence import Evidence
+
+_RUNS = (("pure", "1"), ("pure", "2"), ("compiled", "3"))
+
+
+def prove(messages: int) -> Path:
+    """Return the record; raises AssertionError when two runs differ."""
+    evidence = Evidence("determinism", messages)
+    with tempfile.TemporaryDirectory(prefix="determinism-") as name:
+        directory = Path(name)
+        write_journal(directory, messages)
+        for variant, hash_seed in _RUNS[evidence.done :]:
+            result = subprocess.run(
+                [sys.executable, "-m", "trading_engine", "replay", str(directory)],
+                env={**variants.environment(variant), "PYTHONHASHSEED": hash_seed},
+                stdout=subprocess.PIPE,
+                check=True,
+            )
+            evidence.add({"variant": variant, "hash_seed": hash_seed, **json.loads(result.stdout)})
+            print(f"{variant}, hash seed {hash_seed}: {evidence.results[-1]['sha256']['state']}", file=sys.stderr)
+    digests = [run["sha256"] for run in evidence.results]
+    assert all(digest == digests[0] for digest in digests), digests
+    return evidence.finish({"messages": messages, "runs": evidence.results})
+
+
+def write_journal(directory: Path, messages: int) -> None:
+    """Write mixed flow on two accounts and 100 symbols, the same for the same number of messages."""
+    writer = journal.Writer(directory, 64 << 20, __version__, 1, 0)
+    writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2)).encode())
+    writer.append(journal.START_DAY, 0, 2, b"2026010500")
+    flow = orderflow.Flow(seed=7)
+    frames = (flow.mixed() for _ in range(messages))
+    number = 0
+    while batch := list(islice(frames, 16)):
+        number += 1
+        writer.append(journal.READ, number % 2, number * 1_000, b"".join(batch))
+    writer.close()

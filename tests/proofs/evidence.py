@@ -1,0 +1,59 @@
+"""Progress that survives an interruption, and the dated record at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlatency.trading" / "proofs"
+
+
+class Evidence:
+    """One proof's progress: `done` steps of the same sources and the same goal count."""
+
+    def __init__(self, name: str, goal: int) -> None:
+        sources = hashlib.sha256()
+        for path in sorted((ROOT / "files" / "engine" / "src" / "trading_engine").rglob("*.py")):
+            sources.update(path.read_bytes())
+        self.name = name
+        self.goal = goal
+        self.sources_sha256 = sources.hexdigest()
+        self.results: list[Any] = []
+        self._file = _CACHE / f"{name}-{goal}-{self.sources_sha256[:16]}.json"
+        if self._file.exists():
+            self.results = json.loads(self._file.read_text())
+
+    @property
+    def done(self) -> int:
+        return len(self.results)
+
+    def add(self, result: Any) -> None:
+        """Keep the result of one more step."""
+        self.results.append(result)
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(self.results))
+        part.rename(self._file)
+
+    def finish(self, summary: dict[str, Any]) -> Path:
+        """Write the dated record, forget the progress, return the record's path."""
+        now = time.gmtime()
+        record = {
+            "proof": self.name,
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "sources_sha256": self.sources_sha256,
+            **summary,
+        }
+        path = ROOT / "docs" / "evidence" / f"{time.strftime('%Y-%m-%d', now)}-{self.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=2) + "\n")
+        self._file.unlink(missing_ok=True)
+        return path
