@@ -2,6 +2,8 @@
 
 client.py survive       trade, kill the engine under way, and look whether every acknowledged order is still known
 client.py hold SECONDS  stay connected
+client.py rest          leave one order in the book and print its token
+client.py known TOKEN   look whether that order is still there, by cancelling it
 """
 
 from __future__ import annotations
@@ -112,8 +114,33 @@ def hold(seconds: float) -> None:
         time.sleep(0.5)
 
 
+def rest() -> None:
+    client = log_in("KILL")
+    client.send(order(0))
+    while not client.received:
+        client.receive()
+    print(ouch.OUTBOUND.decode(client.received[0]).token)
+
+
+def known(token: str) -> None:
+    client = log_in("KILL")
+    client.send(bytes(ouch.INBOUND.encode(ouch.CancelOrder(token))))
+    while not client.received:  # an unknown token has no answer: the connection's time limit ends the wait
+        client.receive()
+    canceled = ouch.OUTBOUND.decode(client.received[0])
+    if not isinstance(canceled, ouch.Canceled) or canceled.decrement_shares != 100:
+        sys.exit(f"the engine answered {canceled} to the cancel of {token}")
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "survive":
-        survive()
-    else:
-        hold(float(sys.argv[2]))
+    match sys.argv[1:]:
+        case ["survive"]:
+            survive()
+        case ["hold", seconds]:
+            hold(float(seconds))
+        case ["rest"]:
+            rest()
+        case ["known", token]:
+            known(token)
+        case _:
+            sys.exit(__doc__)

@@ -1,0 +1,69 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask a host many questions at once; an answer that is an error is an answer."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: diagnosis
+short_description: Ask a host many questions at once
+version_added: 0.1.0
+description:
+  - Runs commands that only read, and returns what each printed with its exit code.
+  - A command that fails or does not exist is a finding and does not fail the module.
+author: lowlatency.trading contributors (@lowlatency)
+options:
+  commands:
+    description: The commands, each a list of words.
+    type: list
+    elements: list
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: It only reads.
+  diff_mode:
+    support: none
+    description: It only reads.
+"""
+
+EXAMPLES = r"""
+- name: The host is asked
+  lowlatency.trading.diagnosis:
+    commands:
+      - [systemctl, status, trading-engine.service]
+      - [df, -h]
+"""
+
+RETURN = r"""
+text:
+  description: Every command with its answer and exit code, one after the other.
+  type: str
+  returned: always
+"""
+
+import shlex
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"commands": {"type": "list", "elements": "list", "required": True}},
+        supports_check_mode=True,
+    )
+    answers = []
+    for command in module.params["commands"]:
+        words = [str(word) for word in command]
+        try:
+            returned, out, err = module.run_command(words, handle_exceptions=False)
+        except OSError as error:
+            returned, out, err = error.errno, "", str(error)
+        answers.append(f"$ {shlex.join(words)}\n{out}{err}".rstrip() + f"\n[exit code {returned}]\n")
+    module.exit_json(changed=False, text="\n".join(answers))
+
+
+if __name__ == "__main__":
+    main()
