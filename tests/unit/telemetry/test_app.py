@@ -90,7 +90,7 @@ def test_metrics_have_counts_targets_and_a_histogram_that_adds_up(engine: Publis
     assert found["trading_up", labels()] == 1
     assert found["trading_messages_received_total", labels(type="enter")] == 100
     assert found["trading_rejects_total", labels(reason="H")] == 4
-    assert found["trading_slo_target_seconds", labels(quantile="0.99")] == 0.002
+    assert found["trading_slo_target_seconds", labels(statistic="p99")] == 0.002
     name = "trading_receive_to_reply_seconds"
     assert found[f"{name}_bucket", labels(le="0.0005")] == 90
     assert found[f"{name}_bucket", labels(le="0.0015")] == 90

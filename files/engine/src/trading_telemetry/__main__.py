@@ -35,9 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     check = commands.add_parser("check-config", help="check a telemetry.toml and the slo.toml it names, then end")
     check.add_argument("file", type=Path)
-    publishing = commands.add_parser(
-        "publish", help="send what files/metrics.yml says to CloudWatch"
-    )
+    publishing = commands.add_parser("publish", help="send what files/metrics.yml says to CloudWatch")
     publishing.add_argument("file", type=Path, metavar="FILE", help="telemetry.toml")
     commands.add_parser("example-config", help="print a commented telemetry.toml")
     options = parser.parse_args(arguments)

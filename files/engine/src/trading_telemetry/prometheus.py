@@ -40,6 +40,8 @@ class EngineCollector(Collector):
             age = (observation.age_ns or 0) / 1e9
             yield GaugeMetricFamily("trading_state_age_seconds", "Age of the engine's last publication.", age)
             yield from _engine(observation.state)
+            if self._targets is not None:
+                yield _over_target(observation.state.histograms["receive_to_reply"], self._targets)
 
 
 def _engine(state: State) -> Iterator[Metric]:
@@ -88,10 +90,10 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
     if targets is None:
         return
     latency = GaugeMetricFamily(
-        "trading_slo_target_seconds", "The latency promised; quantile is avg, 0.95 or 0.99.", labels=["quantile"]
+        "trading_slo_target_seconds", "The latency promised; statistic is avg, p95 or p99.", labels=["statistic"]
     )
-    for quantile, value_us in (("avg", targets.avg_us), ("0.95", targets.p95_us), ("0.99", targets.p99_us)):
-        latency.add_metric([quantile], value_us / 1e6)
+    for statistic, value_us in (("avg", targets.avg_us), ("p95", targets.p95_us), ("p99", targets.p99_us)):
+        latency.add_metric([statistic], value_us / 1e6)
     yield latency
     yield GaugeMetricFamily(
         "trading_slo_target_orders_per_second", "The orders a second promised.", targets.throughput_per_s
@@ -102,6 +104,19 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "trading_slo_target_memory_ratio", "The share of memory that may be used.", targets.memory_percent / 100
     )
+
+
+def _over_target(distribution: Distribution, targets: Targets) -> Metric:
+    """By the engine's own fine buckets: a share of slow orders that does not depend on this exporter's coarse ones."""
+    below = list(accumulate(distribution.counts))
+    family = CounterMetricFamily(
+        "trading_slo_over_target_total",
+        "Orders that took longer than the target of the statistic.",
+        labels=["statistic"],
+    )
+    for statistic, target_us in (("p95", targets.p95_us), ("p99", targets.p99_us)):
+        family.add_metric([statistic], below[-1] - below[bucket_of(int(target_us * 1000))])
+    return family
 
 
 def _host() -> Iterator[Metric]:
