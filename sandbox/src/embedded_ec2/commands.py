@@ -22,9 +22,9 @@ def run(*argv: str, input_text: str | None = None) -> str:
     return done.stdout
 
 
-def succeeds(*argv: str) -> bool:
+def succeeds(*argv: str, statuses: tuple[int, ...] = (0,)) -> bool:
     """Run a command whose failure is an answer."""
-    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    return subprocess.run(argv, capture_output=True, check=False).returncode in statuses
 
 
 def ip_json(*argv: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from embedded_ec2.commands import in_netns, run
+from embedded_ec2.commands import in_netns, run, succeeds
 from embedded_ec2.errors import SandboxError
 from embedded_ec2.ledger import Ledger
 from embedded_ec2.machine import Boot, Exit, Machine, console_file, spawn
@@ -137,6 +137,9 @@ def _has_booted(console: Path) -> bool:
 
 def _plant(disk: Path, boot: Boot) -> None:
     """Write the first boot's seed and the network's settings into the disk, without mounting it."""
+    # After a crash the file system's journal must be replayed before anything else is written.
+    if not succeeds("e2fsck", "-p", str(disk), statuses=(0, 1)):
+        raise SandboxError(f"the file system in {disk} is damaged; terminate the instance and launch another")
     with tempfile.TemporaryDirectory() as directory:
         commands = []
         for target, content in _planted_files(boot).items():
