@@ -34,8 +34,8 @@ def free_port() -> int:
 class EngineProcess:
     """`trading-engine` with accounts ANNA and BERT in a directory of its own; ready when it says so to systemd."""
 
-    def __init__(self, directory: Path, **tables: dict[str, object]) -> None:
-        """`tables` add to or replace keys of the configuration, by table."""
+    def __init__(self, directory: Path, **tables: Any) -> None:
+        """`tables` add to or replace keys of the configuration: a dict for each table."""
         self.directory = directory
         self.port = free_port()
         self.config = directory / "engine.toml"
@@ -44,6 +44,7 @@ class EngineProcess:
             "journal": {"directory": "journal", "segment_bytes": 1 << 20, "budget_bytes": 64 << 20, "reserve_bytes": 0},
             "itch": {"directory": "itch"},
             "shared_memory": {"path": "engine.shm"},
+            "admin": {"socket": "admin.sock"},
             "risk": {"collar_percent": 0},
             "accounts.ANNA": {"password": _HASH},
             "accounts.BERT": {"password": _HASH, "test": True},

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from trading_engine import __version__, config, passwords, tools
+from trading_engine import __version__, admin, config, passwords, tools
+from trading_engine.admin import AdminError
 from trading_engine.journal import JournalError
 from trading_engine.shm import StateError, StateReader
 from trading_engine.snapshot import SnapshotError
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         command: Callable[[argparse.Namespace], int] = options.run
         return command(options)
-    except (ConfigError, UserError, JournalError, SnapshotError) as error:
+    except (ConfigError, UserError, AdminError, JournalError, SnapshotError) as error:
         print(f"trading-engine: error: {error}", file=sys.stderr)
     except OSError as error:
         print(f"trading-engine: error: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -56,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="print the running engine's published state as JSON")
     status.add_argument("--config", metavar="FILE", type=Path, required=True)
     status.set_defaults(run=_status)
+    order = commands.add_parser("admin", help="tell the running engine what to do")
+    order.add_argument("--config", metavar="FILE", type=Path, required=True)
+    order.add_argument("command", choices=("halt", "resume", "kill", "unkill", "bust", "next-day"))
+    order.add_argument("name", nargs="?", default="", help="symbol, account, or match number")
+    order.set_defaults(run=_admin)
     for name, run, text in (
         ("verify", _verify, "check every segment and snapshot of a journal directory"),
         ("replay", _replay, "replay a journal directory; print what comes out as SHA-256"),
@@ -141,6 +147,20 @@ def _replay(options: argparse.Namespace) -> int:
 def _snapshot(options: argparse.Namespace) -> int:
     path = tools.snapshot_at_idle(_existing(options.directory))
     print(path if path else "nothing new: no sealed segment after the newest snapshot")
+    return 0
+
+
+def _admin(options: argparse.Namespace) -> int:
+    settings = config.read(options.config)
+    request = {"command": options.command, "name": options.name}
+    if options.command == "bust":
+        if not options.name.isdigit():
+            raise UserError(f"bust needs a match number, not {options.name!r}")
+        parties = tools.parties_of(settings.journal.directory, int(options.name))
+        if not parties:
+            raise UserError(f"no kept reply of this session has match {options.name}")
+        request = {"command": "bust", "match": int(options.name), "parties": parties}
+    print(json.dumps(admin.ask(settings.admin_socket, request)))
     return 0
 
 

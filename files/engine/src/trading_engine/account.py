@@ -135,6 +135,19 @@ class Account:
         """Return the live orders, in no order that may show anywhere."""
         return [order for shard in self._shards for order in shard.values() if order is not None]
 
+    def shard_count(self) -> int:
+        return len(self._shards)
+
+    def live_tokens(self, shard: int, limit: int) -> list[bytes]:
+        """Return up to `limit` tokens of live orders in one of the account's tables."""
+        found: list[bytes] = []
+        for token, order in self._shards[shard].items():
+            if order is not None:
+                found.append(token)
+                if len(found) == limit:
+                    break
+        return found
+
     def used_tokens(self) -> list[bytes]:
         """Return the remembered tokens without a live order, sorted: what a snapshot needs beside the orders."""
         return sorted(token for shard in self._shards for token, order in shard.items() if order is None)

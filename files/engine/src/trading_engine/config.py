@@ -78,10 +78,12 @@ class EngineConfig:
     event_loop: str
     second_login: str
     retention_bytes: int
+    reconnect_grace_s: int
     slow_client_bytes: int
     journal: JournalConfig
     itch: ItchConfig
     shared_memory: Path
+    admin_socket: Path
     zone: tzinfo
     daily: bool
     accounts: dict[str, Account]
@@ -114,6 +116,7 @@ def read(path: Path) -> EngineConfig:
     event_loop = entry.choice("event_loop", ("uvloop", "asyncio"), "uvloop")
     second_login = entry.choice("second_login", ("refuse", "take_over"), "take_over")
     retention_bytes = entry.integer("retention_bytes", 64 << 20, 1 << 16, 1 << 40)
+    reconnect_grace_s = entry.integer("reconnect_grace_s", 10, 0, 3600)
     slow_client_bytes = entry.integer("slow_client_bytes", 4 << 20, 1 << 16, 1 << 30)
     entry.finish()
 
@@ -147,6 +150,10 @@ def read(path: Path) -> EngineConfig:
     shared_memory = base / table.path("path", "/run/trading/engine.shm")
     table.finish()
 
+    table = top.table("admin")
+    admin_socket = base / table.path("socket", "/run/trading/admin.sock")
+    table.finish()
+
     table = top.table("day")
     zone = _zone(table)
     daily = table.flag("automatic", True)
@@ -165,10 +172,12 @@ def read(path: Path) -> EngineConfig:
         event_loop,
         second_login,
         retention_bytes,
+        reconnect_grace_s,
         slow_client_bytes,
         journal,
         itch,
         shared_memory,
+        admin_socket,
         zone,
         daily,
         accounts,

@@ -151,6 +151,34 @@ class Core(Matching):
         for order in sorted(account.live_orders(), key=reference_of):
             self._kill(order, reason)
 
+    def cancel_tokens(self, number: int, tokens: bytes, time_ns: int) -> None:
+        """Cancel those of the account's orders, 14 bytes a token, that are still live."""
+        self._set_time(time_ns)
+        account = self.by_number[number]
+        for at in range(0, len(tokens), 14):
+            order = account.order(tokens[at : at + 14])
+            if order is not None:
+                self._kill(order, b"S")
+
+    def administer(self, command: dict[str, Any], time_ns: int) -> None:
+        """Do what an administrator asked for: halt or resume a symbol, kill or unkill an account, bust a trade."""
+        self._set_time(time_ns)
+        action = command["do"]
+        if action in ("halt", "resume"):
+            book = self.books[command["symbol"].encode("ascii").ljust(8)]
+            book.halted = action == "halt"
+            self._trading_action(book)
+        elif action in ("kill", "unkill"):
+            self.accounts[command["account"]].killed = action == "kill"
+        elif action == "bust":
+            match = command["match"]
+            for name, token, _ in command["parties"]:
+                packet = b"\x00\x21SB" + self._time8 + token.encode("ascii").ljust(14) + _U64(match) + b"S"
+                self._send(self.accounts[name], packet)
+            book = self.books[command["parties"][0][2].encode("ascii").ljust(8)]
+            self._feed(book.broken_head + self._time6 + _U64(match))
+            self.broken_trades += 1
+
     def apply(self, number: int, data: bytes, time_ns: int) -> int:
         """Process the complete packets that `data` begins with, for the account of that number.
 

@@ -85,6 +85,12 @@ class Gateway:
             self._send(connection, soupbintcp.END_OF_SESSION_PACKET)
             self._close(connection)
 
+    def disconnect_absent(self) -> None:
+        """Some time after a start: who was logged in before it and has not come back is disconnected."""
+        for account in self._engine.core.by_number:
+            if account.connected and account.number not in self.connections and not self._engine.failure:
+                self._engine.submit(journal.DISCONNECT, account.number)
+
     def _stop_listening(self) -> None:
         if self._listener is not None:
             self._loop.remove_reader(self._listener.fileno())

@@ -22,6 +22,7 @@ END_DAY: Final = 6
 EXPIRE: Final = 7
 ACCEPTING: Final = 8
 ADMIN: Final = 9
+CANCEL_ORDERS: Final = 10
 
 MAGIC: Final = b"LLTJRNL1"
 HEADER: Final = struct.Struct("<8sQQ32s8x")

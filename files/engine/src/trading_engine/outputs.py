@@ -80,6 +80,10 @@ class Outputs:
     def _announce(self, book: Book) -> None:
         place = book.locate.to_bytes(2, "big") + b"\0\0"
         self._feed(b"\x00\x27R" + place + self._time6 + book.stock + b"Q " + _U32(100) + b"NCZ P  1N" + _U32(0) + b"N")
+        self._trading_action(book)
+
+    def _trading_action(self, book: Book) -> None:
+        place = book.locate.to_bytes(2, "big") + b"\0\0"
         state = b"H" if book.halted else b"T"
         self._feed(b"\x00\x19H" + place + self._time6 + book.stock + state + b" " + b"    ")
 

@@ -49,6 +49,10 @@ def apply_record(core: Core, record: Record) -> None:
         core.expire(time_ns)
     elif kind == journal.ACCEPTING:
         core.accepting = payload == b"\x01"
+    elif kind == journal.ADMIN:
+        core.administer(json.loads(payload), time_ns)
+    elif kind == journal.CANCEL_ORDERS:
+        core.cancel_tokens(account, payload, time_ns)
     else:
         raise JournalError(f"record {number}: unknown kind {kind}")
 

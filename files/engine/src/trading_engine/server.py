@@ -11,7 +11,8 @@ from typing import Any
 
 import uvloop
 
-from trading_engine import __version__
+from trading_engine import __version__, admin
+from trading_engine.admin import Admin
 from trading_engine.config import EngineConfig
 from trading_engine.engine import Engine, StartError
 from trading_engine.gateway import Gateway
@@ -84,12 +85,21 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.disable()
+        try:
+            admin_server = admin.serve(Admin(self._engine, loop, self._roll_day), config.admin_socket, loop)
+        except OSError as error:
+            raise StartError(
+                f"{config.admin_socket}: {error.strerror}; the engine's user needs to write there, see [admin]"
+            ) from error
         gateway.open()
+        loop.call_later(config.reconnect_grace_s, gateway.disconnect_absent)
         stats.event(f"started with {recovered.replayed} records replayed")
         self._tick()
         notify(f"READY=1\nSTATUS=session {self._engine.core.day}, {recovered.replayed} records replayed")
         loop.run_forever()
         notify("STOPPING=1")
+        admin_server.close()
+        config.admin_socket.unlink(missing_ok=True)
         gateway.close()
         self._snapshotter.stop()
         try:

@@ -14,6 +14,7 @@ from trading_engine import __version__, journal, snapshot
 from trading_engine.core import Core
 from trading_engine.recovery import NOTHING, Tail, apply_record, make_snapshot
 from trading_engine.snapshot import SnapshotError, SnapshotHead
+from trading_engine.wire import itch, ouch
 
 
 def verify(directory: Path) -> Iterator[str]:
@@ -92,3 +93,22 @@ def snapshot_at_idle(directory: Path) -> Path | None:
     with contextlib.suppress(OSError):  # a container's filter may refuse it
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     return make_snapshot(directory, __version__)
+
+
+def parties_of(directory: Path, match: int) -> list[list[str]]:
+    """Return [account, token, symbol] of both sides of a match, from the kept replies of a journal directory.
+
+    Raises OSError.
+    """
+    found = []
+    for account in sorted((directory / "replies").iterdir()):
+        symbols: dict[str, str] = {}
+        sessions = sorted({path.name[:10] for path in account.glob("*.replies")})
+        for path in sorted(account.glob(f"{sessions[-1]}-*.replies") if sessions else []):
+            for packet in itch.split_log(path.read_bytes()):
+                message = ouch.OUTBOUND.decode(packet[1:])
+                if isinstance(message, ouch.Accepted | ouch.Replaced):
+                    symbols[message.token] = message.stock
+                elif isinstance(message, ouch.Executed) and message.match == match:
+                    found.append([account.name, message.token, symbols.get(message.token, "")])
+    return found

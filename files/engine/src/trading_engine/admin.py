@@ -1,0 +1,137 @@
+"""Administration: one JSON line in, one JSON line out, over a Unix socket that only the engine's user can open.
+
+Every command that changes the market is journaled as an input, so that a replay does the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trading_engine import journal
+from trading_engine.engine import Engine
+
+_LINE_BYTES = 65536
+_ORDERS_A_SLICE = 100
+_TIMEOUT_S = 10
+
+
+class AdminError(Exception):
+    """A command that cannot be done; the message says why."""
+
+
+class Admin:
+    """Executes commands. `roll_day` ends the day and begins the next, sessions included."""
+
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, roll_day: Callable[[], None]) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._roll_day = roll_day
+
+    def execute(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return what was done; raises AdminError."""
+        if self._engine.failure:
+            raise AdminError(f"the engine has failed ({self._engine.failure}); only a restart goes on")
+        command, name = request.get("command"), str(request.get("name", ""))
+        if command in ("halt", "resume"):
+            if name.encode("ascii", "replace").ljust(8) not in self._engine.core.books:
+                raise AdminError(f"no symbol {name!r}")
+            self._submit({"do": command, "symbol": name})
+        elif command in ("kill", "unkill"):
+            if name not in self._engine.core.accounts:
+                raise AdminError(f"no account {name!r}")
+            self._submit({"do": command, "account": name})
+            if command == "kill":
+                self._cancel_slice(name, 0)
+        elif command == "bust":
+            self._submit({"do": "bust", **_bust_of(request, self._engine)})
+        elif command == "next-day":
+            self._roll_day()
+        else:
+            raise AdminError(f"unknown command {command!r}")
+        return {"done": command, "name": name, "session": self._engine.core.day}
+
+    def _submit(self, payload: dict[str, Any]) -> None:
+        self._engine.submit(journal.ADMIN, payload=json.dumps(payload, sort_keys=True).encode())
+
+    def _cancel_slice(self, name: str, shard: int) -> None:
+        """Cancel a hundred of the account's orders, and go on in the loop's next turn: nobody waits for all of it."""
+        engine = self._engine
+        account = engine.core.accounts[name]
+        while not engine.failure and account.killed and shard < account.shard_count():
+            tokens = account.live_tokens(shard, _ORDERS_A_SLICE)
+            if tokens:
+                engine.submit(journal.CANCEL_ORDERS, account.number, b"".join(tokens))
+                self._loop.call_soon(self._cancel_slice, name, shard)
+                return
+            shard += 1
+
+
+class AdminProtocol(asyncio.Protocol):
+    """One connection: a line, an answer, the end."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+        self._line = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]  # uvloop's has no common base
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._line += data
+        if b"\n" not in self._line and len(self._line) <= _LINE_BYTES:
+            return
+        try:
+            request = json.loads(self._line)
+            if not isinstance(request, dict):
+                raise AdminError("expected an object")
+            answer = self._admin.execute(request)
+        except (ValueError, AdminError) as error:
+            answer = {"error": str(error)}
+        self._transport.write(json.dumps(answer).encode() + b"\n")
+        self._transport.close()
+
+
+def serve(admin: Admin, path: Path, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
+    """Listen on `path`, for the engine's user only; raises OSError."""
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        return loop.run_until_complete(loop.create_unix_server(lambda: AdminProtocol(admin), str(path)))
+    finally:
+        os.umask(before)
+
+
+def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Send a command to a running engine and return its answer; raises AdminError."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_TIMEOUT_S)
+            connection.connect(str(path))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            line = b"".join(iter(lambda: connection.recv(4096), b""))
+    except OSError as error:
+        raise AdminError(f"{path}: {error.strerror or error}; is the engine running, and are you its user?") from error
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        raise AdminError(answer["error"])
+    return answer
+
+
+def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
+    parties = request.get("parties")
+    match = request.get("match")
+    if not isinstance(match, int) or not isinstance(parties, list) or not 1 <= len(parties) <= 2:
+        raise AdminError("a bust names its match and one or two parties")
+    for name, token, stock in parties:
+        if name not in engine.core.accounts or len(token) > 14 or stock.encode().ljust(8) not in engine.core.books:
+            raise AdminError(f"no such party: {name} {token} {stock}")
+    return {"match": match, "parties": parties}

@@ -1,0 +1,152 @@
+"""What an administrator does to a running engine, and that a restart remembers it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from trading_engine.wire import itch, ouch
+
+from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
+
+PAR = 1_000_000
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    with EngineProcess(tmp_path, **{"accounts.ANNA": {"cancel_on_disconnect": True}}) as running:
+        yield running
+
+
+def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
+    """Run `trading-engine admin`; return its exit code and what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-m", "trading_engine", "admin", "--config", str(engine.config), *command],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    return result.returncode, result.stdout + result.stderr
+
+
+def enter(token: str, side: str = "B", shares: int = 100) -> ouch.EnterOrder:
+    return ouch.EnterOrder(token, side, shares, "TEST", PAR)
+
+
+def test_a_halted_symbol_rejects_until_it_is_resumed_also_after_a_kill(engine: EngineProcess) -> None:
+    assert admin(engine, "halt", "TEST")[0] == 0
+    engine.stop(signal.SIGKILL)
+    engine.start()
+    client = Client(engine.port)
+    client.send(enter("one"))
+    assert client.wait_for(2)[1].reason == "H"
+    assert admin(engine, "resume", "TEST")[0] == 0
+    client.send(enter("two"))
+    assert isinstance(client.wait_for(3)[2], ouch.Accepted)
+    client.close()
+    feed = b"".join(path.read_bytes() for path in (engine.directory / "itch").iterdir())
+    actions = [
+        message for message in map(itch.FEED.decode, itch.split_log(feed)) if isinstance(message, itch.TradingAction)
+    ]
+    assert [action.state for action in actions][:3] == ["T", "H", "T"]
+
+
+def test_a_killed_account_loses_its_orders_and_may_only_cancel(engine: EngineProcess) -> None:
+    client, other = Client(engine.port, "BERT"), Client(engine.port)
+    client.send(*(enter(f"{number}") for number in range(250)))
+    other.send(enter("mine"))
+    client.wait_for(251)
+    other.wait_for(2)
+    assert admin(engine, "kill", "BERT")[0] == 0
+    canceled = client.wait_for(501)[251:]
+    assert {(message.reason, message.decrement_shares) for message in canceled} == {("S", 100)}
+    assert len({message.token for message in canceled}) == 250
+    client.send(enter("again"))
+    assert client.wait_for(502)[-1].reason == "a"
+    assert admin(engine, "unkill", "BERT")[0] == 0
+    client.send(enter("and again", "S"))
+    client.wait_for(504)
+    assert client.messages[-1].liquidity == "R"
+    client.close()
+    other.close()
+
+
+def test_a_busted_trade_is_told_to_both_sides_and_the_market(engine: EngineProcess) -> None:
+    client, other = Client(engine.port, "BERT"), Client(engine.port)
+    client.send(enter("buy"))
+    client.wait_for(2)
+    other.send(enter("sell", "S"))
+    match = other.wait_for(3)[2].match
+    client.wait_for(3)
+    code, printed = admin(engine, "bust", str(match))
+    assert (code, json.loads(printed)["done"]) == (0, "bust")
+    for party, token in ((client, "buy"), (other, "sell")):
+        broken = party.wait_for(4)[3]
+        assert (type(broken), broken.token, broken.match) == (ouch.BrokenTrade, token, match)
+    client.close()
+    other.close()
+
+
+def test_the_next_day_ends_sessions_and_begins_another(engine: EngineProcess) -> None:
+    client = Client(engine.port)
+    client.send(enter("one"))
+    client.wait_for(2)
+    assert admin(engine, "next-day")[0] == 0
+    client.wait(lambda: False)
+    assert [type(message).__name__ for message in client.messages[2:]] == ["Canceled", "SystemEvent"]
+    again = Client(engine.port)
+    assert again.login != client.login
+    again.send(enter("one"))
+    assert [type(message).__name__ for message in again.wait_for(2)] == ["SystemEvent", "Accepted"]
+    again.close()
+
+
+def test_orders_of_who_does_not_come_back_after_a_crash_are_canceled(tmp_path: Path) -> None:
+    engine = EngineProcess(
+        tmp_path, **{"accounts.ANNA": {"cancel_on_disconnect": True}, "order_entry": {"reconnect_grace_s": 0}}
+    )  # fmt: skip
+    with engine:
+        client = Client(engine.port)
+        client.send(enter("one"))
+        client.wait_for(2)
+        engine.stop(signal.SIGKILL)
+        client.wait(lambda: False)
+        engine.start()
+        again = Client(engine.port)
+        assert isinstance(again.wait_for(3)[2], ouch.Canceled)
+        again.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (("halt", "NONE"), "no symbol 'NONE'"),
+        (("kill", "NOBODY"), "no account 'NOBODY'"),
+        (("bust", "x"), "match number"),
+        (("bust", "99"), "no kept reply"),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_why(
+    engine: EngineProcess, command: tuple[str, str], complaint: str
+) -> None:
+    code, printed = admin(engine, *command)
+    assert code == 2
+    assert complaint in printed
+
+
+def test_the_admin_socket_is_for_the_engines_user_and_takes_no_nonsense(engine: EngineProcess) -> None:
+    path = engine.directory / "admin.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for nonsense in (b"\n", b"[]\n", b'{"command": 7}\n', b"\xff\n", b"x" * 70_000 + b"\n"):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(DEADLINE_S)
+            connection.connect(str(path))
+            connection.sendall(nonsense)
+            assert b"error" in connection.recv(4096)
+    engine.stop()
+    assert "is the engine running" in admin(engine, "halt", "TEST")[1]
