@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +31,22 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """An access key."""
+
+    identity: str
+    secret: str
+
+
+@dataclass(frozen=True)
 class Account:
-    """The API's address and what a client needs to use it."""
+    """The API's address, and who uses it: the playbooks with the deployer's permissions, the tests with all."""
 
     url: str
     folder: Path
     public_key_file: Path
+    admin: Keys
+    deployer: Keys
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,8 +54,8 @@ class Account:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_ACCESS_KEY_ID": self.deployer.identity,
+            "AWS_SECRET_ACCESS_KEY": self.deployer.secret,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "ANSIBLE_HOME": str(self.folder / "ansible"),
@@ -51,14 +63,8 @@ class Account:
         }
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of ``service``."""
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
+        """Return a boto3 client of ``service`` that may do everything."""
+        return _client(self.url, service, self.admin)
 
     def play(self, playbook: str, *arguments: str, **variables: str) -> Run:
         """Run a playbook of the collection from an empty folder; ``variables`` are its extra variables."""
@@ -84,6 +90,46 @@ class Account:
         return Run(done.returncode, output, int(recap[1]) if recap else 0, int(recap[2]) if recap else 0)
 
 
+def _client(url: str, service: str, keys: Keys) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=keys.identity,
+        aws_secret_access_key=keys.secret,
+    )
+
+
+def _deployer_actions() -> list[str]:
+    """Return what the deployer's policy allows, as moto knows it: without conditions, for all resources."""
+    policy = json.loads((ROOT / "files/iam/deployer-policy.json").read_text(encoding="utf-8"))
+    actions = [
+        action
+        for statement in policy["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    ]
+    # CloudWatch signs as "monitoring", and S3's permissions are not called as its operations.
+    monitoring = [action.replace("cloudwatch:", "monitoring:") for action in actions]
+    return [*monitoring, "s3:*"]
+
+
+def _user(url: str, name: str, actions: list[str]) -> Keys:
+    iam = _client(url, "iam", Keys("root", "root"))
+    iam.create_user(UserName=name)
+    allow = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return Keys(key["AccessKeyId"], key["SecretAccessKey"])
+
+
+def _check_permissions_from_now_on(url: str) -> None:
+    head = {"Content-Type": "text/plain"}  # anything else moto takes for a form
+    request = urllib.request.Request(f"{url}/moto-api/reset-auth", data=b"0", headers=head)  # noqa: S310  our API
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        assert answer.status == 200
+
+
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An empty account that lives as long as the tests."""
@@ -98,7 +144,10 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
             assert api.stdout is not None
             found = re.search(r"http://\S+", api.stdout.readline())
             assert found, "the API ended without saying its address"
-            yield Account(found[0].rstrip("/."), folder, key.with_suffix(".pub"))
+            url = found[0]
+            admin, deployer = _user(url, "admin", ["*"]), _user(url, "deployer", _deployer_actions())
+            _check_permissions_from_now_on(url)
+            yield Account(url, folder, key.with_suffix(".pub"), admin, deployer)
         finally:
             api.terminate()
             api.wait(timeout=20)

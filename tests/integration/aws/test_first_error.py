@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from .conftest import Account
+from .conftest import Account, Keys
 from .inventory_of_account import contents
 
 
@@ -39,5 +39,19 @@ def test_an_endpoint_that_nobody_answers_at_is_named(account: Account) -> None:
     assert run.code != 0
     first = run.output[run.output.index("[ERROR]") :].splitlines()[0]
     for word in ("Cannot ask AWS who is calling in region us-east-1", "http://127.0.0.1:9", "AWS_ENDPOINT_URL"):
+        assert word in first
+    assert "Traceback" not in run.output
+
+
+def test_credentials_that_aws_does_not_know_are_named(account: Account) -> None:
+    stranger = dataclasses.replace(account, deployer=Keys("AKIAIOSFODNN7EXAMPLE", "wrong"))
+    run = stranger.play("provision.yml", trading_environment="refused")
+    assert run.code != 0
+    first = run.output[run.output.index("[ERROR]") :].splitlines()[0]
+    for word in (
+        "Cannot ask AWS who is calling in region us-east-1",
+        "AWS does not know this access key",
+        "AWS_PROFILE",
+    ):
         assert word in first
     assert "Traceback" not in run.output
