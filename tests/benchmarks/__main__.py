@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import core, gateway
+from tests.benchmarks import core, gateway, telemetry
 from tests.benchmarks.figures import Figure, table
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "scale": core.scale,
     "recovery": core.recovery,
     "resting": gateway.resting,
+    "telemetry": telemetry.telemetry,
 }
 
 

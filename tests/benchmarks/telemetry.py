@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +24,28 @@ LOAD_S = 5
 SCRAPES_PER_S = 10
 PAGES = 20
 REQUESTS = 100
+IDLE = ("chrt", "--idle", "0")
+"""As the units have it: telemetry runs when the engine has nothing to do. The readers stand for other machines."""
+READER = """
+import http.client, select, socket, sys, time
+port, pages, scrapes_per_s = map(int, sys.argv[1:])
+sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(pages)]
+for page in sockets:
+    page.sendall(b"GET /stream HTTP/1.1\\r\\nhost: bench\\r\\n\\r\\n")
+scrapes = http.client.HTTPConnection("127.0.0.1", port)
+due_s, scraped = time.monotonic(), 0
+while True:
+    ready, _, _ = select.select(sockets, [], [], max(due_s - time.monotonic(), 0))
+    for page in ready:
+        page.recv(65536)
+    if time.monotonic() >= due_s:
+        scrapes.request("GET", "/metrics")
+        scrapes.getresponse().read()
+        if scraped == 0:
+            print("ready", flush=True)
+        scraped += 1
+        due_s += 1 / scrapes_per_s
+"""
 PAGE_FILES = (
     "/",
     *(f"/static/{name}" for name in ("page.js", "charts.js", "page.css", "icon.svg", "uplot.js", "uplot.css")),
@@ -37,15 +57,11 @@ def telemetry(variant: str) -> Iterator[Figure]:
     with processes.engine(variant, symbols=100, accounts=1) as engine:
         alone = _load(engine)
         with _service(engine) as service, ExitStack() as readers:
-            for number in range(PAGES):
-                readers.enter_context(_reading(service.port, "/stream", f"page-{number}"))
-            readers.enter_context(_reading(service.port, "/metrics", "scrapes", 1 / SCRAPES_PER_S))
+            readers.enter_context(_reading(service.port, PAGES, SCRAPES_PER_S))
             observed = _load(engine)
         with _service(engine) as service, ExitStack() as readers:
             latest, metrics = _times_ns(service.port, "/latest"), _times_ns(service.port, "/metrics")
-            for number in range(2):
-                readers.enter_context(_reading(service.port, "/stream", f"page-{number}"))
-            readers.enter_context(_reading(service.port, "/metrics", "scrapes", 1.0))
+            readers.enter_context(_reading(service.port, 2, 1))
             begun_ns, begun_s = service.cpu_ns(), time.monotonic()
             time.sleep(LOAD_S)
             cpu_percent = (service.cpu_ns() - begun_ns) / (time.monotonic() - begun_s) / 1e7
@@ -81,10 +97,10 @@ def _service(engine: processes.Server) -> Iterator[processes.Server]:
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
         config = Path(name) / "telemetry.toml"
         config.write_text(
-            f'[http]\naddress = "127.0.0.1"\nport = {port}\n[shared_memory]\npath = "{engine.state_path}"\n'
+            f'[http]\naddress = "127.0.0.1"\nport = {port}\n[shared_memory]\npath = "{engine._directory}/engine.shm"\n'
             f'[slo]\nfile = "{name}/none.toml"\n'
         )
-        process = subprocess.Popen([sys.executable, "-m", "trading_telemetry", "--config", str(config)], env=os.environ)
+        process = subprocess.Popen([*IDLE, sys.executable, "-m", "trading_telemetry", "--config", config])
         try:
             while True:
                 try:
@@ -121,21 +137,14 @@ def _times_ns(port: int, path: str) -> list[int]:
 
 
 @contextmanager
-def _reading(port: int, path: str, name: str, pause_s: float = 0.0) -> Iterator[None]:
-    """A reader in a process of its own: threads here would disturb the generator."""
-    script = (
-        "import http.client, sys, time\n"
-        "port, path, pause_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])\n"
-        "while True:\n"
-        "    connection = http.client.HTTPConnection('127.0.0.1', port)\n"
-        "    connection.request('GET', path)\n"
-        "    answer = connection.getresponse()\n"
-        "    while answer.read1(65536): pass\n"
-        "    connection.close()\n"
-        "    time.sleep(pause_s)\n"
+def _reading(port: int, pages: int, scrapes_per_s: int) -> Iterator[None]:
+    """Pages and scrapes from one process of its own: threads here would disturb the generator."""
+    process = subprocess.Popen(
+        [*IDLE, sys.executable, "-c", READER, str(port), str(pages), str(scrapes_per_s)], stdout=subprocess.PIPE
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(port), path, str(pause_s)], stderr=subprocess.DEVNULL)
     try:
+        assert process.stdout is not None
+        process.stdout.readline()
         yield
     finally:
         process.terminate()
