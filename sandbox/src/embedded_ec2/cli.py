@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import sys
 import urllib.request
 from pathlib import Path
@@ -16,7 +17,7 @@ from embedded_ec2.state import SYSTEM_STATE, Running, Sandbox
 
 REGION = "us-east-1"
 STATUS_PATH = "/_embedded_ec2/status"
-COLUMNS = ("instance_id", "name", "state", "type", "private_address", "public_address", "machine", "cpus")
+COLUMNS = ("instance_id", "name", "state", "type", "private_address", "public_address", "machine", "cpus", "ssh")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -118,11 +119,23 @@ def _status(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps({"endpoint": running.endpoint, "machines": running.machines, "instances": rows}, indent=1))
         return
+    for row in rows:
+        if row.get("machine") == "running" and _answers_ssh(row["private_address"]):
+            row["ssh"] = f"debian@{row['private_address']}"
     print(f"API: {running.endpoint}" + ("" if running.machines else " (no machines)"))
     table = [COLUMNS, *(tuple(str(row.get(column) or "-") for column in COLUMNS) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _answers_ssh(address: str) -> bool:
+    """Whether a machine lets this one in by now; it may be booting, or its security groups may not allow it."""
+    try:
+        socket.create_connection((address, 22), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _env(arguments: argparse.Namespace) -> None:

@@ -120,9 +120,13 @@ def _remove_cgroup(path: str) -> None:
 
 
 def _stop_scope(unit: str) -> None:
-    """Kill every process of a scope that this machine's systemd holds, for the same reason."""
-    if succeeds("systemctl", "is-active", "--quiet", unit):
-        run("systemctl", "kill", "--signal=KILL", unit)
+    """Kill every process of a scope that this machine's systemd holds, for the same reason; it goes with the last one."""
+    for _ in range(250):
+        if not succeeds("systemctl", "is-active", "--quiet", unit):
+            return
+        succeeds("systemctl", "kill", "--signal=KILL", unit)
+        time.sleep(0.02)
+    raise SandboxError(f"{unit} still has processes; see: systemctl status {unit}")
 
 
 def _remove_tree(path: str) -> None:

@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -95,14 +95,33 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def only_one_at_a_time(base: Path) -> Iterator[None]:
-    """Hold the state directory's lock: ups and downs, of any name, come one after the other."""
+    """Hold the state directory's lock: ups and downs, of any name, come one after the other.
+
+    The directory is made when missing, and removed when the last sandbox has left it.
+    """
+    handle = _lock(base)
     try:
-        base.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle = os.open(base, os.O_RDONLY)
-    except OSError as error:
-        raise SandboxError(f"cannot keep state in {base}: {error.strerror}; make that directory writable") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
+        with suppress(OSError):  # another sandbox is in it
+            base.rmdir()
+        os.close(handle)
+
+
+def _lock(base: Path) -> int:
+    """Return the descriptor that holds the lock of the directory that is at this path now, not of a removed one."""
+    while True:
+        try:
+            base.mkdir(mode=0o755, parents=True, exist_ok=True)
+            handle = os.open(base, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # somebody removed it in between
+        except OSError as error:
+            raise SandboxError(f"cannot keep state in {base}: {error.strerror}; make that directory writable") from None
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            if os.stat(base).st_ino == os.fstat(handle).st_ino:
+                return handle
+        except FileNotFoundError:
+            pass
         os.close(handle)

@@ -21,7 +21,7 @@ AMI_PARAMETER = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-
 
 def sandbox_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "embedded_ec2", *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
 
 
 def eventually(condition: Callable[[], Any], limit_seconds: float = 30.0) -> Any:
@@ -142,11 +142,11 @@ class Cloud:
         return str(self.ec2.get_console_output(InstanceId=instance_id)["Output"])
 
     def ssh(self, address: str, command: str) -> subprocess.CompletedProcess[str]:
-        options = ["BatchMode=yes", "ConnectTimeout=2", "StrictHostKeyChecking=yes", "LogLevel=ERROR"]
+        options = ["BatchMode=yes", "ConnectTimeout=5", "StrictHostKeyChecking=yes", "LogLevel=ERROR"]
         options.append(f"UserKnownHostsFile={self.directory / 'known_hosts'}")
         argv = ["ssh", "-i", str(self.key_file), *(word for option in options for word in ("-o", option))]
         argv += [f"debian@{address}", command]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=240)
 
     def connects(self, address: str, port: int) -> bool:
         """Whether this machine gets a connection within a second."""
