@@ -120,7 +120,7 @@ def _remove_cgroup(path: str) -> None:
 
 
 def _stop_scope(unit: str) -> None:
-    """Kill every process of a scope that this machine's systemd holds, for the same reason; it goes with the last one."""
+    """Kill every process of a scope that this machine's systemd holds; it goes with the last one."""
     for _ in range(250):
         if not succeeds("systemctl", "is-active", "--quiet", unit):
             return
