@@ -92,3 +92,22 @@ def test_its_percentile_is_ours_within_a_bucket(engine: Publisher, telemetry: st
     lower_us = max(bound_us for bound_us in BUCKET_BOUNDS_US if bound_us < ours_us)
     assert lower_us <= found_s * 1e6 <= upper_us
     assert query(prometheus, 'up{job="trading"}') == 1
+
+
+def promtool(*arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["promtool", *arguments], input=text, capture_output=True, text=True, check=False)
+
+
+def test_promtool_accepts_the_rules_and_their_tests_pass() -> None:
+    for arguments in (("check", "rules", "rules.yml"), ("test", "rules", "rules_test.yml")):
+        result = promtool(*arguments[:2], str(RULES.parent / arguments[2]))
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_promtool_finds_nothing_wrong_with_our_metrics(engine: Publisher, telemetry: str) -> None:
+    engine.orders(10, 100)
+    engine.publish()
+    result = promtool("check", "metrics", text=httpx.get(f"http://{telemetry}/metrics").text)
+    complaints = [line for line in result.stderr.splitlines() if line.startswith("trading_")]
+    assert complaints == [], complaints
+    assert "error while linting" not in result.stderr
