@@ -89,7 +89,8 @@ def engine(variant: str, symbols: int = 100, accounts: int = 2, durability: str 
         lines = [
             "[order_entry]", f"port = {port}", "[journal]", 'directory = "journal"', f'durability = "{durability}"',
             "budget_bytes = 8589934592", "reserve_bytes = 0", "[itch]", 'directory = "itch"',
-            "[shared_memory]", 'path = "engine.shm"', "[admin]", 'socket = "admin.sock"', "[risk]", "max_order_notional = 100000000",
+            "[shared_memory]", 'path = "engine.shm"', "[admin]", 'socket = "admin.sock"',
+            "[risk]", "max_order_notional = 100000000",
         ]  # fmt: skip
         for number in range(accounts):
             lines += [f"[accounts.B{number}]", f'password = "{hashed}"']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from dataclasses import asdict, dataclass, field
@@ -76,6 +77,7 @@ class EngineConfig:
     order_entry: Endpoint
     market_data: Endpoint
     event_loop: str
+    busy_poll: bool
     second_login: str
     retention_bytes: int
     reconnect_grace_s: int
@@ -114,6 +116,11 @@ def read(path: Path) -> EngineConfig:
     entry = top.table("order_entry")
     order_entry = _endpoint(entry, 9001)
     event_loop = entry.choice("event_loop", ("uvloop", "asyncio"), "uvloop")
+    busy_poll = entry.flag("busy_poll", False)
+    if busy_poll and len(os.sched_getaffinity(0)) < 2:
+        raise ConfigError(
+            f"{entry.where}: busy_poll would take the only processor from everybody else; set it to false"
+        )
     second_login = entry.choice("second_login", ("refuse", "take_over"), "take_over")
     retention_bytes = entry.integer("retention_bytes", 64 << 20, 1 << 16, 1 << 40)
     reconnect_grace_s = entry.integer("reconnect_grace_s", 10, 0, 3600)
@@ -170,6 +177,7 @@ def read(path: Path) -> EngineConfig:
         order_entry,
         market_data,
         event_loop,
+        busy_poll,
         second_login,
         retention_bytes,
         reconnect_grace_s,

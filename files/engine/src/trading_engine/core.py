@@ -39,6 +39,9 @@ class Core(Matching):
         self.accounts: dict[str, Account] = {}
         self.by_number: list[Account] = []
         self.books: dict[bytes, Book] = {}
+        self.by_locate: list[Book] = []
+        self.halted_symbols = 0
+        self.killed_accounts = 0
         self.day = ""
         self.open = False
         self.accepting = True
@@ -93,7 +96,16 @@ class Core(Matching):
         """Add a symbol under the next stock locate."""
         book = Book(stock, len(self.books) + 1, reference_price_e4, restricted)
         self.books[stock] = book
+        self.by_locate.append(book)
         return book
+
+    def set_halted(self, book: Book, halted: bool) -> None:
+        self.halted_symbols += int(halted) - int(book.halted)
+        book.halted = halted
+
+    def set_killed(self, account: Account, killed: bool) -> None:
+        self.killed_accounts += int(killed) - int(account.killed)
+        account.killed = killed
 
     def start_day(self, day: str, time_ns: int) -> None:
         """`day` is the session's name, 10 characters; the day before has ended. Tokens and numbers begin anew."""
@@ -166,10 +178,10 @@ class Core(Matching):
         action = command["do"]
         if action in ("halt", "resume"):
             book = self.books[command["symbol"].encode("ascii").ljust(8)]
-            book.halted = action == "halt"
+            self.set_halted(book, action == "halt")
             self._trading_action(book)
         elif action in ("kill", "unkill"):
-            self.accounts[command["account"]].killed = action == "kill"
+            self.set_killed(self.accounts[command["account"]], action == "kill")
         elif action == "bust":
             match = command["match"]
             for name, token, _ in command["parties"]:
@@ -275,7 +287,7 @@ class Core(Matching):
         keys = contras.keys
         order = Order(token, account, book, reference, side, shares, 0, price_e4, terms)
         if keys and contras.crosses(price_e4):
-            account.put(order)
+            self._put(order)
             if account.max_exposure_e4:
                 account.exposure_e4 += shares * price_e4
             if self._take(order, contras):
@@ -285,7 +297,7 @@ class Core(Matching):
             account.use(token)
             self._canceled(account, token, shares, b"I")
             return
-        account.put(order)
+        self._put(order)
         if account.max_exposure_e4:
             account.exposure_e4 += shares * price_e4
         (book.bids if side == BUY else book.asks).add(order)
@@ -372,7 +384,7 @@ class Core(Matching):
         self.next_reference = reference + 1
         self.replaced += 1
         order = Order(new_token, account, book, reference, old.side, open_shares, old.executed_shares, price_e4, terms)
-        account.put(order)
+        self._put(order)
         if account.max_exposure_e4:
             account.exposure_e4 += open_shares * price_e4
         self._send(

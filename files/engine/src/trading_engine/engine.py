@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,14 @@ from trading_engine import __version__, journal, snapshot
 from trading_engine.clock import Clock
 from trading_engine.config import EngineConfig
 from trading_engine.core import Core
+from trading_engine.histogram import Histogram
 from trading_engine.journal import JournalError, Writer
 from trading_engine.outbox import Outbox, Output
 from trading_engine.recovery import Recovered, apply_record, recover
 from trading_engine.snapshot import SnapshotError, SnapshotHead
 
 _REFUSE_AT: Final = 0.95
+STALL_NS: Final = 1_000_000
 
 
 class StartError(Exception):
@@ -49,6 +52,8 @@ class Engine:
             config.itch.directory,
             config.itch.budget_bytes,
         )
+        self.journal_times: Histogram | None = None
+        self.on_stall: Callable[[str, int], None] = lambda cause, duration_ns: None
         self.writer: Writer | None = None
         self._loop = loop
         self._threads = ThreadPoolExecutor(2, "journal")
@@ -219,12 +224,8 @@ class Engine:
     def _record(self, kind: int, account: int, time_ns: int, payload: bytes) -> None:
         if self.failure:
             return
-        if self.writer is not None:
-            try:
-                self.writer.append(kind, account, time_ns, payload)
-            except OSError as error:
-                self.fail(f"journal {self.writer.path}: {error.strerror or error}")
-                return
+        if self.writer is not None and not self._write(self.writer, kind, account, time_ns, payload):
+            return
         output = self.outbox.collect()
         if not self._on_disk:
             self._release([output])
@@ -232,6 +233,20 @@ class Engine:
             self._waiting.append(output)
             if self._sync is None:
                 self._start_sync()
+
+    def _write(self, writer: Writer, kind: int, account: int, time_ns: int, payload: bytes) -> bool:
+        begun_ns = time.monotonic_ns()
+        try:
+            writer.append(kind, account, time_ns, payload)
+        except OSError as error:
+            self.fail(f"journal {writer.path}: {error.strerror or error}")
+            return False
+        lasted_ns = time.monotonic_ns() - begun_ns
+        if self.journal_times is not None:
+            self.journal_times.record(lasted_ns)
+        if lasted_ns > STALL_NS:
+            self.on_stall("journal write", lasted_ns)
+        return True
 
     def _release(self, outputs: list[Output]) -> None:
         try:

@@ -26,6 +26,7 @@ class Matching(Outputs):
         super().__init__()
         self.next_match = 1
         self.expiries = ExpiryTable()
+        self.open_orders = 0
         self.ignored = 0
         self.executions = 0
         self.executed_shares = 0
@@ -131,7 +132,7 @@ class Matching(Outputs):
     def _settle(self, order: Order, announced: bool) -> None:
         """What is left of an order after `_take`: it rests, is cancelled, or is gone."""
         if order.open_shares == 0:
-            order.account.drop(order)
+            self._drop(order)
         elif order.terms.immediate:
             self._end(order, b"I")
         else:
@@ -141,6 +142,15 @@ class Matching(Outputs):
             if not announced and not order.terms.hidden:
                 self.feed_sequence += 1
                 self._feed_add(order)
+
+    def _put(self, order: Order) -> None:
+        """The order is live from here on."""
+        order.account.put(order)
+        self.open_orders += 1
+
+    def _drop(self, order: Order) -> None:
+        order.account.drop(order)
+        self.open_orders -= 1
 
     def _kill(self, order: Order, reason: bytes) -> None:
         """Cancel a resting order."""
@@ -159,7 +169,7 @@ class Matching(Outputs):
 
     def _forget(self, order: Order) -> None:
         account = order.account
-        account.drop(order)
+        self._drop(order)
         if order.expiry_ns:
             self.expiries.remove(order)
         if account.max_exposure_e4:

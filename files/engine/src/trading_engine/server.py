@@ -14,15 +14,15 @@ import uvloop
 from trading_engine import __version__, admin
 from trading_engine.admin import Admin
 from trading_engine.config import EngineConfig
-from trading_engine.engine import Engine, StartError
+from trading_engine.engine import STALL_NS, Engine, StartError
 from trading_engine.gateway import Gateway
+from trading_engine.memory import lock_memory
 from trading_engine.notify import notify, watchdog_interval_ns
 from trading_engine.shm import StateWriter
 from trading_engine.snapshotter import Snapshotter
-from trading_engine.stats import Stats, tops_of_book
+from trading_engine.stats import Stats, TopSymbols
 
 TICK_S = 0.05
-_STALL_NS = 1_000_000
 _DISK_TICKS = 20
 
 
@@ -45,6 +45,7 @@ class Server:
         self._loop = loop
         self._engine = Engine(config, loop)
         self._snapshotter = Snapshotter(config.journal.directory, config.journal.budget_bytes)
+        self._top_symbols = TopSymbols()
         self._ticks = 0
         self._tick_due_ns = 0
         self._watchdog_ns = watchdog_interval_ns()
@@ -73,6 +74,8 @@ class Server:
                 f"cannot listen on {endpoint.address} port {endpoint.port}: {error.strerror}; "
                 "another program may use it (`ss -ltnp` shows which), or choose another in [order_entry]"
             ) from error
+        self._engine.journal_times = state.histograms["journal"]
+        self._engine.on_stall = stats.stall
         loop.set_exception_handler(self._unexpected)
         recovered = self._engine.start()
         stats.set("recovery_ns", recovered.duration_ns)
@@ -91,6 +94,9 @@ class Server:
             raise StartError(
                 f"{config.admin_socket}: {error.strerror}; the engine's user needs to write there, see [admin]"
             ) from error
+        stats.set("memory_locked", int(lock_memory()))
+        if config.busy_poll:
+            self._spin()
         gateway.open()
         loop.call_later(config.reconnect_grace_s, gateway.disconnect_absent)
         stats.event(f"started with {recovered.replayed} records replayed")
@@ -109,6 +115,10 @@ class Server:
         self._publish()
         state.close()
         return 0
+
+    def _spin(self) -> None:
+        """Keep the loop from ever sleeping: the next turn finds what arrived without a wake-up."""
+        self._loop.call_soon(self._spin)
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody expected: the state may be wrong, so nothing more is said to anybody."""
@@ -141,7 +151,7 @@ class Server:
             self._watchdog_due_ns = begun_ns + self._watchdog_ns // 2
             notify("WATCHDOG=1")
         lasted_ns = time.monotonic_ns() - begun_ns
-        if lasted_ns > _STALL_NS:
+        if lasted_ns > STALL_NS:
             stats.stall("timers", lasted_ns)
 
     def _roll_day(self) -> None:
@@ -163,7 +173,7 @@ class Server:
         stats.count("gc_collections", 1)
         stats.set("gc_pause_last_ns", pause_ns)
         stats.raise_to("gc_pause_max_ns", pause_ns)
-        if pause_ns > _STALL_NS:
+        if pause_ns > STALL_NS:
             stats.stall("garbage collection", pause_ns)
 
     def _watch_disk(self) -> None:
@@ -206,7 +216,7 @@ class Server:
         stats.set("engine_time_ns", engine.clock.now())
         stats.writer.failure = engine.failure
         stats.writer.publish(
-            tops_of_book(engine.core),
+            self._top_symbols.publish(engine.core.by_locate),
             gateway.sessions(time.time_ns() - time.monotonic_ns()),
             list(stats.events),
         )

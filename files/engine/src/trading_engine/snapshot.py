@@ -113,10 +113,11 @@ def load(core: Core, data: bytes) -> None:
         core.feed_sequence = market["feed_sequence"]
         for saved in market["accounts"]:
             account = core.add_account(saved["name"], saved["settings"])
+            core.set_killed(account, saved["killed"])
             at = _load_account(account, saved, data, at)
         for saved in market["books"]:
             book = core.add_book(saved["stock"].encode("ascii"), saved["collar_price_e4"], saved["restricted"])
-            book.halted = saved["halted"]
+            core.set_halted(book, saved["halted"])
             book.last_price_e4, book.last_shares, book.last_ns = saved["last"]
             book.trades, book.traded_shares = saved["traded"]
             end = at + saved["orders"] * _ORDER.size
@@ -131,7 +132,6 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
     account.sequence = saved["sequence"]
     account.taken = saved["sequence"]
     account.connected = saved["connected"]
-    account.killed = saved["killed"]
     account.rate_second, account.rate_count = saved["rate"]
     for time_ns, text in saved["recent"]:
         key = text.encode("latin-1")
@@ -152,6 +152,7 @@ def _load_orders(core: Core, book: Book, data: bytes) -> None:
         last_token = account.last_token
         order = Order(token, account, book, reference, side, shares, executed, price_e4, terms)
         account.put(order)
+        core.open_orders += 1
         account.last_token = last_token
         book.side_of(side).add(order)
         if expiry_ns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import deque
 
@@ -11,6 +12,7 @@ from trading_engine.risk import REFUSALS
 from trading_engine.shm import COUNTERS, GAUGES, SYMBOL_CAPACITY, Event, StateWriter, TopOfBook
 from trading_engine.wire.ouch import REJECT_REASONS
 
+_SYMBOLS_A_TIME = 256
 _COUNTER = {name: position for position, name in enumerate(COUNTERS)}
 _GAUGE = {name: position for position, name in enumerate(GAUGES)}
 _REJECTS = [(_COUNTER[f"rejects_{letter}"], ord(letter)) for letter in REJECT_REASONS]
@@ -83,10 +85,10 @@ class Stats:
             counters[position] = core.rejects[letter]
         for position, number in _REFUSALS:
             counters[position] = core.refusals[number]
-        self.set("open_orders", sum(account.open_orders for account in core.by_number))
+        self.set("open_orders", core.open_orders)
         self.set("symbols", len(core.books))
-        self.set("halted_symbols", sum(book.halted for book in core.books.values()))
-        self.set("kill_switches", sum(account.killed for account in core.by_number))
+        self.set("halted_symbols", core.halted_symbols)
+        self.set("kill_switches", core.killed_accounts)
         self.set("trading_day", int(core.day[:8] or 0))
 
     def take_own(self) -> None:
@@ -113,10 +115,25 @@ _OWN = (
 )
 
 
-def tops_of_book(core: Core) -> list[TopOfBook]:
-    """Return the most traded symbols' best displayed prices."""
-    books = sorted(core.books.values(), key=lambda book: book.trades, reverse=True)[:SYMBOL_CAPACITY]
-    return [_top_of(book) for book in books]
+class TopSymbols:
+    """Finds the most traded symbols by looking at some of all symbols a time."""
+
+    def __init__(self) -> None:
+        self._chosen: list[Book] = []
+        self._next = 0
+
+    def publish(self, books: list[Book]) -> list[TopOfBook]:
+        """Return the best displayed prices of the most traded symbols, most traded first."""
+        chosen = {book.locate: book for book in self._chosen}
+        for book in books[self._next : self._next + _SYMBOLS_A_TIME]:
+            chosen[book.locate] = book
+        self._next = self._next + _SYMBOLS_A_TIME if self._next + _SYMBOLS_A_TIME < len(books) else 0
+        self._chosen = heapq.nlargest(SYMBOL_CAPACITY, chosen.values(), key=_trades_of)
+        return [_top_of(book) for book in self._chosen]
+
+
+def _trades_of(book: Book) -> int:
+    return book.trades
 
 
 def _top_of(book: Book) -> TopOfBook:

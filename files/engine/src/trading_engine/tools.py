@@ -64,7 +64,7 @@ def replay(directory: Path) -> dict[str, Any]:
         "records": records,
         "messages": messages,
         "messages_per_cpu_s": round(messages / seconds) if seconds else 0,
-        "open_orders": sum(account.open_orders for account in core.by_number),
+        "open_orders": core.open_orders,
         "sha256": {
             "replies": {name: digest.hexdigest() for name, digest in sorted(replies.items())},
             "feed": feed.hexdigest(),
