@@ -9,7 +9,7 @@ import os
 import re
 
 _COST, _BLOCK, _PARALLEL = 1 << 14, 8, 1
-_PATTERN = re.compile(r"scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,3})\$([A-Za-z0-9+/=]{8,})\$([A-Za-z0-9+/=]{20,})")
+_PATTERN = re.compile(r"scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,3})\$([A-Za-z0-9+/]{22}==)\$([A-Za-z0-9+/]{43}=)")
 
 
 def is_hash(text: str) -> bool:

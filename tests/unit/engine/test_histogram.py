@@ -1,0 +1,48 @@
+"""The histogram against the durations themselves."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from trading_engine.histogram import BUCKETS, Distribution, Histogram, bucket_of, lower_bound_ns, middle_ns
+
+DURATIONS = st.integers(1_024, 60_000_000_000)
+
+
+def distribution(histogram: Histogram) -> Distribution:
+    return Distribution(list(histogram.counts), histogram.total_ns, histogram.maximum_ns)
+
+
+@given(DURATIONS)
+def test_a_bucket_holds_its_durations_within_one_percent(duration_ns: int) -> None:
+    bucket = bucket_of(duration_ns)
+    assert lower_bound_ns(bucket) <= duration_ns < lower_bound_ns(bucket + 1)
+    assert abs(middle_ns(bucket) - duration_ns) <= duration_ns / 100
+
+
+def test_buckets_follow_each_other_without_gap_up_to_the_last() -> None:
+    assert [bucket_of(lower_bound_ns(bucket)) for bucket in range(BUCKETS)] == list(range(BUCKETS))
+    assert bucket_of(0) == bucket_of(-5) == 0
+    assert bucket_of(10**15) == BUCKETS - 1
+
+
+@given(st.lists(DURATIONS, min_size=1, max_size=200), st.sampled_from([50, 95, 99, 99.9, 100]))
+def test_a_percentile_is_that_of_the_sorted_durations_within_one_percent(durations: list[int], percent: float) -> None:
+    histogram = Histogram()
+    for duration_ns in durations:
+        histogram.record(duration_ns)
+    exact = sorted(durations)[max(1, -int(-len(durations) * percent // 100)) - 1]
+    found = distribution(histogram).percentile_ns(percent)
+    assert found is not None
+    assert abs(found - exact) <= exact / 100
+
+
+def test_a_window_is_the_difference_of_two_readings() -> None:
+    histogram = Histogram()
+    histogram.record(5_000, 10)
+    before = distribution(histogram)
+    histogram.record(2_000_000, 4)
+    window = distribution(histogram).since(before)
+    assert (window.count, window.mean_ns()) == (4, 2_000_000)
+    assert window.count_up_to(1_000_000) == 0
+    assert distribution(Histogram()).percentile_ns(99) is None
