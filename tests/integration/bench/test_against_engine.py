@@ -54,6 +54,8 @@ def engine(tmp_path: Path, unused_tcp_port: int) -> Iterator[Engine]:
         directory = "itch"
         [shared_memory]
         path = "engine.shm"
+        [admin]
+        socket = "admin.sock"
         [accounts.BENCH]
         password = "{HASH}"
         test = true

@@ -30,10 +30,12 @@ class Subscriber:
 
     open: ClassVar[list[socket.socket]] = []
 
-    def __init__(self, port: int, sequence: int = 1, session: str = "", password: str = PASSWORD) -> None:
+    def __init__(
+        self, port: int, sequence: int = 1, session: str = "", password: str = PASSWORD, account: str = "MD"
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
         self.open.append(self.socket)
-        self.socket.sendall(soupbintcp.login_request("MD", password, session, sequence))
+        self.socket.sendall(soupbintcp.login_request(account, password, session, sequence))
         self._splitter = soupbintcp.Splitter()
         self._packets: list[tuple[int, bytes]] = []
 
@@ -81,18 +83,22 @@ def start(tmp_path: Path, port: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
+def wait_for_port(port: int, process: "subprocess.Popen[str]") -> None:
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+
+
 @pytest.fixture
 def feed(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "itch").mkdir()
     write(tmp_path / "itch", 1, MESSAGES)
     port = free_port()
     process = start(tmp_path, port)
-    while process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except ConnectionRefusedError:
-            time.sleep(0.02)
+    wait_for_port(port, process)
     yield port
     while Subscriber.open:
         Subscriber.open.pop().close()

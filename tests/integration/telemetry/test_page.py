@@ -87,6 +87,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         directory = "itch"
         [shared_memory]
         path = "engine.shm"
+        [admin]
+        socket = "admin.sock"
         [accounts.BENCH]
         password = "{passwords.hash_password(PASSWORD)}"
         test = true
