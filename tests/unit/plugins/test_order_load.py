@@ -1,0 +1,46 @@
+"""The load that cannot be put on is told in the generator's own words, without the password."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RunModule = Callable[..., dict[str, Any]]
+
+
+def load(run_module: RunModule, port: int) -> dict[str, Any]:
+    return run_module(
+        "order_load",
+        command=[sys.executable, "-m", "trading_bench"],
+        address="127.0.0.1",
+        port=port,
+        account="BENCH",
+        password="not4others",
+        symbol="TEST",
+        rate_per_s=100,
+        duration_s=1,
+    )
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def test_an_engine_that_is_not_there_is_named_and_the_password_is_not(
+    run_module: RunModule, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "files/engine/src"))
+    report = load(run_module, closed_port)
+    assert report["failed"]
+    assert f"cannot connect to 127.0.0.1:{closed_port}" in report["msg"]
+    assert "not4others" not in json.dumps(report)
