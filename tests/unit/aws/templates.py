@@ -5,6 +5,7 @@ In a process of its own: Ansible's collection loader takes over Python's imports
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -30,8 +31,13 @@ HOSTS = [
 
 def render(template: str, **overrides: Any) -> Any:
     """Return what a template of the role renders to, as data."""
+    return json.loads(_rendered(template, json.dumps(overrides)))
+
+
+@functools.cache
+def _rendered(template: str, overrides: str) -> str:
     done = subprocess.run(
-        [sys.executable, __file__, template, json.dumps(overrides)],
+        [sys.executable, __file__, template, overrides],
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
         capture_output=True,
         text=True,
@@ -39,7 +45,7 @@ def render(template: str, **overrides: Any) -> Any:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 def _variables() -> dict[str, Any]:
