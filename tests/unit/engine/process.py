@@ -79,7 +79,13 @@ class EngineProcess:
         """Send the signal; return the exit code and what was written to stderr."""
         assert self.process is not None
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=DEADLINE_S)
+        if number == signal.SIGKILL:  # a snapshot child may live on and hold the pipe
+            self.process.wait(DEADLINE_S)
+            assert self.process.stderr is not None
+            self.process.stderr.close()
+            errors = ""
+        else:
+            _, errors = self.process.communicate(timeout=DEADLINE_S)
         code = self.process.returncode
         self.process = None
         return code, errors

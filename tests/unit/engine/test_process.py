@@ -292,3 +292,60 @@ def test_a_session_of_another_date_is_ended_at_the_start(tmp_path: Path) -> None
         again.send(enter("one"))
         assert [type(message).__name__ for message in again.wait_for(2)] == ["SystemEvent", "Accepted"]
         again.close()
+
+
+def test_without_room_new_orders_are_refused_and_cancels_still_work(tmp_path: Path) -> None:
+    engine = EngineProcess(tmp_path)
+    with engine:
+        client = Client(engine.port)
+        client.send(enter("one"), enter("two"))
+        client.wait_for(3)
+        engine.stop()
+        client.wait(lambda: False)
+        engine.config.write_text(engine.config.read_text().replace("reserve_bytes = 0", f"reserve_bytes = {1 << 50}"))
+        engine.start()
+        again = Client(engine.port, sequence=4)
+        again.send(enter("three"), ouch.ReplaceOrder("two", "four", 50, PAR), ouch.CancelOrder("one", 0))
+        answers = [(type(message).__name__, message.reason) for message in again.wait_for(3)]
+        assert answers == [("Rejected", "O"), ("Rejected", "O"), ("Canceled", "U")]
+        again.close()
+
+
+def test_a_client_that_does_not_read_is_dropped_and_comes_back_for_everything(tmp_path: Path) -> None:
+    with EngineProcess(tmp_path, order_entry={"slow_client_bytes": 1 << 16}) as engine:
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(DEADLINE_S)
+        deaf.connect(("127.0.0.1", engine.port))
+        deaf.sendall(soupbintcp.login_request("ANNA", "secret"))
+        reader = StateReader(tmp_path / "engine.shm")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while reader.read().counters["dropped_slow_clients"] == 0:
+                orders = (enter(f"{sent + number:08d}") for number in range(50))
+                deaf.sendall(b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(order)) for order in orders))
+                sent += 50
+        reader.close()
+        deaf.close()
+        again = Client(engine.port)
+        again.send(ouch.CancelOrder("00000000", 0))
+        again.wait(lambda: bool(again.messages) and isinstance(again.messages[-1], ouch.Canceled))
+        references = [message.reference for message in again.messages[1:-1]]
+        assert references == list(range(1, len(references) + 1))
+        assert len(references) > 1000
+        again.close()
+
+
+def test_guessing_passwords_is_slowed_down(engine: EngineProcess) -> None:
+    for _ in range(10):
+        assert Client(engine.port, password="guess").login == soupbintcp.NOT_AUTHORISED
+    assert Client(engine.port).login == soupbintcp.NOT_AUTHORISED
+
+
+def test_a_quiet_session_hears_heartbeats(engine: EngineProcess) -> None:
+    client = Client(engine.port)
+    client.wait(lambda: soupbintcp.SERVER_HEARTBEAT_PACKET in client.raw)
+    client.socket.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET + soupbintcp.debug("hello"))
+    client.send(enter("one"))
+    assert isinstance(client.wait_for(2)[1], ouch.Accepted)
+    client.close()

@@ -27,6 +27,7 @@ from trading_engine.wire.layout import WireError
 
 READ_BYTES = 4096
 CATCH_UP_BYTES = 1 << 16
+SEND_BUFFER_BYTES = 1 << 18  # what a client may leave unread in the kernel, besides slow_client_bytes
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
 _TIMESPEC = struct.Struct("qq")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
@@ -58,6 +59,7 @@ class Gateway:
         listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             listener.bind((endpoint.address, endpoint.port))
             listener.listen(1024)
         except BaseException:

@@ -145,7 +145,7 @@ class Server:
         if self._config.daily and self._engine.core.day[:8] != self._engine.clock.today():
             self._roll_day()
         self._gateway.check_timers(TICK_S * 4)
-        if self._ticks % _DISK_TICKS == 0:
+        if self._ticks % _DISK_TICKS == 1:
             self._watch_disk()
         if self._watchdog_ns and begun_ns >= self._watchdog_due_ns:
             self._watchdog_due_ns = begun_ns + self._watchdog_ns // 2
