@@ -13,6 +13,7 @@ from trading_telemetry.clock import clock_offset_us
 from trading_telemetry.config import Targets
 from trading_telemetry.health import check_all, overall
 from trading_telemetry.host import resident_bytes, sample_host
+from trading_telemetry.nic import allowance_exceeded
 from trading_telemetry.observer import Observer
 
 
@@ -135,6 +136,13 @@ def _host() -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "trading_host_clock_offset_seconds", "Distance of the host's clock from its reference.", offset_us / 1e6
         )
+    if exceeded := allowance_exceeded():
+        allowance = CounterMetricFamily(
+            "trading_host_allowance_exceeded_total", "Packets that AWS held back, by the limit.", labels=["limit"]
+        )
+        for limit, packets in exceeded.items():
+            allowance.add_metric([limit], packets)
+        yield allowance
     network = CounterMetricFamily(
         "trading_host_network_bytes_total",
         "Bytes on all interfaces but the loopback, by direction.",
