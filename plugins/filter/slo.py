@@ -10,7 +10,9 @@ from typing import Any
 
 Row = dict[str, str]
 
-MET, MISSED, NOT_MEASURED = "met", "missed", "not measured"
+MET = "met"
+MISSED = "missed"
+NOT_MEASURED = "not measured"
 
 
 def row(name: str, target: str, measured: str, met: bool | None, note: str = "") -> Row:

@@ -84,7 +84,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-MEASURED, VOID = 0, 3  # the exit codes of trading-bench that come with figures
+# The exit codes of trading-bench that come with figures.
+MEASURED = 0
+VOID = 3
 
 
 def main() -> None:
