@@ -76,6 +76,7 @@ def _facts(summary: Summary) -> str:
         "orders answered": f"{summary['orders_answered']:,}",
         "rejected": f"{summary['rejects_total']:,}",
         "generator's CPU seconds": f"{summary['generator']['cpu_s']:.1f} in {summary['generator']['wall_s']:.1f}",
+        "generator waits by": summary["generator"]["mode"],
         **{f"rejected with reason {reason}": f"{count:,}" for reason, count in summary["rejects"].items()},
         **{name: f"{count:,}" for name, count in summary["errors"].items()},
     }

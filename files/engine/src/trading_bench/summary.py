@@ -141,7 +141,7 @@ def table(summary: Summary) -> str:
         f"offered {summary['offered_rate_per_s']:.0f}/s, answered {summary['throughput_per_s']:.1f}/s; "
         f"{summary['orders_sent']} orders sent, {summary['orders_answered']} answered, "
         f"{summary['rejects_total']} rejected, {summary['errors_total']} errors; "
-        f"generator {generator['cpu_s']:.1f} CPU s in {generator['wall_s']:.1f} s"
+        f"generator {generator['cpu_s']:.1f} CPU s in {generator['wall_s']:.1f} s, waiting by {generator['mode']}"
     )
     lines += [f"rejected with reason {reason}: {count}" for reason, count in summary["rejects"].items()]
     lines += [f"error: {name}: {count}" for name, count in summary["errors"].items()]
