@@ -25,6 +25,13 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """One engine for all tests that leave nothing behind in it."""
+    with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
+        yield running
+
+
 def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
     """Run `trading-engine admin`; return its exit code and what it printed."""
     result = subprocess.run(
@@ -132,9 +139,9 @@ def test_orders_of_who_does_not_come_back_after_a_crash_are_canceled(tmp_path: P
     ],
 )
 def test_a_command_that_cannot_be_done_says_why(
-    engine: EngineProcess, command: tuple[str, str], complaint: str
+    shared_engine: EngineProcess, command: tuple[str, str], complaint: str
 ) -> None:
-    code, printed = admin(engine, *command)
+    code, printed = admin(shared_engine, *command)
     assert code == 2
     assert complaint in printed
 

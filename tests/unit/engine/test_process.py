@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from trading_engine.shm import StateReader
-from trading_engine.wire import itch, ouch, soupbintcp
+from trading_engine.wire import ouch, soupbintcp
 
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
 
@@ -25,6 +22,13 @@ PAR = 1_000_000
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[EngineProcess]:
     with EngineProcess(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """One engine for all tests that leave nothing behind in it."""
+    with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
 
@@ -56,35 +60,6 @@ def test_two_clients_trade(engine: EngineProcess) -> None:
     bert.close()
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-@pytest.mark.parametrize("durability", ["os", "disk"])
-def test_nothing_acknowledged_is_missing_after_kills_under_load(tmp_path: Path, loop: str, durability: str) -> None:
-    engine = EngineProcess(tmp_path, order_entry={"event_loop": loop}, journal={"durability": durability})
-    known: list[Any] = []
-    with engine:
-        for kill in range(3):
-            client = Client(engine.port)
-            for batch in range(40):
-                client.send(*(enter(f"{kill}-{batch:03d}-{number}") for number in range(20)))
-            client.wait_for(len(known) + 300 + 100 * kill)
-            engine.stop(signal.SIGKILL)
-            client.wait(lambda: False)
-            assert client.messages[: len(known)] == known
-            known = client.messages
-            engine.start()
-        last = Client(engine.port)
-        last.send(enter("the last"))
-        last.wait(lambda: bool(last.messages) and getattr(last.messages[-1], "token", "") == "the last")
-        assert last.messages[: len(known)] == known
-        references = [message.reference for message in last.messages[1:]]
-        assert references == list(range(1, len(references) + 1))
-        assert engine.stop() == (0, "")
-        last.wait(lambda: False)
-    feed = b"".join(path.read_bytes() for path in sorted((tmp_path / "itch").iterdir()))
-    adds = [message for message in map(itch.FEED.decode, itch.split_log(feed)) if isinstance(message, itch.AddOrder)]
-    assert [add.reference for add in adds] == references
-
-
 def test_a_client_that_reconnects_with_its_next_number_gets_every_message_once(engine: EngineProcess) -> None:
     first = Client(engine.port)
     first.send(*(enter(f"{number:03d}") for number in range(50)))
@@ -110,13 +85,15 @@ def test_sequence_zero_begins_with_what_comes_next(engine: EngineProcess) -> Non
     second.close()
 
 
-def test_a_number_that_does_not_exist_yet_is_not_available(engine: EngineProcess) -> None:
-    assert Client(engine.port, sequence=1000).login == soupbintcp.SESSION_NOT_AVAILABLE
+def test_a_number_that_does_not_exist_yet_is_not_available(shared_engine: EngineProcess) -> None:
+    assert Client(shared_engine.port, sequence=1000).login == soupbintcp.SESSION_NOT_AVAILABLE
 
 
 @pytest.mark.parametrize(("account", "password"), [("ANNA", "wrong"), ("NOBODY", "secret"), ("ANNA", "")])
-def test_a_wrong_password_or_account_is_not_authorised(engine: EngineProcess, account: str, password: str) -> None:
-    assert Client(engine.port, account, password).login == soupbintcp.NOT_AUTHORISED
+def test_a_wrong_password_or_account_is_not_authorised(
+    shared_engine: EngineProcess, account: str, password: str
+) -> None:
+    assert Client(shared_engine.port, account, password).login == soupbintcp.NOT_AUTHORISED
 
 
 def test_a_second_login_takes_over_by_default(engine: EngineProcess) -> None:
@@ -140,15 +117,16 @@ def test_a_second_login_is_refused_where_that_was_chosen(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "data", [b"GET / HTTP/1.1\r\n\r\n", b"\0\0", b"\0\x01U", b"\xff" * 64, b"\0\x2fL" + b"\xff" * 46]
 )
-def test_what_is_no_login_is_cut_off_and_counted(engine: EngineProcess, data: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", engine.port), timeout=DEADLINE_S) as stranger:
+def test_what_is_no_login_is_cut_off_and_counted(shared_engine: EngineProcess, data: bytes) -> None:
+    reader = StateReader(shared_engine.directory / "engine.shm")
+    before = reader.read().counters["dropped_malformed_input"]
+    with socket.create_connection(("127.0.0.1", shared_engine.port), timeout=DEADLINE_S) as stranger:
         stranger.sendall(data)
         with contextlib.suppress(ConnectionResetError):  # when it had not read everything
             assert stranger.recv(100) == b""
-    reader = StateReader(engine.directory / "engine.shm")
-    first = reader.read().sequence
-    state = next(state for state in (reader.read() for _ in itertools.count()) if state.sequence > first + 1)
-    assert state.counters["dropped_malformed_input"] == 1
+    while (after := reader.read().counters["dropped_malformed_input"]) == before:
+        pass
+    assert after == before + 1
     reader.close()
 
 
@@ -242,38 +220,15 @@ def test_an_unknown_option_ends_with_usage_and_no_traceback() -> None:
 
 def test_hash_password_reads_what_soupbintcp_can_carry() -> None:
     command = [sys.executable, "-m", "trading_engine", "hash-password"]
-    good = subprocess.run(command, input="secret", capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+    good = subprocess.run(
+        command, input="secret", capture_output=True, text=True, timeout=DEADLINE_S, check=True, env=ENVIRONMENT
+    )  # fmt: skip
     assert good.stdout.startswith("scrypt$")
     bad = subprocess.run(
-        command, input="eleven char", capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        command, input="eleven char", capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=ENVIRONMENT
     )  # fmt: skip
     assert bad.returncode == 2
     assert "1 to 10" in bad.stderr
-
-
-def test_sealed_segments_become_snapshots_from_which_the_next_start_goes_on(tmp_path: Path) -> None:
-    engine = EngineProcess(tmp_path, journal={"budget_bytes": 4 << 20}, order_entry={"retention_bytes": 1 << 20})
-    with engine:
-        client = Client(engine.port)
-        for batch in range(400):
-            client.send(*(enter(f"{batch:04d}-{number:03d}", "BS"[batch % 2]) for number in range(100)))
-            client.wait_for(1 + batch * 50)
-        client.wait_for(1 + 400 * 200)
-        reader = StateReader(tmp_path / "engine.shm")
-        while reader.read().counters["snapshots"] == 0:
-            pass
-        reader.close()
-        engine.stop(signal.SIGKILL)
-        client.wait(lambda: False)
-        engine.start()
-        assert Client(engine.port, sequence=1).login == soupbintcp.SESSION_NOT_AVAILABLE  # beyond the retention
-        again = Client(engine.port, sequence=79_000)
-        again.send(enter("the last"))
-        again.wait_for(80_001 - 79_000 + 2)
-        assert again.messages[:-1] == client.messages[78_999:]
-        assert again.messages[-1].reference == 40_001
-        again.close()
-        assert sum(path.stat().st_size for path in (tmp_path / "journal").glob("*.journal")) < 4 << 20
 
 
 def test_a_session_of_another_date_is_ended_at_the_start(tmp_path: Path) -> None:
@@ -308,31 +263,6 @@ def test_without_room_new_orders_are_refused_and_cancels_still_work(tmp_path: Pa
         again.send(enter("three"), ouch.ReplaceOrder("two", "four", 50, PAR), ouch.CancelOrder("one", 0))
         answers = [(type(message).__name__, message.reason) for message in again.wait_for(3)]
         assert answers == [("Rejected", "O"), ("Rejected", "O"), ("Canceled", "U")]
-        again.close()
-
-
-def test_a_client_that_does_not_read_is_dropped_and_comes_back_for_everything(tmp_path: Path) -> None:
-    with EngineProcess(tmp_path, order_entry={"slow_client_bytes": 1 << 16}) as engine:
-        deaf = socket.socket()
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.settimeout(DEADLINE_S)
-        deaf.connect(("127.0.0.1", engine.port))
-        deaf.sendall(soupbintcp.login_request("ANNA", "secret"))
-        reader = StateReader(tmp_path / "engine.shm")
-        sent = 0
-        with contextlib.suppress(ConnectionError):
-            while reader.read().counters["dropped_slow_clients"] == 0:
-                orders = (enter(f"{sent + number:08d}") for number in range(50))
-                deaf.sendall(b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(order)) for order in orders))
-                sent += 50
-        reader.close()
-        deaf.close()
-        again = Client(engine.port)
-        again.send(ouch.CancelOrder("00000000", 0))
-        again.wait(lambda: bool(again.messages) and isinstance(again.messages[-1], ouch.Canceled))
-        references = [message.reference for message in again.messages[1:-1]]
-        assert references == list(range(1, len(references) + 1))
-        assert len(references) > 1000
         again.close()
 
 

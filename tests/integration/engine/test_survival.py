@@ -1,0 +1,100 @@
+"""What takes the engine some seconds: deaths under load, sealed segments, a client that does not read."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trading_engine.shm import StateReader
+from trading_engine.wire import itch, ouch, soupbintcp
+
+from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
+
+PAR = 1_000_000
+
+
+def enter(token: str, side: str = "B", shares: int = 100) -> ouch.EnterOrder:
+    return ouch.EnterOrder(token, side, shares, "TEST", PAR)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("durability", ["os", "disk"])
+def test_nothing_acknowledged_is_missing_after_kills_under_load(tmp_path: Path, loop: str, durability: str) -> None:
+    engine = EngineProcess(tmp_path, order_entry={"event_loop": loop}, journal={"durability": durability})
+    known: list[Any] = []
+    with engine:
+        for kill in range(3):
+            client = Client(engine.port)
+            for batch in range(40):
+                client.send(*(enter(f"{kill}-{batch:03d}-{number}") for number in range(20)))
+            client.wait_for(len(known) + 300 + 100 * kill)
+            engine.stop(signal.SIGKILL)
+            client.wait(lambda: False)
+            assert client.messages[: len(known)] == known
+            known = client.messages
+            engine.start()
+        last = Client(engine.port)
+        last.send(enter("the last"))
+        last.wait(lambda: bool(last.messages) and getattr(last.messages[-1], "token", "") == "the last")
+        assert last.messages[: len(known)] == known
+        references = [message.reference for message in last.messages[1:]]
+        assert references == list(range(1, len(references) + 1))
+        assert engine.stop() == (0, "")
+        last.wait(lambda: False)
+    feed = b"".join(path.read_bytes() for path in sorted((tmp_path / "itch").iterdir()))
+    adds = [message for message in map(itch.FEED.decode, itch.split_log(feed)) if isinstance(message, itch.AddOrder)]
+    assert [add.reference for add in adds] == references
+
+
+def test_sealed_segments_become_snapshots_from_which_the_next_start_goes_on(tmp_path: Path) -> None:
+    engine = EngineProcess(tmp_path, journal={"budget_bytes": 4 << 20}, order_entry={"retention_bytes": 1 << 20})
+    with engine:
+        client = Client(engine.port)
+        for batch in range(400):
+            client.send(*(enter(f"{batch:04d}-{number:03d}", "BS"[batch % 2]) for number in range(100)))
+            client.wait_for(1 + batch * 50)
+        client.wait_for(1 + 400 * 200)
+        reader = StateReader(tmp_path / "engine.shm")
+        while reader.read().counters["snapshots"] == 0:
+            pass
+        reader.close()
+        engine.stop(signal.SIGKILL)
+        client.wait(lambda: False)
+        engine.start()
+        assert Client(engine.port, sequence=1).login == soupbintcp.SESSION_NOT_AVAILABLE  # beyond the retention
+        again = Client(engine.port, sequence=79_000)
+        again.send(enter("the last"))
+        again.wait_for(80_001 - 79_000 + 2)
+        assert again.messages[:-1] == client.messages[78_999:]
+        assert again.messages[-1].reference == 40_001
+        again.close()
+        assert sum(path.stat().st_size for path in (tmp_path / "journal").glob("*.journal")) < 4 << 20
+
+
+def test_a_client_that_does_not_read_is_dropped_and_comes_back_for_everything(tmp_path: Path) -> None:
+    with EngineProcess(tmp_path, order_entry={"slow_client_bytes": 1 << 16}) as engine:
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(DEADLINE_S)
+        deaf.connect(("127.0.0.1", engine.port))
+        deaf.sendall(soupbintcp.login_request("ANNA", "secret"))
+        reader = StateReader(tmp_path / "engine.shm")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while reader.read().counters["dropped_slow_clients"] == 0:
+                orders = (enter(f"{sent + number:08d}") for number in range(50))
+                deaf.sendall(b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(order)) for order in orders))
+                sent += 50
+        reader.close()
+        deaf.close()
+        again = Client(engine.port)
+        again.send(ouch.CancelOrder("00000000", 0))
+        again.wait(lambda: bool(again.messages) and isinstance(again.messages[-1], ouch.Canceled))
+        references = [message.reference for message in again.messages[1:-1]]
+        assert references == list(range(1, len(references) + 1))
+        assert len(references) > 1000
+        again.close()
