@@ -142,6 +142,13 @@ def _remove_if_empty(path: str) -> None:
             raise
 
 
+def _remove_mounted_directory_if_empty(path: str) -> None:
+    """Remove the directory of namespaces' names, which `ip netns add` mounts on itself, when it names none any more."""
+    if Path(path).is_dir() and not os.listdir(path):
+        succeeds("umount", path)
+        _remove_if_empty(path)
+
+
 UNDO: dict[str, Callable[[str], None]] = {
     "process": _end_process,
     "machine": _kill_machine,
@@ -153,4 +160,5 @@ UNDO: dict[str, Callable[[str], None]] = {
     "scope": _stop_scope,
     "tree": _remove_tree,
     "directory": _remove_if_empty,
+    "netns-directory": _remove_mounted_directory_if_empty,
 }

@@ -152,6 +152,7 @@ class Router:
 
     def open(self) -> None:
         """Make the router itself, with the metadata address on it and nothing allowed to pass."""
+        self._ledger.add("netns-directory", "/run/netns")
         self._ledger.add("netns", self.netns)
         run("ip", "netns", "add", self.netns)
         run("ip", "-n", self.netns, "link", "set", "lo", "up")
