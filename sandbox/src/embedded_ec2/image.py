@@ -15,7 +15,6 @@ from embedded_ec2.errors import SandboxError
 
 CACHE = Path("/var/cache/embedded-ec2")
 SUITE = "bookworm"
-MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 NEEDED_BYTES = 2 * 1024**3
 
@@ -130,12 +129,12 @@ def _install(recipe: Recipe, root: Path) -> None:
     argv = ["mmdebstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--include={','.join(recipe.packages)}"]
     with log.open("w") as output:
         try:
-            done = subprocess.run([*argv, SUITE, str(root), MIRROR], stdout=output, stderr=output, check=False)
+            done = subprocess.run([*argv, SUITE, str(root)], stdout=output, stderr=output, check=False)
         except FileNotFoundError:
             raise SandboxError("mmdebstrap is not installed: apt-get install mmdebstrap") from None
     if done.returncode:
         last_lines = "\n  ".join(log.read_text().splitlines()[-5:])
-        raise SandboxError(f"the image could not be built from {MIRROR}; {log} ends with:\n  {last_lines}")
+        raise SandboxError(f"the image could not be built from Debian's packages; {log} ends with:\n  {last_lines}")
     log.unlink()
 
 

@@ -9,6 +9,7 @@ is gone, `unreachable` routes of a high metric keep packets from leaving by anot
 """
 
 import ctypes
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ SLOT_PREFIX = 27
 SLOTS = 2 ** (SLOT_PREFIX - PUBLIC_RANGE.prefixlen)
 METADATA_ADDRESS = "169.254.169.254"
 MACHINE_INTERFACE = "ens5"
-PACKAGE_HOSTS = ("deb.debian.org", "pypi.org", "files.pythonhosted.org")
+APT_SOURCES = Path("/etc/apt")
 LAST_RESORT_METRIC = 4278198272  # what the kernel itself gives an address that is the last to be chosen
 
 CLONE_NEWNET = 0x40000000
@@ -38,7 +39,7 @@ def public_slot(slot: int) -> IPv4Network:
 
 
 def slots_in_use_otherwise(
-    files: tuple[Path, ...] = (Path("/etc/hosts"), Path("/etc/resolv.conf")), names: tuple[str, ...] = PACKAGE_HOSTS
+    files: tuple[Path, ...] = (Path("/etc/hosts"), Path("/etc/resolv.conf")), apt_sources: Path = APT_SOURCES
 ) -> set[int]:
     """Return the slots with an address that this machine uses for something else.
 
@@ -46,7 +47,7 @@ def slots_in_use_otherwise(
     """
     words = " ".join(file.read_text(errors="replace") for file in files if file.exists()).split()
     words += [row["dst"] for row in ip_json("-4", "route", "show", "table", "main") if row.get("type") != "unreachable"]
-    words += [address for name in names for address in _addresses_of(name)]
+    words += [address for name in _package_hosts(apt_sources) for address in _addresses_of(name)]
     used = set()
     for word in words:
         try:
@@ -56,6 +57,12 @@ def slots_in_use_otherwise(
         if network.subnet_of(PUBLIC_RANGE):
             used |= {slot for slot in range(SLOTS) if network.overlaps(public_slot(slot))}
     return used
+
+
+def _package_hosts(apt_sources: Path) -> set[str]:
+    """Return the hosts that apt takes packages from."""
+    files = [*apt_sources.glob("sources.list"), *apt_sources.glob("sources.list.d/*")]
+    return {host for file in files for host in re.findall(r"https?://([^/:\s]+)", file.read_text(errors="replace"))}
 
 
 def _addresses_of(name: str) -> list[str]:

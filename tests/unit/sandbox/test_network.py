@@ -27,11 +27,14 @@ def test_addresses_that_belong_to_others_are_refused(cidr: str) -> None:
 
 
 def test_a_share_with_an_address_that_this_machine_uses_is_left_alone(tmp_path: Path) -> None:
-    hosts = tmp_path / "hosts"
+    hosts, apt_sources = tmp_path / "hosts", tmp_path / "apt"
     hosts.write_text("127.0.0.1 localhost\n203.0.113.255 mirror # a lab's own\n198.51.100.7 elsewhere\n")
-    assert slots_in_use_otherwise((hosts, tmp_path / "missing"), names=()) >= {7}
+    assert slots_in_use_otherwise((hosts, tmp_path / "missing"), apt_sources) >= {7}
     hosts.write_text("127.0.0.1 localhost\n")
-    assert 7 not in slots_in_use_otherwise((hosts,), names=())
+    assert 7 not in slots_in_use_otherwise((hosts,), apt_sources)
+    (apt_sources / "sources.list.d").mkdir(parents=True)
+    (apt_sources / "sources.list.d/lab.sources").write_text("Types: deb\nURIs: http://203.0.113.254:8080/debian\n")
+    assert 7 in slots_in_use_otherwise((hosts,), apt_sources)
 
 
 def test_addresses_this_machine_does_not_use_are_accepted() -> None:
