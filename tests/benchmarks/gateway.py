@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import select
 import socket
 import statistics
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing.synchronize import Event
 
 from tests.benchmarks import orderflow, processes
 from tests.benchmarks.figures import Figure
@@ -19,6 +20,8 @@ from tests.benchmarks.processes import Server
 POPULATION = 100_000
 IN_FLIGHT = 64
 SLICES = 7
+BATCHES = 150
+PINGS = 600
 
 
 @contextmanager
@@ -38,18 +41,28 @@ def on_one_cpu(servers: list[Server]) -> Iterator[None]:
 Work = list[tuple[bytes, int]]
 
 
-def loaded() -> tuple[Work, Work, Work]:
-    """Return what fills the book, then 64 in flight, then one at a time: bytes and the sizes of their answers."""
+def loaded(pings: int) -> tuple[Work, list[tuple[Work, Work]]]:
+    """Return what fills the book, and for each slice what is sent with 64 in flight and then one at a time.
+
+    All of it has to be sent in this order: the sizes of the answers are those of this order.
+    """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
-    many = orderflow.batches(core, [flow.mixed() for _ in range(IN_FLIGHT * 150 * SLICES)], IN_FLIGHT)
-    single = orderflow.batches(core, [flow.mixed() for _ in range(600 * SLICES)], 1)
-    return fill, many, [work for work in single if work[1]]
+    slices = []
+    for _ in range(SLICES):
+        many = orderflow.batches(core, [flow.mixed() for _ in range(IN_FLIGHT * BATCHES)], IN_FLIGHT)
+        single = orderflow.batches(core, [flow.mixed() for _ in range(pings)], 1)
+        slices.append((many, single))
+    return fill, slices
+
+
+def echoed(work: Work) -> Work:
+    return [(data, len(data)) for data, _ in work]
 
 
 def pinned(variant: str) -> Iterator[Figure]:
     """One pinned CPU, client included: the primary figures."""
-    fill, many, single = loaded()
+    fill, slices = loaded(PINGS)
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
         processes.round_trips(client, fill)
@@ -57,21 +70,19 @@ def pinned(variant: str) -> Iterator[Figure]:
         walls: dict[str, list[float]] = {"engine": [], "echo": []}
         trips: dict[str, list[int]] = {"engine": [], "echo": []}
         with on_one_cpu([server, bare]):
-            for number in range(SLICES):
+            for many, single in slices:
                 for name, target, sock in (("engine", server, client), ("echo", bare, mirror)):
-                    work = many[number * 150 : (number + 1) * 150]
-                    if name == "echo":
-                        work = [(data, len(data)) for data, _ in work]
+                    work, pings = (many, single) if name == "engine" else (echoed(many), echoed(single))
                     processes.drain(sock)
-                    cpu = target.cpu_ns() + time.process_time_ns()
-                    begun = time.perf_counter_ns()
+                    cpu_ns = target.cpu_ns() + time.process_time_ns()
+                    begun_ns = time.perf_counter_ns()
                     processes.round_trips(sock, work)
-                    walls[name].append((time.perf_counter_ns() - begun) / 1e3 / IN_FLIGHT / len(work))
-                    costs[name].append((target.cpu_ns() + time.process_time_ns() - cpu) / 1e3 / IN_FLIGHT / len(work))
-                    pings = single[number * len(single) // SLICES : (number + 1) * len(single) // SLICES]
-                    if name == "echo":
-                        pings = [(data, len(data)) for data, _ in pings]
-                    trips[name] += processes.round_trips(sock, pings)
+                    orders = IN_FLIGHT * len(work)
+                    walls[name].append((time.perf_counter_ns() - begun_ns) / 1e3 / orders)
+                    costs[name].append((target.cpu_ns() + time.process_time_ns() - cpu_ns) / 1e3 / orders)
+                    answered = [size > 0 for _, size in single]
+                    times = processes.round_trips(sock, pings)
+                    trips[name] += [taken for taken, told in zip(times, answered, strict=True) if told]
         client.close()
         mirror.close()
     reach, aim = ("6", "4.5") if variant == "pure" else ("4", "3")
@@ -95,16 +106,14 @@ def pinned(variant: str) -> Iterator[Figure]:
 
 def two_cpus(variant: str) -> Iterator[Figure]:
     """Server and client where the scheduler puts them: throughput with 64 in flight."""
-    fill, many, _ = loaded()
+    fill, slices = loaded(0)
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
         processes.round_trips(client, fill)
         rates: dict[str, list[float]] = {"engine": [], "echo": []}
-        for number in range(SLICES):
+        for many, _ in slices:
             for name, sock in (("engine", client), ("echo", mirror)):
-                work = many[number * 150 : (number + 1) * 150]
-                if name == "echo":
-                    work = [(data, len(data)) for data, _ in work]
+                work = many if name == "engine" else echoed(many)
                 processes.drain(sock)
                 begun = time.perf_counter()
                 processes.round_trips(sock, work)
@@ -155,7 +164,7 @@ def open_loop(variant: str) -> Iterator[Figure]:
     rate = 10_000
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
-    work = [item for item in orderflow.batches(core, [flow.mixed() for _ in range(rate * 10)], 1) if item[1]]
+    work = orderflow.batches(core, [flow.mixed() for _ in range(rate * 10)], 1)
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
         processes.round_trips(client, fill)
@@ -200,6 +209,21 @@ def resting(variant: str) -> Iterator[Figure]:
     yield Figure("resting", variant, "longest stall caused by the engine, filling included", stall_ms, "ms", reach="2")
 
 
+def flood(sock: socket.socket, data: bytes, running: Event) -> None:
+    """Send `data` again and again as fast as the kernel takes it; `running` is set after the first time."""
+    sock.setblocking(False)
+    view, at = memoryview(data), 0
+    while True:
+        readable, writable, _ = select.select([sock], [sock], [], 0.1)
+        if readable:
+            sock.recv(1 << 20)
+        if writable:
+            at += sock.send(view[at : at + (1 << 16)])
+            if at >= len(view):
+                running.set()
+                at = 0
+
+
 def fairness(variant: str) -> Iterator[Figure]:
     """A quiet session's round trip while another floods as fast as the kernel takes it."""
     flow = orderflow.Flow()
@@ -208,24 +232,14 @@ def fairness(variant: str) -> Iterator[Figure]:
     with processes.engine(variant) as server:
         flooding, client = processes.log_in(server, "B1"), processes.log_in(server, "B0")
         alone = processes.round_trips(client, quiet[:1000])
-        stop = threading.Event()
-
-        def flood() -> None:
-            flooding.setblocking(False)
-            view, at = memoryview(flood_data), 0
-            while not stop.is_set():
-                readable, writable, _ = select.select([flooding], [flooding], [], 0.1)
-                if readable:
-                    flooding.recv(1 << 20)
-                if writable:
-                    at += flooding.send(view[at : at + (1 << 16)])
-                    at = 0 if at >= len(view) else at
-
-        thread = threading.Thread(target=flood)
-        thread.start()
+        forks = multiprocessing.get_context("fork")
+        running = forks.Event()
+        flooder = forks.Process(target=flood, args=(flooding, flood_data, running))
+        flooder.start()
+        running.wait(processes.DEADLINE_S)
         beside = processes.round_trips(client, quiet[1000:])
-        stop.set()
-        thread.join()
+        flooder.terminate()
+        flooder.join()
         flooding.close()
         client.close()
     yield Figure(

@@ -144,7 +144,10 @@ def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]
         sock.sendall(data)
         left = size
         while left > 0:
-            left -= len(sock.recv(min(left, 1 << 16)))
+            received = len(sock.recv(min(left, 1 << 16)))
+            if received == 0:
+                raise ConnectionError("the server closed the connection")
+            left -= received
         times.append(time.perf_counter_ns() - begun)
     return times
 
