@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_the_compiled_core_passes_the_engines_own_tests() -> None:
     code = "import trading_engine.core as core; assert core.__file__.endswith('.so'), core.__file__"
     subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/engine", "-k", "not process"]
-    command += ["-o", f"pythonpath={variants.ROOT} {variants.compiled()}"]
+    command += ["-o", f"pythonpath={shlex.quote(str(variants.ROOT))} {shlex.quote(str(variants.compiled()))}"]
     result = subprocess.run(
         command, cwd=variants.ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
     )  # fmt: skip
