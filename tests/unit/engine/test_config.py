@@ -80,7 +80,9 @@ def test_a_missing_file_and_missing_symbols_are_named(tmp_path: Path) -> None:
         read(tmp_path, "[accounts]\nfile = 'accounts.toml'\n[[symbol]]\nname = 'X'\nreference_price = 1")
 
 
-@pytest.mark.parametrize("hashed", ["", "secret", "scrypt$1$1$1$AAAA$AAAA", HASH[:-8]])
+@pytest.mark.parametrize(
+    "hashed", ["", "secret", "scrypt$1$1$1$AAAA$AAAA", HASH[:-8]], ids=["empty", "clear", "weak", "cut"]
+)
 def test_a_wrong_or_broken_hash_lets_nobody_in(hashed: str) -> None:
     assert not passwords.verify("secret", hashed)
 
