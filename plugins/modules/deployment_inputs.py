@@ -46,7 +46,7 @@ options:
     required: true
   public_key_file:
     description: The file of the user's SSH public key; may be empty to learn that it is missing.
-    type: str
+    type: path
     required: true
   tags:
     description: The user's own tags.
@@ -84,8 +84,6 @@ problems:
   sample: ["trading_operator_cidr is not set: give the network you work from"]
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import inputs
 
@@ -93,7 +91,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import inputs
 def read_text(path: str) -> str | None:
     """Return the file's text, None when it cannot be read as text."""
     try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError):
         return None
@@ -110,7 +108,7 @@ def main() -> None:
             "allow_world": {"type": "bool", "required": True},
             "vpc_cidr": {"type": "str", "required": True},
             "subnet_cidr": {"type": "str", "required": True},
-            "public_key_file": {"type": "str", "required": True, "no_log": False},
+            "public_key_file": {"type": "path", "required": True, "no_log": False},
             "tags": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
