@@ -14,11 +14,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 
 ACCOUNT, SYMBOL = "BENCH", "TEST"
 READY_LIMIT_S = 20
+STOP_LIMIT_S = 60
 TARGETS = {"avg": 500.0, "p95": 1000.0, "p99": 2000.0}
 THROUGHPUT_PER_S = 10_000
 # trading-bench's exit code for a run whose own lateness spoils it, and how often it is tried.
@@ -97,9 +99,15 @@ def start(directory: Path, package: str, configuration: str) -> None:
 
 
 def stop(directory: Path, package: str) -> None:
+    """End a recorded process and wait for it: the engine writes a last snapshot into the directory."""
     pid = running(directory, package)
     if pid:
         os.kill(pid, signal.SIGTERM)
+        end_s = time.monotonic() + STOP_LIMIT_S
+        while running(directory, package):
+            if time.monotonic() > end_s:
+                raise SystemExit(f"{package} (process {pid}) did not end within {STOP_LIMIT_S} s")
+            time.sleep(0.1)  # between two looks: it is no child of this process
     (directory / f"{package}.pid").unlink(missing_ok=True)
 
 

@@ -7,6 +7,13 @@ shopt -s inherit_errexit
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lowlatency.trading
+uv_version=0.13.9
+uv=$cache/uv-$uv_version/bin/uv
+# What machines of the embedded EC2 need on the machine they run on.
+# shellcheck disable=SC2034  # used by the scripts that source this
+machine_packages=(debian-archive-keyring iproute2 mmdebstrap mount nftables procps systemd-container util-linux)
+# shellcheck disable=SC2034
+own_kernel_packages=(e2fsprogs qemu-system-x86)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -42,6 +49,13 @@ find_python() {
   die "Python 3.11 or newer is needed (Debian 12, Ubuntu 24.04 and newer have it): apt-get install python3 python3-venv"
 }
 
+# need_uv PYTHON: have the installer that $uv names.
+need_uv() {
+  [ ! -x "$uv" ] || return 0
+  "$1" -m venv "${uv%/bin/uv}"
+  "${uv%uv}pip" install -q --disable-pip-version-check "uv==$uv_version" >&2
+}
+
 # use_venv: make the environment when it is not there, and put it first on PATH.
 use_venv() {
   local python digest venv
@@ -54,12 +68,11 @@ use_venv() {
   flock 9
   if [ ! -e "$venv/.complete" ]; then
     say "Making the Python environment (once for each lock file)"
-    rm -rf "$venv" "$cache/uv"
-    "$python" -m venv "$cache/uv"
-    "$cache/uv/bin/pip" install -q --disable-pip-version-check uv >&2
-    "$cache/uv/bin/uv" venv -q --python "$python" "$venv"
+    rm -rf "$venv"
+    need_uv "$python"
+    "$uv" venv -q --python "$python" "$venv"
     # --no-deps: the lock is complete, and leaves out on purpose what files/engine/overrides.txt says.
-    "$cache/uv/bin/uv" pip install -q --no-deps --python "$venv/bin/python" -r "$root/requirements-dev.lock" >&2
+    "$uv" pip install -q --no-deps --python "$venv/bin/python" -r "$root/requirements-dev.lock" >&2
     touch "$venv/.complete"
   fi
   exec 9>&-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections import Counter
 
@@ -21,6 +22,7 @@ class OrderClient:
         self.prefix = run_prefix().decode("ascii")
         self.entered = 0
         self.accepted: list[str] = []
+        self.acknowledged = threading.Event()
 
     def log_in(self, sequence: int, limit_s: float = 30) -> tuple[socket.socket, soupbintcp.Splitter]:
         """Connect and ask for the messages from `sequence` on, again and again until the engine is there."""
@@ -90,6 +92,7 @@ class OrderClient:
             token = accepted_token(kind, payload)
             if token is not None:
                 self.accepted.append(token)
+                self.acknowledged.set()
 
 
 def accepted_token(kind: int, payload: bytes) -> str | None:

@@ -79,9 +79,9 @@ def _become_root() -> None:
     """Run this same command again by sudo; for what only root can do, when the caller is not root."""
     if os.geteuid() == 0 or not shutil.which("sudo"):
         return
-    names = ("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-    kept = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
-    argv = ["sudo", "env", *kept, sys.executable, "-m", "embedded_ec2", *sys.argv[1:]]
+    kept = [f"{name}={os.environ[name]}" for name in ("PATH", "PYTHONPATH") if name in os.environ]
+    # Byte code written by root would stay behind in the caller's checkout.
+    argv = ["sudo", "env", *kept, "PYTHONDONTWRITEBYTECODE=1", sys.executable, "-m", "embedded_ec2", *sys.argv[1:]]
     os.execvp("sudo", argv)  # noqa: S606 (it is this very command)
 
 
