@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import core, gateway, telemetry
+from tests.benchmarks import core, deployment, gateway, telemetry
 from tests.benchmarks.figures import Figure, table
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
@@ -24,14 +24,13 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "recovery": core.recovery,
     "resting": gateway.resting,
     "telemetry": telemetry.telemetry,
+    "deployment": deployment.deployment,
 }
 
 
 def main() -> int:
     """Return 0, or 2 for a name that is none."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/bench", description="Measure the engine, each figure with a reference."
-    )
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure engine, telemetry and deployment.")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all when none is given"
     )
