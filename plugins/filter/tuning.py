@@ -25,6 +25,32 @@ METRICS = {
 WITH, WITHOUT = "with", "without"
 
 
+def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the knobs as they are kept on the host, the same after each run that leaves the host the same.
+
+    Both applied and already are in force; what is one knob for many things, such as interrupts, is one entry a status.
+    """
+    entries: dict[tuple[str, str], dict[str, str]] = {}
+    for knob in knobs:
+        status = "in_force" if knob["status"] in ("applied", "already") else knob["status"]
+        if status == "restored":
+            continue
+        kept = {field: knob[field] for field in ("name", "value", "previous", "reason", "overridden_by")}
+        earlier = entries.get((knob["name"], status))
+        if earlier:
+            for field in ("value", "previous"):
+                words = {*earlier[field].split(", "), *kept[field].split(", ")} - {""}
+                kept[field] = ", ".join(sorted(words))
+            kept["reason"] = ""
+        entries[knob["name"], status] = {**kept, "status": status}
+    # Which members an in-force summary counts up depends on which were set by this run and which before it.
+    summaries = {name for name, status in entries if status != "in_force"}
+    for (name, status), entry in entries.items():
+        if status == "in_force" and name in summaries:
+            entry["reason"] = ""
+    return list(entries.values())
+
+
 def tuning_differing(knobs: list[dict[str, Any]]) -> list[str]:
     """Return the names, once each, of the knobs whose value is not what the host had before tuning."""
     return list(dict.fromkeys(knob["name"] for knob in knobs if knob["value"] != knob["previous"]))
@@ -99,6 +125,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "tuning_report": tuning_report,
             "tuning_differing": tuning_differing,
             "tuning_schedule": tuning_schedule,
             "tuning_pairs_needed": tuning_pairs_needed,

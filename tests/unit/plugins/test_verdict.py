@@ -133,3 +133,16 @@ def test_pairs_with_a_void_run_do_not_count() -> None:
 def test_what_helps_one_metric_is_not_vetoed_for_another() -> None:
     rows = [{"subject": "x", "verdict": WORSE}, {"subject": "x", "verdict": HELPED}]
     assert tuning.tuning_veto(rows) == []
+
+
+def knob(status: str, value: str, reason: str = "") -> dict[str, str]:
+    blank = {"before": "", "previous": "0-3", "overridden_by": ""}
+    return {"name": "irq_affinity", "status": status, "value": value, "reason": reason, **blank}
+
+
+def test_the_report_of_a_second_run_is_that_of_the_first() -> None:
+    refused = knob("refused", "0", "1 of 4: irq9; EIO")
+    first = [knob("applied", "0, 1", "2 of 4: irq1, irq2"), knob("already", "0", "1 of 4: irq3"), refused]
+    second = [knob("already", "0, 1", "3 of 4: irq1, irq2, irq3"), refused]
+    assert tuning.tuning_report(first) == tuning.tuning_report(second)
+    assert [entry["status"] for entry in tuning.tuning_report(second)] == ["in_force", "refused"]
