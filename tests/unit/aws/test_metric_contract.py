@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,13 @@ def test_the_dashboard_shows_every_metric_of_the_contract_for_each_host(dashboar
 
 def test_the_dashboard_is_drawn_as_it_says(dashboard: dict[str, Any]) -> None:
     assert list(cloudwatch.dashboard_problems(dashboard, "us-east-1")) == []
+
+
+def test_a_host_may_put_metrics_of_the_contract_and_no_others() -> None:
+    policy = json.loads((ROOT / "roles/aws_identity/templates/host-policy.json.j2").read_text(encoding="utf-8"))
+    (statement,) = (one for one in policy["Statement"] if "cloudwatch:PutMetricData" in one["Action"])
+    assert statement["Effect"] == "Allow"
+    assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": CONTRACT["namespace"]}}
 
 
 def test_one_host_fits_the_metrics_that_cloudwatch_gives_for_nothing() -> None:

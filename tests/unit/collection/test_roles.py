@@ -54,7 +54,7 @@ def test_tasks_never_read_shared_variables(path: Path) -> None:
     role_prefixes = tuple(f"{role.name}_" for role in ROLES if role.name.startswith("trading_"))
     shared = {
         name
-        for name in re.findall(r"(?<![\w.'\"])trading_[a-z0-9_]+", text)
+        for name in re.findall(r"(?<![\w.'\"])trading_[a-z0-9_]+\b(?!:)", text)
         if not f"{name}_".startswith(role_prefixes)
     }
     assert not shared, f"read by tasks, but only defaults may: {shared}"
