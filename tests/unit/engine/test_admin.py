@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from trading_engine import journal
 from trading_engine.wire import itch, ouch
 
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
@@ -39,6 +41,16 @@ def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
         env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
     )  # fmt: skip
     return result.returncode, result.stdout + result.stderr
+
+
+def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
+    """Write to the admin socket itself; return the answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(DEADLINE_S)
+        connection.connect(str(engine.directory / "admin.sock"))
+        connection.sendall(line)
+        answer: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(4096), b"")))
+    return answer
 
 
 def enter(token: str, side: str = "B", shares: int = 100) -> ouch.EnterOrder:
@@ -149,11 +161,53 @@ def test_a_command_that_cannot_be_done_says_why(
 def test_the_admin_socket_is_for_the_engines_user_and_takes_no_nonsense(engine: EngineProcess) -> None:
     path = engine.directory / "admin.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    for nonsense in (b"\n", b"[]\n", b'{"command": 7}\n', b"\xff\n", b"x" * 70_000 + b"\n"):
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(DEADLINE_S)
-            connection.connect(str(path))
-            connection.sendall(nonsense)
-            assert b"error" in connection.recv(4096)
+    deep = b'{"name":' + b"[" * 60_000 + b"\n"
+    for nonsense in (b"\n", b"[]\n", b'{"command": 7}\n', b"\xff\n", b"x" * 70_000 + b"\n", deep):
+        assert "error" in said(engine, nonsense)
     engine.stop()
     assert "is the engine running" in admin(engine, "halt", "TEST")[1]
+
+
+PARTY = ["ANNA", "one", "TEST"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"command": "halt", "name": 7},
+        {"command": "halt", "name": "TÉST"},
+        {"command": "halt", "name": "\ud800"},
+        {"command": ["bust"], "match": 1, "parties": [PARTY]},
+        {"command": "bust", "match": True, "parties": [PARTY]},
+        {"command": "bust", "match": 1.5, "parties": [PARTY]},
+        {"command": "bust", "match": -1, "parties": [PARTY]},
+        {"command": "bust", "match": 0, "parties": [PARTY]},
+        {"command": "bust", "match": 1 << 64, "parties": [PARTY]},
+        {"command": "bust", "match": 1},
+        {"command": "bust", "match": 1, "parties": []},
+        {"command": "bust", "match": 1, "parties": [PARTY] * 3},
+        {"command": "bust", "match": 1, "parties": [1]},
+        {"command": "bust", "match": 1, "parties": ["abc"]},
+        {"command": "bust", "match": 1, "parties": [PARTY[:2]]},
+        {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", 7, "TEST"]]},
+        {"command": "bust", "match": 1, "parties": [PARTY, [["ANNA"], "one", "TEST"]]},
+        {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", "é", "TEST"]]},
+        {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", "x" * 15, "TEST"]]},
+        {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", "one", "TÉST"]]},
+        {"command": "bust", "match": 1, "parties": [PARTY, ["NOBODY", "one", "TEST"]]},
+    ],
+    ids=str,
+)
+def test_a_refused_line_neither_changes_nor_records_anything(
+    shared_engine: EngineProcess, request_: dict[str, Any]
+) -> None:
+    client = Client(shared_engine.port, sequence=0)
+    segment = max((shared_engine.directory / "journal").glob("*.journal"))
+    before = journal.end_of(segment)
+    assert "error" in said(shared_engine, json.dumps(request_).encode() + b"\n")
+    assert journal.end_of(segment) == before
+    client.send(enter(f"{before}"), enter(f"{before + 1}", "S"))
+    assert [type(message).__name__ for message in client.wait_for(4)] == [
+        "Accepted", "Accepted", "Executed", "Executed",
+    ]  # fmt: skip
+    client.close()

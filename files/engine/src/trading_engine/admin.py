@@ -19,6 +19,8 @@ from trading_engine.engine import Engine
 _LINE_BYTES = 65536
 _ORDERS_A_SLICE = 100
 _TIMEOUT_S = 10
+_TOKEN_BYTES = 14
+_MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
 
 
 class AdminError(Exception):
@@ -34,12 +36,14 @@ class Admin:
         self._roll_day = roll_day
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return what was done; raises AdminError."""
+        """Return what was done; raises AdminError, and then nothing was recorded and nothing has changed."""
         if self._engine.failure:
             raise AdminError(f"the engine has failed ({self._engine.failure}); only a restart goes on")
-        command, name = request.get("command"), str(request.get("name", ""))
+        command, name = request.get("command"), request.get("name", "")
+        if not isinstance(command, str) or not isinstance(name, str):
+            raise AdminError("command and name are texts")
         if command in ("halt", "resume"):
-            if name.encode("ascii", "replace").ljust(8) not in self._engine.core.books:
+            if not _is_symbol(name, self._engine):
                 raise AdminError(f"no symbol {name!r}")
             self._submit({"do": command, "symbol": name})
         elif command in ("kill", "unkill"):
@@ -90,11 +94,8 @@ class AdminProtocol(asyncio.Protocol):
         if b"\n" not in self._line and len(self._line) <= _LINE_BYTES:
             return
         try:
-            request = json.loads(self._line)
-            if not isinstance(request, dict):
-                raise AdminError("expected an object")
-            answer = self._admin.execute(request)
-        except (ValueError, AdminError) as error:
+            answer = self._admin.execute(_request_of(self._line))
+        except AdminError as error:
             answer = {"error": str(error)}
         self._transport.write(json.dumps(answer).encode() + b"\n")
         self._transport.close()
@@ -126,12 +127,35 @@ def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _request_of(line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError as error:
+        raise AdminError(str(error)) from error
+    except RecursionError as error:
+        raise AdminError("nested too deeply") from error
+    if not isinstance(request, dict):
+        raise AdminError("expected an object")
+    return request
+
+
+def _is_symbol(name: str, engine: Engine) -> bool:
+    return name.isascii() and name.encode("ascii").ljust(8) in engine.core.books
+
+
 def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
+    """Check all that the core takes for granted: what fails in there fails in the middle of a change."""
     parties = request.get("parties")
     match = request.get("match")
-    if not isinstance(match, int) or not isinstance(parties, list) or not 1 <= len(parties) <= 2:
+    if type(match) is not int or not isinstance(parties, list) or not 1 <= len(parties) <= 2:
         raise AdminError("a bust names its match and one or two parties")
-    for name, token, stock in parties:
-        if name not in engine.core.accounts or len(token) > 14 or stock.encode().ljust(8) not in engine.core.books:
-            raise AdminError(f"no such party: {name} {token} {stock}")
+    if not 0 < match < _MATCHES:
+        raise AdminError(f"match is a number from 1 to {_MATCHES - 1}")
+    for party in parties:
+        if not isinstance(party, list) or len(party) != 3 or not all(isinstance(part, str) for part in party):
+            raise AdminError("a party is a list of three texts: account, token, symbol")
+        name, token, stock = party
+        token_fits = token.isascii() and len(token) <= _TOKEN_BYTES
+        if name not in engine.core.accounts or not token_fits or not _is_symbol(stock, engine):
+            raise AdminError(f"no such party: {name!r} {token!r} {stock!r}")
     return {"match": match, "parties": parties}
