@@ -81,6 +81,50 @@ def test_replay_gives_the_state_again_over_several_segments(recorder: Recorder) 
     assert found.last_time_ns == recorder.time_ns
 
 
+@pytest.fixture
+def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the disk from now on, by the names at that moment; all of it is really done."""
+    calls: list[str] = []
+    rename, fsync = os.rename, os.fsync
+
+    def noted_rename(source: Path, target: Path) -> None:
+        rename(source, target)
+        calls.append(f"rename {target.name}")
+
+    def noted_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        calls.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+
+    monkeypatch.setattr(os, "rename", noted_rename)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    return calls
+
+
+def test_a_synced_journal_has_its_segments_names_on_the_disk(tmp_path: Path, disk_calls: list[str]) -> None:
+    recorder = Recorder(tmp_path)
+    assert disk_calls[-1] == "rename 000000000001.journal"
+    recorder.writer.sync()
+    assert disk_calls[-1] == f"fsync {tmp_path.name}"
+    recorder.start()
+    del disk_calls[:]
+    recorder.writer.sync()
+    assert disk_calls == []
+    recorder.run(1, 1200)
+    assert "rename 000000000002.journal" in disk_calls
+    recorder.writer.sync()
+    assert disk_calls[-1] == f"fsync {tmp_path.name}"
+    recorder.writer.close()
+
+
+def test_a_snapshot_is_on_the_disk_under_its_name(recorder: Recorder, disk_calls: list[str]) -> None:
+    recorder.run(1, 1200)
+    recorder.writer.close()
+    del disk_calls[:]
+    path = make_snapshot(recorder.directory, __version__)
+    assert path is not None
+    assert disk_calls[-3:] == [f"fsync {path.stem}.part", f"rename {path.name}", f"fsync {recorder.directory.name}"]
+
+
 def test_an_unsealed_segment_is_read_up_to_its_last_record_and_cut_there(recorder: Recorder) -> None:
     recorder.run(2, 50)
     core, found = recovered(recorder.directory)

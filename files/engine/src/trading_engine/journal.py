@@ -62,6 +62,8 @@ class Writer:
         self._descriptor = -1
         self._retired: list[int] = []
         self._offset = 0
+        self._named = 0
+        self._named_on_disk = 0
         self.prepare_spare()
         self._begin()
 
@@ -99,10 +101,11 @@ class Writer:
         os.rename(fresh, self._spare)
 
     def sync(self) -> None:
-        """Put everything written so far on the disk; raises OSError.
+        """Put everything written so far on the disk, the segments' names included; raises OSError.
 
         One thread may do this beside `append`: descriptors of sealed segments are closed here and nowhere else.
         """
+        named = self._named
         current = self._descriptor
         retired, self._retired = self._retired, []
         for descriptor in retired:
@@ -110,6 +113,9 @@ class Writer:
             os.close(descriptor)
         if current >= 0 and current not in retired:
             os.fdatasync(current)
+        if named != self._named_on_disk:
+            sync_directory(self._directory)
+            self._named_on_disk = named
 
     def close(self) -> None:
         """Seal the segment: cut it to its length and put it on the disk."""
@@ -126,6 +132,7 @@ class Writer:
         if os.write(descriptor, header) != HEADER.size:
             raise OSError("short write of a segment's header")
         os.rename(self._spare, self.path)
+        self._named += 1
         self._descriptor = descriptor
         self._offset = HEADER.size
 
@@ -139,6 +146,15 @@ class Writer:
         self._retired.append(self._descriptor)
         self._descriptor = -1
         self.sealed += 1
+
+
+def sync_directory(directory: Path) -> None:
+    """Put the directory's entries on the disk: a new or renamed file may be lost without it. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def segment_path(directory: Path, number: int) -> Path:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from trading_engine.account import Account
 from trading_engine.book import Book, Order, orders_of
 from trading_engine.core import Core
+from trading_engine.journal import sync_directory
 
 MAGIC: Final = b"LLTSNAP1"
 FORMAT: Final = 1
@@ -175,7 +176,7 @@ def files(directory: Path) -> list[Path]:
 
 
 def write(directory: Path, core: Core, head: SnapshotHead) -> Path:
-    """Write a snapshot file, whole or not at all; raises OSError."""
+    """Write a snapshot file, whole or not at all, and put it on the disk; raises OSError."""
     body = dump(core)
     version = head.version.encode()
     head_bytes = _HEAD.pack(
@@ -189,6 +190,7 @@ def write(directory: Path, core: Core, head: SnapshotHead) -> Path:
         file.flush()
         os.fsync(file.fileno())
     os.rename(part, path)
+    sync_directory(directory)
     return path
 
 
