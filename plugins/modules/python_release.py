@@ -24,7 +24,8 @@ options:
   release:
     description:
       - Name of the release, as M(lowlatency.trading.wheel_set) returned it, or of one that is installed already.
-      - The word V(previous) stands for the one that was in force before the current one.
+      - The word V(previous) stands for the one that was in force before the current one. Once it is in force again,
+        asking once more changes nothing. Going back removes no release.
     type: str
     required: true
   archive:
@@ -183,7 +184,8 @@ def main() -> None:
     releases = Releases(Path(module.params["root"]))
     before = releases.linked("current")
     wanted = module.params["release"]
-    if wanted == "previous":
+    goes_back = wanted == "previous"
+    if goes_back:
         wanted = releases.linked("previous")
         if not wanted:
             module.fail_json(msg=f"there is no release to go back to: {releases.root}/previous does not exist")
@@ -194,11 +196,12 @@ def main() -> None:
             if missing:
                 install(module, releases, wanted, module.params["archive"], module.params["python"])
             if before != wanted:
-                if before:
+                # Going back leaves this link, so that going back once more stays there instead of going forward.
+                if before and not goes_back:
                     releases.link("previous", before)
                 releases.link("current", wanted)
             in_use = {wanted, releases.linked("previous")} - {""}
-            removed = superseded(releases.installed_s(), in_use, module.params["keep"])
+            removed = [] if goes_back else superseded(releases.installed_s(), in_use, module.params["keep"])
             for release in removed:
                 shutil.rmtree(releases.directory / release)
     except (ReleaseError, OSError) as error:

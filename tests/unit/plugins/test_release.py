@@ -176,6 +176,12 @@ def test_a_release_runs_is_kept_and_can_be_gone_back_to(greeter: Run, install: R
 
     assert install(release="previous")["release"] == old["release"]
     assert greeting(tmp_path / "opt") == "hello"
+    assert not install(release="previous")["changed"]  # and does not go forward again
+    assert greeting(tmp_path / "opt") == "hello"
+
+    assert install(release=new["release"])["before"] == old["release"]
+    assert greeting(tmp_path / "opt") == "good day"
+    assert install(release="previous")["release"] == old["release"]
 
 
 def test_a_damaged_wheel_is_refused_and_what_was_in_force_stays(greeter: Run, install: Run, tmp_path: Path) -> None:
