@@ -13,9 +13,16 @@ _ENDING = "_allowance_exceeded"
 
 
 def allowance_exceeded() -> dict[str, int]:
-    """Return packets held back by limit (bw_in, bw_out, pps, conntrack, …), all interfaces added; empty without ENA."""
+    """Return packets held back by limit (bw_in, bw_out, pps, conntrack, …), all interfaces added.
+
+    Empty without ENA, and where the process may not ask for the interfaces (AF_NETLINK refused by its unit).
+    """
     found: dict[str, int] = {}
-    for _, interface in socket.if_nameindex():
+    try:
+        interfaces = socket.if_nameindex()
+    except OSError:
+        return found
+    for _, interface in interfaces:
         for name, value in statistics(interface).items():
             if name.endswith(_ENDING):
                 limit = name.removesuffix(_ENDING)
@@ -25,14 +32,14 @@ def allowance_exceeded() -> dict[str, int]:
 
 def statistics(interface: str) -> dict[str, int]:
     """Return the driver's own counters; empty when it has none or does not tell. Source: linux/ethtool.h."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        try:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             head = _ask(sock, interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SET_STATISTICS, 0))
             count = int(struct.unpack_from("=I", head, 16)[0])
             names = _ask(sock, interface, struct.pack("=III", _GSTRINGS, _SET_STATISTICS, count), _NAME_BYTES * count)
             values = _ask(sock, interface, struct.pack("=II", _GSTATS, count), 8 * count)
-        except OSError:
-            return {}
+    except OSError:
+        return {}
     numbers = struct.unpack_from(f"={count}Q", values, 8)
     texts = (names[12 + _NAME_BYTES * i : 12 + _NAME_BYTES * (i + 1)] for i in range(count))
     return {text.split(b"\0")[0].decode("ascii"): number for text, number in zip(texts, numbers, strict=True)}
