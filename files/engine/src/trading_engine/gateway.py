@@ -179,9 +179,6 @@ class Gateway:
     # -- login ------------------------------------------------------------------------------------------------------
 
     def _read_login(self, connection: Connection, data: bytes) -> None:
-        if connection.checking:
-            self._drop_malformed(connection, "data before the login was answered")
-            return
         try:
             request = connection.session.login_request(data)
         except WireError as error:
