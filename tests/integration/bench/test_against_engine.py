@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from trading_engine.shm import State, StateError, StateReader
 
 PASSWORD = "secret"
 POLL_S = 0.01
+DEADLINE_S = 20.0
 HASH = passwords.hash_password(PASSWORD)
 
 
@@ -29,16 +30,33 @@ class Engine:
         return StateReader(self.state_path).read()
 
     def settled_state(self, orders: int) -> State:
-        """The state once it counts that many orders; the test's own time limit is the limit."""
-        while (state := self.state()).counters["enters_received"] < orders:
-            assert self.process.poll() is None
+        """The state once it counts that many orders; fails the test after a deadline."""
+        end = time.monotonic() + DEADLINE_S
+        while (received := (state := self.state()).counters["enters_received"]) < orders:
+            assert self.process.poll() is None, "the engine has ended"
+            assert time.monotonic() < end, f"{received} of {orders} orders received after {DEADLINE_S} s"
             time.sleep(POLL_S)
         return state
 
     def bench(self, *options: str | Path) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "trading_bench", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--account", "BENCH", "--password-file", str(self.password_file), "--symbol", "TEST"]
-        return subprocess.run([*command, *map(str, options)], capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [*command, *map(str, options)], capture_output=True, text=True, timeout=60, check=False
+        )  # fmt: skip
+
+
+def wait_until_published(engine: Engine) -> None:
+    """Fails the test when the engine ends, or after a deadline."""
+    end = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            engine.state()
+            return
+        except StateError:
+            assert engine.process.poll() is None, "the engine has ended"
+            assert time.monotonic() < end, f"nothing published after {DEADLINE_S} s"
+            time.sleep(POLL_S)
 
 
 @pytest.fixture
@@ -69,15 +87,12 @@ def engine(tmp_path: Path, unused_tcp_port: int) -> Iterator[Engine]:
     password_file.write_text(PASSWORD + "\n")
     process = subprocess.Popen([sys.executable, "-m", "trading_engine", "--config", config])
     engine = Engine(unused_tcp_port, process, tmp_path / "engine.shm", password_file)
-    while process.poll() is None:
-        try:
-            engine.state()
-            break
-        except StateError:
-            time.sleep(POLL_S)
-    yield engine
-    process.terminate()
-    process.wait(10)
+    try:
+        wait_until_published(engine)
+        yield engine
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def test_generator_and_engine_count_the_same_and_nothing_is_left_in_the_book(engine: Engine, tmp_path: Path) -> None:
@@ -116,13 +131,15 @@ def test_a_rejected_login_is_one_line_with_the_reason(engine: Engine) -> None:
 
 def test_an_engine_that_dies_under_load_breaks_the_run_off_with_one_line(engine: Engine) -> None:
     def kill_under_load() -> None:
-        engine.settled_state(100)
-        engine.process.kill()
+        try:
+            engine.settled_state(100)
+        finally:
+            engine.process.kill()
 
-    killer = threading.Thread(target=kill_under_load)
-    killer.start()
-    result = engine.bench("--rate", "1000", "--duration", "30")
-    killer.join()
+    with ThreadPoolExecutor(1) as threads:
+        killing = threads.submit(kill_under_load)
+        result = engine.bench("--rate", "1000", "--duration", "30")
+        killing.result()
     assert result.returncode == 1
     assert result.stderr.startswith("trading-bench: error: the engine ")
     assert result.stderr.count("\n") == 1
