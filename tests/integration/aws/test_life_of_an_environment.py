@@ -21,10 +21,10 @@ def empty(account: Account) -> set[tuple[str, str]]:
 def test_check_mode_on_an_empty_account_lists_what_would_be_made_and_makes_nothing(
     account: Account, empty: set[tuple[str, str]]
 ) -> None:
-    run = account.play("provision.yml", "--check", **LIFE)
+    run = account.play("provision.yml", "--check", **LIFE, trading_backup_snapshots="true")
     assert run.code == 0, run.output
     assert run.changed == 0
-    for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life"):
+    for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life", "56 GiB at 0.05"):
         assert line in run.output
     assert contents(account) == empty
 
@@ -110,6 +110,22 @@ def test_check_mode_sees_only_the_rule_that_somebody_added_and_a_run_takes_it_aw
     assert account.play("provision.yml", **LIFE).changed == 1
     (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
     assert {rule["FromPort"] for rule in group["IpPermissions"]} == {22, 8000}
+
+
+def test_a_host_is_stopped_for_another_type_only_when_that_is_meant(account: Account) -> None:
+    (before,) = instances(account, "life")
+    larger = {**LIFE, "trading_instance_type": "c6g.large", "aws_monthly_budget_usd": "0"}
+    refused = account.play("provision.yml", **larger)
+    assert refused.code != 0
+    assert "trading-life-1 would be stopped to become c6g.large" in refused.output
+    assert "aws_instance_resize=true" in refused.output
+    assert instances(account, "life") == [before]
+
+    run = account.play("provision.yml", **larger, trading_resize="true")
+    assert run.code == 0, run.output
+    (host,) = instances(account, "life")
+    assert (host["InstanceId"], host["InstanceType"]) == (before["InstanceId"], "c6g.large")
+    assert host["State"]["Name"] == "running"
 
 
 def test_destroy_asks_for_the_name_once_more(account: Account) -> None:
