@@ -100,17 +100,6 @@ def test_a_kept_promise_and_too_few_orders_to_judge(engine: Publisher, state_pat
     assert "target 2000 µs" in check.reason
 
 
-def test_the_canary_is_believed_where_there_is_one(engine: Publisher, state_path: Path, targets: Targets) -> None:
-    observer = Observer(state_path)
-    observer.sample()
-    engine.orders(1000, latency_us=50)
-    engine.count("canary_round_trips", 600)
-    engine.writer.histograms["canary"].record(9_000_000, 600)
-    engine.publish()
-    check = check_all(observer.sample(), observer.window(60), targets)[-1]
-    assert check.status is Status.DEGRADED
-
-
 def test_unknown_targets_are_said_to_be_unknown(engine: Publisher, state_path: Path, tmp_path: Path) -> None:
     assert load_targets(tmp_path / "none.toml") is None
     check = slo_check(engine, state_path, None, 9000, 1000)

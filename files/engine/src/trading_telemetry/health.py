@@ -11,7 +11,7 @@ from enum import StrEnum
 from trading_engine.shm import State
 
 from trading_telemetry.config import Targets
-from trading_telemetry.observer import Observation, Window
+from trading_telemetry.observer import PROMISED, Observation, Window
 
 JOURNAL_DEGRADED_SHARE = 0.80
 JOURNAL_REFUSING_SHARE = 0.95
@@ -93,7 +93,7 @@ def _latency(last_minute: Window | None, targets: Targets | None) -> Iterator[Ch
     if targets is None:
         yield Check("slo", Status.OK, "targets unknown: there is no slo.toml")
         return
-    latency = last_minute.latency(last_minute.source) if last_minute else None
+    latency = last_minute.latency(PROMISED) if last_minute else None
     if latency is None or latency.count < ENOUGH_ORDERS:
         yield Check("slo", Status.OK, f"fewer than {ENOUGH_ORDERS} orders in the last minute: nothing to judge")
         return

@@ -8,7 +8,7 @@ from trading_engine.shm import State
 
 from trading_telemetry.config import Targets
 from trading_telemetry.host import HostSample, resident_bytes
-from trading_telemetry.observer import Observation, Window
+from trading_telemetry.observer import PROMISED, Observation, Window
 
 KEPT_S = 3600
 OBJECTIVE = 0.999
@@ -100,5 +100,5 @@ def _of_engine(state: State, window: Window | None) -> dict[str, float | int | N
         known["orders_per_s"] = window.rate_per_s(("enters_received",))
         known["executions_per_s"] = window.rate_per_s(("executions",))
         known["rejects_per_s"] = window.rate_per_s(name for name in state.counters if name.startswith("rejects_"))
-        known |= {f"{name}_us": value for name, value in window.latency(window.source).figures_us.items()}
+        known |= {f"{name}_us": value for name, value in window.latency(PROMISED).figures_us.items()}
     return known

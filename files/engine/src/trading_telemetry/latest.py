@@ -10,7 +10,7 @@ from trading_telemetry.config import Targets
 from trading_telemetry.health import Check, broken_promises, overall
 from trading_telemetry.history import History
 from trading_telemetry.host import HostSample, resident_bytes, tuning_profile
-from trading_telemetry.observer import Observation, Window
+from trading_telemetry.observer import PROMISED, Observation, Window
 
 SCHEMA = 1
 RATES = {
@@ -21,7 +21,7 @@ RATES = {
     "bytes_received_per_s": ("bytes_received",),
     "journal_bytes_per_s": ("journal_bytes",),
 }
-LATENCIES = ("receive_to_reply", "service", "journal", "canary")
+LATENCIES = ("receive_to_reply", "service", "journal")
 
 Document = dict[str, Any]
 
@@ -57,11 +57,11 @@ def window_document(window: Window | None) -> Document | None:
 
 def slo_document(last_minute: Window | None, targets: Targets | None, history: History) -> Document:
     """The promise, the last minute's figures and curve, and the last hour's compliance."""
-    latency = last_minute.latency(last_minute.source) if last_minute else None
+    latency = last_minute.latency(PROMISED) if last_minute else None
     figures = latency.figures_us if latency else {}
     return {
         "targets": None if targets is None else vars(targets),
-        "latency_source": last_minute.source if last_minute else None,
+        "latency_source": PROMISED if last_minute else None,
         "latency_us": figures or None,
         "curve_us": latency.curve_us if latency else [],
         "broken": list(broken_promises(figures, targets)) if figures and targets else [],

@@ -91,12 +91,6 @@ COUNTERS = (
     _one("trading_snapshots_total", "Snapshots taken.", "snapshots"),
     _one("trading_gc_collections_total", "Garbage collections in the engine.", "gc_collections"),
     _one("trading_stalls_total", "Turns of the engine's loop that took too long.", "stalls"),
-    Mapping(
-        "trading_canary_round_trips_total",
-        "Round trips of the canary session, by result.",
-        {"answered": "canary_round_trips", "failed": "canary_failures"},
-        "result",
-    ),
 )
 
 GAUGES = (
@@ -137,8 +131,8 @@ GAUGES = (
     _one("trading_memory_locked", "1 when the engine's memory is locked into RAM.", "memory_locked"),
 )
 
-NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns"})
-"""Published for /latest only: a date and a time of day are no measurements."""
+NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns", "canary_round_trips", "canary_failures", "canary"})
+"""A date and a time of day are no measurements (they are on /latest), and the canary's places are not yet filled."""
 
 HISTOGRAMS = {
     "receive_to_reply": (
@@ -147,7 +141,6 @@ HISTOGRAMS = {
     ),
     "service": ("trading_service_seconds", "From the engine's read of an order's bytes to the write of its reply."),
     "journal": ("trading_journal_write_seconds", "Duration of one journal write."),
-    "canary": ("trading_canary_round_trip_seconds", "Round trip of the canary session's orders."),
 }
 BUCKET_BOUNDS_US = (
     20, 50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 750, 1_000, 1_250, 1_500, 2_000, 2_500, 3_000, 5_000,

@@ -16,6 +16,8 @@ from trading_telemetry.latency import Latency
 
 STALE_NS = 2_000_000_000
 WINDOWS_S = (1, 10, 60)
+PROMISED = "receive_to_reply"
+"""The latency that the promise is judged by."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,6 @@ class Window:
         if name not in self._latencies:
             self._latencies[name] = Latency.of(self.newer.histograms[name].since(self.older.histograms[name]))
         return self._latencies[name]
-
-    @property
-    def source(self) -> str:
-        """What stands for latency: the canary's round trip where there is one, else kernel receive to reply."""
-        return "canary" if self.count(("canary_round_trips",)) else "receive_to_reply"
 
 
 class Observer:

@@ -71,7 +71,7 @@ TARGETS: Schema = _object(
 SLO: Schema = _object(
     {
         "targets": _nullable(TARGETS, "Null when there is no slo.toml."),
-        "latency_source": _nullable({"enum": ["receive_to_reply", "canary"]}, "What the figures were measured by."),
+        "latency_source": _nullable({"enum": ["receive_to_reply"]}, "What the figures were measured by."),
         "latency_us": _nullable(FIGURES, "The last minute's; null without an order."),
         "curve_us": _list({"type": "array", "prefixItems": [NUMBER, NUMBER], "description": "Percentile and µs."}),
         "broken": _list(TEXT),
