@@ -68,10 +68,14 @@ generated:
   returned: success
 """
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import re
 import secrets
+import stat
 import string
 import tempfile
 from pathlib import Path
@@ -83,6 +87,13 @@ from ansible.module_utils.basic import AnsibleModule
 PASSWORD_LENGTH = 10
 ALPHABET = string.ascii_letters + string.digits
 NAME = re.compile(r"[A-Za-z0-9]{1,6}")
+SECRETS_MODE = 0o700
+# What `trading-engine hash-password` prints: costs, salt and hash.
+SCRYPT = re.compile(r"scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,3})\$([A-Za-z0-9+/]{22}==)\$([A-Za-z0-9+/]{43}=)")
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def check_names(accounts: list[dict[str, Any]]) -> str:
@@ -119,14 +130,37 @@ def password_of(directory: Path, name: str) -> bool:
     path = directory / f"{name}.password"
     if path.exists():
         return False
-    write_private(path, "".join(secrets.choice(ALPHABET) for _ in range(PASSWORD_LENGTH)) + "\n")
+    write_private(path, "".join(secrets.choice(ALPHABET) for _place in range(PASSWORD_LENGTH)) + "\n")
     return True
 
 
+def belongs(password: Path, hashed: Path) -> bool:
+    """Return whether the second file has the hash of the password in the first.
+
+    An scrypt hash, as trading-engine makes them, is computed anew (some 50 ms). The hash of another engine says nothing
+    here: it is taken for right unless the password is younger.
+    """
+    if not (password.exists() and hashed.exists()):
+        return False
+    match = SCRYPT.fullmatch(hashed.read_text(encoding="utf-8").strip())
+    if not match:
+        return hashed.stat().st_mtime_ns >= password.stat().st_mtime_ns
+    cost, block, parallel = (int(number) for number in match.groups()[:3])
+    salt, digest = (base64.b64decode(text) for text in match.groups()[3:])
+    first_line = (password.read_text(encoding="utf-8").splitlines() or [""])[0]
+    try:
+        made = hashlib.scrypt(
+            first_line.encode(), salt=salt, n=cost, r=block, p=parallel, dklen=len(digest), maxmem=1 << 28
+        )
+    except ValueError:  # costs that scrypt does not take: no hash of the engine's
+        return False
+    return hmac.compare_digest(made, digest)
+
+
 def hash_of(module: AnsibleModule, directory: Path, name: str) -> str:
-    """Return the hash of the account's password; it is made again when the password is younger."""
+    """Return the hash of the account's password; it is made again when the one there is not the password's."""
     password, hashed = directory / f"{name}.password", directory / f"{name}.hash"
-    if not hashed.exists() or hashed.stat().st_mtime_ns < password.stat().st_mtime_ns:
+    if not belongs(password, hashed):
         returned, out, err = module.run_command(
             module.params["hash_command"], data=password.read_text(encoding="utf-8")
         )
@@ -137,11 +171,13 @@ def hash_of(module: AnsibleModule, directory: Path, name: str) -> str:
 
 
 def would_change(directory: Path, accounts: list[dict[str, Any]], path: Path) -> bool:
-    """Return what check mode reports: whether a hash is missing or the file would differ."""
+    """Return what check mode reports: whether a hash would be made, or the file or the directory's mode differs."""
+    if not directory.exists() or mode_of(directory) != SECRETS_MODE:
+        return True
     hashes = {}
     for account in accounts:
         hashed = directory / f"{account['name']}.hash"
-        if not hashed.exists():
+        if not belongs(directory / f"{account['name']}.password", hashed):
             return True
         hashes[account["name"]] = hashed.read_text(encoding="utf-8").strip()
     return not path.exists() or path.read_text(encoding="utf-8") != render(accounts, hashes)
@@ -165,7 +201,10 @@ def main() -> None:
         module.fail_json(msg=wrong)
     if module.check_mode:
         module.exit_json(changed=would_change(directory, accounts, path), generated=[])
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory.mkdir(mode=SECRETS_MODE, exist_ok=True)
+    repaired = mode_of(directory) != SECRETS_MODE
+    if repaired:
+        directory.chmod(SECRETS_MODE)
     generated = [account["name"] for account in accounts if password_of(directory, account["name"])]
     text = render(accounts, {account["name"]: hash_of(module, directory, account["name"]) for account in accounts})
     changed = not path.exists() or path.read_text(encoding="utf-8") != text
@@ -175,7 +214,7 @@ def main() -> None:
             stream.write(text)
         module.atomic_move(scratch, str(path))
     changed = module.set_fs_attributes_if_different(module.load_file_common_arguments(module.params), changed)
-    module.exit_json(changed=changed or bool(generated), generated=generated)
+    module.exit_json(changed=changed or repaired or bool(generated), generated=generated)
 
 
 if __name__ == "__main__":

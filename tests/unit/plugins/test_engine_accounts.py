@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Callable
@@ -83,8 +84,27 @@ def test_a_further_account_leaves_the_first_one_s_password(run: Callable[..., di
 def test_a_password_set_by_hand_is_taken(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     run(BENCH)
     (tmp_path / "secrets/BENCH.password").write_text("by-hand\n")
+    os.utime(tmp_path / "secrets/BENCH.password", (0, 0))  # as of a file moved there, which keeps its time
+    assert run(BENCH, check=True)["changed"]
     assert run(BENCH)["changed"]
     assert passwords.verify("by-hand", account(tmp_path, "BENCH")["password"])
+
+
+def test_a_password_touched_keeps_its_hash(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    run(BENCH)
+    before = account(tmp_path, "BENCH")
+    (tmp_path / "secrets/BENCH.password").touch()
+    assert not run(BENCH)["changed"]
+    assert account(tmp_path, "BENCH") == before
+
+
+def test_secrets_that_others_could_list_are_closed_again(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    run(BENCH)
+    (tmp_path / "secrets").chmod(0o755)
+    assert run(BENCH, check=True)["changed"]
+    assert run(BENCH)["changed"]
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert not run(BENCH)["changed"]
 
 
 def test_a_password_the_engine_cannot_use_is_named_by_its_file(
