@@ -98,8 +98,8 @@ def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> 
             "subject": subject,
             "metric": metric,
             **dataclasses.asdict(verdicts[f"{subject}\n{metric}"]),
-            "with_us": [a for a, _ in pairs],
-            "without_us": [b for _, b in pairs],
+            "with_us": [a for a, _b in pairs],
+            "without_us": [b for _a, b in pairs],
         }
         for (subject, metric), pairs in families.items()
     ]

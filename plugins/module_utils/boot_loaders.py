@@ -50,7 +50,7 @@ class Grub:
         """
         before = undo.read_file(self._drop_in)
         undo.write_file(self._drop_in, _drop_in_text(change.ours))
-        status, _, said = self._run([self._update_grub])
+        status, _output, said = self._run([self._update_grub])
         if status:
             undo.place_file(self._drop_in, before)
             raise TuningError(f"{self._update_grub} failed ({status}): {_last_line(said)}; {DROP_IN} is as it was")
@@ -87,7 +87,7 @@ class Grubby:
         if change.add:
             argv.append("--args=" + " ".join(change.add))
         if len(argv) > 2:
-            status, _, said = self._run(argv)
+            status, _output, said = self._run(argv)
             if status:
                 raise TuningError(f"{' '.join(argv)} failed ({status}): {_last_line(said)}")
 

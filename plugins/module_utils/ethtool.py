@@ -34,7 +34,7 @@ def parse_coalesce(text: str) -> dict[str, str]:
 
 def parse_ring(text: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the largest and the current sizes that `ethtool -g` lists, by lower-case name; n/a is left out."""
-    maximums, _, current = text.partition("Current hardware settings:")
+    maximums, _heading, current = text.partition("Current hardware settings:")
     return _sizes(maximums), _sizes(current)
 
 
@@ -73,5 +73,5 @@ class Ethtool:
         return ""
 
     def _show(self, nic: str, group: str) -> str:
-        status, output, _ = self._run([self.program, SHOW[group], nic])
+        status, output, _said = self._run([self.program, SHOW[group], nic])
         return "" if status else output

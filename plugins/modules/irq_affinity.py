@@ -135,7 +135,7 @@ def _wanted(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> 
         int(place.parent.name): f"/proc/irq/{place.parent.name}/smp_affinity_list"
         for place in kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
     }
-    current = {path: files.read(path) or "" for _, path in sorted(paths.items())}
+    current = {path: files.read(path) or "" for _number, path in sorted(paths.items())}
     wanted = plan(current, housekeeping)
     names = {path: f"irq{number}" for number, path in paths.items()}
     default = Setting("default", DEFAULT, cpuset.mask(housekeeping))
