@@ -11,94 +11,106 @@ from collections import Counter
 from trading_bench.flow import run_prefix
 from trading_engine.wire import ouch, soupbintcp
 
+ACCOUNT, SYMBOL, ORDER_ENTRY_PORT = "BENCH", "TEST", 9001
 RECEIVE_BYTES = 65536
+LIVE = 0
+ANSWER_LIMIT_S = 10
+LOGIN_LIMIT_S = 30
+
+
+class Link:
+    """A logged-in order-entry connection. `next_number` is that of the first sequenced message it will bring."""
+
+    def __init__(self, address: str, password: str, sequence: int) -> None:
+        """Raises OSError when the engine is not there, AssertionError when it refuses the login."""
+        self.connection = socket.create_connection((address, ORDER_ENTRY_PORT), ANSWER_LIMIT_S)
+        self._splitter = soupbintcp.Splitter()
+        self.connection.sendall(soupbintcp.login_request(ACCOUNT, password, sequence=sequence))
+        (kind, payload), *self._pending = self.packets()
+        assert kind == soupbintcp.LOGIN_ACCEPTED, f"login refused: {payload!r}"
+        self.next_number = soupbintcp.parse_login_accepted(payload).sequence
+
+    def packets(self) -> list[tuple[int, bytes]]:
+        """At least one packet. Raises ConnectionError when the engine is gone, TimeoutError when it is silent."""
+        packets: list[tuple[int, bytes]] = []
+        while not packets:
+            data = self.connection.recv(RECEIVE_BYTES)
+            if not data:
+                raise ConnectionError("the engine closed the connection")
+            packets = self._splitter.feed(data)
+        return packets
+
+    def sequenced(self) -> list[bytes]:
+        """The next sequenced messages; may be none where only heartbeats came."""
+        packets, self._pending = self._pending or self.packets(), []
+        return [payload for kind, payload in packets if kind == soupbintcp.SEQUENCED]
 
 
 class OrderClient:
     """Enters one resting order after the other without waiting, and keeps the tokens of those that were accepted."""
 
-    def __init__(self, address: str, password: str, account: str = "BENCH", symbol: str = "TEST") -> None:
-        self.address, self.password, self.account, self.symbol = address, password, account, symbol
+    def __init__(self, address: str, password: str) -> None:
+        self.address, self.password = address, password
         self.prefix = run_prefix().decode("ascii")
         self.entered = 0
+        self.first_number = 0
         self.accepted: list[str] = []
         self.acknowledged = threading.Event()
 
-    def log_in(self, sequence: int, limit_s: float = 30) -> tuple[socket.socket, soupbintcp.Splitter]:
-        """Connect and ask for the messages from `sequence` on, again and again until the engine is there."""
-        end_s = time.monotonic() + limit_s
-        while True:
-            try:
-                connection = socket.create_connection((self.address, 9001), 5)
-                connection.sendall(soupbintcp.login_request(self.account, self.password, sequence=sequence))
-                return connection, soupbintcp.Splitter()
-            except OSError:
-                assert time.monotonic() < end_s, f"no order entry at {self.address}:9001 within {limit_s} s"
-                time.sleep(0.05)  # between two tries, not instead of an event
-
     def enter_until_cut_off(self, limit_s: float) -> None:
         """Enter orders until the connection breaks. Fails when it is still there after `limit_s`."""
-        connection, splitter = self.log_in(sequence=0)
+        link = self._log_in(LIVE)
+        self.first_number = link.next_number
         end_s = time.monotonic() + limit_s
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        with contextlib.suppress(ConnectionError):
             while time.monotonic() < end_s:
-                frames = b"".join(self._next_order() for _ in range(20))
-                connection.sendall(frames)
-                data = connection.recv(RECEIVE_BYTES)
-                if not data:
-                    return
-                self._remember(splitter, data)
+                link.connection.sendall(b"".join(self._next_order() for _ in range(20)))
+                self.accepted += tokens(link.sequenced(), b"A")
+                if self.accepted:
+                    self.acknowledged.set()
             raise AssertionError(f"the engine still answers after {limit_s} s")
 
     def replayed(self) -> Counter[str]:
-        """How often each token stands in an Accepted of the whole sequence, as the engine gives it now."""
-        connection, splitter = self.log_in(sequence=1)
-        seen: Counter[str] = Counter()
-        missing = set(self.accepted)
-        connection.settimeout(10)
-        with contextlib.suppress(TimeoutError):
-            while missing:
-                for kind, payload in splitter.feed(connection.recv(RECEIVE_BYTES)):
-                    token = accepted_token(kind, payload)
-                    if token is not None:
-                        seen[token] += 1
-                        missing.discard(token)
-        connection.close()
-        return seen
+        """How often each token stands in an Accepted, as the engine repeats the session now."""
+        return self._count(self._log_in(self.first_number), b"A")
 
     def cancel_all(self) -> Counter[str]:
         """Cancel every acknowledged order and count the Canceled messages by token, until each has one."""
-        connection, splitter = self.log_in(sequence=0)
+        link = self._log_in(LIVE)
         cancels = (ouch.INBOUND.encode(ouch.CancelOrder(token)) for token in self.accepted)
-        connection.sendall(b"".join(soupbintcp.unsequenced(message) for message in cancels))
-        canceled: Counter[str] = Counter()
-        connection.settimeout(10)
-        with contextlib.suppress(TimeoutError):
-            while len(canceled) < len(self.accepted):
-                for kind, payload in splitter.feed(connection.recv(RECEIVE_BYTES)):
-                    if kind == soupbintcp.SEQUENCED and payload[:1] == b"C":
-                        canceled[ouch.OUTBOUND.decode(payload).token.strip()] += 1
-        connection.close()
-        return canceled
+        link.connection.sendall(b"".join(soupbintcp.unsequenced(message) for message in cancels))
+        return self._count(link, b"C")
+
+    def _log_in(self, sequence: int) -> Link:
+        """Log in, again and again until the engine is there."""
+        end_s = time.monotonic() + LOGIN_LIMIT_S
+        while True:
+            try:
+                return Link(self.address, self.password, sequence)
+            except OSError as error:
+                if time.monotonic() > end_s:
+                    raise AssertionError(f"no order entry within {LOGIN_LIMIT_S} s") from error
+                time.sleep(0.05)  # between two tries, not instead of an event
+
+    def _count(self, link: Link, kind: bytes) -> Counter[str]:
+        """Count the tokens in messages of this kind, until every acknowledged one was seen or the limit is over."""
+        seen: Counter[str] = Counter()
+        missing = set(self.accepted)
+        end_s = time.monotonic() + ANSWER_LIMIT_S
+        while missing and time.monotonic() < end_s:
+            found = tokens(link.sequenced(), kind)
+            seen.update(found)
+            missing -= set(found)
+        link.connection.close()
+        return seen
 
     def _next_order(self) -> bytes:
         token = f"{self.prefix}{self.entered:07d}"
         self.entered += 1
-        order = ouch.EnterOrder(token, "B", 100, self.symbol, 950_000, ouch.TIF_SYSTEM_HOURS)
+        order = ouch.EnterOrder(token, "B", 100, SYMBOL, 950_000, ouch.TIF_SYSTEM_HOURS)
         return soupbintcp.unsequenced(ouch.INBOUND.encode(order))
 
-    def _remember(self, splitter: soupbintcp.Splitter, data: bytes) -> None:
-        for kind, payload in splitter.feed(data):
-            token = accepted_token(kind, payload)
-            if token is not None:
-                self.accepted.append(token)
-                self.acknowledged.set()
 
-
-def accepted_token(kind: int, payload: bytes) -> str | None:
-    """Return the token when this is a sequenced Accepted."""
-    if kind != soupbintcp.SEQUENCED or payload[:1] != b"A":
-        return None
-    message = ouch.OUTBOUND.decode(payload)
-    token: str = message.token.strip()
-    return token
+def tokens(messages: list[bytes], kind: bytes) -> list[str]:
+    """The tokens of the messages of one type."""
+    return [ouch.OUTBOUND.decode(message).token.strip() for message in messages if message[:1] == kind]
