@@ -14,6 +14,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """An embedded EC2 with an empty account."""
     it = Deployment(tmp_path_factory.mktemp("end to end"))
     try:
+        it.down()  # what a run that was killed may have left
         it.up()
         yield it
     finally:
