@@ -25,10 +25,14 @@ class Link:
         """Raises OSError when the engine is not there, AssertionError when it refuses the login."""
         self.connection = socket.create_connection((address, ORDER_ENTRY_PORT), ANSWER_LIMIT_S)
         self._splitter = soupbintcp.Splitter()
-        self.connection.sendall(soupbintcp.login_request(ACCOUNT, password, sequence=sequence))
-        (kind, payload), *self._pending = self.packets()
-        assert kind == soupbintcp.LOGIN_ACCEPTED, f"login refused: {payload!r}"
-        self.next_number = soupbintcp.parse_login_accepted(payload).sequence
+        try:
+            self.connection.sendall(soupbintcp.login_request(ACCOUNT, password, sequence=sequence))
+            (kind, payload), *self._pending = self.packets()
+            assert kind == soupbintcp.LOGIN_ACCEPTED, f"login refused: {payload!r}"
+            self.next_number = soupbintcp.parse_login_accepted(payload).sequence
+        except BaseException:
+            self.connection.close()
+            raise
 
     def packets(self) -> list[tuple[int, bytes]]:
         """At least one packet. Raises ConnectionError when the engine is gone, TimeoutError when it is silent."""
@@ -62,7 +66,7 @@ class OrderClient:
         link = self._log_in(LIVE)
         self.first_number = link.next_number
         end_s = time.monotonic() + limit_s
-        with contextlib.suppress(ConnectionError):
+        with contextlib.closing(link.connection), contextlib.suppress(ConnectionError):
             while time.monotonic() < end_s:
                 link.connection.sendall(b"".join(self._next_order() for _ in range(20)))
                 self.accepted += tokens(link.sequenced(), b"A")
@@ -97,11 +101,11 @@ class OrderClient:
         seen: Counter[str] = Counter()
         missing = set(self.accepted)
         end_s = time.monotonic() + ANSWER_LIMIT_S
-        while missing and time.monotonic() < end_s:
-            found = tokens(link.sequenced(), kind)
-            seen.update(found)
-            missing -= set(found)
-        link.connection.close()
+        with contextlib.closing(link.connection):
+            while missing and time.monotonic() < end_s:
+                found = tokens(link.sequenced(), kind)
+                seen.update(found)
+                missing -= set(found)
         return seen
 
     def _next_order(self) -> bytes:
