@@ -50,15 +50,18 @@ def test_ten_thousand_disconnects_leave_no_descriptor_and_no_memory(tmp_path: Pa
         f'[slo]\nfile = "{tmp_path}/none.toml"\n'
     )
     process = subprocess.Popen([sys.executable, "-m", "trading_telemetry", "--config", config])
-    wait_for_port(port)
-    visit(port, range(500))
-    before, memory_before = descriptors(process.pid), resident_bytes(process.pid)
-    assert visit(port, range(CLIENTS)) == CLIENTS - CLIENTS // 3
-    deadline_s = time.monotonic() + WAIT_S
-    while descriptors(process.pid) > before:
-        assert time.monotonic() < deadline_s, "descriptors stay open"
-        time.sleep(0.1)
-    assert resident_bytes(process.pid) - memory_before < 16_000_000
-    assert visit(port, range(3, 5)) == 2
-    process.terminate()
-    process.wait(10)
+    try:
+        wait_for_port(port)
+        # What many at once take stays with the allocator; a leak grows on.
+        visit(port, range(CLIENTS // 2))
+        before, memory_before = descriptors(process.pid), resident_bytes(process.pid)
+        assert visit(port, range(CLIENTS)) == CLIENTS - CLIENTS // 3
+        deadline_s = time.monotonic() + WAIT_S
+        while descriptors(process.pid) > before:
+            assert time.monotonic() < deadline_s, "descriptors stay open"
+            time.sleep(0.1)
+        assert resident_bytes(process.pid) - memory_before < 16_000_000
+        assert visit(port, range(3, 5)) == 2
+    finally:
+        process.terminate()
+        process.wait(WAIT_S)
