@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from trading_engine import journal
-from trading_engine.wire import itch, ouch
+from trading_engine.wire import itch, ouch, soupbintcp
 
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
 
@@ -111,6 +111,17 @@ def test_a_busted_trade_is_told_to_both_sides_and_the_market(engine: EngineProce
     other.close()
 
 
+def test_a_trade_of_a_token_beyond_ascii_can_be_busted(engine: EngineProcess) -> None:
+    client = Client(engine.port, "BERT")
+    order = soupbintcp.unsequenced(ouch.INBOUND.encode(enter("buy")).replace(b"buy ", b"\xffb\xe9 "))
+    client.socket.sendall(order)
+    client.send(enter("sell", "S"))
+    match = client.wait_for(5)[4].match
+    assert admin(engine, "bust", str(match))[0] == 0
+    assert [broken.token for broken in client.wait_for(7)[5:]] == ["sell", "\xffb\xe9"]
+    client.close()
+
+
 def test_the_next_day_ends_sessions_and_begins_another(engine: EngineProcess) -> None:
     client = Client(engine.port)
     client.send(enter("one"))
@@ -191,7 +202,7 @@ PARTY = ["ANNA", "one", "TEST"]
         {"command": "bust", "match": 1, "parties": [PARTY[:2]]},
         {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", 7, "TEST"]]},
         {"command": "bust", "match": 1, "parties": [PARTY, [["ANNA"], "one", "TEST"]]},
-        {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", "é", "TEST"]]},
+        {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", "\u0100", "TEST"]]},
         {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", "x" * 15, "TEST"]]},
         {"command": "bust", "match": 1, "parties": [PARTY, ["ANNA", "one", "TÉST"]]},
         {"command": "bust", "match": 1, "parties": [PARTY, ["NOBODY", "one", "TEST"]]},

@@ -401,17 +401,22 @@ def test_an_order_in_force_for_seconds_is_canceled_when_they_are_over() -> None:
     assert market.depth("B") == []
 
 
-def test_a_disconnect_cancels_only_where_that_was_agreed() -> None:
-    market = Market(cancel_on_disconnect=True)
-    market.enter("A", "B", 100, PAR)
-    market.enter("B", "B", 100, PAR)
-    market.take()
-    for name in ("A", "B"):
-        market.core.disconnect(market.core.accounts[name].number, market.time_ns + 1)
-    market.drain()
-    assert kinds(market.replies["A"]) == ["Canceled"]
-    assert "B" not in market.replies
+def test_while_a_day_closes_orders_can_only_end() -> None:
+    market = Market()
+    token = market.enter("A", "B", 100, PAR)
+    market.core.close_day(market.time_ns)
+    market.send("A", ouch.ReplaceOrder(token, "new", 100, PAR))
+    assert [reply.reason for reply in market.replies["A"]] == ["C"]
+    market.enter("A", "S", 100, PAR)
+    assert [reply.reason for reply in market.replies["A"]] == ["C"]
     assert market.depth("B") == [(PAR, 100)]
+    market.send("A", ouch.CancelOrder(token, 0))
+    assert kinds(market.replies["A"]) == ["Canceled"]
+    market.take()
+    market.core.end_day(market.time_ns)
+    market.core.end_day(market.time_ns)
+    market.drain()
+    assert [event.event for event in market.feed] == ["E", "C"]
 
 
 def test_a_day_begins_with_its_event_and_forgets_tokens_and_numbers() -> None:

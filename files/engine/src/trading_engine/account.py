@@ -13,7 +13,7 @@ from trading_engine.book import Order
 from trading_engine.terms import Terms
 
 MAX_TOKENS: Final = 1_000_000
-_SPLIT_AT: Final = 8192
+_SPLIT_AT: Final = 2048
 _SHARDS: Final = 256
 _MAX_TERMS: Final = 256
 

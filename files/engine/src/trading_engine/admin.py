@@ -17,7 +17,6 @@ from trading_engine import journal
 from trading_engine.engine import Engine
 
 _LINE_BYTES = 65536
-_ORDERS_A_SLICE = 100
 _TIMEOUT_S = 10
 _TOKEN_BYTES = 14
 _MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
@@ -30,9 +29,8 @@ class AdminError(Exception):
 class Admin:
     """Executes commands. `roll_day` ends the day and begins the next, sessions included."""
 
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, roll_day: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, roll_day: Callable[[], None]) -> None:
         self._engine = engine
-        self._loop = loop
         self._roll_day = roll_day
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -49,9 +47,12 @@ class Admin:
         elif command in ("kill", "unkill"):
             if name not in self._engine.core.accounts:
                 raise AdminError(f"no account {name!r}")
+            account = self._engine.core.accounts[name]
+            if command == "unkill" and self._engine.cancellations.under_way(account.number):
+                raise AdminError(f"orders of {name} are still being cancelled; ask again in a second")
             self._submit({"do": command, "account": name})
             if command == "kill":
-                self._cancel_slice(name, 0)
+                self._engine.cancellations.of_account(account.number)
         elif command == "bust":
             self._submit({"do": "bust", **_bust_of(request, self._engine)})
         elif command == "next-day":
@@ -62,18 +63,6 @@ class Admin:
 
     def _submit(self, payload: dict[str, Any]) -> None:
         self._engine.submit(journal.ADMIN, payload=json.dumps(payload, sort_keys=True).encode())
-
-    def _cancel_slice(self, name: str, shard: int) -> None:
-        """Cancel a hundred of the account's orders, and go on in the loop's next turn: nobody waits for all of it."""
-        engine = self._engine
-        account = engine.core.accounts[name]
-        while not engine.failure and account.killed and shard < account.shard_count():
-            tokens = account.live_tokens(shard, _ORDERS_A_SLICE)
-            if tokens:
-                engine.submit(journal.CANCEL_ORDERS, account.number, b"".join(tokens))
-                self._loop.call_soon(self._cancel_slice, name, shard)
-                return
-            shard += 1
 
 
 class AdminProtocol(asyncio.Protocol):
@@ -155,7 +144,7 @@ def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
         if not isinstance(party, list) or len(party) != 3 or not all(isinstance(part, str) for part in party):
             raise AdminError("a party is a list of three texts: account, token, symbol")
         name, token, stock = party
-        token_fits = token.isascii() and len(token) <= _TOKEN_BYTES
+        token_fits = len(token) <= _TOKEN_BYTES and all(ord(letter) < 256 for letter in token)
         if name not in engine.core.accounts or not token_fits or not _is_symbol(stock, engine):
             raise AdminError(f"no such party: {name!r} {token!r} {stock!r}")
     return {"match": match, "parties": parties}

@@ -29,6 +29,7 @@ _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
 _MAX_SHARES: Final = ouch.MAX_SHARES
 _OTHER: Final = 79  # O
+_EXPIRIES_A_SLICE: Final = 64
 
 
 class Core(Matching):
@@ -44,6 +45,7 @@ class Core(Matching):
         self.killed_accounts = 0
         self.day = ""
         self.open = False
+        self.closing = False
         self.accepting = True
         self.next_reference = 1
         self.close_reason = ""
@@ -124,18 +126,25 @@ class Core(Matching):
             self._announce(book)
         self._feed_event(b"Q")
 
-    def end_day(self, time_ns: int) -> None:
-        """Cancel what is open and close: from now on every order is Rejected C."""
+    def close_day(self, time_ns: int) -> None:
+        """From now on every order is Rejected C; what is open can only end."""
         self._set_time(time_ns)
-        if not self.open:
+        if self.open:
+            self.open = False
+            self.closing = True
+            self._feed_event(b"M")
+
+    def end_day(self, time_ns: int) -> None:
+        """Close, cancel what is still open, and say that the day is over."""
+        self.close_day(time_ns)
+        if not self.closing:
             return
-        self._feed_event(b"M")
         for book in self.books.values():
             for side in (book.bids, book.asks):
                 for order in orders_of(side):
                     self._kill(order, b"E")
         self.expiries.clear()
-        self.open = False
+        self.closing = False
         for account in self.by_number:
             self._system_event(account, b"E")
         self._feed_event(b"E")
@@ -144,33 +153,24 @@ class Core(Matching):
     def connect(self, number: int) -> None:
         self.by_number[number].connected = True
 
-    def disconnect(self, number: int, time_ns: int) -> None:
-        """The account's connection is gone."""
-        account = self.by_number[number]
-        account.connected = False
-        if account.cancel_on_disconnect:
-            self._set_time(time_ns)
-            self.cancel_all(account, b"S")
+    def disconnect(self, number: int) -> None:
+        self.by_number[number].connected = False
 
     def expire(self, time_ns: int) -> None:
-        """Cancel every order whose time in force has passed."""
+        """Cancel orders whose time in force has passed, not more than a slice of them."""
         self._set_time(time_ns)
-        for order in self.expiries.due(time_ns):
+        for order in self.expiries.due(time_ns, _EXPIRIES_A_SLICE):
             self._kill(order, b"T")
 
-    def cancel_all(self, account: Account, reason: bytes) -> None:
-        """Cancel the account's live orders in the order of their references."""
-        for order in sorted(account.live_orders(), key=reference_of):
-            self._kill(order, reason)
-
-    def cancel_tokens(self, number: int, tokens: bytes, time_ns: int) -> None:
-        """Cancel those of the account's orders, 14 bytes a token, that are still live."""
+    def cancel_orders(self, number: int, reason_and_tokens: bytes, time_ns: int) -> None:
+        """Cancel those of the account's orders that are still live: a reason letter, then 14 bytes a token."""
         self._set_time(time_ns)
         account = self.by_number[number]
-        for at in range(0, len(tokens), 14):
-            order = account.order(tokens[at : at + 14])
+        reason = reason_and_tokens[:1]
+        for at in range(1, len(reason_and_tokens), 14):
+            order = account.order(reason_and_tokens[at : at + 14])
             if order is not None:
-                self._kill(order, b"S")
+                self._kill(order, reason)
 
     def administer(self, command: dict[str, Any], time_ns: int) -> None:
         """Do what an administrator asked for: halt or resume a symbol, kill or unkill an account, bust a trade."""
@@ -185,7 +185,7 @@ class Core(Matching):
         elif action == "bust":
             match = command["match"]
             for name, token, _ in command["parties"]:
-                packet = b"\x00\x21SB" + self._time8 + token.encode("ascii").ljust(14) + _U64(match) + b"S"
+                packet = b"\x00\x21SB" + self._time8 + token.encode("latin-1").ljust(14) + _U64(match) + b"S"
                 self._send(self.accounts[name], packet)
             book = self.books[command["parties"][0][2].encode("ascii").ljust(8)]
             self._feed(book.broken_head + self._time6 + _U64(match))
@@ -363,7 +363,9 @@ class Core(Matching):
         open_shares = shares - old.executed_shares
         refusal = risk.check(account, book, old.side, shares, price_e4)
         detail = 0
-        if refusal == 0:
+        if not self.open:
+            refusal = 67  # C
+        elif refusal == 0:
             if not self.accepting:
                 detail = risk.REFUSED_BUDGET
             elif account.is_full():
@@ -420,7 +422,3 @@ class Core(Matching):
             for side in (book.bids, book.asks):
                 for order in orders_of(side):
                     order.account.exposure_e4 += order.open_shares * order.price_e4
-
-
-def reference_of(order: Order) -> int:
-    return order.reference

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from trading_engine import __version__, journal, snapshot
+from trading_engine.cancellations import Cancellations
 from trading_engine.clock import Clock
 from trading_engine.config import EngineConfig
 from trading_engine.core import Core
@@ -39,6 +40,7 @@ class Engine:
     def __init__(self, config: EngineConfig, loop: AbstractEventLoop) -> None:
         self.config = config
         self.core = Core()
+        self.cancellations = Cancellations(self, loop)
         self.clock = Clock(config.zone)
         self.failure = ""
         self.used_bytes = 0
@@ -122,7 +124,7 @@ class Engine:
 
     def start_day(self, session: str) -> None:
         """Begin the session of that name, after ending the one that is open."""
-        if self.core.open:
+        if self.core.open or self.core.closing:
             self.end_day()
         self.clock.anchor(session)
         self.outbox.begin_day(session)
@@ -163,14 +165,17 @@ class Engine:
         apply_record(self.core, journal.Record(kind, 0, time_ns, account, payload))
         self._record(kind, account, time_ns, payload)
 
+    def disconnect(self, number: int) -> None:
+        """The account's connection is gone, and with it its orders where it asked for that."""
+        self.submit(journal.DISCONNECT, number)
+        if self.core.by_number[number].cancel_on_disconnect:
+            self.cancellations.of_account(number)
+
     def tick(self) -> None:
         """Do what is due by time; call it some times a second."""
         if self.failure:
             return
-        if self.core.expiries.is_due(self.clock.now()):
-            self.submit(journal.EXPIRE)
-        if self.failure:
-            return
+        self.cancellations.expire()
         try:
             self.outbox.flush_replies()
         except OSError as error:
@@ -245,7 +250,7 @@ class Engine:
         if self.journal_times is not None:
             self.journal_times.record(lasted_ns)
         if lasted_ns > STALL_NS:
-            self.on_stall("journal write", lasted_ns)
+            self.on_stall("write", lasted_ns)
         return True
 
     def _release(self, outputs: list[Output]) -> None:

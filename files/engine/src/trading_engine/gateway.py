@@ -16,7 +16,7 @@ from functools import partial
 from trading_engine import journal
 from trading_engine.config import Account
 from trading_engine.connection import Connection
-from trading_engine.engine import Engine
+from trading_engine.engine import STALL_NS, Engine
 from trading_engine.logins import PasswordChecks, Throttle
 from trading_engine.outbox import Output
 from trading_engine.session import first_number
@@ -32,6 +32,7 @@ _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
 _TIMESPEC = struct.Struct("qq")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 _ACCEPTS_A_TURN = 16
+_RETRY_S = 0.001
 
 
 class Gateway:
@@ -91,7 +92,7 @@ class Gateway:
         """Some time after a start: who was logged in before it and has not come back is disconnected."""
         for account in self._engine.core.by_number:
             if account.connected and account.number not in self.connections and not self._engine.failure:
-                self._engine.submit(journal.DISCONNECT, account.number)
+                self._engine.disconnect(account.number)
 
     def _stop_listening(self) -> None:
         if self._listener is not None:
@@ -150,7 +151,10 @@ class Gateway:
         answered = self._process(connection, session.rest + data if session.rest else data, now_ns)
         if answered and not self._engine.failure:
             done_ns = time.monotonic_ns()
-            stats.service.record(done_ns - now_ns, answered)
+            lasted_ns = done_ns - now_ns
+            stats.service.record(lasted_ns, answered)
+            if lasted_ns > STALL_NS and stats.stall_noted_ns < now_ns:
+                stats.stall("read", lasted_ns)
             if ancillary:
                 seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
                 received_ns = seconds * 1_000_000_000 + nanoseconds
@@ -195,8 +199,7 @@ class Gateway:
         if account is not None and self._checks.verifier.remembered(hashed, request.password):
             self._log_in(connection, account, request)
             return
-        connection.checking = True
-        self._loop.remove_reader(connection.descriptor)
+        self._stop_reading(connection)
         check = self._loop.run_in_executor(
             self._checks.threads, self._checks.verifier.check, hashed, request.password
         )  # fmt: skip
@@ -209,10 +212,8 @@ class Gateway:
         request: soupbintcp.LoginRequest,
         check: Future[bool],
     ) -> None:
-        connection.checking = False
-        if connection.closed or self._engine.failure or check.cancelled():
+        if check.cancelled() or not self._read_on(connection):
             return
-        self._loop.add_reader(connection.descriptor, partial(self._readable, connection))
         error = check.exception()
         if error is not None:
             self._stats.event(f"login of {request.username!r} cannot be checked: {type(error).__name__}")
@@ -225,6 +226,22 @@ class Gateway:
             return
         self._log_in(connection, account, request)
 
+    def _stop_reading(self, connection: Connection) -> None:
+        connection.checking = True
+        self._loop.remove_reader(connection.descriptor)
+
+    def _read_on(self, connection: Connection) -> bool:
+        """Return False when there is nobody to read from any more."""
+        connection.checking = False
+        if connection.closed or self._engine.failure:
+            return False
+        self._loop.add_reader(connection.descriptor, partial(self._readable, connection))
+        return True
+
+    def _log_in_later(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
+        if self._read_on(connection):
+            self._log_in(connection, account, request)
+
     def _log_in(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
         engine = self._engine
         number = engine.core.accounts[account.name].number
@@ -235,6 +252,10 @@ class Gateway:
                 return
             self._stats.event(f"{account.name} logged in again from {connection.address}, which took over")
             self._close(other)
+        if engine.cancellations.under_way(number):  # of the connection before: they are no orders of this one
+            self._loop.call_later(_RETRY_S, self._log_in_later, connection, account, request)
+            self._stop_reading(connection)
+            return
         log = engine.outbox.log(number)
         first = first_number(request, engine.core.day, log.first, log.last)
         if first is None:
@@ -322,7 +343,7 @@ class Gateway:
         if number >= 0 and self.connections.get(number) is connection:
             del self.connections[number]
             if not self._engine.failure:
-                self._engine.submit(journal.DISCONNECT, number)
+                self._engine.disconnect(number)
 
     def check_timers(self, share: float) -> None:
         """Send heartbeats and drop silent clients, among that share of all connections; call it often."""

@@ -23,6 +23,7 @@ EXPIRE: Final = 7
 ACCEPTING: Final = 8
 ADMIN: Final = 9
 CANCEL_ORDERS: Final = 10
+CLOSE_DAY: Final = 11
 
 MAGIC: Final = b"LLTJRNL1"
 HEADER: Final = struct.Struct("<8sQQ32s8x")

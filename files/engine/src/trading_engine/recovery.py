@@ -38,13 +38,15 @@ def apply_record(core: Core, record: Record) -> None:
     elif kind == journal.CONNECT:
         core.connect(account)
     elif kind == journal.DISCONNECT:
-        core.disconnect(account, time_ns)
+        core.disconnect(account)
     elif kind == journal.CONFIGURE:
         core.configure(json.loads(payload), time_ns)
     elif kind == journal.START_DAY:
         core.start_day(payload.decode("ascii"), time_ns)
     elif kind == journal.END_DAY:
         core.end_day(time_ns)
+    elif kind == journal.CLOSE_DAY:
+        core.close_day(time_ns)
     elif kind == journal.EXPIRE:
         core.expire(time_ns)
     elif kind == journal.ACCEPTING:
@@ -52,7 +54,7 @@ def apply_record(core: Core, record: Record) -> None:
     elif kind == journal.ADMIN:
         core.administer(json.loads(payload), time_ns)
     elif kind == journal.CANCEL_ORDERS:
-        core.cancel_tokens(account, payload, time_ns)
+        core.cancel_orders(account, payload, time_ns)
     else:
         raise JournalError(f"record {number}: unknown kind {kind}")
 

@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -89,7 +90,7 @@ class Server:
         gc.freeze()
         gc.disable()
         try:
-            admin_server = admin.serve(Admin(self._engine, loop, self._roll_day), config.admin_socket, loop)
+            admin_server = admin.serve(Admin(self._engine, self._roll_day), config.admin_socket, loop)
         except OSError as error:
             raise StartError(
                 f"{config.admin_socket}: {error.strerror}; the engine's user needs to write there, see [admin]"
@@ -98,6 +99,7 @@ class Server:
         if config.busy_poll:
             self._spin()
         gateway.open()
+        self._engine.cancellations.resume()
         loop.call_later(config.reconnect_grace_s, gateway.disconnect_absent)
         stats.event(f"started with {recovered.replayed} records replayed")
         self._tick()
@@ -139,29 +141,41 @@ class Server:
         self._tick_due_ns = begun_ns + int(TICK_S * 1e9)
         self._ticks += 1
         if self._ticks % 2 == 0:
-            self._collect_garbage()
-            self._publish()
-        self._engine.tick()
-        if self._config.daily and self._engine.core.day[:8] != self._engine.clock.today():
-            self._roll_day()
-        self._gateway.check_timers(TICK_S * 4)
+            self._timed("gc", self._collect_garbage)
+            self._timed("publish", self._publish)
+        self._timed("timers", self._check_timers)
         if self._ticks % _DISK_TICKS == 1:
-            self._watch_disk()
+            self._timed("snapshot", self._watch_disk)
         if self._watchdog_ns and begun_ns >= self._watchdog_due_ns:
             self._watchdog_due_ns = begun_ns + self._watchdog_ns // 2
             notify("WATCHDOG=1")
+
+    def _timed(self, cause: str, step: Callable[[], None]) -> None:
+        begun_ns = time.monotonic_ns()
+        step()
         lasted_ns = time.monotonic_ns() - begun_ns
         if lasted_ns > STALL_NS:
-            stats.stall("timers", lasted_ns)
+            self._stats.stall(cause, lasted_ns)
+
+    def _check_timers(self) -> None:
+        engine = self._engine
+        engine.tick()
+        if self._config.daily and engine.core.day[:8] != engine.clock.today():
+            self._roll_day()
+        self._gateway.check_timers(TICK_S * 4)
 
     def _roll_day(self) -> None:
-        """End the day, say good-bye to every session, and begin the next day."""
+        """End the day, say good-bye to every session, and begin the next day; unless that is under way."""
         engine = self._engine
-        if not engine.failure:
-            engine.end_day()
-            self._gateway.end_sessions()
-            engine.start_day(engine.clock.next_session(engine.core.day))
-            self._stats.event(f"session {engine.core.day} began")
+        if not engine.failure and not engine.core.closing:
+            engine.cancellations.close_day(self._begin_next_day)
+
+    def _begin_next_day(self) -> None:
+        engine = self._engine
+        engine.end_day()
+        self._gateway.end_sessions()
+        engine.start_day(engine.clock.next_session(engine.core.day))
+        self._stats.event(f"session {engine.core.day} began")
 
     def _collect_garbage(self) -> None:
         """Look at what is young and freeze what lives, so that no collection ever walks the whole book."""
@@ -173,8 +187,6 @@ class Server:
         stats.count("gc_collections", 1)
         stats.set("gc_pause_last_ns", pause_ns)
         stats.raise_to("gc_pause_max_ns", pause_ns)
-        if pause_ns > STALL_NS:
-            stats.stall("garbage collection", pause_ns)
 
     def _watch_disk(self) -> None:
         stats, engine = self._stats, self._engine

@@ -29,6 +29,10 @@ SYMBOL_CAPACITY = 64
 SESSION_CAPACITY = 64
 EVENT_CAPACITY = 32
 
+# What the engine itself made everybody wait for, longer than a millisecond: the collector, one read of a session, a
+# journal write, the start of a snapshot or the look at the disk, timers (heartbeats, the day), publishing.
+STALL_CAUSES = ("gc", "read", "write", "snapshot", "timers", "publish")
+
 COUNTERS: tuple[str, ...] = (
     "enters_received",
     "replaces_received",
@@ -71,6 +75,7 @@ COUNTERS: tuple[str, ...] = (
     "orders_refused_token",
     "canary_round_trips",  # kept for a canary session, as the histogram of its name: nothing writes them yet
     "canary_failures",
+    *(f"stalls_{cause}" for cause in STALL_CAUSES),
 )
 
 GAUGES: tuple[str, ...] = (

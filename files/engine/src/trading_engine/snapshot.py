@@ -70,6 +70,7 @@ def dump(core: Core) -> bytes:
         "books": books,
         "day": core.day,
         "open": core.open,
+        "closing": core.closing,
         "accepting": core.accepting,
         "next_reference": core.next_reference,
         "next_match": core.next_match,
@@ -108,6 +109,7 @@ def load(core: Core, data: bytes) -> None:
         at = 8 + size
         core.day = market["day"]
         core.open = market["open"]
+        core.closing = market.get("closing", False)  # older builds closed a day at once
         core.accepting = market["accepting"]
         core.next_reference = market["next_reference"]
         core.next_match = market["next_match"]
@@ -116,14 +118,17 @@ def load(core: Core, data: bytes) -> None:
             account = core.add_account(saved["name"], saved["settings"])
             core.set_killed(account, saved["killed"])
             at = _load_account(account, saved, data, at)
+        ending: list[Order] = []
         for saved in market["books"]:
             book = core.add_book(saved["stock"].encode("ascii"), saved["collar_price_e4"], saved["restricted"])
             core.set_halted(book, saved["halted"])
             book.last_price_e4, book.last_shares, book.last_ns = saved["last"]
             book.trades, book.traded_shares = saved["traded"]
             end = at + saved["orders"] * _ORDER.size
-            _load_orders(core, book, data[at:end])
+            ending += _load_orders(core, book, data[at:end])
             at = end
+        for order in sorted(ending, key=_reference_of):
+            core.expiries.add(order)
     except (KeyError, TypeError, ValueError, IndexError, struct.error) as error:
         raise SnapshotError(f"its content is not that of a snapshot ({error!r})") from error
     core.recount_exposure()
@@ -145,8 +150,10 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
     return at
 
 
-def _load_orders(core: Core, book: Book, data: bytes) -> None:
+def _load_orders(core: Core, book: Book, data: bytes) -> list[Order]:
+    """Return those that end at a time."""
     accounts = core.by_number
+    ending = []
     for number, token, reference, side, shares, executed, price_e4, raw, expiry_ns in _ORDER.iter_unpack(data):
         account = accounts[number]
         terms = account.terms_of(raw)
@@ -158,7 +165,12 @@ def _load_orders(core: Core, book: Book, data: bytes) -> None:
         book.side_of(side).add(order)
         if expiry_ns:
             order.expiry_ns = expiry_ns
-            core.expiries.add(order)
+            ending.append(order)
+    return ending
+
+
+def _reference_of(order: Order) -> int:
+    return order.reference
 
 
 def digest(core: Core) -> str:

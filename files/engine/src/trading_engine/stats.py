@@ -39,6 +39,7 @@ class Stats:
         self.dropped_slow_clients = 0
         self.dropped_silent_clients = 0
         self.dropped_malformed_input = 0
+        self.stall_noted_ns = 0
         self.receive_to_reply = writer.histograms["receive_to_reply"]
         self.service = writer.histograms["service"]
 
@@ -47,8 +48,10 @@ class Stats:
         self.events.append(Event(time.time_ns(), text))
 
     def stall(self, cause: str, duration_ns: int) -> None:
-        """Note that the engine itself kept everybody waiting."""
+        """Note that the engine itself kept everybody waiting; `cause` is one of STALL_CAUSES."""
         self.count("stalls", 1)
+        self.count(f"stalls_{cause}", 1)
+        self.stall_noted_ns = time.monotonic_ns()
         self.set("stall_last_ns", duration_ns)
         self.raise_to("stall_max_ns", duration_ns)
         self.event(f"stall of {duration_ns / 1e6:.1f} ms: {cause}")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from trading_engine.shm import STALL_CAUSES
 from trading_engine.wire.ouch import REJECT_REASONS
 
 
@@ -90,7 +91,12 @@ COUNTERS = (
     _one("trading_journal_segments_total", "Journal segments begun.", "journal_segments"),
     _one("trading_snapshots_total", "Snapshots taken.", "snapshots"),
     _one("trading_gc_collections_total", "Garbage collections in the engine.", "gc_collections"),
-    _one("trading_stalls_total", "Turns of the engine's loop that took too long.", "stalls"),
+    Mapping(
+        "trading_stalls_total",
+        "Times that the engine itself made everybody wait for more than a millisecond, by cause.",
+        {cause: f"stalls_{cause}" for cause in STALL_CAUSES},
+        "cause",
+    ),
 )
 
 GAUGES = (
@@ -131,8 +137,9 @@ GAUGES = (
     _one("trading_memory_locked", "1 when the engine's memory is locked into RAM.", "memory_locked"),
 )
 
-NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns", "canary_round_trips", "canary_failures", "canary"})
-"""A date and a time of day are no measurements (they are on /latest), and the canary's places are not yet filled."""
+NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns", "stalls", "canary_round_trips", "canary_failures", "canary"})
+"""A date and a time of day are no measurements (they are on /latest), stalls are exported by cause, and the canary's
+places are not yet filled."""
 
 HISTOGRAMS = {
     "receive_to_reply": (

@@ -1,0 +1,100 @@
+"""What cancels many orders at once, in slices: one slice a turn of the loop, so that nobody waits for all of it.
+
+Every slice is an input of its own in the journal, so a replay cancels the same orders at the same times. What a crash
+interrupts is seen from the state: `resume` goes on with it.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from trading_engine import journal
+
+if TYPE_CHECKING:
+    from trading_engine.engine import Engine
+
+_ORDERS_A_SLICE: Final = 64
+_SUPERVISORY: Final = b"S"
+_SESSION_END: Final = b"E"
+
+
+class Cancellations:
+    """While an account's orders are being cancelled it can enter none: it is killed, logged out, or the day closes."""
+
+    def __init__(self, engine: Engine, loop: AbstractEventLoop) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._jobs: deque[Iterator[None]] = deque()
+        self._accounts: list[int] = []
+        self._expiring = False
+
+    def of_account(self, number: int) -> None:
+        """Cancel all that the account has open."""
+        self._accounts.append(number)
+        self._begin(self._cancel(number, _SUPERVISORY))
+
+    def under_way(self, number: int) -> bool:
+        """Return whether orders of the account are still being cancelled."""
+        return number in self._accounts
+
+    def resume(self) -> None:
+        """Go on with what was under way when the engine ended. Call once after the start."""
+        for account in self._engine.core.by_number:
+            gone = account.cancel_on_disconnect and not account.connected
+            if account.open_orders and (account.killed or gone):
+                self.of_account(account.number)
+
+    def expire(self) -> None:
+        """Cancel the orders whose time in force has passed."""
+        if not self._expiring and self._is_due():
+            self._expiring = True
+            self._begin(self._expire())
+
+    def close_day(self, done: Callable[[], None]) -> None:
+        """Refuse new orders and cancel all open ones; then call `done`."""
+        self._engine.submit(journal.CLOSE_DAY)
+        self._begin(self._close_day(done))
+
+    def _begin(self, job: Iterator[None]) -> None:
+        self._jobs.append(job)
+        if len(self._jobs) == 1:
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        if self._engine.failure:
+            self._jobs.clear()
+        elif next(self._jobs[0], self) is self:
+            self._jobs.popleft()
+        if self._jobs:
+            self._loop.call_soon(self._turn)
+
+    def _cancel(self, number: int, reason: bytes) -> Iterator[None]:
+        account = self._engine.core.by_number[number]
+        shard = 0
+        while shard < account.shard_count():
+            tokens = account.live_tokens(shard, _ORDERS_A_SLICE)
+            if tokens:
+                self._engine.submit(journal.CANCEL_ORDERS, number, reason + b"".join(tokens))
+            else:
+                shard += 1
+            yield
+        if reason == _SUPERVISORY:
+            self._accounts.remove(number)
+
+    def _expire(self) -> Iterator[None]:
+        while self._is_due():
+            self._engine.submit(journal.EXPIRE)
+            yield
+        self._expiring = False
+
+    def _is_due(self) -> bool:
+        return self._engine.core.expiries.is_due(self._engine.clock.now())
+
+    def _close_day(self, done: Callable[[], None]) -> Iterator[None]:
+        for account in self._engine.core.by_number:
+            if account.open_orders:
+                yield from self._cancel(account.number, _SESSION_END)
+        done()

@@ -1,0 +1,142 @@
+"""What cancels many orders at once: in slices, all of it, also over a crash, and the same in every replay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from trading_engine import config, journal, passwords, snapshot, tools
+from trading_engine.engine import Engine
+from trading_engine.wire import ouch, soupbintcp
+
+ORDERS = 1000
+A_SLICE = 64
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[], Engine]]:
+    """Return a function that starts an engine; the one before ends as a crash would end it."""
+    text = '[journal]\ndirectory = "journal"\nreserve_bytes = 0\n[itch]\ndirectory = "itch"\n'
+    for name in ("ANNA", "BERT"):
+        text += f'[accounts.{name}]\npassword = "{passwords.hash_password("x")}"\ncancel_on_disconnect = true\n'
+    (tmp_path / "engine.toml").write_text(text + '[[symbol]]\nname = "TEST"\nreference_price = "100"\n')
+    settings = config.read(tmp_path / "engine.toml")
+    engines: list[Engine] = []
+
+    def start() -> Engine:
+        for old in engines:
+            old.fail("gone")
+            old.stop()
+        engine = Engine(settings, loop)
+        engine.lock()
+        engine.start()
+        engines[:] = [engine]
+        return engine
+
+    yield start
+    engines[0].fail("gone")
+    engines[0].stop()
+
+
+def fill(engine: Engine, number: int, orders: int = ORDERS, time_in_force_s: int = ouch.TIF_MARKET_HOURS) -> None:
+    """Connect the account and enter resting orders."""
+    engine.submit(journal.CONNECT, number)
+    first = engine.core.enters
+    for serial in range(first, first + orders):
+        order = ouch.EnterOrder(f"{serial:07d}", "B", 100, "TEST", 1_000_000, time_in_force_s)
+        data = soupbintcp.unsequenced(ouch.INBOUND.encode(order))
+        assert engine.read(number, data, 0) == len(data)
+
+
+def turns_until(loop: asyncio.AbstractEventLoop, reached: Callable[[], bool]) -> int:
+    """Run the loop turn by turn; return how many turns it took."""
+    for turns in count():
+        if reached():
+            return turns
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    raise AssertionError
+
+
+def test_no_slice_is_long_and_a_replay_says_the_same(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path
+) -> None:
+    engine = start()
+    fill(engine, 0)
+    fill(engine, 1, 10)
+    canceled: list[int] = []
+    engine.deliver = lambda output: canceled.append(sum(reply.messages for reply in output.replies))
+    engine.disconnect(0)
+    assert turns_until(loop, lambda: not engine.cancellations.under_way(0)) >= ORDERS / A_SLICE
+    assert (sum(canceled), max(canceled)) == (ORDERS, A_SLICE)
+    assert engine.core.open_orders == 10
+    replayed = tools.replay(tmp_path / "journal")
+    assert replayed["sha256"]["state"] == snapshot.digest(engine.core)
+
+
+@pytest.mark.parametrize("after_slices", [0, 3])
+def test_a_crash_in_the_middle_leaves_no_order_behind(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, after_slices: int
+) -> None:
+    engine = start()
+    fill(engine, 0)
+    engine.disconnect(0)
+    turns_until(loop, lambda: engine.core.open_orders <= ORDERS - after_slices * A_SLICE)
+    again = start()
+    assert again.core.open_orders >= ORDERS - after_slices * A_SLICE
+    again.cancellations.resume()
+    turns_until(loop, lambda: not again.cancellations.under_way(0))
+    assert again.core.open_orders == 0
+
+
+def test_the_day_is_over_when_nothing_is_open(start: Callable[[], Engine], loop: asyncio.AbstractEventLoop) -> None:
+    engine = start()
+    fill(engine, 0)
+    fill(engine, 1)
+    ended: list[int] = []
+    engine.cancellations.close_day(lambda: ended.append(engine.core.open_orders))
+    assert turns_until(loop, lambda: bool(ended)) >= 2 * ORDERS / A_SLICE
+    assert ended == [0]
+
+
+def test_a_day_that_a_crash_left_half_closed_is_ended_at_the_start(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop
+) -> None:
+    engine = start()
+    fill(engine, 0)
+    day = engine.core.day
+    engine.cancellations.close_day(lambda: None)
+    turns_until(loop, lambda: engine.core.open_orders < ORDERS)
+    again = start()
+    assert (again.core.open_orders, again.core.closing, again.core.open) == (0, False, True)
+    assert again.core.day > day
+
+
+def test_orders_that_end_at_the_same_time_end_in_slices(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start()
+    fill(engine, 0, time_in_force_s=1)
+    ended: list[str] = []
+
+    def note(packets: bytes) -> None:
+        for _, payload in soupbintcp.Splitter().feed(packets):
+            ended.append(ouch.OUTBOUND.decode(payload).token)
+
+    engine.deliver = lambda output: note(b"".join(reply.packets for reply in output.replies))
+    later_ns = engine.clock.now() + 3_000_000_000
+    monkeypatch.setattr(engine.clock, "now", lambda: later_ns)
+    engine.cancellations.expire()
+    engine.cancellations.expire()
+    assert turns_until(loop, lambda: engine.core.open_orders == 0) >= ORDERS / A_SLICE
+    assert sorted(ended) == [f"{serial:07d}" for serial in range(ORDERS)]
