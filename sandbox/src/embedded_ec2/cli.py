@@ -46,11 +46,16 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     up = command("up", _up, "start it, and return once it answers")
-    kinds = up.add_mutually_exclusive_group()
-    kinds.add_argument(
-        "--qemu", action="store_true", help="allow machines with a kernel of their own: tag embedded-ec2:machine=qemu"
-    )
-    kinds.add_argument("--no-machines", action="store_true", help="the API alone; needs no root")
+    for kind, what in (("qemu", "machines with a kernel of their own"), ("bullseye", "machines with Debian 11")):
+        up.add_argument(
+            f"--{kind}",
+            action="append_const",
+            dest="kinds",
+            const=kind,
+            default=[],
+            help=f"allow {what}: tag embedded-ec2:machine={kind}",
+        )
+    up.add_argument("--no-machines", action="store_true", help="the API alone; needs no root")
     command("down", _down, "remove every machine, process, device and file of it")
     status = command("status", _status, "list the instances and their machines")
     status.add_argument("--json", action="store_true", help="as JSON, with the machines' SSH host keys")
@@ -59,8 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     api.add_argument("--port", type=int, default=0, help="default: a free one; printed once it listens")
     serve = command("serve", _serve, "what `up` starts in the background; not for people")
     serve.add_argument("--slot", type=int, required=True)
-    serve.add_argument("--image", type=Path)
-    serve.add_argument("--qemu-image", type=Path)
+    serve.add_argument("--image", nargs=2, action="append", default=[], metavar=("KIND", "PATH"))
     serve.add_argument("--ready-descriptor", type=int, required=True)
     return parser
 
@@ -87,9 +91,11 @@ def _become_root() -> None:
 
 def _up(arguments: argparse.Namespace) -> None:
     sandbox = Sandbox.named(arguments.name)
+    if arguments.no_machines and arguments.kinds:
+        raise SandboxError(f"--no-machines and --{arguments.kinds[0]}: one or the other")
     if not arguments.no_machines:
         _become_root()
-    running = lifecycle.up(sandbox, machines=not arguments.no_machines, qemu=arguments.qemu, say=_say)
+    running = lifecycle.up(sandbox, [] if arguments.no_machines else ["container", *arguments.kinds], _say)
     name = "" if sandbox.name == "sandbox" else f" --name {sandbox.name}"
     print(f"The API answers at {running.endpoint}.")
     print(f'  eval "$(scripts/sandbox env{name})"   makes AWS clients use it')
@@ -170,7 +176,6 @@ def _serve(arguments: argparse.Namespace) -> None:
         Sandbox.named(arguments.name),
         port=lifecycle.preferred_port(arguments.name),
         slot=arguments.slot,
-        image=arguments.image,
-        qemu_image=arguments.qemu_image,
+        images={kind: Path(path) for kind, path in arguments.image},
         ready_descriptor=arguments.ready_descriptor,
     )

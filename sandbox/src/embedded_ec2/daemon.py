@@ -5,6 +5,7 @@ The keeper has the main thread because the kernel ties a machine's life to the t
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from werkzeug.serving import BaseWSGIServer
@@ -14,6 +15,7 @@ from embedded_ec2.application import Application, make_api_server
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.keeper import Keeper
 from embedded_ec2.ledger import Ledger
+from embedded_ec2.machine import Hypervisor
 from embedded_ec2.metadata import make_metadata_server
 from embedded_ec2.network import METADATA_ADDRESS, Router, inside, public_slot
 from embedded_ec2.nspawn import Nspawn
@@ -21,13 +23,10 @@ from embedded_ec2.qemu import Qemu, find_accelerator
 from embedded_ec2.state import Running, Sandbox
 
 
-def serve(
-    sandbox: Sandbox, *, port: int, slot: int, image: Path | None, qemu_image: Path | None, ready_descriptor: int
-) -> None:
+def serve(sandbox: Sandbox, *, port: int, slot: int, images: Mapping[str, Path], ready_descriptor: int) -> None:
     """Run the sandbox until this process is told to end; never returns.
 
-    Writes a line to `ready_descriptor` once everything answers. Without an image there are no machines, without the
-    second one none with a kernel of its own.
+    Writes a line to `ready_descriptor` once everything answers. There are machines of the kinds that `images` has.
     """
     pid, started_ticks = os.getpid(), processes.start_ticks(os.getpid()) or 0
     ledger = Ledger(sandbox.ledger_file)
@@ -35,16 +34,16 @@ def serve(
     servers: list[BaseWSGIServer] = []
     hooks = Hooks(public_addresses=public_slot(slot))
     keeper = None
-    if image:
+    if images:
         router = Router(sandbox.name, slot, ledger)
         router.open()
-        virtual = Qemu(qemu_image, find_accelerator(qemu_image)) if qemu_image else None
-        keeper = Keeper(sandbox.machines_directory, Nspawn(image), virtual, router, ledger)
+        hypervisors = {kind: _hypervisor(kind, image) for kind, image in images.items()}
+        keeper = Keeper(sandbox.machines_directory, hypervisors, router, ledger)
         hooks.machines = keeper
     application = Application(hooks, keeper.status if keeper else instances.rows)
     api = make_api_server("127.0.0.1", port, application)
     servers.append(api)
-    if image:
+    if images:
         with inside(router.netns):
             servers.append(make_api_server(METADATA_ADDRESS, api.port, application))
             servers.append(make_metadata_server(METADATA_ADDRESS, 80))
@@ -56,8 +55,7 @@ def serve(
             started_ticks=started_ticks,
             endpoint=f"http://127.0.0.1:{api.port}",
             slot=slot,
-            machines=keeper is not None,
-            qemu=qemu_image is not None,
+            kinds=list(images),
         )
     )
     os.write(ready_descriptor, b"ready\n")
@@ -65,3 +63,7 @@ def serve(
     if keeper:
         keeper.run()
     threading.Event().wait()
+
+
+def _hypervisor(kind: str, image: Path) -> Hypervisor:
+    return Qemu(image, find_accelerator(image)) if kind == "qemu" else Nspawn(image)

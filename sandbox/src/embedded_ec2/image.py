@@ -1,4 +1,4 @@
-"""The images that machines start from: Debian 12 with what a cloud image has, each built once and cached."""
+"""The images that machines start from: Debian with what a cloud image has, each built once and cached."""
 
 import fcntl
 import hashlib
@@ -14,7 +14,6 @@ from embedded_ec2.commands import run
 from embedded_ec2.errors import SandboxError
 
 CACHE = Path("/var/cache/embedded-ec2")
-SUITE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 NEEDED_BYTES = 2 * 1024**3
 
@@ -56,7 +55,7 @@ PROOF = (
     "usr/bin/python3",
     "usr/bin/cloud-init",
     "usr/sbin/chronyd",
-    "usr/lib/systemd/systemd",
+    "lib/systemd/systemd",
     "usr/sbin/nft",
 )
 
@@ -66,20 +65,27 @@ class Recipe:
     """What an image is made of; another package or file makes another image."""
 
     kind: str
+    suite: str
     packages: tuple[str, ...]
     files: Mapping[str, str]
     proof: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        content = repr((SUITE, self.packages, sorted(self.files.items()), REMOVED, platform.machine()))
-        return f"{SUITE}-{self.kind}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+        content = repr((self.suite, self.packages, sorted(self.files.items()), REMOVED, platform.machine()))
+        return f"{self.suite}-{self.kind}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-CONTAINER = Recipe("container", PACKAGES, FILES, PROOF)
+CONTAINER = Recipe("container", "bookworm", PACKAGES, FILES, PROOF)
 VIRTUAL = Recipe(
-    "virtual", (*PACKAGES, *qemu_image.PACKAGES), {**FILES, **qemu_image.FILES}, (*PROOF, *qemu_image.PROOF)
+    "virtual",
+    "bookworm",
+    (*PACKAGES, *qemu_image.PACKAGES),
+    {**FILES, **qemu_image.FILES},
+    (*PROOF, *qemu_image.PROOF),
 )
+# By the kind of machine that starts from it, as an instance's tag names it. Debian 11 is there for its Python 3.9.
+RECIPES = {"container": CONTAINER, "bullseye": Recipe("container", "bullseye", PACKAGES, FILES, PROOF), "qemu": VIRTUAL}
 
 
 def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE) -> Path:
@@ -97,7 +103,7 @@ def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE
         if image.is_dir():
             return image
         _require_space(cache)
-        say(f"Building the machines' Debian 12 image in {cache} (once, about a minute)")
+        say(f"Building the machines' image {recipe.name} in {cache} (once, about a minute)")
         tree, unfinished = (image.with_name(f"{image.name}.{stage}") for stage in ("tree", "unfinished"))
         for left_over in (tree, unfinished):
             if left_over.exists():
@@ -129,7 +135,7 @@ def _install(recipe: Recipe, root: Path) -> None:
     argv = ["mmdebstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--include={','.join(recipe.packages)}"]
     with log.open("w") as output:
         try:
-            done = subprocess.run([*argv, SUITE, str(root)], stdout=output, stderr=output, check=False)
+            done = subprocess.run([*argv, recipe.suite, str(root)], stdout=output, stderr=output, check=False)
         except FileNotFoundError:
             raise SandboxError("mmdebstrap is not installed: apt-get install mmdebstrap") from None
     if done.returncode:

@@ -37,8 +37,9 @@ class Wanted:
     tags: dict[str, str]
 
     @property
-    def has_own_kernel(self) -> bool:
-        return self.tags.get(KIND_TAG) == "qemu"
+    def kind(self) -> str:
+        """What machine stands for it, one of image.RECIPES if all is well."""
+        return self.tags.get(KIND_TAG, "container")
 
     @property
     def leg(self) -> Leg:

@@ -3,6 +3,7 @@
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,9 @@ MEMORY_LIMIT_MIB = 2048  # a machine's share at most, whatever its type has on A
 class Keeper:
     """Owns the machines. `run` is the only thread that touches them; the API's threads leave requests."""
 
-    def __init__(
-        self, directory: Path, containers: Hypervisor, virtual: Hypervisor | None, router: Router, ledger: Ledger
-    ) -> None:
+    def __init__(self, directory: Path, hypervisors: Mapping[str, Hypervisor], router: Router, ledger: Ledger) -> None:
         self._directory = directory
-        self._containers = containers
-        self._virtual = virtual
+        self._hypervisors = hypervisors
         self._router = router
         self._ledger = ledger
         self._machines: dict[str, Machine] = {}
@@ -156,11 +154,12 @@ class Keeper:
         self._set_public_address(started, wanted.public_address)
 
     def _hypervisor(self, wanted: Wanted) -> Hypervisor:
-        if not wanted.has_own_kernel:
-            return self._containers
-        if self._virtual is None:
-            raise SandboxError("a machine with a kernel of its own needs the sandbox started by: up --qemu")
-        return self._virtual
+        if wanted.kind not in self._hypervisors:
+            raise SandboxError(
+                f"tag {instances.KIND_TAG}={wanted.kind}: this sandbox runs {', '.join(self._hypervisors)}; "
+                f"if `up --help` knows --{wanted.kind}, start it with that"
+            )
+        return self._hypervisors[wanted.kind]
 
     def _report_failure(self, instance_id: str, reason: str) -> None:
         """An instance that cannot run here must not be reported as running."""

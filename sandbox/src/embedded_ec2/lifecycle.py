@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from embedded_ec2 import preflight, state
 from embedded_ec2.errors import SandboxError
-from embedded_ec2.image import CONTAINER, VIRTUAL, ensure_image
+from embedded_ec2.image import RECIPES, ensure_image
 from embedded_ec2.ledger import Ledger
 from embedded_ec2.network import PUBLIC_RANGE, SLOTS, slots_in_use_otherwise
 from embedded_ec2.state import Running, Sandbox
@@ -17,18 +17,18 @@ from embedded_ec2.state import Running, Sandbox
 Say = Callable[[str], None]
 
 
-def up(sandbox: Sandbox, *, machines: bool, qemu: bool, say: Say) -> Running:
+def up(sandbox: Sandbox, kinds: Sequence[str], say: Say) -> Running:
     """Start the sandbox unless it is up already, and return once it answers; the remains of a crash are removed first.
 
-    Raises SandboxError when this machine lacks something, or the sandbox ends while starting.
+    `kinds` are the machines it can run, of image.RECIPES; none is the API alone. Raises SandboxError when this machine
+    lacks something, or the sandbox ends while starting.
     """
-    if machines:
-        preflight.require_machines_possible(qemu=qemu)
-    image = ensure_image(CONTAINER, say) if machines else None
-    qemu_image = ensure_image(VIRTUAL, say) if qemu else None
+    if kinds:
+        preflight.require_machines_possible(qemu="qemu" in kinds)
+    images = {kind: ensure_image(RECIPES[kind], say) for kind in kinds}
     with state.only_one_at_a_time(sandbox.directory.parent):
         running = sandbox.running()
-        if running and running.machines == machines and running.qemu >= qemu:
+        if running and running.machines == bool(kinds) and set(kinds) <= set(running.kinds):
             return running
         if running:
             raise SandboxError(f"sandbox '{sandbox.name}' is already up {_describe(running)}; take it down first")
@@ -37,7 +37,7 @@ def up(sandbox: Sandbox, *, machines: bool, qemu: bool, say: Say) -> Running:
             _remove(sandbox)
         sandbox.directory.mkdir(mode=0o755)
         sandbox.machines_directory.mkdir(mode=0o700)
-        _start_process(sandbox, _free_slot(sandbox), image, qemu_image)
+        _start_process(sandbox, _free_slot(sandbox), images)
         started = sandbox.running()
         if started is None:
             raise SandboxError(f"the sandbox ended as soon as it was up; its last words are in {sandbox.log_file}")
@@ -45,9 +45,7 @@ def up(sandbox: Sandbox, *, machines: bool, qemu: bool, say: Say) -> Running:
 
 
 def _describe(running: Running) -> str:
-    if not running.machines:
-        return "without machines"
-    return "with machines" + ("" if running.qemu else ", but without QEMU")
+    return f"with machines of kind {', '.join(running.kinds)} only" if running.machines else "without machines"
 
 
 def down(sandbox: Sandbox) -> bool:
@@ -90,12 +88,11 @@ def preferred_port(name: str) -> int:
     return 18000 + zlib.crc32(name.encode()) % 2000
 
 
-def _start_process(sandbox: Sandbox, slot: int, image: Path | None, qemu_image: Path | None) -> None:
+def _start_process(sandbox: Sandbox, slot: int, images: Mapping[str, Path]) -> None:
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "embedded_ec2", "serve", "--name", sandbox.name, "--slot", str(slot)]
     argv += ["--ready-descriptor", str(writer)]
-    argv += ["--image", str(image)] if image else []
-    argv += ["--qemu-image", str(qemu_image)] if qemu_image else []
+    argv += [word for kind, image in images.items() for word in ("--image", kind, str(image))]
     with sandbox.log_file.open("wb") as log:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writer], start_new_session=True, cwd="/"

@@ -31,8 +31,11 @@ class Running:
     started_ticks: int
     endpoint: str
     slot: int
-    machines: bool
-    qemu: bool = False
+    kinds: list[str]
+
+    @property
+    def machines(self) -> bool:
+        return bool(self.kinds)
 
     @property
     def is_alive(self) -> bool:

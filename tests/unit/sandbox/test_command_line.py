@@ -19,6 +19,11 @@ def test_asking_a_sandbox_that_is_not_up_says_how_to_start_it() -> None:
     )
 
 
+def test_machines_and_no_machines_is_refused() -> None:
+    done = run("up", "--name", "never-started", "--no-machines", "--bullseye")
+    assert (done.returncode, done.stderr) == (1, "error: --no-machines and --bullseye: one or the other\n")
+
+
 def test_taking_down_what_is_not_there_is_no_error() -> None:
     assert run("down", "--name", "never-started").returncode == 0
 

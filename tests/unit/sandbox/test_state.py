@@ -7,7 +7,7 @@ from embedded_ec2.state import Running, Sandbox
 
 def record(sandbox: Sandbox, started_ticks: int) -> None:
     sandbox.directory.mkdir()
-    sandbox.record(Running(os.getpid(), started_ticks, "http://127.0.0.1:1", slot=2, machines=False))
+    sandbox.record(Running(os.getpid(), started_ticks, "http://127.0.0.1:1", slot=2, kinds=[]))
 
 
 def test_a_running_sandbox_is_found_by_its_record(tmp_path: Path) -> None:
