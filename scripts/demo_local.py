@@ -18,13 +18,15 @@ import time
 import tomllib
 from pathlib import Path
 
-ACCOUNT, SYMBOL = "BENCH", "TEST"
+import yaml
+
 READY_LIMIT_S = 20
 STOP_LIMIT_S = 60
-TARGETS = {"avg": 500.0, "p95": 1000.0, "p99": 2000.0}
-THROUGHPUT_PER_S = 10_000
-# trading-bench's exit code for a run whose own lateness spoils it, and how often it is tried.
-VOID, ATTEMPTS = 3, 3
+# The promise has one home, the role that measures it.
+SLO = yaml.safe_load((Path(__file__).parents[1] / "roles/slo/defaults/main.yml").read_text(encoding="utf-8"))
+TARGETS = ("avg_us", "p95_us", "p99_us", "throughput_per_s", "cpu_percent", "memory_percent")
+# trading-bench's exit code for a run whose own lateness spoils it.
+VOID = 3
 
 
 def write_configuration(directory: Path) -> None:
@@ -35,11 +37,9 @@ def write_configuration(directory: Path) -> None:
     password = secrets.token_hex(5)
     example = command_output("trading_engine", "example-config")
     hashed = command_output("trading_engine", "hash-password", given=password).strip()
-    account = f'\n[accounts.{ACCOUNT}]\npassword = "{hashed}"\ntest = true\ntokens = "increasing"\n'
+    account = f'\n[accounts.{SLO["slo_account"]}]\npassword = "{hashed}"\ntest = true\ntokens = "increasing"\n'
     (directory / "engine.toml").write_text(example + account, encoding="utf-8")
-    slo = (
-        "avg_us = 500\np95_us = 1000\np99_us = 2000\nthroughput_per_s = 10000\ncpu_percent = 80\nmemory_percent = 90\n"
-    )
+    slo = "".join(f"{name} = {SLO[f'slo_{name}']}\n" for name in TARGETS)
     (directory / "slo.toml").write_text(slo, encoding="utf-8")
     shared_memory = directory / tomllib.loads(example)["shared_memory"]["path"]
     telemetry = f'[http]\naddress = "127.0.0.1"\n[shared_memory]\npath = "{shared_memory}"\n'
@@ -114,10 +114,11 @@ def stop(directory: Path, package: str) -> None:
 def measure(directory: Path) -> bool:
     """Offer the promised rate, print each target beside what was measured, and return whether all were met."""
     figures_file = directory / "figures.json"
-    options = ["--host", "127.0.0.1", "--port", "9001", "--account", ACCOUNT, "--symbol", SYMBOL]
-    options += ["--password-file", str(directory / "password"), "--rate", "10500", "--duration", "10"]
+    options = ["--host", "127.0.0.1", "--port", "9001", "--account", SLO["slo_account"], "--symbol", SLO["slo_symbol"]]
+    options += ["--password-file", str(directory / "password"), "--rate", str(SLO["slo_offered_per_s"])]
+    options += ["--duration", str(SLO["slo_duration_s"])]
     command = [sys.executable, "-m", "trading_bench", *options, "--json", str(figures_file)]
-    for _attempt in range(ATTEMPTS):
+    for _attempt in range(SLO["slo_attempts"]):
         done = subprocess.run(command, stdout=sys.stderr, check=False)
         if done.returncode != VOID:
             break
@@ -125,9 +126,10 @@ def measure(directory: Path) -> bool:
         raise SystemExit(f"not measured: trading-bench ended with exit code {done.returncode}")
     figures = json.loads(figures_file.read_text(encoding="utf-8"))
     latency_us = figures["latency_corrected_us"]
-    rows = [(name, latency_us[name], f"< {limit:.0f} µs", latency_us[name] < limit) for name, limit in TARGETS.items()]
-    throughput = figures["throughput_per_s"]
-    rows.append(("throughput", throughput, f"≥ {THROUGHPUT_PER_S} /s", throughput >= THROUGHPUT_PER_S))
+    limits_us = {name: SLO[f"slo_{name}_us"] for name in ("avg", "p95", "p99")}
+    rows = [(name, latency_us[name], f"< {limit} µs", latency_us[name] < limit) for name, limit in limits_us.items()]
+    throughput, least = figures["throughput_per_s"], SLO["slo_throughput_per_s"]
+    rows.append(("throughput", throughput, f"≥ {least} /s", throughput >= least))
     rows.append(("errors", figures["errors_total"], "0", figures["errors_total"] == 0))
     for name, measured, target, met in rows:
         print(f"  {name:<12}{measured:>12.0f}   {target:<12}{'met' if met else 'MISSED'}")

@@ -36,14 +36,11 @@ options:
     default: always
   busy_command:
     description:
-      - Command that prints one JSON object about the running process. Required by V(idle).
+      - Command that prints one JSON object about the running process, whose C(sessions_open) says how many clients a
+        restart would disturb. Required by V(idle).
       - When it fails the unit is taken for busy, because nobody knows that it is not.
     type: list
     elements: str
-  busy_key:
-    description: The key of that object whose number says how many clients a restart would disturb.
-    type: str
-    default: sessions_open
 attributes:
   check_mode:
     support: full
@@ -167,7 +164,7 @@ class Unit:
         """Return how many clients a restart would disturb, None when that cannot be known."""
         try:
             returned, out, _err = self.module.run_command(self.module.params["busy_command"], handle_exceptions=False)
-            return int(json.loads(out)[self.module.params["busy_key"]]) if returned == 0 else None
+            return int(json.loads(out)["sessions_open"]) if returned == 0 else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -197,7 +194,6 @@ def main() -> None:
             "sources": {"type": "list", "elements": "path", "default": []},
             "restart": {"type": "str", "choices": ["idle", "always", "never"], "default": "always"},
             "busy_command": {"type": "list", "elements": "str"},
-            "busy_key": {"type": "str", "default": "sessions_open", "no_log": False},
         },
         required_if=[["restart", "idle", ["busy_command"]]],
         supports_check_mode=True,

@@ -122,7 +122,7 @@ class Deployment:
             "-i",
             str(self.key),
             "-o",
-            f"UserKnownHostsFile={self.work}/known_hosts.tests",
+            f'UserKnownHostsFile="{self.work}/known_hosts.tests"',
             "-o",
             "StrictHostKeyChecking=accept-new",
         ]
