@@ -1,4 +1,4 @@
-"""Renders the monitoring role's templates for two hosts, with Ansible's own templating and the role's own variables.
+"""Renders a role's templates with Ansible's own templating and the role's own variables.
 
 In a process of its own: Ansible's collection loader takes over Python's imports for good.
 """
@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[3]
-ROLE = ROOT / "roles/aws_monitoring"
 
 HOSTS = [
     {
@@ -29,15 +28,15 @@ HOSTS = [
 ]
 
 
-def render(template: str, **overrides: Any) -> Any:
-    """Return what a template of the role renders to, as data."""
-    return json.loads(_rendered(template, json.dumps(overrides)))
+def render(template: str, role: str = "aws_monitoring", **overrides: Any) -> Any:
+    """Return what a template of the role renders to, as data; the monitoring role's for two hosts."""
+    return json.loads(_rendered(template, role, json.dumps(overrides)))
 
 
 @functools.cache
-def _rendered(template: str, overrides: str) -> str:
+def _rendered(template: str, role: str, overrides: str) -> str:
     done = subprocess.run(
-        [sys.executable, __file__, template, overrides],
+        [sys.executable, __file__, template, role, overrides],
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
         capture_output=True,
         text=True,
@@ -48,13 +47,13 @@ def _rendered(template: str, overrides: str) -> str:
     return done.stdout
 
 
-def _variables() -> dict[str, Any]:
+def _variables(role: Path) -> dict[str, Any]:
     """Return the role's defaults and variables, for the environment demo."""
     loaded: dict[str, Any] = {}
-    for file in [ROLE / "defaults/main.yml", *sorted((ROLE / "vars/main").glob("*.yml"))]:
+    for file in [role / "defaults/main.yml", *sorted((role / "vars").rglob("*.yml"))]:
         loaded |= yaml.safe_load(file.read_text(encoding="utf-8"))
     return loaded | {
-        "role_path": str(ROLE),
+        "role_path": str(role),
         "trading_environment": "demo",
         "aws_monitoring_partition": "aws",
         "aws_monitoring_hosts": HOSTS,
@@ -62,7 +61,7 @@ def _variables() -> dict[str, Any]:
     }
 
 
-def _print_rendered(template: str, overrides: dict[str, Any]) -> None:
+def _print_rendered(template: str, role: Path, overrides: dict[str, Any]) -> None:
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar, trust_as_template
@@ -75,11 +74,11 @@ def _print_rendered(template: str, overrides: dict[str, Any]) -> None:
         return trust_as_template(value) if isinstance(value, str) else value
 
     init_plugin_loader()
-    text = (ROLE / "templates" / template).read_text(encoding="utf-8")
-    templar = Templar(loader=DataLoader(), variables=trusted(_variables()) | overrides)
+    text = (role / "templates" / template).read_text(encoding="utf-8")
+    templar = Templar(loader=DataLoader(), variables=trusted(_variables(role)) | overrides)
     # The template lookup trims blocks; Templar.template does so only when the text says it.
     print(json.dumps(yaml.safe_load(templar.template(trust_as_template("#jinja2: trim_blocks:True\n" + text)))))
 
 
 if __name__ == "__main__":
-    _print_rendered(sys.argv[1], json.loads(sys.argv[2]))
+    _print_rendered(sys.argv[1], ROOT / "roles" / sys.argv[2], json.loads(sys.argv[3]))

@@ -13,10 +13,16 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import cloudwat
 
 from .templates import ROOT, render
 
-CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))["cloudwatch"]
+METRICS: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
+CONTRACT: dict[str, Any] = METRICS["cloudwatch"]
+SEARCH = re.compile(
+    r"SEARCH\('\{LowLatencyTrading,(?P<dimensions>[^}]+)\} MetricName=\"(?P<name>\w+)\" "
+    r"InstanceId=\"(?P<instance>[^\"]+)\"(?: pattern=\"(?P<pattern>[^\"]+)\")?', '(?P<statistic>\w+)', 60\)"
+)
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
 EC2_METRICS = {"CPUUtilization", "StatusCheckFailed_System"}
 FREE_METRICS = 10
+AGENT_METRICS = 21  # paid; docs/aws.md says so
 SESSION = {"from_hour_utc": 14, "to_hour_utc": 21, "floor_per_s": 100}
 
 
@@ -94,6 +100,7 @@ def test_the_dashboard_shows_every_metric_of_the_contract_for_each_host(dashboar
         for widget in dashboard["widgets"]
         if widget["type"] == "metric"
         for line in widget["properties"]["metrics"]
+        if len(line) > 1
     }
     wanted = {
         (CONTRACT["namespace"], metric["name"], instance, statistic)
@@ -104,6 +111,34 @@ def test_the_dashboard_shows_every_metric_of_the_contract_for_each_host(dashboar
     assert wanted <= shown
     for namespace, name, _instance, statistic in shown:
         assert statistic in published(namespace)[name]
+
+
+def test_the_dashboard_searches_every_metric_that_the_agent_collects(dashboard: dict[str, Any]) -> None:
+    searched = []
+    for widget in dashboard["widgets"]:
+        for line in widget["properties"].get("metrics", []):
+            if len(line) == 1:
+                found = SEARCH.fullmatch(line[0]["expression"])
+                assert found, line
+                searched.append(found.groupdict())
+    assert searched
+    wanted = [
+        {
+            "dimensions": ",".join(metric["dimensions"]),
+            "name": metric["name"],
+            "instance": instance,
+            "pattern": metric.get("pattern"),
+            "statistic": statistic,
+        }
+        for instance in ("i-1", "i-2")
+        for metric in METRICS["agent"]["metrics"]
+        for statistic in metric["statistics"]
+    ]
+
+    def by_text(one: dict[str, str]) -> str:
+        return str(sorted(one.items(), key=str))
+
+    assert sorted(searched, key=by_text) == sorted(wanted, key=by_text)
 
 
 def test_the_dashboard_is_drawn_as_it_says(dashboard: dict[str, Any]) -> None:
@@ -117,9 +152,10 @@ def test_a_host_may_put_metrics_of_the_contract_and_no_others() -> None:
     assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": CONTRACT["namespace"]}}
 
 
-def test_one_host_fits_the_metrics_that_cloudwatch_gives_for_nothing() -> None:
+def test_what_a_host_publishes_fits_the_metrics_that_cloudwatch_gives_for_nothing_and_the_agents_are_few() -> None:
     assert CONTRACT["dimensions"] == ["InstanceId"]
     assert len(CONTRACT["metrics"]) <= FREE_METRICS
+    assert len(METRICS["agent"]["metrics"]) == AGENT_METRICS
 
 
 def test_alarm_thresholds_are_the_promise_by_default() -> None:

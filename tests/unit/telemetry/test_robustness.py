@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 import httpx
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 from trading_telemetry import protocol, stream
 from trading_telemetry.app import LINKS

@@ -1,0 +1,32 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks a document against a JSON schema before it is put on a host. Pure: document and schema in, sentences out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+
+def schema_problems(document: Any, schema: dict[str, Any]) -> list[str]:
+    """Return one sentence for each place where `document` is not what `schema` (JSON Schema, draft 4) takes.
+
+    Raises AnsibleFilterError when jsonschema is not installed on the controller.
+    """
+    try:
+        from jsonschema import Draft4Validator
+    except ImportError as error:
+        raise AnsibleFilterError("the controller lacks jsonschema: pip install jsonschema") from error
+    found = sorted(Draft4Validator(schema).iter_errors(document), key=lambda problem: list(map(str, problem.path)))
+    return [f"{'.'.join(map(str, problem.path)) or 'the document'}: {problem.message}" for problem in found]
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"schema_problems": schema_problems}

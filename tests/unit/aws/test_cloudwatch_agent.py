@@ -1,0 +1,152 @@
+"""The agent's configuration is what its own schema takes, and collects the contract's metrics and no others."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.lowlatency.trading.plugins.filter.schema import schema_problems
+
+from .templates import ROOT, render
+
+CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
+# The agent's package carries it; third-party, so it is no part of this repository.
+SCHEMA_FILE = ROOT.parent / "shared/data/amazon-cloudwatch-agent-schema.json"
+FACTS = {
+    "default_ipv4": {"interface": "ens5"},
+    "mounts": [
+        {"mount": "/boot/efi", "device": "/dev/nvme1n1p128"},
+        {"mount": "/", "device": "/dev/nvme0n1p1"},
+    ],
+}
+READS_JOURNAL: dict[str, Any] = {
+    "definitions": {"logsDefinition": {"properties": {"logs_collected": {"properties": {"journald": {}}}}}}
+}
+
+
+def configuration(schema: dict[str, Any], **facts: Any) -> dict[str, Any]:
+    """Return the configuration for an agent whose package has ``schema``."""
+    content = base64.b64encode(json.dumps(schema).encode()).decode()
+    rendered: dict[str, Any] = render(
+        "cloudwatch-agent.yml.j2",
+        "cloudwatch_agent",
+        ansible_facts=FACTS | facts,
+        __cloudwatch_agent_schema_file={"content": content},
+    )
+    return rendered
+
+
+def collected(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return name and process pattern of each metric that the agent makes of the document."""
+    found = []
+    for plugin, given in document["metrics"]["metrics_collected"].items():
+        for entry in given if isinstance(given, list) else [given]:
+            for measurement in entry.get("measurement") or entry["metrics_include"]:
+                found.append((f"{plugin}_{measurement}", entry.get("pattern", "")))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("journald", [True, False])
+def test_the_agents_own_schema_takes_it(journald: bool) -> None:
+    if not SCHEMA_FILE.exists():
+        pytest.skip(f"{SCHEMA_FILE.name}, a file of the agent's package, is not beside this checkout")
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    document = configuration(schema if journald else {})
+    assert ("journald" in document["logs"]["logs_collected"]) is journald
+    assert schema_problems(document, schema) == []
+    del document["metrics"]["metrics_collected"]["cpu"]["measurement"]
+    (problem,) = schema_problems(document, schema)
+    assert problem.startswith("metrics.metrics_collected.cpu: 'measurement' is a required property")
+
+
+def test_it_collects_the_contracts_metrics_and_no_others() -> None:
+    document = configuration({})
+    assert collected(document) == sorted((one["name"], one.get("pattern", "")) for one in CONTRACT["agent"]["metrics"])
+    assert document["metrics"]["namespace"] == CONTRACT["cloudwatch"]["namespace"]
+    assert document["agent"]["metrics_collection_interval"] == CONTRACT["agent"]["period_seconds"]
+
+
+def test_each_name_is_its_inputs_and_its_dimensions_are_the_agents() -> None:
+    beside = {
+        "cpu": ["cpu"],
+        "mem": [],
+        "disk": ["fstype", "path"],
+        "diskio": ["name"],
+        "net": ["interface"],
+        "netstat": [],
+        "procstat": ["pattern", "process_name"],
+        "ethtool": ["driver", "interface"],
+    }
+    for metric in CONTRACT["agent"]["metrics"]:
+        assert metric["name"].startswith(metric["input"] + "_")
+        assert metric["dimensions"] == ["InstanceId", *beside[metric["input"]]], metric["name"]
+
+
+@pytest.mark.parametrize(
+    ("device", "disk"),
+    [("/dev/nvme0n1p1", "nvme0n1"), ("/dev/nvme0n1", "nvme0n1"), ("/dev/xvda1", "xvda"), ("/dev/sda", "sda")],
+)
+def test_one_disk_and_one_card_are_watched(device: str, disk: str) -> None:
+    inputs = configuration({}, mounts=[{"mount": "/", "device": device}])["metrics"]["metrics_collected"]
+    assert inputs["diskio"]["resources"] == [disk]
+    assert inputs["net"]["resources"] == inputs["ethtool"]["interface_include"] == ["ens5"]
+
+
+@pytest.mark.parametrize("schema", [READS_JOURNAL, {}])
+def test_each_units_log_goes_into_the_environments_group(schema: dict[str, Any]) -> None:
+    ((source, given),) = configuration(schema)["logs"]["logs_collected"].items()
+    assert source == ("journald" if schema else "files")
+    logged = ["trading-engine", "trading-feed", "telemetry"]
+    assert [entry["log_stream_name"] for entry in given["collect_list"]] == [f"{{instance_id}}/{u}" for u in logged]
+    assert {entry["log_group_name"] for entry in given["collect_list"]} == {"/trading/demo/host"}
+    if source == "journald":
+        assert [entry["units"] for entry in given["collect_list"]] == [[f"{unit}.service"] for unit in logged]
+    else:
+        unit = (ROOT / "roles/cloudwatch_agent/templates/etc/systemd/system/trading-log-file@.service.j2").read_text()
+        assert "StandardOutput=append:/var/log/trading/%i.log" in unit
+        assert [entry["file_path"] for entry in given["collect_list"]] == [f"/var/log/trading/{u}.log" for u in logged]
+
+
+def test_a_host_may_write_into_that_group() -> None:
+    policy = (ROOT / "roles/aws_identity/templates/host-policy.json.j2").read_text(encoding="utf-8")
+    assert "log-group:/trading/{{ aws_identity_environment }}/*" in policy
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [("false", "trading_publish is false"), ("true", "cloudwatch_agent_deb_url is not set, and Debian has no package")],
+)
+def test_without_a_package_it_is_not_applicable_and_nothing_is_changed(
+    tmp_path: Path, wanted: str, reason: str
+) -> None:
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {
+            "ansible_facts": {"distribution": "Debian", "os_family": "Debian"},
+            "ansible_python_interpreter": sys.executable,
+        },
+        "roles": ["lowlatency.trading.cloudwatch_agent"],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", "-e", f"trading_publish={wanted}", "play.yml"],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not_applicable: " in done.stdout
+    assert reason in done.stdout
+    assert "changed=0" in done.stdout
