@@ -48,8 +48,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-irqbalance_changed:
-  description: Whether the ban changed, so that systemd must read it and irqbalance be restarted.
+irqbalance_stale:
+  description:
+    - Whether irqbalance runs with another ban than it should, so that systemd must read it and irqbalance be restarted.
+    - It is read from the running process, so a play that was killed before the restart makes up for it next time.
   returned: always
   type: bool
 knobs:
@@ -67,6 +69,8 @@ knobs:
       overridden_by: ""
 """
 
+import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +83,8 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.settings import
 DEFAULT = "/proc/irq/default_smp_affinity"
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-irq.conf"
 IRQBALANCE_FILE = "/etc/systemd/system/irqbalance.service.d/os-tuning.conf"
+BAN_VARIABLE = "IRQBALANCE_BANNED_CPULIST"
+ENVIRONMENT_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/system/irqbalance.service")
 
 
@@ -99,23 +105,21 @@ def run(root: Path, housekeeping_list: str, present: bool, check: bool, force: b
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
         lines = {DEFAULT: cpuset.mask(housekeeping), "/proc/irq/*/smp_affinity_list": cpuset.render(housekeeping)}
-        ban = f"{boot_files.HEADER}[Service]\nEnvironment=IRQBALANCE_BANNED_CPULIST={banned}\n"
+        ban = f"{boot_files.HEADER}[Service]\nEnvironment={BAN_VARIABLE}={banned}\n"
         return {
             TMPFILES_FILE: boot_files.tmpfiles_text(lines if held else {}, may_fail=True),
             IRQBALANCE_FILE: ban if held and has_irqbalance else "",
         }
 
-    ban_file = kernelfs.under(root, IRQBALANCE_FILE)
-    ban_before = undo.read_file(ban_file)
     result = converge(root, files, "irq_affinity", wanted, boot_texts, check, force)
-    ban_after = boot_texts(result.held)[IRQBALANCE_FILE]
+    stale = _irqbalance_is_stale(root, banned if boot_texts(result.held)[IRQBALANCE_FILE] else "")
     outcomes = result.outcomes
     if present and not needed:
         outcomes = [Outcome("", "not_applicable", reason="every CPU of this host is a housekeeping CPU")]
     return {
-        "changed": result.changed,
+        "changed": result.changed or stale,
         "diff": result.diff,
-        "irqbalance_changed": ban_before != ban_after,
+        "irqbalance_stale": stale,
         "knobs": summary("irq_affinity", outcomes),
     }
 
@@ -128,6 +132,26 @@ def _housekeeping(text: str, usable: frozenset[int]) -> frozenset[int]:
     if not housekeeping or not housekeeping <= usable:
         raise TuningError(f"housekeeping '{text}': this host has the CPUs {cpuset.render(usable)}")
     return housekeeping
+
+
+def _irqbalance_is_stale(root: Path, banned: str) -> bool:
+    """Whether some running irqbalance was started with another ban than this one, empty for none.
+
+    An assignment in the distribution's environment file wins over our drop-in (systemd.exec(5), EnvironmentFile=).
+    """
+    for path in ENVIRONMENT_FILES:
+        assigned = re.search(rf"^{BAN_VARIABLE}=(.*)$", undo.read_file(kernelfs.under(root, path)), re.MULTILINE)
+        banned = assigned[1].strip().strip("\"'") if assigned else banned
+    for name in kernelfs.under(root, "/proc").glob("[0-9]*/comm"):
+        # A process may end while it is looked at; then it bans nothing any more.
+        with contextlib.suppress(OSError):
+            if name.read_text(encoding="utf-8").strip() != "irqbalance":
+                continue
+            environment = name.with_name("environ").read_text(encoding="utf-8", errors="replace").split("\0")
+            bans = [entry.partition("=")[2] for entry in environment if entry.startswith(f"{BAN_VARIABLE}=")]
+            if "".join(bans) != banned:
+                return True
+    return False
 
 
 def _wanted(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[Setting]:

@@ -50,18 +50,42 @@ def test_absent_restores_every_list_and_file(host: HostTree) -> None:
     host.put("/usr/lib/systemd/system/irqbalance.service", "[Service]")
     before = host.snapshot()
     converge(host)
-    assert converge(host, present=False)["irqbalance_changed"]
+    assert converge(host, present=False)["changed"]
     assert host.snapshot() == before
     assert not converge(host, present=False)["changed"]
 
 
 def test_irqbalance_is_banned_from_the_other_cpus_only_where_it_is_installed(host: HostTree) -> None:
-    assert not converge(host)["irqbalance_changed"]
+    converge(host)
     assert not host.place(BAN).exists()
     host.put("/usr/lib/systemd/system/irqbalance.service", "[Service]")
-    assert converge(host)["irqbalance_changed"]
+    assert converge(host)["changed"]
     assert "IRQBALANCE_BANNED_CPULIST=2-3" in host.text(BAN)
-    assert not converge(host)["irqbalance_changed"]
+    assert not converge(host)["changed"]
+
+
+def run_irqbalance(host: HostTree, environment: str) -> None:
+    host.put("/usr/lib/systemd/system/irqbalance.service", "[Service]")
+    host.put("/proc/77/comm", "irqbalance")
+    host.put("/proc/77/environ", f"LANG=C\0{environment}\0")
+
+
+def test_a_running_irqbalance_with_another_ban_is_stale_until_it_is_restarted(host: HostTree) -> None:
+    run_irqbalance(host, "")
+    assert converge(host)["irqbalance_stale"]
+    again = converge(host)
+    assert (again["changed"], again["irqbalance_stale"]) == (True, True), "a play killed before the restart is repeated"
+    run_irqbalance(host, "IRQBALANCE_BANNED_CPULIST=2-3")
+    assert not converge(host)["changed"]
+    assert converge(host, present=False)["irqbalance_stale"]
+    run_irqbalance(host, "")
+    assert not converge(host, present=False)["changed"]
+
+
+def test_a_ban_of_the_administrators_own_is_left_in_force(host: HostTree) -> None:
+    run_irqbalance(host, "IRQBALANCE_BANNED_CPULIST=0")
+    host.put("/etc/default/irqbalance", '#IRQBALANCE_ONESHOT=\nIRQBALANCE_BANNED_CPULIST="0"')
+    assert not converge(host)["irqbalance_stale"]
 
 
 def test_an_interrupt_the_kernel_holds_is_told_apart(host: HostTree) -> None:
