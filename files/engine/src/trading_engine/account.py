@@ -54,6 +54,7 @@ class Account:
         self.max_orders_per_second = 0
         self.duplicate_orders = 0
         self.duplicate_window_ns = 0
+        self.limits_flow = False
         self.configure(settings)
 
     def configure(self, settings: dict[str, Any]) -> None:
@@ -71,6 +72,9 @@ class Account:
         self.max_orders_per_second = limits["max_orders_per_second"]
         self.duplicate_orders = limits["duplicate_orders"]
         self.duplicate_window_ns = limits["duplicate_window_ms"] * 1_000_000
+        self.limits_flow = bool(
+            self.max_open_orders or self.max_exposure_e4 or self.max_orders_per_second or self.duplicate_orders
+        )
 
     def start_day(self) -> None:
         """Forget tokens, numbers and rates. The account has no live order at this moment."""
@@ -94,6 +98,19 @@ class Account:
             self._terms[raw] = terms
         return terms
 
+    def terms_after(self, before: Terms, changed: bytes) -> Terms:
+        """Return the terms of a replacement: `changed` is its time in force, display, sweep and minimum, 10 bytes."""
+        terms = before.replacements.get(changed)
+        if terms is None:
+            if len(before.replacements) >= _MAX_TERMS:
+                before.replacements.clear()
+            raw = before.raw
+            terms = self.terms_of(
+                changed[0:4] + raw[4:8] + changed[4:5] + raw[9:10] + changed[5:6] + changed[6:10] + raw[15:17]
+            )
+            before.replacements[changed] = terms
+        return terms
+
     def order(self, token: bytes) -> Order | None:
         """Return the live order of the token, or None."""
         return self._shards[hash(token) & self._mask].get(token)
@@ -103,23 +120,26 @@ class Account:
             return token <= self.last_token
         return token in self._shards[hash(token) & self._mask]
 
-    def is_full(self) -> bool:
-        """Return whether the day's number of remembered tokens is used up."""
-        return self.tokens >= MAX_TOKENS and not self.increasing
-
     def use(self, token: bytes) -> None:
         """Remember the token of an order that is not live."""
         if self.increasing:
             self.last_token = token
         else:
-            self._insert(token, None)
+            self._shards[hash(token) & self._mask][token] = None
+            self.tokens += 1
+            if self.tokens > _SPLIT_AT and self._mask == 0:
+                self._split()
 
     def put(self, order: Order) -> None:
         """Remember the token of an order that becomes live now."""
         if self.increasing:
             self.last_token = order.token
-        self._insert(order.token, order)
+        token = order.token
+        self._shards[hash(token) & self._mask][token] = order
         self.open_orders += 1
+        self.tokens += 1
+        if self.tokens > _SPLIT_AT and self._mask == 0:
+            self._split()
 
     def drop(self, order: Order) -> None:
         """The order is live no more."""
@@ -151,12 +171,6 @@ class Account:
     def used_tokens(self) -> list[bytes]:
         """Return the remembered tokens without a live order, sorted: what a snapshot needs beside the orders."""
         return sorted(token for shard in self._shards for token, order in shard.items() if order is None)
-
-    def _insert(self, token: bytes, order: Order | None) -> None:
-        self._shards[hash(token) & self._mask][token] = order
-        self.tokens += 1
-        if self.tokens > _SPLIT_AT and self._mask == 0:
-            self._split()
 
     def _split(self) -> None:
         whole = self._shards[0]

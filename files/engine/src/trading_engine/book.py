@@ -151,10 +151,8 @@ class BookSide:
 
     def crosses(self, price_e4: int) -> bool:
         """Return whether the best order of this side, hidden or not, would trade at `price_e4`."""
-        if not self.keys:
-            return False
-        best_e4 = self.levels[self.keys[-1]].price_e4
-        return best_e4 >= price_e4 if self.buy else best_e4 <= price_e4
+        keys = self.keys
+        return bool(keys) and keys[-1] >= (2 * price_e4 if self.buy else -2 * price_e4 - 1)
 
 
 class Book:

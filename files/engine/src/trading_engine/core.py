@@ -10,13 +10,13 @@ from struct import Struct
 from typing import Any, Final
 
 from trading_engine import risk
-from trading_engine.account import Account
+from trading_engine.account import MAX_TOKENS, Account
 from trading_engine.book import BUY, Book, Order, orders_of
 from trading_engine.matching import Matching
 from trading_engine.wire import ouch
 
 _ENTER: Final = Struct(">x14sBI8sI17s").unpack_from
-_REPLACE: Final = Struct(">x14s14sII4s1s1s4s").unpack_from
+_REPLACE: Final = Struct(">x14s14sII10s").unpack_from
 _CANCEL: Final = Struct(">x14sI").unpack_from
 _MODIFY: Final = Struct(">x14sBI").unpack_from
 _U64: Final = Struct(">Q").pack
@@ -262,9 +262,9 @@ class Core(Matching):
                     refusal = _OTHER
                 elif not self.accepting:
                     detail = risk.REFUSED_BUDGET
-                elif account.is_full():
+                elif account.tokens >= MAX_TOKENS and not account.increasing:
                     detail = risk.REFUSED_TOKEN
-                else:
+                elif account.limits_flow:
                     detail = risk.check_flow(account, data[at + 15 : at + 32], 1, shares * price_e4, self._time_ns)
         if refusal or detail or book is None:
             self._reject(account, token, refusal or _OTHER, detail)
@@ -284,9 +284,8 @@ class Core(Matching):
             self.touched.append(account)
 
         contras = book.asks if side == BUY else book.bids
-        keys = contras.keys
         order = Order(token, account, book, reference, side, shares, 0, price_e4, terms)
-        if keys and contras.crosses(price_e4):
+        if contras.crosses(price_e4):
             self._put(order)
             if account.max_exposure_e4:
                 account.exposure_e4 += shares * price_e4
@@ -346,7 +345,7 @@ class Core(Matching):
         self._send(account, b"\x00\x1dSM" + self._time8 + _MODIFIED(token, side, shares))
 
     def _replace(self, account: Account, data: bytes, at: int) -> None:
-        token, new_token, shares, price_e4, raw_tif, display, sweep, raw_minimum = _REPLACE(data, at)
+        token, new_token, shares, price_e4, changed = _REPLACE(data, at)
         self.replaces += 1
         old = account.order(token)
         if old is None or token == new_token or account.is_used(new_token):
@@ -354,8 +353,7 @@ class Core(Matching):
             return
         book = old.book
         before = old.terms
-        raw = before.raw
-        terms = account.terms_of(raw_tif + raw[4:8] + display + raw[9:10] + sweep + raw_minimum + raw[15:17])
+        terms = account.terms_after(before, changed)
         malformed = terms.refusal or shares == 0 or shares > _MAX_SHARES or price_e4 == 0 or price_e4 > _MAX_PRICE_E4
         if malformed or shares <= old.executed_shares:
             self._kill(old, b"U")
@@ -368,9 +366,9 @@ class Core(Matching):
         elif refusal == 0:
             if not self.accepting:
                 detail = risk.REFUSED_BUDGET
-            elif account.is_full():
+            elif account.tokens >= MAX_TOKENS and not account.increasing:
                 detail = risk.REFUSED_TOKEN
-            else:
+            elif account.limits_flow:
                 added_e4 = open_shares * price_e4 - old.open_shares * old.price_e4
                 detail = risk.check_flow(account, b"", 0, added_e4, self._time_ns)
         if refusal or detail:

@@ -132,7 +132,8 @@ class Matching(Outputs):
     def _settle(self, order: Order, announced: bool) -> None:
         """What is left of an order after `_take`: it rests, is cancelled, or is gone."""
         if order.open_shares == 0:
-            self._drop(order)
+            order.account.drop(order)
+            self.open_orders -= 1
         elif order.terms.immediate:
             self._end(order, b"I")
         else:
@@ -148,16 +149,14 @@ class Matching(Outputs):
         order.account.put(order)
         self.open_orders += 1
 
-    def _drop(self, order: Order) -> None:
-        order.account.drop(order)
-        self.open_orders -= 1
-
     def _kill(self, order: Order, reason: bytes) -> None:
         """Cancel a resting order."""
         shares = order.open_shares
-        order.book.side_of(order.side).remove(order)
+        book = order.book
+        (book.bids if order.side == BUY else book.asks).remove(order)
         if not order.terms.hidden:
-            self._feed(order.book.delete_head + self._time6 + _U64(order.reference))
+            self.feed.append(book.delete_head + self._time6 + _U64(order.reference))
+            self.feed_sequence += 1
         self._forget(order)
         self._canceled(order.account, order.token, shares, reason)
 
@@ -169,7 +168,8 @@ class Matching(Outputs):
 
     def _forget(self, order: Order) -> None:
         account = order.account
-        self._drop(order)
+        account.drop(order)
+        self.open_orders -= 1
         if order.expiry_ns:
             self.expiries.remove(order)
         if account.max_exposure_e4:

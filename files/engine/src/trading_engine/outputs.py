@@ -64,7 +64,11 @@ class Outputs:
 
     def _canceled(self, account: Account, token: bytes, shares: int, reason: bytes) -> None:
         self.canceled += 1
-        self._send(account, b"\x00\x1dSC" + self._time8 + _CANCELED(token, shares, reason))
+        account.out.append(b"\x00\x1dSC" + self._time8 + _CANCELED(token, shares, reason))
+        account.sequence += 1
+        if not account.touched:
+            account.touched = True
+            self.touched.append(account)
 
     def _reject(self, account: Account, token: bytes, letter: int, detail: int) -> None:
         self.rejects[letter] += 1

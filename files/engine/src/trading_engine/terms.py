@@ -30,11 +30,13 @@ class Terms:
         "post_only",
         "raw",
         "refusal",
+        "replacements",
         "time_in_force_s",
     )
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
+        self.replacements: dict[bytes, Terms] = {}
         self.time_in_force_s = int.from_bytes(raw[0:4], "big")
         self.firm = raw[4:8]
         display, capacity, sweep = raw[8], raw[9], raw[10]
