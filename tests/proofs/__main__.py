@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.proofs import determinism, durability, fuzz
+from tests.proofs import determinism, durability, fuzz, interrupted, null
 
 PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
-    "durability": (durability.prove, 500, "deaths"),
+    "durability": (durability.prove, len(durability.CASES), "deaths"),
     "determinism": (determinism.prove, 10_000_000, "messages"),
     "fuzz": (fuzz.prove, 10_000_000, "frames"),
+    "null": (null.prove, 40, "comparisons"),
+    "interrupted": (interrupted.prove, 1000, "kills, of those that there can be"),
 }
 
 
@@ -20,7 +22,7 @@ def main() -> int:
     """Return 0 when the proof held, 1 when it did not."""
     parser = argparse.ArgumentParser(prog="scripts/prove", description="Gather evidence in a long, resumable run.")
     parser.add_argument("name", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
-    parser.add_argument("--count", type=int, help="how many deaths, messages or frames (a full proof without it)")
+    parser.add_argument("--count", type=int, help="how many steps (a full proof without it)")
     options = parser.parse_args()
     prove, full, _ = PROOFS[options.name]
     try:

@@ -1,11 +1,13 @@
-"""The engine dies at chosen writes and syncs of its journal; a client's own log judges what came back.
+"""The engine dies, or its disk fails, at every boundary of what it writes; a client's own log judges what came back.
 
-After every death: what the client had received is still the beginning of its stream, nothing is there twice, and an
-independent replay of the journal has exactly the orders open that the client's messages leave open.
+After each death: what the client had received is still the beginning of its stream, nothing is there twice, and an
+independent replay of the journal says byte by byte what the client has, and has exactly those orders open that the
+client's messages leave open.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import signal
@@ -14,81 +16,135 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from trading_engine.wire import ouch
+from trading_engine.wire import ouch, soupbintcp
 
 from tests.proofs.evidence import Evidence
-from tests.unit.engine.process import ENVIRONMENT, Client, EngineProcess
+from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
 
-KINDS = ("kill-before", "kill-after", "kill-short", "short", "enospc", "sync-eio", "sync-kill")
-_BATCH = 10
+_BATCH = 70  # orders: a read of 3.6 KB, so that a segment is full after 18 of them
+_SEGMENT_BYTES = 1 << 16
+_WRITES = 40  # two segments and a bit
+# What a call may do, and which of its calls are chosen.
+_FAULTS = {
+    "write": (("kill-before", "kill-short", "kill-after", "short", "ENOSPC"), _WRITES),
+    "fdatasync": (("kill-before", "kill-after", "EIO"), 8),
+    "fsync": (("kill-before", "kill-after", "EIO"), 2),
+    "rename": (("kill-before", "kill-after", "EIO"), 3),
+    "ftruncate": (("kill-before", "kill-after", "EIO"), 2),
+    "fallocate": (("kill-before", "kill-after", "ENOSPC"), 3),
+}
+# Calls that happen before the engine serves: it has to come up afterwards as if nothing had been.
+_AT_START = {"write": 3, "rename": 1, "fallocate": 1}
+
+
+class Case(NamedTuple):
+    call: str
+    action: str
+    at: int
+    durability: str
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.at}, {self.action}, {self.durability}"
+
+
+CASES = [
+    Case(call, action, at, durability)
+    for call, (actions, calls) in _FAULTS.items()
+    for at in range(1, calls + 1)
+    for action in actions
+    for durability in ("os", "disk")
+]
 
 
 def prove(deaths: int) -> Path:
-    """Return the record of that many deaths; raises AssertionError at the first loss."""
+    """Return the record of that many deaths, spread over all cases; raises AssertionError at the first loss."""
     evidence = Evidence("durability", deaths)
     with tempfile.TemporaryDirectory(prefix="durability-") as name:
         library = Path(name) / "faults.so"
         source = Path(__file__).with_name("faults.c")
         subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-o", str(library), str(source), "-ldl"], check=True)
         for number in range(evidence.done, deaths):
-            kind = KINDS[number % len(KINDS)]
-            durability = ("os", "disk")[number // len(KINDS) % 2]
-            at = 4 + number // len(KINDS) * 3 % 60
+            case = CASES[number * len(CASES) // deaths if deaths < len(CASES) else number % len(CASES)]
             directory = Path(name) / str(number)
             directory.mkdir()
-            messages = _one_death(directory, library, kind, at, durability)
-            evidence.add([kind, durability, at, messages])
-            print(f"{number + 1}/{deaths}: {kind} at {at}, {durability}: {messages} messages kept", file=sys.stderr)
-    kinds = Counter(f"{kind}, {durability}" for kind, durability, _, _ in evidence.results)
+            messages = _one_death(directory, library, case)
+            evidence.add([*case, messages])
+            print(f"{number + 1}/{deaths}: {case}: {messages} messages kept", file=sys.stderr)
+    kinds = Counter(f"{call}, {action}, {durability}" for call, action, _, durability, _ in evidence.results)
     received = sum(messages for *_, messages in evidence.results)
-    return evidence.finish({"deaths": deaths, "by_kind": dict(sorted(kinds.items())), "messages_checked": received})
-
-
-def _one_death(directory: Path, library: Path, kind: str, at: int, durability: str) -> int:
-    ENVIRONMENT.update(LD_PRELOAD=str(library), FAULT=f"{kind}:{at}")
-    with EngineProcess(directory, journal={"durability": durability}) as engine:
-        del ENVIRONMENT["LD_PRELOAD"], ENVIRONMENT["FAULT"]
-        client = Client(engine.port)
-        batches = itertools.count()
-        while not client.ended:
-            received = len(client.messages)
-            _send(client, next(batches))
-            client.wait(lambda before=received: len(client.messages) >= before + _BATCH)  # type: ignore[misc]
-        if engine.process is not None and engine.process.poll() is None:
-            engine.stop(signal.SIGKILL)  # it lives on, latched as failed
-        known = client.messages
-        engine.start()
-        again = Client(engine.port)
-        again.send(ouch.EnterOrder("the last", "B", 1, "TEST", 10_000))
-        again.wait(lambda: bool(again.messages) and getattr(again.messages[-1], "token", "") == "the last")
-        resumed = again.messages
-        assert resumed[: len(known)] == known, f"{kind}:{at}: a message that was received is gone or changed"
-        accepted = [message.token for message in resumed if isinstance(message, ouch.Accepted)]
-        assert len(accepted) == len(set(accepted)), f"{kind}:{at}: an order was accepted twice"
-        engine.stop()
-        again.wait(lambda: False)
-    replayed = json.loads(
-        subprocess.run(
-            [sys.executable, "-m", "trading_engine", "replay", str(directory / "journal")],
-            stdout=subprocess.PIPE,
-            check=True,
-        ).stdout
+    return evidence.finish(
+        {"deaths": deaths, "boundaries": len(CASES), "by_kind": dict(sorted(kinds.items())), "messages_kept": received}
     )
-    assert replayed["open_orders"] == len(_open(resumed)), f"{kind}:{at}: replay and the client's log disagree"
+
+
+def _one_death(directory: Path, library: Path, case: Case) -> int:
+    settings = {"durability": case.durability, "segment_bytes": _SEGMENT_BYTES}
+    engine = EngineProcess(directory, journal=settings)
+    try:
+        ENVIRONMENT.update(LD_PRELOAD=str(library), FAULT=f"{case.call}:{case.action}:{case.at}")
+        known: list[Any] = []
+        if case.at <= _AT_START.get(case.call, 0):
+            command = [sys.executable, "-m", "trading_engine", "--config", str(engine.config)]
+            died = subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, timeout=DEADLINE_S, check=False)
+            assert died.returncode != 0, f"{case}: it started"
+        else:
+            engine.start()
+            known = _trade_until_the_end(engine)
+        del ENVIRONMENT["LD_PRELOAD"], ENVIRONMENT["FAULT"]
+        engine.start()
+        return _judge(engine, known, case)
+    finally:
+        if engine.process is not None:
+            engine.stop(signal.SIGKILL)
+
+
+def _trade_until_the_end(engine: EngineProcess) -> list[Any]:
+    """Send orders until the engine is gone or says nothing more; return what was received."""
+    client = Client(engine.port)
+    for batch in itertools.count():
+        wanted = len(client.messages) + _BATCH
+        try:
+            client.send(*(_order(batch, number) for number in range(_BATCH)))
+        except OSError:
+            client.wait(lambda: False)
+        client.wait(lambda wanted=wanted: len(client.messages) >= wanted)  # type: ignore[misc]
+        if client.ended:
+            break
+    if engine.process is not None and engine.process.poll() is None:
+        engine.stop(signal.SIGKILL)  # it lives on, latched as failed
+    return client.messages
+
+
+def _order(batch: int, number: int) -> ouch.EnterOrder:
+    return ouch.EnterOrder(f"{batch:06d}-{number:03d}", "BS"[number % 2], 100, "TEST", 1_000_000 + number * 100)
+
+
+def _judge(engine: EngineProcess, known: list[Any], case: Case) -> int:
+    again = Client(engine.port)
+    again.send(ouch.EnterOrder("the last", "B", 1, "TEST", 10_000))
+    again.wait(lambda: bool(again.messages) and getattr(again.messages[-1], "token", "") == "the last")
+    resumed = again.messages
+    assert resumed[: len(known)] == known, f"{case}: a message that was received is gone or changed"
+    accepted = [message.token for message in resumed if isinstance(message, ouch.Accepted)]
+    assert len(accepted) == len(set(accepted)), f"{case}: an order was accepted twice"
+    engine.stop()
+    again.wait(lambda: False)
+    command = [sys.executable, "-m", "trading_engine", "replay", str(engine.directory / "journal")]
+    replayed = json.loads(subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, check=True).stdout)
+    assert replayed["sha256"]["replies"]["ANNA"] == _digest(again.raw), f"{case}: replay says something else"
+    assert replayed["open_orders"] == len(_open(resumed)), f"{case}: replay and the client's log disagree"
     return len(known)
 
 
-def _send(client: Client, batch: int) -> None:
-    orders = [
-        ouch.EnterOrder(f"{batch:06d}-{number}", "BS"[number % 2], 100, "TEST", 1_000_000 + number * 100)
-        for number in range(_BATCH)
-    ]
-    try:
-        client.send(*orders)
-    except OSError:
-        client.wait(lambda: False)
+def _digest(raw: bytes) -> str:
+    """Return the SHA-256 of the sequenced packets in what a client received."""
+    said = hashlib.sha256()
+    for kind, payload in soupbintcp.Splitter().feed(raw):
+        if kind == soupbintcp.SEQUENCED:
+            said.update((len(payload) + 1).to_bytes(2, "big") + b"S" + payload)
+    return said.hexdigest()
 
 
 def _open(messages: list[Any]) -> dict[str, int]:

@@ -1,12 +1,9 @@
-/* Preloaded into the engine: makes one chosen write or sync of the journal fail, or the process die there.
+/* Preloaded into the engine: one chosen system call on its journal fails, or the process dies there.
  *
- * FAULT=KIND:N   at the N-th write (or, for sync kinds, sync) of a *.journal file:
- *   kill-before, kill-after   SIGKILL before or after it
- *   kill-short                write half of it, then SIGKILL
- *   short                     write half of it and say so
- *   enospc                    refuse with ENOSPC
- *   sync-eio                  fdatasync fails with EIO
- *   sync-kill                 SIGKILL instead of fdatasync
+ * FAULT=CALL:ACTION:N   at the N-th CALL, counted from the start of the process:
+ *   CALL     write, fdatasync, ftruncate of a *.journal file; rename to one; fallocate of the next one; fsync of a directory
+ *   ACTION   kill-before, kill-after; kill-short (SIGKILL after half of a write), short (half of a write, and says so);
+ *            ENOSPC, EIO
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,51 +12,90 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static ssize_t (*real_write)(int, const void *, size_t);
-static int (*real_fdatasync)(int);
-static char kind[32];
-static long chosen, writes, syncs;
+static char call[16], action[16];
+static long chosen, seen;
 
 __attribute__((constructor)) static void set_up(void) {
     const char *fault = getenv("FAULT");
-    real_write = dlsym(RTLD_NEXT, "write");
-    real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
-    if (fault)
-        sscanf(fault, "%31[^:]:%ld", kind, &chosen);
+    if (fault && sscanf(fault, "%15[^:]:%15[^:]:%ld", call, action, &chosen) != 3)
+        abort();
 }
 
-static int is_journal(int descriptor) {
+static int is(const char *name) { return strcmp(action, name) == 0; }
+
+static int ends(const char *path, ssize_t size, const char *with) {
+    ssize_t length = strlen(with);
+    return size > length && memcmp(path + size - length, with, length) == 0;
+}
+
+static int named(int descriptor, const char *with) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-    ssize_t size = readlink(link, path, sizeof path);
-    return size > 8 && memcmp(path + size - 8, ".journal", 8) == 0;
+    return ends(path, readlink(link, path, sizeof path), with);
 }
 
-static int is(const char *name) { return strcmp(kind, name) == 0; }
+/* A segment gets its header while it is still the spare one. */
+static int of_journal(int descriptor) { return named(descriptor, ".journal") || named(descriptor, "/spare"); }
+static int of_spare(int descriptor) { return named(descriptor, "/spare.part"); }
 
-ssize_t write(int descriptor, const void *data, size_t size) {
-    if (!chosen || !is_journal(descriptor) || __sync_add_and_fetch(&writes, 1) != chosen || strncmp(kind, "sync", 4) == 0)
-        return real_write(descriptor, data, size);
-    if (is("enospc")) {
-        errno = ENOSPC;
-        return -1;
-    }
+static int of_directory(int descriptor) {
+    struct stat status;
+    return fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* Whether this is the chosen call; dies here when it should not happen at all. */
+static int hits(const char *name) {
+    if (!chosen || strcmp(call, name) != 0 || __sync_add_and_fetch(&seen, 1) != chosen)
+        return 0;
     if (is("kill-before"))
         raise(SIGKILL);
-    ssize_t written = real_write(descriptor, data, is("kill-after") ? size : size / 2);
+    return 1;
+}
+
+static int error(void) { return is("ENOSPC") ? ENOSPC : is("EIO") ? EIO : 0; }
+
+/* Make one call of `returned`; `applies` says whether it concerns the journal. */
+#define FAULTY(type, name, declared, passed, said, applies)                                                            \
+    type name declared {                                                                                               \
+        static type(*real) declared;                                                                                   \
+        if (!real)                                                                                                     \
+            real = dlsym(RTLD_NEXT, #name);                                                                            \
+        int hit = (applies) && hits(said);                                                                             \
+        if (hit && error()) {                                                                                          \
+            errno = error();                                                                                           \
+            return strcmp(said, "fallocate") == 0 ? errno : -1;                                                        \
+        }                                                                                                              \
+        type result = real passed;                                                                                     \
+        if (hit)                                                                                                       \
+            raise(SIGKILL);                                                                                            \
+        return result;                                                                                                 \
+    }
+
+FAULTY(int, fdatasync, (int descriptor), (descriptor), "fdatasync", of_journal(descriptor))
+FAULTY(int, fsync, (int descriptor), (descriptor), "fsync", of_directory(descriptor))
+FAULTY(int, ftruncate, (int descriptor, off_t size), (descriptor, size), "ftruncate", of_journal(descriptor))
+FAULTY(int, ftruncate64, (int descriptor, off64_t size), (descriptor, size), "ftruncate", of_journal(descriptor))
+FAULTY(int, posix_fallocate, (int descriptor, off_t from, off_t size), (descriptor, from, size), "fallocate",
+       of_spare(descriptor))
+FAULTY(int, posix_fallocate64, (int descriptor, off64_t from, off64_t size), (descriptor, from, size), "fallocate",
+       of_spare(descriptor))
+FAULTY(int, rename, (const char *from, const char *to), (from, to), "rename", ends(to, strlen(to), ".journal"))
+
+ssize_t write(int descriptor, const void *data, size_t size) {
+    static ssize_t (*real)(int, const void *, size_t);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "write");
+    if (!of_journal(descriptor) || !hits("write"))
+        return real(descriptor, data, size);
+    if (error()) {
+        errno = error();
+        return -1;
+    }
+    ssize_t written = real(descriptor, data, is("kill-after") ? size : size / 2);
     if (!is("short"))
         raise(SIGKILL);
     return written;
-}
-
-int fdatasync(int descriptor) {
-    if (chosen && strncmp(kind, "sync", 4) == 0 && is_journal(descriptor) && __sync_add_and_fetch(&syncs, 1) == chosen) {
-        if (is("sync-kill"))
-            raise(SIGKILL);
-        errno = EIO;
-        return -1;
-    }
-    return real_fdatasync(descriptor);
 }

@@ -135,7 +135,7 @@ def read(path: Path) -> EngineConfig:
     journal = JournalConfig(
         base / table.path("directory", "/var/lib/trading/journal"),
         table.choice("durability", ("none", "os", "disk"), "os"),
-        table.integer("segment_bytes", 64 << 20, 1 << 20, 1 << 32),
+        table.integer("segment_bytes", 64 << 20, 1 << 16, 1 << 32),
         table.integer("budget_bytes", 2 * GIGABYTE, 4 << 20, 1 << 50),
         table.integer("reserve_bytes", GIGABYTE // 4, 0, 1 << 50),
     )
