@@ -24,11 +24,14 @@ _LIMITS = {
 }
 
 
-def settings(symbols: int = 100, accounts: int = 1) -> dict[str, Any]:
-    """Return core settings with accounts BENCH0, BENCH1, … and symbols S0, S1, …"""
+def settings(symbols: int = 100, accounts: int = 1, tokens: str = "any") -> dict[str, Any]:
+    """Return core settings with accounts B0, B1, … and symbols S0, S1, …
+
+    With `tokens` "any" an account has a million orders a day, with "increasing" there is no such limit.
+    """
     account = {
         "test": True,
-        "tokens": "any",
+        "tokens": tokens,
         "self_match": "allow",
         "cancel_on_disconnect": False,
         "limits": _LIMITS,

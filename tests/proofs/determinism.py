@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from itertools import islice
 from pathlib import Path
 
 from trading_engine import __version__, journal
@@ -14,6 +13,8 @@ from trading_engine import __version__, journal
 from tests.benchmarks import orderflow, variants
 from tests.proofs.evidence import Evidence
 
+_READ = 64
+_POPULATION = 50_000  # resting orders of each account, once there were so many messages
 _RUNS = (("pure", "1"), ("pure", "2"), ("compiled", "3"))
 
 
@@ -38,14 +39,17 @@ def prove(messages: int) -> Path:
 
 
 def write_journal(directory: Path, messages: int) -> None:
-    """Write mixed flow on two accounts and 100 symbols, the same for the same number of messages."""
+    """Write mixed flow of two accounts on 100 symbols, the same for the same number of messages."""
     writer = journal.Writer(directory, 64 << 20, __version__, 1, 0)
-    writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2)).encode())
+    writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2, tokens="increasing")).encode())
     writer.append(journal.START_DAY, 0, 2, b"2026010500")
-    flow = orderflow.Flow(seed=7)
-    frames = (flow.mixed() for _ in range(messages))
-    number = 0
-    while batch := list(islice(frames, 16)):
-        number += 1
-        writer.append(journal.READ, number % 2, number * 1_000, b"".join(batch))
+    flows = [orderflow.Flow(seed) for seed in (7, 8)]
+    for number, at in enumerate(range(0, messages, _READ)):
+        account = number % len(flows)
+        frames = (_next(flows[account]) for _ in range(min(_READ, messages - at)))
+        writer.append(journal.READ, account, number * 1_000, b"".join(frames))
     writer.close()
+
+
+def _next(flow: orderflow.Flow) -> bytes:
+    return flow.mixed() if len(flow.alive) > _POPULATION else flow.rest()
