@@ -1,16 +1,21 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the AWS modules share: a retrying client, and an API error said so that the reader knows what to do.
+"""What the AWS modules share: a retrying client, observe-plan-apply for one named thing, and an API error said so that
+the reader knows what to do.
 
 botocore is imported inside functions: ansible-doc and the sanity tests load this file without it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 PROJECT = "lowlatency-trading"
+# What EC2 and the other services answer to who lacks a permission.
+NOT_ALLOWED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
 _CREDENTIALS = "give credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) and try again"
 _ADVICE_BY_CODE = {
@@ -20,9 +25,7 @@ _ADVICE_BY_CODE = {
     "InvalidClientTokenId": "AWS does not know this access key: check AWS_PROFILE or AWS_ACCESS_KEY_ID",
     "AuthFailure": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
     "SignatureDoesNotMatch": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
-    "UnauthorizedOperation": "the credentials lack this permission: see files/iam/deployer-policy.json",
-    "AccessDenied": "the credentials lack this permission: see files/iam/deployer-policy.json",
-    "AccessDeniedException": "the credentials lack this permission: see files/iam/deployer-policy.json",
+    **dict.fromkeys(NOT_ALLOWED, "the credentials lack this permission: see files/iam/deployer-policy.json"),
     "OptInRequired": "the account is not enabled for this region: choose another trading_region",
     "VcpuLimitExceeded": "ask for a higher quota L-1216C47A (Service Quotas), or choose a smaller instance type",
 }
@@ -58,14 +61,13 @@ def explain(error: Exception, doing: str, region: str | None) -> str:
     raise error
 
 
-def client(module: Any, service: str) -> Any:
-    """Return a boto3 client of ``service`` whose calls are retried when AWS throttles."""
-    from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-
+@contextmanager
+def explained(module: Any, doing: str) -> Iterator[None]:
+    """End the module with the explanation of an AWS error in the block; any other error goes on."""
     try:
-        return module.client(service, retry_decorator=AWSRetry.jittered_backoff(retries=8))
+        yield
     except Exception as error:
-        fail(module, error, f"reach the {service} API")
+        module.fail_json(msg=explain(error, doing, module.region))
 
 
 def fail(module: Any, error: Exception, doing: str) -> None:
@@ -73,6 +75,71 @@ def fail(module: Any, error: Exception, doing: str) -> None:
     module.fail_json(msg=explain(error, doing, module.region))
 
 
+def client(module: Any, service: str) -> Any:
+    """Return a boto3 client of ``service`` whose calls are retried when AWS throttles."""
+    from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+
+    with explained(module, f"reach the {service} API"):
+        return module.client(service, retry_decorator=AWSRetry.jittered_backoff(retries=8))
+
+
+class Outcome(NamedTuple):
+    """What was there before, whether it had to change, and what the change answered (None without one)."""
+
+    current: Any
+    changed: bool
+    answer: Any
+
+
+def converge(
+    module: Any,
+    what: str,
+    read: Callable[[], Any],
+    wanted: Any,
+    same: Callable[[Any, Any], bool],
+    change: Callable[[Any], Any],
+) -> Outcome:
+    """Make one named thing what is wanted; None is a thing that does not, or shall not, exist. Check mode only looks.
+
+    ``what`` completes "Cannot read …"; ``change`` gets what is there.
+    """
+    with explained(module, f"read {what}"):
+        current = read()
+    changed = current is not wanted and (current is None or wanted is None or not same(current, wanted))
+    answer = None
+    if changed and not module.check_mode:
+        with explained(module, f"change {what}"):
+            answer = change(current)
+    return Outcome(current, changed, answer)
+
+
+def report(module: Any, changed: bool, before: Any, after: Any, **facts: Any) -> None:
+    """End the module with ``facts``, and the difference where it was asked for."""
+    difference = {"diff": {"before": before, "after": after}} if module._diff else {}
+    module.exit_json(changed=changed, **facts, **difference)
+
+
 def as_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
     """Return ``tags`` as the API's list of Key and Value, sorted by key."""
     return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
+
+
+def holds(current: Any, wanted: Any) -> bool:
+    """Return whether ``current`` says everything that ``wanted`` says; services answer with defaults beside.
+
+    Lists of tags have no order.
+    """
+    current, wanted = _sorted_tags(current), _sorted_tags(wanted)
+    if isinstance(wanted, dict):
+        return isinstance(current, dict) and all(
+            key in current and holds(current[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(current, list) and len(current) == len(wanted) and all(map(holds, current, wanted))
+    return bool(current == wanted)
+
+
+def _sorted_tags(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(item, dict) and "Key" in item for item in value):
+        return sorted(value, key=lambda tag: (tag["Key"], tag["Value"]))
+    return value

@@ -8,10 +8,11 @@ Free allowances are those of the whole account: where something else uses them u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
+COMPUTE = "compute"
 _CENT = Decimal("0.01")
 
 
@@ -79,7 +80,7 @@ def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
     kept_price = _plain(prices["logs_kept_per_gib_month"])
     snapshot_price = _plain(prices["snapshot_per_gib_month"])
     return [
-        Line("compute", f"{used.instances} x {used.instance_type}, {hours} h", compute * used.instances),
+        Line(COMPUTE, f"{used.instances} x {used.instance_type}, {hours} h", compute * used.instances),
         Line("gp3 volumes", f"{used.volume_gib} GiB at {volume_price}", _usd(volume_price * used.volume_gib)),
         Line(
             "public IPv4",
@@ -120,3 +121,17 @@ def table(lines: list[Line]) -> list[str]:
     how_width = max(len(line.how) for line in lines)
     rows = [f"{line.what:<{width}}  {line.how:<{how_width}}  {line.usd:>9}" for line in lines]
     return [*rows, f"{'total':<{width}}  {'USD a month':<{how_width}}  {total(lines):>9}"]
+
+
+def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
+    """Return the month's total for each way to pay for the instances (module_utils/offers.py), one string a line."""
+    others = sum((line.usd for line in lines if line.what != COMPUTE), Decimal(0))
+    rows = []
+    for offer in offers:
+        if offer["usd_per_hour"] is None:
+            rows.append(f"{offer['name']:<16} not told by {offer['source']}")
+            continue
+        compute = _usd(_plain(offer["usd_per_hour"]) * _plain(hours)) * used.instances
+        price = f"{_plain(offer['usd_per_hour']):f}"
+        rows.append(f"{offer['name']:<16} {price:>9} USD/h  {compute + others:>9} USD a month  ({offer['source']})")
+    return rows

@@ -30,21 +30,3 @@ def policy_details(
             }
         ],
     }
-
-
-def _sorted_tags(value: Any) -> Any:
-    if isinstance(value, list) and all(isinstance(item, dict) and "Key" in item for item in value):
-        return sorted(value, key=lambda tag: (tag["Key"], tag["Value"]))
-    return value
-
-
-def holds(current: Any, wanted: Any) -> bool:
-    """Return whether ``current`` says everything that ``wanted`` says; DLM answers with defaults beside."""
-    current, wanted = _sorted_tags(current), _sorted_tags(wanted)
-    if isinstance(wanted, dict):
-        return isinstance(current, dict) and all(
-            key in current and holds(current[key], value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return isinstance(current, list) and len(current) == len(wanted) and all(map(holds, current, wanted))
-    return bool(current == wanted)

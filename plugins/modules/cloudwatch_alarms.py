@@ -134,23 +134,15 @@ def main() -> None:
     if stray:
         module.fail_json(msg=f"alarms: the name {stray[0]} does not begin with the prefix {prefix}")
     client = aws.client(module, "cloudwatch")
-    current: list[dict[str, Any]] = []
-    try:
+    with aws.explained(module, f"read the alarms {prefix}*"):
         current = read(client, prefix)
-    except Exception as error:
-        aws.fail(module, error, f"read the alarms {prefix}*")
     plan = cloudwatch.plan_alarms(wanted, current)
+    if not module.check_mode:
+        with aws.explained(module, f"change the alarms {prefix}*"):
+            apply(client, plan, module.params["tags"])
     put = [alarm["AlarmName"] for alarm in plan.put + plan.put_composite]
     deleted = plan.delete_composite + plan.delete
-    if not module.check_mode:
-        try:
-            apply(client, plan, module.params["tags"])
-        except Exception as error:
-            aws.fail(module, error, f"change the alarms {prefix}*")
-    result: dict[str, Any] = {"changed": bool(put or deleted), "put": put, "deleted": deleted}
-    if module._diff:
-        result["diff"] = {"before": by_name(current), "after": by_name(wanted)}
-    module.exit_json(**result)
+    aws.report(module, bool(put or deleted), by_name(current), by_name(wanted), put=put, deleted=deleted)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ name:
 """
 
 import json
+import operator
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -104,22 +105,17 @@ def main() -> None:
         if problems:
             module.fail_json(msg=f"The dashboard {name} would not show what it says: " + "; ".join(problems))
     client = aws.client(module, "cloudwatch")
-    current: dict[str, Any] | None = None
-    try:
-        current = read(client, name)
-    except Exception as error:
-        aws.fail(module, error, f"read the dashboard {name}")
-    changed = current != wanted
-    if changed and not module.check_mode:
-        try:
-            for message in apply(client, name, wanted):
-                module.warn(f"CloudWatch about the dashboard {name}: {message}")
-        except Exception as error:
-            aws.fail(module, error, f"change the dashboard {name}")
-    result: dict[str, Any] = {"changed": changed, "name": name}
-    if module._diff:
-        result["diff"] = {"before": current or {}, "after": wanted or {}}
-    module.exit_json(**result)
+    done = aws.converge(
+        module,
+        f"the dashboard {name}",
+        lambda: read(client, name),
+        wanted,
+        operator.eq,
+        lambda current: apply(client, name, wanted),
+    )
+    for message in done.answer or []:
+        module.warn(f"CloudWatch about the dashboard {name}: {message}")
+    aws.report(module, done.changed, done.current or {}, wanted or {}, name=name)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,13 @@ options:
     description: Data sent to the internet, GiB a month.
     type: float
     required: true
+  offers:
+    description:
+      - Prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the on-demand
+        price, counts instead of that in O(prices); the others are shown beside it.
+    type: list
+    elements: dict
+    default: []
   budget_usd:
     description: The most that a month may cost; 0 for no limit.
     type: float
@@ -93,7 +100,7 @@ EXAMPLES = r"""
     instances: 1
     volume_gib: 8
     public_addresses: 1
-    custom_metrics: 10
+    custom_metrics: 31
     alarms: 12
     composite_alarms: 1
     dashboards: 1
@@ -109,7 +116,7 @@ total_usd:
   description: USD a month.
   type: float
   returned: success
-  sample: 29.84
+  sample: 36.14
 lines:
   description: The estimate's lines, each with what, how and usd.
   type: list
@@ -147,14 +154,19 @@ def main() -> None:
             "prices": {"type": "dict", "required": True},
             "region": {"type": "str", "required": True},
             **amounts,
+            "offers": {"type": "list", "elements": "dict", "default": []},
             "budget_usd": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
     given = module.params
     used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
+    prices = {**given["prices"]}
+    if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:
+        prices["instance_per_hour"] = {used.instance_type: given["offers"][0]["usd_per_hour"]}
     try:
-        lines = cost.estimate(given["prices"], used)
+        lines = cost.estimate(prices, used)
+        beside = cost.side_by_side(lines, used, given["offers"], prices["hours_per_month"])
     except cost.UnknownPriceError as error:
         module.fail_json(
             msg=f"aws_preflight_prices: there is no price for {error}; give it, for example "
@@ -162,7 +174,7 @@ def main() -> None:
         )
     except KeyError as error:
         module.fail_json(msg=f"aws_preflight_prices: the table has no entry {error}")
-    text = [heading(given["prices"], given["region"]), *cost.table(lines)]
+    text = [heading(prices, given["region"]), *cost.table(lines), *beside]
     total = cost.total(lines)
     budget = Decimal(str(given["budget_usd"]))
     if budget and total > budget:

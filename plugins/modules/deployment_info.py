@@ -81,8 +81,6 @@ missing:
   sample: [{"kind": "instance", "name": "trading-demo-1"}]
 """
 
-from typing import Any
-
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import aws, deployment
 
@@ -97,15 +95,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     environment = module.params["environment"]
-    doing = "ask AWS who is calling"
-    identity: Any = None
-    present: list[deployment.Resource] = []
-    try:
+    with aws.explained(module, "ask AWS who is calling"):
         identity = aws.client(module, "sts").get_caller_identity()
-        doing = f"list the resources of environment {environment}"
+    with aws.explained(module, f"list the resources of environment {environment}"):
         present = deployment.observe(lambda service: aws.client(module, service), environment)
-    except Exception as error:
-        aws.fail(module, error, doing)
     module.exit_json(
         changed=False,
         account=identity["Account"],

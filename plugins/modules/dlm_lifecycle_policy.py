@@ -140,25 +140,19 @@ def main() -> None:
     name = module.params["name"]
     wanted = wanted_of(module.params)
     client = aws.client(module, "dlm")
-    current: dict[str, Any] | None = None
-    try:
-        current = read(client, name)
-    except Exception as error:
-        aws.fail(module, error, f"read the snapshot policy {name}")
-    changed = (current is not None) if wanted is None else not dlm.holds(current, wanted)
-    policy_id = current["PolicyId"] if current else None
-    if changed and not module.check_mode:
-        try:
-            policy_id = apply(client, current, wanted, {**module.params["tags"], "Name": name})
-        except Exception as error:
-            aws.fail(module, error, f"change the snapshot policy {name}")
-    result: dict[str, Any] = {"changed": changed}
-    if policy_id is not None and wanted is not None:
-        result["policy_id"] = policy_id
-    if module._diff:
-        before = (current or {}).get("PolicyDetails", {})
-        result["diff"] = {"before": before, "after": (wanted or {}).get("PolicyDetails", {})}
-    module.exit_json(**result)
+    tags = {**module.params["tags"], "Name": name}
+    done = aws.converge(
+        module,
+        f"the snapshot policy {name}",
+        lambda: read(client, name),
+        wanted,
+        aws.holds,
+        lambda current: apply(client, current, wanted, tags),
+    )
+    policy_id = done.answer or (done.current or {}).get("PolicyId")
+    facts = {"policy_id": policy_id} if policy_id and wanted else {}
+    before, after = ((policy or {}).get("PolicyDetails", {}) for policy in (done.current, wanted))
+    aws.report(module, done.changed, before, after, **facts)
 
 
 if __name__ == "__main__":

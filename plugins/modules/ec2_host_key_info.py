@@ -100,12 +100,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    host_keys: dict[str, str] = {}
     client = aws.client(module, "ec2")
-    try:
+    with aws.explained(module, "read the console output"):
         host_keys = wait_for_keys(client, module.params["instance_ids"], module.params["wait_seconds"])
-    except Exception as error:
-        aws.fail(module, error, "read the console output")
     module.exit_json(changed=False, host_keys=host_keys)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +9,7 @@ import pytest
 import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils import cost
 
-from tests.unit.plugins.conftest import run_module  # noqa: F401  the fixture
-
+from .conftest import RunModule
 from .templates import ROOT, render
 
 PRICES: dict[str, Any] = yaml.safe_load((ROOT / "files/prices.yml").read_text(encoding="utf-8"))
@@ -20,7 +18,7 @@ DEFAULT = cost.Amounts(
     instances=1,
     volume_gib=8,
     public_addresses=1,
-    custom_metrics=10,
+    custom_metrics=31,
     alarms=12,
     composite_alarms=1,
     dashboards=1,
@@ -42,19 +40,20 @@ def test_the_default_deployment_costs_the_golden_figures() -> None:
         "compute": Decimal("24.82"),
         "gp3 volumes": Decimal("0.64"),
         "public IPv4": Decimal("3.65"),
+        "custom metrics": Decimal("6.30"),
         "alarms": Decimal("0.20"),
         "composite alarms": Decimal("0.50"),
         "logs kept": Decimal("0.03"),
     }
     assert lines["compute"] + lines["gp3 volumes"] + lines["public IPv4"] == Decimal("29.11")
-    assert cost.total(cost.estimate(PRICES, DEFAULT)) == Decimal("29.84")
+    assert cost.total(cost.estimate(PRICES, DEFAULT)) == Decimal("36.14")
 
 
 @pytest.mark.parametrize(
     ("change", "line", "expected"),
     [
         ({"instances": 3}, "compute", "74.46"),
-        ({"custom_metrics": 20}, "custom metrics", "3.00"),
+        ({"custom_metrics": 62}, "custom metrics", "15.60"),
         ({"alarms": 24}, "alarms", "1.40"),
         ({"dashboards": 4}, "dashboards", "3.00"),
         ({"logs_gib": 7}, "logs taken in", "1.00"),
@@ -70,7 +69,7 @@ def test_what_is_used_beyond_the_allowance_is_paid(change: dict[str, Any], line:
 def test_every_line_and_the_total_are_in_the_text() -> None:
     text = cost.table(cost.estimate(PRICES, DEFAULT))
     assert len(text) == 12
-    assert text[-1].split() == ["total", "USD", "a", "month", "29.84"]
+    assert text[-1].split() == ["total", "USD", "a", "month", "36.14"]
     assert len({len(line) for line in text}) == 1
 
 
@@ -79,26 +78,52 @@ def arguments(**changes: Any) -> dict[str, Any]:
     return {"prices": PRICES, "region": "us-east-1", **DEFAULT._asdict(), "budget_usd": 40, **changes}
 
 
-RunModule = Callable[..., dict[str, Any]]
-
-
-def test_the_module_stops_above_the_budget_only(run_module: RunModule) -> None:  # noqa: F811
-    assert run_module("cost_estimate", **arguments())["total_usd"] == 29.84
-    assert run_module("cost_estimate", **arguments(budget_usd=29.84))["changed"] is False
+def test_the_module_stops_above_the_budget_only(run_module: RunModule) -> None:
+    assert run_module("cost_estimate", **arguments())["total_usd"] == 36.14
+    assert run_module("cost_estimate", **arguments(budget_usd=36.14))["changed"] is False
     assert run_module("cost_estimate", **arguments(budget_usd=0, instances=9))["changed"] is False
-    refused = run_module("cost_estimate", **arguments(budget_usd=29.83))
+    refused = run_module("cost_estimate", **arguments(budget_usd=36.13))
     assert refused["failed"] is True
-    assert refused["msg"].startswith("A month would cost 29.84 USD, the budget is 29.83")
+    assert refused["msg"].startswith("A month would cost 36.14 USD, the budget is 36.13")
     assert "aws_monthly_budget_usd" in refused["msg"]
 
 
-def test_a_type_without_a_price_is_named(run_module: RunModule) -> None:  # noqa: F811
+def test_a_type_without_a_price_is_named(run_module: RunModule) -> None:
     report = run_module("cost_estimate", **arguments(instance_type="x9.huge"))
     assert report["msg"].startswith("aws_preflight_prices: there is no price for x9.huge; give it")
 
 
-def test_another_regions_estimate_says_whose_prices_it_used(run_module: RunModule) -> None:  # noqa: F811
+def test_another_regions_estimate_says_whose_prices_it_used(run_module: RunModule) -> None:
     assert "eu-west-1 is not" in run_module("cost_estimate", **arguments(region="eu-west-1"))["text"][0]
+
+
+OFFERS = [
+    {"name": "on-demand", "usd_per_hour": 0.04, "source": "Price List API, 2026-11-01"},
+    {"name": "Spot", "usd_per_hour": None, "source": "EC2 API"},
+    {"name": "1-year reserved", "usd_per_hour": 0.0214, "source": "files/prices.yml, 2026-11"},
+]
+
+
+def test_ways_to_pay_are_side_by_side_and_the_first_counts(run_module: RunModule) -> None:
+    report = run_module("cost_estimate", **arguments(offers=OFFERS, instances=2, budget_usd=0))
+    assert report["lines"][0]["usd"] == 58.4
+    on_demand, spot, reserved = (" ".join(line.split()) for line in report["text"][-3:])
+    assert on_demand == f"on-demand 0.04 USD/h {report['total_usd']} USD a month (Price List API, 2026-11-01)"
+    assert spot == "Spot not told by EC2 API"
+    assert reserved == f"1-year reserved 0.0214 USD/h {report['total_usd'] - 58.4 + 31.24:.2f} USD a month " + (
+        "(files/prices.yml, 2026-11)"
+    )
+
+
+def test_a_price_that_nobody_tells_is_asked_for(run_module: RunModule) -> None:
+    unknown = [{"name": "on-demand", "usd_per_hour": None, "source": "files/prices.yml, 2026-11"}]
+    report = run_module("cost_estimate", **arguments(instance_type="x9.huge", offers=unknown))
+    assert report["msg"].startswith("aws_preflight_prices: there is no price for x9.huge; give it")
+
+
+def test_the_estimate_counts_the_metrics_of_the_contract() -> None:
+    contract = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
+    assert len(contract["cloudwatch"]["metrics"]) + len(contract["agent"]["metrics"]) == DEFAULT.custom_metrics
 
 
 def test_the_estimate_counts_the_alarms_that_are_made() -> None:

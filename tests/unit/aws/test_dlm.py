@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import dlm
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws
 from ansible_collections.lowlatency.trading.plugins.modules import dlm_lifecycle_policy as module
 from botocore.stub import Stubber
 
@@ -91,7 +91,7 @@ def test_the_policy_takes_the_hosts_by_name_and_nothing_broader() -> None:
 
 
 def test_a_policy_as_described_needs_no_change() -> None:
-    assert dlm.holds(described(), wanted())
+    assert aws.holds(described(), wanted())
 
 
 @pytest.mark.parametrize("change", ["keep", "hour", "target", "role", "state"])
@@ -108,4 +108,4 @@ def test_a_policy_that_differs_needs_a_change(change: str) -> None:
         current["ExecutionRoleArn"] = ROLE + "2"
     else:
         current["State"] = "DISABLED"
-    assert not dlm.holds(current, wanted())
+    assert not aws.holds(current, wanted())

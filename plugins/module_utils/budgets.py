@@ -1,0 +1,72 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans monthly cost budgets. Pure: parameters and API structures in, API structures out.
+
+Source: AWS Budgets API reference, CreateBudget. A tag is written ``user:KEY$VALUE`` in a filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+# {"budget": …, "notifications": […]} in the words of CreateBudget.
+Plan = dict[str, Any]
+
+
+def plan(name: str, limit_usd: float, tags: Mapping[str, str], notifications: Sequence[Mapping[str, Any]]) -> Plan:
+    """Return the budget that the parameters ask for."""
+    filters = {"TagKeyValue": [f"user:{key}${value}" for key, value in tags.items()]} if tags else {}
+    told = [
+        (
+            {
+                "NotificationType": one["kind"],
+                "ComparisonOperator": "GREATER_THAN",
+                "Threshold": one["percent"],
+                "ThresholdType": "PERCENTAGE",
+            },
+            [_subscriber(address) for address in one["subscribers"]],
+        )
+        for one in notifications
+    ]
+    budget = {"BudgetName": name, "BudgetType": "COST", "TimeUnit": "MONTHLY", "CostFilters": filters}
+    return in_one_form({**budget, "BudgetLimit": {"Amount": limit_usd, "Unit": "USD"}}, told)
+
+
+def in_one_form(budget: Mapping[str, Any], notifications: Sequence[tuple[Mapping[str, Any], Sequence[Any]]]) -> Plan:
+    """Return what is asked for, or what AWS answers, so that the two can be compared: our settings only, in order."""
+    filters = {key: sorted(values) for key, values in budget.get("CostFilters", {}).items()}
+    limit = budget["BudgetLimit"]
+    told = [
+        {"Notification": identity(found), "Subscribers": sorted(map(dict, subscribers), key=str)}
+        for found, subscribers in notifications
+    ]
+    return {
+        "budget": {
+            **{key: budget[key] for key in ("BudgetName", "BudgetType", "TimeUnit")},
+            "BudgetLimit": {"Amount": _amount(limit["Amount"]), "Unit": limit["Unit"]},
+            **({"CostFilters": filters} if filters else {}),
+        },
+        "notifications": sorted(told, key=str),
+    }
+
+
+def identity(notification: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a notification is known by; its state is left out."""
+    return {
+        "NotificationType": notification["NotificationType"],
+        "ComparisonOperator": notification["ComparisonOperator"],
+        "Threshold": float(notification["Threshold"]),
+        "ThresholdType": notification.get("ThresholdType", "PERCENTAGE"),
+    }
+
+
+def _amount(value: Any) -> str:
+    # AWS answers 40 as 40.0.
+    return f"{Decimal(str(value)).normalize():f}"
+
+
+def _subscriber(address: str) -> dict[str, str]:
+    return {"SubscriptionType": "SNS" if address.startswith("arn:") else "EMAIL", "Address": address}

@@ -1,0 +1,84 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an instance type costs on demand, on Spot and reserved, and who says so. Pure: answers in, offers out.
+
+Sources: Price List Query API (GetProducts) of AmazonEC2, EC2 API reference (DescribeSpotPriceHistory).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# {"name": …, "usd_per_hour": float or None, "source": …}; None is a price that nobody tells.
+Offer = dict[str, Any]
+
+ON_DEMAND, SPOT, RESERVED = "on-demand", "Spot", "1-year reserved"
+_TABLE_KEYS = {ON_DEMAND: "instance_per_hour", RESERVED: "reserved_1_year_per_hour"}
+# Linux without licences, on shared hardware, outside of capacity reservations.
+_PRODUCT = {"operatingSystem": "Linux", "preInstalledSw": "NA", "tenancy": "Shared", "capacitystatus": "Used"}
+_RESERVED_TERM = {"LeaseContractLength": "1yr", "OfferingClass": "standard", "PurchaseOption": "No Upfront"}
+
+
+def product_filters(instance_type: str, region: str) -> list[dict[str, str]]:
+    """Return GetProducts' filters that leave the one product of a type in a region."""
+    fields = {"instanceType": instance_type, "regionCode": region, **_PRODUCT}
+    return [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()]
+
+
+def listed(price_list: Sequence[str]) -> dict[str, tuple[float, str]]:
+    """Return price and date of each offer that GetProducts' documents hold, by its name."""
+    found: dict[str, tuple[float, str]] = {}
+    for text in price_list:
+        terms = json.loads(text)["terms"]
+        for term in terms.get("OnDemand", {}).values():
+            _add(found, ON_DEMAND, term)
+        for term in terms.get("Reserved", {}).values():
+            if term.get("termAttributes") == _RESERVED_TERM:
+                _add(found, RESERVED, term)
+    return found
+
+
+def _add(found: dict[str, tuple[float, str]], name: str, term: Mapping[str, Any]) -> None:
+    for price in term["priceDimensions"].values():
+        if price["unit"] == "Hrs":
+            found[name] = (float(price["pricePerUnit"]["USD"]), term["effectiveDate"][:10])
+
+
+def lowest_spot(history: Sequence[Mapping[str, Any]]) -> tuple[float, str] | None:
+    """Return the lowest present Spot price and where and since when it holds, given DescribeSpotPriceHistory's list."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for entry in history:
+        zone = entry["AvailabilityZone"]
+        if zone not in newest or entry["Timestamp"] > newest[zone]["Timestamp"]:
+            newest[zone] = entry
+    if not newest:
+        return None
+    cheapest = min(newest.values(), key=lambda entry: (float(entry["SpotPrice"]), entry["AvailabilityZone"]))
+    since = f"{cheapest['Timestamp']:%Y-%m-%d}"
+    return float(cheapest["SpotPrice"]), f"{cheapest['AvailabilityZone']}, since {since}"
+
+
+def choose(
+    instance_type: str,
+    told: Mapping[str, tuple[float, str]],
+    spot: tuple[float, str] | None,
+    table: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> list[Offer]:
+    """Return the three offers. A price of one's own wins, then what AWS told, then the table."""
+    offers = []
+    for name in (ON_DEMAND, RESERVED):
+        key = _TABLE_KEYS[name]
+        if instance_type in own.get(key, {}):
+            price, source = own[key][instance_type], "aws_preflight_prices"
+        elif name in told:
+            price, source = told[name][0], f"Price List API, {told[name][1]}"
+        else:
+            price, source = table.get(key, {}).get(instance_type), f"files/prices.yml, {table['as_of']}"
+        offers.append({"name": name, "usd_per_hour": price, "source": source})
+    price, source = spot or (None, "EC2 API")
+    offers.insert(1, {"name": SPOT, "usd_per_hour": price, "source": f"EC2 API, {source}" if spot else source})
+    return offers

@@ -1,0 +1,76 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says how much of an account's quotas a deployment has left. Pure: limits, uses and needs in, rows and sentences out.
+
+Codes: Service Quotas console, services "Amazon Elastic Compute Cloud" (ec2) and "Amazon Virtual Private Cloud" (vpc).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+class Quota(NamedTuple):
+    """One of AWS's quotas: its code, what it counts, and the variable by which a deployment needs less of it."""
+
+    service: str
+    code: str
+    counts: str
+    variable: str
+
+
+QUOTAS = {
+    "vcpus": Quota("ec2", "L-1216C47A", "vCPUs of running standard on-demand instances", "trading_instance_count"),
+    "elastic_ips": Quota("ec2", "L-0263D0A3", "Elastic IP addresses", "trading_instance_count"),
+    "vpcs": Quota("vpc", "L-F678F1CE", "VPCs", "trading_region"),
+    "internet_gateways": Quota("vpc", "L-A4707A72", "internet gateways", "trading_region"),
+}
+
+# L-1216C47A counts these families only; others (g, p, x, inf, …) have quotas of their own.
+_STANDARD_FAMILIES = "acdhimrtz"
+# A family of one of these letters, but not standard.
+_OTHER_PREFIXES = ("dl", "hpc", "inf", "mac", "trn")
+# What is on its way to running counts, what is on its way out does too until it is gone.
+_COUNTED_STATES = frozenset({"pending", "running"})
+
+
+def is_standard(instance_type: str) -> bool:
+    """Return whether the vCPUs of this type count to L-1216C47A."""
+    return instance_type[0] in _STANDARD_FAMILIES and not instance_type.startswith(_OTHER_PREFIXES)
+
+
+def vcpus_in_use(instances: Sequence[Mapping[str, Any]]) -> int:
+    """Return the vCPUs of running standard on-demand instances, given DescribeInstances' structures."""
+    return sum(
+        one["CpuOptions"]["CoreCount"] * one["CpuOptions"]["ThreadsPerCore"]
+        for one in instances
+        if one["State"]["Name"] in _COUNTED_STATES
+        and not one.get("InstanceLifecycle")
+        and is_standard(one["InstanceType"])
+    )
+
+
+def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return one row a quota; a limit that AWS does not tell is None, and so is what is left of it."""
+    found = []
+    for name, limit in limits.items():
+        left = None if limit is None else max(0, int(limit) - used[name])
+        quota = QUOTAS[name]
+        found.append(
+            {"name": name, "code": quota.code, "counts": quota.counts, "limit": limit, "used": used[name], "left": left}
+        )
+    return found
+
+
+def shortages(found: Sequence[Mapping[str, Any]], needed: Mapping[str, int]) -> Iterator[str]:
+    """Yield a sentence for each quota that does not leave what is needed."""
+    for row in found:
+        wanted = needed.get(row["name"], 0)
+        if row["left"] is not None and wanted > row["left"]:
+            yield (
+                f"{QUOTAS[row['name']].variable}: {wanted} more {row['counts']} are needed, and of the account's "
+                f"{row['limit']:g} in this region {row['used']} are used; ask for a higher quota {row['code']} "
+                "(Service Quotas), or choose less"
+            )

@@ -1,0 +1,178 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: budget
+short_description: Manage a monthly cost budget that tells somebody in time
+version_added: 0.2.0
+description:
+  - Creates, changes and deletes one monthly cost budget of AWS Budgets with its notifications.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  account:
+    description: The account's number.
+    type: str
+    required: true
+  name:
+    description: The budget's name.
+    type: str
+    required: true
+  limit_usd:
+    description: USD a month. Required when O(state=present).
+    type: float
+  tags:
+    description:
+      - Only costs of resources with one of these tags count; they must be active as cost allocation tags.
+      - Empty for the whole account.
+    type: dict
+    default: {}
+  notifications:
+    description: When who is told.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: What is compared with the budget, what was spent or what the month is forecast to cost.
+        type: str
+        choices: [ACTUAL, FORECASTED]
+        required: true
+      percent:
+        description: Percent of the budget above which the subscribers are told.
+        type: float
+        required: true
+      subscribers:
+        description: ARN of an SNS topic, or e-mail addresses; 1 to 11.
+        type: list
+        elements: str
+        required: true
+  state:
+    description: Whether the budget exists.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode and say what would change.
+    support: full
+  diff_mode:
+    description: Shows limit, filter and notifications before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Tell the operator before a month costs more than 40 USD
+  lowlatency.trading.budget:
+    region: us-east-1
+    account: "123456789012"
+    name: trading-demo
+    limit_usd: 40
+    tags: {Environment: demo}
+    notifications:
+      - {kind: FORECASTED, percent: 100, subscribers: [operator@example.com]}
+      - {kind: ACTUAL, percent: 80, subscribers: [operator@example.com]}
+"""
+
+RETURN = r"""
+name:
+  description: The budget's name.
+  type: str
+  returned: success
+  sample: trading-demo
+"""
+
+import operator
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws, budgets
+
+
+def read(client: Any, account: str, name: str) -> budgets.Plan | None:
+    """Return the budget with its notifications, None when there is none."""
+    key = {"AccountId": account, "BudgetName": name}
+    try:
+        budget = client.describe_budget(**key)["Budget"]
+    except client.exceptions.NotFoundException:
+        return None
+    pages = client.get_paginator("describe_notifications_for_budget").paginate(**key)
+    notifications = [
+        (found, _subscribers(client, key, found)) for page in pages for found in page.get("Notifications", [])
+    ]
+    return budgets.in_one_form(budget, notifications)
+
+
+def _subscribers(client: Any, key: dict[str, str], notification: dict[str, Any]) -> list[dict[str, str]]:
+    answer = client.describe_subscribers_for_notification(**key, Notification=budgets.identity(notification))
+    found: list[dict[str, str]] = answer["Subscribers"]
+    return found
+
+
+def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wanted: budgets.Plan | None) -> None:
+    """Create, change or delete. A notification is known by all that it says, so one that changed is another."""
+    key = {"AccountId": account, "BudgetName": name}
+    if wanted is None:
+        client.delete_budget(**key)
+        return
+    if current is None:
+        client.create_budget(
+            AccountId=account, Budget=wanted["budget"], NotificationsWithSubscribers=wanted["notifications"]
+        )
+        return
+    if current["budget"] != wanted["budget"]:
+        client.update_budget(AccountId=account, NewBudget=wanted["budget"])
+    for gone in current["notifications"]:
+        if gone not in wanted["notifications"]:
+            client.delete_notification(**key, Notification=gone["Notification"])
+    for new in wanted["notifications"]:
+        if new not in current["notifications"]:
+            client.create_notification(**key, **new)
+
+
+def main() -> None:
+    """Read, plan, apply."""
+    notification = {
+        "kind": {"type": "str", "choices": ["ACTUAL", "FORECASTED"], "required": True},
+        "percent": {"type": "float", "required": True},
+        "subscribers": {"type": "list", "elements": "str", "required": True},
+    }
+    module = AnsibleAWSModule(
+        argument_spec={
+            "account": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "limit_usd": {"type": "float"},
+            "tags": {"type": "dict", "default": {}},
+            "notifications": {"type": "list", "elements": "dict", "default": [], "options": notification},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        required_if=[("state", "present", ["limit_usd"])],
+        supports_check_mode=True,
+    )
+    given = module.params
+    account, name = given["account"], given["name"]
+    wanted = None
+    if given["state"] == "present":
+        wanted = budgets.plan(name, given["limit_usd"], given["tags"], given["notifications"])
+    client = aws.client(module, "budgets")
+    done = aws.converge(
+        module,
+        f"the budget {name}",
+        lambda: read(client, account, name),
+        wanted,
+        operator.eq,
+        lambda current: apply(client, account, name, current, wanted),
+    )
+    aws.report(module, done.changed, done.current or {}, wanted or {}, name=name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: price_info
+short_description: Say what an EC2 instance type costs on demand, on Spot and reserved
+version_added: 0.2.0
+description:
+  - Asks AWS's price list for the on-demand price and that of a standard reservation for one year without upfront
+    payment, and EC2 for the present Spot price.
+  - Where the price list does not answer within a few seconds, or the caller may not ask it, prices come from O(prices).
+    The result says of each price whose it is, and of when.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  instance_type:
+    description: The instance type.
+    type: str
+    required: true
+  prices:
+    description: The table of prices, as in C(files/prices.yml) of this collection.
+    type: dict
+    required: true
+  own_prices:
+    description: Prices of your own in the form of O(prices), which win over what AWS says.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode; the module never changes anything.
+    support: full
+  diff_mode:
+    description: Nothing changes, so there is no difference to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Know what c6g.medium costs
+  lowlatency.trading.price_info:
+    region: us-east-1
+    instance_type: c6g.medium
+    prices: "{{ lookup('ansible.builtin.file', 'prices.yml') | from_yaml }}"
+"""
+
+RETURN = r"""
+offers:
+  description: On-demand, Spot and 1-year reserved, each with name, usd_per_hour (null when nobody tells it) and source.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{"name": "on-demand", "usd_per_hour": 0.034, "source": "Price List API, 2026-11-01"}]
+"""
+
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws, offers
+
+# The price list of all regions is served in a few only.
+_PRICE_LIST_REGION = "us-east-1"
+
+
+def listed(client: Any, instance_type: str, region: str) -> dict[str, tuple[float, str]]:
+    """Return what the price list says, nothing when it cannot be asked: the estimate has a table to fall back to."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    filters = offers.product_filters(instance_type, region)
+    try:
+        return offers.listed(client.get_products(ServiceCode="AmazonEC2", Filters=filters)["PriceList"])
+    except (BotoCoreError, ClientError):
+        return {}
+
+
+def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
+    """Return the lowest Spot price of now, and where and since when; None when it is not told."""
+    from botocore.exceptions import ClientError
+
+    # From now on: the prices in force, without the 90 days before.
+    now = datetime.now(timezone.utc)
+    try:
+        answer = client.describe_spot_price_history(
+            InstanceTypes=[instance_type], ProductDescriptions=["Linux/UNIX"], StartTime=now
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in aws.NOT_ALLOWED:
+            raise
+        return None
+    return offers.lowest_spot(answer["SpotPriceHistory"])
+
+
+def main() -> None:
+    """Ask, and fall back."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "instance_type": {"type": "str", "required": True},
+            "prices": {"type": "dict", "required": True},
+            "own_prices": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    from botocore.config import Config
+
+    instance_type = module.params["instance_type"]
+    impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})
+    price_list = module.client("pricing", region=_PRICE_LIST_REGION, config=impatient)
+    told = listed(price_list, instance_type, module.region)
+    with aws.explained(module, f"read the Spot price of {instance_type}"):
+        spot_price = spot(aws.client(module, "ec2"), instance_type)
+    found = offers.choose(instance_type, told, spot_price, module.params["prices"], module.params["own_prices"])
+    module.exit_json(changed=False, offers=found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: service_quota_info
+short_description: Say how much of the account's quotas is left in a region
+version_added: 0.2.0
+description:
+  - Reads the quotas that a trading environment uses, and how much of each is used, and fails when less is left than
+    is needed.
+  - A quota that Service Quotas does not tell, or that the caller may not read, has no limit in the result; it is never
+    a reason to fail.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  needed:
+    description:
+      - How much more is needed, by the name of the quota (V(vcpus), V(elastic_ips), V(vpcs), V(internet_gateways)).
+      - Only quotas that are named here are read.
+    type: dict
+    required: true
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode; the module never changes anything.
+    support: full
+  diff_mode:
+    description: Nothing changes, so there is no difference to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Know that two more hosts of one vCPU can run
+  lowlatency.trading.service_quota_info:
+    region: us-east-1
+    needed: {vcpus: 2, vpcs: 1}
+"""
+
+RETURN = r"""
+quotas:
+  description: What was asked for, each with name, code, counts, limit, used and left.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{"name": "vcpus", "code": "L-1216C47A", "counts": "vCPUs", "limit": 5.0, "used": 1, "left": 4}]
+"""
+
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import aws, quotas
+
+_NOT_TOLD = ("NoSuchResourceException", *aws.NOT_ALLOWED)
+
+
+def limit_of(client: Any, quota: quotas.Quota) -> float | None:
+    """Return the quota's value in the account, None when it is not told."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return float(client.get_service_quota(ServiceCode=quota.service, QuotaCode=quota.code)["Quota"]["Value"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _NOT_TOLD:
+            raise
+    return None
+
+
+def used_of(client: Any, name: str) -> int:
+    """Return how much of a quota is in use in the region."""
+    if name == "elastic_ips":
+        return len(client.describe_addresses()["Addresses"])
+    if name == "vcpus":
+        pages = client.get_paginator("describe_instances").paginate()
+        return quotas.vcpus_in_use(
+            [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
+        )
+    operation, key = {
+        "vpcs": ("describe_vpcs", "Vpcs"),
+        "internet_gateways": ("describe_internet_gateways", "InternetGateways"),
+    }[name]
+    return sum(len(page[key]) for page in client.get_paginator(operation).paginate())
+
+
+def main() -> None:
+    """Read limits and uses, and compare with what is needed."""
+    module = AnsibleAWSModule(
+        argument_spec={"needed": {"type": "dict", "required": True}},
+        supports_check_mode=True,
+    )
+    needed = {name: int(count) for name, count in module.params["needed"].items()}
+    unknown = sorted(set(needed) - set(quotas.QUOTAS))
+    if unknown:
+        module.fail_json(msg=f"needed: there is no quota {unknown[0]}; there are {', '.join(quotas.QUOTAS)}")
+    with aws.explained(module, "read the quotas"):
+        service_quotas = aws.client(module, "service-quotas")
+        limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in needed}
+    with aws.explained(module, "count what the quotas limit"):
+        ec2 = aws.client(module, "ec2")
+        used = {name: used_of(ec2, name) for name in needed}
+    found = quotas.rows(limits, used)
+    problems = list(quotas.shortages(found, needed))
+    if problems:
+        module.fail_json(msg="\n".join(problems), quotas=found)
+    module.exit_json(changed=False, quotas=found)
+
+
+if __name__ == "__main__":
+    main()
