@@ -61,6 +61,8 @@ def test_passwords_are_no_part_of_what_the_journal_records(tmp_path: Path) -> No
         ("[[symbol]]\nname = 'X'\nreference_price = '1.00001'", "a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 'much'", "a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 200000", "a price like"),
+        ("[canary]\nsymbol = 'NONE'", "[canary]: symbol must be the name of a [[symbol]]"),
+        (f"[canary]\nsymbol = 'TEST'\n[accounts.CANARY]\npassword = '{HASH}'", "the canary's account is CANARY"),
         ("= 1", "not valid TOML"),
     ],
 )

@@ -17,6 +17,7 @@ from trading_engine.tables import ConfigError, Table, load
 from trading_engine.wire import ouch, soupbintcp
 
 GIGABYTE = 1 << 30
+CANARY_ACCOUNT = "CANARY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class EngineConfig:
     daily: bool
     accounts: dict[str, Account]
     symbols: tuple[Symbol, ...]
+    canary_symbol: str
 
     def core_settings(self) -> dict[str, Any]:
         """Return what decides over the engine's answers, as JSON values; the journal records it."""
@@ -172,6 +174,7 @@ def read(path: Path) -> EngineConfig:
 
     accounts = _accounts(top, base, limits)
     symbols = _symbols(top)
+    canary_symbol = _canary_symbol(top, accounts, symbols)
     top.finish()
     return EngineConfig(
         order_entry,
@@ -190,6 +193,7 @@ def read(path: Path) -> EngineConfig:
         daily,
         accounts,
         symbols,
+        canary_symbol,
     )
 
 
@@ -241,6 +245,17 @@ def _symbols(top: Table) -> tuple[Symbol, ...]:
     if len(symbols) > 65_535:
         raise ConfigError(f"{top.where}: {len(symbols)} symbols; ITCH's stock locate ends at 65535")
     return tuple(symbols.values())
+
+
+def _canary_symbol(top: Table, accounts: dict[str, Account], symbols: tuple[Symbol, ...]) -> str:
+    table = top.table("canary")
+    name = table.text("symbol", "")
+    if name and name not in {symbol.name for symbol in symbols}:
+        raise table.wrong("symbol", "the name of a [[symbol]], or nothing for no canary", name)
+    if name and CANARY_ACCOUNT in accounts:
+        raise ConfigError(f"{table.where}: the canary's account is {CANARY_ACCOUNT}; give the other one another name")
+    table.finish()
+    return name
 
 
 def _accounts(top: Table, base: Path, limits: Limits) -> dict[str, Account]:

@@ -14,7 +14,8 @@ import uvloop
 
 from trading_engine import __version__, admin
 from trading_engine.admin import Admin
-from trading_engine.config import EngineConfig
+from trading_engine.canary import Canary, with_account
+from trading_engine.config import CANARY_ACCOUNT, EngineConfig
 from trading_engine.engine import STALL_NS, Engine, StartError
 from trading_engine.gateway import Gateway
 from trading_engine.memory import lock_memory
@@ -42,6 +43,8 @@ class Server:
     """One engine, its gateway and its timers on one loop."""
 
     def __init__(self, config: EngineConfig, loop: asyncio.AbstractEventLoop) -> None:
+        if config.canary_symbol:
+            config, self._canary_password = with_account(config)
         self._config = config
         self._loop = loop
         self._engine = Engine(config, loop)
@@ -79,6 +82,7 @@ class Server:
         self._engine.on_stall = stats.stall
         loop.set_exception_handler(self._unexpected)
         recovered = self._engine.start()
+        stats.leave_out_replayed(self._engine.core)
         stats.set("recovery_ns", recovered.duration_ns)
         stats.set("recovered_records", recovered.replayed)
         for remark in recovered.remarks:
@@ -103,9 +107,12 @@ class Server:
         loop.call_later(config.reconnect_grace_s, gateway.disconnect_absent)
         stats.event(f"started with {recovered.replayed} records replayed")
         self._tick()
+        canary = self._start_canary() if config.canary_symbol else None
         notify(f"READY=1\nSTATUS=session {self._engine.core.day}, {recovered.replayed} records replayed")
         loop.run_forever()
         notify("STOPPING=1")
+        if canary is not None:
+            loop.run_until_complete(canary.stop())
         admin_server.close()
         config.admin_socket.unlink(missing_ok=True)
         gateway.close()
@@ -117,6 +124,12 @@ class Server:
         self._publish()
         state.close()
         return 0
+
+    def _start_canary(self) -> Canary:
+        config, endpoint = self._config, self._config.order_entry
+        self._gateway.canary = self._engine.core.accounts[CANARY_ACCOUNT].number
+        address = (endpoint.address, endpoint.port)
+        return Canary(self._loop, address, config.canary_symbol, self._canary_password, self._stats)
 
     def _spin(self) -> None:
         """Keep the loop from ever sleeping: the next turn finds what arrived without a wake-up."""
@@ -221,7 +234,7 @@ class Server:
             stats.set_counter("journal_segments", engine.writer.segment)
             stats.set("journal_lag_bytes", engine.unsynced_bytes)
         accounts = self._config.accounts
-        logged_in = [accounts[connection.account_name].test for connection in gateway.connections.values()]
+        logged_in = [accounts[connection.account_name].test for connection in gateway.clients()]
         stats.set("sessions_open", len(logged_in))
         stats.set("test_sessions_open", sum(logged_in))
         stats.set("queued_bytes", sum(connection.queued_bytes for connection in gateway.connections.values()))

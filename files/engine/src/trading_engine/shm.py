@@ -73,7 +73,7 @@ COUNTERS: tuple[str, ...] = (
     "orders_refused_rate",
     "orders_refused_duplicate",
     "orders_refused_token",
-    "canary_round_trips",  # kept for a canary session, as the histogram of its name: nothing writes them yet
+    "canary_round_trips",
     "canary_failures",
     *(f"stalls_{cause}" for cause in STALL_CAUSES),
 )

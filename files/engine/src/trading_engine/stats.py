@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from trading_engine.book import Book
 from trading_engine.core import Core
@@ -15,8 +17,24 @@ from trading_engine.wire.ouch import REJECT_REASONS
 _SYMBOLS_A_TIME = 256
 _COUNTER = {name: position for position, name in enumerate(COUNTERS)}
 _GAUGE = {name: position for position, name in enumerate(GAUGES)}
-_REJECTS = [(_COUNTER[f"rejects_{letter}"], ord(letter)) for letter in REJECT_REASONS]
-_REFUSALS = [(_COUNTER[f"orders_refused_{name}"], number) for number, name in enumerate(REFUSALS) if number]
+_CORE_ATTRIBUTES = {
+    "enters_received": "enters",
+    "replaces_received": "replaces",
+    "cancels_received": "cancels",
+    "modifies_received": "modifies",
+    "messages_ignored": "ignored",
+    "orders_accepted": "accepted",
+    "orders_replaced": "replaced",
+    "orders_canceled": "canceled",
+    "executions": "executions",
+    "executed_shares": "executed_shares",
+    "broken_trades": "broken_trades",
+}
+_OF_CORE = [
+    *(_COUNTER[name] for name in _CORE_ATTRIBUTES),
+    *(_COUNTER[f"rejects_{letter}"] for letter in REJECT_REASONS),
+    *(_COUNTER[f"orders_refused_{name}"] for number, name in enumerate(REFUSALS) if number),
+]
 
 
 class Stats:
@@ -42,6 +60,8 @@ class Stats:
         self.stall_noted_ns = 0
         self.receive_to_reply = writer.histograms["receive_to_reply"]
         self.service = writer.histograms["service"]
+        self.canary = writer.histograms["canary"]
+        self._left_out = [0] * len(_OF_CORE)
 
     def event(self, text: str) -> None:
         """Note something an operator would want to know."""
@@ -71,33 +91,40 @@ class Stats:
             self.writer.gauges[position] = value
 
     def take_core(self, core: Core) -> None:
-        """Copy the core's counters."""
-        self.set_counter("enters_received", core.enters)
-        self.set_counter("replaces_received", core.replaces)
-        self.set_counter("cancels_received", core.cancels)
-        self.set_counter("modifies_received", core.modifies)
-        self.set_counter("messages_ignored", core.ignored)
-        self.set_counter("orders_accepted", core.accepted)
-        self.set_counter("orders_replaced", core.replaced)
-        self.set_counter("orders_canceled", core.canceled)
-        self.set_counter("executions", core.executions)
-        self.set_counter("executed_shares", core.executed_shares)
-        self.set_counter("broken_trades", core.broken_trades)
+        """Copy the core's counters, but what they counted for nobody: the canary, and a replay at the start."""
         counters = self.writer.counters
-        for position, letter in _REJECTS:
-            counters[position] = core.rejects[letter]
-        for position, number in _REFUSALS:
-            counters[position] = core.refusals[number]
+        for position, count, left_out in zip(_OF_CORE, _counts_of(core), self._left_out, strict=True):
+            counters[position] = count - left_out
         self.set("open_orders", core.open_orders)
         self.set("symbols", len(core.books))
         self.set("halted_symbols", core.halted_symbols)
         self.set("kill_switches", core.killed_accounts)
         self.set("trading_day", int(core.day[:8] or 0))
 
+    def leave_out_replayed(self, core: Core) -> None:
+        self._left_out = _counts_of(core)
+
+    @contextmanager
+    def leaving_out(self, core: Core) -> Iterator[None]:
+        """Whatever the core counts meanwhile is not published."""
+        before = _counts_of(core)
+        yield
+        counted = zip(self._left_out, _counts_of(core), before, strict=True)
+        self._left_out = [left_out + after - earlier for left_out, after, earlier in counted]
+
     def take_own(self) -> None:
         """Copy the counters that are attributes of this object."""
         for name in _OWN:
             self.set_counter(name, getattr(self, name))
+
+
+def _counts_of(core: Core) -> list[int]:
+    """Return the core's counters in the order of _OF_CORE."""
+    return [
+        *(getattr(core, attribute) for attribute in _CORE_ATTRIBUTES.values()),
+        *(core.rejects[ord(letter)] for letter in REJECT_REASONS),
+        *(core.refusals[number] for number, name in enumerate(REFUSALS) if number),
+    ]
 
 
 _OWN = (

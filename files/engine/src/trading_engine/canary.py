@@ -1,0 +1,156 @@
+"""A client of the engine's own that orders ten times a second and measures how long the answer takes.
+
+So the promise is measured also while nobody trades, and by a client that is nobody's fault. It logs in over the
+loopback like everybody else and enters an immediate or cancel order that nobody can want. A round trip counts from the
+moment that the order was due, by a timer of the kernel, to the moment that the kernel had the answer for it: it holds
+all that a client waits for (other clients' orders, a stall, the journal) and nothing of this side of the loop. An order
+that is due while the engine stands still counts from when it was due, as it would for a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections import deque
+from dataclasses import replace
+
+from trading_engine import passwords, timestamps
+from trading_engine.config import CANARY_ACCOUNT, Account, EngineConfig, Limits
+from trading_engine.stats import Stats
+from trading_engine.timerfd import IntervalTimer
+from trading_engine.wire import ouch, soupbintcp
+from trading_engine.wire.layout import WireError
+
+INTERVAL_NS = 100_000_000
+PATIENCE_NS = 10_000_000_000
+_RETRY_S = 1.0
+_READ_BYTES = 4096
+_ANSWERS = (ord("A"), ord("J"))  # Accepted and Rejected: every order gets one of them
+_LOWEST_PRICE_E4 = 1
+_UNLIMITED = Limits(0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def with_account(config: EngineConfig) -> tuple[EngineConfig, str]:
+    """Return the configuration with the canary's account, and its password, which only this process ever knows."""
+    password = secrets.token_hex(soupbintcp.PASSWORD_BYTES // 2)
+    account = Account(CANARY_ACCOUNT, passwords.hash_password(password), True, "increasing", "allow", False, _UNLIMITED)
+    return replace(config, accounts={**config.accounts, CANARY_ACCOUNT: account}), password
+
+
+class Canary:
+    """Keeps one session open for as long as the engine runs."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, address: tuple[str, int], symbol: str, password: str, stats: Stats
+    ) -> None:
+        self._loop = loop
+        self._address = _reachable(address)
+        self._symbol = symbol
+        self._password = password
+        self._stats = stats
+        self._waiting: deque[list[int]] = deque()
+        self._last_token = time.time_ns() // 1000
+        self._failing = False
+        self._task = loop.create_task(self._keep_connected())
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _keep_connected(self) -> None:
+        while True:
+            try:
+                await self._session()
+            except (OSError, WireError) as error:
+                self._stats.count("canary_failures", 1)
+                if not self._failing:
+                    self._stats.event(f"canary: {error}")
+                self._failing = True
+            self._waiting.clear()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _session(self) -> None:
+        """Order until the session ends. Raises OSError or WireError when it ends otherwise than by the day's end."""
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            timestamps.enable(sock)
+            await self._loop.sock_connect(sock, self._address)
+            splitter = await self._log_in(sock)
+            ended = self._loop.create_future()
+            timer = IntervalTimer(INTERVAL_NS)
+            self._loop.add_reader(timer.descriptor, self._order, sock, timer, ended)
+            self._loop.add_reader(sock.fileno(), self._answered, sock, splitter, ended)
+            try:
+                await ended
+            finally:
+                self._loop.remove_reader(timer.descriptor)
+                self._loop.remove_reader(sock.fileno())
+                timer.close()
+
+    async def _log_in(self, sock: socket.socket) -> soupbintcp.Splitter:
+        await self._loop.sock_sendall(sock, soupbintcp.login_request(CANARY_ACCOUNT, self._password, sequence=0))
+        splitter = soupbintcp.Splitter()
+        while True:
+            async with asyncio.timeout(PATIENCE_NS / 1e9):
+                data = await self._loop.sock_recv(sock, _READ_BYTES)
+            if not data:
+                raise ConnectionError("login refused")
+            for kind, _payload in splitter.feed(data):
+                if kind == soupbintcp.LOGIN_ACCEPTED:
+                    return splitter
+
+    def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
+        """Send one order for all that were due since the last; give up on a session that does not answer."""
+        due_ns = timer.expirations()
+        if not due_ns or ended.done():
+            return
+        self._waiting.append(due_ns)
+        self._last_token += 1
+        order = ouch.EnterOrder(f"{self._last_token:014x}", "B", 1, self._symbol, _LOWEST_PRICE_E4, ouch.TIF_IOC)
+        try:
+            sock.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
+        except OSError as error:
+            ended.set_exception(error)
+            return
+        if due_ns[-1] - self._waiting[0][0] > PATIENCE_NS:
+            for waiting_ns in self._waiting:
+                self._record(waiting_ns, due_ns[-1])
+            ended.set_exception(TimeoutError(f"no answer for {PATIENCE_NS / 1e9:.0f} s"))
+
+    def _answered(self, sock: socket.socket, splitter: soupbintcp.Splitter, ended: asyncio.Future[None]) -> None:
+        if ended.done():
+            return
+        try:
+            data, ancillary, _, _ = sock.recvmsg(_READ_BYTES, timestamps.ANCILLARY_BYTES)
+            packets = splitter.feed(data)
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, WireError) as error:
+            ended.set_exception(error)
+            return
+        if not data:
+            ended.set_exception(ConnectionError("connection closed"))
+            return
+        answered_ns = timestamps.received_ns(ancillary) - time.time_ns() + time.monotonic_ns()
+        for kind, payload in packets:
+            if kind == soupbintcp.SEQUENCED and payload[0] in _ANSWERS and self._waiting:
+                self._record(self._waiting.popleft(), answered_ns)
+                self._stats.count("canary_round_trips", 1)
+                self._failing = False
+            elif kind == soupbintcp.END_OF_SESSION:
+                ended.set_result(None)
+                return
+
+    def _record(self, due_ns: list[int], answered_ns: int) -> None:
+        for moment_ns in due_ns:
+            self._stats.canary.record(answered_ns - moment_ns)
+
+
+def _reachable(address: tuple[str, int]) -> tuple[str, int]:
+    """The loopback where the engine listens on every address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104

@@ -1,0 +1,43 @@
+"""A timer that the kernel keeps to the microsecond: event loops round theirs to milliseconds. See timerfd_create(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+import time
+
+_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # TFD_NONBLOCK and TFD_CLOEXEC are these by definition
+_ABSOLUTE = 1  # TFD_TIMER_ABSTIME
+_ITIMERSPEC = struct.Struct("qqqq")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class IntervalTimer:
+    """Its descriptor is readable when at least one interval has passed since `expirations` was asked last."""
+
+    def __init__(self, interval_ns: int) -> None:
+        """Raises OSError."""
+        self._interval_ns = interval_ns
+        self._next_ns = time.monotonic_ns() + interval_ns
+        self.descriptor: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, _FLAGS)
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        setting = _ITIMERSPEC.pack(*divmod(interval_ns, 1_000_000_000), *divmod(self._next_ns, 1_000_000_000))
+        if _libc.timerfd_settime(self.descriptor, _ABSOLUTE, setting, None):
+            self.close()
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+
+    def expirations(self) -> list[int]:
+        """Return the monotonic times in nanoseconds at which the timer expired since the last call."""
+        try:
+            count = int.from_bytes(os.read(self.descriptor, 8), sys.byteorder)
+        except BlockingIOError:
+            return []
+        times = [self._next_ns + number * self._interval_ns for number in range(count)]
+        self._next_ns += count * self._interval_ns
+        return times
+
+    def close(self) -> None:
+        os.close(self.descriptor)

@@ -1,0 +1,22 @@
+"""When the kernel had received what a read returned: SO_TIMESTAMPNS, see socket(7) and the kernel's timestamping."""
+
+from __future__ import annotations
+
+import socket
+from struct import Struct
+
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
+_TIMESPEC = Struct("qq")
+ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
+"""What recvmsg() needs to be given for it."""
+
+
+def enable(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+
+def received_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """Return the wall-clock time of the newest byte, given what recvmsg() returned besides the data."""
+    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+    received: int = seconds * 1_000_000_000 + nanoseconds
+    return received

@@ -1,0 +1,125 @@
+"""The canary: what it measures, and that it is in no figure of the clients'."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from trading_engine import admin
+from trading_engine.shm import State, StateReader
+from trading_engine.wire import ouch
+
+from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
+
+FLOOD = 20_000
+STOPPED_S = 1.0
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    with EngineProcess(tmp_path, canary={"symbol": "TEST"}) as running:
+        yield running
+
+
+def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
+    """The first published state that is as wanted; fails the test after a deadline."""
+    reader = StateReader(engine.directory / "engine.shm")
+    end = time.monotonic() + DEADLINE_S
+    while not reached(state := reader.read()):
+        assert time.monotonic() < end, (state.counters, state.gauges, state.events)
+        time.sleep(0.01)
+    reader.close()
+    return state
+
+
+def has_measured(more: int) -> Callable[[State], bool]:
+    return lambda state: state.counters["canary_round_trips"] >= more
+
+
+def order(number: int, price_e4: int = 1_000_000) -> ouch.EnterOrder:
+    return ouch.EnterOrder(f"{number:014d}", "B", 100, "TEST", price_e4)
+
+
+def test_it_measures_while_nobody_trades_and_nobody_is_counted(engine: EngineProcess) -> None:
+    state = wait_for_state(engine, has_measured(5))
+    assert state.histograms["canary"].count >= 5
+    assert state.histograms["receive_to_reply"].count == state.histograms["service"].count == 0
+    orders = ("enters_received", "orders_accepted", "orders_canceled", "executions", "rejects_X")
+    assert [state.counters[name] for name in orders] == [0] * len(orders)
+    assert (state.gauges["sessions_open"], state.gauges["test_sessions_open"], state.sessions) == (0, 0, [])
+    assert state.counters["canary_failures"] == 0
+
+
+def test_a_clients_orders_are_counted_exactly_beside_it(engine: EngineProcess) -> None:
+    with_one = Client(engine.port)
+    with_one.send(*(order(number) for number in range(100)))
+    with_one.wait_for(101)
+    seen = wait_for_state(engine, lambda state: state.counters["enters_received"] > 0)
+    state = wait_for_state(engine, has_measured(seen.counters["canary_round_trips"] + 3))
+    assert state.counters["enters_received"] == state.counters["orders_accepted"] == 100
+    assert state.counters["orders_canceled"] == 0
+    assert state.histograms["receive_to_reply"].count == state.histograms["service"].count == 100
+    assert [session.account for session in state.sessions] == ["ANNA"]
+    with_one.close()
+
+
+def test_what_a_recovery_replays_is_counted_for_nobody(engine: EngineProcess) -> None:
+    client = Client(engine.port)
+    client.send(order(1))
+    client.wait_for(2)
+    wait_for_state(engine, has_measured(3))
+    engine.stop(signal.SIGKILL)
+    client.close()
+    engine.start()
+    state = wait_for_state(engine, has_measured(3))
+    assert state.gauges["recovered_records"] > 3
+    assert state.gauges["open_orders"] == 1
+    assert (state.counters["enters_received"], state.counters["orders_accepted"]) == (0, 0)
+
+
+def test_a_stall_counts_for_every_order_that_was_due_in_it(engine: EngineProcess) -> None:
+    assert engine.process is not None
+    before = wait_for_state(engine, has_measured(2))
+    engine.process.send_signal(signal.SIGSTOP)
+    time.sleep(STOPPED_S)  # this is what is measured
+    engine.process.send_signal(signal.SIGCONT)
+    state = wait_for_state(engine, has_measured(before.counters["canary_round_trips"] + 3))
+    canary = state.histograms["canary"].since(before.histograms["canary"])
+    assert canary.maximum_ns >= (STOPPED_S - 0.1) * 1e9
+    assert canary.count - canary.count_up_to(100_000_000) >= 8
+    assert canary.count > state.counters["canary_round_trips"] - before.counters["canary_round_trips"]
+
+
+def test_under_a_flood_clients_wait_the_service_time_does_not_and_the_canary_waits_less_than_who_floods(
+    engine: EngineProcess,
+) -> None:
+    wait_for_state(engine, has_measured(1))
+    client = Client(engine.port)
+    begun_ns = time.monotonic_ns()
+    client.send(*(order(number, 1 + number % 1000) for number in range(FLOOD)))
+    client.wait_for(FLOOD + 1)
+    whole_flood_ns = time.monotonic_ns() - begun_ns
+    state = wait_for_state(engine, lambda state: state.counters["enters_received"] == FLOOD)
+    clients, service = state.histograms["receive_to_reply"], state.histograms["service"]
+    assert clients.count == service.count == FLOOD
+    assert (clients.percentile_ns(99) or 0) > 2 * (service.percentile_ns(50) or 0)
+    assert state.histograms["canary"].maximum_ns < whole_flood_ns
+    client.close()
+
+
+def test_the_next_day_begins_without_a_failure(engine: EngineProcess) -> None:
+    before = wait_for_state(engine, has_measured(2))
+    admin.ask(engine.directory / "admin.sock", {"command": "next-day"})
+    state = wait_for_state(engine, has_measured(before.counters["canary_round_trips"] + 5))
+    assert state.counters["canary_failures"] == 0
+    assert state.counters["logins_accepted"] >= 2
+
+
+def test_who_names_no_symbol_has_no_canary(tmp_path: Path) -> None:
+    with EngineProcess(tmp_path) as engine:
+        state = wait_for_state(engine, lambda state: state.sequence > 5)
+        assert state.counters["logins_accepted"] == 0
+        assert state.histograms["canary"].count == 0
