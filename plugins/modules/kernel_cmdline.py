@@ -139,8 +139,7 @@ def run(
     change = boot_arguments.plan(current, wanted, ours)
     files = loader.files(change.ours)
     changed = bool(change.add or change.remove) or files[0] != files[1]
-    removed = json.loads(undo.read_file(kernelfs.under(root, REMOVED)) or "[]")
-    removed = [a for a in [*removed, *change.remove] if a not in wanted]
+    removed = [a for a in [*_load_removed(root), *change.remove] if a not in wanted]
     if changed and not check:
         # Both the old and the new are ours until the boot entries are written.
         _save(record, Ours([*dict.fromkeys([*ours.added, *change.ours.added])], change.ours.replaced or ours.replaced))
@@ -192,6 +191,17 @@ def _load(path: Path) -> Ours:
         return Ours(list(document["added"]), list(document["replaced"]))
     except (ValueError, KeyError, TypeError) as error:
         raise TuningError(f"{path}: is damaged ({error}); nothing was changed. Restore it from a backup") from error
+
+
+def _load_removed(root: Path) -> list[str]:
+    """Return the arguments taken away since the boot."""
+    path = kernelfs.under(root, REMOVED)
+    try:
+        return [str(argument) for argument in json.loads(undo.read_file(path) or "[]")]
+    except (ValueError, TypeError) as error:
+        raise TuningError(
+            f"{path}: is damaged ({error}); nothing was changed. Remove it, and reboot some time"
+        ) from error
 
 
 def _save(path: Path, ours: Ours) -> None:

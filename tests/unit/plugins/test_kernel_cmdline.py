@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.boot_loaders import DROP_IN, Grubby
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
 
-from .host_tree import HostTree
+from .host_tree import HostTree, full_disk
 
 kernel_cmdline = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.kernel_cmdline")
 
@@ -25,25 +25,7 @@ printf '\\tlinux\\t/boot/vmlinuz-6.1 root=UUID=1 ro %s %s\\n' \\
   "$GRUB_CMDLINE_LINUX" "$GRUB_CMDLINE_LINUX_DEFAULT" > boot/grub/grub.cfg
 """
 
-# grubby --info=DEFAULT on Amazon Linux 2023; constructed from grubby(8) and AWS's documentation, never seen on a host.
-GRUBBY = """#!/bin/sh
-entry="$(dirname "$0")/entry"
-case "$1" in
-  --info=DEFAULT)
-    printf 'index=0\\nkernel="/boot/vmlinuz-6.1.0"\\nargs="%s"\\nroot="UUID=1"\\n' "$(cat "$entry")" ;;
-  --update-kernel=ALL)
-    shift
-    words=" $(cat "$entry") "
-    for option; do
-      case "$option" in
-        --remove-args=*) for word in ${option#*=}; do words=$(echo "$words" | sed "s| $word | |"); done ;;
-        --args=*) words="$words ${option#*=} " ;;
-      esac
-    done
-    echo $words > "$entry" ;;
-  *) echo "unknown option $1" >&2; exit 1 ;;
-esac
-"""
+GRUBBY = (Path(__file__).parent / "grubby.sh").read_text()
 
 
 def command(argv: list[str]) -> tuple[int, str, str]:
@@ -260,3 +242,25 @@ def test_a_damaged_record_is_named(host: BootHost) -> None:
     host.put("/var/lib/os-tuning/kernel_cmdline.json", "{")
     with pytest.raises(TuningError, match=r"kernel_cmdline\.json: is damaged"):
         host.converge("skew_tick=1")
+
+
+def test_a_damaged_note_of_what_was_removed_is_named(host: BootHost) -> None:
+    host.put("/run/os-tuning-removed-arguments.json", "{")
+    before = host.next_boot()
+    with pytest.raises(TuningError, match=r"removed-arguments\.json: is damaged"):
+        host.converge("skew_tick=1")
+    assert host.next_boot() == before
+
+
+def test_a_full_disk_is_named_and_the_host_boots_as_before(host: BootHost) -> None:
+    before = host.snapshot()
+    with full_disk(), pytest.raises(TuningError, match=r"kernel_cmdline\.json: cannot be written"):
+        host.converge("skew_tick=1")
+    assert host.snapshot() == before
+
+
+def test_a_boot_loader_that_is_gone_after_arguments_were_added_is_named(host: BootHost) -> None:
+    host.converge("skew_tick=1")
+    host.tools = kernel_cmdline.Tools("", "")
+    with pytest.raises(TuningError, match=r"neither update-grub nor grubby.*skew_tick=1"):
+        host.converge()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
 
-from .host_tree import HostTree
+from .host_tree import HostTree, full_disk
 
 kernel_tunables = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.kernel_tunables")
 
@@ -261,6 +261,23 @@ def test_a_damaged_record_is_named_and_nothing_is_changed(host: HostTree) -> Non
     before = host.snapshot()
     with pytest.raises(TuningError, match=r"kernel_tunables\.json: is damaged"):
         converge(host, knob("vm.swappiness", "10"))
+    assert host.snapshot() == before
+
+
+def test_a_full_disk_is_named_and_nothing_is_changed(host: HostTree) -> None:
+    before = host.snapshot()
+    with full_disk(), pytest.raises(TuningError, match=r"kernel_tunables\.json: cannot be written"):
+        converge(host, knob("vm.swappiness", "10"))
+    assert host.snapshot() == before
+
+
+def test_a_way_back_on_a_full_disk_still_leads_back(host: HostTree) -> None:
+    before = host.snapshot()
+    converge(host, knob("vm.swappiness", "10"))
+    # Plain files cannot be written either, as the kernel's could: they are put back by hand.
+    host.put_sysctls(vm__swappiness="60")
+    with full_disk():
+        converge(host)
     assert host.snapshot() == before
 
 
