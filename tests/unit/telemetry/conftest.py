@@ -46,6 +46,10 @@ class Publisher:
         self.count("orders_accepted", count)
         self.writer.histograms["receive_to_reply"].record(int(latency_us * 1000), count)
 
+    def canary(self, count: int, latency_us: float) -> None:
+        self.count("canary_round_trips", count)
+        self.writer.histograms["canary"].record(int(latency_us * 1000), count)
+
     def publish(self) -> None:
         self.writer.publish([], [], [])
 

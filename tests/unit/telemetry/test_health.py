@@ -100,6 +100,40 @@ def test_a_kept_promise_and_too_few_orders_to_judge(engine: Publisher, state_pat
     assert "target 2000 µs" in check.reason
 
 
+def test_the_canary_is_judged_also_while_nobody_trades(engine: Publisher, state_path: Path, targets: Targets) -> None:
+    engine.canary(99, 5000)
+    assert slo_check(engine, state_path, targets, 5000, 0).status is Status.OK
+    observer = Observer(state_path)
+    observer.sample()
+    engine.canary(100, 5000)
+    engine.publish()
+    check = check_all(observer.sample(), observer.window(60), targets)[-1]
+    assert check.status is Status.DEGRADED
+    assert "p99 is 5000 µs" in check.reason
+
+
+def test_whichever_is_worse_is_judged_and_the_other_hides_nothing(
+    engine: Publisher, state_path: Path, targets: Targets
+) -> None:
+    observer = Observer(state_path)
+    observer.sample()
+    engine.canary(100, 200)
+    engine.publish()
+    assert check_all(observer.sample(), observer.window(60), targets)[-1].status is Status.OK
+    assert slo_check(engine, state_path, targets, 3000, 10_000).status is Status.DEGRADED
+
+
+def test_a_canary_without_an_answer_is_said(engine: Publisher, state_path: Path, targets: Targets) -> None:
+    engine.count("canary_failures", 1)
+    observer = Observer(state_path)
+    engine.publish()
+    observer.sample()
+    engine.count("canary_failures", 3)
+    engine.publish()
+    check = check_all(observer.sample(), observer.window(60), targets)[-1]
+    assert (check.status, check.reason) == (Status.DEGRADED, "the canary had no answer, 3 times in the last minute")
+
+
 def test_unknown_targets_are_said_to_be_unknown(engine: Publisher, state_path: Path, tmp_path: Path) -> None:
     assert load_targets(tmp_path / "none.toml") is None
     check = slo_check(engine, state_path, None, 9000, 1000)

@@ -48,6 +48,12 @@ def test_huge_headers_are_431(engine: Publisher, connect: Connect, client: httpx
     assert client.get("/api").status_code == 200
 
 
+def test_a_body_is_no_header_though_it_comes_in_the_same_piece(engine: Publisher, connect: Connect) -> None:
+    one = connect()
+    one.sendall(b"POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n" + b"x" * 60_000)
+    assert received(one).startswith(b"HTTP/1.1 404 ")
+
+
 def test_what_is_not_http_is_400(engine: Publisher, connect: Connect) -> None:
     one = connect()
     one.sendall(b"\x16\x03\x01 hello\r\n\r\n")

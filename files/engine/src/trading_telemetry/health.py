@@ -4,14 +4,14 @@
 processed, but an operator should look.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from trading_engine.shm import State
 
 from trading_telemetry.config import Targets
-from trading_telemetry.observer import PROMISED, Observation, Window
+from trading_telemetry.observer import Observation, Window
+from trading_telemetry.promise import broken, figures_us, worst_us
 
 JOURNAL_DEGRADED_SHARE = 0.80
 JOURNAL_REFUSING_SHARE = 0.95
@@ -43,7 +43,7 @@ def check_all(observation: Observation, last_minute: Window | None, targets: Tar
     state = observation.state
     if state is None or engine.status is Status.FAILING:
         return [engine]
-    return [engine, _journal(state), _journal_space(state), _trading(state), *_latency(last_minute, targets)]
+    return [engine, _journal(state), _journal_space(state), _trading(state), _latency(last_minute, targets)]
 
 
 def _engine(observation: Observation) -> Check:
@@ -83,22 +83,14 @@ def _trading(state: State) -> Check:
     return Check("trading", Status.OK, f"{state.gauges['symbols']} symbols open")
 
 
-def broken_promises(figures: dict[str, float], targets: Targets) -> Iterator[str]:
-    for name, target_us in (("avg", targets.avg_us), ("p95", targets.p95_us), ("p99", targets.p99_us)):
-        if figures[name] >= target_us:
-            yield f"{name} is {figures[name]:.0f} µs, target {target_us:g} µs"
-
-
-def _latency(last_minute: Window | None, targets: Targets | None) -> Iterator[Check]:
+def _latency(last_minute: Window | None, targets: Targets | None) -> Check:
+    if last_minute and (failures := last_minute.count(("canary_failures",))):
+        return Check("slo", Status.DEGRADED, f"the canary had no answer, {failures} times in the last minute")
     if targets is None:
-        yield Check("slo", Status.OK, "targets unknown: there is no slo.toml")
-        return
-    latency = last_minute.latency(PROMISED) if last_minute else None
-    if latency is None or latency.count < ENOUGH_ORDERS:
-        yield Check("slo", Status.OK, f"fewer than {ENOUGH_ORDERS} orders in the last minute: nothing to judge")
-        return
-    figures = latency.figures_us
-    if broken := list(broken_promises(figures, targets)):
-        yield Check("slo", Status.DEGRADED, f"latency promise broken in the last minute: {'; '.join(broken)}")
-    else:
-        yield Check("slo", Status.OK, f"p99 {figures['p99']:.0f} µs in the last minute, target {targets.p99_us:g} µs")
+        return Check("slo", Status.OK, "targets unknown: there is no slo.toml")
+    figures = worst_us(figures_us(last_minute, ENOUGH_ORDERS))
+    if not figures:
+        return Check("slo", Status.OK, f"fewer than {ENOUGH_ORDERS} orders in the last minute: nothing to judge")
+    if missed := list(broken(figures, targets)):
+        return Check("slo", Status.DEGRADED, f"latency promise broken in the last minute: {'; '.join(missed)}")
+    return Check("slo", Status.OK, f"p99 {figures['p99']:.0f} µs in the last minute, target {targets.p99_us:g} µs")

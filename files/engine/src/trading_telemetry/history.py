@@ -8,16 +8,19 @@ from trading_engine.shm import State
 
 from trading_telemetry.config import Targets
 from trading_telemetry.host import HostSample, resident_bytes
-from trading_telemetry.observer import PROMISED, Observation, Window
+from trading_telemetry.observer import Observation, Observer
+from trading_telemetry.promise import CANARY, CLIENTS, PROMISED, figures_us, target_us, worst_us
 
 KEPT_S = 3600
+CANARY_S = 10
+"""A second has ten of the canary's orders: too few for a percentile."""
 OBJECTIVE = 0.999
 """The share of an hour's judged seconds in which each figure is to be within its target: 3.6 s may be worse."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A second. None means unknown: no engine, or no order in this second."""
+    """A second. None means unknown: no engine, or nothing that was measured."""
 
     time_s: float
     age_s: float | None = None
@@ -49,14 +52,14 @@ class History:
         self._samples: deque[Sample] = deque(maxlen=KEPT_S)
         self._targets = targets
 
-    def add(self, observation: Observation, window: Window | None, host: HostSample, earlier: HostSample) -> None:
-        """Remember this second. `window` is the last second's, and does not count when the engine is gone."""
+    def add(self, observation: Observation, observer: Observer, host: HostSample, earlier: HostSample) -> None:
+        """Remember this second; what the observer's windows hold does not count when the engine is gone."""
         cpu = host.cpu_percent_since(earlier)
         known: dict[str, float | int | None] = {"cpu_percent": cpu["busy"], "steal_percent": cpu["steal"]}
         if observation.state is not None:
             known["age_s"] = (observation.age_ns or 0) / 1e9
             if not observation.problem and not observation.is_stale:
-                known |= _of_engine(observation.state, window)
+                known |= _of_engine(observation.state, observer)
         self._samples.append(Sample(observation.observed_ns / 1e9, **known))  # type: ignore[arg-type]
 
     def columns(self, seconds: int) -> dict[str, list[float | int | None]]:
@@ -69,14 +72,14 @@ class History:
         return dict(zip(COLUMNS, astuple(self._samples[-1]), strict=True)) if self._samples else {}
 
     def compliance(self) -> dict[str, dict[str, float | int | None]]:
-        """For avg, p95 and p99: seconds with orders, the share within the target, and what is left of the budget."""
+        """For avg, p95 and p99: the seconds measured, the share within the target, and what is left of the budget."""
         if self._targets is None:
             return {}
         found: dict[str, dict[str, float | int | None]] = {}
-        for name in ("avg", "p95", "p99"):
-            target_us = getattr(self._targets, f"{name}_us")
+        for name in PROMISED:
+            limit_us = target_us(self._targets, name)
             values = [value for sample in self._samples if (value := getattr(sample, f"{name}_us")) is not None]
-            broken = sum(value >= target_us for value in values)
+            broken = sum(value >= limit_us for value in values)
             allowed = (1 - OBJECTIVE) * len(values)
             found[name] = {
                 "judged_s": len(values),
@@ -86,19 +89,21 @@ class History:
         return found
 
 
-def _of_engine(state: State, window: Window | None) -> dict[str, float | int | None]:
+def _of_engine(state: State, observer: Observer) -> dict[str, float | int | None]:
     gauges = state.gauges
+    second, canary = observer.window(1), observer.window(CANARY_S)
     known: dict[str, float | int | None] = {
         "loop_lag_us": gauges["loop_lag_last_ns"] / 1e3,
         "gc_pause_us": gauges["gc_pause_last_ns"] / 1e3,
         "engine_resident_bytes": resident_bytes(state.pid),
         "journal_lag_bytes": gauges["journal_lag_bytes"],
         "queued_bytes": gauges["queued_bytes"],
-        "sessions": gauges["sessions_open"] + gauges["test_sessions_open"],
+        "sessions": gauges["sessions_open"],
     }
-    if window is not None:
-        known["orders_per_s"] = window.rate_per_s(("enters_received",))
-        known["executions_per_s"] = window.rate_per_s(("executions",))
-        known["rejects_per_s"] = window.rate_per_s(name for name in state.counters if name.startswith("rejects_"))
-        known |= {f"{name}_us": value for name, value in window.latency(PROMISED).figures_us.items()}
+    figures = worst_us(figures_us(second, sources=(CLIENTS,)), figures_us(canary, sources=(CANARY,)))
+    known |= {f"{name}_us": value for name, value in figures.items()}
+    if second is not None:
+        known["orders_per_s"] = second.rate_per_s(("enters_received",))
+        known["executions_per_s"] = second.rate_per_s(("executions",))
+        known["rejects_per_s"] = second.rate_per_s(name for name in state.counters if name.startswith("rejects_"))
     return known

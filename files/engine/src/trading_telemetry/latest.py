@@ -7,10 +7,11 @@ from trading_engine.shm import State
 
 from trading_telemetry.clock import clock_offset_us
 from trading_telemetry.config import Targets
-from trading_telemetry.health import Check, broken_promises, overall
+from trading_telemetry.health import Check, overall
 from trading_telemetry.history import History
 from trading_telemetry.host import HostSample, resident_bytes, tuning_profile
-from trading_telemetry.observer import PROMISED, Observation, Window
+from trading_telemetry.observer import Observation, Window
+from trading_telemetry.promise import broken, figures_us, worst_us
 
 SCHEMA = 1
 RATES = {
@@ -21,7 +22,7 @@ RATES = {
     "bytes_received_per_s": ("bytes_received",),
     "journal_bytes_per_s": ("journal_bytes",),
 }
-LATENCIES = ("receive_to_reply", "service", "journal")
+LATENCIES = ("receive_to_reply", "canary", "service", "journal")
 
 Document = dict[str, Any]
 
@@ -57,14 +58,14 @@ def window_document(window: Window | None) -> Document | None:
 
 def slo_document(last_minute: Window | None, targets: Targets | None, history: History) -> Document:
     """The promise, the last minute's figures and curve, and the last hour's compliance."""
-    latency = last_minute.latency(PROMISED) if last_minute else None
-    figures = latency.figures_us if latency else {}
+    by_source = figures_us(last_minute)
+    figures = worst_us(by_source)
     return {
         "targets": None if targets is None else vars(targets),
-        "latency_source": PROMISED if last_minute else None,
         "latency_us": figures or None,
-        "curve_us": latency.curve_us if latency else [],
-        "broken": list(broken_promises(figures, targets)) if figures and targets else [],
+        "latency_by_source_us": by_source,
+        "curves_us": {source: last_minute.latency(source).curve_us for source in by_source} if last_minute else {},
+        "broken": list(broken(figures, targets)) if figures and targets else [],
         "last_hour": history.compliance(),
     }
 

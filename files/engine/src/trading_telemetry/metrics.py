@@ -90,6 +90,11 @@ COUNTERS = (
     _one("trading_journal_syncs_total", "Completed fdatasync calls of the journal.", "journal_syncs"),
     _one("trading_journal_segments_total", "Journal segments begun.", "journal_segments"),
     _one("trading_snapshots_total", "Snapshots taken.", "snapshots"),
+    _one(
+        "trading_canary_failures_total",
+        "Times that the canary could not log in, was disconnected, or had no answer.",
+        "canary_failures",
+    ),
     _one("trading_gc_collections_total", "Garbage collections in the engine.", "gc_collections"),
     Mapping(
         "trading_stalls_total",
@@ -100,12 +105,8 @@ COUNTERS = (
 )
 
 GAUGES = (
-    Mapping(
-        "trading_sessions",
-        "Logged-in order-entry sessions, those of test accounts apart.",
-        {"real": "sessions_open", "test": "test_sessions_open"},
-        "kind",
-    ),
+    _one("trading_sessions", "Logged-in order-entry sessions, without the canary's.", "sessions_open"),
+    _one("trading_test_sessions", "Those of the sessions whose account is a test account.", "test_sessions_open"),
     _one("trading_open_orders", "Orders in all books.", "open_orders"),
     _one("trading_symbols", "Symbols that can be traded.", "symbols"),
     _one("trading_halted_symbols", "Symbols that are halted.", "halted_symbols"),
@@ -137,9 +138,9 @@ GAUGES = (
     _one("trading_memory_locked", "1 when the engine's memory is locked into RAM.", "memory_locked"),
 )
 
-NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns", "stalls", "canary_round_trips", "canary_failures", "canary"})
+NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns", "stalls", "canary_round_trips"})
 """A date and a time of day are no measurements (they are on /latest), stalls are exported by cause, and the canary's
-places are not yet filled."""
+histogram counts its round trips."""
 
 HISTOGRAMS = {
     "receive_to_reply": (
@@ -147,6 +148,7 @@ HISTOGRAMS = {
         "From the kernel's receive of an order's bytes to the write of its reply.",
     ),
     "service": ("trading_service_seconds", "From the engine's read of an order's bytes to the write of its reply."),
+    "canary": ("trading_canary_round_trip_seconds", "From when an order of the canary was due to its answer."),
     "journal": ("trading_journal_write_seconds", "Duration of one journal write."),
 }
 BUCKET_BOUNDS_US = (

@@ -16,8 +16,6 @@ from trading_telemetry.latency import Latency
 
 STALE_NS = 2_000_000_000
 WINDOWS_S = (1, 10, 60)
-PROMISED = "receive_to_reply"
-"""The latency that the promise is judged by."""
 
 
 @dataclass(frozen=True)

@@ -71,15 +71,15 @@ TARGETS: Schema = _object(
 SLO: Schema = _object(
     {
         "targets": _nullable(TARGETS, "Null when there is no slo.toml."),
-        "latency_source": _nullable({"enum": ["receive_to_reply"]}, "What the figures were measured by."),
-        "latency_us": _nullable(FIGURES, "The last minute's; null without an order."),
-        "curve_us": _list({"type": "array", "prefixItems": [NUMBER, NUMBER], "description": "Percentile and µs."}),
+        "latency_us": _nullable(FIGURES, "The last minute's, each of the source that is worst; null without any."),
+        "latency_by_source_us": _map(FIGURES),
+        "curves_us": _map(_list({"type": "array", "prefixItems": [NUMBER, NUMBER], "description": "Percentile, µs."})),
         "broken": _list(TEXT),
         "last_hour": _map(
             _object(
                 {
                     "judged_s": INTEGER,
-                    "kept_ratio": _nullable(NUMBER, "Share of the seconds with orders within the target."),
+                    "kept_ratio": _nullable(NUMBER, "Share of the measured seconds within the target."),
                     "budget_left_ratio": _nullable(NUMBER, "What is left of 0.1 % of these seconds."),
                 }
             )

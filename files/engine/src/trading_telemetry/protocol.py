@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_CONNECTIONS = 256
 HEAD_LIMIT_BYTES = 16 * 1024
 HEAD_TIMEOUT_S = 10.0
+HEAD_END = b"\r\n\r\n"
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n"
     b"content-length: 16\r\nconnection: close\r\n\r\nheader too large"
@@ -20,6 +21,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection. Whoever exceeds a limit is disconnected; nobody else notices."""
 
     _head_bytes = 0
+    _head_tail = b""
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -36,7 +38,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._head_timer is not None:
-            self._head_bytes += len(data)
+            # A body may come in the same piece, and the head's end in two.
+            piece = self._head_tail + data
+            end = piece.find(HEAD_END)
+            self._head_bytes += len(data) if end < 0 else end
+            self._head_tail = piece[-len(HEAD_END) + 1 :]
             if self._head_bytes > HEAD_LIMIT_BYTES:
                 self._head_complete()
                 self.transport.write(TOO_LARGE)
@@ -55,6 +61,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _expect_head(self) -> None:
         self._head_bytes = 0
+        self._head_tail = b""
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
 
     def _head_complete(self) -> None:

@@ -46,7 +46,7 @@ class Service:
         observation = self._observer.sample()
         self._hosts = [*self._hosts[-1:], (time.monotonic(), sample_host())]
         (then_s, earlier), (now_s, host) = self._hosts
-        self.history.add(observation, self._observer.window(1), host, earlier)
+        self.history.add(observation, self._observer, host, earlier)
         self._slow = {
             "windows": {f"{seconds}s": window_document(self._observer.window(seconds)) for seconds in WINDOWS_S},
             "slo": slo_document(self._observer.window(60), self._targets, self.history),

@@ -51,8 +51,9 @@ const CHARTS = {
   cpu: overTime(["cpu_percent", "steal_percent"], { range: [0, 100] }, () => [line("busy", "one"), line("stolen", "target", [2, 3])]),
   curve: {
     data: (_, latest) => {
-      const points = latest.slo.curve_us;
-      return [points.map(([percent]) => nines(percent)), points.map(([, us]) => us)];
+      const curves = ["receive_to_reply", "canary"].map((source) => latest.slo.curves_us[source]);
+      const percents = (curves.find(Boolean) ?? []).map(([percent]) => nines(percent));
+      return [percents, ...curves.map((curve) => (curve ? curve.map(([, us]) => us) : percents.map(() => null)))];
     },
     options: () => ({
       scales: { x: { time: false, range: [0, 5.3] }, y: logarithmic },
@@ -60,7 +61,7 @@ const CHARTS = {
         axis({ splits: () => NINES.map(nines), values: () => NINES.map((percent) => `${percent}`) }),
         axis({ size: 64, values: plain }),
       ],
-      series: [{ label: "percentile", value: (_, x) => (x == null ? "–" : (100 * (1 - 10 ** -x)).toFixed(3)) }, line("latency", "one")],
+      series: [{ label: "percentile", value: (_, x) => (x == null ? "–" : (100 * (1 - 10 ** -x)).toFixed(3)) }, line("clients' orders", "one"), line("canary", "two", [8, 3])],
     }),
   },
 };

@@ -7,6 +7,7 @@ const RETRY_MS = 2000;
 const KEPT = 3600;
 const SIGNS = { ok: "✓ Healthy", degraded: "⚠ Degraded", halted: "⚠ Trading halted", failing: "✕ Failing", disconnected: "✕ Disconnected" };
 const NUMBER = /^[\d–.,-]+( (%|s|kB|MB|µs))?$/;
+const SOURCES = { receive_to_reply: "clients' orders", canary: "canary" };
 const TILES = [
   ["avg", "Average", "µs"], ["p95", "95th percentile", "µs"], ["p99", "99th percentile", "µs"], ["throughput", "Throughput", "orders/s"],
 ];
@@ -102,6 +103,8 @@ function renderTiles() {
     add("name", name);
     add("now", `${number(now)} ${unit}`);
     add("word", word);
+    const sources = Object.entries(slo.latency_by_source_us).map(([source, figures]) => `${SOURCES[source]} ${number(figures[key])}`);
+    if (!capacity && sources.length) add("name", sources.join(", "));
     add("name", target == null ? "target unknown" : `target ${capacity ? "at least" : "under"} ${number(target)} ${unit}`);
     if (!capacity) add("name", `last hour kept ${percent(hour?.kept_ratio)}, budget left ${percent(hour?.budget_left_ratio)}`);
     return made;
