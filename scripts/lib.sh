@@ -81,6 +81,16 @@ use_venv() {
   export PYTHONPYCACHEPREFIX=$cache/pycache  # every Ansible task imports boto3: compiled once, and not into the checkout
 }
 
+# packages_apart DIRECTORY LOCK: have the packages of a lock file in a directory of their own, for PYTHONPATH.
+packages_apart() {
+  ! cmp -s "$2" "$1/.lock" || return 0
+  say "Installing what ${2#"$root/"} names"
+  rm -rf "$1"
+  need_uv python
+  "$uv" pip install -q --python "$(command -v python)" --target "$1" --require-hashes -r "$2"
+  cp "$2" "$1/.lock"
+}
+
 # is_one_of WORD CHOICE…: end with a message when the word is none of the choices.
 is_one_of() {
   local word=$1 choice

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlatency.trading" / "proofs"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlatency.trading" / "proofs"
 
 
 class Evidence:
@@ -25,7 +25,7 @@ class Evidence:
         self.goal = goal
         self.sources_sha256 = sources.hexdigest()
         self.results: list[Any] = []
-        self._file = _CACHE / f"{name}-{goal}-{self.sources_sha256[:16]}.json"
+        self._file = CACHE / f"{name}-{goal}-{self.sources_sha256[:16]}.json"
         if self._file.exists():
             self.results = json.loads(self._file.read_text())
 
@@ -36,7 +36,7 @@ class Evidence:
     def add(self, result: Any) -> None:
         """Keep the result of one more step."""
         self.results.append(result)
-        _CACHE.mkdir(parents=True, exist_ok=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(".part")
         part.write_text(json.dumps(self.results))
         part.rename(self._file)
