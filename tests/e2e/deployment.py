@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "inventory/sandbox/aws_ec2.yml"
 SANDBOX = "e2e"
@@ -25,7 +27,10 @@ ADDRESSES = {
 
 
 def run(
-    *command: str | Path, environment: dict[str, str] | None = None, limit_s: float = 600
+    *command: str | Path,
+    environment: dict[str, str] | None = None,
+    limit_s: float = 600,
+    folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and return what it printed, whatever its exit code."""
     return subprocess.run(
@@ -35,6 +40,7 @@ def run(
         text=True,
         check=False,
         timeout=limit_s,
+        cwd=folder,
     )
 
 
@@ -56,6 +62,8 @@ class Deployment:
     """One sandbox and the environment variables that lead to it."""
 
     work: Path
+    sandbox: str = SANDBOX
+    addresses: dict[str, Any] = field(default_factory=lambda: ADDRESSES)
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -68,9 +76,9 @@ class Deployment:
 
     def up(self) -> None:
         """Start the sandbox, make a key, and remember how to reach the API."""
-        done = run(ROOT / "scripts/sandbox", "up", "--name", SANDBOX)
+        done = run(ROOT / "scripts/sandbox", "up", "--name", self.sandbox)
         assert done.returncode == 0, done.stderr
-        exports = run(ROOT / "scripts/sandbox", "env", "--name", SANDBOX)
+        exports = run(ROOT / "scripts/sandbox", "env", "--name", self.sandbox)
         assert exports.returncode == 0, exports.stderr
         for line in exports.stdout.splitlines():
             for word in shlex.split(line):
@@ -85,11 +93,11 @@ class Deployment:
 
     def down(self) -> subprocess.CompletedProcess[str]:
         """Remove the sandbox."""
-        return run(ROOT / "scripts/sandbox", "down", "--name", SANDBOX)
+        return run(ROOT / "scripts/sandbox", "down", "--name", self.sandbox)
 
     def play(self, playbook: str, *arguments: str, **variables: object) -> Play:
         """Run a playbook of the checkout with the given extra variables."""
-        extra = {**ADDRESSES, "slo_report_dir": str(self.reports), **variables}
+        extra = {**self.addresses, "slo_report_dir": str(self.reports), **variables}
         done = run(
             "ansible-playbook",
             "-i",
@@ -99,6 +107,29 @@ class Deployment:
             json.dumps(extra),
             *arguments,
             environment=self.environment,
+        )
+        return Play(done.returncode, done.stdout + done.stderr)
+
+    def play_installed(self, name: str, **variables: object) -> Play:
+        """Run a playbook of the built and installed collection from an empty folder, without any inventory."""
+        user = self.work / "a user"
+        user.mkdir(exist_ok=True)
+        script = '. "$0/scripts/lib.sh"; install_collection "$1"'
+        installed = run("bash", "-c", script, ROOT, user / "collections")
+        assert installed.returncode == 0, installed.stderr
+        given = yaml.safe_load(INVENTORY.with_name("group_vars").joinpath("all.yml").read_text(encoding="utf-8"))
+        settings = user / "settings.yml"
+        settings.write_text(
+            yaml.safe_dump({**given, **self.addresses, "slo_report_dir": str(self.reports), **variables}), encoding="utf-8"
+        )
+        done = run(
+            *("ansible-playbook", f"lowlatency.trading.{name}", "-i", "localhost,", "-e", f"@{settings}"),
+            environment={
+                **self.environment,
+                "ANSIBLE_CONFIG": "/dev/null",
+                "ANSIBLE_COLLECTIONS_PATH": str(user / "collections"),
+            },
+            folder=user,
         )
         return Play(done.returncode, done.stdout + done.stderr)
 
