@@ -11,6 +11,7 @@ import boto3
 import httpx
 import pytest
 from botocore.config import Config
+from embedded_ec2 import metric_corrections
 from moto.server import ThreadedMotoServer
 from trading_telemetry import publish
 from trading_telemetry.cloudwatch import NAMESPACE, VALUES_IN_ONE_DATUM, Datum, Period
@@ -32,6 +33,7 @@ def cloudwatch() -> Iterator[Any]:
 
 def started(port: int) -> tuple[ThreadedMotoServer, str]:
     """An emulator that has forgotten what earlier tests sent: its data belong to the process."""
+    metric_corrections.install()
     server = ThreadedMotoServer("127.0.0.1", port)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
@@ -99,6 +101,8 @@ def test_the_emulated_cloudwatch_gives_back_what_was_published(cloudwatch: Any, 
     cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
     assert statistic(cloudwatch, "OrderLatency", "SampleCount") == [1000]
     assert statistic(cloudwatch, "OrderLatency", "Maximum") == pytest.approx([1000], rel=0.01)
+    for percent in (50, 99, 99.9):
+        assert statistic(cloudwatch, "OrderLatency", f"p{percent}") == pytest.approx([10 * percent], rel=0.01)
     assert statistic(cloudwatch, "Rejects", "Sum") == [5]
     assert statistic(cloudwatch, "EngineUp", "Minimum") == [1]
     assert statistic(cloudwatch, "GcPauseMax", "Maximum") == [40]
