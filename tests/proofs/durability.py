@@ -90,14 +90,24 @@ def _one_death(directory: Path, library: Path, case: Case) -> int:
             died = subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, timeout=DEADLINE_S, check=False)
             assert died.returncode != 0, f"{case}: it started"
         else:
-            engine.start()
-            known = _trade_until_the_end(engine)
+            known = _trade_until_the_end(engine) if _starts(engine) else []
         del ENVIRONMENT["LD_PRELOAD"], ENVIRONMENT["FAULT"]
         engine.start()
         return _judge(engine, known, case)
     finally:
         if engine.process is not None:
             engine.stop(signal.SIGKILL)
+
+
+def _starts(engine: EngineProcess) -> bool:
+    """Start it; return False when it died before it served: the first sync may come so early."""
+    try:
+        engine.start()
+    except TimeoutError:
+        assert engine.process is not None
+        assert engine.process.poll() is not None, "it neither serves nor dies"
+        return False
+    return True
 
 
 def _trade_until_the_end(engine: EngineProcess) -> list[Any]:
