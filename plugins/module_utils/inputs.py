@@ -15,6 +15,7 @@ import ipaddress
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ENVIRONMENT_MAX = 24
@@ -22,6 +23,7 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _TAG_TEXT = re.compile(r"[\w\s.:/=+\-@]*", re.UNICODE)
 _EC2_KEY_TYPES = ("ssh-ed25519", "ssh-rsa")
 _OWN_TAGS = ("Project", "Environment", "Name", "Role")
+_TAGS_MAX = 50 - len(_OWN_TAGS)
 
 
 def environment_problems(environment: str) -> Iterator[str]:
@@ -37,6 +39,20 @@ def region_problems(region: str) -> Iterator[str]:
     """Yield what is wrong with the region's name."""
     if not _REGION.fullmatch(region):
         yield f"trading_region: {region!r} is not a region's name such as us-east-1"
+
+
+def endpoint_problems(region: str, endpoint_url: str) -> Iterator[str]:
+    """Yield that an endpoint of AWS's own is another region's; one elsewhere serves whatever it is asked for."""
+    host = urlsplit(endpoint_url).hostname or ""
+    regions = [label for label in host.split(".") if _REGION.fullmatch(label)]
+    if ".amazonaws.com" in host and regions and region not in regions:
+        yield f"trading_region: {region} is not the region of AWS_ENDPOINT_URL, {endpoint_url}; unset it, or change one"
+
+
+def count_problems(count: int) -> Iterator[str]:
+    """Yield what is wrong with the number of hosts."""
+    if count < 1:
+        yield f"trading_instance_count: {count} is not a number of hosts; give 1 or more, or use destroy.yml"
 
 
 def _networks(variable: str, cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
@@ -116,6 +132,8 @@ def _is_key_body(kind: str, body: str) -> bool:
 
 def tag_problems(tags: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong with the user's own tags."""
+    if len(tags) > _TAGS_MAX:
+        yield f"trading_tags: {len(tags)} tags are more than the {_TAGS_MAX} that a resource has left beside ours"
     for key, value in tags.items():
         if key.lower().startswith("aws:"):
             yield f"trading_tags: the key {key!r} begins with aws:, which AWS keeps to itself"

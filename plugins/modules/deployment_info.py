@@ -21,6 +21,12 @@ options:
     description: The environment, as in the tag C(Environment).
     type: str
     required: true
+  vpc_cidr:
+    description:
+      - The network that the environment's VPC shall have.
+      - The module fails when the VPC exists with another one, or does not exist yet and the network overlaps with
+        another VPC of the region.
+    type: str
   wanted:
     description: Names of the resources that ought to exist, by kind as in RV(resources).
     type: dict
@@ -82,7 +88,7 @@ missing:
 """
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, deployment
+from ansible_collections.lowlatency.trading.plugins.module_utils import address_plan, aws, deployment
 
 
 def main() -> None:
@@ -90,6 +96,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "environment": {"type": "str", "required": True},
+            "vpc_cidr": {"type": "str"},
             "wanted": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -99,6 +106,14 @@ def main() -> None:
         identity = aws.client(module, "sts").get_caller_identity()
     with aws.explained(module, f"list the resources of environment {environment}"):
         present = deployment.observe(lambda service: aws.client(module, service), environment)
+    if module.params["vpc_cidr"]:
+        with aws.explained(module, "read the VPCs"):
+            pages = aws.client(module, "ec2").get_paginator("describe_vpcs").paginate()
+            vpcs = [vpc for page in pages for vpc in page["Vpcs"]]
+        tags = {"Project": aws.PROJECT, "Environment": environment}
+        problems = list(address_plan.problems(vpcs, tags, module.params["vpc_cidr"]))
+        if problems:
+            module.fail_json(msg="\n".join(problems), problems=problems)
     module.exit_json(
         changed=False,
         account=identity["Account"],

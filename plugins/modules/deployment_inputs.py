@@ -23,6 +23,14 @@ options:
     description: The AWS region.
     type: str
     required: true
+  endpoint_url:
+    description: The endpoint that AWS clients are told to use, empty for AWS's own.
+    type: str
+    default: ""
+  instance_count:
+    description: Number of hosts.
+    type: int
+    required: true
   operator_cidr:
     description: The network that may use SSH and telemetry.
     type: str
@@ -66,6 +74,7 @@ EXAMPLES = r"""
   lowlatency.trading.deployment_inputs:
     environment: demo
     region: us-east-1
+    instance_count: 1
     operator_cidr: 198.51.100.7/32
     client_cidrs: []
     allow_world: false
@@ -103,6 +112,8 @@ def main() -> None:
         argument_spec={
             "environment": {"type": "str", "required": True},
             "region": {"type": "str", "required": True},
+            "endpoint_url": {"type": "str", "default": ""},
+            "instance_count": {"type": "int", "required": True},
             "operator_cidr": {"type": "str", "required": True},
             "client_cidrs": {"type": "list", "elements": "str", "required": True},
             "allow_world": {"type": "bool", "required": True},
@@ -118,6 +129,8 @@ def main() -> None:
     problems = [
         *inputs.environment_problems(given["environment"]),
         *inputs.region_problems(given["region"]),
+        *inputs.endpoint_problems(given["region"], given["endpoint_url"]),
+        *inputs.count_problems(given["instance_count"]),
         *inputs.cidr_problems(given["operator_cidr"], given["client_cidrs"], given["allow_world"]),
         *inputs.network_problems(given["vpc_cidr"], given["subnet_cidr"]),
         *inputs.public_key_problems(key_file, read_text(key_file)),

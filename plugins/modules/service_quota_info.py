@@ -23,6 +23,9 @@ options:
       - Only quotas that are named here are read.
     type: dict
     required: true
+  instance_type:
+    description: The instance type whose vCPUs are needed; one that V(vcpus) does not count needs none of them.
+    type: str
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -41,6 +44,7 @@ EXAMPLES = r"""
   lowlatency.trading.service_quota_info:
     region: us-east-1
     needed: {vcpus: 2, vpcs: 1}
+    instance_type: c6g.medium
 """
 
 RETURN = r"""
@@ -91,13 +95,16 @@ def used_of(client: Any, name: str) -> int:
 def main() -> None:
     """Read limits and uses, and compare with what is needed."""
     module = AnsibleAWSModule(
-        argument_spec={"needed": {"type": "dict", "required": True}},
+        argument_spec={"needed": {"type": "dict", "required": True}, "instance_type": {"type": "str"}},
         supports_check_mode=True,
     )
     needed = {name: int(count) for name, count in module.params["needed"].items()}
     unknown = sorted(set(needed) - set(quotas.QUOTAS))
     if unknown:
         module.fail_json(msg=f"needed: there is no quota {unknown[0]}; there are {', '.join(quotas.QUOTAS)}")
+    instance_type = module.params["instance_type"]
+    if instance_type and not quotas.is_standard(instance_type):
+        needed.pop("vcpus", None)
     with aws.explained(module, "read the quotas"):
         service_quotas = aws.client(module, "service-quotas")
         limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in needed}

@@ -66,7 +66,7 @@ class Account:
         """Return a boto3 client of ``service`` that may do everything."""
         return _client(self.url, service, self.admin)
 
-    def play(self, playbook: str, *arguments: str, **variables: str) -> Run:
+    def play(self, playbook: str, *arguments: str, inventory: str = "localhost,", **variables: str) -> Run:
         """Run a playbook of the collection from an empty folder; ``variables`` are its extra variables."""
         given = {
             "trading_operator_cidr": "198.51.100.7/32",
@@ -77,7 +77,7 @@ class Account:
         }
         extra = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
         done = subprocess.run(
-            ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks" / playbook), *extra, *arguments],
+            ["ansible-playbook", "-i", inventory, str(ROOT / "playbooks" / playbook), *extra, *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -108,9 +108,9 @@ def _deployer_actions() -> list[str]:
         for statement in policy["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     ]
-    # CloudWatch signs as "monitoring", and S3's permissions are not called as its operations.
+    # CloudWatch signs as "monitoring", and the permissions of S3 and Budgets are not called as their operations.
     monitoring = [action.replace("cloudwatch:", "monitoring:") for action in actions]
-    return [*monitoring, "s3:*"]
+    return [*monitoring, "budgets:*", "s3:*"]
 
 
 def _user(url: str, name: str, actions: list[str]) -> Keys:

@@ -1,4 +1,4 @@
-"""Two environments in one account do not know each other."""
+"""Two environments in one account do not know each other: one as it is without options, one of Spot instances."""
 
 from __future__ import annotations
 
@@ -6,47 +6,123 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from .conftest import ROOT, Account
 from .inventory_of_account import contents, instances
 
+SPOT = {"trading_spot": "true", "aws_instance_placement": "cluster"}
 
-def _hosts(account: Account, environment: str, folder: Path) -> list[str]:
-    """Return the hosts that the example inventory gives for ``environment``."""
-    source = folder / environment
-    shutil.copytree(ROOT / "inventory" / "production", source)
-    file = source / "aws_ec2.yml"
-    file.write_text(file.read_text().replace("tag:Environment: production", f"tag:Environment: {environment}"))
+
+@pytest.fixture(scope="module")
+def empty(account: Account) -> set[tuple[str, str]]:
+    return contents(account)
+
+
+@pytest.fixture(scope="module")
+def inventories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the example inventory, copied and changed for each environment as its comment says."""
+    folder = tmp_path_factory.mktemp("inventories")
+    for environment in ("pair", "pair-b"):
+        shutil.copytree(ROOT / "inventory" / "production", folder / environment)
+        for file in (folder / environment).glob("**/*.yml"):
+            file.write_text(file.read_text().replace("nvironment: production", f"nvironment: {environment}"))
+    return folder
+
+
+def read(account: Account, inventory: Path, **variables: str) -> dict[str, Any]:
+    """Return what ansible-inventory lists."""
+    extra = [part for name, value in variables.items() for part in ("-e", f"{name}={value}")]
     listed = subprocess.run(
-        ["ansible-inventory", "-i", str(file), "--list"],
+        ["ansible-inventory", "-i", str(inventory), "--list", *extra],
         env=account.environment,
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
-    hosts: list[str] = json.loads(listed.stdout)["trading"]["hosts"]
-    return hosts
+    found: dict[str, Any] = json.loads(listed.stdout)
+    return found
 
 
-def test_two_environments_stand_side_by_side_and_one_goes_without_the_other(account: Account, tmp_path: Path) -> None:
-    empty = contents(account)
+def test_two_environments_stand_side_by_side(account: Account, empty: set[tuple[str, str]]) -> None:
     # The one name begins with the other: nothing may be found by prefix alone.
-    for environment in ("pair", "pair-b"):
-        run = account.play("provision.yml", trading_environment=environment)
-        assert run.code == 0, run.output
-        assert len(instances(account, environment)) == 1
-        assert _hosts(account, environment, tmp_path) == [f"trading-{environment}-1"]
-    both = contents(account)
+    run = account.play("provision.yml", trading_environment="pair")
+    assert run.code == 0, run.output
+    assert run.ok <= 55
+    run = account.play("provision.yml", trading_environment="pair-b", **SPOT)
+    assert run.code == 0, run.output
+    (host,), (spot_host,) = instances(account, "pair"), instances(account, "pair-b")
+    assert (host.get("InstanceLifecycle"), spot_host["InstanceLifecycle"]) == (None, "spot")
+    assert spot_host["Placement"]["GroupName"] == "trading-pair-b"
 
+
+def test_the_inventory_shows_one_environment_by_its_kinds(account: Account, inventories: Path) -> None:
+    for environment in ("pair", "pair-b"):
+        found = read(account, inventories / environment)
+        for group in ("trading", "az_us_east_1a", "arch_arm64", "type_c6g_medium"):
+            assert found[group]["hosts"] == [f"trading-{environment}-1"]
+        (seen,) = found["_meta"]["hostvars"].values()
+        assert seen["trading_spot"] is (environment == "pair-b")
+        assert seen["trading_journal_device"] == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "key"), [("public", "PublicIpAddress"), ("private", "PrivateIpAddress"), ("ssm", "InstanceId")]
+)
+def test_one_variable_says_how_the_hosts_are_reached(
+    account: Account, inventories: Path, address: str, key: str
+) -> None:
+    (host,) = instances(account, "pair")
+    seen = "{{ [ansible_host, ansible_user, ansible_ssh_common_args] }}"
+    extra = ["-e", f"trading_address={address}", "-e", "trading_distribution=debian12"]
+    listed = subprocess.run(
+        [
+            "ansible",
+            "-i",
+            str(inventories / "pair"),
+            "trading",
+            "-m",
+            "ansible.builtin.debug",
+            "-a",
+            f"msg={seen}",
+            *extra,
+        ],
+        env={**account.environment, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_STDOUT_CALLBACK": "minimal"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    reached, user, arguments = json.loads(listed.stdout[listed.stdout.index("{") :])["msg"]
+    assert (reached, user) == (host[key], "admin")
+    assert ("aws ssm start-session --region us-east-1 --target %h" in arguments) is (address == "ssm")
+
+
+def test_the_inventory_of_another_environment_is_refused(account: Account, inventories: Path) -> None:
+    before = contents(account)
+    run = account.play("provision.yml", inventory=str(inventories / "pair-b"), trading_environment="pair")
+    assert run.code != 0
+    assert "The inventory shows hosts of another environment than pair: trading-pair-b-1" in run.output
+    assert contents(account) == before
+
+
+def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]]) -> None:
+    both = contents(account)
     run = account.play("destroy.yml", trading_environment="pair", destroy_confirm="pair", destroy_data="true")
     assert run.code == 0, run.output
     assert len(instances(account, "pair")) == 0
     assert len(instances(account, "pair-b")) == 1
 
-    again = account.play("provision.yml", trading_environment="pair-b")
+    again = account.play("provision.yml", trading_environment="pair-b", **SPOT)
     assert again.changed == 0, again.output
     assert contents(account) < both
 
+    # Without destroy_data: AWS does not stop such instances, so the last snapshot is of a running one.
+    run = account.play("destroy.yml", trading_environment="pair-b", destroy_confirm="pair-b")
+    assert run.code == 0, run.output
+    assert {kind for kind, _ in contents(account) - empty} == {"snapshot", "log group"}
     account.play("destroy.yml", trading_environment="pair-b", destroy_confirm="pair-b", destroy_data="true")
     assert contents(account) == empty

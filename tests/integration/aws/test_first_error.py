@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -18,6 +19,14 @@ from .inventory_of_account import contents
         ({"trading_public_key_file": ""}, ["trading_public_key_file is not set", "ssh-keygen"]),
         ({"trading_environment": "Prod_1"}, ["trading_environment: 'Prod_1'"]),
         ({"trading_instance_type": "c6g.mediun"}, ["trading_instance_type: c6g.mediun is not offered in us-east-1"]),
+        (
+            {"trading_vpc_cidr": "172.31.0.0/16", "trading_subnet_cidr": "172.31.1.0/24"},
+            ["trading_vpc_cidr: 172.31.0.0/16 overlaps"],
+        ),
+        (
+            {"aws_monthly_budget_usd": "36"},
+            ["A month would cost 36.14 USD, the budget is 36", "aws_monthly_budget_usd"],
+        ),
     ],
 )
 def test_an_unusable_input_is_refused_by_name_before_the_first_resource(
@@ -31,6 +40,53 @@ def test_an_unusable_input_is_refused_by_name_before_the_first_resource(
         assert word in first
     assert "Traceback" not in run.output
     assert contents(account) == before
+
+
+def test_all_unusable_inputs_are_refused_at_once_each_by_name(account: Account) -> None:
+    before = contents(account)
+    wrong = {
+        "trading_environment": "a" * 25,
+        "trading_region": "virginia",
+        "trading_instance_count": 0,
+        "trading_operator_cidr": "home",
+        "trading_client_cidrs": ["198.51.100.7/24"],
+        "trading_vpc_cidr": "10.0.0.0/8",
+        "trading_subnet_cidr": "10.1.0.0/29",
+        "trading_public_key_file": "/nowhere/key.pub",
+        "trading_tags": {"aws:mine": "x"},
+    }
+    run = account.play("provision.yml", "-e", json.dumps(wrong))
+    assert run.code != 0
+    said = run.output[run.output.index("[ERROR]") :].partition("Origin:")[0]
+    assert [name for name in wrong if f"{name}: " not in said] == []
+    assert "Traceback" not in run.output
+    assert contents(account) == before
+
+
+def test_an_image_of_another_architecture_is_refused_before_the_first_resource(account: Account) -> None:
+    before = contents(account)
+    images = account.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
+    run = account.play("provision.yml", trading_environment="refused", aws_instance_image_id=images[0]["ImageId"])
+    assert run.code != 0
+    assert (
+        "aws_instance_image_id: there is no image of architecture arm64, which c6g.medium has, under ami-" in run.output
+    )
+    assert contents(account) == before
+
+
+def test_a_quota_that_is_used_up_is_refused_before_the_first_resource(account: Account) -> None:
+    ec2 = account.client("ec2")
+    limit = account.client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode="L-F678F1CE")
+    free = int(limit["Quota"]["Value"]) - len(ec2.describe_vpcs()["Vpcs"])
+    made = [ec2.create_vpc(CidrBlock=f"10.{200 + number}.0.0/16")["Vpc"]["VpcId"] for number in range(free)]
+    before = contents(account)
+    run = account.play("provision.yml", trading_environment="refused")
+    assert run.code != 0
+    assert "trading_region: 1 more VPCs are needed, and of the account's 5 in this region 5 are used" in run.output
+    assert "L-F678F1CE" in run.output
+    assert contents(account) == before
+    for identity in made:
+        ec2.delete_vpc(VpcId=identity)
 
 
 def test_an_endpoint_that_nobody_answers_at_is_named(account: Account) -> None:

@@ -72,6 +72,17 @@ def test_what_is_left_is_told(monkeypatch: pytest.MonkeyPatch, run_module: RunMo
     }
 
 
+def test_a_type_outside_of_the_standard_families_needs_none_of_their_vcpus(
+    monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    with stubbed(monkeypatch, "service-quotas", "ec2") as stubs:
+        limit(stubs["service-quotas"], "L-F678F1CE", 5.0)
+        stubs["ec2"].add_response("describe_vpcs", {"Vpcs": []}, {})
+        needed = {"vcpus": 4, "vpcs": 1}
+        report = run_module("service_quota_info", region="us-east-1", needed=needed, instance_type="g5.xlarge")
+    assert [row["name"] for row in report["quotas"]] == ["vpcs"]
+
+
 def test_too_little_left_is_refused_by_variable_and_code(
     monkeypatch: pytest.MonkeyPatch,
     run_module: RunModule,

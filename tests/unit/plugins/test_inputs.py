@@ -36,6 +36,31 @@ def test_what_is_no_region_is_named(region: str) -> None:
     assert problem.startswith("trading_region:")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://127.0.0.1:4566",
+        "https://ec2.eu-west-1.amazonaws.com",
+        "https://vpce-1.ec2.eu-west-1.vpce.amazonaws.com",
+    ],
+)
+def test_an_endpoint_of_the_region_or_of_no_region_is_taken(url: str) -> None:
+    assert list(inputs.endpoint_problems("eu-west-1", url)) == []
+
+
+@pytest.mark.parametrize("url", ["https://ec2.us-east-1.amazonaws.com", "https://ec2.cn-north-1.amazonaws.com.cn/"])
+def test_an_endpoint_of_another_region_is_named(url: str) -> None:
+    (problem,) = inputs.endpoint_problems("eu-west-1", url)
+    assert problem.startswith("trading_region: eu-west-1")
+    assert url in problem
+
+
+@pytest.mark.parametrize(("count", "problems"), [(1, 0), (40, 0), (0, 1), (-1, 1)])
+def test_there_is_at_least_one_host(count: int, problems: int) -> None:
+    assert [one.split(":")[0] for one in inputs.count_problems(count)] == ["trading_instance_count"] * problems
+
+
 def test_the_operator_must_be_given_but_clients_need_not() -> None:
     (problem,) = inputs.cidr_problems("", [], allow_world=False)
     assert problem.startswith("trading_operator_cidr is not set")
@@ -101,6 +126,7 @@ def test_what_is_no_usable_public_key_is_named(path: str, text: str | None, word
         ({"a|b": "1"}, "is not 1 to 128"),
         ({"Team": "x" * 257}, "the value of Team"),
         ({"Team": "a\x00"}, "the value of Team"),
+        ({f"k{number}": "v" for number in range(47)}, "47 tags are more than the 46"),
     ],
 )
 def test_a_tag_that_aws_refuses_is_named(tags: dict[str, str], words: str) -> None:
@@ -119,6 +145,7 @@ def test_the_module_reports_every_problem_at_once(run_module: Callable[..., dict
     usable = {
         "environment": "demo",
         "region": "us-east-1",
+        "instance_count": 1,
         "operator_cidr": "198.51.100.7/32",
         "client_cidrs": [],
         "allow_world": False,

@@ -1,0 +1,70 @@
+"""What was not given is asked for at a terminal only, and only what was not given."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from .conftest import ROOT, Account
+
+COMMAND = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/plan.yml")]
+
+
+def at_a_terminal(account: Account, answers: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """Run the plan at a terminal of its own; answer each prompt, known by its beginning, and return code and output."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *COMMAND, *arguments],
+        cwd=account.folder,
+        env=account.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as running:
+        os.close(theirs)
+        output, waiting = "", dict(answers)
+        try:
+            while chunk := os.read(ours, 65536):  # ends with an error when the last process has closed the terminal
+                output += chunk.decode(errors="replace")
+                for prompt in [prompt for prompt in waiting if prompt in output]:
+                    os.write(ours, waiting.pop(prompt).encode() + b"\n")
+        except OSError:
+            pass
+        finally:
+            os.close(ours)
+        assert not waiting, output
+        return running.wait(timeout=60), output
+
+
+def test_at_a_terminal_both_are_asked_for_and_count(account: Account) -> None:
+    answers = {
+        "trading_operator_cidr, the network you work from": "198.51.100.7/32",
+        "trading_public_key_file, the file of your SSH public key": str(account.public_key_file),
+    }
+    code, output = at_a_terminal(account, answers)
+    assert code == 0, output
+    assert "instance trading-production-1" in output
+
+
+def test_at_a_terminal_only_what_was_not_given_is_asked_for(account: Account) -> None:
+    answers = {"trading_public_key_file, the file of your SSH public key": "/nowhere/key.pub"}
+    code, output = at_a_terminal(account, answers, "-e", "trading_operator_cidr=198.51.100.7/32")
+    assert code != 0
+    assert "the network you work from" not in output
+    assert "trading_public_key_file: /nowhere/key.pub cannot be read" in output
+
+
+def test_without_a_terminal_nothing_waits_and_both_are_refused_by_name(account: Account) -> None:
+    done = subprocess.run(
+        COMMAND,
+        cwd=account.folder,
+        env=account.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    for name in ("trading_operator_cidr is not set", "trading_public_key_file is not set"):
+        assert name in done.stdout + done.stderr
