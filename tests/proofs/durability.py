@@ -112,7 +112,10 @@ def _starts(engine: EngineProcess) -> bool:
 
 def _trade_until_the_end(engine: EngineProcess) -> list[Any]:
     """Send orders until the engine is gone or says nothing more; return what was received."""
-    client = Client(engine.port)
+    try:
+        client = Client(engine.port)
+    except ConnectionRefusedError:  # it has failed already
+        return []
     for batch in itertools.count():
         wanted = len(client.messages) + _BATCH
         try:
