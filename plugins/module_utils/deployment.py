@@ -43,6 +43,7 @@ def _ec2(client: Any, environment: str) -> Iterator[Resource]:
         ("route-table", "describe_route_tables", "RouteTables", "RouteTableId", ""),
         ("security-group", "describe_security_groups", "SecurityGroups", "GroupId", ""),
         ("vpc-endpoint", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId", "State"),
+        ("launch-template", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId", ""),
         ("volume", "describe_volumes", "Volumes", "VolumeId", "State"),
     ]
     for reservation in _pages(client, "describe_instances", "Reservations", Filters=filters):
@@ -56,6 +57,10 @@ def _ec2(client: Any, environment: str) -> Iterator[Resource]:
         yield _resource("snapshot", found["SnapshotId"], _name(found.get("Tags", [])), found["State"])
     for found in client.describe_key_pairs(Filters=filters)["KeyPairs"]:
         yield _resource("key-pair", found["KeyPairId"], found["KeyName"])
+    for found in client.describe_placement_groups(Filters=filters)["PlacementGroups"]:
+        yield _resource("placement-group", found["GroupId"], found["GroupName"], found["State"])
+    for found in client.describe_flow_logs(Filters=filters)["FlowLogs"]:
+        yield _resource("flow-log", found["FlowLogId"], _name(found.get("Tags", [])))
     for found in client.describe_addresses(Filters=filters)["Addresses"]:
         yield _resource("elastic-ip", found["AllocationId"], _name(found.get("Tags", [])))
 

@@ -51,6 +51,11 @@ vcpus:
   type: int
   returned: success
   sample: 1
+cores:
+  description: Number of cores.
+  type: int
+  returned: success
+  sample: 1
 memory_mib:
   description: Memory in MiB.
   type: int
@@ -104,6 +109,7 @@ def main() -> None:
         changed=False,
         architecture=found["ProcessorInfo"]["SupportedArchitectures"][0],
         vcpus=found["VCpuInfo"]["DefaultVCpus"],
+        cores=found["VCpuInfo"].get("DefaultCores", found["VCpuInfo"]["DefaultVCpus"]),
         memory_mib=found["MemoryInfo"]["SizeInMiB"],
         availability_zones=zones,
     )

@@ -19,7 +19,7 @@ from moto.ec2.responses.general import General
 from moto.ec2.responses.security_groups import SecurityGroups
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
 
-from embedded_ec2 import placement_groups
+from embedded_ec2 import ipv6_corrections, launch_options, placement_groups
 from embedded_ec2.hooks import Hooks
 
 
@@ -32,9 +32,11 @@ def install(hooks: Hooks) -> None:
     _start_machines(hooks)
     _confirm_rule_descriptions()
     _replace_groups()
-    _report_empty_snapshot_ids()
+    _report_new_volumes_in_full()
     _know_elastic_addresses_tags()
     placement_groups.install()
+    launch_options.install()
+    ipv6_corrections.install()
 
 
 def replace(owner: object, name: str, value: object) -> None:
@@ -174,13 +176,14 @@ def _replace_groups() -> None:
     replace(EC2Backend, "modify_instance_security_groups", modify_instance_security_groups)
 
 
-def _report_empty_snapshot_ids() -> None:
-    """AWS reports an empty SnapshotId for a volume made of none; amazon.aws.ec2_vol_info reads it, moto has none."""
+def _report_new_volumes_in_full() -> None:
+    """AWS reports an empty SnapshotId and MultiAttachEnabled; amazon.aws's modules read them, moto leaves them out."""
     create: Callable[..., Any] = EC2Backend.create_volume
 
     def create_volume(self: EC2Backend, *args: Any, **kwargs: Any) -> Any:
         volume = create(self, *args, **kwargs)
         volume.snapshot_id = volume.snapshot_id or ""
+        volume.multi_attach_enabled = bool(volume.multi_attach_enabled)
         return volume
 
     replace(EC2Backend, "create_volume", create_volume)

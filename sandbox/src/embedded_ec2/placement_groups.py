@@ -59,6 +59,12 @@ def _groups(backend: EC2Backend) -> dict[str, PlacementGroup]:
     return groups
 
 
+def require(backend: EC2Backend, name: str) -> None:
+    """Raise AWS's error when there is no group of this name."""
+    if name not in _groups(backend):
+        raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The Placement Group '{name}' is unknown.")
+
+
 def create_placement_group(self: EC2Response) -> ActionResult:
     name, strategy = self._get_param("GroupName"), self._get_param("Strategy") or "cluster"
     groups = _groups(self.ec2_backend)
@@ -76,9 +82,8 @@ def create_placement_group(self: EC2Response) -> ActionResult:
 def describe_placement_groups(self: EC2Response) -> ActionResult:
     groups = _groups(self.ec2_backend)
     names = self._get_param("GroupNames", [])
-    unknown = sorted(set(names) - set(groups))
-    if unknown:
-        raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The Placement Group '{unknown[0]}' is unknown.")
+    for name in names:
+        require(self.ec2_backend, name)
     chosen = [group for name, group in groups.items() if not names or name in names]
     filters = self._filters_from_querystring()
     found = generic_filter(filters, chosen) if filters else chosen
@@ -88,6 +93,6 @@ def describe_placement_groups(self: EC2Response) -> ActionResult:
 def delete_placement_group(self: EC2Response) -> ActionResult:
     name = self._get_param("GroupName")
     self.error_on_dryrun()
-    if _groups(self.ec2_backend).pop(name, None) is None:
-        raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The Placement Group '{name}' is unknown.")
+    require(self.ec2_backend, name)
+    del _groups(self.ec2_backend)[name]
     return ActionResult({})

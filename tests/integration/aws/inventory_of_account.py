@@ -25,6 +25,13 @@ def contents(account: Any) -> set[tuple[str, str]]:
     found += [("key pair", one["KeyName"]) for one in ec2.describe_key_pairs()["KeyPairs"]]
     found += [("address", one["AllocationId"]) for one in ec2.describe_addresses()["Addresses"]]
     found += [("snapshot", one["SnapshotId"]) for one in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]]
+    found += [("placement group", one["GroupName"]) for one in ec2.describe_placement_groups()["PlacementGroups"]]
+    found += [
+        ("launch template", one["LaunchTemplateId"]) for one in ec2.describe_launch_templates()["LaunchTemplates"]
+    ]
+    found += [("flow log", one["FlowLogId"]) for one in ec2.describe_flow_logs()["FlowLogs"]]
+    endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
+    found += [("endpoint", one["VpcEndpointId"]) for one in endpoints if one["State"].lower() != "deleted"]
     found += [("role", one["RoleName"]) for one in iam.list_roles()["Roles"]]
     found += [("profile", one["InstanceProfileName"]) for one in iam.list_instance_profiles()["InstanceProfiles"]]
     found += [("policy", one["PolicyName"]) for one in iam.list_policies(Scope="Local")["Policies"]]
@@ -37,6 +44,12 @@ def contents(account: Any) -> set[tuple[str, str]]:
 
 
 def instances(account: Any, environment: str) -> list[dict[str, Any]]:
-    """Return the instances of one environment that are not at their end."""
+    """Return the instances of one environment that are not at their end, by name."""
     pages = account.client("ec2").describe_instances(Filters=[{"Name": "tag:Environment", "Values": [environment]}])
-    return [one for page in pages["Reservations"] for one in page["Instances"] if one["State"]["Name"] not in _GONE]
+    found = [one for page in pages["Reservations"] for one in page["Instances"] if one["State"]["Name"] not in _GONE]
+    return sorted(found, key=name)
+
+
+def name(resource: dict[str, Any]) -> str:
+    """Return an EC2 resource's tag Name."""
+    return next((str(tag["Value"]) for tag in resource["Tags"] if tag["Key"] == "Name"), "")

@@ -1,4 +1,7 @@
-"""One environment from empty account to empty account, as its user sees it. The tests here build on each other."""
+"""One environment from empty account to empty account, with every option that AWS can be asked for at once.
+
+The tests here build on each other. The environment without options is in test_environments_side_by_side.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,25 @@ from typing import Any
 import pytest
 
 from .conftest import Account
-from .inventory_of_account import contents, instances
+from .inventory_of_account import contents, instances, name
 
-LIFE = {"trading_environment": "life", "trading_backup_bucket": "true"}
+LIFE = {
+    "trading_environment": "life",
+    "trading_instance_count": "2",
+    "trading_zone_count": "2",
+    "trading_backup_bucket": "true",
+    "aws_identity_session_manager": "true",
+    "aws_instance_detailed_monitoring": "true",
+    "aws_instance_elastic_ip": "true",
+    "aws_instance_journal_volume_gib": "4",
+    "aws_instance_placement": "spread",
+    "aws_instance_termination_protection": "true",
+    "aws_instance_threads_per_core": "1",
+    "aws_monthly_budget_usd": "0",
+    "aws_network_flow_logs": "true",
+    "aws_network_ipv6": "true",
+    "aws_network_operator_ipv6_cidrs": "2001:db8::/64",
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,57 +43,109 @@ def test_check_mode_on_an_empty_account_lists_what_would_be_made_and_makes_nothi
     run = account.play("provision.yml", "--check", **LIFE, trading_backup_snapshots="true")
     assert run.code == 0, run.output
     assert run.changed == 0
-    for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life", "56 GiB at 0.05"):
+    for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life", "GiB at 0.05"):
         assert line in run.output
     assert contents(account) == empty
 
 
-def test_the_first_run_makes_one_host_as_promised(account: Account) -> None:
+def test_the_first_run_makes_the_hosts_as_promised(account: Account) -> None:
     run = account.play("provision.yml", **LIFE)
     assert run.code == 0, run.output
     assert run.ok <= 55
 
-    (host,) = instances(account, "life")
-    assert host["InstanceType"] == "c6g.medium"
-    assert host["Architecture"] == "arm64"
-    assert host["State"]["Name"] == "running"
-    assert host["PublicIpAddress"]
-    assert host["IamInstanceProfile"]["Arn"].endswith("/trading-life-host")
-    assert host["MetadataOptions"]["HttpTokens"] == "required"
-    assert host["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
-    tags = {tag["Key"]: tag["Value"] for tag in host["Tags"]}
-    assert tags == {
-        "Name": "trading-life-1",
-        "Project": "lowlatency-trading",
-        "Environment": "life",
-        "Role": "trading",
+    hosts = instances(account, "life")
+    assert [name(host) for host in hosts] == ["trading-life-1", "trading-life-2"]
+    assert [host["Placement"]["AvailabilityZone"] for host in hosts] == ["us-east-1a", "us-east-1b"]
+    for host in hosts:
+        assert host["InstanceType"] == "c6g.medium"
+        assert host["Architecture"] == "arm64"
+        assert host["State"]["Name"] == "running"
+        assert host["IamInstanceProfile"]["Arn"].endswith("/trading-life-host")
+        assert host["MetadataOptions"]["HttpTokens"] == "required"
+        assert host["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+        assert host["Placement"]["GroupName"] == "trading-life"
+        assert host["Monitoring"]["State"] == "enabled"
+        assert host["CpuOptions"] == {"CoreCount": 1, "ThreadsPerCore": 1}
+        tags = {tag["Key"]: tag["Value"] for tag in host["Tags"]}
+        assert tags == {
+            "Name": name(host),
+            "Project": "lowlatency-trading",
+            "Environment": "life",
+            "Role": "trading",
+        }
+        disks = {disk["Size"]: disk for disk in _volumes(account, host)}
+        assert {(disk["VolumeType"], disk["Encrypted"]) for disk in disks.values()} == {("gp3", True)}
+        assert {size: disk["Attachments"][0]["DeleteOnTermination"] for size, disk in disks.items()} == {
+            8: True,
+            4: False,
+        }
+        assert name(disks[4]) == f"{name(host)}-journal"
+
+
+def test_each_host_has_an_address_of_its_own(account: Account) -> None:
+    addresses = account.client("ec2").describe_addresses()["Addresses"]
+    assert {one["InstanceId"]: one["PublicIp"] for one in addresses} == {
+        host["InstanceId"]: host["PublicIpAddress"] for host in instances(account, "life")
     }
-    (disk,) = _volumes(account, host)
-    assert (disk["VolumeType"], disk["Size"], disk["Encrypted"]) == ("gp3", 8, True)
+
+
+def test_aws_refuses_to_terminate_a_host(account: Account) -> None:
+    ec2 = account.client("ec2")
+    with pytest.raises(ec2.exceptions.ClientError, match="OperationNotPermitted"):
+        ec2.terminate_instances(InstanceIds=[instances(account, "life")[0]["InstanceId"]])
+
+
+def test_every_connection_of_the_vpc_is_written(account: Account) -> None:
+    (flow,) = account.client("ec2").describe_flow_logs()["FlowLogs"]
+    assert (flow["LogGroupName"], flow["TrafficType"], flow["DeliverLogsStatus"]) == (
+        "/trading/life/flow",
+        "ALL",
+        "SUCCESS",
+    )
+    assert flow["DeliverLogsPermissionArn"].endswith("/lowlatency-trading/life/trading-life-flow")
+
+
+def test_s3_and_ipv6_have_their_routes(account: Account) -> None:
+    mine = [{"Name": "tag:Environment", "Values": ["life"]}]
+    (table,) = account.client("ec2").describe_route_tables(Filters=mine)["RouteTables"]
+    gateways = {
+        route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock"): route["GatewayId"].split("-")[0]
+        for route in table["Routes"]
+        if route["GatewayId"] != "local"
+    }
+    assert (gateways["0.0.0.0/0"], gateways["::/0"]) == ("igw", "igw")
+    assert "vpce" in gateways.values()
+    for subnet in account.client("ec2").describe_subnets(Filters=mine)["Subnets"]:
+        assert subnet["AssignIpv6AddressOnCreation"] is True
+        assert subnet["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].endswith("::/64")
 
 
 def test_the_host_is_open_to_the_operator_only(account: Account) -> None:
-    (host,) = instances(account, "life")
+    host = instances(account, "life")[0]
     (group,) = account.client("ec2").describe_security_groups(
         GroupIds=[group["GroupId"] for group in host["SecurityGroups"]]
     )["SecurityGroups"]
     opened = {
-        (rule["FromPort"], rule["ToPort"], network["CidrIp"])
+        (rule["FromPort"], rule["ToPort"], network.get("CidrIp") or network["CidrIpv6"])
         for rule in group["IpPermissions"]
-        for network in rule["IpRanges"]
+        for network in rule["IpRanges"] + rule["Ipv6Ranges"]
     }
-    assert opened == {(22, 22, "198.51.100.7/32"), (8000, 8000, "198.51.100.7/32")}
+    assert opened == {(port, port, cidr) for port in (22, 8000) for cidr in ("198.51.100.7/32", "2001:db8::/64")}
 
 
 def test_every_resource_carries_project_and_environment(account: Account) -> None:
     ec2 = account.client("ec2")
     mine = [{"Name": "tag:Environment", "Values": ["life"]}, {"Name": "tag:Project", "Values": ["lowlatency-trading"]}]
     assert len(ec2.describe_vpcs(Filters=mine)["Vpcs"]) == 1
-    assert len(ec2.describe_subnets(Filters=mine)["Subnets"]) == 1
+    assert len(ec2.describe_subnets(Filters=mine)["Subnets"]) == 2
     assert len(ec2.describe_internet_gateways(Filters=mine)["InternetGateways"]) == 1
     assert len(ec2.describe_route_tables(Filters=mine)["RouteTables"]) == 1
     assert len(ec2.describe_security_groups(Filters=mine)["SecurityGroups"]) == 1
     assert len(ec2.describe_key_pairs(Filters=mine)["KeyPairs"]) == 1
+    assert len(ec2.describe_volumes(Filters=mine)["Volumes"]) == 4
+    assert len(ec2.describe_addresses(Filters=mine)["Addresses"]) == 2
+    assert len(ec2.describe_vpc_endpoints(Filters=mine)["VpcEndpoints"]) == 1
+    assert len(ec2.describe_placement_groups(Filters=mine)["PlacementGroups"]) == 1
 
 
 def test_the_bucket_is_versioned_encrypted_and_private(account: Account) -> None:
@@ -88,21 +159,21 @@ def test_the_bucket_is_versioned_encrypted_and_private(account: Account) -> None
 
 
 def test_a_second_run_after_a_newer_image_changes_nothing(account: Account) -> None:
-    (before,) = instances(account, "life")
+    before = instances(account, "life")
     parameter = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
     newest = account.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"]
-    assert before["ImageId"] == newest
+    assert {host["ImageId"] for host in before} == {newest}
     images = account.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["arm64"]}])["Images"]
     other = next(image["ImageId"] for image in images if image["ImageId"] != newest)
 
     run = account.play("provision.yml", **LIFE, aws_instance_image_id=other)
     assert run.code == 0, run.output
     assert run.changed == 0, run.output
-    assert [host["InstanceId"] for host in instances(account, "life")] == [before["InstanceId"]]
+    assert [host["InstanceId"] for host in instances(account, "life")] == [host["InstanceId"] for host in before]
 
 
 def test_check_mode_sees_only_the_rule_that_somebody_added_and_a_run_takes_it_away(account: Account) -> None:
-    (host,) = instances(account, "life")
+    host = instances(account, "life")[0]
     group_id = host["SecurityGroups"][0]["GroupId"]
     ec2 = account.client("ec2")
     ec2.authorize_security_group_ingress(GroupId=group_id, IpProtocol="tcp", FromPort=23, ToPort=23, CidrIp="0.0.0.0/0")
@@ -113,19 +184,26 @@ def test_check_mode_sees_only_the_rule_that_somebody_added_and_a_run_takes_it_aw
 
 
 def test_a_host_is_stopped_for_another_type_only_when_that_is_meant(account: Account) -> None:
-    (before,) = instances(account, "life")
-    larger = {**LIFE, "trading_instance_type": "c6g.large", "aws_monthly_budget_usd": "0"}
+    before = instances(account, "life")
+    larger = {**LIFE, "trading_instance_type": "c6g.large"}
     refused = account.play("provision.yml", **larger)
     assert refused.code != 0
-    assert "trading-life-1 would be stopped to become c6g.large" in refused.output
+    assert "trading-life-1, trading-life-2 would be stopped to become c6g.large" in refused.output
     assert "aws_instance_resize=true" in refused.output
-    assert instances(account, "life") == [before]
+    assert instances(account, "life") == before
 
-    run = account.play("provision.yml", **larger, trading_resize="true")
+
+def test_a_host_beyond_the_wanted_number_is_named_and_left_alone(account: Account) -> None:
+    before = instances(account, "life")
+    fewer = {**LIFE, "trading_instance_type": "c6g.large", "trading_resize": "true", "trading_instance_count": "1"}
+    run = account.play("provision.yml", **fewer)
     assert run.code == 0, run.output
-    (host,) = instances(account, "life")
-    assert (host["InstanceId"], host["InstanceType"]) == (before["InstanceId"], "c6g.large")
-    assert host["State"]["Name"] == "running"
+    assert "trading_instance_count: 1, and there is more: trading-life-2" in run.output
+    first, second = instances(account, "life")
+    assert (first["InstanceId"], first["InstanceType"]) == (before[0]["InstanceId"], "c6g.large")
+    assert first["State"]["Name"] == "running"
+    assert first["PublicIpAddress"] == before[0]["PublicIpAddress"]
+    assert second == before[1]
 
 
 def test_destroy_asks_for_the_name_once_more(account: Account) -> None:
@@ -140,9 +218,12 @@ def test_destroy_keeps_the_data_and_says_so(account: Account, empty: set[tuple[s
     run = account.play("destroy.yml", **LIFE, destroy_confirm="life")
     assert run.code == 0, run.output
     left = contents(account) - empty
-    assert {kind for kind, _ in left} == {"snapshot", "log group", "bucket"}
-    assert "snapshot trading-life-1-last" in run.output
+    assert {kind for kind, _ in left} == {"snapshot", "volume", "log group", "bucket"}
+    for host in ("trading-life-1", "trading-life-2"):
+        assert f"snapshot {host}-last" in run.output
+        assert f"volume {host}-journal" in run.output
     assert "log-group /trading/life/host" in run.output
+    assert "log-group /trading/life/flow" in run.output
     assert "bucket trading-life-123456789012-us-east-1" in run.output
 
 
