@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 PROJECT = "lowlatency-trading"
+# The parameter of a module that looks after one named thing.
+STATE = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
 # What EC2 and the other services answer to who lacks a permission.
 NOT_ALLOWED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 

@@ -51,22 +51,12 @@ options:
         type: list
         elements: str
         required: true
-  state:
-    description: Whether the budget exists.
-    type: str
-    choices: [present, absent]
-    default: present
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    description: Can run in check mode and say what would change.
-    support: full
-  diff_mode:
-    description: Shows limit, filter and notifications before and after.
-    support: full
+  - lowlatency.trading.common.resource
+  - lowlatency.trading.common.state
 """
 
 EXAMPLES = r"""
@@ -152,7 +142,7 @@ def main() -> None:
             "limit_usd": {"type": "float"},
             "tags": {"type": "dict", "default": {}},
             "notifications": {"type": "list", "elements": "dict", "default": [], "options": notification},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **aws.STATE,
         },
         required_if=[("state", "present", ["limit_usd"])],
         supports_check_mode=True,

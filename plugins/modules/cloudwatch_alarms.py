@@ -38,13 +38,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    description: Can run in check mode and say what would change.
-    support: full
-  diff_mode:
-    description: Shows the settings of the alarms before and after.
-    support: full
+  - lowlatency.trading.common.resource
 """
 
 EXAMPLES = r"""

@@ -23,22 +23,12 @@ options:
   body:
     description: The dashboard, in the words of CloudWatch's dashboard body. Required when O(state=present).
     type: dict
-  state:
-    description: Whether the dashboard exists.
-    type: str
-    choices: [present, absent]
-    default: present
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    description: Can run in check mode and say what would change.
-    support: full
-  diff_mode:
-    description: Shows the body before and after.
-    support: full
+  - lowlatency.trading.common.resource
+  - lowlatency.trading.common.state
 """
 
 EXAMPLES = r"""
@@ -93,7 +83,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "body": {"type": "dict"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **aws.STATE,
         },
         required_if=[("state", "present", ["body"])],
         supports_check_mode=True,

@@ -82,13 +82,8 @@ options:
     description: The most that a month may cost; 0 for no limit.
     type: float
     default: 0
-attributes:
-  check_mode:
-    description: Can run in check mode; the module never changes anything.
-    support: full
-  diff_mode:
-    description: Nothing changes, so there is no difference to show.
-    support: none
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""

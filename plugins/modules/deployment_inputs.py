@@ -60,13 +60,8 @@ options:
     description: The user's own tags.
     type: dict
     required: true
-attributes:
-  check_mode:
-    description: Can run in check mode; the module never changes anything.
-    support: full
-  diff_mode:
-    description: Nothing changes, so there is no difference to show.
-    support: none
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""

@@ -41,22 +41,12 @@ options:
     description: Tags of the policy beside C(Name).
     type: dict
     default: {}
-  state:
-    description: Whether the policy exists.
-    type: str
-    choices: [present, absent]
-    default: present
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    description: Can run in check mode and say what would change.
-    support: full
-  diff_mode:
-    description: Shows the policy's details before and after.
-    support: full
+  - lowlatency.trading.common.resource
+  - lowlatency.trading.common.state
 """
 
 EXAMPLES = r"""
@@ -132,7 +122,7 @@ def main() -> None:
             "keep": {"type": "int", "default": 7},
             "snapshot_tags": {"type": "dict", "default": {}},
             "tags": {"type": "dict", "default": {}},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **aws.STATE,
         },
         required_if=[("state", "present", ["role_arn", "host_names"])],
         supports_check_mode=True,

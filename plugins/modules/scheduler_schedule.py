@@ -37,22 +37,12 @@ options:
     description: What is given to the call.
     type: dict
     default: {}
-  state:
-    description: Whether the schedule exists.
-    type: str
-    choices: [present, absent]
-    default: present
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    description: Can run in check mode and say what would change.
-    support: full
-  diff_mode:
-    description: Shows the schedule before and after.
-    support: full
+  - lowlatency.trading.common.resource
+  - lowlatency.trading.common.state
 """
 
 EXAMPLES = r"""
@@ -135,7 +125,7 @@ def main() -> None:
             "target_arn": {"type": "str"},
             "role_arn": {"type": "str"},
             "input": {"type": "dict", "default": {}},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **aws.STATE,
         },
         required_if=[("state", "present", ["expression", "target_arn", "role_arn"])],
         supports_check_mode=True,

@@ -1,0 +1,41 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several modules say in the same words: of check mode and diff mode, and of what may exist or not."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The fragments by their names."""
+
+    INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode; the module never changes anything.
+    support: full
+  diff_mode:
+    description: Nothing changes, so there is no difference to show.
+    support: none
+"""
+
+    RESOURCE = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode and say what would change.
+    support: full
+  diff_mode:
+    description: Shows what there was and what there is instead.
+    support: full
+"""
+
+    STATE = r"""
+options:
+  state:
+    description: Whether it exists.
+    type: str
+    choices: [present, absent]
+    default: present
+"""
