@@ -91,6 +91,7 @@ def _one_death(directory: Path, library: Path, case: Case) -> int:
             assert died.returncode != 0, f"{case}: it started"
         else:
             known = _trade_until_the_end(engine) if _starts(engine) else []
+            engine.stop(signal.SIGKILL)  # it may live on, latched as failed
         del ENVIRONMENT["LD_PRELOAD"], ENVIRONMENT["FAULT"]
         engine.start()
         return _judge(engine, known, case)
@@ -125,8 +126,6 @@ def _trade_until_the_end(engine: EngineProcess) -> list[Any]:
         client.wait(lambda wanted=wanted: len(client.messages) >= wanted)  # type: ignore[misc]
         if client.ended:
             break
-    if engine.process is not None and engine.process.poll() is None:
-        engine.stop(signal.SIGKILL)  # it lives on, latched as failed
     return client.messages
 
 
