@@ -33,6 +33,14 @@ options:
     type: str
     choices: [aarch64, x86_64]
     required: true
+  compiled:
+    description:
+      - Whether the project's wheel is compiled, which needs a controller of the host's architecture and Python version
+        with mypy, a C compiler and Python's headers. The project is built with C(TRADING_ENGINE_COMPILED=1) then.
+      - V(auto) compiles where that is so, V(always) fails elsewhere and says what is missing.
+    type: str
+    choices: [auto, always, never]
+    default: never
   cache_dir:
     description: Where archives are kept. Never inside the checkout.
     type: path
@@ -65,6 +73,10 @@ archive:
   description: Path of the archive on the controller.
   type: str
   returned: always
+compiled:
+  description: Whether the project's wheel is, or would be, compiled.
+  type: bool
+  returned: always
 """
 
 import fcntl
@@ -77,6 +89,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.compiling import check_compiled, obstacle
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
     MANIFEST,
     ReleaseError,
@@ -94,7 +107,9 @@ LOCK = "requirements.lock"
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
-def observe(project: Path | None, wheel_dir: Path | None, python_version: str, architecture: str) -> str:
+def observe(
+    project: Path | None, wheel_dir: Path | None, python_version: str, architecture: str, compiled: bool
+) -> str:
     """Return the name of the release that these inputs make."""
     if wheel_dir is not None:
         wheels = hash_wheels(wheel_dir)
@@ -106,13 +121,24 @@ def observe(project: Path | None, wheel_dir: Path | None, python_version: str, a
     for name in ("pyproject.toml", LOCK):
         if not (project / name).is_file():
             raise ReleaseError(f"{project} is no project to make a release of: it has no {name}")
-    return source_digest(project, (python_version, architecture, *PLATFORMS))
+    return source_digest(project, (python_version, architecture, *PLATFORMS, *(["compiled"] if compiled else [])))
 
 
-def pip(module: AnsibleModule, what: str, arguments: list[str]) -> None:
+def is_compiled(choice: str, ready: bool, python_version: str, architecture: str) -> bool:
+    """Return whether the wheel is to be compiled; raises ReleaseError where it must be and cannot."""
+    if choice == "never" or ready:
+        return False
+    reason = obstacle(python_version, architecture)
+    if reason and choice == "always":
+        raise ReleaseError(f"cannot compile for Python {python_version} on {architecture}: {reason}")
+    return not reason
+
+
+def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dict[str, str] | None = None) -> None:
     """Run pip; raise ReleaseError with its own first error line when it fails."""
     common = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "20"]
-    returned, out, err = module.run_command([sys.executable, "-m", "pip", arguments[0], *common, *arguments[1:]])
+    command = [sys.executable, "-m", "pip", arguments[0], *common, *arguments[1:]]
+    returned, out, err = module.run_command(command, environ_update=environment)
     if returned == 0:
         return
     if "No module named pip" in err:
@@ -146,7 +172,7 @@ def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
     return home
 
 
-def build_project(module: AnsibleModule, project: Path, scratch: Path, to: Path) -> None:
+def build_project(module: AnsibleModule, project: Path, scratch: Path, to: Path, compiled: bool) -> None:
     # A build writes beside the sources, and a collection's directory may be read-only: build a copy.
     copy = scratch / "project"
     for path in source_files(project):
@@ -157,10 +183,14 @@ def build_project(module: AnsibleModule, project: Path, scratch: Path, to: Path)
         module,
         f"build the wheel of {project}",
         ["wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(to), str(copy)],
+        {"TRADING_ENGINE_COMPILED": "1"} if compiled else None,
     )
+    if compiled:
+        for wheel in to.glob("*.whl"):
+            check_compiled(wheel)
 
 
-def apply(module: AnsibleModule, release: str, archive: Path) -> None:
+def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) -> None:
     """Make `archive`; it appears complete or not at all."""
     parameters = module.params
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".making-") as scratch_name:
@@ -172,7 +202,7 @@ def apply(module: AnsibleModule, release: str, archive: Path) -> None:
         else:
             project = Path(parameters["project"])
             ready = dependencies(module, project, archive.parent)
-            build_project(module, project, scratch, wheels)
+            build_project(module, project, scratch, wheels, compiled)
         for path in sorted(ready.glob("*.whl")):
             shutil.copyfile(path, wheels / path.name)
         collected = hash_wheels(wheels)
@@ -185,6 +215,28 @@ def apply(module: AnsibleModule, release: str, archive: Path) -> None:
         os.replace(packed, archive)
 
 
+def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
+    """Have the archive, and return what to report; raises ReleaseError."""
+    parameters = module.params
+    release = observe(
+        Path(parameters["project"]) if parameters["project"] else None,
+        Path(parameters["wheel_dir"]) if parameters["wheel_dir"] else None,
+        parameters["python_version"],
+        parameters["architecture"],
+        compiled,
+    )
+    archive = Path(parameters["cache_dir"]) / f"{release}.tar"
+    changed = not archive.exists()
+    if changed and not module.check_mode:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        # Hosts of one play ask side by side; the first makes it, the others find it made.
+        with open(archive.parent / ".lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not archive.exists():
+                apply(module, release, archive, compiled)
+    return {"changed": changed, "release": release, "archive": str(archive), "compiled": compiled}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -192,6 +244,7 @@ def main() -> None:
             "wheel_dir": {"type": "path"},
             "python_version": {"type": "str", "required": True},
             "architecture": {"type": "str", "choices": ["aarch64", "x86_64"], "required": True},
+            "compiled": {"type": "str", "choices": ["auto", "always", "never"], "default": "never"},
             "cache_dir": {"type": "path", "required": True},
         },
         mutually_exclusive=[["project", "wheel_dir"]],
@@ -199,25 +252,19 @@ def main() -> None:
         supports_check_mode=True,
     )
     parameters = module.params
+    ready, choice = bool(parameters["wheel_dir"]), parameters["compiled"]
     try:
-        release = observe(
-            Path(parameters["project"]) if parameters["project"] else None,
-            Path(parameters["wheel_dir"]) if parameters["wheel_dir"] else None,
-            parameters["python_version"],
-            parameters["architecture"],
-        )
-        archive = Path(parameters["cache_dir"]) / f"{release}.tar"
-        changed = not archive.exists()
-        if changed and not module.check_mode:
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            # Hosts of one play ask side by side; the first makes it, the others find it made.
-            with open(archive.parent / ".lock", "w", encoding="utf-8") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not archive.exists():
-                    apply(module, release, archive)
+        compiled = is_compiled(choice, ready, parameters["python_version"], parameters["architecture"])
+        try:
+            report = collect(module, compiled)
+        except ReleaseError as error:
+            if choice != "auto" or not compiled:
+                raise
+            module.warn(f"the release is not compiled: {error}")
+            report = collect(module, False)
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, release=release, archive=str(archive))
+    module.exit_json(**report)
 
 
 if __name__ == "__main__":

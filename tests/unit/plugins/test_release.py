@@ -6,6 +6,7 @@ import base64
 import ensurepip
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 import tarfile
@@ -138,6 +139,63 @@ def test_edited_source_is_another_release_and_caches_are_no_source(collect: Run,
     assert collect(check=True, project=str(project))["release"] == before
     (project / "greeter.py").write_text("def main() -> None: print('good day')\n")
     assert collect(check=True, project=str(project))["release"] != before
+
+
+SETUP = """\
+import os
+from setuptools import Extension, setup
+compiled = os.environ.get("TRADING_ENGINE_COMPILED") == "1"
+setup(ext_modules=[Extension("quick", ["quick.c"])] if compiled else [])
+"""
+QUICK = """\
+#include <Python.h>
+static struct PyModuleDef quick = {PyModuleDef_HEAD_INIT, "quick", NULL, -1, NULL};
+PyMODINIT_FUNC PyInit_quick(void) { return PyModule_Create(&quick); }
+"""
+OWN_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+OWN_KIND = {"python_version": OWN_VERSION, "architecture": platform.machine()}
+
+
+@pytest.mark.skipif(platform.machine() not in ("aarch64", "x86_64"), reason="no kind of host")
+def test_a_release_is_compiled_where_that_was_asked_for(collect: Run, project: Path) -> None:
+    (project / "setup.py").write_text(SETUP)
+    (project / "quick.c").write_text(QUICK)
+    made = {
+        choice: collect(project=str(project), compiled=choice, **OWN_KIND) for choice in ("never", "auto", "always")
+    }
+    assert {choice: report["compiled"] for choice, report in made.items()} == {
+        "never": False, "auto": True, "always": True,
+    }  # fmt: skip
+    assert made["auto"]["release"] == made["always"]["release"] != made["never"]["release"]
+    with tarfile.open(made["auto"]["archive"]) as archive:
+        assert any(name.startswith("greeter-1.0-cp") for name in archive.getnames())
+    with tarfile.open(made["never"]["archive"]) as archive:
+        assert "greeter-1.0-py3-none-any.whl" in archive.getnames()
+
+
+def test_what_cannot_be_compiled_here_is_pure_or_refused_with_the_reason(collect: Run, project: Path) -> None:
+    other = {**OWN_KIND, "architecture": "x86_64" if platform.machine() == "aarch64" else "aarch64"}
+    pure = collect(check=True, project=str(project), **other)["release"]
+    assert collect(check=True, project=str(project), compiled="auto", **other)["release"] == pure
+    report = collect(project=str(project), compiled="always", **other)
+    assert report["failed"]
+    assert f"this controller is {platform.machine()} and the host {other['architecture']}" in report["msg"]
+    older = collect(project=str(project), compiled="always", **{**OWN_KIND, "python_version": "3.10"})
+    assert f"Ansible runs on Python {OWN_VERSION} here and the host has 3.10" in older["msg"]
+
+
+def test_a_compilation_that_fails_leaves_auto_with_a_pure_release(collect: Run, project: Path) -> None:
+    (project / "setup.py").write_text(SETUP)
+    (project / "quick.c").write_text("this is not C")
+    report = collect(project=str(project), compiled="auto", **OWN_KIND)
+    assert report["compiled"] is False
+    assert "the release is not compiled: cannot build the wheel" in str(report["warnings"])
+    assert collect(project=str(project), compiled="always", **OWN_KIND)["failed"]
+
+
+def test_a_project_that_cannot_be_compiled_says_so(collect: Run, project: Path) -> None:
+    report = collect(project=str(project), compiled="always", **OWN_KIND)
+    assert "was to be compiled and is not" in report["msg"]
 
 
 def test_an_unreachable_index_is_named_with_what_to_do(
