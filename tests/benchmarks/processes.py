@@ -46,7 +46,7 @@ class Server:
     def __init__(self, process: subprocess.Popen[bytes], port: int, directory: Path | None = None) -> None:
         self.process = process
         self.port = port
-        self._directory = directory
+        self.directory = directory
 
     def cpu_ns(self) -> int:
         """Return the processor time used by the main thread."""
@@ -59,8 +59,8 @@ class Server:
         os.sched_setaffinity(self.process.pid, {cpu})
 
     def state(self) -> State:
-        assert self._directory is not None
-        reader = StateReader(self._directory / "engine.shm")
+        assert self.directory is not None
+        reader = StateReader(self.directory / "engine.shm")
         try:
             return reader.read()
         finally:

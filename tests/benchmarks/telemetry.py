@@ -1,51 +1,42 @@
-"""What telemetry costs: the engine's tail with and without it, its own answers, memory, CPU, and the page's size."""
+"""What telemetry costs: the engine's tail with and without it, its own answers, memory, CPU, and the page."""
 
 from __future__ import annotations
 
 import http.client
-import subprocess
+import json
+import os
+import shutil
+import statistics
+import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from trading_bench.connection import connect
 from trading_bench.flow import Flow
 from trading_bench.generator import Generator, Recording
 from trading_bench.summary import percentile, summarize
+from trading_engine import timestamps
+from trading_engine.shm import StateWriter
+from trading_engine.stats import Stats, TopSymbols
 
-from tests.benchmarks import processes
+from tests.benchmarks import observers, orderflow, processes
 from tests.benchmarks.figures import Figure
+from tests.integration.telemetry.browser import Browser
 
 RATE_PER_S = 10_000
-LOAD_S = 5
-SCRAPES_PER_S = 10
-PAGES = 20
+LOAD_S = 3
+ROUNDS = 3
+WATCHED_S = 5
+SYMBOLS = 100
 REQUESTS = 100
-IDLE = ("chrt", "--idle", "0")
-"""As the units have it: telemetry runs when the engine has nothing to do. The readers stand for other machines."""
-READER = """
-import http.client, select, socket, sys, time
-port, pages, scrapes_per_s = map(int, sys.argv[1:])
-sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(pages)]
-for page in sockets:
-    page.sendall(b"GET /stream HTTP/1.1\\r\\nhost: bench\\r\\n\\r\\n")
-scrapes = http.client.HTTPConnection("127.0.0.1", port)
-due_s, scraped = time.monotonic(), 0
-while True:
-    ready, _, _ = select.select(sockets, [], [], max(due_s - time.monotonic(), 0))
-    for page in ready:
-        page.recv(65536)
-    if time.monotonic() >= due_s:
-        scrapes.request("GET", "/metrics")
-        scrapes.getresponse().read()
-        if scraped == 0:
-            print("ready", flush=True)
-        scraped += 1
-        due_s += 1 / scrapes_per_s
-"""
+BOOKKEEPINGS = 100_000
+PUBLICATIONS = 200
+PUBLICATIONS_PER_S = 10
+READ_BYTES = 52
 PAGE_FILES = (
     "/",
     *(f"/static/{name}" for name in ("page.js", "charts.js", "page.css", "icon.svg", "uplot.js", "uplot.css")),
@@ -53,30 +44,79 @@ PAGE_FILES = (
 
 
 def telemetry(variant: str) -> Iterator[Figure]:
-    """Telemetry with 10 scrapes a second and 20 pages beside an engine at 10,000 orders a second."""
-    with processes.engine(variant, symbols=100, accounts=1) as engine:
-        alone = _load(engine)
-        with _service(engine) as service, ExitStack() as readers:
-            readers.enter_context(_reading(service.port, PAGES, SCRAPES_PER_S))
-            observed = _load(engine)
-        with _service(engine) as service, ExitStack() as readers:
-            latest, metrics = _times_ns(service.port, "/latest"), _times_ns(service.port, "/metrics")
-            readers.enter_context(_reading(service.port, 2, 1))
-            begun_ns, begun_s = service.cpu_ns(), time.monotonic()
-            time.sleep(LOAD_S)
-            cpu_percent = (service.cpu_ns() - begun_ns) / (time.monotonic() - begun_s) / 1e7
-            rss_bytes = service.rss_bytes()
-            page_bytes = sum(len(_get(service.port, path)) for path in PAGE_FILES)
+    """Telemetry beside an engine at 10,000 orders a second, and by itself."""
 
     def figure(what: str, value: float, unit: str, aim: str, without: float | None = None) -> Figure:
         return Figure("telemetry", variant, what, value, unit, "without" if without else "", without, aim=aim)
 
-    yield figure(f"client p99, {SCRAPES_PER_S} scrapes/s, {PAGES} pages", observed, "µs", "ratio ≤ 1.05", alone)
-    yield figure("/latest, 100 symbols, p99", percentile(latest, 99) / 1e6, "ms", "≤ 3")
-    yield figure("/metrics, 100 symbols, p99", percentile(metrics, 99) / 1e6, "ms", "≤ 10")
-    yield figure("memory", rss_bytes / 1e6, "MB", "≤ 80")
-    yield figure("CPU, 1 scrape/s, 2 pages", cpu_percent, "%", "≤ 2")
-    yield figure("the page over the wire", page_bytes / 1e3, "kB", "≤ 80")
+    with processes.engine(variant, symbols=SYMBOLS, accounts=1) as engine:
+        alone, observed = _alternated(engine, lambda: _everybody(engine))
+        yield figure("client p99, 10 scrapes/s, 20 pages, publisher", observed, "µs", "ratio ≤ 1.05", alone)
+        with _one_cpu(engine) as cpu:
+            alone, observed = _alternated(engine, lambda: _usual(engine, cpu))
+        yield figure("client p99, one CPU, 1 scrape/s, 2 pages", observed, "µs", "ratio ≤ 1.3", alone)
+    yield figure("the engine's own cost an order, one order a read", _bookkeeping_ns() / 1e3, "µs", "≤ 0.5")
+    with processes.engine(variant, symbols=SYMBOLS, accounts=1) as engine, observers.service(engine) as service:
+        for path, aim in (("/latest", "≤ 3"), ("/metrics", "≤ 10")):
+            yield figure(f"{path}, {SYMBOLS} symbols, p99", _p99_ns(service.port, path) / 1e6, "ms", aim)
+        with observers.readers(service.port, pages=2, scrapes_per_s=1):
+            begun_ns, begun_s = service.cpu_ns(), time.monotonic()
+            time.sleep(WATCHED_S)
+            cpu_percent = (service.cpu_ns() - begun_ns) / (time.monotonic() - begun_s) / 1e7
+        yield figure("CPU, 1 scrape/s, 2 pages", cpu_percent, "%", "≤ 2")
+        yield figure("memory", service.rss_bytes() / 1e6, "MB", "≤ 80")
+        page_bytes = sum(len(observers.get(service.port, path)) for path in PAGE_FILES)
+        yield figure("the page over the wire", page_bytes / 1e3, "kB", "≤ 80")
+        if shutil.which("chromium"):
+            first_paint_ms, page_percent = _page(service.port)
+            yield figure("the page's first paint", first_paint_ms, "ms", "≤ 300")
+            yield figure("the page's CPU while open", page_percent, "%", "≤ 5")
+        else:
+            print("no chromium here: first paint and CPU of the page are left out", file=sys.stderr)
+        yield figure("until the page knows that the engine was killed", _noticed_s(engine, service.port), "s", "≤ 3")
+
+
+def _alternated(
+    engine: processes.Server, observing: Callable[[], AbstractContextManager[object]]
+) -> tuple[float, float]:
+    """Return the median p99 in µs without and with observers, measured in turns."""
+    alone, observed = [], []
+    for _ in range(ROUNDS):
+        alone.append(_load(engine))
+        with observing():
+            observed.append(_load(engine))
+    return statistics.median(alone), statistics.median(observed)
+
+
+@contextmanager
+def _everybody(engine: processes.Server) -> Iterator[None]:
+    with ExitStack() as stack:
+        service = stack.enter_context(observers.service(engine))
+        stack.enter_context(observers.publisher(engine))
+        stack.enter_context(observers.readers(service.port, pages=20, scrapes_per_s=10))
+        yield
+
+
+@contextmanager
+def _usual(engine: processes.Server, cpu: int) -> Iterator[None]:
+    with (
+        observers.service(engine, cpu) as service,
+        observers.readers(service.port, pages=2, scrapes_per_s=1),
+    ):
+        yield
+
+
+@contextmanager
+def _one_cpu(engine: processes.Server) -> Iterator[int]:
+    """Give the engine, and telemetry later, one CPU; generator and readers, elsewhere in life, get the rest."""
+    before = os.sched_getaffinity(0)
+    cpu = max(before)
+    engine.pin(cpu)
+    os.sched_setaffinity(0, before - {cpu} or before)
+    try:
+        yield cpu
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _load(engine: processes.Server) -> float:
@@ -91,39 +131,30 @@ def _load(engine: processes.Server) -> float:
     return p99_us
 
 
-@contextmanager
-def _service(engine: processes.Server) -> Iterator[processes.Server]:
-    port = processes.free_port()
+def _bookkeeping_ns() -> float:
+    """What an order costs the engine for telemetry's sake: what it counts in a read, and its share of publishing."""
+    ancillary = [(0, 0, struct.pack("qq", *divmod(time.time_ns(), 1_000_000_000)))]
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
-        config = Path(name) / "telemetry.toml"
-        config.write_text(
-            f'[http]\naddress = "127.0.0.1"\nport = {port}\n[shared_memory]\npath = "{engine._directory}/engine.shm"\n'
-            f'[slo]\nfile = "{name}/none.toml"\n'
-        )
-        process = subprocess.Popen([*IDLE, sys.executable, "-m", "trading_telemetry", "--config", config])
-        try:
-            while True:
-                try:
-                    _get(port, "/api")
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.05)
-            yield processes.Server(process, port)
-        finally:
-            process.terminate()
-            process.communicate(timeout=processes.DEADLINE_S)
+        stats = Stats(StateWriter(Path(name) / "engine.shm", "bench", "os"))
+        begun_ns = time.perf_counter_ns()
+        for _ in range(BOOKKEEPINGS):
+            stats.reads += 1
+            stats.bytes_received += READ_BYTES
+            stats.service.record(10_000, 1)
+            stats.receive_to_reply.record(time.time_ns() - timestamps.received_ns(ancillary), 1)
+        counted_ns = (time.perf_counter_ns() - begun_ns) / BOOKKEEPINGS
+        core, top = orderflow.open_core(), TopSymbols()
+        begun_ns = time.perf_counter_ns()
+        for _ in range(PUBLICATIONS):
+            stats.take_core(core)
+            stats.take_own()
+            stats.writer.publish(top.publish(core.by_locate), [], list(stats.events))
+        published_ns = (time.perf_counter_ns() - begun_ns) / PUBLICATIONS
+    return counted_ns + published_ns * PUBLICATIONS_PER_S / RATE_PER_S
 
 
-def _get(port: int, path: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path, headers={"accept": "text/html,*/*", "accept-encoding": "gzip"})
-    body = connection.getresponse().read()
-    connection.close()
-    return body
-
-
-def _times_ns(port: int, path: str) -> list[int]:
-    """Sorted times of requests on one connection, slower than the rate limit."""
+def _p99_ns(port: int, path: str) -> float:
+    """Of requests on one connection, slower than the rate limit."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     times = []
     for _ in range(REQUESTS):
@@ -133,19 +164,40 @@ def _times_ns(port: int, path: str) -> list[int]:
         times.append(time.perf_counter_ns() - begun_ns)
         time.sleep(0.02)
     connection.close()
-    return sorted(times)
+    return percentile(sorted(times), 99)
 
 
-@contextmanager
-def _reading(port: int, pages: int, scrapes_per_s: int) -> Iterator[None]:
-    """Pages and scrapes from one process of its own: threads here would disturb the generator."""
-    process = subprocess.Popen(
-        [*IDLE, sys.executable, "-c", READER, str(port), str(pages), str(scrapes_per_s)], stdout=subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=processes.DEADLINE_S)
+def _page(port: int) -> tuple[float, float]:
+    """Return the time to the first paint in ms, and the page's share of a core in % while it is open."""
+    with tempfile.TemporaryDirectory(prefix="chromium-") as name:
+        browser = Browser(Path(name))
+        try:
+            browser.open(f"http://127.0.0.1:{port}", 1280, 900)
+            browser.wait_for("performance.getEntriesByName('first-contentful-paint').length > 0")
+            painted_ms = browser.value("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+            browser.call("Performance.enable")
+            time.sleep(WATCHED_S)
+            begun_s = _task_s(browser)
+            time.sleep(WATCHED_S)
+            return painted_ms, 100 * (_task_s(browser) - begun_s) / WATCHED_S
+        finally:
+            browser.close()
+
+
+def _task_s(browser: Browser) -> float:
+    metrics = {metric["name"]: metric["value"] for metric in browser.call("Performance.getMetrics")["metrics"]}
+    return float(metrics["TaskDuration"])
+
+
+def _noticed_s(engine: processes.Server, port: int) -> float:
+    """Seconds from the engine's death to the first document of the page's stream that says so."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/stream")
+    stream = connection.getresponse()
+    engine.process.kill()
+    killed_s = time.monotonic()
+    for line in stream:
+        if line.startswith(b"data: ") and json.loads(line[6:])["status"] == "failing":
+            break
+    connection.close()
+    return time.monotonic() - killed_s
