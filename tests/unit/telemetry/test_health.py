@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from trading_telemetry.config import Targets, load_targets
 from trading_telemetry.health import Check, Status, check_all, overall
+from trading_telemetry.host import Tuning
 from trading_telemetry.observer import Observer
 
 from tests.unit.telemetry.conftest import Publisher
@@ -19,12 +20,12 @@ def targets(slo_path: Path) -> Targets | None:
 def checks(state_path: Path, targets: Targets | None) -> dict[str, Check]:
     observer = Observer(state_path)
     observer.sample()
-    return {check.name: check for check in check_all(observer.sample(), observer.window(60), targets)}
+    return {check.name: check for check in check_all(observer.sample(), observer.window(60), targets, None)}
 
 
 def test_all_is_well(engine: Publisher, state_path: Path, targets: Targets) -> None:
     found = checks(state_path, targets)
-    assert list(found) == ["engine", "journal", "journal_space", "trading", "slo"]
+    assert list(found) == ["engine", "journal", "journal_space", "trading", "tuning", "slo"]
     assert overall(list(found.values())) is Status.OK
 
 
@@ -39,7 +40,7 @@ def test_a_living_but_silent_engine_is_stale(engine: Publisher, state_path: Path
     observer = Observer(state_path)
     observation = observer.look()
     late = dataclasses.replace(observation, observed_ns=observation.observed_ns + 3_000_000_000)
-    check = check_all(late, None, targets)[0]
+    check = check_all(late, None, targets, None)[0]
     assert check.status is Status.FAILING
     assert check.reason.startswith("stale: the engine lives, but last published 3.")
 
@@ -82,7 +83,7 @@ def slo_check(engine: Publisher, state_path: Path, targets: Targets | None, late
     observer.sample()
     engine.orders(count, latency_us)
     engine.publish()
-    return check_all(observer.sample(), observer.window(60), targets)[-1]
+    return check_all(observer.sample(), observer.window(60), targets, None)[-1]
 
 
 def test_a_broken_promise_names_figure_and_target(engine: Publisher, state_path: Path, targets: Targets) -> None:
@@ -107,7 +108,7 @@ def test_the_canary_is_judged_also_while_nobody_trades(engine: Publisher, state_
     observer.sample()
     engine.canary(100, 5000)
     engine.publish()
-    check = check_all(observer.sample(), observer.window(60), targets)[-1]
+    check = check_all(observer.sample(), observer.window(60), targets, None)[-1]
     assert check.status is Status.DEGRADED
     assert "p99 is 5000 µs" in check.reason
 
@@ -119,7 +120,7 @@ def test_whichever_is_worse_is_judged_and_the_other_hides_nothing(
     observer.sample()
     engine.canary(100, 200)
     engine.publish()
-    assert check_all(observer.sample(), observer.window(60), targets)[-1].status is Status.OK
+    assert check_all(observer.sample(), observer.window(60), targets, None)[-1].status is Status.OK
     assert slo_check(engine, state_path, targets, 3000, 10_000).status is Status.DEGRADED
 
 
@@ -130,7 +131,7 @@ def test_a_canary_without_an_answer_is_said(engine: Publisher, state_path: Path,
     observer.sample()
     engine.count("canary_failures", 3)
     engine.publish()
-    check = check_all(observer.sample(), observer.window(60), targets)[-1]
+    check = check_all(observer.sample(), observer.window(60), targets, None)[-1]
     assert (check.status, check.reason) == (Status.DEGRADED, "the canary had no answer, 3 times in the last minute")
 
 
@@ -139,3 +140,16 @@ def test_unknown_targets_are_said_to_be_unknown(engine: Publisher, state_path: P
     check = slo_check(engine, state_path, None, 9000, 1000)
     assert check.status is Status.OK
     assert "targets unknown" in check.reason
+
+
+@pytest.mark.parametrize(
+    ("tuning", "status"),
+    [(None, Status.OK), (Tuning("ultra", False), Status.OK), (Tuning("ultra", True), Status.DEGRADED)],
+)
+def test_a_reboot_that_tuning_waits_for_is_said(
+    engine: Publisher, state_path: Path, tuning: Tuning | None, status: Status
+) -> None:
+    observer = Observer(state_path)
+    check = next(it for it in check_all(observer.sample(), None, None, tuning) if it.name == "tuning")
+    assert check.status is status
+    assert ("wait for a reboot" in check.reason) is (status is Status.DEGRADED)

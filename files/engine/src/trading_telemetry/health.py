@@ -10,6 +10,7 @@ from enum import StrEnum
 from trading_engine.shm import State
 
 from trading_telemetry.config import Targets
+from trading_telemetry.host import Tuning
 from trading_telemetry.observer import Observation, Window
 from trading_telemetry.promise import broken, figures_us, worst_us
 
@@ -37,13 +38,22 @@ def overall(checks: list[Check]) -> Status:
     return max((check.status for check in checks), key=order.index)
 
 
-def check_all(observation: Observation, last_minute: Window | None, targets: Targets | None) -> list[Check]:
+def check_all(
+    observation: Observation, last_minute: Window | None, targets: Targets | None, tuning: Tuning | None
+) -> list[Check]:
     """The first check says whether the others can know anything."""
     engine = _engine(observation)
     state = observation.state
     if state is None or engine.status is Status.FAILING:
         return [engine]
-    return [engine, _journal(state), _journal_space(state), _trading(state), _latency(last_minute, targets)]
+    return [
+        engine,
+        _journal(state),
+        _journal_space(state),
+        _trading(state),
+        _tuning(tuning),
+        _latency(last_minute, targets),
+    ]
 
 
 def _engine(observation: Observation) -> Check:
@@ -81,6 +91,14 @@ def _trading(state: State) -> Check:
     if state.gauges["halted_symbols"]:
         return Check("trading", Status.DEGRADED, f"{state.gauges['halted_symbols']} symbols halted")
     return Check("trading", Status.OK, f"{state.gauges['symbols']} symbols open")
+
+
+def _tuning(tuning: Tuning | None) -> Check:
+    if tuning is None:
+        return Check("tuning", Status.OK, "this host was not tuned")
+    if tuning.awaits_reboot:
+        return Check("tuning", Status.DEGRADED, f"boot arguments of profile {tuning.profile} wait for a reboot")
+    return Check("tuning", Status.OK, f"profile {tuning.profile}")
 
 
 def _latency(last_minute: Window | None, targets: Targets | None) -> Check:

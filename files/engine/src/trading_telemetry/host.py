@@ -52,13 +52,28 @@ def sample_host(proc: Path = PROC) -> HostSample:
     )
 
 
-def tuning_profile(path: Path = Path("/var/lib/os-tuning.json")) -> str | None:
-    """The profile that was applied to this host, or None when it was not tuned."""
+@dataclass(frozen=True)
+class Tuning:
+    """What role os_tuning left on this host."""
+
+    profile: str
+    awaits_reboot: bool
+
+
+def tuning(path: Path = Path("/var/lib/os-tuning.json"), proc: Path = PROC) -> Tuning | None:
+    """The tuning of this host, or None when it was not tuned.
+
+    A reboot by hand does not rewrite the file: what it asks for is done once the host booted after it was written.
+    """
     try:
-        profile = json.loads(path.read_text(encoding="utf-8"))["profile"]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        profile, reboot_required = str(document["profile"]), bool(document["reboot_required"])
+        booted_s = next(
+            int(line.split()[1]) for line in (proc / "stat").read_text().splitlines() if line.startswith("btime ")
+        )
+        return Tuning(profile, reboot_required and path.stat().st_mtime > booted_s)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(profile)
 
 
 def resident_bytes(pid: int, proc: Path = PROC) -> int | None:

@@ -9,7 +9,7 @@ from trading_telemetry.clock import clock_offset_us
 from trading_telemetry.config import Targets
 from trading_telemetry.health import Check, overall
 from trading_telemetry.history import History
-from trading_telemetry.host import HostSample, resident_bytes, tuning_profile
+from trading_telemetry.host import HostSample, resident_bytes, tuning
 from trading_telemetry.observer import Observation, Window
 from trading_telemetry.promise import broken, figures_us, worst_us
 
@@ -72,6 +72,7 @@ def slo_document(last_minute: Window | None, targets: Targets | None, history: H
 
 def host_document(now: HostSample, earlier: HostSample, seconds: float) -> Document:
     """The host between two samples."""
+    tuned = tuning()
     return {
         "cpu_percent": now.cpu_percent_since(earlier),
         "memory_percent": now.memory_percent,
@@ -79,7 +80,7 @@ def host_document(now: HostSample, earlier: HostSample, seconds: float) -> Docum
         "received_bytes_per_s": (now.received_bytes - earlier.received_bytes) / seconds,
         "sent_bytes_per_s": (now.sent_bytes - earlier.sent_bytes) / seconds,
         "clock_offset_us": clock_offset_us(),
-        "tuning_profile": tuning_profile(),
+        "tuning_profile": tuned.profile if tuned else None,
     }
 
 

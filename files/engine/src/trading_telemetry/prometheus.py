@@ -12,7 +12,7 @@ from trading_telemetry import metrics
 from trading_telemetry.clock import clock_offset_us
 from trading_telemetry.config import Targets
 from trading_telemetry.health import check_all, overall
-from trading_telemetry.host import resident_bytes, sample_host
+from trading_telemetry.host import resident_bytes, sample_host, tuning
 from trading_telemetry.nic import allowance_exceeded
 from trading_telemetry.observer import Observer
 
@@ -26,7 +26,7 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         observation = self._observer.look()
-        checks = check_all(observation, self._observer.window(60), self._targets)
+        checks = check_all(observation, self._observer.window(60), self._targets, tuning())
         up = observation.state is not None and not observation.problem and not observation.is_stale
         yield GaugeMetricFamily("trading_up", "1 when the engine lives and publishes.", float(up))
         status = GaugeMetricFamily(

@@ -10,7 +10,7 @@ from trading_engine.notify import notify, watchdog_interval_ns
 from trading_telemetry.config import Config, load_targets
 from trading_telemetry.health import check_all
 from trading_telemetry.history import History
-from trading_telemetry.host import sample_host
+from trading_telemetry.host import sample_host, tuning
 from trading_telemetry.latest import Document, engine_document, host_document, slo_document, window_document
 from trading_telemetry.observer import WINDOWS_S, Observer
 from trading_telemetry.prometheus import EngineCollector
@@ -39,7 +39,7 @@ class Service:
     def latest(self) -> Document:
         """Counters, checks and age of this moment; windows, promise and host of the last full second."""
         observation = self._observer.look()
-        checks = check_all(observation, self._observer.window(60), self._targets)
+        checks = check_all(observation, self._observer.window(60), self._targets, tuning())
         return {**engine_document(observation, checks), **self._slow}
 
     def sample(self) -> None:
