@@ -118,10 +118,9 @@ class Deployment:
         installed = run("bash", "-c", script, ROOT, user / "collections")
         assert installed.returncode == 0, installed.stderr
         given = yaml.safe_load(INVENTORY.with_name("group_vars").joinpath("all.yml").read_text(encoding="utf-8"))
+        given |= {**self.addresses, "slo_report_dir": str(self.reports), **variables}
         settings = user / "settings.yml"
-        settings.write_text(
-            yaml.safe_dump({**given, **self.addresses, "slo_report_dir": str(self.reports), **variables}), encoding="utf-8"
-        )
+        settings.write_text(yaml.safe_dump(given), encoding="utf-8")
         done = run(
             *("ansible-playbook", f"lowlatency.trading.{name}", "-i", "localhost,", "-e", f"@{settings}"),
             environment={
