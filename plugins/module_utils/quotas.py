@@ -23,12 +23,13 @@ class Quota(NamedTuple):
 
 QUOTAS = {
     "vcpus": Quota("ec2", "L-1216C47A", "vCPUs of running standard on-demand instances", "trading_instance_count"),
+    "spot_vcpus": Quota("ec2", "L-34B43A08", "vCPUs of standard Spot instances", "trading_instance_count"),
     "elastic_ips": Quota("ec2", "L-0263D0A3", "Elastic IP addresses", "trading_instance_count"),
     "vpcs": Quota("vpc", "L-F678F1CE", "VPCs", "trading_region"),
     "internet_gateways": Quota("vpc", "L-A4707A72", "internet gateways", "trading_region"),
 }
 
-# L-1216C47A counts these families only; others (g, p, x, inf, …) have quotas of their own.
+# Both quotas of vCPUs count these families only; others (g, p, x, inf, …) have quotas of their own.
 _STANDARD_FAMILIES = "acdhimrtz"
 # A family of one of these letters, but not standard.
 _OTHER_PREFIXES = ("dl", "hpc", "inf", "mac", "trn")
@@ -37,17 +38,17 @@ _COUNTED_STATES = frozenset({"pending", "running"})
 
 
 def is_standard(instance_type: str) -> bool:
-    """Return whether the vCPUs of this type count to L-1216C47A."""
+    """Return whether the vCPUs of this type count to the quotas of standard instances."""
     return instance_type[0] in _STANDARD_FAMILIES and not instance_type.startswith(_OTHER_PREFIXES)
 
 
-def vcpus_in_use(instances: Sequence[Mapping[str, Any]]) -> int:
-    """Return the vCPUs of running standard on-demand instances, given DescribeInstances' structures."""
+def vcpus_in_use(instances: Sequence[Mapping[str, Any]], spot: bool) -> int:
+    """Return the vCPUs of running standard instances, Spot or on demand, given DescribeInstances' structures."""
     return sum(
         one["CpuOptions"]["CoreCount"] * one["CpuOptions"]["ThreadsPerCore"]
         for one in instances
         if one["State"]["Name"] in _COUNTED_STATES
-        and not one.get("InstanceLifecycle")
+        and (one.get("InstanceLifecycle") == "spot") is spot
         and is_standard(one["InstanceType"])
     )
 

@@ -19,12 +19,13 @@ author:
 options:
   needed:
     description:
-      - How much more is needed, by the name of the quota (V(vcpus), V(elastic_ips), V(vpcs), V(internet_gateways)).
+      - How much more is needed, by the name of the quota (V(vcpus), V(spot_vcpus), V(elastic_ips), V(vpcs),
+        V(internet_gateways)).
       - Only quotas that are named here are read.
     type: dict
     required: true
   instance_type:
-    description: The instance type whose vCPUs are needed; one that V(vcpus) does not count needs none of them.
+    description: The instance type whose vCPUs are needed; one that these quotas do not count needs none of them.
     type: str
 extends_documentation_fragment:
   - amazon.aws.common.modules
@@ -56,6 +57,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.lowlatency.trading.plugins.module_utils import aws, quotas
 
 _NOT_TOLD = ("NoSuchResourceException", *aws.NOT_ALLOWED)
+_VCPUS = ("vcpus", "spot_vcpus")
 
 
 def limit_of(client: Any, quota: quotas.Quota) -> float | None:
@@ -74,11 +76,10 @@ def used_of(client: Any, name: str) -> int:
     """Return how much of a quota is in use in the region."""
     if name == "elastic_ips":
         return len(client.describe_addresses()["Addresses"])
-    if name == "vcpus":
+    if name in _VCPUS:
         pages = client.get_paginator("describe_instances").paginate()
-        return quotas.vcpus_in_use(
-            [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
-        )
+        instances = [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
+        return quotas.vcpus_in_use(instances, spot=name == "spot_vcpus")
     operation, key = {
         "vpcs": ("describe_vpcs", "Vpcs"),
         "internet_gateways": ("describe_internet_gateways", "InternetGateways"),
@@ -98,7 +99,7 @@ def main() -> None:
         module.fail_json(msg=f"needed: there is no quota {unknown[0]}; there are {', '.join(quotas.QUOTAS)}")
     instance_type = module.params["instance_type"]
     if instance_type and not quotas.is_standard(instance_type):
-        needed.pop("vcpus", None)
+        needed = {name: count for name, count in needed.items() if name not in _VCPUS}
     with aws.explained(module, "read the quotas"):
         service_quotas = aws.client(module, "service-quotas")
         limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in needed}

@@ -28,15 +28,16 @@ RUNNING = [
 
 
 def limit(stub: Stubber, code: str, value: float | None) -> None:
-    asked = {"ServiceCode": "ec2" if code in ("L-1216C47A", "L-0263D0A3") else "vpc", "QuotaCode": code}
+    asked = {"ServiceCode": "ec2" if code in ("L-1216C47A", "L-34B43A08", "L-0263D0A3") else "vpc", "QuotaCode": code}
     if value is None:
         stub.add_client_error("get_service_quota", "NoSuchResourceException", expected_params=asked)
     else:
         stub.add_response("get_service_quota", {"Quota": {"QuotaCode": code, "Value": value}}, asked)
 
 
-def test_running_standard_on_demand_vcpus_count_and_no_others() -> None:
-    assert quotas.vcpus_in_use(RUNNING) == 4
+def test_running_standard_vcpus_count_on_demand_and_spot_apart() -> None:
+    assert quotas.vcpus_in_use(RUNNING, spot=False) == 4
+    assert quotas.vcpus_in_use(RUNNING, spot=True) == 1
 
 
 @pytest.mark.parametrize("name", ["c6g.medium", "t4g.small", "m7i.large", "r8g.large", "i4i.large", "z1d.large"])
@@ -52,12 +53,19 @@ def test_another_family_does_not(name: str) -> None:
 
 
 def test_what_is_left_is_told(monkeypatch: pytest.MonkeyPatch, run_module: RunModule) -> None:
-    needed = {"vcpus": 1, "elastic_ips": 0, "vpcs": 1, "internet_gateways": 1}
+    needed = {"vcpus": 1, "spot_vcpus": 1, "elastic_ips": 0, "vpcs": 1, "internet_gateways": 1}
     with stubbed(monkeypatch, "service-quotas", "ec2") as stubs:
-        for code, value in (("L-1216C47A", 5.0), ("L-0263D0A3", 5.0), ("L-F678F1CE", None), ("L-A4707A72", 5.0)):
+        for code, value in (
+            ("L-1216C47A", 5.0),
+            ("L-34B43A08", 5.0),
+            ("L-0263D0A3", 5.0),
+            ("L-F678F1CE", None),
+            ("L-A4707A72", 5.0),
+        ):
             limit(stubs["service-quotas"], code, value)
         ec2 = stubs["ec2"]
-        ec2.add_response("describe_instances", {"Reservations": [{"Instances": RUNNING}]}, {})
+        for _quota in ("vcpus", "spot_vcpus"):
+            ec2.add_response("describe_instances", {"Reservations": [{"Instances": RUNNING}]}, {})
         ec2.add_response("describe_addresses", {"Addresses": [{}, {}]}, {})
         ec2.add_response("describe_vpcs", {"Vpcs": [{}] * 9}, {})
         ec2.add_response("describe_internet_gateways", {"InternetGateways": [{}] * 4}, {})
@@ -66,6 +74,7 @@ def test_what_is_left_is_told(monkeypatch: pytest.MonkeyPatch, run_module: RunMo
     told = {row["name"]: (row["limit"], row["used"], row["left"]) for row in report["quotas"]}
     assert told == {
         "vcpus": (5.0, 4, 1),
+        "spot_vcpus": (5.0, 1, 4),
         "elastic_ips": (5.0, 2, 3),
         "vpcs": (None, 9, None),
         "internet_gateways": (5.0, 4, 1),
