@@ -14,20 +14,25 @@ ROLE = Path(__file__).parents[3] / "roles/telemetry"
 TEMPLATES = ROLE / "templates/etc"
 
 
-def configuration(into: Path, **shared: Any) -> Path:
-    """Render telemetry.toml as Ansible does, with the role's defaults and these shared variables."""
-    rendered = into / "telemetry.toml"
-    module = {"src": str(TEMPLATES / "trading/telemetry.toml.j2"), "dest": str(rendered)}
+def render(template: str, to: Path, **shared: Any) -> Path:
+    """Render one of the role's templates as Ansible does, with the role's defaults and these shared variables."""
+    module = {"src": str(TEMPLATES / template), "dest": str(to)}
+    shared["role_path"] = str(ROLE)
     subprocess.run(
         [
             Path(sys.executable).with_name("ansible"), "localhost", "--inventory=localhost,", "--connection=local",
             f"--extra-vars=@{ROLE / 'defaults/main.yml'}", f"--extra-vars={json.dumps(shared)}",
+            f"--playbook-dir={ROLE}",
             "--module-name=ansible.builtin.template", f"--args={json.dumps(module)}",
         ],
-        env={**os.environ, "ANSIBLE_HOME": str(into / "home"), "ANSIBLE_PYTHON_INTERPRETER": sys.executable},
+        env={**os.environ, "ANSIBLE_HOME": str(to.parent / "home"), "ANSIBLE_PYTHON_INTERPRETER": sys.executable},
         capture_output=True, check=True, timeout=60,
     )  # fmt: skip
-    return rendered
+    return to
+
+
+def configuration(into: Path, **shared: Any) -> Path:
+    return render("trading/telemetry.toml.j2", into / "telemetry.toml", **shared)
 
 
 def test_a_host_that_publishes_is_told_the_region(tmp_path: Path) -> None:
@@ -42,10 +47,11 @@ def test_a_host_that_does_not_publish_is_told_nothing_of_cloudwatch(tmp_path: Pa
 
 
 @pytest.mark.parametrize("unit", ["telemetry.service", "trading-publish.service"])
-def test_the_clock_may_be_read_and_not_set(unit: str) -> None:
-    lines = (TEMPLATES / f"systemd/system/{unit}.j2").read_text(encoding="utf-8").splitlines()
-    filters = [line.partition("=")[2] for line in lines if line.startswith("SystemCallFilter=")]
-    # The last filter wins, and adjtimex() of glibc 2.31 and newer is the system call clock_adjtime.
-    assert filters[-1].split() == ["adjtimex", "clock_adjtime"]
-    assert "ProtectClock=yes" not in lines
-    assert "CapabilityBoundingSet=" in lines
+def test_the_clock_may_be_read_and_not_set(tmp_path: Path, unit: str) -> None:
+    rendered = render(f"systemd/system/{unit}.j2", tmp_path / unit)
+    settings = [line.partition("=")[::2] for line in rendered.read_text(encoding="utf-8").splitlines() if "=" in line]
+    # Of a filter the last entry wins, of a flag as well; adjtimex() of glibc 2.31 and newer is clock_adjtime.
+    last = dict(settings)
+    assert last["SystemCallFilter"].split() == ["adjtimex", "clock_adjtime"]
+    assert last["ProtectClock"] == "no"
+    assert last["CapabilityBoundingSet"] == ""
