@@ -92,14 +92,11 @@ def main() -> None:
     )
     instance_type = module.params["instance_type"]
     client = aws.client(module, "ec2")
-    zones: list[str] = []
     found: Any = None
-    try:
+    with aws.explained(module, f"find the instance type {instance_type}"):
         zones = zones_of(client, instance_type)
         if zones:
             found = client.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"][0]
-    except Exception as error:
-        aws.fail(module, error, f"find the instance type {instance_type}")
     if not zones:
         module.fail_json(
             msg=f"trading_instance_type: {instance_type} is not offered in {module.region}; "

@@ -70,20 +70,23 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.lowlatency.trading.plugins.module_utils import aws
 
 
-def details(flow_log: dict[str, Any]) -> dict[str, str]:
-    """Return what makes a flow log the wanted one, in the words of DescribeFlowLogs."""
-    return {key: flow_log[key] for key in ("ResourceId", "DeliverLogsPermissionArn", "TrafficType")}
-
-
 def wanted_of(params: dict[str, Any]) -> dict[str, str] | None:
-    """Return the details that the parameters ask for; None for no flow log."""
+    """Return what the parameters ask for, in the words of DescribeFlowLogs; None for no flow log."""
     if params["state"] == "absent":
         return None
     return {"ResourceId": params["vpc_id"], "DeliverLogsPermissionArn": params["role_arn"], "TrafficType": "ALL"}
 
 
+def read(client: Any, log_group: str) -> dict[str, Any] | None:
+    """Return the flow log that writes to ``log_group``, None when there is none."""
+    found = client.describe_flow_logs(Filters=[{"Name": "log-group-name", "Values": [log_group]}])["FlowLogs"]
+    return dict(found[0]) if found else None
+
+
 def create(client: Any, wanted: dict[str, str], log_group: str, tags: dict[str, str]) -> str:
-    """Create the flow log and return its id. Raises ValueError with AWS's reason for not doing so."""
+    """Create the flow log and return its id. Raises ClientError, also for what AWS refuses in a successful answer."""
+    from botocore.exceptions import ClientError
+
     answer = client.create_flow_logs(
         ResourceType="VPC",
         ResourceIds=[wanted["ResourceId"]],
@@ -93,7 +96,7 @@ def create(client: Any, wanted: dict[str, str], log_group: str, tags: dict[str, 
         TagSpecifications=[{"ResourceType": "vpc-flow-log", "Tags": aws.as_tag_list(tags)}] if tags else [],
     )
     for refused in answer.get("Unsuccessful", []):
-        raise ValueError(f"{refused['Error']['Message']} ({refused['Error']['Code']})")
+        raise ClientError(refused, "CreateFlowLogs")
     return str(answer["FlowLogIds"][0])
 
 
@@ -105,38 +108,28 @@ def main() -> None:
             "vpc_id": {"type": "str"},
             "role_arn": {"type": "str"},
             "tags": {"type": "dict", "default": {}},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **aws.STATE,
         },
         required_if=[("state", "present", ["vpc_id", "role_arn"])],
         supports_check_mode=True,
     )
-    log_group, wanted = module.params["log_group"], wanted_of(module.params)
+    log_group, tags, wanted = module.params["log_group"], module.params["tags"], wanted_of(module.params)
     client = aws.client(module, "ec2")
-    present: list[dict[str, Any]] = []
-    try:
-        present = client.describe_flow_logs(Filters=[{"Name": "log-group-name", "Values": [log_group]}])["FlowLogs"]
-    except Exception as error:
-        aws.fail(module, error, f"read the flow log of {log_group}")
-    unwanted = [found["FlowLogId"] for found in present if details(found) != wanted]
-    kept = [found["FlowLogId"] for found in present if details(found) == wanted]
-    if not module.check_mode:
-        try:
-            if unwanted:
-                client.delete_flow_logs(FlowLogIds=unwanted)
-            if wanted and not kept:
-                kept = [create(client, wanted, log_group, module.params["tags"])]
-        except ValueError as error:
-            module.fail_json(msg=f"Cannot write the flow log of {wanted} to {log_group}: {error}")
-        except Exception as error:
-            aws.fail(module, error, f"change the flow log of {log_group}")
-    before = [details(found) for found in present]
-    after = [wanted] if wanted else []
-    result: dict[str, Any] = {"changed": before != after}
-    if kept:
-        result["flow_log_id"] = kept[0]
-    if module._diff:
-        result["diff"] = {"before": before, "after": after}
-    module.exit_json(**result)
+
+    def change(current: dict[str, Any] | None) -> str | None:
+        if current:
+            client.delete_flow_logs(FlowLogIds=[current["FlowLogId"]])
+        return create(client, wanted, log_group, tags) if wanted else None
+
+    what = f"the flow log of {log_group}"
+    done = aws.converge(module, what, lambda: read(client, log_group), wanted, aws.holds, change)
+    flow_log_id = done.answer or (done.current or {}).get("FlowLogId")
+    facts = {"flow_log_id": flow_log_id} if flow_log_id and wanted else {}
+    before, after = (
+        {key: (log or {}).get(key) for key in ("ResourceId", "DeliverLogsPermissionArn")}
+        for log in (done.current, wanted)
+    )
+    aws.report(module, done.changed, before, after, **facts)
 
 
 if __name__ == "__main__":

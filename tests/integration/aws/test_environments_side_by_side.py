@@ -10,10 +10,17 @@ from typing import Any
 
 import pytest
 
+from . import provisioned, stack_template
 from .conftest import ROOT, Account
 from .inventory_of_account import contents, instances
 
-SPOT = {"trading_spot": "true", "aws_instance_placement": "cluster"}
+PAIR_B = {
+    "trading_environment": "pair-b",
+    "trading_vpc_cidr": "10.80.0.0/16",
+    "trading_subnet_cidr": "10.80.1.0/24",
+    "trading_spot": "true",
+    "aws_instance_placement": "cluster",
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +59,41 @@ def test_two_environments_stand_side_by_side(account: Account, empty: set[tuple[
     run = account.play("provision.yml", trading_environment="pair")
     assert run.code == 0, run.output
     assert run.ok <= 55
-    run = account.play("provision.yml", trading_environment="pair-b", **SPOT)
+    run = account.play("provision.yml", **PAIR_B)
     assert run.code == 0, run.output
     (host,), (spot_host,) = instances(account, "pair"), instances(account, "pair-b")
     assert (host.get("InstanceLifecycle"), spot_host["InstanceLifecycle"]) == (None, "spot")
     assert spot_host["Placement"]["GroupName"] == "trading-pair-b"
+
+
+def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None:
+    (host,) = instances(account, "pair")
+    asked = stack_template.resources(
+        Environment="pair",
+        OperatorCidr="198.51.100.7/32",
+        AvailabilityZone=host["Placement"]["AvailabilityZone"],
+        ImageId=host["ImageId"],
+    )
+    made = provisioned.resources(account, "pair")
+    # What only ties the others together, the key, whose name differs, and what a stack without clients leaves out.
+    ties = {"GatewayOfVpc", "RoutesOfSubnet", "Key", "OrdersFromClients"}
+    assert set(asked) - set(made) == ties
+    for name, properties in made.items():
+        wanted = asked[name]
+        if "Tags" in wanted:
+            assert provisioned.tags(wanted) == provisioned.tags(properties), name
+        # References to other resources have no value before there is a stack.
+        values = {key: value for key, value in wanted.items() if key != "Tags" and not refers(value, asked)}
+        if name == "Host":
+            assert values.pop("MetadataOptions").items() <= properties["MetadataOptions"].items()
+            (disk,) = properties["BlockDeviceMappings"]
+            assert values.pop("BlockDeviceMappings") == [{"DeviceName": disk["DeviceName"], "Ebs": disk["Ebs"]}]
+        assert values == {key: properties[key] for key in values}, name
+
+
+def refers(value: Any, resources: dict[str, Any]) -> bool:
+    """Return whether a property is a resource of the template, or a list of such."""
+    return value in resources if isinstance(value, str) else isinstance(value, list) and value[0] in list(resources)
 
 
 def test_the_inventory_shows_one_environment_by_its_kinds(account: Account, inventories: Path) -> None:
@@ -116,13 +153,13 @@ def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]
     assert len(instances(account, "pair")) == 0
     assert len(instances(account, "pair-b")) == 1
 
-    again = account.play("provision.yml", trading_environment="pair-b", **SPOT)
+    again = account.play("provision.yml", **PAIR_B)
     assert again.changed == 0, again.output
     assert contents(account) < both
 
     # Without destroy_data: AWS does not stop such instances, so the last snapshot is of a running one.
-    run = account.play("destroy.yml", trading_environment="pair-b", destroy_confirm="pair-b")
+    run = account.play("destroy.yml", **PAIR_B, destroy_confirm="pair-b")
     assert run.code == 0, run.output
     assert {kind for kind, _ in contents(account) - empty} == {"snapshot", "log group"}
-    account.play("destroy.yml", trading_environment="pair-b", destroy_confirm="pair-b", destroy_data="true")
+    account.play("destroy.yml", **PAIR_B, destroy_confirm="pair-b", destroy_data="true")
     assert contents(account) == empty

@@ -155,3 +155,24 @@ def test_a_host_key_of_an_unknown_instance_is_an_error(run: RunModule) -> None:
     report = run("ec2_host_key_info", region="us-east-1", instance_ids=["i-0123456789abcdef0"], wait_seconds=0)
     assert report["failed"] is True
     assert "Cannot read the console output in region us-east-1" in report["msg"]
+
+
+def test_a_flow_log_is_made_replaced_and_deleted(account: Account, run: RunModule) -> None:
+    ec2 = account.client("ec2")
+    account.client("logs").create_log_group(logGroupName="/by-module/flow")
+    vpc_id = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    for role in ("one", "two"):
+        arn = f"arn:aws:iam::123456789012:role/{role}"
+        made = apply_thrice(run, "vpc_flow_log", log_group="/by-module/flow", vpc_id=vpc_id, role_arn=arn)
+        (stored,) = ec2.describe_flow_logs()["FlowLogs"]
+        assert (stored["FlowLogId"], stored["DeliverLogsPermissionArn"]) == (made["flow_log_id"], arn)
+    apply_thrice(run, "vpc_flow_log", log_group="/by-module/flow", state="absent")
+    assert ec2.describe_flow_logs()["FlowLogs"] == []
+    account.client("logs").delete_log_group(logGroupName="/by-module/flow")
+
+
+def test_a_flow_log_of_no_vpc_is_an_error_that_says_so(run: RunModule) -> None:
+    arn = "arn:aws:iam::123456789012:role/one"
+    report = run("vpc_flow_log", region="us-east-1", log_group="/by-module/flow", vpc_id="vpc-0", role_arn=arn)
+    assert report["failed"] is True
+    assert "Cannot change the flow log of /by-module/flow in region us-east-1" in report["msg"]

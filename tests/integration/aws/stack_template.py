@@ -1,0 +1,36 @@
+"""The CloudFormation template with its parameters put in: what a stack would ask EC2 and IAM for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
+
+from .conftest import ROOT
+
+PSEUDO = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "us-east-1",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+
+
+def resources(**parameters: str) -> dict[str, dict[str, Any]]:
+    """Return each resource's properties by its logical id; a reference to a resource stays that resource's id."""
+    template = cfn_yaml.load(str(ROOT / "files/cloudformation/trading-host.yml"))
+    values = {name: given.get("Default", "") for name, given in template["Parameters"].items()} | PSEUDO | parameters
+    return {name: _resolved(given.get("Properties", {}), values) for name, given in template["Resources"].items()}
+
+
+def _resolved(node: Any, values: dict[str, str]) -> Any:
+    if isinstance(node, dict):
+        if set(node) == {"Ref"}:
+            return values.get(node["Ref"], str(node["Ref"]))
+        if set(node) == {"Fn::Sub"}:
+            return re.sub(r"\$\{([^}]+)\}", lambda found: values[found[1]], node["Fn::Sub"])
+        return {str(key): _resolved(value, values) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_resolved(value, values) for value in node]
+    return str(node) if isinstance(node, str) else node
