@@ -1,7 +1,9 @@
 """Which published counter or gauge is which Prometheus metric; names and meanings are those of files/metrics.yml."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from trading_engine.risk import REFUSALS
 from trading_engine.shm import STALL_CAUSES
 from trading_engine.wire.ouch import REJECT_REASONS
 
@@ -21,8 +23,14 @@ def _one(name: str, meaning: str, source: str, scale: float = 1.0) -> Mapping:
     return Mapping(name, meaning, {"": source}, scale=scale)
 
 
+def _each(name: str, meaning: str, label: str, source: str, values: Iterable[str]) -> Mapping:
+    """`source` has `{}` where the label's value stands."""
+    return Mapping(name, meaning, {value: source.format(value) for value in values}, label)
+
+
 _NS = 1e-9
 
+# fmt: off
 COUNTERS = (
     Mapping(
         "trading_messages_received_total",
@@ -42,24 +50,13 @@ COUNTERS = (
     _one("trading_executions_total", "Matches of two orders.", "executions"),
     _one("trading_executed_shares_total", "Shares that changed hands.", "executed_shares"),
     _one("trading_broken_trades_total", "Trades that were busted.", "broken_trades"),
-    Mapping(
-        "trading_rejects_total",
-        "Orders rejected, by the letter of OUCH's reason.",
-        {letter: f"rejects_{letter}" for letter in REJECT_REASONS},
-        "reason",
+    _each(
+        "trading_rejects_total", "Orders rejected, by the letter of OUCH's reason.",
+        "reason", "rejects_{}", REJECT_REASONS,
     ),
-    Mapping(
-        "trading_refusals_total",
-        "Orders refused for a cause that OUCH's letters do not tell apart.",
-        {
-            "journal_budget": "orders_refused_journal_budget",
-            "exposure": "orders_refused_exposure",
-            "open_orders": "orders_refused_open_orders",
-            "rate": "orders_refused_rate",
-            "duplicate": "orders_refused_duplicate",
-            "token": "orders_refused_token",
-        },
-        "cause",
+    _each(
+        "trading_refusals_total", "Orders refused for a cause that OUCH's letters do not tell apart.",
+        "cause", "orders_refused_{}", REFUSALS[1:],
     ),
     _one("trading_reads_total", "Reads of order-entry sockets that returned data.", "reads"),
     _one("trading_received_bytes_total", "Bytes received from order-entry clients.", "bytes_received"),
@@ -67,17 +64,13 @@ COUNTERS = (
     _one("trading_messages_sent_total", "Sequenced messages sent to order-entry clients.", "messages_sent"),
     _one("trading_feed_messages_total", "ITCH messages written for the market-data feed.", "feed_messages"),
     _one("trading_feed_bytes_total", "ITCH bytes written for the market-data feed.", "feed_bytes"),
-    Mapping(
-        "trading_connections_total",
-        "Order-entry connections, by what happened to them.",
-        {"accepted": "connections_accepted", "closed": "connections_closed"},
-        "event",
+    _each(
+        "trading_connections_total", "Order-entry connections, by what happened to them.",
+        "event", "connections_{}", ("accepted", "closed"),
     ),
-    Mapping(
-        "trading_logins_total",
-        "Login requests, by result.",
-        {"accepted": "logins_accepted", "rejected": "logins_rejected", "throttled": "logins_throttled"},
-        "result",
+    _each(
+        "trading_logins_total", "Login requests, by result.",
+        "result", "logins_{}", ("accepted", "rejected", "throttled"),
     ),
     Mapping(
         "trading_clients_dropped_total",
@@ -96,11 +89,10 @@ COUNTERS = (
         "canary_failures",
     ),
     _one("trading_gc_collections_total", "Garbage collections in the engine.", "gc_collections"),
-    Mapping(
+    _each(
         "trading_stalls_total",
         "Times that the engine itself made everybody wait for more than a millisecond, by cause.",
-        {cause: f"stalls_{cause}" for cause in STALL_CAUSES},
-        "cause",
+        "cause", "stalls_{}", STALL_CAUSES,
     ),
 )
 
@@ -137,6 +129,8 @@ GAUGES = (
     _one("trading_recovered_records", "Journal records that the recovery at the start replayed.", "recovered_records"),
     _one("trading_memory_locked", "1 when the engine's memory is locked into RAM.", "memory_locked"),
 )
+
+# fmt: on
 
 NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns", "stalls", "canary_round_trips"})
 """A date and a time of day are no measurements (they are on /latest), stalls are exported by cause, and the canary's
