@@ -72,11 +72,6 @@ def explained(module: Any, doing: str) -> Iterator[None]:
         module.fail_json(msg=explain(error, doing, module.region))
 
 
-def fail(module: Any, error: Exception, doing: str) -> None:
-    """End the module with the explanation of ``error``; anything that is no AWS error is raised again."""
-    module.fail_json(msg=explain(error, doing, module.region))
-
-
 def client(module: Any, service: str) -> Any:
     """Return a boto3 client of ``service`` whose calls are retried when AWS throttles."""
     from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry

@@ -29,22 +29,12 @@ options:
     description: Tags of a flow log that is created.
     type: dict
     default: {}
-  state:
-    description: Whether the flow log exists.
-    type: str
-    choices: [present, absent]
-    default: present
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    description: Can run in check mode and say what would change.
-    support: full
-  diff_mode:
-    description: Shows VPC and role before and after.
-    support: full
+  - lowlatency.trading.common.resource
+  - lowlatency.trading.common.state
 """
 
 EXAMPLES = r"""
