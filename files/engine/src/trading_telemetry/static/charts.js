@@ -13,6 +13,11 @@ const axis = (more) => ({
   stroke: color("dim"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line"), width: 1 }, ...more,
 });
 
+// Whole seconds at the least, and a clock of 24 hours.
+const time = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
+const timeAxis = () => axis({ incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800], space: 80, values: (_, splits) => splits.map(time) });
+const timeSeries = { label: "time", value: (_, seconds) => (seconds == null ? "–" : time(seconds)) };
+
 const plain = (_, values) => values.map((value) => (value == null ? "" : value.toLocaleString("en")));
 
 const logarithmic = { distr: 3, log: 10, range: (_, low, high) => [10 ** Math.floor(Math.log10(Math.max(low || 1, 0.1))), 10 ** Math.ceil(Math.log10(Math.max(high || 1000, 10)))] };
@@ -25,7 +30,7 @@ const NINES = [0, 50, 90, 99, 99.9, 99.99, 99.999];
 function overTime(columns, scale, lines) {
   return {
     data: (history) => [history.time_s, ...columns.map((column) => history[column])],
-    options: () => ({ scales: { y: scale }, axes: [axis(), axis({ size: 64, values: plain })], series: [{}, ...lines()] }),
+    options: () => ({ scales: { y: scale }, axes: [timeAxis(), axis({ size: 64, values: plain })], series: [timeSeries, ...lines()] }),
   };
 }
 
@@ -78,9 +83,10 @@ export class Charts {
     if (!window.uPlot) return;
     for (const [id, chart] of Object.entries(CHARTS)) {
       const data = chart.data(history, latest);
-      const plot = this.plots.get(id);
-      if (plot) plot.setData(data);
+      if (this.plots.has(id)) this.plots.get(id).setData(data);
       else this.plots.set(id, this.make(id, chart, data));
+      const plot = this.plots.get(id);
+      if (plot.cursor.idx == null) plot.setLegend({ idx: data[0].length - 1 });
     }
   }
 

@@ -6,7 +6,7 @@ const SILENT_MS = 3000;
 const RETRY_MS = 2000;
 const KEPT = 3600;
 const SIGNS = { ok: "✓ Healthy", degraded: "⚠ Degraded", halted: "⚠ Trading halted", failing: "✕ Failing", disconnected: "✕ Disconnected" };
-const NUMBER = /^[\d–.,-]+( (%|s|kB|MB|µs))?$/;
+const NUMBER = /^[\d–.,-]+( × [\d.,]+| (%|s|kB|MB|µs))?$/;
 const SOURCES = { receive_to_reply: "clients' orders", canary: "canary" };
 const TILES = [
   ["avg", "Average", "µs"], ["p95", "95th percentile", "µs"], ["p99", "99th percentile", "µs"], ["throughput", "Throughput", "orders/s"],
@@ -21,6 +21,7 @@ const number = (value, digits = 0) =>
 const percent = (ratio) => (ratio == null ? "–" : `${(100 * ratio).toFixed(1)} %`);
 const bytes = (value) => (value == null ? "–" : value < 1e6 ? `${number(value / 1e3, 1)} kB` : `${number(value / 1e6, 1)} MB`);
 const price = (value_e4) => (value_e4 ? number(value_e4 / 1e4, 2) : "–");
+const quote = (price_e4, shares) => (price_e4 ? `${number(shares)} × ${price(price_e4)}` : "–");
 const clock = (ns) => new Date(ns / 1e6).toLocaleTimeString("en-GB");
 
 function duration(seconds) {
@@ -118,9 +119,9 @@ function renderTables() {
   const counters = latest.counters ?? {};
   table("checks", null, latest.checks.map((check) => [SIGNS[check.status].split(" ")[0], check.name, check.reason]), "–");
   table(
-    "symbols", ["Symbol", "Bid", "Shares", "Ask", "Shares", "Last", "Trades"],
+    "symbols", ["Symbol", "Bid", "Ask", "Last", "Trades"],
     (latest.symbols ?? []).slice(0, 12).map((s) => [
-      s.symbol, price(s.bid_price_e4), number(s.bid_shares), price(s.ask_price_e4), number(s.ask_shares), price(s.last_price_e4), number(s.trades),
+      s.symbol, quote(s.bid_price_e4, s.bid_shares), quote(s.ask_price_e4, s.ask_shares), price(s.last_price_e4), number(s.trades),
     ]), "No symbol yet.",
   );
   table("rejects", ["Reason", "Count"], Object.entries(latest.windows["60s"]?.rejects ?? {}).map(([letter, count]) => [letter, number(count)]), "None.");
