@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import core, deployment, gateway, telemetry
+from tests.benchmarks import core, deployment, gateway, stress, telemetry
 from tests.benchmarks.figures import Figure, table
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "core": core.core,
+    "book": core.book,
     "pinned": gateway.pinned,
     "two_cpus": gateway.two_cpus,
     "open_loop": gateway.open_loop,
@@ -23,6 +24,9 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "scale": core.scale,
     "recovery": core.recovery,
     "resting": gateway.resting,
+    "stalled": stress.stalled,
+    "overload": stress.overload,
+    "flat": stress.flat,
     "telemetry": telemetry.telemetry,
     "deployment": deployment.deployment,
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trading_engine import __version__, journal, snapshot, tools
+from trading_engine.book import Book, BookSide, Order
 from trading_engine.core import Core
 
 from tests.benchmarks import orderflow, variants
@@ -24,6 +25,7 @@ from tests.benchmarks.figures import Figure
 
 READ = 64
 ORDERS = 100_000
+_ALIVE = 1_000
 
 
 def _apply(core: Core, reads: list[bytes], accounts: int = 1) -> float:
@@ -72,6 +74,58 @@ def measure_mixed() -> dict[str, float]:
     _apply(core, _reads(flow.rest() for _ in range(100_000)))
     gc.freeze()
     return {"us": _apply(core, _reads(flow.mixed() for _ in range(ORDERS))) / ORDERS * 1e6}
+
+
+def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
+    """Execute what crosses: the least that an engine on this book does."""
+    while order.open_shares and contras.crosses(order.price_e4):
+        maker = contras.levels[contras.keys[-1]].oldest
+        assert maker is not None
+        assert maker.level is not None
+        shares = min(order.open_shares, maker.open_shares)
+        order.open_shares -= shares
+        if shares == maker.open_shares:
+            contras.remove(maker)
+            del alive[maker.reference]
+        else:
+            maker.open_shares -= shares
+            maker.level.shares -= shares
+
+
+def measure_book() -> dict[str, float]:
+    """The book alone, a third of the orders marketable, cancellations by id; and the same in lightmatchingengine."""
+    from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side
+
+    choose = orderflow.Flow()._choose
+    account = orderflow.open_core().by_number[0]
+    terms = account.terms_of(b"\x00\x01\x86\x9eFIRMYPY\0\0\0\0NN")
+    kinds = [(choose.random() < 0.5, choose.randrange(-25, 50)) for _ in range(ORDERS)]
+    book = Book(b"S0      ", 1, orderflow.MID_E4, False)
+    alive: dict[int, Order] = {}
+    canceled = set()  # lightmatchingengine fails on the cancellation of an order that was executed
+    gc.disable()
+    begun = time.process_time()
+    for number, (buys, distance) in enumerate(kinds):
+        price_e4 = orderflow.MID_E4 - distance * 100 if buys else orderflow.MID_E4 + distance * 100
+        order = Order(b"", account, book, number, 66 if buys else 83, 100, 0, price_e4, terms)
+        _match(order, book.asks if buys else book.bids, alive)
+        if order.open_shares:
+            (book.bids if buys else book.asks).add(order)
+            alive[number] = order
+        ended = alive.pop(number - _ALIVE, None)
+        if ended is not None:
+            book.side_of(ended.side).remove(ended)
+            canceled.add(ended.reference)
+    ours = ORDERS / (time.process_time() - begun)
+    other = LightMatchingEngine()
+    begun = time.process_time()
+    for number, (buys, distance) in enumerate(kinds):
+        other.add_order(
+            "S0", 100 - distance / 100 if buys else 100 + distance / 100, 100, Side.BUY if buys else Side.SELL
+        )
+        if number - _ALIVE in canceled:
+            other.cancel_order(number - _ALIVE + 1, "S0")
+    return {"orders_per_s": ours, "reference_per_s": ORDERS / (time.process_time() - begun)}
 
 
 def measure_scale() -> dict[str, float]:
@@ -126,6 +180,7 @@ def measure_recovery() -> dict[str, float]:
 MEASURES: dict[str, Callable[[], dict[str, float]]] = {
     "enters": measure_enters,
     "mixed": measure_mixed,
+    "book": measure_book,
     "scale": measure_scale,
     "recovery": measure_recovery,
 }
@@ -150,6 +205,16 @@ def core(variant: str) -> Iterator[Figure]:
         "lightmatchingengine", enters["reference_per_s"], reach, aim,
     )  # fmt: skip
     yield Figure("core", variant, "a message of the mixed flow, in process", mixed["us"], "µs")
+
+
+def book(variant: str) -> Iterator[Figure]:
+    """Match only: no codec, no checks, no tokens; every order is cancelled by its id a thousand orders later."""
+    found = _child("book", variant)
+    reach, aim = ("700,000", "1,000,000") if variant == "pure" else ("1,200,000", "2,000,000")
+    yield Figure(
+        "book", variant, "orders a second through the bare book", found["orders_per_s"], "1/s",
+        "lightmatchingengine", found["reference_per_s"], reach, aim,
+    )  # fmt: skip
 
 
 def scale(variant: str) -> Iterator[Figure]:

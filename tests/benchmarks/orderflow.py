@@ -75,13 +75,13 @@ class Flow:
         token, side = self._token(), self._choose.choice("BS")
         self.alive.append((token, side))
         stock = self._choose.choice(self._symbols)
-        return _frame(ouch.EnterOrder(token, side, 1000, stock, self._price_e4(side)))
+        return frame(ouch.EnterOrder(token, side, 1000, stock, self._price_e4(side)))
 
     def take(self) -> bytes:
         """Return a marketable Enter that wants a tenth of a resting order."""
         side = self._choose.choice("BS")
         price_e4 = MID_E4 + (50_000 if side == "B" else -50_000)
-        return _frame(
+        return frame(
             ouch.EnterOrder(self._token(), side, 100, self._choose.choice(self._symbols), price_e4, ouch.TIF_IOC)
         )  # fmt: skip
 
@@ -97,10 +97,10 @@ class Flow:
         if kind < 0.83:
             self.alive[position] = self.alive[-1]
             self.alive.pop()
-            return _frame(ouch.CancelOrder(token, 0))
+            return frame(ouch.CancelOrder(token, 0))
         new = self._token()
         self.alive[position] = (new, side)
-        return _frame(ouch.ReplaceOrder(token, new, 1000, self._price_e4(side)))
+        return frame(ouch.ReplaceOrder(token, new, 1000, self._price_e4(side)))
 
 
 def batches(core: Core, frames: list[bytes], size: int) -> list[tuple[bytes, int]]:
@@ -114,5 +114,5 @@ def batches(core: Core, frames: list[bytes], size: int) -> list[tuple[bytes, int
     return made
 
 
-def _frame(message: tuple[Any, ...]) -> bytes:
+def frame(message: tuple[Any, ...]) -> bytes:
     return soupbintcp.unsequenced(ouch.INBOUND.encode(message))

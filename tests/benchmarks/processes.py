@@ -55,6 +55,12 @@ class Server:
     def rss_bytes(self) -> int:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def disk_bytes(self) -> int:
+        """Return the size of journal, snapshots, replies and market data."""
+        assert self.directory is not None
+        kept = (self.directory / "journal", self.directory / "itch")
+        return sum(path.stat().st_size for place in kept for path in place.rglob("*") if path.is_file())
+
     def pin(self, cpu: int) -> None:
         os.sched_setaffinity(self.process.pid, {cpu})
 
@@ -81,19 +87,27 @@ def echo() -> Iterator[Server]:
 
 
 @contextmanager
-def engine(variant: str, symbols: int = 100, accounts: int = 2, durability: str = "os") -> Iterator[Server]:
+def engine(
+    variant: str,
+    symbols: int = 100,
+    accounts: int = 2,
+    durability: str = "os",
+    tokens: str = "any",
+    budget_bytes: int = 8 << 30,
+) -> Iterator[Server]:
     """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …"""
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory, port = Path(name), free_port()
         hashed = hash_password(PASSWORD)
         lines = [
             "[order_entry]", f"port = {port}", "[journal]", 'directory = "journal"', f'durability = "{durability}"',
-            "budget_bytes = 8589934592", "reserve_bytes = 0", "[itch]", 'directory = "itch"',
+            f"budget_bytes = {budget_bytes}", "reserve_bytes = 0",
+            "[itch]", 'directory = "itch"', f"budget_bytes = {budget_bytes}",
             "[shared_memory]", 'path = "engine.shm"', "[admin]", 'socket = "admin.sock"',
             "[risk]", "max_order_notional = 100000000",
         ]  # fmt: skip
         for number in range(accounts):
-            lines += [f"[accounts.B{number}]", f'password = "{hashed}"']
+            lines += [f"[accounts.B{number}]", f'password = "{hashed}"', f'tokens = "{tokens}"']
         for number in range(symbols):
             lines += ["[[symbol]]", f'name = "S{number}"', 'reference_price = "100"']
         (directory / "engine.toml").write_text("\n".join(lines))

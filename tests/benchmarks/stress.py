@@ -1,0 +1,185 @@
+"""The engine beside a client that does not read, five that send as fast as they can, and over ten million orders."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import select
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from itertools import count
+from multiprocessing.synchronize import Event
+
+from trading_engine.wire import ouch, soupbintcp
+
+from tests.benchmarks import orderflow, processes
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.processes import DEADLINE_S, Server
+
+STALLED_S = 60
+SLICE_PINGS = 20_000
+TRADES_AMONG = 20  # one ping in twenty trades with the client that stalls
+FLOOD_S = 60
+FLOODERS = 5
+FLOOD_FRAMES = 1_000
+RECOVERED_PINGS = 100
+ORDERS = 10_000_000
+POPULATION = 100_000
+BUDGET_BYTES = 1 << 30
+IN_FLIGHT = 64
+_ACCEPTED_BYTES, _CANCELED_BYTES, _EXECUTED_BYTES = 69, 31, 43
+
+
+class Pings:
+    """Round trips of a client: an order that rests and its cancellation, and now and then a share of somebody's."""
+
+    def __init__(self) -> None:
+        self._serial = count()
+
+    def work(self, pings: int) -> list[tuple[bytes, int]]:
+        """Return (bytes to send, bytes of the answer) of so many pings."""
+        made = []
+        token = ""
+        for number in range(pings):
+            if number % TRADES_AMONG == 0:
+                taken = ouch.EnterOrder(self._token(), "B", 1, "S0", orderflow.MID_E4, ouch.TIF_IOC)
+                made.append((orderflow.frame(taken), _ACCEPTED_BYTES + _EXECUTED_BYTES))
+            elif token:
+                made.append((orderflow.frame(ouch.CancelOrder(token, 0)), _CANCELED_BYTES))
+                token = ""
+            else:
+                token = self._token()
+                resting = ouch.EnterOrder(token, "B", 100, "S0", orderflow.MID_E4 - 10_000)
+                made.append((orderflow.frame(resting), _ACCEPTED_BYTES))
+        return made
+
+    def _token(self) -> str:
+        return f"P{next(self._serial):013d}"
+
+
+def stalled(variant: str) -> Iterator[Figure]:
+    """A client stops reading for a minute, with orders that another trades with: that one's p99, before and while."""
+    pings = Pings()
+    with processes.engine(variant, tokens="increasing") as server:
+        deaf, client = processes.log_in(server, "B1"), processes.log_in(server, "B0")
+        offered = 20
+        for number in range(offered):
+            offer = ouch.EnterOrder(f"D{number:013d}", "S", 100_000, "S0", orderflow.MID_E4)
+            processes.round_trips(deaf, [(orderflow.frame(offer), _ACCEPTED_BYTES)])
+        slices: dict[str, list[float]] = {"reading": [], "stalled": []}
+        for state in ("reading", "stalled"):
+            end = time.monotonic() + STALLED_S
+            while time.monotonic() < end:
+                times = processes.round_trips(client, pings.work(SLICE_PINGS))
+                slices[state].append(processes.percentile(times, 99) / 1e3)
+                deaf.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+                if state == "reading":
+                    processes.drain(deaf)
+        queued = server.state().gauges["queued_bytes"]
+        deaf.close()
+        client.close()
+    before, beside = (statistics.median(slices[state]) for state in ("reading", "stalled"))
+    yield Figure(
+        "stalled", variant, "p99 of a client while another does not read for a minute", beside, "µs",
+        "while it reads", before, "1.1 x",
+    )  # fmt: skip
+    yield Figure(
+        "stalled", variant, "what waits for that one in the engine at the end", queued / 1e6, "MB", reach="4.2"
+    )
+
+
+def flood(server: Server, running: Event) -> None:
+    """Enter orders on as many sessions as there are flooders, as fast as the engine takes them, until it is killed."""
+    sockets = {processes.log_in(server, f"B{number + 1}"): number for number in range(FLOODERS)}
+    frame = orderflow.frame(ouch.EnterOrder("F" * 14, "B", 100, "S0", orderflow.MID_E4 - 10_000, ouch.TIF_IOC))
+    head, tail = frame[:4], frame[18:]
+    serials = [0] * FLOODERS
+    pending = [memoryview(b"")] * FLOODERS
+    for sock in sockets:
+        sock.setblocking(False)
+    running.set()
+    while True:
+        readable, writable, _ = select.select(sockets, sockets, [])
+        for sock in readable:
+            sock.recv(1 << 20)
+        for sock in writable:
+            number = sockets[sock]
+            if not pending[number]:
+                first = serials[number]
+                serials[number] = first + FLOOD_FRAMES
+                tokens = (b"F%013d" % serial for serial in range(first, first + FLOOD_FRAMES))
+                pending[number] = memoryview(b"".join(head + token + tail for token in tokens))
+            with contextlib.suppress(BlockingIOError):
+                pending[number] = pending[number][sock.send(pending[number]) :]
+
+
+def overload(variant: str) -> Iterator[Figure]:
+    """Five sessions send all that the kernel takes for a minute: what memory that takes, and how soon it is over."""
+    pings = Pings()
+    with processes.engine(variant, accounts=FLOODERS + 1, tokens="increasing") as server:
+        client = processes.log_in(server, "B0")
+        work = [ping for number, ping in enumerate(pings.work(2_000)) if number % TRADES_AMONG]
+        alone_ns = processes.percentile(processes.round_trips(client, work), 99)
+        before = server.rss_bytes()
+        forks = multiprocessing.get_context("fork")
+        running = forks.Event()
+        flooder = forks.Process(target=flood, args=(server, running))
+        flooder.start()
+        assert running.wait(DEADLINE_S)
+        peak, received = before, server.state().counters["enters_received"]
+        begun = time.monotonic()
+        while time.monotonic() < begun + FLOOD_S:
+            processes.drain(client)
+            client.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+            time.sleep(0.2)
+            peak = max(peak, server.rss_bytes())
+        rate = (server.state().counters["enters_received"] - received) / (time.monotonic() - begun)
+        flooder.kill()
+        ended_ns = time.perf_counter_ns()
+        recovered_s = _recovery_s(client, pings, 2 * alone_ns, ended_ns)
+        flooder.join()
+        client.close()
+    yield Figure("overload", variant, "orders a second taken from five that send all they can", rate, "1/s")
+    yield Figure("overload", variant, "memory at the most", peak / 1e6, "MB", "before", before / 1e6, "bounded")
+    yield Figure("overload", variant, "until a client's round trips are as before", recovered_s, "s", reach="1")
+
+
+def _recovery_s(client: socket.socket, pings: Pings, limit_ns: float, since_ns: int) -> float:
+    """Return the seconds until a hundred round trips in a row were within the limit, but for one."""
+    while True:
+        processes.drain(client)
+        work = [ping for number, ping in enumerate(pings.work(RECOVERED_PINGS)) if number % TRADES_AMONG]
+        begun_ns = time.perf_counter_ns()
+        times = processes.round_trips(client, work)
+        if sorted(times)[-2] <= limit_ns:
+            return (begun_ns - since_ns) / 1e9
+        assert begun_ns - since_ns < DEADLINE_S * 1e9, "the engine does not recover"
+
+
+def flat(variant: str) -> Iterator[Figure]:
+    """Ten million orders through a book of a hundred thousand: memory in the middle and at the end, and disk."""
+    enter = orderflow.frame(ouch.EnterOrder("T" * 14, "B", 100, "S0", orderflow.MID_E4))
+    cancel = orderflow.frame(ouch.CancelOrder("T" * 14, 0))
+
+    def batch(first: int) -> bytes:
+        entered = b"".join(enter[:4] + b"T%013d" % serial + enter[18:] for serial in range(first, first + IN_FLIGHT))
+        ended = range(max(0, first - POPULATION), max(0, first + IN_FLIGHT - POPULATION))
+        return entered + b"".join(cancel[:4] + b"T%013d" % serial + cancel[18:] for serial in ended)
+
+    memory, disk = [], []
+    with processes.engine(variant, tokens="increasing", budget_bytes=BUDGET_BYTES) as server:
+        client = processes.log_in(server, "B0")
+        quarter = ORDERS // 4
+        for first in range(0, ORDERS, IN_FLIGHT):
+            ended = max(0, min(IN_FLIGHT, first + IN_FLIGHT - POPULATION))
+            answer = IN_FLIGHT * _ACCEPTED_BYTES + ended * _CANCELED_BYTES
+            processes.round_trips(client, [(batch(first), answer)])
+            if first // quarter != (first + IN_FLIGHT) // quarter:
+                memory.append(server.rss_bytes() / 1e6)
+                disk.append(server.disk_bytes() / 1e6)
+        client.close()
+    yield Figure("flat", variant, "memory after 10 M orders, 100 k open", memory[-1], "MB", "5 M", memory[1], "1.05 x")
+    budgets = 2 * BUDGET_BYTES / 1e6
+    yield Figure("flat", variant, "disk at the most", max(disk), "MB", "both budgets", budgets, "1.0 x")
