@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.proofs.evidence import CACHE, Evidence
 
-_STEP = 500_000
+_STEP = 100_000
 _FIRST_INPUTS = 64
 _FIRST_BYTES = 2000
 
