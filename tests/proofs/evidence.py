@@ -7,19 +7,23 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+_ENGINE = ROOT / "files" / "engine" / "src" / "trading_engine"
+_SOURCES = {".py", ".yml", ".j2"}
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlatency.trading" / "proofs"
 
 
 class Evidence:
-    """One proof's progress: `done` steps of the same sources and the same goal count."""
+    """One proof's progress: `done` steps of the same goal count, with the same sources below the directories."""
 
-    def __init__(self, name: str, goal: int) -> None:
+    def __init__(self, name: str, goal: int, directories: Sequence[Path] = (_ENGINE,)) -> None:
         sources = hashlib.sha256()
-        for path in sorted((ROOT / "files" / "engine" / "src" / "trading_engine").rglob("*.py")):
+        files = [path for directory in directories for path in directory.rglob("*") if path.suffix in _SOURCES]
+        for path in sorted(files):
             sources.update(path.read_bytes())
         self.name = name
         self.goal = goal

@@ -1,0 +1,73 @@
+"""A run of the role os_tuning is killed after its n-th task on the host, and repeated: the host is as without the kill.
+
+Both ways, from the untouched host to the tuned one and back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.integration.sandbox.conftest import clouds
+from tests.proofs.evidence import ROOT, Evidence
+from tests.proofs.tuning_host import TUNE, UNTUNE, Play, TuningHost, changes
+
+# Which arguments the next boot will be without; only a boot can take it away.
+FORGOTTEN_AT_BOOT = "/run/os-tuning-removed-arguments.json"
+SOURCES = [ROOT / name for name in ("roles/os_tuning", "plugins/modules", "plugins/module_utils", "plugins/filter")]
+
+
+@dataclass
+class Interruptions:
+    """A host that has been tuned without interruption, for what comes after to be compared with."""
+
+    host: TuningHost
+
+    def __post_init__(self) -> None:
+        self.untuned = self.host.state()
+        self.tune = self.host.play_to_the_end(TUNE)
+        self.tuned = self.host.state()
+        assert self.tuned != self.untuned
+
+    def kill_tuning(self, after: int) -> str:
+        """Tune the untuned host, killed after that many tasks and repeated; return the task that was the last."""
+        return self._kill(after, TUNE, self.tuned)
+
+    def kill_untuning(self, after: int) -> str:
+        """The same, from the tuned host back."""
+        return self._kill(after, UNTUNE, self.untuned)
+
+    def _kill(self, after: int, playbook: Path, expected: dict[str, str]) -> str:
+        killed = self.host.play(playbook, kill_after=after)
+        assert killed.exit_code == -signal.SIGKILL, killed.output[-2000:]
+        last = killed.host_tasks[-1]
+        self.host.play_to_the_end(playbook)
+        differing = changes(expected, self.host.state())
+        differing.pop(FORGOTTEN_AT_BOOT, None)
+        assert not differing, f"{playbook.name} killed after '{last}' and repeated left otherwise: {differing}"
+        return last
+
+
+def points(whole: Play) -> range:
+    """Return after how many tasks a run can be killed between two of them."""
+    return range(1, len(whole.host_tasks))
+
+
+def prove(kills: int) -> Path:
+    """Return the record of a kill after every task, or after so many; raises AssertionError at the first difference."""
+    evidence = Evidence("interrupted", kills, SOURCES)
+    with tempfile.TemporaryDirectory(prefix="interrupted-") as name:
+        for (cloud,) in clouds({"interrupted": "10.77.0.0/16"}, Path(name)):
+            cloud.up()
+            interruptions = Interruptions(TuningHost.start(cloud))
+            forth = points(interruptions.tune)
+            back = points(interruptions.host.play_to_the_end(UNTUNE))
+            pairs = list(itertools.zip_longest(forth, back, fillvalue=1))[:kills]
+            for tuning, untuning in pairs[evidence.done :]:
+                evidence.add([interruptions.kill_tuning(tuning), interruptions.kill_untuning(untuning)])
+                print(f"{evidence.done} of {len(pairs)}: killed after {evidence.results[-1]}", file=sys.stderr)
+    return evidence.finish({"killed_after": evidence.results, "differences": 0})

@@ -1,0 +1,115 @@
+"""A machine that the role os_tuning is run on again and again: a container with two CPUs and a stand-in for grubby."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.integration.sandbox.conftest import Cloud
+
+ROOT = Path(__file__).parents[2]
+TUNE = ROOT / "tests/proofs/tune.yml"
+UNTUNE = ROOT / "playbooks/untune.yml"
+GRUBBY = ROOT / "tests/unit/plugins/grubby.sh"
+
+# Everything that the role may leave or set in a container: its files, values of the network namespace, the boot entry.
+_STATE = """
+import json, pathlib
+texts = {}
+for top in ("/etc", "/run", "/var/lib"):
+    texts |= {str(path): path.read_text() for path in pathlib.Path(top).rglob("*")
+              if "os-tuning" in str(path) and path.is_file()}
+for path in [*pathlib.Path("/proc/sys/net/ipv4").glob("tcp_*"), pathlib.Path("/usr/sbin/entry")]:
+    try:
+        texts[str(path)] = path.read_text()
+    except OSError:
+        pass
+print(json.dumps(texts))
+"""
+
+
+@dataclass(frozen=True)
+class Play:
+    """What one run of a playbook did; `host_tasks` are the names of the tasks that reached the host, in their order."""
+
+    exit_code: int
+    output: str
+    host_tasks: list[str]
+
+
+@dataclass
+class TuningHost:
+    """A machine, and the command lines that tune it."""
+
+    cloud: Cloud
+    address: str
+
+    @classmethod
+    def start(cls, cloud: Cloud) -> TuningHost:
+        """Boot a machine in a sandbox that is up, and give it the stand-in."""
+        instance = cloud.run(InstanceType="c6g.large")
+        cloud.trust(instance["InstanceId"])
+        host = cls(cloud, instance["PrivateIpAddress"])
+        stand_in = shlex.quote(GRUBBY.read_text())
+        host.shell(
+            f"printf %s {stand_in} > /usr/sbin/grubby; chmod +x /usr/sbin/grubby; echo ro quiet > /usr/sbin/entry"
+        )
+        variables = {
+            "ansible_host": host.address,
+            "ansible_user": "debian",
+            "ansible_ssh_private_key_file": str(cloud.key_file),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={shlex.quote(str(cloud.directory / 'known_hosts'))}",
+        }
+        host._inventory.write_text(json.dumps({"trading": {"hosts": {"tuned": variables}}}))
+        return host
+
+    @property
+    def _inventory(self) -> Path:
+        return self.cloud.directory / "inventory.json"
+
+    def shell(self, script: str) -> str:
+        """Run a shell script as root and return what it printed."""
+        return self.cloud.answer(self.address, f"sudo sh -c {shlex.quote(script)}")
+
+    def state(self) -> dict[str, str]:
+        """Return texts by path, the same for the same state of tuning."""
+        texts: dict[str, str] = json.loads(self.cloud.answer(self.address, f"sudo python3 -c {shlex.quote(_STATE)}"))
+        return texts
+
+    def play(self, playbook: Path, *arguments: str, kill_after: int = 0) -> Play:
+        """Run a playbook, or have it killed after that many tasks on the host."""
+        tasks = self.cloud.directory / "host_tasks"
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(self._inventory), str(playbook), *arguments],
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+                "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/proofs/callback_plugins"),
+                "ANSIBLE_CALLBACKS_ENABLED": "host_tasks",
+                "HOST_TASKS_FILE": str(tasks),
+                "KILL_AFTER_HOST_TASKS": str(kill_after),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1800,
+        )
+        return Play(done.returncode, done.stdout + done.stderr, tasks.read_text().splitlines())
+
+    def play_to_the_end(self, playbook: Path, *arguments: str) -> Play:
+        play = self.play(playbook, *arguments)
+        assert play.exit_code == 0, play.output[-4000:]
+        return play
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what differs, by path."""
+    return {
+        path: (before.get(path), after.get(path)) for path in {*before, *after} if before.get(path) != after.get(path)
+    }
