@@ -5,6 +5,7 @@ The tests here build on each other. The environment without options is in test_e
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,6 +157,31 @@ def test_the_bucket_is_versioned_encrypted_and_private(account: Account) -> None
     assert all(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
     (expire,) = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
     assert expire["Expiration"]["Days"] == 90
+
+
+def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -> None:
+    inventory, archives = tmp_path / "hosts", tmp_path / "archives"
+    inventory.write_text("localhost ansible_connection=local\n[trading]\ntrading-life-1\n")
+    archives.mkdir()
+    archive = archives / "trading-life-1.tar.gz"
+    archive.write_bytes(b"journal and passwords")
+    # Only the plays of the controller: there is no machine behind the API here.
+    transfer = {**LIFE, "trading_engine_backup_dir": str(archives)}
+    run = account.play("backup.yml", "--limit", "localhost", inventory=str(inventory), **transfer)
+    assert run.code == 0, run.output
+    assert (
+        account.client("s3").get_object(Bucket="trading-life-123456789012-us-east-1", Key="trading-life-1.tar.gz")[
+            "ServerSideEncryption"
+        ]
+        == "AES256"
+    )
+
+    archive.unlink()
+    for expected in (b"journal and passwords", b"of the controller"):
+        run = account.play("restore.yml", "--limit", "localhost", inventory=str(inventory), **transfer)
+        assert run.code == 0, run.output
+        assert archive.read_bytes() == expected
+        archive.write_bytes(b"of the controller")
 
 
 def test_a_second_run_after_a_newer_image_changes_nothing(account: Account) -> None:
