@@ -1,0 +1,1 @@
+"""Waits for AWS to take a Spot instance back."""
