@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import select
 import signal
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trading_engine import snapshot, tools
+from trading_engine.core import Core
 from trading_engine.shm import StateReader
 from trading_engine.wire import itch, ouch, soupbintcp
 
+from tests.unit.engine.flow import reads, seeded
 from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
 
 PAR = 1_000_000
+_KILLS = 3  # for each loop and durability
 
 
 def enter(token: str, side: str = "B", shares: int = 100) -> ouch.EnterOrder:
     return ouch.EnterOrder(token, side, shares, "TEST", PAR)
+
+
+def _is_told(client: Client, token: str) -> bool:
+    return any(getattr(message, "token", "") == token for message in client.messages[-1000:])
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
@@ -27,11 +37,11 @@ def test_nothing_acknowledged_is_missing_after_kills_under_load(tmp_path: Path, 
     engine = EngineProcess(tmp_path, order_entry={"event_loop": loop}, journal={"durability": durability})
     known: list[Any] = []
     with engine:
-        for kill in range(3):
+        for kill in range(_KILLS):
             client = Client(engine.port)
             for batch in range(40):
                 client.send(*(enter(f"{kill}-{batch:03d}-{number}") for number in range(20)))
-            client.wait_for(len(known) + 300 + 100 * kill)
+            client.wait_for(len(known) + seeded(kill).randrange(1, 750))
             engine.stop(signal.SIGKILL)
             client.wait(lambda: False)
             assert client.messages[: len(known)] == known
@@ -48,6 +58,29 @@ def test_nothing_acknowledged_is_missing_after_kills_under_load(tmp_path: Path, 
     feed = b"".join(path.read_bytes() for path in sorted((tmp_path / "itch").iterdir()))
     adds = [message for message in map(itch.FEED.decode, itch.split_log(feed)) if isinstance(message, itch.AddOrder)]
     assert [add.reference for add in adds] == references
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_replay_says_what_the_clients_were_told(tmp_path: Path, loop: str) -> None:
+    with EngineProcess(tmp_path, order_entry={"event_loop": loop, "retention_bytes": 1 << 26}) as engine:
+        client = Client(engine.port)
+        for number, (_, data) in enumerate(reads(seed=1, count=25_000, accounts=1)):
+            client.socket.sendall(data)
+            if number % 50 == 0:
+                client.send(ouch.EnterOrder(f"mark {number}", "B", 1, "TEST", 10_000))  # which nobody sells at
+                client.wait(lambda token=f"mark {number}": _is_told(client, token))  # type: ignore[misc]
+        engine.stop()
+        client.wait(lambda: False)
+    told = hashlib.sha256()
+    for kind, payload in soupbintcp.Splitter().feed(client.raw):
+        if kind == soupbintcp.SEQUENCED:
+            told.update((len(payload) + 1).to_bytes(2, "big") + b"S" + payload)
+    replayed = tools.replay(tmp_path / "journal")
+    left = Core()
+    snapshot.read(snapshot.files(tmp_path / "journal")[-1], left)
+    assert replayed["messages"] > 100_000
+    assert replayed["sha256"]["replies"]["ANNA"] == told.hexdigest()
+    assert replayed["sha256"]["state"] == snapshot.digest(left)
 
 
 def test_sealed_segments_become_snapshots_from_which_the_next_start_goes_on(tmp_path: Path) -> None:
@@ -83,18 +116,48 @@ def test_a_client_that_does_not_read_is_dropped_and_comes_back_for_everything(tm
         deaf.connect(("127.0.0.1", engine.port))
         deaf.sendall(soupbintcp.login_request("ANNA", "secret"))
         reader = StateReader(tmp_path / "engine.shm")
+        other = Client(engine.port, "BERT", sequence=0)
         sent = 0
         with contextlib.suppress(ConnectionError):
             while reader.read().counters["dropped_slow_clients"] == 0:
                 orders = (enter(f"{sent + number:08d}") for number in range(50))
                 deaf.sendall(b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(order)) for order in orders))
                 sent += 50
+                other.send(enter(f"{sent}"))
+                assert other.wait_for(sent // 50)[-1].token == f"{sent}"
         reader.close()
         deaf.close()
+        other.close()
         again = Client(engine.port)
         again.send(ouch.CancelOrder("00000000", 0))
         again.wait(lambda: bool(again.messages) and isinstance(again.messages[-1], ouch.Canceled))
-        references = [message.reference for message in again.messages[1:-1]]
-        assert references == list(range(1, len(references) + 1))
-        assert len(references) > 1000
+        tokens = [message.token for message in again.messages[1:-1]]
+        assert tokens == [f"{number:08d}" for number in range(len(tokens))]
+        assert len(tokens) > 1000
         again.close()
+
+
+def test_who_sends_as_fast_as_he_can_is_answered_in_bounded_memory_and_holds_nobody_up(tmp_path: Path) -> None:
+    orders, limit_bytes = 30_000, 1 << 20
+    with EngineProcess(tmp_path, order_entry={"slow_client_bytes": limit_bytes}) as engine:
+        flooding, quiet = Client(engine.port, sequence=0), Client(engine.port, "BERT", sequence=0)
+        data = b"".join(
+            soupbintcp.unsequenced(ouch.INBOUND.encode(enter(f"{number:08d}"))) for number in range(orders)
+        )  # fmt: skip
+        reader = StateReader(tmp_path / "engine.shm")
+        flooding.socket.setblocking(False)
+        sent, answered, told = 0, 0, 0
+        while answered < orders * 69:
+            readable, writable, _ = select.select([flooding.socket], [flooding.socket] if sent < len(data) else [], [])
+            if writable:
+                sent += flooding.socket.send(data[sent : sent + 65536])
+                quiet.send(enter(f"{told}"))
+                told += 1
+                assert quiet.wait_for(told)[-1].token == f"{told - 1}"
+            if readable:
+                answered += len(flooding.socket.recv(1 << 20))
+            assert reader.read().gauges["queued_bytes"] <= limit_bytes
+        assert reader.read().counters["dropped_slow_clients"] == 0
+        reader.close()
+        flooding.close()
+        quiet.close()
