@@ -69,22 +69,27 @@ def all_variables(roles: list[Path]) -> str:
 
 
 def shared_variables(roles: list[Path]) -> str:
-    """One row for each shared variable: what the first input that follows it says of it, and all that follow it."""
-    rows: dict[str, tuple[str, list[str]]] = {}
+    """One row for each shared variable: what an input says that calls itself by it, and all inputs that follow it."""
+    meanings: dict[str, str] = {}
+    followers: dict[str, list[str]] = {}
+    said: set[str] = set()
     for role in roles:
         _summary, options, defaults = role_inputs(role)
         for name, default in defaults.items():
             if name not in options or name.startswith("trading_"):
                 continue
             meaning = cell(options[name].get("description", ""))
-            for shared in SHARED.findall(str(default)):
+            for shared in dict.fromkeys(SHARED.findall(str(default))):
                 if shared.startswith("trading_engine_"):
                     continue
-                said = meaning.replace(f" Shared variable `{shared}`.", "")
-                _said, users = rows.setdefault(shared, (said, []))
-                users.append(f"`{name}`")
+                followers.setdefault(shared, []).append(f"`{name}`")
+                sentence = f" Shared variable `{shared}`."
+                if shared not in meanings or (sentence in meaning and shared not in said):
+                    meanings[shared] = meaning.replace(sentence, "")
+                if sentence in meaning:
+                    said.add(shared)
     lines = ["| variable | meaning | followed by |", "|---|---|---|"]
-    lines += [f"| `{name}` | {meaning} | {', '.join(users)} |" for name, (meaning, users) in sorted(rows.items())]
+    lines += [f"| `{name}` | {meanings[name]} | {', '.join(users)} |" for name, users in sorted(followers.items())]
     return "\n".join(lines)
 
 
