@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import core, deployment, gateway, stress, telemetry
+from tests.benchmarks import core, deployment, gateway, stress, telemetry, tuning
 from tests.benchmarks.figures import Figure, table
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
@@ -20,7 +20,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "pinned": gateway.pinned,
     "two_cpus": gateway.two_cpus,
     "open_loop": gateway.open_loop,
-    "fairness": gateway.fairness,
+    "fairness": stress.fairness,
     "scale": core.scale,
     "recovery": core.recovery,
     "resting": gateway.resting,
@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "flat": stress.flat,
     "telemetry": telemetry.telemetry,
     "deployment": deployment.deployment,
+    "tuning": tuning.tuning,
 }
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import select
 import socket
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing.synchronize import Event
+
+from trading_engine.wire import soupbintcp
 
 from tests.benchmarks import orderflow, processes
 from tests.benchmarks.figures import Figure
@@ -22,6 +21,9 @@ IN_FLIGHT = 64
 SLICES = 7
 BATCHES = 150
 PINGS = 600
+RATE = 10_000
+RATE_SLICE_S = 5
+RATE_SLICES = 12
 
 
 @contextmanager
@@ -160,16 +162,20 @@ def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: in
 
 
 def open_loop(variant: str) -> Iterator[Figure]:
-    """10,000 orders a second for ten seconds, from intended send times."""
-    rate = 10_000
+    """10,000 orders a second for a minute, and as long of echo, from intended send times."""
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
-    work = orderflow.batches(core, [flow.mixed() for _ in range(rate * 10)], 1)
+    times: list[int] = []
+    mirrored: list[int] = []
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
         processes.round_trips(client, fill)
-        times = open_loop_times(client, work, rate)
-        mirrored = open_loop_times(mirror, [(data, len(data)) for data, _ in work], rate)
+        for _ in range(RATE_SLICES):
+            work = orderflow.batches(core, [flow.mixed() for _ in range(RATE * RATE_SLICE_S)], 1)
+            processes.drain(client)
+            client.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+            times += open_loop_times(client, work, RATE)
+            mirrored += open_loop_times(mirror, echoed(work), RATE)
         client.close()
         mirror.close()
     yield Figure(
@@ -207,42 +213,3 @@ def resting(variant: str) -> Iterator[Figure]:
     bound = "400" if variant == "pure" else "320"
     yield Figure("resting", variant, "memory of a resting order", grown / 1_000_000, "bytes", reach=bound)
     yield Figure("resting", variant, "longest stall caused by the engine, filling included", stall_ms, "ms", reach="2")
-
-
-def flood(sock: socket.socket, data: bytes, running: Event) -> None:
-    """Send `data` again and again as fast as the kernel takes it; `running` is set after the first time."""
-    sock.setblocking(False)
-    view, at = memoryview(data), 0
-    while True:
-        readable, writable, _ = select.select([sock], [sock], [], 0.1)
-        if readable:
-            sock.recv(1 << 20)
-        if writable:
-            at += sock.send(view[at : at + (1 << 16)])
-            if at >= len(view):
-                running.set()
-                at = 0
-
-
-def fairness(variant: str) -> Iterator[Figure]:
-    """A quiet session's round trip while another floods as fast as the kernel takes it."""
-    flow = orderflow.Flow()
-    flood_data = b"".join(flow.take() for _ in range(20_000))
-    quiet = [(flow.rest(), 69) for _ in range(2_000)]
-    with processes.engine(variant) as server:
-        flooding, client = processes.log_in(server, "B1"), processes.log_in(server, "B0")
-        alone = processes.round_trips(client, quiet[:1000])
-        forks = multiprocessing.get_context("fork")
-        running = forks.Event()
-        flooder = forks.Process(target=flood, args=(flooding, flood_data, running))
-        flooder.start()
-        running.wait(processes.DEADLINE_S)
-        beside = processes.round_trips(client, quiet[1000:])
-        flooder.terminate()
-        flooder.join()
-        flooding.close()
-        client.close()
-    yield Figure(
-        "fairness", variant, "a quiet session's p99 while another floods", processes.percentile(beside, 99) / 1e6, "ms",
-        "alone", processes.percentile(alone, 99) / 1e6, "3", "1.2",
-    )  # fmt: skip

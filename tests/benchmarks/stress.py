@@ -55,6 +55,10 @@ class Pings:
                 made.append((orderflow.frame(resting), _ACCEPTED_BYTES))
         return made
 
+    def lonely(self, pings: int) -> list[tuple[bytes, int]]:
+        """Return pings that trade with nobody."""
+        return [ping for ping in self.work(pings) if ping[1] != _ACCEPTED_BYTES + _EXECUTED_BYTES]
+
     def _token(self) -> str:
         return f"P{next(self._serial):013d}"
 
@@ -90,13 +94,13 @@ def stalled(variant: str) -> Iterator[Figure]:
     )
 
 
-def flood(server: Server, running: Event) -> None:
-    """Enter orders on as many sessions as there are flooders, as fast as the engine takes them, until it is killed."""
-    sockets = {processes.log_in(server, f"B{number + 1}"): number for number in range(FLOODERS)}
+def flood(server: Server, sessions: int, running: Event) -> None:
+    """Enter orders on so many sessions, from account B1 on, as fast as the engine takes them, until it is killed."""
+    sockets = {processes.log_in(server, f"B{number + 1}"): number for number in range(sessions)}
     frame = orderflow.frame(ouch.EnterOrder("F" * 14, "B", 100, "S0", orderflow.MID_E4 - 10_000, ouch.TIF_IOC))
     head, tail = frame[:4], frame[18:]
-    serials = [0] * FLOODERS
-    pending = [memoryview(b"")] * FLOODERS
+    serials = [0] * sessions
+    pending = [memoryview(b"")] * sessions
     for sock in sockets:
         sock.setblocking(False)
     running.set()
@@ -115,31 +119,54 @@ def flood(server: Server, running: Event) -> None:
                 pending[number] = pending[number][sock.send(pending[number]) :]
 
 
+@contextlib.contextmanager
+def flooded(server: Server, sessions: int) -> Iterator[multiprocessing.process.BaseProcess]:
+    """Flood while the block runs; it may kill the process that does it."""
+    forks = multiprocessing.get_context("fork")
+    running = forks.Event()
+    flooder = forks.Process(target=flood, args=(server, sessions, running))
+    flooder.start()
+    try:
+        assert running.wait(DEADLINE_S)
+        yield flooder
+    finally:
+        flooder.kill()
+        flooder.join()
+
+
+def fairness(variant: str) -> Iterator[Figure]:
+    """A quiet session's round trip while another enters orders as fast as the engine takes them."""
+    pings = Pings()
+    with processes.engine(variant, tokens="increasing") as server:
+        client = processes.log_in(server, "B0")
+        alone = processes.round_trips(client, pings.lonely(2_000))
+        with flooded(server, 1):
+            beside = processes.round_trips(client, pings.lonely(2_000))
+        client.close()
+    yield Figure(
+        "fairness", variant, "a quiet session's p99 while another floods", processes.percentile(beside, 99) / 1e6, "ms",
+        "alone", processes.percentile(alone, 99) / 1e6, "3", "1.2",
+    )  # fmt: skip
+
+
 def overload(variant: str) -> Iterator[Figure]:
     """Five sessions send all that the kernel takes for a minute: what memory that takes, and how soon it is over."""
     pings = Pings()
     with processes.engine(variant, accounts=FLOODERS + 1, tokens="increasing") as server:
         client = processes.log_in(server, "B0")
-        work = [ping for number, ping in enumerate(pings.work(2_000)) if number % TRADES_AMONG]
-        alone_ns = processes.percentile(processes.round_trips(client, work), 99)
+        alone_ns = processes.percentile(processes.round_trips(client, pings.lonely(2_000)), 99)
         before = server.rss_bytes()
-        forks = multiprocessing.get_context("fork")
-        running = forks.Event()
-        flooder = forks.Process(target=flood, args=(server, running))
-        flooder.start()
-        assert running.wait(DEADLINE_S)
-        peak, received = before, server.state().counters["enters_received"]
-        begun = time.monotonic()
-        while time.monotonic() < begun + FLOOD_S:
-            processes.drain(client)
-            client.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
-            time.sleep(0.2)
-            peak = max(peak, server.rss_bytes())
-        rate = (server.state().counters["enters_received"] - received) / (time.monotonic() - begun)
-        flooder.kill()
-        ended_ns = time.perf_counter_ns()
-        recovered_s = _recovery_s(client, pings, 2 * alone_ns, ended_ns)
-        flooder.join()
+        with flooded(server, FLOODERS) as flooder:
+            peak, received = before, server.state().counters["enters_received"]
+            begun = time.monotonic()
+            while time.monotonic() < begun + FLOOD_S:
+                processes.drain(client)
+                client.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+                time.sleep(0.2)
+                peak = max(peak, server.rss_bytes())
+            rate = (server.state().counters["enters_received"] - received) / (time.monotonic() - begun)
+            flooder.kill()
+            recovered_s = _recovery_s(client, pings, 2 * alone_ns, time.perf_counter_ns())
         client.close()
     yield Figure("overload", variant, "orders a second taken from five that send all they can", rate, "1/s")
     yield Figure("overload", variant, "memory at the most", peak / 1e6, "MB", "before", before / 1e6, "bounded")
@@ -150,9 +177,8 @@ def _recovery_s(client: socket.socket, pings: Pings, limit_ns: float, since_ns: 
     """Return the seconds until a hundred round trips in a row were within the limit, but for one."""
     while True:
         processes.drain(client)
-        work = [ping for number, ping in enumerate(pings.work(RECOVERED_PINGS)) if number % TRADES_AMONG]
         begun_ns = time.perf_counter_ns()
-        times = processes.round_trips(client, work)
+        times = processes.round_trips(client, pings.lonely(RECOVERED_PINGS))
         if sorted(times)[-2] <= limit_ns:
             return (begun_ns - since_ns) / 1e9
         assert begun_ns - since_ns < DEADLINE_S * 1e9, "the engine does not recover"
