@@ -16,6 +16,8 @@ from typing import Any
 import boto3
 import pytest
 
+from .inventory_of_account import contents
+
 ROOT = Path(__file__).parents[3]
 _RECAP = re.compile(r"localhost\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
 
@@ -151,3 +153,9 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         finally:
             api.terminate()
             api.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def empty(account: Account) -> set[tuple[str, str]]:
+    """What the account holds before a module's tests: AWS gives a new account a default VPC and more."""
+    return contents(account)

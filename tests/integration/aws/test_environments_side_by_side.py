@@ -24,11 +24,6 @@ PAIR_B = {
 
 
 @pytest.fixture(scope="module")
-def empty(account: Account) -> set[tuple[str, str]]:
-    return contents(account)
-
-
-@pytest.fixture(scope="module")
 def inventories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the example inventory, copied and changed for each environment as its comment says."""
     folder = tmp_path_factory.mktemp("inventories")

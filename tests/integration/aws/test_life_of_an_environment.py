@@ -32,12 +32,6 @@ LIFE = {
 }
 
 
-@pytest.fixture(scope="module")
-def empty(account: Account) -> set[tuple[str, str]]:
-    """What the account holds before: AWS gives a new account a default VPC and more."""
-    return contents(account)
-
-
 def test_check_mode_on_an_empty_account_lists_what_would_be_made_and_makes_nothing(
     account: Account, empty: set[tuple[str, str]]
 ) -> None:
