@@ -26,6 +26,14 @@ def test_buckets_follow_each_other_without_gap_up_to_the_last() -> None:
     assert bucket_of(10**15) == BUCKETS - 1
 
 
+@given(st.integers(-1_000, 10**15), st.integers(1, 9))
+def test_what_is_recorded_is_counted_in_its_bucket(duration_ns: int, times: int) -> None:
+    histogram = Histogram()
+    histogram.record(duration_ns, times)
+    assert histogram.counts[bucket_of(duration_ns)] == sum(histogram.counts) == times
+    assert (histogram.total_ns, histogram.maximum_ns) == (max(duration_ns, 0) * times, max(duration_ns, 0))
+
+
 @given(st.lists(DURATIONS, min_size=1, max_size=200), st.sampled_from([50, 95, 99, 99.9, 100]))
 def test_a_percentile_is_that_of_the_sorted_durations_within_one_percent(durations: list[int], percent: float) -> None:
     histogram = Histogram()

@@ -7,6 +7,7 @@ from struct import Struct
 
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
 _TIMESPEC = Struct("qq")
+_unpack = _TIMESPEC.unpack
 ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 """What recvmsg() needs to be given for it."""
 
@@ -17,6 +18,6 @@ def enable(sock: socket.socket) -> None:
 
 def received_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
     """Return the wall-clock time of the newest byte, given what recvmsg() returned besides the data."""
-    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+    seconds, nanoseconds = _unpack(ancillary[0][2])
     received: int = seconds * 1_000_000_000 + nanoseconds
     return received
