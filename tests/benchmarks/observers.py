@@ -16,6 +16,14 @@ from tests.benchmarks import processes
 
 IDLE = ("chrt", "--idle", "0")
 """As the units have it: telemetry runs when the engine has nothing to do."""
+PROMISE = """\
+avg_us = 500
+p95_us = 1000
+p99_us = 2000
+throughput_per_s = 10000
+cpu_percent = 80
+memory_percent = 90
+"""
 READER = """
 import http.client, select, socket, sys, time
 port, pages, scrapes_per_s = map(int, sys.argv[1:])
@@ -81,9 +89,10 @@ def _first_line(process: subprocess.Popen[bytes]) -> str:
 def _configuration(engine: processes.Server, port: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
         config = Path(name) / "telemetry.toml"
+        (Path(name) / "slo.toml").write_text(PROMISE)
         config.write_text(
             f'[http]\naddress = "127.0.0.1"\nport = {port}\n[shared_memory]\npath = "{engine.directory}/engine.shm"\n'
-            f'[slo]\nfile = "{name}/none.toml"\n'
+            f'[slo]\nfile = "{name}/slo.toml"\n'
             '[cloudwatch]\nperiod_s = 10\nregion = "us-east-1"\ninstance_id = "i-0123456789abcdef0"\n'
         )
         yield str(config)
@@ -114,6 +123,20 @@ def publisher(engine: processes.Server) -> Iterator[None]:
         endpoint = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{_first_line(cloudwatch)}"}
         with _process("-m", "trading_telemetry", "publish", config, environment={**keys, **endpoint}):
             yield
+
+
+@contextmanager
+def load(engine: processes.Server, rate_per_s: int, duration_s: int) -> Iterator[None]:
+    """A load generator of its own, at the usual priority; it is ended with the context."""
+    password = engine.directory / "password" if engine.directory else Path()
+    password.write_text(processes.PASSWORD)
+    options = f"--host=127.0.0.1 --port={engine.port} --account=B0 --password-file={password} --symbol=S0".split()
+    command = [sys.executable, "-m", "trading_bench", *options, f"--rate={rate_per_s}", f"--duration={duration_s}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 @contextmanager

@@ -94,6 +94,7 @@ def engine(
     durability: str = "os",
     tokens: str = "any",
     budget_bytes: int = 8 << 30,
+    canary: str = "",
 ) -> Iterator[Server]:
     """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …"""
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
@@ -104,7 +105,7 @@ def engine(
             f"budget_bytes = {budget_bytes}", "reserve_bytes = 0",
             "[itch]", 'directory = "itch"', f"budget_bytes = {budget_bytes}",
             "[shared_memory]", 'path = "engine.shm"', "[admin]", 'socket = "admin.sock"',
-            "[risk]", "max_order_notional = 100000000",
+            "[risk]", "max_order_notional = 100000000", "[canary]", f'symbol = "{canary}"',
         ]  # fmt: skip
         for number in range(accounts):
             lines += [f"[accounts.B{number}]", f'password = "{hashed}"', f'tokens = "{tokens}"']

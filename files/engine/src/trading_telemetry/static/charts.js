@@ -18,7 +18,7 @@ const time = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 const timeAxis = () => axis({ incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800], space: 80, values: (_, splits) => splits.map(time) });
 const timeSeries = { label: "time", value: (_, seconds) => (seconds == null ? "–" : time(seconds)) };
 
-const plain = (_, values) => values.map((value) => (value == null ? "" : value.toLocaleString("en")));
+const plain = (_, values) => values.map((value) => (value == null ? "" : value.toLocaleString("en", { notation: "compact" })));
 
 const logarithmic = { distr: 3, log: 10, range: (_, low, high) => [10 ** Math.floor(Math.log10(Math.max(low || 1, 0.1))), 10 ** Math.ceil(Math.log10(Math.max(high || 1000, 10)))] };
 const fromZero = { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.1] };
