@@ -6,18 +6,15 @@ import contextlib
 import importlib
 import io
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from tests.benchmarks.figures import Figure
-from tests.integration.sandbox.conftest import clouds
-from tests.proofs.tuning_host import ROOT, TUNE, TuningHost
+from tests.proofs.tuning_host import ROOT, TUNE, booted
 
 _REPEATS = 5
 
@@ -26,14 +23,11 @@ def tuning(variant: str) -> Iterator[Figure]:
     """Nothing here runs the engine, so there is nothing to measure for the compiled one."""
     if variant != "pure":
         return
-    with tempfile.TemporaryDirectory(prefix="tuning-bench-") as folder:
-        for (cloud,) in clouds({"tuning-bench": "10.77.0.0/16"}, Path(folder)):
-            cloud.up()
-            host = TuningHost.start(cloud)
-            host.play_to_the_end(TUNE)
-            begun_s = time.monotonic()
-            again = host.play_to_the_end(TUNE)
-            took_s = time.monotonic() - begun_s
+    with booted("tuning-bench", "10.77.0.0/16") as host:
+        host.play_to_the_end(TUNE)
+        begun_s = time.monotonic()
+        again = host.play_to_the_end(TUNE)
+        took_s = time.monotonic() - begun_s
     yield Figure("tuning", variant, "role on a tuned machine, profile ultra", took_s, "s", aim="≤ 12")
     yield Figure("tuning", variant, "tasks that reach the host", len(again.host_tasks), "tasks", aim="≤ 15")
     for name, arguments in _modules().items():

@@ -8,13 +8,11 @@ from __future__ import annotations
 import itertools
 import signal
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.sandbox.conftest import clouds
 from tests.proofs.evidence import ROOT, Evidence
-from tests.proofs.tuning_host import TUNE, UNTUNE, Play, TuningHost, changes
+from tests.proofs.tuning_host import TUNE, UNTUNE, Play, TuningHost, booted, changes
 
 # Which arguments the next boot will be without; only a boot can take it away.
 FORGOTTEN_AT_BOOT = "/run/os-tuning-removed-arguments.json"
@@ -60,14 +58,12 @@ def points(whole: Play) -> range:
 def prove(kills: int) -> Path:
     """Return the record of a kill after every task, or after so many; raises AssertionError at the first difference."""
     evidence = Evidence("interrupted", kills, SOURCES)
-    with tempfile.TemporaryDirectory(prefix="interrupted-") as name:
-        for (cloud,) in clouds({"interrupted": "10.77.0.0/16"}, Path(name)):
-            cloud.up()
-            interruptions = Interruptions(TuningHost.start(cloud))
-            forth = points(interruptions.tune)
-            back = points(interruptions.host.play_to_the_end(UNTUNE))
-            pairs = list(itertools.zip_longest(forth, back, fillvalue=1))[:kills]
-            for tuning, untuning in pairs[evidence.done :]:
-                evidence.add([interruptions.kill_tuning(tuning), interruptions.kill_untuning(untuning)])
-                print(f"{evidence.done} of {len(pairs)}: killed after {evidence.results[-1]}", file=sys.stderr)
+    with booted("interrupted", "10.77.0.0/16") as host:
+        interruptions = Interruptions(host)
+        forth = points(interruptions.tune)
+        back = points(host.play_to_the_end(UNTUNE))
+        pairs = list(itertools.zip_longest(forth, back, fillvalue=1))[:kills]
+        for tuning, untuning in pairs[evidence.done :]:
+            evidence.add([interruptions.kill_tuning(tuning), interruptions.kill_untuning(untuning)])
+            print(f"{evidence.done} of {len(pairs)}: killed after {evidence.results[-1]}", file=sys.stderr)
     return evidence.finish({"killed_after": evidence.results, "differences": 0})

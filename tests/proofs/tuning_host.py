@@ -6,7 +6,11 @@ import json
 import os
 import shlex
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,19 @@ class Play:
     exit_code: int
     output: str
     host_tasks: list[str]
+
+
+@contextmanager
+def booted(sandbox: str, network: str) -> Iterator[TuningHost]:
+    """Yield a machine in a sandbox of its own, which is gone afterwards, as is what an interrupted one has left."""
+    with tempfile.TemporaryDirectory(prefix=f"{sandbox}-") as folder:
+        cloud = Cloud(sandbox, IPv4Network(network), Path(folder))
+        try:
+            cloud.down()
+            cloud.up()
+            yield TuningHost.start(cloud)
+        finally:
+            cloud.down()
 
 
 @dataclass

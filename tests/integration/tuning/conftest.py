@@ -7,14 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.sandbox.conftest import clouds
-from tests.proofs.tuning_host import TuningHost
+from tests.proofs.tuning_host import TuningHost, booted
 
 
 @pytest.fixture(scope="session")
-def tuning_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TuningHost]:
+def tuning_host() -> Iterator[TuningHost]:
     if os.geteuid() != 0:
         pytest.skip("machines need root; `sudo -E scripts/test` runs these tests")
-    for (cloud,) in clouds({"test-tuning": "10.207.0.0/16"}, tmp_path_factory.mktemp("tuning")):
-        cloud.up()
-        yield TuningHost.start(cloud)
+    with booted("test-tuning", "10.207.0.0/16") as host:
+        yield host
