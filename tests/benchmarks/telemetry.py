@@ -194,7 +194,7 @@ def _page(port: int) -> tuple[float, float]:
             time.sleep(WATCHED_S)
             page_percent = 100 * (_task_s(browser) - begun_s) / WATCHED_S
             PICTURE.parent.mkdir(parents=True, exist_ok=True)
-            browser.screenshot(PICTURE)
+            browser.screenshot(PICTURE, whole=False)
             return painted_ms, page_percent
         finally:
             browser.close()

@@ -89,8 +89,9 @@ class Browser:
             assert time.monotonic() < deadline_s, f"never became true: {expression}"
             time.sleep(POLL_S)
 
-    def screenshot(self, path: Path) -> None:
-        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        """Save a picture of the whole page, or of what fits into the window."""
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def close(self) -> None:
