@@ -137,7 +137,8 @@ def test_the_inventory_of_another_environment_is_refused(account: Account, inven
     before = contents(account)
     run = account.play("provision.yml", inventory=str(inventories / "pair-b"), trading_environment="pair")
     assert run.code != 0
-    assert "The inventory shows hosts of another environment than pair: trading-pair-b-1" in run.output
+    for words in ("The inventory shows hosts of another environment", "These are others: trading-pair-b-1"):
+        assert words in " ".join(run.output.split())
     assert contents(account) == before
 
 
