@@ -85,7 +85,7 @@ class Account:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
         output = done.stdout + done.stderr
         recap = _RECAP.search(done.stdout)
