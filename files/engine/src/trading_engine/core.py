@@ -24,6 +24,14 @@ _REPLACED: Final = Struct(">14sBI8sI9sQ7s1s14s1s").pack
 _MODIFIED: Final = Struct(">14sBI").pack
 _FEED_REPLACE: Final = Struct(">QQII").pack
 
+# Length, kind and type letter of what comes most: a packet that begins so is told in one comparison.
+_ENTER_HEAD: Final = b"\x00\x32UO"
+_CANCEL_HEAD: Final = b"\x00\x14UX"
+_REPLACE_HEAD: Final = b"\x00\x30UU"
+_ENTER_BYTES: Final = 52
+_CANCEL_BYTES: Final = 22
+_REPLACE_BYTES: Final = 50
+
 _LIVE: Final = b"L "
 _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
@@ -202,7 +210,22 @@ class Core(Matching):
         account = self.by_number[number]
         at = 0
         size = len(data)
+        before = self.enters + self.replaces + self.cancels + self.modifies
+        others = 0
         while size - at >= 3:
+            head = data[at : at + 4]
+            if head == _ENTER_HEAD and size - at >= _ENTER_BYTES:
+                self._enter(account, data, at + 3)
+                at += _ENTER_BYTES
+                continue
+            if head == _CANCEL_HEAD and size - at >= _CANCEL_BYTES:
+                self._cancel(account, data, at + 3)
+                at += _CANCEL_BYTES
+                continue
+            if head == _REPLACE_HEAD and size - at >= _REPLACE_BYTES:
+                self._replace(account, data, at + 3)
+                at += _REPLACE_BYTES
+                continue
             length = (data[at] << 8) | data[at + 1]
             if length == 0:
                 self.close_reason = "packet of length 0"
@@ -215,20 +238,14 @@ class Core(Matching):
             kind = data[at + 2]
             if kind == 85:  # U, unsequenced data
                 code = data[at + 3] if length > 1 else 0
-                if code == 79 and length == 50:
-                    self._enter(account, data, at + 3)
-                elif code == 88 and length == 20:
-                    self._cancel(account, data, at + 3)
-                elif code == 85 and length == 48:
-                    self._replace(account, data, at + 3)
-                elif code == 77 and length == 21:
+                if code == 77 and length == 21:
                     self._modify(account, data, at + 3)
                 elif code == 78 and length == 16:
                     self.ignored += 1  # Trade Now acts on midpoint orders, which this market does not have
+                    others += 1
                 else:
                     self.close_reason = "unknown or malformed OUCH message"
                     break
-                self.messages += 1
             elif kind == 79:  # O, logout request
                 self.close_reason = "logout"
                 at = end
@@ -240,6 +257,7 @@ class Core(Matching):
         else:
             if size - at == 2 and data[at] == 0 and data[at + 1] == 0:
                 self.close_reason = "packet of length 0"
+        self.messages += self.enters + self.replaces + self.cancels + self.modifies - before + others
         return at
 
     def _enter(self, account: Account, data: bytes, at: int) -> None:
@@ -275,9 +293,7 @@ class Core(Matching):
         self.next_reference = reference + 1
         self.accepted += 1
         reference8 = _U64(reference)
-        account.out.append(
-            b"\x00\x43SA" + self._time8 + data[at + 1 : at + 41] + reference8 + data[at + 41 : at + 48] + _LIVE
-        )
+        account.out.append(self._accepted_head + data[at + 1 : at + 41] + reference8 + data[at + 41 : at + 48] + _LIVE)
         account.sequence += 1
         if not account.touched:
             account.touched = True
@@ -300,16 +316,16 @@ class Core(Matching):
         if account.max_exposure_e4:
             account.exposure_e4 += shares * price_e4
         (book.bids if side == BUY else book.asks).add(order)
-        if terms.time_in_force_s < _TIF_MARKET:
-            self._set_expiry(order)
-        if terms.hidden:
-            return
-        self.feed_sequence += 1
-        if terms.attributed:
-            self._feed_add(order)
-        else:
+        if terms.usual:
+            self.feed_sequence += 1
             shown = data[at + 15 : at + 32] if side == BUY or side == 83 else b"S" + data[at + 16 : at + 32]
             self.feed.append(book.add_head + self._time6 + reference8 + shown)
+            return
+        if terms.time_in_force_s < _TIF_MARKET:
+            self._set_expiry(order)
+        if not terms.hidden:
+            self.feed_sequence += 1
+            self._feed_add(order)
 
     def _cancel(self, account: Account, data: bytes, at: int) -> None:
         token, shares = _CANCEL(data, at)

@@ -32,6 +32,7 @@ class Outputs:
         self._time_ns = 0
         self._time8 = bytes(8)
         self._time6 = bytes(6)
+        self._accepted_head = b""
 
     def discard_outputs(self) -> None:
         """Forget what waits: for replays whose outputs nobody needs."""
@@ -95,3 +96,4 @@ class Outputs:
         self._time_ns = time_ns
         self._time8 = time8 = _U64(time_ns)
         self._time6 = time8[2:]
+        self._accepted_head = b"\x00\x43SA" + time8

@@ -32,6 +32,7 @@ class Terms:
         "refusal",
         "replacements",
         "time_in_force_s",
+        "usual",
     )
 
     def __init__(self, raw: bytes) -> None:
@@ -46,6 +47,8 @@ class Terms:
         self.hidden = display == 78
         self.post_only = display in _POST_ONLY
         self.attributed = display in _ATTRIBUTED
+        # Rests for the day, shown, and without a name.
+        self.usual = self.time_in_force_s >= ouch.TIF_MARKET_HOURS and not self.hidden and not self.attributed
         self.refusal = 0
         if not self.hidden and display not in _DISPLAYED:
             self.refusal = 68  # D
