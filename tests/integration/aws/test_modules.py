@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.plugins.conftest import run_module  # noqa: F401  the fixture
 
-from .conftest import Account
+from .conftest import ROOT, Account
 
 RunModule = Callable[..., dict[str, Any]]
 
@@ -140,6 +141,39 @@ def test_the_default_type_is_what_its_documentation_says(run: RunModule) -> None
     assert (report["architecture"], report["vcpus"], report["memory_mib"]) == ("arm64", 1, 2048)
     assert report["availability_zones"] == sorted(report["availability_zones"])
     assert report["availability_zones"][0] == "us-east-1a"
+
+
+def test_quotas_are_read_where_the_account_tells_them(account: Account, run: RunModule) -> None:
+    needed = {"vcpus": 1, "vpcs": 1}
+    report = run("service_quota_info", region="us-east-1", needed=needed, instance_type="c6g.medium")
+    vcpus, vpcs = report["quotas"]
+    assert (vcpus["limit"], vcpus["left"]) == (None, None)  # the embedded EC2 has none for instances
+    assert (vpcs["limit"], vpcs["used"]) == (5, len(account.client("ec2").describe_vpcs()["Vpcs"]))
+    assert vpcs["left"] == vpcs["limit"] - vpcs["used"]
+
+
+def test_prices_come_from_the_table_without_a_price_list(run: RunModule) -> None:
+    table = yaml.safe_load((ROOT / "files/prices.yml").read_text(encoding="utf-8"))
+    report = run("price_info", region="us-east-1", instance_type="c6g.medium", prices=table)
+    on_demand, spot, reserved = report["offers"]
+    assert (on_demand["usd_per_hour"], on_demand["source"]) == (0.034, f"files/prices.yml, {table['as_of']}")
+    assert reserved["usd_per_hour"] == 0.0214
+    assert spot["source"].startswith("EC2 API, us-east-1")
+
+
+def test_a_vpc_keeps_its_network(account: Account, run: RunModule) -> None:
+    ec2 = account.client("ec2")
+    tags = [{"Key": "Project", "Value": "lowlatency-trading"}, {"Key": "Environment", "Value": "kept"}]
+    made = ec2.create_vpc(CidrBlock="10.90.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": tags}])["Vpc"]
+
+    def look(cidr: str) -> dict[str, Any]:
+        return run("deployment_info", region="us-east-1", environment="kept", vpc_cidr=cidr)
+
+    assert look("10.90.0.0/16")["changed"] is False
+    refused = look("10.91.0.0/16")
+    assert refused["msg"].startswith(f"trading_vpc_cidr: {made['VpcId']} was made with 10.90.0.0/16")
+    ec2.delete_vpc(VpcId=made["VpcId"])
+    assert look("10.91.0.0/16")["changed"] is False
 
 
 def test_a_missing_host_key_is_waited_for_no_longer_than_told(account: Account, run: RunModule) -> None:
