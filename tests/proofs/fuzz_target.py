@@ -17,7 +17,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import atheris  # type: ignore[import-not-found]
+import atheris
 import uvloop
 
 with atheris.instrument_imports(include=["trading_engine"]):
