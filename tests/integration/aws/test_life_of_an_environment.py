@@ -68,12 +68,10 @@ def test_the_first_run_makes_the_hosts_as_promised(account: Account) -> None:
             "Environment": "life",
             "Role": "trading",
         }
+        goes = {one["Ebs"]["VolumeId"]: one["Ebs"]["DeleteOnTermination"] for one in host["BlockDeviceMappings"]}
         disks = {disk["Size"]: disk for disk in _volumes(account, host)}
         assert {(disk["VolumeType"], disk["Encrypted"]) for disk in disks.values()} == {("gp3", True)}
-        assert {size: disk["Attachments"][0]["DeleteOnTermination"] for size, disk in disks.items()} == {
-            8: True,
-            4: False,
-        }
+        assert {size: goes[disk["VolumeId"]] for size, disk in disks.items()} == {8: True, 4: False}
         assert name(disks[4]) == f"{name(host)}-journal"
 
 
