@@ -194,7 +194,7 @@ def resting(variant: str) -> Iterator[Figure]:
     trips: dict[int, list[int]] = {}
     for population in (1_000, 1_000_000):
         core, flow = orderflow.open_core(), orderflow.Flow(levels=500)
-        with processes.engine(variant) as server:
+        with processes.engine(variant, tokens="increasing") as server:
             client = processes.log_in(server, "B0")
             before = server.rss_bytes()
             answer = 69
