@@ -24,7 +24,7 @@ def sandbox_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
 
 
-def eventually(condition: Callable[[], Any], limit_seconds: float = 30.0) -> Any:
+def eventually(condition: Callable[[], Any], limit_seconds: float = 180.0) -> Any:
     """Return the condition's first true value; the limit only bounds a failure, it is no expectation of speed."""
     deadline = time.monotonic() + limit_seconds
     while not (value := condition()):
