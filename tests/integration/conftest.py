@@ -10,6 +10,7 @@ BOOT_MACHINES = ("sandbox", "tuning")
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in (it for it in items if HERE in it.path.parents):
         part, *rest = item.path.relative_to(HERE).parts
