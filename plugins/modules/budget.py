@@ -11,6 +11,7 @@ short_description: Manage a monthly cost budget that tells somebody in time
 version_added: 0.2.0
 description:
   - Creates, changes and deletes one monthly cost budget of AWS Budgets with its notifications.
+  - With O(state=absent), who may not look at budgets, or reaches no AWS Budgets, has none; a warning says so.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -80,6 +81,7 @@ name:
   sample: trading-demo
 """
 
+import functools
 import operator
 from typing import Any
 
@@ -105,6 +107,20 @@ def _subscribers(client: Any, key: dict[str, str], notification: dict[str, Any])
     answer = client.describe_subscribers_for_notification(**key, Notification=budgets.identity(notification))
     found: list[dict[str, str]] = answer["Subscribers"]
     return found
+
+
+def found_to_delete(module: Any, client: Any, account: str, name: str) -> budgets.Plan | None:
+    """Return the budget, None with a warning when budgets cannot be seen: what costs more is still to be taken back."""
+    from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
+
+    try:
+        return read(client, account, name)
+    except (ClientError, ConnectTimeoutError, EndpointConnectionError) as error:
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] not in aws.NOT_ALLOWED:
+            raise
+        said = aws.explain(error, f"read the budget {name}", module.region)
+        module.warn(f"{said}; it is taken as none: where you made one, delete it under Billing, Budgets")
+        return None
 
 
 def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wanted: budgets.Plan | None) -> None:
@@ -149,14 +165,17 @@ def main() -> None:
     )
     given = module.params
     account, name = given["account"], given["name"]
-    wanted = None
-    if given["state"] == "present":
-        wanted = budgets.plan(name, given["limit_usd"], given["tags"], given["notifications"])
     client = aws.client(module, "budgets")
+    if given["state"] == "present":
+        look = functools.partial(read, client, account, name)
+        wanted = budgets.plan(name, given["limit_usd"], given["tags"], given["notifications"])
+    else:
+        look = functools.partial(found_to_delete, module, client, account, name)
+        wanted = None
     done = aws.converge(
         module,
         f"the budget {name}",
-        lambda: read(client, account, name),
+        look,
         wanted,
         operator.eq,
         lambda current: apply(client, account, name, current, wanted),

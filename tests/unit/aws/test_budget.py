@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import boto3
 import pytest
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import budgets
+from botocore.config import Config
 from botocore.stub import Stubber
 
 from .conftest import RunModule
@@ -122,6 +125,42 @@ def test_a_refusal_is_explained(monkeypatch: pytest.MonkeyPatch, run_module: Run
         report = run_module("budget", **ARGUMENTS)
     assert report["msg"].startswith("Cannot read the budget trading-demo in region us-east-1: no")
     assert "files/iam/deployer-policy.json" in report["msg"]
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied"])
+def test_who_may_not_look_has_nothing_to_delete(
+    monkeypatch: pytest.MonkeyPatch, run_module: RunModule, code: str
+) -> None:
+    with stubbed(monkeypatch, "budgets") as stubs:
+        stubs["budgets"].add_client_error("describe_budget", code, "no")
+        report = run_module("budget", **{**ARGUMENTS, "state": "absent"})
+    assert report["changed"] is False
+    assert f"Cannot read the budget trading-demo in region us-east-1: no ({code})" in str(report["warnings"])
+
+
+def test_where_no_budgets_answer_there_is_nothing_to_delete(
+    monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    nobody = boto3.client(
+        "budgets",
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        endpoint_url="http://127.0.0.1:9",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    monkeypatch.setattr(AnsibleAWSModule, "client", lambda *_args, **_kwargs: nobody)
+    report = run_module("budget", **{**ARGUMENTS, "state": "absent"})
+    assert report["changed"] is False
+    assert "http://127.0.0.1:9" in str(report["warnings"])
+    assert run_module("budget", **ARGUMENTS)["msg"].startswith("Cannot read the budget trading-demo")
+
+
+def test_another_error_still_fails_a_deletion(monkeypatch: pytest.MonkeyPatch, run_module: RunModule) -> None:
+    with stubbed(monkeypatch, "budgets") as stubs:
+        stubs["budgets"].add_client_error("describe_budget", "ThrottlingException", "slowly")
+        report = run_module("budget", **{**ARGUMENTS, "state": "absent"})
+    assert "slowly" in report["msg"]
 
 
 def test_a_budget_of_the_whole_account_has_no_filter() -> None:
