@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trading_engine import admin
-from trading_engine.shm import State, StateReader
-from trading_engine.wire import ouch
+from trading_engine.canary import Canary
+from trading_engine.shm import State, StateReader, StateWriter
+from trading_engine.stats import Stats
+from trading_engine.wire import ouch, soupbintcp
 
 from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
 
@@ -123,3 +128,56 @@ def test_who_names_no_symbol_has_no_canary(tmp_path: Path) -> None:
         state = wait_for_state(engine, lambda state: state.sequence > 5)
         assert state.counters["logins_accepted"] == 0
         assert state.histograms["canary"].count == 0
+
+
+@pytest.fixture
+def stats(tmp_path: Path) -> Iterator[Stats]:
+    writer = StateWriter(tmp_path / "own.shm", "1.2.3", "os")
+    yield Stats(writer)
+    writer.close()
+
+
+async def canary_of(address: tuple[str, int], stats: Stats) -> Canary:
+    return Canary(asyncio.get_running_loop(), address, "TEST", "password", stats)
+
+
+def test_an_answer_that_nobody_expects_ends_the_session_and_nothing_else(stats: Stats) -> None:
+    unexpected: list[dict[str, Any]] = []
+
+    async def serve_nonsense() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected.append(context))
+        ended = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(soupbintcp.login_accepted("2026010500", 1))
+            await reader.readuntil(b"TEST")
+            writer.write(soupbintcp.packet(soupbintcp.SEQUENCED))
+            while await reader.read(4096):
+                pass
+            ended.set()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        canary = await canary_of(server.sockets[0].getsockname(), stats)
+        await asyncio.wait_for(ended.wait(), DEADLINE_S)
+        await canary.stop()
+        server.close()
+
+    asyncio.run(serve_nonsense())
+    assert not unexpected
+    (event,) = stats.events
+    assert "canary: IndexError" in str(event)
+
+
+def test_an_answer_without_the_kernels_time_counts_until_it_is_read(stats: Stats) -> None:
+    async def answer_without_time() -> None:
+        canary = await canary_of(("127.0.0.1", 9), stats)
+        ours, theirs = socket.socketpair()  # which has not been asked for times
+        with ours, theirs:
+            canary._waiting.append([time.monotonic_ns()])
+            theirs.sendall(soupbintcp.sequenced(b"J"))
+            canary._answered(ours, soupbintcp.Splitter(), asyncio.get_running_loop().create_future())
+        await canary.stop()
+
+    asyncio.run(answer_without_time())
+    assert sum(stats.canary.counts) == 1

@@ -5,6 +5,8 @@ loopback like everybody else and enters an immediate or cancel order that nobody
 moment that the order was due, by a timer of the kernel, to the moment that the kernel had the answer for it: it holds
 all that a client waits for (other clients' orders, a stall, the journal) and nothing of this side of the loop. An order
 that is due while the engine stands still counts from when it was due, as it would for a client.
+
+Whatever goes wrong in here ends the canary's session and is counted; it never stops trading.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import secrets
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from trading_engine import passwords, timestamps
@@ -22,7 +25,6 @@ from trading_engine.config import CANARY_ACCOUNT, Account, EngineConfig, Limits
 from trading_engine.stats import Stats
 from trading_engine.timerfd import IntervalTimer
 from trading_engine.wire import ouch, soupbintcp
-from trading_engine.wire.layout import WireError
 
 INTERVAL_NS = 100_000_000
 PATIENCE_NS = 10_000_000_000
@@ -65,16 +67,16 @@ class Canary:
         while True:
             try:
                 await self._session()
-            except (OSError, WireError) as error:
+            except Exception as error:
                 self._stats.count("canary_failures", 1)
                 if not self._failing:
-                    self._stats.event(f"canary: {error}")
+                    self._stats.event(f"canary: {type(error).__name__}: {error}")
                 self._failing = True
             self._waiting.clear()
             await asyncio.sleep(_RETRY_S)
 
     async def _session(self) -> None:
-        """Order until the session ends. Raises OSError or WireError when it ends otherwise than by the day's end."""
+        """Order until the session ends. Raises what ended it, unless that was the end of the day."""
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -83,8 +85,8 @@ class Canary:
             splitter = await self._log_in(sock)
             ended = self._loop.create_future()
             timer = IntervalTimer(INTERVAL_NS)
-            self._loop.add_reader(timer.descriptor, self._order, sock, timer, ended)
-            self._loop.add_reader(sock.fileno(), self._answered, sock, splitter, ended)
+            self._loop.add_reader(timer.descriptor, _until, ended, self._order, sock, timer, ended)
+            self._loop.add_reader(sock.fileno(), _until, ended, self._answered, sock, splitter, ended)
             try:
                 await ended
             finally:
@@ -107,37 +109,28 @@ class Canary:
     def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
         """Send one order for all that were due since the last; give up on a session that does not answer."""
         due_ns = timer.expirations()
-        if not due_ns or ended.done():
+        if not due_ns:
             return
         self._waiting.append(due_ns)
         self._last_token += 1
         order = ouch.EnterOrder(f"{self._last_token:014x}", "B", 1, self._symbol, _LOWEST_PRICE_E4, ouch.TIF_IOC)
-        try:
-            sock.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
-        except OSError as error:
-            ended.set_exception(error)
-            return
+        sock.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
         if due_ns[-1] - self._waiting[0][0] > PATIENCE_NS:
             for waiting_ns in self._waiting:
                 self._record(waiting_ns, due_ns[-1])
-            ended.set_exception(TimeoutError(f"no answer for {PATIENCE_NS / 1e9:.0f} s"))
+            raise TimeoutError(f"no answer for {PATIENCE_NS / 1e9:.0f} s")
 
     def _answered(self, sock: socket.socket, splitter: soupbintcp.Splitter, ended: asyncio.Future[None]) -> None:
-        if ended.done():
-            return
         try:
             data, ancillary, _, _ = sock.recvmsg(_READ_BYTES, timestamps.ANCILLARY_BYTES)
-            packets = splitter.feed(data)
         except (BlockingIOError, InterruptedError):
             return
-        except (OSError, WireError) as error:
-            ended.set_exception(error)
-            return
         if not data:
-            ended.set_exception(ConnectionError("connection closed"))
-            return
-        answered_ns = timestamps.received_ns(ancillary) - time.time_ns() + time.monotonic_ns()
-        for kind, payload in packets:
+            raise ConnectionError("connection closed")
+        answered_ns = time.monotonic_ns()
+        if ancillary:  # the kernel may leave it out, for example just after the first socket has asked for it
+            answered_ns += timestamps.received_ns(ancillary) - time.time_ns()
+        for kind, payload in splitter.feed(data):
             if kind == soupbintcp.SEQUENCED and payload[0] in _ANSWERS and self._waiting:
                 self._record(self._waiting.popleft(), answered_ns)
                 self._stats.count("canary_round_trips", 1)
@@ -149,6 +142,15 @@ class Canary:
     def _record(self, due_ns: list[int], answered_ns: int) -> None:
         for moment_ns in due_ns:
             self._stats.canary.record(answered_ns - moment_ns)
+
+
+def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: object) -> None:
+    """Do a step of the session unless it has ended; what the step raises ends it."""
+    if not ended.done():
+        try:
+            step(*arguments)
+        except Exception as error:
+            ended.set_exception(error)
 
 
 def _reachable(address: tuple[str, int]) -> tuple[str, int]:
