@@ -14,7 +14,7 @@ import binascii
 import ipaddress
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -55,12 +55,18 @@ def count_problems(count: int) -> Iterator[str]:
         yield f"trading_instance_count: {count} is not a number of hosts; give 1 or more, or use destroy.yml"
 
 
-def _networks(variable: str, cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
+def _networks(
+    variable: str,
+    cidrs: Sequence[str],
+    allow_world: bool,
+    parse: Callable[[str], ipaddress.IPv4Network | ipaddress.IPv6Network] = ipaddress.IPv4Network,
+    kind: str = "IPv4 network such as 198.51.100.7/32",
+) -> Iterator[str]:
     for cidr in cidrs:
         try:
-            network = ipaddress.IPv4Network(cidr)
+            network = parse(cidr)
         except ValueError as error:
-            yield f"{variable}: {cidr!r} is not an IPv4 network such as 198.51.100.7/32 ({error})"
+            yield f"{variable}: {cidr!r} is not an {kind} ({error})"
             continue
         if network.prefixlen == 0 and not allow_world:
             yield (
@@ -79,6 +85,16 @@ def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: 
             "-e trading_operator_cidr=$(curl -s https://checkip.amazonaws.com)/32"
         )
     yield from _networks("trading_client_cidrs", client_cidrs, allow_world)
+
+
+def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
+    """Yield what is wrong with the IPv6 networks that may reach the host; there need be none."""
+    kind = "IPv6 network such as 2001:db8::/64"
+    for variable, cidrs in (
+        ("aws_network_operator_ipv6_cidrs", operator_cidrs),
+        ("aws_network_client_ipv6_cidrs", client_cidrs),
+    ):
+        yield from _networks(variable, cidrs, allow_world, ipaddress.IPv6Network, kind)
 
 
 def network_problems(vpc_cidr: str, subnet_cidr: str) -> Iterator[str]:

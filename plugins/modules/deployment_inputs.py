@@ -40,8 +40,20 @@ options:
     type: list
     elements: str
     required: true
+  operator_ipv6_cidrs:
+    description: The IPv6 networks that may use SSH and telemetry.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  client_ipv6_cidrs:
+    description: The IPv6 networks that may send orders and read market data.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   allow_world:
-    description: Whether C(0.0.0.0/0) is meant.
+    description: Whether C(0.0.0.0/0) and C(::/0) are meant.
     type: bool
     required: true
   vpc_cidr:
@@ -111,6 +123,8 @@ def main() -> None:
             "instance_count": {"type": "int", "required": True},
             "operator_cidr": {"type": "str", "required": True},
             "client_cidrs": {"type": "list", "elements": "str", "required": True},
+            "operator_ipv6_cidrs": {"type": "list", "elements": "str", "default": []},
+            "client_ipv6_cidrs": {"type": "list", "elements": "str", "default": []},
             "allow_world": {"type": "bool", "required": True},
             "vpc_cidr": {"type": "str", "required": True},
             "subnet_cidr": {"type": "str", "required": True},
@@ -127,6 +141,7 @@ def main() -> None:
         *inputs.endpoint_problems(given["region"], given["endpoint_url"]),
         *inputs.count_problems(given["instance_count"]),
         *inputs.cidr_problems(given["operator_cidr"], given["client_cidrs"], given["allow_world"]),
+        *inputs.ipv6_cidr_problems(given["operator_ipv6_cidrs"], given["client_ipv6_cidrs"], given["allow_world"]),
         *inputs.network_problems(given["vpc_cidr"], given["subnet_cidr"]),
         *inputs.public_key_problems(key_file, read_text(key_file)),
         *inputs.tag_problems(given["tags"]),

@@ -73,6 +73,20 @@ def test_what_is_no_ipv4_network_is_named_in_either_variable(cidr: str) -> None:
     assert [problem.split(":")[0] for problem in problems] == ["trading_operator_cidr", "trading_client_cidrs"]
 
 
+@pytest.mark.parametrize("cidr", ["2001:db8::1/64", "198.51.100.7/32", "home"])
+def test_what_is_no_ipv6_network_is_named_in_either_variable(cidr: str) -> None:
+    problems = list(inputs.ipv6_cidr_problems([cidr], [cidr], allow_world=True))
+    variables = ["aws_network_operator_ipv6_cidrs", "aws_network_client_ipv6_cidrs"]
+    assert [problem.split(":")[0] for problem in problems] == variables
+
+
+def test_the_whole_ipv6_world_needs_an_acknowledgement() -> None:
+    refused = list(inputs.ipv6_cidr_problems(["::/0"], ["2001:db8::/64", "::/0"], allow_world=False))
+    assert len(refused) == 2
+    assert all("trading_allow_world=true" in problem for problem in refused)
+    assert list(inputs.ipv6_cidr_problems(["::/0"], ["::/0"], allow_world=True)) == []
+
+
 def test_the_whole_world_needs_an_acknowledgement() -> None:
     refused = list(inputs.cidr_problems("0.0.0.0/0", ["0.0.0.0/0"], allow_world=False))
     assert len(refused) == 2
