@@ -123,6 +123,14 @@ def test_the_next_day_begins_without_a_failure(engine: EngineProcess) -> None:
     assert state.counters["logins_accepted"] >= 2
 
 
+def test_it_enters_no_order_while_the_journal_has_no_space(tmp_path: Path) -> None:
+    with EngineProcess(tmp_path, canary={"symbol": "TEST"}, journal={"reserve_bytes": 1 << 50}) as engine:
+        state = wait_for_state(engine, lambda state: state.counters["logins_accepted"] == 1)
+        later = wait_for_state(engine, lambda now: now.counters["reads"] > state.counters["reads"] + 20)
+        assert later.counters["journal_records"] == state.counters["journal_records"]
+        assert (later.counters["canary_round_trips"], later.counters["canary_failures"]) == (0, 0)
+
+
 def test_who_names_no_symbol_has_no_canary(tmp_path: Path) -> None:
     with EngineProcess(tmp_path) as engine:
         state = wait_for_state(engine, lambda state: state.sequence > 5)
@@ -138,7 +146,7 @@ def stats(tmp_path: Path) -> Iterator[Stats]:
 
 
 async def canary_of(address: tuple[str, int], stats: Stats) -> Canary:
-    return Canary(asyncio.get_running_loop(), address, "TEST", "password", stats)
+    return Canary(asyncio.get_running_loop(), address, "TEST", "password", stats, lambda: True)
 
 
 def test_an_answer_that_nobody_expects_ends_the_session_and_nothing_else(stats: Stats) -> None:

@@ -6,6 +6,7 @@ moment that the order was due, by a timer of the kernel, to the moment that the 
 all that a client waits for (other clients' orders, a stall, the journal) and nothing of this side of the loop. An order
 that is due while the engine stands still counts from when it was due, as it would for a client.
 
+While the engine takes no orders for lack of journal space the canary enters none: each would use up more of it.
 Whatever goes wrong in here ends the canary's session and is counted; it never stops trading.
 """
 
@@ -46,13 +47,20 @@ class Canary:
     """Keeps one session open for as long as the engine runs."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, address: tuple[str, int], symbol: str, password: str, stats: Stats
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: tuple[str, int],
+        symbol: str,
+        password: str,
+        stats: Stats,
+        has_space: Callable[[], bool],
     ) -> None:
         self._loop = loop
         self._address = _reachable(address)
         self._symbol = symbol
         self._password = password
         self._stats = stats
+        self._has_space = has_space
         self._waiting: deque[list[int]] = deque()
         self._last_token = time.time_ns() // 1000
         self._failing = False
@@ -111,11 +119,14 @@ class Canary:
         due_ns = timer.expirations()
         if not due_ns:
             return
-        self._waiting.append(due_ns)
-        self._last_token += 1
-        order = ouch.EnterOrder(f"{self._last_token:014x}", "B", 1, self._symbol, _LOWEST_PRICE_E4, ouch.TIF_IOC)
-        sock.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
-        if due_ns[-1] - self._waiting[0][0] > PATIENCE_NS:
+        if self._has_space():
+            self._waiting.append(due_ns)
+            self._last_token += 1
+            order = ouch.EnterOrder(f"{self._last_token:014x}", "B", 1, self._symbol, _LOWEST_PRICE_E4, ouch.TIF_IOC)
+            sock.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
+        else:
+            sock.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)  # which the journal does not hold
+        if self._waiting and due_ns[-1] - self._waiting[0][0] > PATIENCE_NS:
             for waiting_ns in self._waiting:
                 self._record(waiting_ns, due_ns[-1])
             raise TimeoutError(f"no answer for {PATIENCE_NS / 1e9:.0f} s")

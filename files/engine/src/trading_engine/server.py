@@ -126,10 +126,11 @@ class Server:
         return 0
 
     def _start_canary(self) -> Canary:
-        config, endpoint = self._config, self._config.order_entry
-        self._gateway.canary = self._engine.core.accounts[CANARY_ACCOUNT].number
+        config, endpoint, core = self._config, self._config.order_entry, self._engine.core
+        self._gateway.canary = core.accounts[CANARY_ACCOUNT].number
         address = (endpoint.address, endpoint.port)
-        return Canary(self._loop, address, config.canary_symbol, self._canary_password, self._stats)
+        password = self._canary_password
+        return Canary(self._loop, address, config.canary_symbol, password, self._stats, lambda: core.accepting)
 
     def _spin(self) -> None:
         """Keep the loop from ever sleeping: the next turn finds what arrived without a wake-up."""
