@@ -79,14 +79,16 @@ def test_a_quota_that_is_used_up_is_refused_before_the_first_resource(account: A
     limit = account.client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode="L-F678F1CE")
     free = int(limit["Quota"]["Value"]) - len(ec2.describe_vpcs()["Vpcs"])
     made = [ec2.create_vpc(CidrBlock=f"10.{200 + number}.0.0/16")["Vpc"]["VpcId"] for number in range(free)]
-    before = contents(account)
-    run = account.play("provision.yml", trading_environment="refused")
-    assert run.code != 0
-    assert "trading_region: 1 more VPCs are needed, and of the account's 5 in this region 5 are used" in run.output
-    assert "L-F678F1CE" in run.output
-    assert contents(account) == before
-    for identity in made:
-        ec2.delete_vpc(VpcId=identity)
+    try:
+        before = contents(account)
+        run = account.play("provision.yml", trading_environment="refused")
+        assert run.code != 0
+        assert "trading_region: 1 more VPCs are needed, and of the account's 5 in this region 5 are used" in run.output
+        assert "L-F678F1CE" in run.output
+        assert contents(account) == before
+    finally:
+        for identity in made:
+            ec2.delete_vpc(VpcId=identity)
 
 
 def test_an_endpoint_that_nobody_answers_at_is_named(account: Account) -> None:
