@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from trading_engine.terms import Terms
 from trading_engine.wire import itch, ouch
 
 from tests.unit.engine.market import Market, kinds, settings_of
@@ -476,3 +479,30 @@ def test_nothing_after_a_logout_is_read() -> None:
     market = Market()
     assert market.read("A", b"\0\x01O\0\x01?") == 3
     assert market.core.close_reason == "logout"
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_any_number_of_different_terms_needs_the_memory_of_a_few() -> None:
+    market = Market()
+
+    def existing() -> int:
+        return sum(isinstance(known, Terms) for known in gc.get_objects())
+
+    before = existing()
+    kept = market.enter("A", "B", 100, PAR, time_in_force_s=90_000)
+    for seconds in range(1, 10_500):
+        token = market.enter("A", "B", 100, PAR, time_in_force_s=seconds)
+        market.send("A", ouch.ReplaceOrder(token, f"same{seconds}", 100, PAR, seconds))
+        market.send("A", ouch.ReplaceOrder(f"same{seconds}", f"back{seconds}", 100, PAR, 1 + seconds % 100))
+        market.send("A", ouch.ReplaceOrder(kept, f"kept{seconds}", 100, PAR, seconds))
+        kept = f"kept{seconds}"
+        market.send("A", ouch.CancelOrder(f"back{seconds}", 0))
+    assert existing() - before < 1000

@@ -93,6 +93,8 @@ class Account:
         terms = self._terms.get(raw)
         if terms is None:
             if len(self._terms) >= _MAX_TERMS:
+                for known in self._terms.values():
+                    known.replacements.clear()  # they name each other, and nothing collects a cycle
                 self._terms.clear()
             terms = Terms(raw)
             self._terms[raw] = terms
@@ -102,13 +104,14 @@ class Account:
         """Return the terms of a replacement: `changed` is its time in force, display, sweep and minimum, 10 bytes."""
         terms = before.replacements.get(changed)
         if terms is None:
-            if len(before.replacements) >= _MAX_TERMS:
-                before.replacements.clear()
             raw = before.raw
             terms = self.terms_of(
                 changed[0:4] + raw[4:8] + changed[4:5] + raw[9:10] + changed[5:6] + changed[6:10] + raw[15:17]
             )
-            before.replacements[changed] = terms
+            if self._terms.get(raw) is before:  # others live on only in their orders, and are to end with them
+                if len(before.replacements) >= _MAX_TERMS:
+                    before.replacements.clear()
+                before.replacements[changed] = terms
         return terms
 
     def order(self, token: bytes) -> Order | None:
