@@ -55,6 +55,12 @@ def count_problems(count: int) -> Iterator[str]:
         yield f"trading_instance_count: {count} is not a number of hosts; give 1 or more, or use destroy.yml"
 
 
+def hours_problems(hours: Mapping[str, str], spot: bool) -> Iterator[str]:
+    """Yield that Spot instances, of one-time requests, are to be stopped at stated hours: AWS cannot."""
+    if hours and spot:
+        yield "trading_hours: AWS cannot stop and start Spot instances (trading_spot); choose one of the two"
+
+
 def _networks(
     variable: str,
     cidrs: Sequence[str],

@@ -31,6 +31,16 @@ options:
     description: Number of hosts.
     type: int
     required: true
+  spot:
+    description: Whether the hosts are Spot instances.
+    type: bool
+    default: false
+    version_added: 0.2.0
+  hours:
+    description: When the hosts are started and stopped; empty for hosts that always run.
+    type: dict
+    default: {}
+    version_added: 0.2.0
   operator_cidr:
     description: The network that may use SSH and telemetry.
     type: str
@@ -121,6 +131,8 @@ def main() -> None:
             "region": {"type": "str", "required": True},
             "endpoint_url": {"type": "str", "default": ""},
             "instance_count": {"type": "int", "required": True},
+            "spot": {"type": "bool", "default": False},
+            "hours": {"type": "dict", "default": {}},
             "operator_cidr": {"type": "str", "required": True},
             "client_cidrs": {"type": "list", "elements": "str", "required": True},
             "operator_ipv6_cidrs": {"type": "list", "elements": "str", "default": []},
@@ -140,6 +152,7 @@ def main() -> None:
         *inputs.region_problems(given["region"]),
         *inputs.endpoint_problems(given["region"], given["endpoint_url"]),
         *inputs.count_problems(given["instance_count"]),
+        *inputs.hours_problems(given["hours"], given["spot"]),
         *inputs.cidr_problems(given["operator_cidr"], given["client_cidrs"], given["allow_world"]),
         *inputs.ipv6_cidr_problems(given["operator_ipv6_cidrs"], given["client_ipv6_cidrs"], given["allow_world"]),
         *inputs.network_problems(given["vpc_cidr"], given["subnet_cidr"]),

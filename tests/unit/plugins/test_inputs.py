@@ -61,6 +61,14 @@ def test_there_is_at_least_one_host(count: int, problems: int) -> None:
     assert [one.split(":")[0] for one in inputs.count_problems(count)] == ["trading_instance_count"] * problems
 
 
+def test_spot_hosts_cannot_have_hours() -> None:
+    (problem,) = inputs.hours_problems({"stop": "cron(0 19 ? * MON-FRI *)"}, spot=True)
+    assert problem.startswith("trading_hours:")
+    assert "trading_spot" in problem
+    assert list(inputs.hours_problems({}, spot=True)) == []
+    assert list(inputs.hours_problems({"stop": "cron(0 19 ? * MON-FRI *)"}, spot=False)) == []
+
+
 def test_the_operator_must_be_given_but_clients_need_not() -> None:
     (problem,) = inputs.cidr_problems("", [], allow_world=False)
     assert problem.startswith("trading_operator_cidr is not set")
@@ -169,6 +177,7 @@ def test_the_module_reports_every_problem_at_once(run_module: Callable[..., dict
         "tags": {},
     }
     assert run_module("deployment_inputs", **usable)["changed"] is False
-    report = run_module("deployment_inputs", **{**usable, "region": "moon", "operator_cidr": "", "public_key_file": ""})
+    wrong = {"region": "moon", "operator_cidr": "", "public_key_file": "", "spot": True, "hours": {"stop": "…"}}
+    report = run_module("deployment_inputs", **{**usable, **wrong, "operator_ipv6_cidrs": ["::/0"]})
     assert report["failed"] is True
-    assert len(report["problems"]) == 3
+    assert len(report["problems"]) == 5
