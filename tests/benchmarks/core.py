@@ -16,9 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trading_engine import __version__, journal, snapshot, tools
+from trading_engine import journal, snapshot, tools
 from trading_engine.book import Book, BookSide, Order
 from trading_engine.core import Core
+from trading_engine.machine import MACHINE_VERSION
 
 from tests.benchmarks import orderflow, variants
 from tests.benchmarks.figures import Figure
@@ -151,7 +152,7 @@ def measure_recovery() -> dict[str, float]:
     core, flow = orderflow.open_core(), orderflow.Flow(levels=500)
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory = Path(name)
-        writer = journal.Writer(directory, 64 << 20, __version__, 1, 0)
+        writer = journal.Writer(directory, 64 << 20, MACHINE_VERSION, 1, 0)
         writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings()).encode())
         writer.append(journal.START_DAY, 0, 2, b"2026010500")
         for data in _reads(flow.mixed() for _ in range(300_000)):

@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from trading_engine import __version__, journal
+from trading_engine import journal
+from trading_engine.machine import MACHINE_VERSION
 
 from tests.benchmarks import orderflow, variants
 from tests.proofs.evidence import Evidence
@@ -40,7 +41,7 @@ def prove(messages: int) -> Path:
 
 def write_journal(directory: Path, messages: int) -> None:
     """Write mixed flow of two accounts on 100 symbols, the same for the same number of messages."""
-    writer = journal.Writer(directory, 64 << 20, __version__, 1, 0)
+    writer = journal.Writer(directory, 64 << 20, MACHINE_VERSION, 1, 0)
     writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2, tokens="increasing")).encode())
     writer.append(journal.START_DAY, 0, 2, b"2026010500")
     flows = [orderflow.Flow(seed) for seed in (7, 8)]

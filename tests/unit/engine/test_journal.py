@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from trading_engine import __version__, journal, snapshot, tools
+from trading_engine import journal, snapshot, tools
 from trading_engine.core import Core
 from trading_engine.journal import JournalError, Writer
+from trading_engine.machine import MACHINE_VERSION, SOURCES
 from trading_engine.outbox import Outbox
 from trading_engine.recovery import Recovered, apply_record, make_snapshot, recover
 from trading_engine.snapshot import SnapshotError, SnapshotHead
@@ -20,7 +21,7 @@ from trading_engine.snapshotter import prune
 
 from tests.unit.engine.flow import reads, seeded
 from tests.unit.engine.market import Market, settings_of
-from tests.unit.engine.process import DEADLINE_S
+from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT
 
 SEGMENT_BYTES = 1 << 16
 DAY = "2026010500"
@@ -32,7 +33,7 @@ class Recorder:
     def __init__(self, directory: Path, segment: int = 1, records: int = 0) -> None:
         self.directory = directory
         self.core = Core()
-        self.writer = Writer(directory, SEGMENT_BYTES, __version__, segment, records)
+        self.writer = Writer(directory, SEGMENT_BYTES, MACHINE_VERSION, segment, records)
         self.said = b""
         self.time_ns = 1_000
 
@@ -59,7 +60,7 @@ def recovered(directory: Path) -> tuple[Core, Recovered]:
     outbox = Outbox(core, directory / "replies", 1 << 20, directory / "itch", 1 << 20)
     for name in ("replies", "itch"):
         (directory / name).mkdir(exist_ok=True)
-    found = recover(core, outbox, directory, __version__)
+    found = recover(core, outbox, directory, MACHINE_VERSION)
     outbox.close()
     return core, found
 
@@ -120,7 +121,7 @@ def test_a_snapshot_is_on_the_disk_under_its_name(recorder: Recorder, disk_calls
     recorder.run(1, 1200)
     recorder.writer.close()
     del disk_calls[:]
-    path = make_snapshot(recorder.directory, __version__)
+    path = make_snapshot(recorder.directory, MACHINE_VERSION)
     assert path is not None
     assert disk_calls[-3:] == [f"fsync {path.stem}.part", f"rename {path.name}", f"fsync {recorder.directory.name}"]
 
@@ -200,6 +201,23 @@ def test_segments_of_another_version_are_not_replayed(recorder: Recorder) -> Non
         list(journal.read_segment(recorder.writer.path, last=True, version="other"))
 
 
+def test_an_engine_whose_machine_has_changed_says_what_to_do(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.writer = Writer(tmp_path, SEGMENT_BYTES, MACHINE_VERSION.replace("+", "+0"), 1, 0)
+    recorder.start()
+    recorder.writer.close()
+    with pytest.raises(JournalError, match=r"\+0.* once .* stop it cleanly .* then start this one"):
+        recovered(tmp_path)
+
+
+def test_the_machines_version_covers_all_that_the_machine_imports() -> None:
+    code = "import sys, trading_engine.core; print(*(n for n in sys.modules if n.startswith('trading_engine.')))"
+    result = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    names = {name.removeprefix("trading_engine.").replace(".", "/") + ".py" for name in result.stdout.split()}
+    assert "core.py" in names
+    assert names - {"wire.py"} == set(SOURCES) - {"recovery.py"}
+
+
 def test_a_full_disk_is_an_error_and_not_a_shorter_journal(recorder: Recorder) -> None:
     recorder.writer.close()
     full = os.open("/dev/full", os.O_WRONLY)
@@ -237,7 +255,7 @@ def test_a_snapshot_and_the_tail_give_the_same_state_as_everything(recorder: Rec
     recorder.run(3, 1200)
     recorder.writer.close()
     whole = snapshot.digest(recorder.core)
-    path = make_snapshot(recorder.directory, __version__)
+    path = make_snapshot(recorder.directory, MACHINE_VERSION)
     assert path is not None
     assert path.stem == journal.segments(recorder.directory)[-1].stem
     core, found = recovered(recorder.directory)
@@ -248,7 +266,7 @@ def test_a_snapshot_and_the_tail_give_the_same_state_as_everything(recorder: Rec
 def test_a_damaged_snapshot_is_left_out_and_said_so(recorder: Recorder) -> None:
     recorder.run(3, 1200)
     recorder.writer.close()
-    path = make_snapshot(recorder.directory, __version__)
+    path = make_snapshot(recorder.directory, MACHINE_VERSION)
     assert path is not None
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -273,7 +291,7 @@ def test_another_version_goes_on_from_a_snapshot_without_replay(recorder: Record
 def test_pruning_keeps_what_the_two_newest_snapshots_need(recorder: Recorder) -> None:
     for seed in range(3):
         recorder.run(seed, 800)
-        assert make_snapshot(recorder.directory, __version__) is not None
+        assert make_snapshot(recorder.directory, MACHINE_VERSION) is not None
     recorder.writer.close()
     assert prune(recorder.directory, 1 << 40) > 0
     kept = snapshot.files(recorder.directory)
@@ -290,7 +308,7 @@ def test_pruning_keeps_what_the_two_newest_snapshots_need(recorder: Recorder) ->
 def test_verify_names_every_file_and_the_first_damage(recorder: Recorder) -> None:
     recorder.run(3, 1200)
     recorder.writer.close()
-    make_snapshot(recorder.directory, __version__)
+    make_snapshot(recorder.directory, MACHINE_VERSION)
     lines = list(tools.verify(recorder.directory))
     assert len(lines) == 1 + len(journal.segments(recorder.directory))
     assert lines[-1].endswith(f"to {recorder.writer.records}")

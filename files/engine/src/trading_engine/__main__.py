@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from trading_engine import __version__, admin, config, passwords, tools
+from trading_engine import admin, config, passwords, tools
 from trading_engine.admin import AdminError
 from trading_engine.journal import JournalError
+from trading_engine.machine import MACHINE_VERSION
 from trading_engine.shm import StateError, StateReader
 from trading_engine.snapshot import SnapshotError
 from trading_engine.tables import ConfigError
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="trading-engine",
         description="Matching engine: OUCH 4.2 over SoupBinTCP. Without a command it runs until SIGTERM.",
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--version", action="version", version=MACHINE_VERSION)
     parser.add_argument("--config", metavar="FILE", type=Path, help="engine.toml")
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(metavar="COMMAND")

@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from trading_engine import __version__, journal, snapshot
+from trading_engine import journal, snapshot
 from trading_engine.cancellations import Cancellations
 from trading_engine.clock import Clock
 from trading_engine.config import EngineConfig
 from trading_engine.core import Core
 from trading_engine.histogram import Histogram
 from trading_engine.journal import JournalError, Writer
+from trading_engine.machine import MACHINE_VERSION
 from trading_engine.outbox import Outbox, Output
 from trading_engine.recovery import Recovered, apply_record, recover
 from trading_engine.snapshot import SnapshotError, SnapshotHead
@@ -86,9 +87,9 @@ class Engine:
         found = Recovered()
         try:
             if self.config.journal.durability != "none":
-                found = recover(self.core, self.outbox, directory, __version__)
+                found = recover(self.core, self.outbox, directory, MACHINE_VERSION)
                 settings = self.config.journal
-                self.writer = Writer(directory, settings.segment_bytes, __version__, found.segment, found.records)
+                self.writer = Writer(directory, settings.segment_bytes, MACHINE_VERSION, found.segment, found.records)
                 self.used_bytes = journal.used_bytes(directory)
         except (JournalError, SnapshotError) as error:
             raise StartError(str(error)) from error
@@ -140,7 +141,7 @@ class Engine:
             self._release(self._syncing + self._waiting)
             if self.writer is not None:
                 self.writer.close()
-                head = SnapshotHead(__version__, self.writer.segment + 1, self.writer.records, self.clock.now())
+                head = SnapshotHead(MACHINE_VERSION, self.writer.segment + 1, self.writer.records, self.clock.now())
                 snapshot.write(self.config.journal.directory, self.core, head)
             self.outbox.close()
         if self._lock >= 0:

@@ -194,7 +194,8 @@ def read_segment(
     if version is not None and written_by != version:
         raise JournalError(
             f"{path} was written by engine version {written_by}, this is {version}: replay would not give the same "
-            f"answers. Run version {written_by} once, stop it cleanly (it leaves a snapshot), then start this one"
+            f"answers. Run version {written_by} once (the release before; `trading-engine --version` tells), stop it "
+            "cleanly (it leaves a snapshot), then start this one"
         )
     at, size = HEADER.size, len(data)
     while True:

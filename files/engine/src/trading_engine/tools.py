@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trading_engine import __version__, journal, snapshot
+from trading_engine import journal, snapshot
 from trading_engine.core import Core
+from trading_engine.machine import MACHINE_VERSION
 from trading_engine.recovery import NOTHING, Tail, apply_record, make_snapshot
 from trading_engine.snapshot import SnapshotError, SnapshotHead
 from trading_engine.wire import itch, ouch
@@ -50,7 +51,7 @@ def replay(directory: Path) -> dict[str, Any]:
     feed = hashlib.sha256()
     records = messages = 0
     begun_ns = time.process_time_ns()
-    for record in Tail(directory, head, __version__):
+    for record in Tail(directory, head, MACHINE_VERSION):
         apply_record(core, record)
         records += 1
         for account in core.touched:
@@ -92,7 +93,7 @@ def snapshot_at_idle(directory: Path) -> Path | None:
     """Write a snapshot without taking processor time that anybody else wants. Raises as `make_snapshot` does."""
     with contextlib.suppress(OSError):  # a container's filter may refuse it
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    return make_snapshot(directory, __version__)
+    return make_snapshot(directory, MACHINE_VERSION)
 
 
 def parties_of(directory: Path, match: int) -> list[list[str]]:
