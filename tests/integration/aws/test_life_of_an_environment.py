@@ -5,12 +5,13 @@ The tests here build on each other. The environment without options is in test_e
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import Account
+from .conftest import ROOT, Account
 from .inventory_of_account import contents, instances, name
 
 LIFE = {
@@ -157,9 +158,15 @@ def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -
     archives.mkdir()
     archive = archives / "trading-life-1.tar.gz"
     archive.write_bytes(b"journal and passwords")
-    # Only the plays of the controller: there is no machine behind the API here.
+    # Only what the controller does: there is no machine behind the API here, so the host's name leads nowhere.
+    upload = tmp_path / "upload.yml"
+    role = {"name": "lowlatency.trading.aws_backup", "tasks_from": "upload.yml"}
+    tasks = [{"name": "Upload", "ansible.builtin.import_role": role}]
+    play = {"name": "Upload", "hosts": "trading", "become": True, "gather_facts": False, "tasks": tasks}
+    (tmp_path / "collections").symlink_to(ROOT / "collections")
+    upload.write_text(json.dumps([play]))
     transfer = {**LIFE, "trading_engine_backup_dir": str(archives)}
-    run = account.play("backup.yml", "--limit", "localhost", inventory=str(inventory), **transfer)
+    run = account.play(str(upload), "--limit", "trading-life-1", inventory=str(inventory), **transfer)
     assert run.code == 0, run.output
     assert (
         account.client("s3").get_object(Bucket="trading-life-123456789012-us-east-1", Key="trading-life-1.tar.gz")[
@@ -174,6 +181,11 @@ def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -
         assert run.code == 0, run.output
         assert archive.read_bytes() == expected
         archive.write_bytes(b"of the controller")
+
+    account.client("s3").delete_object(Bucket="trading-life-123456789012-us-east-1", Key="trading-life-1.tar.gz")
+    run = account.play("restore.yml", "--limit", "localhost", inventory=str(inventory), **transfer)
+    assert run.code == 0, run.output
+    assert archive.read_bytes() == b"of the controller"
 
 
 def test_a_second_run_after_a_newer_image_changes_nothing(account: Account) -> None:
