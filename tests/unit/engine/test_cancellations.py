@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from trading_engine import config, journal, passwords, snapshot, tools
+from trading_engine.admin import Admin, AdminError
 from trading_engine.engine import Engine
 from trading_engine.wire import ouch, soupbintcp
 
@@ -107,6 +108,20 @@ def test_the_day_is_over_when_nothing_is_open(start: Callable[[], Engine], loop:
     engine.cancellations.close_day(lambda: ended.append(engine.core.open_orders))
     assert turns_until(loop, lambda: bool(ended)) >= 2 * ORDERS / A_SLICE
     assert ended == [0]
+
+
+def test_the_next_day_cannot_be_asked_for_while_the_day_is_closing(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop
+) -> None:
+    engine = start()
+    fill(engine, 0)
+    begun: list[str] = []
+    asked = Admin(engine, lambda: engine.cancellations.close_day(lambda: begun.append("day")))
+    assert asked.execute({"command": "next-day"}) == {"done": "next-day", "name": ""}
+    with pytest.raises(AdminError, match="being closed already"):
+        asked.execute({"command": "next-day"})
+    turns_until(loop, lambda: bool(begun))
+    assert begun == ["day"]
 
 
 def test_a_day_that_a_crash_left_half_closed_is_ended_at_the_start(

@@ -27,7 +27,7 @@ class AdminError(Exception):
 
 
 class Admin:
-    """Executes commands. `roll_day` ends the day and begins the next, sessions included."""
+    """Executes commands. `roll_day` begins to end the day; the next one begins when nothing is open."""
 
     def __init__(self, engine: Engine, roll_day: Callable[[], None]) -> None:
         self._engine = engine
@@ -56,10 +56,12 @@ class Admin:
         elif command == "bust":
             self._submit({"do": "bust", **_bust_of(request, self._engine)})
         elif command == "next-day":
+            if self._engine.core.closing:
+                raise AdminError("the day is being closed already; ask again in a second")
             self._roll_day()
         else:
             raise AdminError(f"unknown command {command!r}")
-        return {"done": command, "name": name, "session": self._engine.core.day}
+        return {"done": command, "name": name}
 
     def _submit(self, payload: dict[str, Any]) -> None:
         self._engine.submit(journal.ADMIN, payload=json.dumps(payload, sort_keys=True).encode())
