@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from trading_engine import config, journal, passwords, snapshot, tools
 from trading_engine.admin import Admin, AdminError
+from trading_engine.core import Core
 from trading_engine.engine import Engine
 from trading_engine.wire import ouch, soupbintcp
 
@@ -94,10 +96,33 @@ def test_a_crash_in_the_middle_leaves_no_order_behind(
     engine.disconnect(0)
     turns_until(loop, lambda: engine.core.open_orders <= ORDERS - after_slices * A_SLICE)
     again = start()
+    kept = Core()
+    snapshot.load(kept, snapshot.dump(again.core))
+    assert kept.by_number[0].leaving
     assert again.core.open_orders >= ORDERS - after_slices * A_SLICE
     again.cancellations.resume()
     turns_until(loop, lambda: not again.cancellations.under_way(0))
     assert again.core.open_orders == 0
+
+
+def test_orders_that_rested_before_the_setting_was_turned_on_stay(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path
+) -> None:
+    engine = start()
+    settings = engine.config.core_settings()
+    settings["accounts"]["ANNA"]["cancel_on_disconnect"] = False
+    engine.submit(journal.CONFIGURE, payload=json.dumps(settings).encode())
+    fill(engine, 0)
+    engine.disconnect(0)
+    for _ in range(2):  # the first start turns it on, the next finds it on
+        again = start()
+        assert again.core.by_number[0].cancel_on_disconnect
+        again.cancellations.resume()
+        assert not again.cancellations.under_way(0)
+        assert again.core.open_orders == ORDERS
+    kept = Core()
+    snapshot.load(kept, snapshot.dump(again.core))
+    assert not kept.by_number[0].leaving
 
 
 def test_the_day_is_over_when_nothing_is_open(start: Callable[[], Engine], loop: asyncio.AbstractEventLoop) -> None:

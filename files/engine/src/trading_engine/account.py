@@ -29,6 +29,7 @@ class Account:
         self.sequence = 0
         self.taken = 0  # the last number that left `out`
         self.connected = False
+        self.leaving = False  # its orders are to be cancelled since its connection is gone
         self.killed = False
         self.last_token = b""
         self.tokens = 0

@@ -43,8 +43,7 @@ class Cancellations:
     def resume(self) -> None:
         """Go on with what was under way when the engine ended. Call once after the start."""
         for account in self._engine.core.by_number:
-            gone = account.cancel_on_disconnect and not account.connected
-            if account.open_orders and (account.killed or gone):
+            if account.open_orders and (account.killed or account.leaving):
                 self.of_account(account.number)
 
     def expire(self) -> None:

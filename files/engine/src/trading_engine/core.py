@@ -159,10 +159,14 @@ class Core(Matching):
         self._feed_event(b"C")
 
     def connect(self, number: int) -> None:
-        self.by_number[number].connected = True
+        account = self.by_number[number]
+        account.connected = True
+        account.leaving = False
 
     def disconnect(self, number: int) -> None:
-        self.by_number[number].connected = False
+        account = self.by_number[number]
+        account.connected = False
+        account.leaving = account.cancel_on_disconnect
 
     def expire(self, time_ns: int) -> None:
         """Cancel orders whose time in force has passed, not more than a slice of them."""

@@ -169,7 +169,7 @@ class Engine:
     def disconnect(self, number: int) -> None:
         """The account's connection is gone, and with it its orders where it asked for that."""
         self.submit(journal.DISCONNECT, number)
-        if self.core.by_number[number].cancel_on_disconnect:
+        if self.core.by_number[number].leaving:
             self.cancellations.of_account(number)
 
     def tick(self) -> None:

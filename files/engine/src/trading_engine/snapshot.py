@@ -45,6 +45,7 @@ def dump(core: Core) -> bytes:
             "settings": account.settings,
             "sequence": account.sequence,
             "connected": account.connected,
+            "leaving": account.leaving,
             "killed": account.killed,
             "last_token": account.last_token.decode("latin-1"),
             "rate": [account.rate_second, account.rate_count],
@@ -138,6 +139,7 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
     account.sequence = saved["sequence"]
     account.taken = saved["sequence"]
     account.connected = saved["connected"]
+    account.leaving = saved.get("leaving", False)  # older builds did not say
     account.rate_second, account.rate_count = saved["rate"]
     for time_ns, text in saved["recent"]:
         key = text.encode("latin-1")
