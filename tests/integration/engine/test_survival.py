@@ -7,6 +7,7 @@ import hashlib
 import select
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,9 @@ def test_sealed_segments_become_snapshots_from_which_the_next_start_goes_on(tmp_
             client.wait_for(1 + batch * 50)
         client.wait_for(1 + 400 * 200)
         reader = StateReader(tmp_path / "engine.shm")
+        end = time.monotonic() + DEADLINE_S
         while reader.read().counters["snapshots"] == 0:
-            pass
+            assert time.monotonic() < end, reader.read().events
         reader.close()
         engine.stop(signal.SIGKILL)
         client.wait(lambda: False)
@@ -148,14 +150,18 @@ def test_who_sends_as_fast_as_he_can_is_answered_in_bounded_memory_and_holds_nob
         flooding.socket.setblocking(False)
         sent, answered, told = 0, 0, 0
         while answered < orders * 69:
-            readable, writable, _ = select.select([flooding.socket], [flooding.socket] if sent < len(data) else [], [])
+            waiting = [flooding.socket] if sent < len(data) else []
+            readable, writable, _ = select.select([flooding.socket], waiting, [], DEADLINE_S)
+            assert readable or writable, f"no answer for {DEADLINE_S:.0f} s; {sent} bytes sent, {answered} answered"
             if writable:
                 sent += flooding.socket.send(data[sent : sent + 65536])
                 quiet.send(enter(f"{told}"))
                 told += 1
                 assert quiet.wait_for(told)[-1].token == f"{told - 1}"
             if readable:
-                answered += len(flooding.socket.recv(1 << 20))
+                received = flooding.socket.recv(1 << 20)
+                assert received, f"the engine closed the connection; {sent} bytes sent, {answered} answered"
+                answered += len(received)
             assert reader.read().gauges["queued_bytes"] <= limit_bytes
         assert reader.read().counters["dropped_slow_clients"] == 0
         reader.close()
