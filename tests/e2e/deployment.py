@@ -124,8 +124,7 @@ class Deployment:
         done = run(
             *("ansible-playbook", f"lowlatency.trading.{name}", "-i", "localhost,", "-e", f"@{settings}"),
             environment={
-                **self.environment,
-                "ANSIBLE_CONFIG": "/dev/null",
+                **{name: value for name, value in self.environment.items() if name != "ANSIBLE_CONFIG"},
                 "ANSIBLE_COLLECTIONS_PATH": str(user / "collections"),
             },
             folder=user,
