@@ -23,12 +23,19 @@ class Application:
     def __init__(self, hooks: Hooks, status: Callable[[], list[dict[str, Any]]] = list) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-        from embedded_ec2 import alarm_corrections, bucket_corrections, corrections, metric_corrections
+        from embedded_ec2 import (
+            alarm_corrections,
+            bucket_corrections,
+            corrections,
+            metric_corrections,
+            signature_corrections,
+        )
 
         corrections.install(hooks)
         alarm_corrections.install()
         bucket_corrections.install()
         metric_corrections.install()
+        signature_corrections.install()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._machines = hooks.machines
         self._status = status
