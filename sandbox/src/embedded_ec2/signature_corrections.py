@@ -9,12 +9,12 @@ from embedded_ec2.corrections import replace
 
 def install() -> None:
     """moto takes query or headers for a missing body, so that no GET or DELETE of a REST service passes."""
-    original = IAMRequest._create_aws_request  # noqa: SLF001  nothing public calculates a signature
+    original = IAMRequest._create_aws_request
 
     def create_aws_request(self: IAMRequest) -> Any:
         request = original(self)
-        if self._method in {"GET", "DELETE"}:  # noqa: SLF001
-            request.data = self._body  # noqa: SLF001
+        if self._method in {"GET", "DELETE"}:
+            request.data = self._body
         return request
 
     replace(IAMRequest, "_create_aws_request", create_aws_request)
