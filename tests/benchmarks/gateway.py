@@ -176,8 +176,10 @@ def open_loop(variant: str) -> Iterator[Figure]:
             client.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
             times += open_loop_times(client, work, RATE)
             mirrored += open_loop_times(mirror, echoed(work), RATE)
+        stall_ms, causes = processes.longest_stall(server)
         client.close()
         mirror.close()
+    yield Figure("open_loop", variant, f"10,000/s: longest stall caused by the engine ({causes})", stall_ms, "ms")
     yield Figure(
         "open_loop", variant, "10,000/s: average", statistics.fmean(times) / 1e3, "µs",
         "echo", statistics.fmean(mirrored) / 1e3, "echo+60", "echo+30",
@@ -205,11 +207,12 @@ def resting(variant: str) -> Iterator[Figure]:
             grown = server.rss_bytes() - before
             work = [(flow.rest(), answer) for _ in range(5_000)]
             trips[population] = processes.round_trips(client, work)
-            stall_ms = server.state().gauges["stall_max_ns"] / 1e6
+            stall_ms, causes = processes.longest_stall(server)
             client.close()
         del core
     small, large = (processes.percentile(trips[population], 99) / 1e3 for population in (1_000, 1_000_000))
     yield Figure("resting", variant, "p99 over TCP with 1 M resting orders", large, "µs", "1 k orders", small, "1.2 x")
     bound = "400" if variant == "pure" else "320"
     yield Figure("resting", variant, "memory of a resting order", grown / 1_000_000, "bytes", reach=bound)
-    yield Figure("resting", variant, "longest stall caused by the engine, filling included", stall_ms, "ms", reach="2")
+    what = f"longest stall caused by the engine, filling included ({causes})"
+    yield Figure("resting", variant, what, stall_ms, "ms", reach="2")

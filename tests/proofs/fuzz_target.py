@@ -25,6 +25,7 @@ with atheris.instrument_imports(include=["trading_engine"]):
     from trading_engine.book import orders_of
     from trading_engine.connection import Connection
     from trading_engine.engine import Engine
+    from trading_engine.garbage import Garbage
     from trading_engine.gateway import READ_BYTES, Gateway
     from trading_engine.passwords import hash_password
     from trading_engine.shm import StateWriter
@@ -66,7 +67,7 @@ class Target:
         self._engine = Engine(config.read(home / "engine.toml"), self._loop)
         self._engine.lock()
         self._stats = Stats(StateWriter(home / "engine.shm", "fuzz", "none"))
-        self._gateway = Gateway(self._engine, self._stats, self._loop)
+        self._gateway = Gateway(self._engine, self._stats, Garbage(self._stats), self._loop)
         self._engine.start()
         self._gateway._checks.verifier.check(_HASH, _PASSWORD)  # so that logins do not wait for a hash
 

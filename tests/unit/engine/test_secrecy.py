@@ -14,6 +14,7 @@ import uvloop
 from trading_engine import config
 from trading_engine.connection import Connection
 from trading_engine.engine import Engine
+from trading_engine.garbage import Garbage
 from trading_engine.gateway import Gateway
 from trading_engine.shm import StateReader, StateWriter
 from trading_engine.stats import Stats
@@ -37,7 +38,8 @@ def gateway(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway
     """A gateway whose engine is not started, for what happens before a login is accepted."""
     settings = config.read(EngineProcess(tmp_path).config)
     writer = StateWriter(settings.shared_memory, "1.2.3", "os")
-    made = Gateway(Engine(settings, loop), Stats(writer), loop)
+    stats = Stats(writer)
+    made = Gateway(Engine(settings, loop), stats, Garbage(stats), loop)
     yield made
     made.close()
     writer.close()

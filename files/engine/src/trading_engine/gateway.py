@@ -16,6 +16,7 @@ from trading_engine import journal, timestamps
 from trading_engine.config import Account
 from trading_engine.connection import Connection
 from trading_engine.engine import STALL_NS, Engine
+from trading_engine.garbage import Garbage
 from trading_engine.logins import PasswordChecks, Throttle
 from trading_engine.outbox import Output
 from trading_engine.session import first_number
@@ -37,9 +38,10 @@ class Gateway:
     The account whose number is `canary` is not a client: its orders and its session are in no figure of theirs.
     """
 
-    def __init__(self, engine: Engine, stats: Stats, loop: AbstractEventLoop) -> None:
+    def __init__(self, engine: Engine, stats: Stats, garbage: Garbage, loop: AbstractEventLoop) -> None:
         self._engine = engine
         self._stats = stats
+        self._garbage = garbage
         self._loop = loop
         self._config = engine.config
         self._throttle = Throttle()
@@ -161,6 +163,7 @@ class Gateway:
                 stats.stall("read", lasted_ns)
             if ancillary:
                 stats.receive_to_reply.record(time.time_ns() - timestamps.received_ns(ancillary), answered)
+            self._garbage.after(answered)
 
     def _process(self, connection: Connection, data: bytes, now_ns: int) -> int:
         """Give a logged-in session's bytes to the engine; return how many messages they were."""

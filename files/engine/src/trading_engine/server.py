@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from trading_engine.admin import Admin
 from trading_engine.canary import Canary, with_account
 from trading_engine.config import CANARY_ACCOUNT, EngineConfig
 from trading_engine.engine import STALL_NS, Engine, StartError
+from trading_engine.garbage import Garbage
 from trading_engine.gateway import Gateway
 from trading_engine.memory import lock_memory
 from trading_engine.notify import notify, watchdog_interval_ns
@@ -69,7 +69,8 @@ class Server:
                 f"{config.shared_memory}: {error.strerror}; the engine's user needs to write there, see [shared_memory]"
             ) from error
         self._stats = stats = Stats(state)
-        self._gateway = gateway = Gateway(self._engine, stats, loop)
+        self._garbage = Garbage(stats)
+        self._gateway = gateway = Gateway(self._engine, stats, self._garbage, loop)
         try:
             gateway.listen()
         except OSError as error:
@@ -90,9 +91,7 @@ class Server:
             print(f"trading-engine: recovery: {remark}", file=sys.stderr)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, loop.stop)
-        gc.collect()
-        gc.freeze()
-        gc.disable()
+        self._garbage.start()
         try:
             admin_server = admin.serve(Admin(self._engine, self._roll_day), config.admin_socket, loop)
         except OSError as error:
@@ -155,7 +154,7 @@ class Server:
         self._tick_due_ns = begun_ns + int(TICK_S * 1e9)
         self._ticks += 1
         if self._ticks % 2 == 0:
-            self._timed("gc", self._collect_garbage)
+            self._garbage.collect()
             self._timed("publish", self._publish)
         self._timed("timers", self._check_timers)
         if self._ticks % _DISK_TICKS == 1:
@@ -190,17 +189,6 @@ class Server:
         self._gateway.end_sessions()
         engine.start_day(engine.clock.next_session(engine.core.day))
         self._stats.event(f"session {engine.core.day} began")
-
-    def _collect_garbage(self) -> None:
-        """Look at what is young and freeze what lives, so that no collection ever walks the whole book."""
-        begun_ns = time.monotonic_ns()
-        gc.collect(0)
-        gc.freeze()
-        pause_ns = time.monotonic_ns() - begun_ns
-        stats = self._stats
-        stats.count("gc_collections", 1)
-        stats.set("gc_pause_last_ns", pause_ns)
-        stats.raise_to("gc_pause_max_ns", pause_ns)
 
     def _watch_disk(self) -> None:
         stats, engine = self._stats, self._engine
