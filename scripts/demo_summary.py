@@ -22,5 +22,6 @@ for name in inventory.get("trading", {}).get("hosts", []):
   order entry    {address}:9001  (OUCH 4.2 over SoupBinTCP)
   market data    {address}:9002  (ITCH 5.0 over SoupBinTCP)
   shell          ssh -i {shlex.quote(key)} {user}@{address}
+  inventory      eval "$(scripts/sandbox env)"; scripts/run ansible-inventory -i inventory/sandbox/aws_ec2.yml --graph
   report         {reports}
   take it back   scripts/demo down""")

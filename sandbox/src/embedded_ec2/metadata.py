@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TOKEN_LIFE_LIMIT_SECONDS = 21600
 CREDENTIALS_LIFE = timedelta(hours=6)
 RENEW_BEFORE_END = timedelta(minutes=30)
+INTERRUPTION_TAG = "embedded-ec2:interruption"
+INTERRUPTION_NOTICE = timedelta(minutes=2)
 
 Tree = dict[str, "Tree | str | Callable[[], str]"]
 
@@ -45,6 +47,7 @@ class MetadataService:
     def __init__(self) -> None:
         self._tokens: dict[str, tuple[str, float]] = {}
         self._credentials: dict[tuple[str, str], Credentials] = {}
+        self._interruptions: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -100,6 +103,10 @@ class MetadataService:
                 "info": json.dumps(info),
                 "security-credentials": {role_name: lambda: self._credentials_of(instance, role_arn)},
             }
+        action = {tag["key"]: tag["value"] for tag in instance.get_tags()}.get(INTERRUPTION_TAG)
+        if action:
+            time_of_it = self._interruptions.setdefault(instance.id, _stamp(_now() + INTERRUPTION_NOTICE))
+            meta_data["spot"] = {"instance-action": json.dumps({"action": action, "time": time_of_it})}
         latest: Tree = {
             "meta-data": meta_data,
             "dynamic": {"instance-identity": {"document": json.dumps(_identity_document(instance), indent=2)}},
