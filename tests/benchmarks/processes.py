@@ -146,7 +146,7 @@ def longest_stall(server: Server) -> tuple[float, str]:
     """Return the ms of the engine's longest stall since its start, and how many there were of each cause."""
     state = server.state()
     counts = {name.removeprefix("stalls_"): n for name, n in state.counters.items() if name.startswith("stalls_") and n}
-    return state.gauges["stall_max_ns"] / 1e6, ", ".join(f"{n} × {cause}" for cause, n in counts.items()) or "none"
+    return state.gauges["stall_max_ns"] / 1e6, ", ".join(f"{n} {cause}" for cause, n in counts.items()) or "none"
 
 
 def drain(sock: socket.socket) -> None:
