@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import statistics
@@ -38,6 +39,17 @@ def on_one_cpu(servers: list[Server]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Keep this process's own pauses, which here are of 100 ms and more, out of what is measured."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 Work = list[tuple[bytes, int]]
@@ -174,8 +186,9 @@ def open_loop(variant: str) -> Iterator[Figure]:
             work = orderflow.batches(core, [flow.mixed() for _ in range(RATE * RATE_SLICE_S)], 1)
             processes.drain(client)
             client.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
-            times += open_loop_times(client, work, RATE)
-            mirrored += open_loop_times(mirror, echoed(work), RATE)
+            with without_collector():
+                times += open_loop_times(client, work, RATE)
+                mirrored += open_loop_times(mirror, echoed(work), RATE)
         stall_ms, causes = processes.longest_stall(server)
         client.close()
         mirror.close()
