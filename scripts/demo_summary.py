@@ -24,4 +24,5 @@ for name in inventory.get("trading", {}).get("hosts", []):
   shell          ssh -i {shlex.quote(key)} {user}@{address}
   inventory      eval "$(scripts/sandbox env)"; scripts/run ansible-inventory -i inventory/sandbox/aws_ec2.yml --graph
   report         {reports}
+  other plays    scripts/demo play playbooks/diagnose.yml
   take it back   scripts/demo down""")
