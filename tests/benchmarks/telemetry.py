@@ -51,12 +51,11 @@ def telemetry(variant: str) -> Iterator[Figure]:
     def figure(what: str, value: float, unit: str, aim: str, without: float | None = None) -> Figure:
         return Figure("telemetry", variant, what, value, unit, "without" if without else "", without, aim=aim)
 
-    with processes.engine(variant, symbols=SYMBOLS, accounts=1) as engine:
-        with _own_cpu(engine) as cpu:
-            alone, observed = _alternated(engine, lambda: _everybody(engine))
-            yield figure("client p99, 10 scrapes/s, 20 pages, publisher", observed, "µs", "ratio ≤ 1.05", alone)
-            alone, observed = _alternated(engine, lambda: _usual(engine, cpu))
-            yield figure("client p99, one CPU, 1 scrape/s, 2 pages", observed, "µs", "ratio ≤ 1.3", alone)
+    with processes.engine(variant, symbols=SYMBOLS, accounts=1) as engine, _own_cpu(engine) as cpu:
+        alone, observed = _alternated(engine, lambda: _everybody(engine))
+        yield figure("client p99, 10 scrapes/s, 20 pages, publisher", observed, "µs", "ratio ≤ 1.05", alone)
+        alone, observed = _alternated(engine, lambda: _usual(engine, cpu))
+        yield figure("client p99, one CPU, 1 scrape/s, 2 pages", observed, "µs", "ratio ≤ 1.3", alone)
     yield figure("the engine's own cost an order, one order a read", _bookkeeping_ns() / 1e3, "µs", "≤ 0.5")
     with (
         processes.engine(variant, symbols=SYMBOLS, accounts=1, canary="S0") as engine,
