@@ -113,10 +113,14 @@ def only_one_at_a_time(base: Path) -> Iterator[None]:
 
 def _lock(base: Path) -> int:
     """Return the descriptor that holds the lock of the directory that is at this path now, not of a removed one."""
+    base = base.resolve()
     while True:
         try:
-            base.mkdir(mode=0o755, parents=True, exist_ok=True)
-            handle = os.open(base, os.O_RDONLY)
+            base.parent.mkdir(parents=True, exist_ok=True)
+            # Not Path.mkdir(exist_ok=True), which fails when the directory goes between its two looks at it.
+            with suppress(FileExistsError):
+                os.mkdir(base, 0o755)
+            handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
             continue  # somebody removed it in between
         except OSError as error:
