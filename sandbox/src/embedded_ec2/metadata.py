@@ -107,6 +107,8 @@ class MetadataService:
         if action:
             time_of_it = self._interruptions.setdefault(instance.id, _stamp(_now() + INTERRUPTION_NOTICE))
             meta_data["spot"] = {"instance-action": json.dumps({"action": action, "time": time_of_it})}
+        else:
+            self._interruptions.pop(instance.id, None)
         latest: Tree = {
             "meta-data": meta_data,
             "dynamic": {"instance-identity": {"document": json.dumps(_identity_document(instance), indent=2)}},

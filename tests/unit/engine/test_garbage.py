@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from trading_engine.garbage import MESSAGES, Garbage
-from trading_engine.shm import COUNTERS, StateWriter
+from trading_engine.shm import COUNTERS, GAUGES, StateWriter
 from trading_engine.stats import Stats
 
 
@@ -49,6 +49,28 @@ def test_what_lived_is_frozen_and_looked_at_no_more(garbage: Garbage) -> None:
     del lived
     garbage.collect()
     assert known() is not None
+
+
+def test_a_pause_is_published_until_the_end_of_the_second_after(garbage: Garbage, stats: Stats) -> None:
+    def published() -> int:
+        return stats.writer.gauges[GAUGES.index("gc_pause_recent_ns")]
+
+    young = [[number] for number in range(100_000)]
+    garbage.collect()
+    longest = published()
+    garbage.begin_second()
+    garbage.collect()
+    assert published() == longest
+    garbage.begin_second()
+    garbage.collect()
+    assert 0 < published() < longest
+    assert len(young) == 100_000
+
+
+def test_a_pause_above_the_limit_is_a_stall(garbage: Garbage, stats: Stats, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trading_engine.garbage.STALL_NS", 0)
+    garbage.collect()
+    assert stats.writer.counters[COUNTERS.index("stalls_gc")] == 1
 
 
 def test_pauses_are_counted(garbage: Garbage, stats: Stats) -> None:

@@ -12,7 +12,7 @@ import time
 from trading_engine.engine import STALL_NS
 from trading_engine.stats import Stats
 
-MESSAGES = 1_000  # make a pause of about a quarter of a millisecond
+MESSAGES = 1_000  # Enters of new orders make a pause of about half a millisecond
 
 
 class Garbage:
@@ -21,6 +21,8 @@ class Garbage:
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
         self._left = MESSAGES
+        self._longest_ns = 0
+        self._longest_before_ns = 0
 
     def start(self) -> None:
         """Take the collector of this process over; what exists now is never looked at again."""
@@ -34,6 +36,10 @@ class Garbage:
         if self._left <= 0:
             self.collect()
 
+    def begin_second(self) -> None:
+        """Pauses stay published until the end of the second after theirs, so that who looks every second sees all."""
+        self._longest_before_ns, self._longest_ns = self._longest_ns, 0
+
     def collect(self) -> None:
         """Look at what is young now, and freeze what lives."""
         self._left = MESSAGES
@@ -43,7 +49,8 @@ class Garbage:
         pause_ns = time.monotonic_ns() - begun_ns
         stats = self._stats
         stats.count("gc_collections", 1)
-        stats.set("gc_pause_last_ns", pause_ns)
+        self._longest_ns = max(self._longest_ns, pause_ns)
+        stats.set("gc_pause_recent_ns", max(self._longest_ns, self._longest_before_ns))
         stats.raise_to("gc_pause_max_ns", pause_ns)
         if pause_ns > STALL_NS:
             stats.stall("gc", pause_ns)

@@ -25,7 +25,7 @@ from trading_engine.snapshotter import Snapshotter
 from trading_engine.stats import Stats, TopSymbols
 
 TICK_S = 0.05
-_DISK_TICKS = 20
+_TICKS_A_SECOND = 20
 
 
 def run(config: EngineConfig) -> int:
@@ -157,8 +157,9 @@ class Server:
             self._garbage.collect()
             self._timed("publish", self._publish)
         self._timed("timers", self._check_timers)
-        if self._ticks % _DISK_TICKS == 1:
+        if self._ticks % _TICKS_A_SECOND == 1:
             self._timed("snapshot", self._watch_disk)
+            self._garbage.begin_second()
         if self._watchdog_ns and begun_ns >= self._watchdog_due_ns:
             self._watchdog_due_ns = begun_ns + self._watchdog_ns // 2
             notify("WATCHDOG=1")

@@ -96,7 +96,7 @@ GAUGES: tuple[str, ...] = (
     "queued_bytes",
     "loop_lag_last_ns",
     "loop_lag_max_ns",
-    "gc_pause_last_ns",
+    "gc_pause_recent_ns",
     "gc_pause_max_ns",
     "stall_last_ns",
     "stall_max_ns",

@@ -94,7 +94,7 @@ def _of_engine(state: State, observer: Observer) -> dict[str, float | int | None
     second, canary = observer.window(1), observer.window(CANARY_S)
     known: dict[str, float | int | None] = {
         "loop_lag_us": gauges["loop_lag_last_ns"] / 1e3,
-        "gc_pause_us": gauges["gc_pause_last_ns"] / 1e3,
+        "gc_pause_us": gauges["gc_pause_recent_ns"] / 1e3,
         "engine_resident_bytes": resident_bytes(state.pid),
         "journal_lag_bytes": gauges["journal_lag_bytes"],
         "queued_bytes": gauges["queued_bytes"],

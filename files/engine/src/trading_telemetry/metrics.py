@@ -116,7 +116,12 @@ GAUGES = (
     _one("trading_queued_bytes", "Bytes that wait to be sent to clients.", "queued_bytes"),
     _one("trading_loop_lag_seconds", "How late the engine's loop last served its timer.", "loop_lag_last_ns", _NS),
     _one("trading_loop_lag_max_seconds", "The latest that it ever was since the start.", "loop_lag_max_ns", _NS),
-    _one("trading_gc_pause_seconds", "The last garbage collection's pause.", "gc_pause_last_ns", _NS),
+    _one(
+        "trading_gc_pause_seconds",
+        "The longest garbage collection's pause of the last two seconds.",
+        "gc_pause_recent_ns",
+        _NS,
+    ),
     _one(
         "trading_gc_pause_max_seconds",
         "The longest garbage collection's pause since the start.",
