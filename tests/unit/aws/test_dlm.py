@@ -12,6 +12,9 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import aws
 from ansible_collections.lowlatency.trading.plugins.modules import dlm_lifecycle_policy as module
 from botocore.stub import Stubber
 
+from .conftest import RunModule
+from .stubs import stubbed
+
 ROLE = "arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-snapshots"
 PARAMS: dict[str, Any] = {
     "name": "trading-demo-snapshots",
@@ -109,3 +112,56 @@ def test_a_policy_that_differs_needs_a_change(change: str) -> None:
     else:
         current["State"] = "DISABLED"
     assert not aws.holds(current, wanted())
+
+
+def found(stub: Stubber, policy: dict[str, Any] | None) -> None:
+    """Let DLM answer with this policy of the name, or with none."""
+    summaries = [{"PolicyId": POLICY_ID, "Tags": {"Name": PARAMS["name"]}}] if policy else []
+    stub.add_response("get_lifecycle_policies", {"Policies": summaries}, {})
+    if policy:
+        stub.add_response("get_lifecycle_policy", {"Policy": policy}, {"PolicyId": POLICY_ID})
+
+
+def changed() -> dict[str, Any]:
+    policy = described()
+    policy["PolicyDetails"]["Schedules"][0]["RetainRule"]["Count"] = 8
+    return policy
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("there", "state", "operation", "asked"),
+    [
+        (None, "present", "create_lifecycle_policy", {**wanted(), "Tags": {"Owner": "desk", "Name": PARAMS["name"]}}),
+        (changed(), "present", "update_lifecycle_policy", {**wanted(), "PolicyId": POLICY_ID}),
+        (described(), "absent", "delete_lifecycle_policy", {"PolicyId": POLICY_ID}),
+        (described(), "present", None, {}),
+        (None, "absent", None, {}),
+    ],
+)
+def test_the_module_asks_for_what_differs_and_in_check_mode_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    run_module: RunModule,
+    there: dict[str, Any] | None,
+    state: str,
+    operation: str | None,
+    asked: dict[str, Any],
+    check: bool,
+) -> None:
+    arguments = {**PARAMS, "region": "us-east-1", "tags": {"Owner": "desk"}, "state": state}
+    with stubbed(monkeypatch, "dlm") as stubs:
+        found(stubs["dlm"], there)
+        if operation and not check:
+            answer = {"PolicyId": POLICY_ID} if operation == "create_lifecycle_policy" else {}
+            stubs["dlm"].add_response(operation, answer, asked)
+        report = run_module("dlm_lifecycle_policy", check=check, **arguments)
+    assert report["changed"] is (operation is not None)
+    known = state == "present" and (there is not None or not check)
+    assert report.get("policy_id") == (POLICY_ID if known else None)
+    assert report["diff"]["before"] == (there or {}).get("PolicyDetails", {})
+    assert report["diff"]["after"] == (wanted()["PolicyDetails"] if state == "present" else {})
+
+
+def test_a_policy_without_its_hosts_is_refused(run_module: RunModule) -> None:
+    arguments = {name: value for name, value in PARAMS.items() if name != "host_names"}
+    assert "host_names" in run_module("dlm_lifecycle_policy", region="us-east-1", **arguments)["msg"]
