@@ -43,3 +43,11 @@ def test_missing_is_what_is_wanted_by_kind_and_name_and_not_there() -> None:
         {"kind": "subnet", "id": "s", "name": "b", "state": ""},
     ]
     assert deployment.missing({"vpc": ["a", "b"], "subnet": ["b"]}, present) == [{"kind": "vpc", "name": "b"}]
+
+
+def test_tags_are_listed_as_the_api_has_them_in_one_order() -> None:
+    assert aws.as_tag_list({"Project": "x", "Environment": "demo"}) == [
+        {"Key": "Environment", "Value": "demo"},
+        {"Key": "Project", "Value": "x"},
+    ]
+    assert aws.as_tag_list({}) == []

@@ -146,3 +146,20 @@ def test_the_report_of_a_second_run_is_that_of_the_first() -> None:
     second = [knob("already", "0, 1", "3 of 4: irq1, irq2, irq3"), refused]
     assert tuning.tuning_report(first) == tuning.tuning_report(second)
     assert [entry["status"] for entry in tuning.tuning_report(second)] == ["in_force", "refused"]
+
+
+def test_the_filter_asks_for_pairs_enough_for_every_metric_of_every_subject() -> None:
+    assert len(tuning.METRICS) == 7
+    assert tuning.tuning_pairs_needed(["os", "network"]) == pairs_needed(14) == 12
+    assert tuning.tuning_pairs_needed(["os"]) < tuning.tuning_pairs_needed([str(number) for number in range(20)])
+
+
+def test_differing_are_the_knobs_that_the_host_had_otherwise_once_each() -> None:
+    knobs = [
+        {"name": "vm.swappiness", "value": "1", "previous": "60"},
+        {"name": "vm.stat_interval", "value": "1", "previous": "1"},
+        {"name": "irq_affinity", "value": "0-1", "previous": "0-3"},
+        {"name": "irq_affinity", "value": "0", "previous": "3"},
+    ]
+    assert tuning.tuning_differing(knobs) == ["vm.swappiness", "irq_affinity"]
+    assert tuning.tuning_differing([]) == []
