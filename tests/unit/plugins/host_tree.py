@@ -6,6 +6,9 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 
 @contextmanager
@@ -61,3 +64,12 @@ class HostTree:
             for file in sorted(self.root.rglob("*"))
             if file.is_file() and not file.is_symlink()
         }
+
+    def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+        """Have a module that is run as a whole take this tree for the root of its host."""
+
+        def place(path: str) -> Path:
+            assert path == "/", f"{path} is not the root, which alone this stands in for"
+            return self.root
+
+        monkeypatch.setattr(module, "Path", place)

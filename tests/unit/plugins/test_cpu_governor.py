@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
 
+from .conftest import RunModule
 from .host_tree import HostTree
 
 cpu_governor = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.cpu_governor")
@@ -73,3 +74,32 @@ def test_policies_that_differ_in_their_fate_are_told_apart(host: HostTree) -> No
 def test_a_governor_that_is_no_word_is_an_error(host: HostTree) -> None:
     with pytest.raises(TuningError, match="governor"):
         converge(host, governor="performance; reboot")
+
+
+def test_the_module_sets_and_restores_as_its_parameters_say(
+    host: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    host.stand_in(monkeypatch, cpu_governor)
+    before = host.snapshot()
+    assert run_module("cpu_governor", check=True)["changed"] is True
+    assert host.snapshot() == before
+    assert run_module("cpu_governor")["diff"]["before"] == "policy0 = powersave\npolicy1 = schedutil\n"
+    assert [host.text(governor_of(cpu)) for cpu in (0, 1)] == ["performance", "performance"]
+    run_module("cpu_governor", governor="ondemand")
+    assert [host.text(governor_of(cpu)) for cpu in (0, 1)] == ["ondemand", "ondemand"]
+    host.put(governor_of(0), "userspace")  # somebody else's
+    run_module("cpu_governor", state="absent")
+    assert [host.text(governor_of(cpu)) for cpu in (0, 1)] == ["userspace", "schedutil"]
+    assert run_module("cpu_governor", state="absent", force=True)["changed"] is True
+    assert host.snapshot() == before
+
+
+def test_the_module_says_in_one_line_what_is_no_governor(
+    host: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    host.stand_in(monkeypatch, cpu_governor)
+    report = run_module("cpu_governor", governor="performance; reboot")
+    assert (report["failed"], report["msg"]) == (
+        True,
+        "governor 'performance; reboot' is not a name such as performance",
+    )

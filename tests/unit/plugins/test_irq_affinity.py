@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
 
+from .conftest import RunModule
 from .host_tree import HostTree
 
 irq_affinity = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.irq_affinity")
@@ -113,3 +114,27 @@ def test_a_list_that_cannot_be_read_is_left_alone(host: HostTree) -> None:
     host.place("/proc/irq/24/smp_affinity_list").unlink()
     host.link("/proc/irq/24/smp_affinity_list", "/nowhere")
     assert converge(host)["changed"]
+
+
+def test_the_module_moves_and_restores_as_its_parameters_say(
+    host: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    host.stand_in(monkeypatch, irq_affinity)
+    before = host.snapshot()
+    assert run_module("irq_affinity", check=True, housekeeping="0-1")["changed"] is True
+    assert host.snapshot() == before
+    assert run_module("irq_affinity", housekeeping="0-1")["irqbalance_stale"] is False
+    assert lists(host) == ["0-1", "0-1", "0"]
+    host.put("/proc/irq/24/smp_affinity_list", "2")  # somebody else's
+    run_module("irq_affinity", housekeeping="0-1", state="absent")
+    assert lists(host) == ["0-3", "2", "0"]
+    assert run_module("irq_affinity", housekeeping="0-1", state="absent", force=True)["changed"] is True
+    assert host.snapshot() == before
+
+
+def test_the_module_says_in_one_line_which_cpus_there_are(
+    host: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    host.stand_in(monkeypatch, irq_affinity)
+    report = run_module("irq_affinity", housekeeping="4")
+    assert (report["failed"], report["msg"]) == (True, "housekeeping '4': this host has the CPUs 0-3")

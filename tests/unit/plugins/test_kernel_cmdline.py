@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.boot_loaders import DROP_IN, Grubby
 from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
 
+from .conftest import RunModule
 from .host_tree import HostTree, full_disk
 
 kernel_cmdline = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.kernel_cmdline")
@@ -264,3 +267,42 @@ def test_a_boot_loader_that_is_gone_after_arguments_were_added_is_named(host: Bo
     host.tools = kernel_cmdline.Tools("", "")
     with pytest.raises(TuningError, match=r"neither update-grub nor grubby.*skew_tick=1"):
         host.converge()
+
+
+@pytest.fixture
+def whole(host: BootHost, monkeypatch: pytest.MonkeyPatch) -> BootHost:
+    """The host as the module run as a whole finds it, with its boot loader's program alone."""
+    host.stand_in(monkeypatch, kernel_cmdline)
+
+    def which(name: str, path: str) -> str | None:
+        assert path == "/usr/sbin:/sbin:/usr/bin:/bin"
+        return shutil.which(name, path=str(host.root))
+
+    monkeypatch.setattr(kernel_cmdline, "shutil", SimpleNamespace(which=which))
+    return host
+
+
+def test_the_programs_are_found_where_a_host_keeps_them(whole: BootHost) -> None:
+    assert kernel_cmdline.Tools.found() == whole.tools
+
+
+def test_the_module_adds_and_takes_back_as_its_parameters_say(whole: BootHost, run_module: RunModule) -> None:
+    before, at_first = whole.snapshot(), whole.next_boot()
+    never = [{"name": "idle=poll", "reason": "burns the sibling"}]
+    wish: dict[str, Any] = {"arguments": ["skew_tick=1", "idle=poll"], "never": never}
+    assert run_module("kernel_cmdline", check=True, **wish)["changed"] is True
+    assert whole.snapshot() == before
+    report = run_module("kernel_cmdline", **wish)
+    assert statuses(report) == {"skew_tick": "applied", "idle": "refused"}
+    assert report["awaiting_boot"] == ["+skew_tick=1"]
+    assert "skew_tick=1" in whole.next_boot()
+    assert run_module("kernel_cmdline", arguments=[])["changed"] is True
+    assert whole.next_boot() == at_first
+
+
+def test_the_module_says_in_one_line_what_is_no_argument(whole: BootHost, run_module: RunModule) -> None:
+    before = whole.snapshot()
+    report = run_module("kernel_cmdline", arguments=["x=$(reboot)"])
+    assert report["failed"] is True
+    assert "boot argument" in report["msg"]
+    assert whole.snapshot() == before

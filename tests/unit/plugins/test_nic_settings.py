@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.ethtool import Ethtool, parse_coalesce, parse_ring
 
-from .host_tree import HostTree
+from .conftest import RunModule
+from .host_tree import HostTree, full_disk
 
 nic_settings = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.nic_settings")
 
@@ -180,3 +184,37 @@ def test_a_host_without_cards_or_without_ethtool_says_so(host: HostTree, tmp_pat
     assert converge(host, program="")["knobs"][0]["reason"] == "ethtool is not installed"
     bare = HostTree(tmp_path / "bare", cpus="0-1")
     assert converge(bare)["knobs"][0]["reason"] == "this host has no network card of its own"
+
+
+@pytest.fixture
+def whole(host: HostTree, monkeypatch: pytest.MonkeyPatch) -> HostTree:
+    """The host as the module run as a whole finds it, with its ethtool alone."""
+    host.stand_in(monkeypatch, nic_settings)
+
+    def which(name: str, path: str) -> str | None:
+        return shutil.which(name, path=str(host.root))
+
+    monkeypatch.setattr(nic_settings, "shutil", SimpleNamespace(which=which))
+    return host
+
+
+def test_the_module_sets_and_restores_as_its_parameters_say(whole: HostTree, run_module: RunModule) -> None:
+    before = whole.snapshot()
+    assert run_module("nic_settings", check=True)["changed"] is True
+    assert run_module("nic_settings", min_cpus=3)["knobs"][0]["reason"] == "needs 3 CPUs, this host has 2"
+    assert whole.snapshot() == before
+    assert set(statuses(run_module("nic_settings")).values()) == {"applied"}
+    assert whole.text("/card/rx") == "8192"
+    whole.put("/card/rx", "4096")  # somebody else's
+    assert statuses(run_module("nic_settings", state="absent"))["ens5/ring/rx"] == "kept"
+    assert run_module("nic_settings", state="absent", force=True)["changed"] is True
+    assert whole.snapshot() == before
+
+
+def test_the_module_says_in_one_line_what_it_cannot_write(whole: HostTree, run_module: RunModule) -> None:
+    before = whole.snapshot()
+    with full_disk():
+        report = run_module("nic_settings")
+    assert report["failed"] is True
+    assert re.search(r"nic_settings\.json: cannot be written \(File too large\)$", report["msg"])
+    assert whole.snapshot() == before
