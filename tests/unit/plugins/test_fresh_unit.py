@@ -1,4 +1,4 @@
-"""When a unit is restarted, and when that is only reported. The module as a whole is tested on a machine (molecule)."""
+"""When a unit is restarted, and when that is only reported. Molecule tests the module with a real systemd."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.modules.fresh_unit import Observed, changed_s, parse_started, plan
+
+from .conftest import RunModule
 
 UP_TO_DATE = Observed(known=True, enabled=True, active=True, needs_reload=False, younger=(), disturbed=0)
 STALE = replace(UP_TO_DATE, younger=("/etc/engine.toml",))
@@ -62,3 +65,134 @@ def test_a_file_moved_into_place_is_younger_than_a_process_started_before(tmp_pa
     old.rename(tmp_path / "engine.toml")
     assert changed_s(str(tmp_path / "engine.toml")) > before_s
     assert changed_s(str(tmp_path / "absent")) == 0.0
+
+
+# Keeps a unit's properties in files, and does with them what systemd does.
+SYSTEMCTL = """#!/bin/sh
+cd "${0%/*}/unit" || exit 1
+[ ! -e "refuse-$1" ] || { echo "Job for $2 failed." >&2; exit 1; }
+case "$1" in
+  show) IFS=,; for name in $4; do IFS= read -r value < "$name"; echo "$name=$value"; done; exit ;;
+  daemon-reload) echo no > NeedDaemonReload ;;
+  enable) echo enabled > UnitFileState ;;
+  start | restart) echo active > ActiveState; echo "Thu 2099-12-31 23:59:59.000000 UTC" > ExecMainStartTimestamp ;;
+esac
+echo "$*" >> ../calls
+"""
+JOURNALCTL = """#!/bin/sh
+[ "$*" = "-u trading-engine.service -n 5 -o cat" ] && printf 'reading /etc/engine.toml\\nno such symbol\\n'
+"""
+NEW = {
+    "LoadState": "loaded",
+    "UnitFileState": "disabled",
+    "ActiveState": "inactive",
+    "NeedDaemonReload": "no",
+    "ExecMainStartTimestamp": "",
+    "FragmentPath": "",
+    "DropInPaths": "",
+}
+# Everything that is there today is younger.
+RUNNING_LONG = {
+    **NEW,
+    "UnitFileState": "enabled",
+    "ActiveState": "active",
+    "ExecMainStartTimestamp": "Mon 2001-01-01 00:00:00.000000 UTC",
+}
+
+
+class Systemd:
+    """A systemd of one unit, which is all that PATH leads to."""
+
+    def __init__(self, folder: Path, run_module: RunModule) -> None:
+        self.folder = folder
+        self.run_module = run_module
+        for name, text in {"systemctl": SYSTEMCTL, "journalctl": JOURNALCTL}.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        self.source = self.put("engine.toml", "")
+
+    def put(self, name: str, text: str) -> str:
+        place = self.folder / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"{text}\n")
+        return str(place)
+
+    def has(self, properties: dict[str, str], **differing: str) -> None:
+        for name, value in {**properties, **differing}.items():
+            self.put(f"unit/{name}", value)
+
+    def run(self, check: bool = False, **arguments: object) -> dict[str, Any]:
+        given = {"name": "trading-engine.service", "sources": [self.source], **arguments}
+        return self.run_module("fresh_unit", check, **given)
+
+    def calls(self) -> list[str]:
+        """Return what systemd was told to do, without questions."""
+        calls = self.folder / "calls"
+        return calls.read_text().splitlines() if calls.exists() else []
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_module: RunModule) -> Systemd:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return Systemd(tmp_path, run_module)
+
+
+def test_a_new_unit_is_started_once_and_not_in_check_mode(systemd: Systemd) -> None:
+    systemd.has(NEW, NeedDaemonReload="yes")
+    foretold = systemd.run(check=True)
+    assert systemd.calls() == []
+    report = systemd.run()
+    assert foretold["actions"] == report["actions"] == ["reload", "enable", "start"]
+    done = ["daemon-reload", "enable trading-engine.service", "start trading-engine.service"]
+    assert systemd.calls() == done
+    assert systemd.run()["changed"] is False
+    assert systemd.calls() == done
+
+
+@pytest.mark.parametrize(
+    ("busy_command", "restarted", "reason"),
+    [
+        (["/bin/echo", '{"sessions_open": 0}'], True, "changed after it started"),
+        (["/bin/echo", '{"sessions_open": 2}'], False, "clients are connected (2)"),
+        (["/bin/echo", "{}"], False, "is unknown"),
+        (["/bin/echo", "[]"], False, "is unknown"),
+        (["/bin/echo", "engine: not running"], False, "is unknown"),
+        (["/bin/sh", "-c", """echo '{"sessions_open": 0}'; exit 1"""], False, "is unknown"),
+        (["/nowhere/trading-engine", "status"], False, "is unknown"),
+    ],
+)
+def test_a_stale_unit_is_restarted_only_while_nobody_is_connected(
+    systemd: Systemd, busy_command: list[str], restarted: bool, reason: str
+) -> None:
+    systemd.has(RUNNING_LONG)
+    report = systemd.run(restart="idle", busy_command=busy_command)
+    assert (report["changed"], report["restart_required"]) == (restarted, not restarted)
+    assert reason in report["reason"]
+    assert systemd.calls() == (["restart trading-engine.service"] if restarted else [])
+
+
+def test_the_units_own_files_make_it_stale_as_well(systemd: Systemd) -> None:
+    fragment, one, other = (systemd.put(name, "[Service]") for name in ("engine.service", "one.conf", "other.conf"))
+    systemd.has(RUNNING_LONG, FragmentPath=fragment, DropInPaths=f"{one} {other}")
+    report = systemd.run(restart="never", sources=["/nowhere/engine.toml"])
+    assert report["restart_required"] is True
+    assert report["reason"].startswith(f"{fragment}, {one}, {other} changed after it started")
+
+
+def test_a_unit_that_systemd_does_not_know_is_an_error_but_may_be_to_come_in_check_mode(systemd: Systemd) -> None:
+    systemd.has(NEW, LoadState="not-found", UnitFileState="")
+    assert systemd.run(check=True)["actions"] == ["enable", "start"]
+    said = "trading-engine.service is not known to systemd; install its unit file first"
+    assert systemd.run()["msg"] == said
+    assert systemd.calls() == []
+
+
+def test_a_unit_that_does_not_start_is_told_with_the_end_of_its_log(systemd: Systemd) -> None:
+    systemd.has(NEW)
+    systemd.put("unit/refuse-start", "")
+    report = systemd.run()
+    assert report["failed"] is True
+    assert report["msg"] == (
+        "systemctl start trading-engine.service failed: Job for trading-engine.service failed. "
+        "Last in its log: reading /etc/engine.toml | no such symbol"
+    )
