@@ -1,12 +1,18 @@
-"""A machine follows its instance, and the inventory follows the API."""
+"""A machine follows its instance, the inventory the API, and who reaches a host its security group."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import pytest
 
 from tests.e2e.deployment import Deployment
+
+GROUP_WITHIN_S = 5.0
 
 
 def client(deployment: Deployment) -> Any:
@@ -20,12 +26,40 @@ def client(deployment: Deployment) -> Any:
     )
 
 
-def test_an_instance_made_by_hand_appears_is_reachable_and_goes(deployed: Deployment) -> None:
+def host(ec2: Any) -> dict[str, Any]:
+    """Return the instance that site.yml made."""
+    found = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["trading-sandbox-1"]}])
+    instance: dict[str, Any] = found["Reservations"][0]["Instances"][0]
+    return instance
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """An instance that was made through the API beside the host, in its subnet and security group."""
+
+    deployment: Deployment
+    ec2: Any
+    instance_id: str
+    address: str
+
+    def terminate(self) -> None:
+        self.ec2.terminate_instances(InstanceIds=[self.instance_id])
+        self.wait_until("instance_terminated")
+
+    def wait_until(self, state: str) -> None:
+        limit = {"Delay": 1, "MaxAttempts": 60}
+        self.ec2.get_waiter(state).wait(InstanceIds=[self.instance_id], WaiterConfig=limit)
+
+    def gets_through(self, address: str, port: int) -> bool:
+        """Return whether it can connect there."""
+        connect = ("timeout", "1", "bash", "-c", f"</dev/tcp/{address}/{port}")
+        return self.deployment.ssh(self.address, *connect).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def by_hand(deployed: Deployment) -> Iterator[ByHand]:
     ec2 = client(deployed)
-    (reservation,) = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["trading-sandbox-1"]}])[
-        "Reservations"
-    ]
-    (model,) = reservation["Instances"]
+    model = host(ec2)
     tags = [tag for tag in model["Tags"] if tag["Key"] not in {"Name"}] + [{"Key": "Name", "Value": "by-hand"}]
     made = ec2.run_instances(
         ImageId=model["ImageId"],
@@ -37,19 +71,46 @@ def test_an_instance_made_by_hand_appears_is_reachable_and_goes(deployed: Deploy
         MaxCount=1,
         TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
     )
-    instance = made["Instances"][0]
-    ec2.get_waiter("instance_running").wait(
-        InstanceIds=[instance["InstanceId"]], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
+    (instance,) = made["Instances"]
+    it = ByHand(deployed, ec2, instance["InstanceId"], instance["PrivateIpAddress"])
+    try:
+        it.wait_until("instance_running")
+        yield it
+    finally:
+        it.terminate()
 
+
+def becomes_true(look: Callable[[], bool], within_s: float) -> bool:
+    """Return whether it became true in time; the last look begins in time."""
+    deadline_s = time.monotonic() + within_s
+    while True:
+        in_time = time.monotonic() < deadline_s
+        if look():
+            return True
+        if not in_time:
+            return False
+
+
+def test_an_instance_made_by_hand_appears_and_is_reachable(deployed: Deployment, by_hand: ByHand) -> None:
     listing = deployed.inventory()
     assert sorted(listing["trading"]["hosts"]) == ["by-hand", "trading-sandbox-1"]
     address = listing["_meta"]["hostvars"]["by-hand"]["ansible_host"]
     assert deployed.ssh_when_it_answers(address, "hostname").stdout.strip()
 
-    ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
-    ec2.get_waiter("instance_terminated").wait(
-        InstanceIds=[instance["InstanceId"]], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
+
+def test_telemetry_is_closed_to_it_until_the_group_names_it(by_hand: ByHand) -> None:
+    target = host(by_hand.ec2)
+    group_id, address = target["SecurityGroups"][0]["GroupId"], target["PrivateIpAddress"]
+    rule = {"IpProtocol": "tcp", "FromPort": 8000, "ToPort": 8000, "IpRanges": [{"CidrIp": f"{by_hand.address}/32"}]}
+    assert by_hand.gets_through(by_hand.address, 22), "it cannot connect to anything"
+    assert not by_hand.gets_through(address, 8000)
+    by_hand.ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[rule])
+    assert becomes_true(lambda: by_hand.gets_through(address, 8000), GROUP_WITHIN_S)
+    by_hand.ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=[rule])
+    assert becomes_true(lambda: not by_hand.gets_through(address, 8000), GROUP_WITHIN_S)
+
+
+def test_it_goes_with_its_instance(deployed: Deployment, by_hand: ByHand) -> None:
+    by_hand.terminate()
     assert deployed.inventory()["trading"]["hosts"] == ["trading-sandbox-1"]
-    assert deployed.ssh(address, "true").returncode != 0
+    assert deployed.ssh(by_hand.address, "true").returncode != 0
