@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.lowlatency.trading.plugins.module_utils import cloudwatch
 from ansible_collections.lowlatency.trading.plugins.module_utils.cloudwatch import AlarmPlan
 from ansible_collections.lowlatency.trading.plugins.modules import cloudwatch_alarms as module
 
@@ -79,3 +80,13 @@ def test_as_many_alarms_are_deleted_at_once_as_the_api_takes(monkeypatch: pytest
         for asked in ([composite[0]], [composite[1]], names[:100], names[100:]):
             stubs["cloudwatch"].add_response("delete_alarms", {}, {"AlarmNames": asked})
         module.apply(stubs["cloudwatch"].client, AlarmPlan([], [], composite, names), {})
+
+
+def test_empty_lists_which_the_api_refuses_are_not_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    normal = cloudwatch.settings(alarm(CPU, 80))
+    assert normal["Metrics"] == []
+    asked = {key: value for key, value in alarm(CPU, 80.0).items() if key != "AlarmActions"}
+    with stubbed(monkeypatch, "cloudwatch") as stubs:
+        defaults = {"ActionsEnabled": True, "TreatMissingData": "missing", "Tags": [{"Key": "Project", "Value": "x"}]}
+        stubs["cloudwatch"].add_response("put_metric_alarm", {}, {**asked, **defaults})
+        module.apply(stubs["cloudwatch"].client, AlarmPlan([normal], [], [], []), {"Project": "x"})
