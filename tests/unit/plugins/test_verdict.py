@@ -21,6 +21,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.verdict import 
 )
 
 tuning = importlib.import_module("ansible_collections.lowlatency.trading.plugins.filter.tuning")
+FILTERS = tuning.FilterModule().filters()
 
 RECORDED = json.loads((Path(__file__).parent / "null_runs.json").read_text())
 PAIRS = 16
@@ -150,8 +151,10 @@ def test_the_report_of_a_second_run_is_that_of_the_first() -> None:
 
 def test_the_filter_asks_for_pairs_enough_for_every_metric_of_every_subject() -> None:
     assert len(tuning.METRICS) == 7
-    assert tuning.tuning_pairs_needed(["os", "network"]) == pairs_needed(14) == 12
-    assert tuning.tuning_pairs_needed(["os"]) < tuning.tuning_pairs_needed([str(number) for number in range(20)])
+    assert FILTERS["tuning_pairs_needed"](["os", "network"]) == pairs_needed(14) == 12
+    assert FILTERS["tuning_pairs_needed"](["os"]) < FILTERS["tuning_pairs_needed"](
+        [str(number) for number in range(20)]
+    )
 
 
 def test_differing_are_the_knobs_that_the_host_had_otherwise_once_each() -> None:
@@ -161,5 +164,5 @@ def test_differing_are_the_knobs_that_the_host_had_otherwise_once_each() -> None
         {"name": "irq_affinity", "value": "0-1", "previous": "0-3"},
         {"name": "irq_affinity", "value": "0", "previous": "3"},
     ]
-    assert tuning.tuning_differing(knobs) == ["vm.swappiness", "irq_affinity"]
-    assert tuning.tuning_differing([]) == []
+    assert FILTERS["tuning_differing"](knobs) == ["vm.swappiness", "irq_affinity"]
+    assert FILTERS["tuning_differing"]([]) == []
