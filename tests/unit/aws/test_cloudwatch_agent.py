@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.trading.plugins.filter.schema import schema_problems
+from ansible_collections.lowlatency.trading.plugins.filter.schema import FilterModule
 
 from .templates import ROOT, render
+
+schema_problems = FilterModule().filters()["schema_problems"]
 
 CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
 # The agent's package carries it; third-party, so it is no part of this repository.

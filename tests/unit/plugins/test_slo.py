@@ -6,12 +6,10 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.filter.slo import (
-    cpu_percent,
-    slo_missed,
-    slo_rows,
-    slo_table,
-)
+from ansible_collections.lowlatency.trading.plugins.filter.slo import FilterModule, cpu_percent
+
+FILTERS = FilterModule().filters()
+slo_missed, slo_rows, slo_table = FILTERS["slo_missed"], FILTERS["slo_rows"], FILTERS["slo_table"]
 
 TARGETS = {
     "avg_us": 500.0,
