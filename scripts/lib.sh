@@ -38,9 +38,11 @@ apt_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
+# The distribution's own first: it is what the hosts run, and built with the compiler's optimisations, without which
+# (pyenv's default) the same engine takes 1.4 times as long.
 find_python() {
   local candidate
-  for candidate in python3.11 python3.12 python3.13 python3; do
+  for candidate in /usr/bin/python3 python3.11 python3.12 python3.13 python3; do
     if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null; then
       command -v "$candidate"
       return
