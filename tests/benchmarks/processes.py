@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -172,6 +173,30 @@ def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]
             left -= received
         times.append(time.perf_counter_ns() - begun)
     return times
+
+
+@contextmanager
+def window() -> Iterator[Path]:
+    """Build the client that keeps orders in flight; see window.c."""
+    with tempfile.TemporaryDirectory(prefix="window-") as name:
+        program = Path(name) / "window"
+        source = Path(__file__).with_name("window.c")
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)], check=True)
+        yield program
+
+
+def in_flight(program: Path, sock: socket.socket, work: list[tuple[bytes, int]], count: int) -> float:
+    """Send all of it, each when one before it is answered, with so many in flight; return the seconds it took."""
+    sock.setblocking(True)
+    result = subprocess.run(
+        [str(program), str(sock.fileno()), str(count)],
+        input=b"".join(struct.pack("<II", len(data), answer) + data for data, answer in work),
+        pass_fds=[sock.fileno()],
+        stdout=subprocess.PIPE,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    return int(result.stdout) / 1e9
 
 
 def percentile(times: list[int], percent: float) -> float:

@@ -1,0 +1,73 @@
+/* Keep so many messages in flight on a connected socket, each sent by itself, as soon as one before it is answered:
+ *   window SOCKET IN_FLIGHT < WORK
+ * WORK is a record a message: u32 bytes to send, u32 bytes of its answer (both little-endian), then what is sent.
+ * Prints the nanoseconds from the first send to the last byte of the last answer. In C, because a client in Python is
+ * what would be measured. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+static uint64_t now_ns(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
+}
+
+static char *read_all(size_t *size)
+{
+    size_t room = 1 << 20, got;
+    char *data = malloc(room);
+    *size = 0;
+    while (data != NULL && (got = fread(data + *size, 1, room - *size, stdin)) > 0) {
+        *size += got;
+        if (*size == room)
+            data = realloc(data, room *= 2);
+    }
+    return data;
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 3) {
+        fprintf(stderr, "usage: window SOCKET IN_FLIGHT < WORK\n");
+        return 2;
+    }
+    int sock = atoi(arguments[1]), in_flight = atoi(arguments[2]);
+    size_t size, sending = 0, answering = 0;
+    char *work = read_all(&size);
+    static char answers[1 << 16];
+    uint64_t received = 0, answered_until = 0, begun_ns = now_ns();
+    int open = 0;
+
+    while (answering < size) {
+        for (; sending < size && open < in_flight; open++) {
+            uint32_t bytes;
+            memcpy(&bytes, work + sending, sizeof bytes);
+            if (send(sock, work + sending + 8, bytes, 0) != (ssize_t)bytes)
+                return perror("window: send"), 1;
+            sending += 8 + bytes;
+        }
+        while (answering < sending) {
+            uint32_t bytes, answer;
+            memcpy(&bytes, work + answering, sizeof bytes);
+            memcpy(&answer, work + answering + 4, sizeof answer);
+            if (answered_until + answer > received)
+                break;
+            answered_until += answer;
+            answering += 8 + bytes;
+            open--;
+        }
+        if (answering == size || (open < in_flight && sending < size))
+            continue;
+        ssize_t got = recv(sock, answers, sizeof answers, 0);
+        if (got <= 0)
+            return perror("window: recv"), 1;
+        received += (uint64_t)got;
+    }
+    printf("%llu\n", (unsigned long long)(now_ns() - begun_ns));
+    return 0;
+}
