@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_no_slice_is_long_and_a_replay_says_the_same(
     fill(engine, 0)
     fill(engine, 1, 10)
     canceled: list[int] = []
-    engine.deliver = lambda output: canceled.append(sum(reply.messages for reply in output.replies))
+    engine.deliver = lambda output: canceled.append(sum(messages for _, _, messages in output[0]))
     engine.disconnect(0)
     assert turns_until(loop, lambda: not engine.cancellations.under_way(0)) >= ORDERS / A_SLICE
     assert (sum(canceled), max(canceled)) == (ORDERS, A_SLICE)
@@ -173,9 +174,9 @@ def test_orders_that_end_at_the_same_time_end_in_slices(
         for _, payload in soupbintcp.Splitter().feed(packets):
             ended.append(ouch.OUTBOUND.decode(payload).token)
 
-    engine.deliver = lambda output: note(b"".join(reply.packets for reply in output.replies))
-    later_ns = engine.clock.now() + 3_000_000_000
-    monkeypatch.setattr(engine.clock, "now", lambda: later_ns)
+    engine.deliver = lambda output: note(b"".join(packets for _, packets, _ in output[0]))
+    monotonic_ns = time.monotonic_ns
+    monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns() + 3_000_000_000)
     engine.cancellations.expire()
     engine.cancellations.expire()
     assert turns_until(loop, lambda: engine.core.open_orders == 0) >= ORDERS / A_SLICE

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from trading_engine.engine import STALL_NS
 from trading_engine.garbage import MESSAGES, Garbage
 from trading_engine.shm import COUNTERS, GAUGES, StateWriter
 from trading_engine.stats import Stats
@@ -68,7 +71,8 @@ def test_a_pause_is_published_until_the_end_of_the_second_after(garbage: Garbage
 
 
 def test_a_pause_above_the_limit_is_a_stall(garbage: Garbage, stats: Stats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trading_engine.garbage.STALL_NS", 0)
+    clock = itertools.count(step=STALL_NS + 1)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: next(clock))
     garbage.collect()
     assert stats.writer.counters[COUNTERS.index("stalls_gc")] == 1
 

@@ -55,7 +55,7 @@ class Engine:
             config.itch.directory,
             config.itch.budget_bytes,
         )
-        self.journal_times: Histogram | None = None
+        self.journal_times = Histogram()
         self.on_stall: Callable[[str, int], None] = lambda cause, duration_ns: None
         self.writer: Writer | None = None
         self._loop = loop
@@ -121,7 +121,7 @@ class Engine:
                 self.fail(f"journal sync: {error}")
                 return
             released, self._syncing, self._waiting = self._syncing + self._waiting, [], []
-            self._release(released)
+            self._release_all(released)
 
     def start_day(self, session: str) -> None:
         """Begin the session of that name, after ending the one that is open."""
@@ -138,7 +138,7 @@ class Engine:
         """
         self._threads.shutdown(wait=True)
         if not self.failure:
-            self._release(self._syncing + self._waiting)
+            self._release_all(self._syncing + self._waiting)
             if self.writer is not None:
                 self.writer.close()
                 head = SnapshotHead(MACHINE_VERSION, self.writer.segment + 1, self.writer.records, self.clock.now())
@@ -230,41 +230,42 @@ class Engine:
     def _record(self, kind: int, account: int, time_ns: int, payload: bytes) -> None:
         if self.failure:
             return
-        if self.writer is not None and not self._write(self.writer, kind, account, time_ns, payload):
-            return
+        writer = self.writer
+        if writer is not None:
+            begun_ns = time.monotonic_ns()
+            try:
+                writer.append(kind, account, time_ns, payload)
+            except OSError as error:
+                self.fail(f"journal {writer.path}: {error.strerror or error}")
+                return
+            lasted_ns = time.monotonic_ns() - begun_ns
+            self.journal_times.record(lasted_ns)
+            if lasted_ns > STALL_NS:
+                self.on_stall("write", lasted_ns)
         output = self.outbox.collect()
         if not self._on_disk:
-            self._release([output])
+            self._release(output)
         else:
             self._waiting.append(output)
             if self._sync is None:
                 self._start_sync()
 
-    def _write(self, writer: Writer, kind: int, account: int, time_ns: int, payload: bytes) -> bool:
-        begun_ns = time.monotonic_ns()
+    def _release(self, output: Output) -> None:
         try:
-            writer.append(kind, account, time_ns, payload)
-        except OSError as error:
-            self.fail(f"journal {writer.path}: {error.strerror or error}")
-            return False
-        lasted_ns = time.monotonic_ns() - begun_ns
-        if self.journal_times is not None:
-            self.journal_times.record(lasted_ns)
-        if lasted_ns > STALL_NS:
-            self.on_stall("write", lasted_ns)
-        return True
-
-    def _release(self, outputs: list[Output]) -> None:
-        try:
-            for output in outputs:
-                self.outbox.commit(output)
-                self.deliver(output)
+            self.outbox.commit(output)
+            self.deliver(output)
         except OSError as error:
             self.fail(f"reply log: {error}")
             return
-        if not self._feed_scheduled:
+        if output[2] and not self._feed_scheduled:
             self._feed_scheduled = True
             self._loop.call_soon(self._flush_feed)
+
+    def _release_all(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            if self.failure:
+                return
+            self._release(output)
 
     def _flush_feed(self) -> None:
         self._feed_scheduled = False
@@ -295,7 +296,7 @@ class Engine:
         self.syncs += 1
         self._synced_bytes = self._sync_target_bytes
         released, self._syncing = self._syncing, []
-        self._release(released)
+        self._release_all(released)
         if self._waiting:
             self._start_sync()
 

@@ -293,10 +293,11 @@ class Gateway:
 
     def _deliver(self, output: Output) -> None:
         stats = self._stats
-        if output.feed_count:
-            stats.feed_messages += output.feed_count
-            stats.feed_bytes += len(output.feed)
-        for number, packets, messages in output.replies:
+        replies, market_data, market_data_count = output
+        if market_data_count:
+            stats.feed_messages += market_data_count
+            stats.feed_bytes += len(market_data)
+        for number, packets, messages in replies:
             connection = self.connections.get(number)
             if connection is None or connection.catching_up:
                 continue

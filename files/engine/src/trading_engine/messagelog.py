@@ -77,7 +77,7 @@ class MessageLog:
         """Add `count` messages; they are in the file after the next `flush`."""
         before = self.last
         self.last = before + count
-        if self._replayed_until:
+        if self._replayed_until:  # only during a replay
             if self.last <= self._replayed_until:
                 return
             _, start = _skip(data, self._replayed_until - before)
@@ -92,8 +92,9 @@ class MessageLog:
         """Write what is pending; raises OSError."""
         if not self._pending:
             return
-        data = b"".join(self._pending)
-        self._pending.clear()
+        pending = self._pending
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        pending.clear()
         self.pending_bytes = 0
         if self._file is None or self._file_bytes >= self._segment_bytes:
             self._next_file(self.last + 1 - self._pending_count)
