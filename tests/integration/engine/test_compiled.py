@@ -1,4 +1,4 @@
-"""The compiled core is the same engine: the same bytes for the same journal, and the same answers to the same tests."""
+"""The compiled engine is the same engine: the same bytes for the same journal, the same answers to the same tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.proofs.determinism import write_journal
 MESSAGES = 100_000
 
 
-def test_pure_and_compiled_core_replay_to_the_same_bytes(tmp_path: Path) -> None:
+def test_pure_and_compiled_engine_replay_to_the_same_bytes(tmp_path: Path) -> None:
     write_journal(tmp_path, MESSAGES)
     found = {}
     for variant in ("pure", "compiled"):
@@ -32,11 +32,12 @@ def test_pure_and_compiled_core_replay_to_the_same_bytes(tmp_path: Path) -> None
     assert found["pure"]["sha256"] == found["compiled"]["sha256"]
 
 
-def test_the_compiled_core_passes_the_engines_own_tests() -> None:
+def test_the_compiled_engine_passes_the_engines_own_tests() -> None:
     environment = {**os.environ, "PYTHONPATH": str(variants.compiled())}
-    code = "import trading_engine.core as core; assert core.__file__.endswith('.so'), core.__file__"
+    code = "from trading_engine import core, gateway as g; assert all(m.__file__.endswith('.so') for m in (core, g))"
     subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/engine", "-k", "not process"]
+    tests = ["tests/unit/engine", "tests/integration/engine/test_survival.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     command += ["-o", f"pythonpath={shlex.quote(str(variants.ROOT))} {shlex.quote(str(variants.compiled()))}"]
     result = subprocess.run(
         command, cwd=variants.ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
