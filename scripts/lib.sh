@@ -38,8 +38,8 @@ apt_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-# The distribution's own first: it is what the hosts run, and built with the compiler's optimisations, without which
-# (pyenv's default) the same engine takes 1.4 times as long.
+# The distribution's own first: it is built with the compiler's optimisations, without which (pyenv's default) the same
+# engine takes 1.4 times as long.
 find_python() {
   local candidate
   for candidate in /usr/bin/python3 python3.11 python3.12 python3.13 python3; do
@@ -85,12 +85,14 @@ use_venv() {
 
 # packages_apart DIRECTORY LOCK: have the packages of a lock file in a directory of their own, for PYTHONPATH.
 packages_apart() {
-  ! cmp -s "$2" "$1/.lock" || return 0
+  local wanted
+  wanted=$(python -VV; cat "$2")
+  [ ! -e "$1/.made-of" ] || [ "$(cat "$1/.made-of")" != "$wanted" ] || return 0
   say "Installing what ${2#"$root/"} names"
   rm -rf "$1"
   need_uv python
   "$uv" pip install -q --python "$(command -v python)" --target "$1" --require-hashes -r "$2"
-  cp "$2" "$1/.lock"
+  printf '%s\n' "$wanted" >"$1/.made-of"
 }
 
 # is_one_of WORD CHOICE…: end with a message when the word is none of the choices.

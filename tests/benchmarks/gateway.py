@@ -55,7 +55,7 @@ def without_collector() -> Iterator[None]:
 Work = list[tuple[bytes, int]]
 
 
-def loaded(pings: int) -> tuple[Work, list[tuple[Work, Work]]]:
+def loaded() -> tuple[Work, list[tuple[Work, Work]]]:
     """Return what fills the book, and for each slice what is sent with 64 in flight and then one at a time.
 
     All of it has to be sent in this order: the sizes of the answers are those of this order.
@@ -65,7 +65,7 @@ def loaded(pings: int) -> tuple[Work, list[tuple[Work, Work]]]:
     slices = []
     for _ in range(SLICES):
         many = orderflow.batches(core, [flow.mixed() for _ in range(IN_FLIGHT * BATCHES)], IN_FLIGHT)
-        single = orderflow.batches(core, [flow.mixed() for _ in range(pings)], 1)
+        single = orderflow.batches(core, [flow.mixed() for _ in range(PINGS)], 1)
         slices.append((many, single))
     return fill, slices
 
@@ -76,7 +76,7 @@ def echoed(work: Work) -> Work:
 
 def pinned(variant: str) -> Iterator[Figure]:
     """One pinned CPU, client included: the primary figures."""
-    fill, slices = loaded(PINGS)
+    fill, slices = loaded()
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
         processes.round_trips(client, fill)
@@ -143,14 +143,11 @@ def two_cpus(variant: str) -> Iterator[Figure]:
         client.close()
         mirror.close()
     bounds = ("0.12 x", "0.18 x") if variant == "pure" else ("0.18 x", "0.25 x")
-    yield Figure(
-        "two_cpus", variant, "orders a second, 64 in flight", statistics.median(rates["window", "engine"]),
-        "1/s", "echo", statistics.median(rates["window", "echo"]), *bounds,
-    )  # fmt: skip
-    yield Figure(
-        "two_cpus", variant, "orders a second, 64 in one piece", statistics.median(rates["pieces", "engine"]),
-        "1/s", "echo", statistics.median(rates["pieces", "echo"]),
-    )  # fmt: skip
+    for way, what in (("window", "each sent by itself"), ("pieces", "in one piece")):
+        yield Figure(
+            "two_cpus", variant, f"orders a second, 64 in flight, {what}", statistics.median(rates[way, "engine"]),
+            "1/s", "echo", statistics.median(rates[way, "echo"]), *bounds,
+        )  # fmt: skip
 
 
 def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: int) -> list[int]:

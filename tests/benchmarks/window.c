@@ -27,6 +27,10 @@ static char *read_all(size_t *size)
         if (*size == room)
             data = realloc(data, room *= 2);
     }
+    if (data == NULL) {
+        perror("window");
+        exit(1);
+    }
     return data;
 }
 

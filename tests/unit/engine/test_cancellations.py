@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trading_engine import config, journal, passwords, snapshot, tools
+from trading_engine import journal, snapshot, tools
 from trading_engine.admin import Admin, AdminError
 from trading_engine.core import Core
 from trading_engine.engine import Engine
@@ -18,38 +18,6 @@ from trading_engine.wire import ouch, soupbintcp
 ORDERS = 1000
 A_SLICE = 64
 ENOUGH_TURNS = 1000
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[], Engine]]:
-    """Return a function that starts an engine; the one before ends as a crash would end it."""
-    text = '[journal]\ndirectory = "journal"\nreserve_bytes = 0\n[itch]\ndirectory = "itch"\n'
-    for name in ("ANNA", "BERT"):
-        text += f'[accounts.{name}]\npassword = "{passwords.hash_password("x")}"\ncancel_on_disconnect = true\n'
-    (tmp_path / "engine.toml").write_text(text + '[[symbol]]\nname = "TEST"\nreference_price = "100"\n')
-    settings = config.read(tmp_path / "engine.toml")
-    engines: list[Engine] = []
-
-    def start() -> Engine:
-        for old in engines:
-            old.fail("gone")
-            old.stop()
-        engine = Engine(settings, loop)
-        engine.lock()
-        engine.start()
-        engines[:] = [engine]
-        return engine
-
-    yield start
-    engines[0].fail("gone")
-    engines[0].stop()
 
 
 def fill(engine: Engine, number: int, orders: int = ORDERS, time_in_force_s: int = ouch.TIF_MARKET_HOURS) -> None:

@@ -129,6 +129,7 @@ class Engine:
             self.end_day()
         self.clock.anchor(session)
         self.outbox.begin_day(session)
+        self.outbox.finish_replay()  # without a journal a session's name comes again: what its logs hold was another's
         self.submit(journal.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:
@@ -139,6 +140,7 @@ class Engine:
         self._threads.shutdown(wait=True)
         if not self.failure:
             self._release_all(self._syncing + self._waiting)
+        if not self.failure:
             if self.writer is not None:
                 self.writer.close()
                 head = SnapshotHead(MACHINE_VERSION, self.writer.segment + 1, self.writer.records, self.clock.now())
@@ -257,7 +259,8 @@ class Engine:
         except OSError as error:
             self.fail(f"reply log: {error}")
             return
-        if output[2] and not self._feed_scheduled:
+        _, _, market_data_count = output
+        if market_data_count and not self._feed_scheduled:
             self._feed_scheduled = True
             self._loop.call_soon(self._flush_feed)
 
@@ -297,7 +300,7 @@ class Engine:
         self._synced_bytes = self._sync_target_bytes
         released, self._syncing = self._syncing, []
         self._release_all(released)
-        if self._waiting:
+        if self._waiting and not self.failure:
             self._start_sync()
 
     def _spare_done(self, done: Future[None]) -> None:

@@ -28,8 +28,7 @@ CLOSE_DAY: Final = 11
 MAGIC: Final = b"LLTJRNL1"
 HEADER: Final = struct.Struct("<8sQQ32s8x")
 RECORD: Final = struct.Struct("<IIQQIB")
-_CHECK: Final = struct.Struct("<I")  # a record's beginning, and what follows and is checked by it
-_CHECKED: Final = struct.Struct("<IQQIB")
+_CHECKED: Final = struct.Struct("<IQQIB")  # what follows a record's CRC
 MAX_PAYLOAD_BYTES: Final = 16 << 20
 _READ_PAYLOAD_BYTES: Final = 8192
 
@@ -81,7 +80,7 @@ class Writer:
             self._rotate()
         self.records += 1
         body = _CHECKED.pack(len(payload), self.records, time_ns, account, kind) + payload
-        written = os.write(self._descriptor, _CHECK.pack(zlib.crc32(body)) + body)
+        written = os.write(self._descriptor, zlib.crc32(body).to_bytes(4, "little") + body)
         if written != size:
             self.failed = True
             raise OSError(f"short write: {written} of {size} bytes")

@@ -77,7 +77,7 @@ class MessageLog:
         """Add `count` messages; they are in the file after the next `flush`."""
         before = self.last
         self.last = before + count
-        if self._replayed_until:  # only during a replay
+        if self._replayed_until:
             if self.last <= self._replayed_until:
                 return
             _, start = _skip(data, self._replayed_until - before)

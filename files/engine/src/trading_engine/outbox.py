@@ -13,7 +13,7 @@ _FLUSH_BYTES = 1 << 16
 _LOGS_A_FLUSH = 32
 
 
-# Plain tuples, because one of each is made a read, and they cost a tenth of what named ones cost.
+# Plain tuples: they are made for every input, and named ones cost more than what they hold.
 Reply = tuple[int, bytes, int]
 """An account's number, SoupBinTCP packets for it, all of them sequenced, and how many they are."""
 Output = tuple[list[Reply], bytes, int]
@@ -49,9 +49,9 @@ class Outbox:
         feed = core.feed
         market_data = feed[0] if len(feed) == 1 else b"".join(feed)
         feed.clear()
-        sequence = core.feed_sequence
-        count = sequence - self._taken_feed
-        self._taken_feed = sequence
+        feed_sequence = core.feed_sequence
+        count = feed_sequence - self._taken_feed
+        self._taken_feed = feed_sequence
         return replies, market_data, count
 
     def commit(self, output: Output) -> None:
@@ -84,10 +84,11 @@ class Outbox:
             self.log(account.number).resume(session, account.sequence)
 
     def finish_replay(self) -> None:
-        """Cut what the logs hold beyond what replay gave. Raises OSError."""
+        """Cut what the logs hold beyond what replay gave, and write the market data they lacked. Raises OSError."""
         for number in range(len(self._core.by_number)):
             self.log(number).finish_replay()
         self._itch.finish_replay()
+        self._itch.flush()
 
     def log(self, number: int) -> MessageLog:
         """Return the log of the account with that number."""

@@ -1,0 +1,49 @@
+"""An engine without sockets in the tests' own process, and the loop that it needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from trading_engine import config, passwords
+from trading_engine.engine import Engine
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def durability() -> str:
+    return "os"
+
+
+@pytest.fixture
+def start(tmp_path: Path, loop: asyncio.AbstractEventLoop, durability: str) -> Iterator[Callable[[], Engine]]:
+    """Return a function that starts an engine; the one before ends as a crash would end it."""
+    text = f'[journal]\ndirectory = "journal"\ndurability = "{durability}"\nreserve_bytes = 0\n'
+    text += '[itch]\ndirectory = "itch"\n'
+    for name in ("ANNA", "BERT"):
+        text += f'[accounts.{name}]\npassword = "{passwords.hash_password("x")}"\ncancel_on_disconnect = true\n'
+    (tmp_path / "engine.toml").write_text(text + '[[symbol]]\nname = "TEST"\nreference_price = "100"\n')
+    settings = config.read(tmp_path / "engine.toml")
+    engines: list[Engine] = []
+
+    def start() -> Engine:
+        for old in engines:
+            old.fail("gone")
+            old.stop()
+        engine = Engine(settings, loop)
+        engine.lock()
+        engine.start()
+        engines[:] = [engine]
+        return engine
+
+    yield start
+    engines[0].fail("gone")
+    engines[0].stop()

@@ -1,0 +1,55 @@
+"""The logs of replies and market data are caches: what they say is what the journal, or this very run, says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trading_engine import journal
+from trading_engine.engine import Engine
+from trading_engine.wire import itch, ouch, soupbintcp
+
+ANNA = 0
+
+
+def trade(engine: Engine, loop: asyncio.AbstractEventLoop, *tokens: str) -> None:
+    """Enter resting orders, and let the loop write what it has to."""
+    engine.submit(journal.CONNECT, ANNA)
+    for token in tokens:
+        order = ouch.EnterOrder(token, "B", 100, "TEST", 1_000_000)
+        engine.read(ANNA, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    engine.tick()
+
+
+def market_data(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted((directory / "itch").iterdir()))
+
+
+def test_market_data_that_was_lost_is_there_again_before_anybody_trades(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path
+) -> None:
+    trade(start(), loop, "1", "2")
+    (log,) = (tmp_path / "itch").iterdir()
+    said = log.read_bytes()
+    log.write_bytes(said[:-40])  # in the middle of the last message
+    start()
+    assert market_data(tmp_path) == said
+
+
+@pytest.mark.parametrize("durability", ["none"])
+def test_without_a_journal_a_start_begins_new_logs(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path
+) -> None:
+    trade(start(), loop, "1", "2", "3")
+    engine = start()
+    trade(engine, loop, "4")
+    messages = map(itch.FEED.decode, itch.split_log(market_data(tmp_path)))
+    assert sum(isinstance(message, itch.AddOrder) for message in messages) == 1
+    replies, count = engine.outbox.log(ANNA).read_from(1, 1 << 16)
+    said = [ouch.OUTBOUND.decode(payload) for _, payload in soupbintcp.Splitter().feed(replies)]
+    assert [getattr(message, "token", "") for message in said] == ["", "4"]
+    assert count == len(said)
