@@ -1,4 +1,4 @@
-"""The engine's two variants: the sources as they are, and the core compiled by mypyc, built once for each content."""
+"""The engine's two variants: the sources as they are, and compiled by mypyc, built once for each content."""
 
 from __future__ import annotations
 
