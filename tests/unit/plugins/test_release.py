@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -31,7 +32,9 @@ version = "1.0"
 [tool.setuptools]
 py-modules = ["greeter"]
 """
-(PIP_WHEEL,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+# Distributions keep the wheels of their ensurepip in a directory of its own.
+_WHEELS = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(ensurepip.__file__).parent / "_bundled"
+(PIP_WHEEL,) = Path(_WHEELS).glob("pip-*.whl")
 
 
 @pytest.fixture
