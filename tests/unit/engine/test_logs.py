@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from trading_engine.engine import Engine
 from trading_engine.wire import itch, ouch, soupbintcp
 
 ANNA = 0
+DEADLINE_S = 30
 
 
 def trade(engine: Engine, loop: asyncio.AbstractEventLoop, *tokens: str) -> None:
@@ -38,6 +40,29 @@ def test_market_data_that_was_lost_is_there_again_before_anybody_trades(
     log.write_bytes(said[:-40])  # in the middle of the last message
     start()
     assert market_data(tmp_path) == said
+
+
+def test_market_data_is_written_once_a_millisecond_and_the_last_of_it_without_another_input(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, orders = start(), 500
+    written: list[int] = []
+    write = engine.outbox.flush_feed
+
+    def flush_feed() -> None:
+        written.append(engine._feed_flushed_ns)
+        write()
+
+    monkeypatch.setattr(engine.outbox, "flush_feed", flush_feed)
+    for number in range(orders):
+        trade(engine, loop, str(number))
+    assert all(later - earlier >= 1_000_000 for earlier, later in itertools.pairwise(written))
+
+    async def all_written() -> None:
+        while market_data(tmp_path).count(b"TEST    ") < orders + 2:  # and the symbol's directory entry and state
+            await asyncio.sleep(0.001)
+
+    loop.run_until_complete(asyncio.wait_for(all_written(), DEADLINE_S))
 
 
 @pytest.mark.parametrize("durability", ["none"])

@@ -29,6 +29,8 @@ from trading_engine.snapshot import SnapshotError, SnapshotHead
 
 _REFUSE_AT: Final = 0.95
 STALL_NS: Final = 1_000_000
+_monotonic_ns: Final = time.monotonic_ns
+_FEED_PACE_NS: Final = 1_000_000  # a write a turn costs a single order more than its place in the book does
 
 
 class StartError(Exception):
@@ -67,6 +69,7 @@ class Engine:
         self._spare: Future[None] | None = None
         self._synced_bytes = 0
         self._feed_scheduled = False
+        self._feed_flushed_ns = 0
         self._lock = -1
 
     # -- start and stop ---------------------------------------------------------------------------------------------
@@ -234,13 +237,13 @@ class Engine:
             return
         writer = self.writer
         if writer is not None:
-            begun_ns = time.monotonic_ns()
+            begun_ns = _monotonic_ns()
             try:
                 writer.append(kind, account, time_ns, payload)
             except OSError as error:
                 self.fail(f"journal {writer.path}: {error.strerror or error}")
                 return
-            lasted_ns = time.monotonic_ns() - begun_ns
+            lasted_ns = _monotonic_ns() - begun_ns
             self.journal_times.record(lasted_ns)
             if lasted_ns > STALL_NS:
                 self.on_stall("write", lasted_ns)
@@ -262,7 +265,10 @@ class Engine:
         _, _, market_data_count = output
         if market_data_count and not self._feed_scheduled:
             self._feed_scheduled = True
-            self._loop.call_soon(self._flush_feed)
+            if time.monotonic_ns() - self._feed_flushed_ns >= _FEED_PACE_NS:
+                self._loop.call_soon(self._flush_feed)
+            else:
+                self._loop.call_later(_FEED_PACE_NS / 1e9, self._flush_feed)
 
     def _release_all(self, outputs: list[Output]) -> None:
         for output in outputs:
@@ -272,6 +278,7 @@ class Engine:
 
     def _flush_feed(self) -> None:
         self._feed_scheduled = False
+        self._feed_flushed_ns = time.monotonic_ns()
         if self.failure:
             return
         try:
