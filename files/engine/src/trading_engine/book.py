@@ -9,6 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Final
 
+from trading_engine.native import mypyc_attr
+
 if TYPE_CHECKING:
     from trading_engine.account import Account
     from trading_engine.terms import Terms
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 BUY: Final = 66  # ord("B"); everything else sells: S, T (short), E (short exempt)
 
 
+# Orders and levels name each other, but only while they rest: `BookSide.remove` cuts the links. So no collector has to
+# know them, and an order that ends leaves its neighbours in the collector's list alone, which are in no cache.
+@mypyc_attr(acyclic=True)
 class Order:
     """A live order. `executed_shares` counts for the whole chain of replacements."""
 
@@ -62,6 +67,7 @@ class Order:
         self.newer: Order | None = None
 
 
+@mypyc_attr(acyclic=True)
 class Level:
     """The orders of one price that are all displayed or all hidden, oldest first; `shares` is their sum."""
 

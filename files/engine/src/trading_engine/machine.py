@@ -18,6 +18,7 @@ SOURCES: Final = (
     "core.py",
     "expiry.py",
     "matching.py",
+    "native.py",
     "outputs.py",
     "recovery.py",
     "risk.py",
