@@ -15,7 +15,9 @@ class Connection:
     def __init__(
         self, loop: AbstractEventLoop, sock: socket.socket, address: str, now_ns: int, limit_bytes: int
     ) -> None:
-        self.sock = sock
+        self.receive = sock.recvmsg
+        self._transmit = sock.send
+        self._sock = sock
         self.descriptor = sock.fileno()
         self.address = address
         self.session = Session(now_ns)
@@ -40,7 +42,7 @@ class Connection:
             self.queued_bytes += len(data)
             return self.queued_bytes <= self._limit_bytes
         try:
-            sent = self.sock.send(data)
+            sent = self._transmit(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         if sent < len(data):
@@ -52,7 +54,7 @@ class Connection:
     def _drain(self) -> None:
         data = b"".join(self._queue)
         try:
-            sent = self.sock.send(data)
+            sent = self._transmit(data)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -73,4 +75,4 @@ class Connection:
             self.closed = True
             self._loop.remove_reader(self.descriptor)
             self._loop.remove_writer(self.descriptor)
-            self.sock.close()
+            self._sock.close()

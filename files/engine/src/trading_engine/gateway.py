@@ -11,6 +11,7 @@ import time
 from asyncio import AbstractEventLoop, Future
 from collections import deque
 from functools import partial
+from typing import Final
 
 from trading_engine import journal, timestamps
 from trading_engine.config import Account
@@ -30,6 +31,9 @@ CATCH_UP_BYTES = 1 << 16
 SEND_BUFFER_BYTES = 1 << 18  # what a client may leave unread in the kernel, besides slow_client_bytes
 _ACCEPTS_A_TURN = 16
 _RETRY_S = 0.001
+_ANCILLARY_BYTES: Final = timestamps.ANCILLARY_BYTES
+_monotonic_ns: Final = time.monotonic_ns
+_wall_ns: Final = time.time_ns
 
 
 class Gateway:
@@ -127,18 +131,18 @@ class Gateway:
             )  # fmt: skip
             connection.on_drained = self._catch_up
             self._everybody.append(connection)
-            self._loop.add_reader(connection.descriptor, partial(self._readable, connection))
+            self._loop.add_reader(connection.descriptor, self._readable, connection)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def _readable(self, connection: Connection) -> None:
         try:
-            data, ancillary, _, _ = connection.sock.recvmsg(READ_BYTES, timestamps.ANCILLARY_BYTES)
+            data, ancillary, _, _ = connection.receive(READ_BYTES, _ANCILLARY_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""
-        now_ns = time.monotonic_ns()
+        now_ns = _monotonic_ns()
         if not data:
             self._close(connection)
             return
@@ -156,13 +160,13 @@ class Gateway:
             return
         answered = self._process(connection, session.rest + data if session.rest else data, now_ns)
         if answered and not self._engine.failure:
-            done_ns = time.monotonic_ns()
+            done_ns = _monotonic_ns()
             lasted_ns = done_ns - now_ns
             stats.service.record(lasted_ns, answered)
             if lasted_ns > STALL_NS and stats.stall_noted_ns < now_ns:
                 stats.stall("read", lasted_ns)
             if ancillary:
-                stats.receive_to_reply.record(time.time_ns() - timestamps.received_ns(ancillary), answered)
+                stats.receive_to_reply.record(_wall_ns() - timestamps.received_ns(ancillary), answered)
             self._garbage.after(answered)
 
     def _process(self, connection: Connection, data: bytes, now_ns: int) -> int:
@@ -240,7 +244,7 @@ class Gateway:
         connection.checking = False
         if connection.closed or self._engine.failure:
             return False
-        self._loop.add_reader(connection.descriptor, partial(self._readable, connection))
+        self._loop.add_reader(connection.descriptor, self._readable, connection)
         return True
 
     def _log_in_later(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:

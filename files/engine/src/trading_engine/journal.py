@@ -28,7 +28,7 @@ CLOSE_DAY: Final = 11
 MAGIC: Final = b"LLTJRNL1"
 HEADER: Final = struct.Struct("<8sQQ32s8x")
 RECORD: Final = struct.Struct("<IIQQIB")
-_CHECKED: Final = struct.Struct("<IQQIB")  # what follows a record's CRC
+_pack_checked: Final = struct.Struct("<IQQIB").pack  # what follows a record's CRC
 MAX_PAYLOAD_BYTES: Final = 16 << 20
 _READ_PAYLOAD_BYTES: Final = 8192
 
@@ -79,7 +79,7 @@ class Writer:
         if self._offset + size > self._segment_bytes and self._offset > HEADER.size:
             self._rotate()
         self.records += 1
-        body = _CHECKED.pack(len(payload), self.records, time_ns, account, kind) + payload
+        body = _pack_checked(len(payload), self.records, time_ns, account, kind) + payload
         written = os.write(self._descriptor, zlib.crc32(body).to_bytes(4, "little") + body)
         if written != size:
             self.failed = True
