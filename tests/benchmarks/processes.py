@@ -119,12 +119,13 @@ def engine(
             process = subprocess.Popen(
                 [sys.executable, "-m", "trading_engine", "--config", str(directory / "engine.toml")],
                 env={**variants.environment(variant), "NOTIFY_SOCKET": str(directory / "notify")},
+                start_new_session=True,
             )
             try:
                 ready.recv(4096)
                 yield Server(process, port, directory)
             finally:
-                process.send_signal(signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)  # a snapshot may be under way in a child
                 process.communicate(timeout=DEADLINE_S)
 
 

@@ -9,17 +9,19 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from multiprocessing.synchronize import Event
 
 from trading_engine.wire import ouch, soupbintcp
 
-from tests.benchmarks import orderflow, processes
+from tests.benchmarks import gateway, orderflow, processes
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.processes import DEADLINE_S, Server
 
 STALLED_S = 60
-SLICE_PINGS = 20_000
+SLICE_PINGS = 5_000
+OFFERS = 20
 TRADES_AMONG = 20  # one ping in twenty trades with the client that stalls
 FLOOD_S = 60
 FLOODERS = 5
@@ -44,8 +46,7 @@ class Pings:
         token = ""
         for number in range(pings):
             if number % TRADES_AMONG == 0:
-                taken = ouch.EnterOrder(self._token(), "B", 1, "S0", orderflow.MID_E4, ouch.TIF_IOC)
-                made.append((orderflow.frame(taken), _ACCEPTED_BYTES + _EXECUTED_BYTES))
+                made.append((orderflow.frame(self._trade()), _ACCEPTED_BYTES + _EXECUTED_BYTES))
             elif token:
                 made.append((orderflow.frame(ouch.CancelOrder(token, 0)), _CANCELED_BYTES))
                 token = ""
@@ -59,38 +60,78 @@ class Pings:
         """Return pings that trade with nobody."""
         return [ping for ping in self.work(pings) if ping[1] != _ACCEPTED_BYTES + _EXECUTED_BYTES]
 
+    def trades(self, pings: int) -> list[tuple[bytes, int]]:
+        """Return pings that all trade."""
+        return [(orderflow.frame(self._trade()), _ACCEPTED_BYTES + _EXECUTED_BYTES) for _ in range(pings)]
+
+    def _trade(self) -> ouch.EnterOrder:
+        return ouch.EnterOrder(self._token(), "B", 1, "S0", orderflow.MID_E4, ouch.TIF_IOC)
+
     def _token(self) -> str:
         return f"P{next(self._serial):013d}"
 
 
-def stalled(variant: str) -> Iterator[Figure]:
-    """A client stops reading for a minute, with orders that another trades with: that one's p99, before and while."""
-    pings = Pings()
-    with processes.engine(variant, tokens="increasing") as server:
-        deaf, client = processes.log_in(server, "B1"), processes.log_in(server, "B0")
-        offered = 20
-        for number in range(offered):
+class Pair:
+    """An engine, a client with offers in its book, and another that trades with them and is measured."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.pings = Pings()
+        self.client = processes.log_in(server, "B0")
+        self.owner = processes.log_in(server, "B1")
+        self.slices_us: list[float] = []
+        for number in range(OFFERS):
             offer = ouch.EnterOrder(f"D{number:013d}", "S", 100_000, "S0", orderflow.MID_E4)
-            processes.round_trips(deaf, [(orderflow.frame(offer), _ACCEPTED_BYTES)])
-        slices: dict[str, list[float]] = {"reading": [], "stalled": []}
-        for state in ("reading", "stalled"):
-            end = time.monotonic() + STALLED_S
-            while time.monotonic() < end:
-                times = processes.round_trips(client, pings.work(SLICE_PINGS))
-                slices[state].append(processes.percentile(times, 99) / 1e3)
-                deaf.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
-                if state == "reading":
-                    processes.drain(deaf)
-        queued = server.state().gauges["queued_bytes"]
+            processes.round_trips(self.owner, [(orderflow.frame(offer), _ACCEPTED_BYTES)])
+
+    def trade_until_it_waits(self, seconds: float) -> None:
+        """Trade with the owner's offers, unmeasured, until something waits for it in the engine."""
+        end = time.monotonic() + seconds
+        while not self.queued_bytes():
+            assert time.monotonic() < end, "nothing waits for the client that does not read"
+            processes.round_trips(self.client, self.pings.trades(1_000))
+
+    def measure(self) -> None:
+        times = processes.round_trips(self.client, self.pings.work(SLICE_PINGS))
+        self.slices_us.append(processes.percentile(times, 99) / 1e3)
+        self.owner.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+
+    def queued_bytes(self) -> int:
+        return self.server.state().gauges["queued_bytes"]
+
+    def close(self) -> None:
+        self.client.close()
+        self.owner.close()
+
+
+def stalled(variant: str) -> Iterator[Figure]:
+    """A client that trades with one that does not read for a minute, and with one that does, in alternating slices.
+
+    Two engines on one pinned CPU: the same minute, and the same neighbours on the hypervisor, for both.
+    """
+    engine = partial(processes.engine, variant, tokens="increasing")
+    with engine() as first, engine() as second:
+        reading, deaf = Pair(first), Pair(second)
+        deaf.trade_until_it_waits(DEADLINE_S)
+        waited = deaf.queued_bytes()
+        begun = time.monotonic()
+        pairs = [reading, deaf]
+        with gateway.on_one_cpu([first, second]):
+            while time.monotonic() < begun + 2 * STALLED_S:
+                for pair in pairs:
+                    pair.measure()
+                    processes.drain(reading.owner)
+                pairs.reverse()
+        assert deaf.queued_bytes() > waited, "the engine dropped the client that does not read"
+        waited = deaf.queued_bytes()
+        reading.close()
         deaf.close()
-        client.close()
-    before, beside = (statistics.median(slices[state]) for state in ("reading", "stalled"))
     yield Figure(
-        "stalled", variant, "p99 of a client while another does not read for a minute", beside, "µs",
-        "while it reads", before, "1.1 x",
+        "stalled", variant, "p99 of a client while another does not read", statistics.median(deaf.slices_us), "µs",
+        "while it reads", statistics.median(reading.slices_us), "1.1 x",
     )  # fmt: skip
     yield Figure(
-        "stalled", variant, "what waits for that one in the engine at the end", queued / 1e6, "MB", reach="4.2"
+        "stalled", variant, "what waits for that one in the engine at the end", waited / 1e6, "MB", reach="4.2"
     )
 
 
