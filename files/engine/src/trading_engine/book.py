@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trading_engine.terms import Terms
 
 BUY: Final = 66  # ord("B"); everything else sells: S, T (short), E (short exempt)
+_EMPTY: Final = -(1 << 60)  # below every key
 
 
 # Orders and levels name each other, but only while they rest: `BookSide.remove` cuts the links. So no collector has to
@@ -83,12 +84,16 @@ class Level:
 
 
 class BookSide:
-    """Bids or asks. A level's key sorts by price and then displayed before hidden, the best key being the largest."""
+    """Bids or asks. A level's key sorts by price and then displayed before hidden, the best key being the largest.
 
-    __slots__ = ("buy", "keys", "levels")
+    `best` is the last of `keys`: most orders ask for nothing else, and it is one look at memory instead of four.
+    """
+
+    __slots__ = ("best", "buy", "keys", "levels")
 
     def __init__(self, buy: bool) -> None:
         self.buy = buy
+        self.best = _EMPTY
         self.keys: list[int] = []
         self.levels: dict[int, Level] = {}
 
@@ -103,11 +108,11 @@ class BookSide:
         if level is None:
             level = Level(key, price_e4, hidden)
             self.levels[key] = level
-            keys = self.keys
-            if not keys or key > keys[-1]:
-                keys.append(key)
+            if key > self.best:
+                self.keys.append(key)
+                self.best = key
             else:
-                insort(keys, key)
+                insort(self.keys, key)
         else:
             order.price_e4 = level.price_e4  # one int object a level, not one an order
         newest = level.newest
@@ -141,8 +146,9 @@ class BookSide:
             key = level.key
             del self.levels[key]
             keys = self.keys
-            if keys[-1] == key:
+            if key == self.best:
                 keys.pop()
+                self.best = keys[-1] if keys else _EMPTY
             else:
                 del keys[bisect_left(keys, key)]
 
@@ -157,8 +163,7 @@ class BookSide:
 
     def crosses(self, price_e4: int) -> bool:
         """Return whether the best order of this side, hidden or not, would trade at `price_e4`."""
-        keys = self.keys
-        return bool(keys) and keys[-1] >= (2 * price_e4 if self.buy else -2 * price_e4 - 1)
+        return self.best >= (2 * price_e4 if self.buy else -2 * price_e4 - 1)
 
 
 class Book:
