@@ -7,8 +7,9 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 
 from trading_engine.wire import soupbintcp
@@ -22,9 +23,11 @@ IN_FLIGHT = 64
 SLICES = 7
 BATCHES = 150
 PINGS = 600
+RESTING_ANSWER_BYTES = 69
+RESTING_SLICES = 20
 RATE = 10_000
-RATE_SLICE_S = 5
-RATE_SLICES = 12
+RATE_SLICE_S = 2
+RATE_SLICES = 30
 
 
 @contextmanager
@@ -183,11 +186,10 @@ def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: in
 
 
 def open_loop(variant: str) -> Iterator[Figure]:
-    """10,000 orders a second for a minute, and as long of echo, from intended send times."""
+    """10,000 orders a second for a minute, and as long of echo, from intended send times: medians of the slices."""
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
-    times: list[int] = []
-    mirrored: list[int] = []
+    slices: dict[str, list[list[int]]] = {"engine": [], "echo": []}
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
         processes.round_trips(client, fill)
@@ -196,43 +198,60 @@ def open_loop(variant: str) -> Iterator[Figure]:
             processes.drain(client)
             client.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
             with without_collector():
-                times += open_loop_times(client, work, RATE)
-                mirrored += open_loop_times(mirror, echoed(work), RATE)
+                slices["engine"].append(open_loop_times(client, work, RATE))
+                slices["echo"].append(open_loop_times(mirror, echoed(work), RATE))
         stall_ms, causes = processes.longest_stall(server)
         client.close()
         mirror.close()
+
+    def median_us(name: str, measure: Callable[[list[int]], float]) -> float:
+        return statistics.median(measure(times) for times in slices[name]) / 1e3
+
     yield Figure("open_loop", variant, f"10,000/s: longest stall caused by the engine ({causes})", stall_ms, "ms")
     yield Figure(
-        "open_loop", variant, "10,000/s: average", statistics.fmean(times) / 1e3, "µs",
-        "echo", statistics.fmean(mirrored) / 1e3, "echo+60", "echo+30",
+        "open_loop", variant, "10,000/s: average", median_us("engine", statistics.fmean), "µs",
+        "echo", median_us("echo", statistics.fmean), "echo+60", "echo+30",
     )  # fmt: skip
     for percent in (50, 95, 99, 99.9):
+        measure = partial(processes.percentile, percent=percent)
         yield Figure(
-            "open_loop", variant, f"10,000/s: p{percent}", processes.percentile(times, percent) / 1e3, "µs",
-            "echo", processes.percentile(mirrored, percent) / 1e3, *(("1.6 x", "1.3 x") if percent == 99 else ()),
+            "open_loop", variant, f"10,000/s: p{percent}", median_us("engine", measure), "µs",
+            "echo", median_us("echo", measure), *(("1.6 x", "1.3 x") if percent == 99 else ()),
         )  # fmt: skip
 
 
+def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Flow]:
+    """Put so many orders into the book; return the connection and where more of them come from."""
+    flow = orderflow.Flow(levels=500)
+    client = processes.log_in(server, "B0")
+    frames = (flow.rest() for _ in range(population))
+    while batch := list(islice(frames, IN_FLIGHT)):
+        processes.round_trips(client, [(b"".join(batch), RESTING_ANSWER_BYTES * len(batch))])
+        flow.alive.clear()
+    return client, flow
+
+
 def resting(variant: str) -> Iterator[Figure]:
-    """What a million resting orders change: p99, memory, the longest stall that the engine caused."""
-    trips: dict[int, list[int]] = {}
-    for population in (1_000, 1_000_000):
-        core, flow = orderflow.open_core(), orderflow.Flow(levels=500)
-        with processes.engine(variant, tokens="increasing") as server:
-            client = processes.log_in(server, "B0")
-            before = server.rss_bytes()
-            answer = 69
-            frames = (flow.rest() for _ in range(population))
-            while batch := list(islice(frames, IN_FLIGHT)):
-                processes.round_trips(client, [(b"".join(batch), answer * len(batch))])
-                flow.alive.clear()
-            grown = server.rss_bytes() - before
-            work = [(flow.rest(), answer) for _ in range(5_000)]
-            trips[population] = processes.round_trips(client, work)
-            stall_ms, causes = processes.longest_stall(server)
-            client.close()
-        del core
-    small, large = (processes.percentile(trips[population], 99) / 1e3 for population in (1_000, 1_000_000))
+    """What a million resting orders change: p99 beside an engine with a thousand, memory, the longest stall.
+
+    One pinned CPU, client included, in alternating slices.
+    """
+    trips: dict[str, list[float]] = {"many": [], "few": []}
+    engine = partial(processes.engine, variant, tokens="increasing")
+    with engine() as crowded, engine() as empty:
+        before = crowded.rss_bytes()
+        many = filled(crowded, 1_000_000)
+        grown = crowded.rss_bytes() - before
+        few = filled(empty, 1_000)
+        with on_one_cpu([crowded, empty]), without_collector():
+            for _ in range(RESTING_SLICES):
+                for name, (client, flow) in (("many", many), ("few", few)):
+                    work = [(flow.rest(), RESTING_ANSWER_BYTES) for _ in range(PINGS)]
+                    trips[name].append(processes.percentile(processes.round_trips(client, work), 99) / 1e3)
+        stall_ms, causes = processes.longest_stall(crowded)
+        many[0].close()
+        few[0].close()
+    large, small = statistics.median(trips["many"]), statistics.median(trips["few"])
     yield Figure("resting", variant, "p99 over TCP with 1 M resting orders", large, "µs", "1 k orders", small, "1.2 x")
     bound = "400" if variant == "pure" else "320"
     yield Figure("resting", variant, "memory of a resting order", grown / 1_000_000, "bytes", reach=bound)
