@@ -265,7 +265,7 @@ class Engine:
         _, _, market_data_count = output
         if market_data_count and not self._feed_scheduled:
             self._feed_scheduled = True
-            if time.monotonic_ns() - self._feed_flushed_ns >= _FEED_PACE_NS:
+            if _monotonic_ns() - self._feed_flushed_ns >= _FEED_PACE_NS:
                 self._loop.call_soon(self._flush_feed)
             else:
                 self._loop.call_later(_FEED_PACE_NS / 1e9, self._flush_feed)
@@ -278,7 +278,7 @@ class Engine:
 
     def _flush_feed(self) -> None:
         self._feed_scheduled = False
-        self._feed_flushed_ns = time.monotonic_ns()
+        self._feed_flushed_ns = _monotonic_ns()
         if self.failure:
             return
         try:

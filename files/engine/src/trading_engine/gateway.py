@@ -127,7 +127,7 @@ class Gateway:
             timestamps.enable(sock)
             self._stats.connections_accepted += 1
             connection = Connection(
-                self._loop, sock, address[0], time.monotonic_ns(), self._config.slow_client_bytes
+                self._loop, sock, address[0], _monotonic_ns(), self._config.slow_client_bytes
             )  # fmt: skip
             connection.on_drained = self._catch_up
             self._everybody.append(connection)
@@ -199,7 +199,7 @@ class Gateway:
             return
         if request is None:
             return
-        if not self._throttle.allows(connection.address, time.monotonic_ns()):
+        if not self._throttle.allows(connection.address, _monotonic_ns()):
             self._stats.logins_throttled += 1
             self._reject(connection, soupbintcp.NOT_AUTHORISED)
             return
@@ -229,7 +229,7 @@ class Gateway:
             self._reject(connection, soupbintcp.NOT_AUTHORISED)
             return
         if account is None or not check.result():
-            self._throttle.failed(connection.address, time.monotonic_ns())
+            self._throttle.failed(connection.address, _monotonic_ns())
             self._stats.event(f"login of {request.username!r} from {connection.address} rejected")
             self._reject(connection, soupbintcp.NOT_AUTHORISED)
             return
@@ -281,7 +281,7 @@ class Gateway:
         self._catch_up(connection)
         rest = connection.session.rest
         if rest and not connection.closed:
-            self._process(connection, rest, time.monotonic_ns())
+            self._process(connection, rest, _monotonic_ns())
 
     def _reject(self, connection: Connection, reason: str) -> None:
         self._stats.logins_rejected += 1
@@ -332,7 +332,7 @@ class Gateway:
             return
         self._stats.bytes_sent += len(data)
         try:
-            in_time = connection.send(data, time.monotonic_ns())
+            in_time = connection.send(data, _monotonic_ns())
         except OSError:
             self._close(connection)
             return
@@ -357,7 +357,7 @@ class Gateway:
 
     def check_timers(self, share: float) -> None:
         """Send heartbeats and drop silent clients, among that share of all connections; call it often."""
-        now_ns = time.monotonic_ns()
+        now_ns = _monotonic_ns()
         for _ in range(min(len(self._everybody), int(len(self._everybody) * share) + 8)):
             connection = self._everybody[0]
             self._everybody.rotate(-1)
