@@ -8,23 +8,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trading_engine import journal
+from trading_engine import journal, snapshot
 from trading_engine.engine import Engine
 from trading_engine.wire import itch, ouch, soupbintcp
 
 ANNA = 0
 DEADLINE_S = 30
+_ADDED_BYTES = 38  # length and Add Order
 
 
 def trade(engine: Engine, loop: asyncio.AbstractEventLoop, *tokens: str) -> None:
     """Enter resting orders, and let the loop write what it has to."""
     engine.submit(journal.CONNECT, ANNA)
     for token in tokens:
-        order = ouch.EnterOrder(token, "B", 100, "TEST", 1_000_000)
-        engine.read(ANNA, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
+        enter(engine, token)
     loop.call_soon(loop.stop)
     loop.run_forever()
     engine.tick()
+
+
+def enter(engine: Engine, token: str) -> None:
+    order = ouch.EnterOrder(token, "B", 100, "TEST", 1_000_000)
+    engine.read(ANNA, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
 
 
 def market_data(directory: Path) -> bytes:
@@ -43,19 +48,13 @@ def test_market_data_that_was_lost_is_there_again_before_anybody_trades(
 
 
 def test_market_data_is_written_once_a_millisecond_and_the_last_of_it_without_another_input(
-    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path
 ) -> None:
     engine, orders = start(), 500
-    written: list[int] = []
-    write = engine.outbox.flush_feed
-
-    def flush_feed() -> None:
-        written.append(engine._feed_flushed_ns)
-        write()
-
-    monkeypatch.setattr(engine.outbox, "flush_feed", flush_feed)
+    written: dict[int, None] = {}
     for number in range(orders):
-        trade(engine, loop, str(number))
+        trade(engine, loop, str(number))  # a turn of the loop, so one write at the most
+        written[engine._feed_flushed_ns] = None
     assert all(later - earlier >= 1_000_000 for earlier, later in itertools.pairwise(written))
 
     async def all_written() -> None:
@@ -63,6 +62,23 @@ def test_market_data_is_written_once_a_millisecond_and_the_last_of_it_without_an
             await asyncio.sleep(0.001)
 
     loop.run_until_complete(asyncio.wait_for(all_written(), DEADLINE_S))
+
+
+def test_a_stop_writes_what_was_said_before_the_snapshot_after_which_nothing_is_replayed(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start()
+    trade(engine, loop, "1")
+    said = market_data(tmp_path)
+    enter(engine, "2")
+
+    def dies(*_: object) -> None:
+        raise OSError("no room for a snapshot")
+
+    monkeypatch.setattr(snapshot, "write", dies)
+    with pytest.raises(OSError, match="no room"):
+        engine.stop()
+    assert len(market_data(tmp_path)) == len(said) + _ADDED_BYTES
 
 
 @pytest.mark.parametrize("durability", ["none"])

@@ -136,7 +136,7 @@ class Engine:
         self.submit(journal.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:
-        """Seal the journal, leave a snapshot so that any version can go on from here, and write the logs.
+        """Seal the journal, write the logs, and leave a snapshot so that any version can go on from here.
 
         Raises OSError.
         """
@@ -146,9 +146,10 @@ class Engine:
         if not self.failure:
             if self.writer is not None:
                 self.writer.close()
+            self.outbox.close()  # before the snapshot: a start that takes it replays nothing that could fill them up
+            if self.writer is not None:
                 head = SnapshotHead(MACHINE_VERSION, self.writer.segment + 1, self.writer.records, self.clock.now())
                 snapshot.write(self.config.journal.directory, self.core, head)
-            self.outbox.close()
         if self._lock >= 0:
             os.close(self._lock)
 

@@ -1,6 +1,6 @@
 """`mypyc_attr`, which only mypyc reads, for hosts where nothing is compiled and mypy_extensions is not installed.
 
-This module itself is not compiled: mypyc takes TYPE_CHECKING for true all the way.
+This module is not compiled: mypyc takes the other branch for unreachable.
 """
 
 from __future__ import annotations
