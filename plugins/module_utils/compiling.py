@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import platform
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import ReleaseError
 
 NEWEST_GLIBC = (2, 28)
+OLDEST_MYPY = (1, 20)  # the first whose mypyc knows acyclic classes
 _NEEDED = re.compile(rb"GLIBC_(\d+)\.(\d+)")
 
 
@@ -31,6 +33,9 @@ def obstacle(python_version: str, architecture: str) -> str:
         )
     if importlib.util.find_spec("mypyc") is None:
         return f"{sys.executable} has no mypyc; install mypy there"
+    mypy_version = importlib.metadata.version("mypy")
+    if tuple(int(part) for part in mypy_version.split(".")[:2]) < OLDEST_MYPY:
+        return f"{sys.executable} has mypy {mypy_version}; install {OLDEST_MYPY[0]}.{OLDEST_MYPY[1]} or newer there"
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:
         return f"this controller has no C compiler {compiler}; install it (Debian: gcc)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ensurepip
 import hashlib
+import importlib.metadata
 import os
 import platform
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import release
+from ansible_collections.lowlatency.trading.plugins.module_utils import compiling, release
 
 RunModule = Callable[..., dict[str, Any]]
 Run = Callable[..., dict[str, Any]]
@@ -185,6 +186,17 @@ def test_what_cannot_be_compiled_here_is_pure_or_refused_with_the_reason(collect
     assert f"this controller is {platform.machine()} and the host {other['architecture']}" in report["msg"]
     older = collect(project=str(project), compiled="always", **{**OWN_KIND, "python_version": "3.10"})
     assert f"Ansible runs on Python {OWN_VERSION} here and the host has 3.10" in older["msg"]
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("1.19.1", "has mypy 1.19.1; install 1.20"), ("1.20.0", ""), ("2.4.1", "")]
+)
+def test_a_mypy_that_knows_no_acyclic_classes_is_too_old(
+    version: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    reason = compiling.obstacle(OWN_VERSION, platform.machine())
+    assert told in reason if told else reason == ""
 
 
 def test_a_compilation_that_fails_leaves_auto_with_a_pure_release(collect: Run, project: Path) -> None:
