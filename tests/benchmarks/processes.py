@@ -125,7 +125,8 @@ def engine(
                 ready.recv(4096)
                 yield Server(process, port, directory)
             finally:
-                os.killpg(process.pid, signal.SIGKILL)  # a snapshot may be under way in a child
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # a snapshot may be under way in a child
                 process.communicate(timeout=DEADLINE_S)
 
 
