@@ -36,7 +36,8 @@ options:
   compiled:
     description:
       - Whether the project's wheel is compiled, which needs a controller of the host's architecture and Python version
-        with mypy 1.20 or newer, a C compiler and Python's headers. The project is built with C(TRADING_ENGINE_COMPILED=1) then.
+        with mypy 1.20 or newer, a C compiler and Python's headers.
+      - The project is built with C(TRADING_ENGINE_COMPILED=1) then.
       - V(auto) compiles where that is so, V(always) fails elsewhere and says what is missing.
     type: str
     choices: [auto, always, never]

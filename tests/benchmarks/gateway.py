@@ -209,13 +209,13 @@ def open_loop(variant: str) -> Iterator[Figure]:
 
     yield Figure("open_loop", variant, f"10,000/s: longest stall caused by the engine ({causes})", stall_ms, "ms")
     yield Figure(
-        "open_loop", variant, "10,000/s: average (median of 2 s slices, as the next)", median_us("engine", statistics.fmean), "µs",
-        "echo", median_us("echo", statistics.fmean), "echo+60", "echo+30",
+        "open_loop", variant, "10,000/s, median of 2 s slices: average", median_us("engine", statistics.fmean),
+        "µs", "echo", median_us("echo", statistics.fmean), "echo+60", "echo+30",
     )  # fmt: skip
     for percent in (50, 95, 99, 99.9):
         measure = partial(processes.percentile, percent=percent)
         yield Figure(
-            "open_loop", variant, f"10,000/s: p{percent}", median_us("engine", measure), "µs",
+            "open_loop", variant, f"10,000/s, median of 2 s slices: p{percent}", median_us("engine", measure), "µs",
             "echo", median_us("echo", measure), *(("1.6 x", "1.3 x") if percent == 99 else ()),
         )  # fmt: skip
 

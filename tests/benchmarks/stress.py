@@ -128,8 +128,8 @@ def stalled(variant: str) -> Iterator[Figure]:
         reading.close()
         deaf.close()
     yield Figure(
-        "stalled", variant, "p99 of a client while another does not read for a minute", statistics.median(deaf.slices_us), "µs",
-        "while it reads", statistics.median(reading.slices_us), "1.1 x",
+        "stalled", variant, "p99 of a client while another does not read for a minute",
+        statistics.median(deaf.slices_us), "µs", "while it reads", statistics.median(reading.slices_us), "1.1 x",
     )  # fmt: skip
     yield Figure(
         "stalled", variant, "what waits for that one in the engine at the end", waited / 1e6, "MB", reach="4.2"
