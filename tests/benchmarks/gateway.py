@@ -232,7 +232,7 @@ def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Fl
 
 
 def resting(variant: str) -> Iterator[Figure]:
-    """What a million resting orders change: p99 beside an engine with a thousand, memory, the longest stall.
+    """What a million resting orders change: p99 beside an engine with some thousand, memory, the longest stall.
 
     One pinned CPU, client included, in alternating slices.
     """
