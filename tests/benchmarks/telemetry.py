@@ -18,7 +18,7 @@ from pathlib import Path
 from trading_bench.connection import connect
 from trading_bench.flow import Flow
 from trading_bench.generator import Generator, Recording
-from trading_bench.summary import percentile, summarize
+from trading_bench.summary import Round, percentile, summarize
 from trading_engine import timestamps
 from trading_engine.shm import StateWriter
 from trading_engine.stats import Stats, TopSymbols
@@ -137,7 +137,7 @@ def _load(engine: processes.Server) -> float:
     generator.run(lambda: False)
     left = generator.cancel_all()
     generator.log_out()
-    p99_us: float = summarize(recording, left)["latency_corrected_us"]["p99"]
+    p99_us: float = summarize([Round(recording, left)])["latency_corrected_us"]["p99"]
     return p99_us
 
 

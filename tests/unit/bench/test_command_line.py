@@ -111,4 +111,4 @@ def test_an_unreadable_or_unfit_password_file_is_named(bench: Bench, tmp_path: P
 def test_the_help_explains_the_exit_codes(bench: Bench) -> None:
     run = bench("--help")
     assert run.returncode == 0
-    assert "the generator itself was late" in run.stdout
+    assert "the run was interrupted" in run.stdout

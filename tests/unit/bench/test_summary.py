@@ -1,14 +1,15 @@
-"""From recorded times to figures and to the question whether they may count."""
+"""From recorded times to figures, and from what the machine did to the figures that count."""
 
 import html.parser
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trading_bench.generator import Recording
 from trading_bench.html_report import render
-from trading_bench.summary import distribution_us, percentile, summarize, table
+from trading_bench.summary import Round, Summary, distribution_us, percentile, summarize, table
 
 
 def recording(latencies_us: list[int], lateness_us: int = 5, warmup: int = 0) -> Recording:
@@ -19,6 +20,10 @@ def recording(latencies_us: list[int], lateness_us: int = 5, warmup: int = 0) ->
         if latency_us:
             made.answered_ns[slot] = made.intended_ns[slot] + latency_us * 1000
     return made
+
+
+def summary_of(made: Recording, own: dict[str, Any] | None = None) -> Summary:
+    return summarize([Round(made, own=own)])
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.floats(0.001, 100))
@@ -42,47 +47,79 @@ def test_figures_of_a_known_set() -> None:
 
 
 def test_latency_counts_from_the_intended_time_and_the_raw_one_from_the_send() -> None:
-    summary = summarize(recording([100] * 50, lateness_us=40), 0)
+    summary = summary_of(recording([100] * 50, lateness_us=40))
     assert summary["latency_corrected_us"]["p50"] == 100
     assert summary["latency_raw_us"]["p50"] == 60
     assert summary["lateness_us"]["max"] == 40
 
 
 def test_warm_up_orders_are_in_no_figure() -> None:
-    summary = summarize(recording([9000] * 10 + [100] * 90, warmup=10), 0)
+    summary = summary_of(recording([9000] * 10 + [100] * 90, warmup=10))
     assert summary["latency_corrected_us"]["max"] == 100
     assert summary["orders_sent"] == summary["orders_answered"] == 90
 
 
 def test_throughput_is_answers_over_the_time_they_took() -> None:
-    assert summarize(recording([1000] * 100), 0)["throughput_per_s"] == pytest.approx(1000)
+    assert summary_of(recording([1000] * 100))["throughput_per_s"] == pytest.approx(1000)
 
 
 def test_an_order_without_answer_is_an_error_and_never_a_latency() -> None:
-    summary = summarize(recording([100] * 10 + [0] * 3), 0)
+    summary = summary_of(recording([100] * 10 + [0] * 3))
     assert summary["errors"] == {"orders without an answer": 3}
     assert summary["orders_answered"] == 10
     assert "error: orders without an answer: 3" in table(summary)
 
 
-@pytest.mark.parametrize(("lateness_us", "void"), [(200, False), (201, True)])
-def test_a_run_is_void_when_the_generator_was_late(lateness_us: int, void: bool) -> None:
-    summary = summarize(recording([300] * 100, lateness_us=lateness_us), 0)
-    assert summary["void"] is void
-    assert ("VOID, not a verdict: the generator itself was late" in table(summary)) is void
+def test_a_late_generator_is_told_and_spoils_nothing() -> None:
+    summary = summary_of(recording([300] * 100, lateness_us=250))
+    assert summary["lateness_us"]["p99"] == 250
+    assert not summary["interrupted"]
 
 
-def test_an_interrupted_run_is_void() -> None:
+def test_an_interrupted_run_says_so() -> None:
     made = recording([100] * 20)
     made.sent_ns[19] = made.answered_ns[19] = 0
-    assert summarize(made, 0)["void_reason"] == "the run was interrupted"
+    assert summary_of(made)["interrupted"]
+    assert "INTERRUPTED" in table(summary_of(made))
+
+
+def test_runs_are_taken_together_and_none_is_left_out() -> None:
+    summary = summarize([Round(recording([100] * 100)), Round(recording([900] * 100), left_open_shares=7)])
+    assert summary["latency_corrected_us"]["avg"] == 500
+    assert summary["throughput_per_s"] == pytest.approx(1000, rel=0.01)
+    assert summary["errors"] == {"shares that could not be cancelled": 7}
+    assert [part["start_s"] for part in summary["latency_slices"]] == pytest.approx([0.0, 0.1])
 
 
 def test_nothing_answered_still_gives_a_table_and_a_report() -> None:
-    summary = summarize(recording([0] * 5), 0)
+    summary = summary_of(recording([0] * 5))
     assert summary["throughput_per_s"] == 0
     assert "5 errors" in table(summary)
     assert "No order was answered" in render(summary, "nothing")
+
+
+def test_figures_without_the_disturbed_time_stand_beside_those_of_all_of_it() -> None:
+    # Orders of 200 to 299 ms waited 30 ms at most, while the machine was away for 40 ms.
+    latencies_us = [100] * 200 + [30_000] * 100 + [100] * 700
+    mark = [1_000_000_000 + 200_000_000, 40_000_000, 900_000]
+    witness = {
+        "cpu": 1,
+        "refused": "",
+        "quiet_loop_ns": 5000,
+        "loaded_loop_ns": 5000,
+        "milliseconds": 1000,
+        "cpu_ns": 1_000_000,
+        "marks": [mark],
+    }
+    own = {"engine_ahead_ns": None, "witnesses": [witness], "samples": [], "real_time_tasks": [], "stalls": []}
+    summary = summary_of(recording(latencies_us), own)
+    assert summary["latency_corrected_us"]["p99"] == 30_000
+    assert summary["undisturbed"]["latency_corrected_us"]["max"] == 100
+    # The millisecond before the mark reaches into the slice before; the slice after serves the queue.
+    assert summary["disturbance"]["set_aside"] == 3
+    assert summary["disturbance"]["causes"] == {"the CPU was slowed": 2, "right after": 1}
+    assert "the machine disturbed 30 % of the time" in table(summary)
+    assert render(summary, "disturbed").count('class="shaded"') == 3
 
 
 class References(html.parser.HTMLParser):
@@ -97,7 +134,7 @@ class References(html.parser.HTMLParser):
 
 
 def test_the_report_holds_the_figures_and_refers_to_nothing_outside() -> None:
-    summary = json.loads(json.dumps(summarize(recording([1234] * 2000, warmup=1), 0)))
+    summary = json.loads(json.dumps(summary_of(recording([1234] * 2000, warmup=1))))
     document = render(summary, "127.0.0.1 <script>")
     references = References()
     references.feed(document)

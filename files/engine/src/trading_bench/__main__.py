@@ -7,19 +7,23 @@ import sys
 import time
 from pathlib import Path
 
-from trading_bench import html_report
+from trading_bench import cpus, html_report, recording_file
 from trading_bench.connection import BenchError, connect, read_password
 from trading_bench.flow import MAX_SLOTS, Flow
 from trading_bench.generator import Generator, Recording
-from trading_bench.summary import summarize, table
+from trading_bench.machine import find_group
+from trading_bench.summary import Round, Summary, summarize, table
+from trading_bench.watching import Watching
 
 EPILOG = """\
 exit codes:
   0  the run was measured; whether the figures are good enough is for the reader to say
   1  the run could not start or was broken off: connection refused, login rejected, connection lost
   2  a wrong option
-  3  the run is void: the generator itself was late, or the run was interrupted; no verdict can be drawn from it
+  3  the run was interrupted: its figures are those of a part
 """
+# Login, the schedule's start and the drain come on top of the offered time.
+WATCH_LONGER_S = 30.0
 
 
 def _price_e4(text: str) -> int:
@@ -81,6 +85,28 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="time before it that is not measured (default: %(default).0f)",
     )
+    arguments.add_argument(
+        "--cpus", type=cpus.parse, default=[], metavar="LIST", help="CPUs for the generator (default: where it may run)"
+    )
+    arguments.add_argument(
+        "--keep-off", type=cpus.parse, default=[], metavar="LIST", help="CPUs that it leaves to the engine"
+    )
+    arguments.add_argument(
+        "--machine-group",
+        default="",
+        metavar="NAME",
+        help="control group here that holds the engine's machine: the generator keeps off its CPUs, and what other "
+        "processes take of them is a disturbance",
+    )
+    arguments.add_argument(
+        "--witness",
+        action="store_true",
+        help="watch the generator's CPUs, and those of --keep-off, with real-time threads: about 2 %% of each",
+    )
+    arguments.add_argument(
+        "--state", type=Path, metavar="FILE", help="published state of an engine on this host, for its own stalls"
+    )
+    arguments.add_argument("--keep", type=Path, metavar="FILE", help="keep every order's times, for trading-figures")
     arguments.add_argument("--json", type=Path, metavar="FILE", help="write every figure as JSON")
     arguments.add_argument("--html", type=Path, metavar="FILE", help="write a report with drawings")
     return arguments
@@ -104,21 +130,49 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     interrupts: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _frame: interrupts.append(signum))
+    mine, recording.spins = cpus.place(options.cpus, [*options.keep_off, *_cpus_of(options.machine_group)])
+    password = read_password(options.password_file)
     started_s = time.time()
-    connection, splitter = connect(options.host, options.port, options.account, read_password(options.password_file))
-    generator = Generator(connection, splitter, Flow(options.symbol, options.price), recording)
-    generator.run(lambda: bool(interrupts))
+    watching = None
+    if options.witness:
+        limit_s = options.warmup + options.duration + WATCH_LONGER_S
+        watched = {mine[-1] if recording.spins else mine[0], *options.keep_off}
+        watching = Watching(sorted(watched), limit_s, options.state, options.machine_group)
+    try:
+        connection, splitter = connect(options.host, options.port, options.account, password)
+        cpus.go_first()
+        generator = Generator(connection, splitter, Flow(options.symbol, options.price), recording)
+        generator.run(lambda: bool(interrupts))
+    finally:
+        own = watching.end() if watching else None
     left_open_shares = generator.cancel_all()
     generator.log_out()
     target = {"host": options.host, "port": options.port, "account": options.account, "symbol": options.symbol}
-    summary = {"started_at": _utc(started_s), "target": target, **summarize(recording, left_open_shares)}
-    print(table(summary))
+    about = {"started_at": _utc(started_s), "target": target}
+    if options.keep:
+        recording_file.save(options.keep, recording, {**about, "own": own, "left_open_shares": left_open_shares})
+    summary = {**about, **summarize([Round(recording, left_open_shares, own)])}
     title = f"{options.host}:{options.port}, {options.rate:,.0f} orders a second, {_utc(started_s)}"
-    if options.json:
-        _write(options.json, json.dumps(summary, indent=2) + "\n")
-    if options.html:
-        _write(options.html, html_report.render(summary, title))
-    return 3 if summary["void"] else 0
+    return report(summary, title, options.json, options.html)
+
+
+def _cpus_of(group: str) -> list[int]:
+    if not group:
+        return []
+    try:
+        return find_group(group)[2]
+    except OSError as error:
+        raise BenchError(str(error)) from error
+
+
+def report(summary: Summary, title: str, json_file: Path | None, html_file: Path | None) -> int:
+    """Print the table, write the files that are wanted, and return the exit code."""
+    print(table(summary))
+    if json_file:
+        _write(json_file, json.dumps(summary, indent=2) + "\n")
+    if html_file:
+        _write(html_file, html_report.render(summary, title))
+    return 3 if summary["interrupted"] else 0
 
 
 def _utc(time_s: float) -> str:

@@ -2,12 +2,11 @@
 
 Times are `time.monotonic_ns()`. Every order has three: intended (the schedule), sent (offered to the socket) and
 answered (its Accepted or Rejected was read). Latency from the intended time holds no coordinated omission; sent minus
-intended is the generator's own lateness, by which the run is judged before the engine is.
+intended is the generator's own lateness, which can only make the latency look worse.
 """
 
 import ctypes
 import gc
-import os
 import resource
 import select
 import socket
@@ -36,7 +35,11 @@ _STATE_LIVE = ouch.STATE_LIVE[0]
 
 @dataclass
 class Recording:
-    """What happened at each slot; 0 in `sent_ns` or `answered_ns` means never."""
+    """What happened at each slot; 0 in `sent_ns` or `answered_ns` means never.
+
+    `engine_ns` is the engine's own time in Accepted (OUCH 4.2: nanoseconds since midnight), 0 where there was none.
+    `offered_s` runs from the first intended time to the last send, `wall_s` to the last answer.
+    """
 
     rate_per_s: float
     slots: int
@@ -44,17 +47,20 @@ class Recording:
     intended_ns: "array[int]" = field(init=False)
     sent_ns: "array[int]" = field(init=False)
     answered_ns: "array[int]" = field(init=False)
+    engine_ns: "array[int]" = field(init=False)
     open_shares: "array[int]" = field(init=False)
     rejects: Counter[str] = field(default_factory=Counter)
     surprises: Counter[str] = field(default_factory=Counter)
-    spins: bool = field(default_factory=lambda: _usable_cpus() > 1)
+    spins: bool = False
     cpu_s: float = 0.0
+    offered_s: float = 0.0
     wall_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.intended_ns = array("q", bytes(8 * self.slots))
         self.sent_ns = array("q", bytes(8 * self.slots))
         self.answered_ns = array("q", bytes(8 * self.slots))
+        self.engine_ns = array("q", bytes(8 * self.slots))
         self.open_shares = array("l", bytes(array("l").itemsize * self.slots))
 
 
@@ -82,6 +88,7 @@ class Generator:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             start_ns = time.monotonic_ns()
             self._send_on_schedule(interrupted)
+            self._recording.offered_s = (time.monotonic_ns() - start_ns) / 1e9
             self._wait(lambda: self._answered >= self._sent)
             after = resource.getrusage(resource.RUSAGE_SELF)
             self._recording.wall_s = (time.monotonic_ns() - start_ns) / 1e9
@@ -182,6 +189,7 @@ class Generator:
         slot = int(message[16:23])
         if kind == _ACCEPTED:
             recording.answered_ns[slot] = now_ns
+            recording.engine_ns[slot] = int.from_bytes(message[1:9], "big")
             self._answered += 1
             if message[64] == _STATE_LIVE:
                 recording.open_shares[slot] += SHARES
@@ -193,11 +201,6 @@ class Generator:
             recording.rejects[chr(message[23])] += 1
         else:
             recording.surprises[f"message type {chr(kind)!r}"] += 1
-
-
-def _usable_cpus() -> int:
-    """With a CPU of its own the generator spins at the end of each wait: a wake-up alone is 30 to 100 µs late."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _wake_up_on_time() -> None:

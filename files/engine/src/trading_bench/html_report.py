@@ -3,8 +3,10 @@
 import html
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from trading_bench.summary import Summary
+from trading_bench.disturbance import SLICE_NS
+from trading_bench.summary import Summary, said_of_slices
 
 WIDTH, HEIGHT, MARGIN = 760, 260, 48
 
@@ -12,8 +14,11 @@ STYLE = """
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #8884}
 td:first-child,th:first-child{text-align:left}.void{border:2px solid #c33;padding:.5rem 1rem}
+"""
+DRAWING_STYLE = """
 svg{max-width:100%;height:auto}svg text{font-size:11px;fill:currentColor}svg line{stroke:currentColor;opacity:.15}
 polyline{fill:none;stroke-width:1.8}.p50{stroke:#2a7de1}.p99{stroke:#e08a1e}.max{stroke:#c33;stroke-dasharray:4 3}
+.shaded{fill:#8886}
 """
 
 Points = list[tuple[float, float]]
@@ -21,27 +26,48 @@ Points = list[tuple[float, float]]
 
 def render(summary: Summary, title: str) -> str:
     """Return the whole document."""
-    curve: Points = [(_nines(percent), value) for percent, value in summary["latency_curve_us"]]
-    ticks = [(_nines(percent), f"{percent:g} %") for percent in (0.0, 90.0, 99.0, 99.9, 99.99, 99.999)]
-    slices = summary["latency_slices"]
-    over_time = {name: [(part["start_s"], part[f"{name}_us"]) for part in slices] for name in ("p50", "p99", "max")}
-    seconds = [(second, f"{second:g} s") for second in _seconds(slices)]
     return "".join(
         (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
             f"<title>{html.escape(title)}</title><style>{STYLE}</style><h1>{html.escape(title)}</h1>",
-            f'<p class="void">Void, not a verdict: {html.escape(summary["void_reason"])}</p>'
-            if summary["void"]
+            '<p class="void">Interrupted: these are the figures of a part of the run.</p>'
+            if summary["interrupted"]
             else "",
             _latency_table(summary),
+            _said(summary["disturbance"]),
             _facts(summary),
-            "<h2>Latency by percentile, from the intended time</h2>",
-            _chart({"p99": curve}, ticks, legend=False),
-            "<h2>Latency in each 100 ms</h2>",
-            _chart(over_time, seconds, legend=True),
+            drawings(summary),
             "</html>\n",
         )
     )
+
+
+def drawings(summary: Summary) -> str:
+    """Return the two drawings with their headings: by percentile, and over time with disturbed slices shaded."""
+    curve: Points = [(_nines(percent), value) for percent, value in summary["latency_curve_us"]]
+    ticks = [(_nines(percent), f"{percent:g} %") for percent in (0.0, 90.0, 99.0, 99.9, 99.99, 99.999)]
+    slices = summary["latency_slices"]
+    names = ("p50", "p99", "max")
+    over_time = {
+        name: [(part["start_s"], part[f"{name}_us"]) for part in slices if f"{name}_us" in part] for name in names
+    }
+    seconds = [(second, f"{second:g} s") for second in _seconds(slices)]
+    shaded = [part["start_s"] for part in slices if part["set_aside"]]
+    return "".join(
+        (
+            f"<style>{DRAWING_STYLE}</style>",
+            "<h2>Latency by percentile, from the intended time</h2>",
+            _chart({"p99": curve}, ticks, legend=False),
+            "<h2>Latency in each 100 ms</h2>",
+            "<p>Shaded: the machine was taken away or slowed, or had been right before.</p>" if shaded else "",
+            _chart(over_time, seconds, legend=True, shaded=shaded),
+        )
+    )
+
+
+def _said(disturbance: dict[str, Any]) -> str:
+    lines = [said_of_slices(disturbance).rstrip(":")] if disturbance["set_aside"] else []
+    return "".join(f"<p>{html.escape(line)}</p>" for line in [*lines, *disturbance["remarks"]])
 
 
 def _nines(percent: float) -> float:
@@ -49,7 +75,7 @@ def _nines(percent: float) -> float:
     return min(-math.log10(max(1 - percent / 100, 1e-6)), 6.0)
 
 
-def _seconds(slices: Sequence[dict[str, float]]) -> Iterable[float]:
+def _seconds(slices: Sequence[dict[str, Any]]) -> Iterable[float]:
     last = math.ceil(slices[-1]["start_s"]) if slices else 0
     return range(0, last + 1, max(last // 8, 1))
 
@@ -59,6 +85,11 @@ def _latency_table(summary: Summary) -> str:
         ("from the intended time", summary["latency_corrected_us"]),
         ("from the actual send", summary["latency_raw_us"]),
         ("generator's own lateness", summary["lateness_us"]),
+        *(
+            [("undisturbed, from the intended time", summary["undisturbed"]["latency_corrected_us"])]
+            if summary["disturbance"]["set_aside"]
+            else []
+        ),
     )
     head = "".join(f"<th>{name}</th>" for name in ("µs", "avg", "p50", "p95", "p99", "p99.9", "max"))
     body = "".join(
@@ -87,8 +118,10 @@ def _facts(summary: Summary) -> str:
     )
 
 
-def _chart(lines: dict[str, Points], ticks: Iterable[tuple[float, str]], *, legend: bool) -> str:
-    """Lines over a linear x axis and a logarithmic y axis in µs."""
+def _chart(
+    lines: dict[str, Points], ticks: Iterable[tuple[float, str]], *, legend: bool, shaded: Sequence[float] = ()
+) -> str:
+    """Lines over a linear x axis and a logarithmic y axis in µs; `shaded` are the starts of slices, in seconds."""
     points = [point for line in lines.values() for point in line]
     if not points:
         return "<p>No order was answered.</p>"
@@ -103,6 +136,11 @@ def _chart(lines: dict[str, Points], ticks: Iterable[tuple[float, str]], *, lege
         return HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (math.log10(max(y, 1.0)) - bottom) / (top - bottom)
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
+    width = across(SLICE_NS / 1e9) - across(0)
+    parts += [
+        f'<rect class="shaded" x="{across(x):.1f}" y="{MARGIN}" width="{width:.1f}" height="{HEIGHT - 2 * MARGIN}"/>'
+        for x in shaded
+    ]
     for power in range(bottom, top + 1):
         y = down(10.0**power)
         parts.append(f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{y:.1f}" y2="{y:.1f}"/>')

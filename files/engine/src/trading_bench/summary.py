@@ -1,12 +1,15 @@
-"""From a recording to figures: exact percentiles of every measured order, and whether the run may count at all."""
+"""From recordings to figures: exact percentiles of all orders, and of those the machine left undisturbed."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from trading_bench import disturbance
+from trading_bench.disturbance import SLICE_NS, UNCERTAIN_NS, Offset, Record, Slice
 from trading_bench.generator import Recording
 
-VOID_LATENESS_P99_US = 200.0
 PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
 CURVE_PERCENTILES = (
     0.0,
@@ -26,8 +29,6 @@ CURVE_PERCENTILES = (
     99.999,
     100.0,
 )
-SLICE_NS = 100_000_000
-
 Summary = dict[str, Any]
 
 
@@ -45,62 +46,165 @@ def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
     return {"avg": sum(ordered) / len(ordered) / 1e3, **figures, "max": ordered[-1] / 1e3}
 
 
-def summarize(recording: Recording, left_open_shares: int) -> Summary:
-    """All figures of a run, units in the names; warm-up orders count as sent, and in nothing else."""
-    slots = range(recording.warmup_slots, recording.slots)
-    intended_ns, sent_ns, answered_ns = recording.intended_ns, recording.sent_ns, recording.answered_ns
-    measured = [slot for slot in slots if sent_ns[slot]]
-    answered = [slot for slot in measured if answered_ns[slot]]
-    corrected_ns = [answered_ns[slot] - intended_ns[slot] for slot in answered]
-    lateness = distribution_us([sent_ns[slot] - intended_ns[slot] for slot in measured])
-    errors = {f"surprise: {name}": count for name, count in sorted(recording.surprises.items())}
-    if unanswered := len(measured) - len(answered):
-        errors["orders without an answer"] = unanswered
-    if left_open_shares:
-        errors["shares that could not be cancelled"] = left_open_shares
-    void_reason = _void_reason(measured, recording, lateness)
+@dataclass
+class Round:
+    """One run of the generator: what it recorded, and what was seen meanwhile on its host and on the engine's.
+
+    `engine_host` is None where nobody watched there, and where both are one host, which `own` then tells of.
+    """
+
+    recording: Recording
+    left_open_shares: int = 0
+    own: Record | None = None
+    engine_host: Record | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        recording = self.recording
+        slots = range(recording.warmup_slots, recording.slots)
+        self.measured = [slot for slot in slots if recording.sent_ns[slot]]
+        self.answered = [slot for slot in self.measured if recording.answered_ns[slot]]
+        self.interrupted = len(self.measured) < len(slots)
+        self.remarks: list[str] = []
+        self.slices: list[Slice] = self._divide()
+        self.counting = {number for number, each in enumerate(self.slices) if not each.why}
+
+    def number_of(self, slot: int) -> int:
+        """Return the slice that an order belongs to: that of its intended time, and no other."""
+        intended_ns = self.recording.intended_ns
+        return (intended_ns[slot] - intended_ns[self.recording.warmup_slots]) // SLICE_NS
+
+    def _divide(self) -> list[Slice]:
+        recording, seen_by = self.recording, []
+        if self.own:
+            seen_by.append((self.own, Offset()))
+            self.remarks += disturbance.remarks(self.own, "the generator's host" if self.engine_host else "this host")
+        if self.engine_host:
+            self.remarks += disturbance.remarks(self.engine_host, "the engine's host")
+            offset = disturbance.offset_of(self.engine_host, recording)
+            if offset and offset.uncertain_ns <= UNCERTAIN_NS:
+                seen_by.append((self.engine_host, offset))
+            else:
+                self.remarks.append(
+                    "the clock of the engine's host is not known well enough: what was seen there is left out"
+                )
+        longest_ns: dict[int, int] = {}
+        for slot in self.answered:
+            number = self.number_of(slot)
+            waited_ns = recording.answered_ns[slot] - recording.intended_ns[slot]
+            longest_ns[number] = max(longest_ns.get(number, 0), waited_ns)
+        return disturbance.slices(recording, disturbance.see(seen_by), longest_ns)
+
+
+def summarize(rounds: Sequence[Round]) -> Summary:
+    """All figures of one or more runs, units in the names; warm-up orders count as sent, and in nothing else."""
+    recordings = [each.recording for each in rounds]
+    errors: Counter[str] = Counter()
+    rejects: Counter[str] = Counter()
+    for each in rounds:
+        rejects += each.recording.rejects
+        errors += Counter({f"surprise: {name}": count for name, count in each.recording.surprises.items()})
+        errors["orders without an answer"] += len(each.measured) - len(each.answered)
+        errors["shares that could not be cancelled"] += each.left_open_shares
+    errors = +errors
+    times = [(each.recording, each.measured, each.answered) for each in rounds]
+    undisturbed = [
+        (
+            each.recording,
+            [slot for slot in each.measured if each.number_of(slot) in each.counting],
+            [slot for slot in each.answered if each.number_of(slot) in each.counting],
+        )
+        for each in rounds
+    ]
+    corrected_ns = _corrected_ns(times)
     return {
-        "void": bool(void_reason),
-        "void_reason": void_reason,
-        "offered_rate_per_s": recording.rate_per_s,
-        "throughput_per_s": _throughput_per_s(recording, answered),
-        "orders_sent": len(measured),
-        "orders_answered": len(answered),
-        "orders_warmup": recording.warmup_slots,
-        "rejects": dict(sorted(recording.rejects.items())),
-        "rejects_total": recording.rejects.total(),
-        "errors": errors,
-        "errors_total": sum(errors.values()),
-        "latency_corrected_us": distribution_us(corrected_ns),
-        "latency_raw_us": distribution_us([answered_ns[slot] - sent_ns[slot] for slot in answered]),
-        "lateness_us": lateness,
+        "interrupted": any(each.interrupted for each in rounds),
+        "offered_rate_per_s": recordings[0].rate_per_s,
+        "throughput_per_s": _throughput_per_s(rounds),
+        "orders_sent": sum(len(each.measured) for each in rounds),
+        "orders_answered": sum(len(each.answered) for each in rounds),
+        "orders_warmup": sum(each.warmup_slots for each in recordings),
+        "rejects": dict(sorted(rejects.items())),
+        "rejects_total": rejects.total(),
+        "errors": dict(sorted(errors.items())),
+        "errors_total": errors.total(),
+        **_latencies_us(times),
+        "undisturbed": _latencies_us(undisturbed),
+        "disturbance": _disturbance(rounds),
         "latency_curve_us": _curve_us(corrected_ns),
-        "latency_slices": _slices(recording, answered),
+        "latency_slices": _slices(rounds),
         "generator": {
-            "mode": "spin" if recording.spins else "sleep",
-            "cpu_s": recording.cpu_s,
-            "wall_s": recording.wall_s,
+            "mode": "spin" if all(each.spins for each in recordings) else "sleep",
+            "cpu_s": sum(each.cpu_s for each in recordings),
+            "offered_s": sum(each.offered_s for each in recordings),
+            "wall_s": sum(each.wall_s for each in recordings),
         },
     }
 
 
-def _void_reason(measured: list[int], recording: Recording, lateness: dict[str, float]) -> str:
-    if len(measured) < recording.slots - recording.warmup_slots:
-        return "the run was interrupted"
-    if lateness["p99"] > VOID_LATENESS_P99_US:
-        return (
-            f"the generator itself was late: p99 of its lateness is {lateness['p99']:.0f} µs, "
-            f"more than {VOID_LATENESS_P99_US:.0f} µs; give it a CPU of its own, or run it on another machine"
-        )
-    return ""
+_Times = Sequence[tuple[Recording, list[int], list[int]]]
 
 
-def _throughput_per_s(recording: Recording, answered: list[int]) -> float:
-    """Answered orders over the time from the first measured order's intended time to the last answer."""
-    if not answered:
-        return 0.0
-    last_ns = max(recording.answered_ns[slot] for slot in answered)
-    return len(answered) * 1e9 / (last_ns - recording.intended_ns[recording.warmup_slots])
+def _corrected_ns(times: _Times) -> list[int]:
+    return [
+        recording.answered_ns[slot] - recording.intended_ns[slot]
+        for recording, _, answered in times
+        for slot in answered
+    ]
+
+
+def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
+    """Latency from the intended and from the actual send, and the generator's lateness."""
+    raw_ns = [each.answered_ns[slot] - each.sent_ns[slot] for each, _, answered in times for slot in answered]
+    late_ns = [each.sent_ns[slot] - each.intended_ns[slot] for each, measured, _ in times for slot in measured]
+    return {
+        "latency_corrected_us": distribution_us(_corrected_ns(times)),
+        "latency_raw_us": distribution_us(raw_ns),
+        "lateness_us": distribution_us(late_ns),
+    }
+
+
+def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
+    """How much of the run counts, why the rest may be set aside, and what the witnesses themselves did."""
+    slices = [each for one in rounds for each in one.slices]
+    causes: Counter[str] = Counter(cause for each in slices if each.why for cause in each.why.split(", "))
+    witnesses = [
+        {
+            "host": where,
+            "cpu": witness["cpu"],
+            "real_time": not witness["refused"],
+            "milliseconds": witness["milliseconds"],
+            "marked": len(witness["marks"]),
+            "cpu_percent": 100 * witness["cpu_ns"] / (1e6 * max(witness["milliseconds"], 1)),
+            "quiet_us": witness["quiet_loop_ns"] / 1e3,
+            "loaded_us": witness["loaded_loop_ns"] / 1e3,
+        }
+        for one in rounds
+        for where, record in (("generator", one.own), ("engine", one.engine_host))
+        if record
+        for witness in record["witnesses"]
+    ]
+    aside = sum(bool(each.why) for each in slices)
+    return {
+        "witnessed": any(witness["real_time"] for witness in witnesses),
+        "slices": len(slices),
+        "set_aside": aside,
+        "undisturbed_s": (len(slices) - aside) * SLICE_NS / 1e9,
+        "causes": dict(causes.most_common()),
+        "counted_anyway": dict(Counter(each.remark for each in slices if each.remark).most_common()),
+        "remarks": list(dict.fromkeys(remark for one in rounds for remark in one.remarks)),
+        "witnesses": witnesses,
+    }
+
+
+def _throughput_per_s(rounds: Sequence[Round]) -> float:
+    """Answered orders over the time from the first measured order's intended time to the last answer, of each run."""
+    lasted_ns = 0
+    for each in rounds:
+        if each.answered:
+            last_ns = max(each.recording.answered_ns[slot] for slot in each.answered)
+            lasted_ns += last_ns - each.recording.intended_ns[each.recording.warmup_slots]
+    return sum(len(each.answered) for each in rounds) * 1e9 / lasted_ns if lasted_ns else 0.0
 
 
 def _curve_us(values_ns: list[int]) -> list[tuple[float, float]]:
@@ -108,34 +212,44 @@ def _curve_us(values_ns: list[int]) -> list[tuple[float, float]]:
     return [(percent, percentile(ordered, percent) / 1e3) for percent in CURVE_PERCENTILES] if ordered else []
 
 
-def _slices(recording: Recording, answered: list[int]) -> list[dict[str, float]]:
-    """p50, p99 and max for each 100 ms of the schedule, for a look at what a percentile hides."""
-    slices: dict[int, list[int]] = {}
-    for slot in answered:
-        intended_ns = recording.intended_ns[slot]
-        position = (intended_ns - recording.intended_ns[recording.warmup_slots]) // SLICE_NS
-        slices.setdefault(position, []).append(recording.answered_ns[slot] - intended_ns)
-    return [
-        {
-            "start_s": position * SLICE_NS / 1e9,
-            "p50_us": percentile(ordered, 50) / 1e3,
-            "p99_us": percentile(ordered, 99) / 1e3,
-            "max_us": ordered[-1] / 1e3,
-        }
-        for position, ordered in ((position, sorted(values)) for position, values in sorted(slices.items()))
-    ]
+def _slices(rounds: Sequence[Round]) -> list[dict[str, Any]]:
+    """p50, p99 and max for each 100 ms, run after run, and why a slice is set aside."""
+    found: list[dict[str, Any]] = []
+    for each in rounds:
+        waited_ns: list[list[int]] = [[] for _ in each.slices]
+        for slot in each.answered:
+            recording = each.recording
+            waited_ns[each.number_of(slot)].append(recording.answered_ns[slot] - recording.intended_ns[slot])
+        for one, values_ns in zip(each.slices, waited_ns, strict=True):
+            ordered = sorted(values_ns)
+            figures = {"p50_us": 50.0, "p99_us": 99.0, "max_us": 100.0} if ordered else {}
+            found.append(
+                {
+                    "start_s": len(found) * SLICE_NS / 1e9,
+                    **{name: percentile(ordered, percent) / 1e3 for name, percent in figures.items()},
+                    "set_aside": one.why,
+                }
+            )
+    return found
 
 
 def table(summary: Summary) -> str:
     """The summary for a terminal."""
     head = f"{'µs':<28}" + "".join(f"{name:>10}" for name in ("avg", "p50", "p95", "p99", "p99.9", "max"))
     lines = [head]
-    for label, key in (
+    kinds = (
         ("from the intended time", "latency_corrected_us"),
         ("from the actual send", "latency_raw_us"),
         ("generator's own lateness", "lateness_us"),
-    ):
+    )
+    for label, key in kinds:
         lines.append(f"{label:<28}" + "".join(f"{value:>10.1f}" for value in summary[key].values()))
+    disturbance = summary["disturbance"]
+    if disturbance["set_aside"]:
+        lines.append(said_of_slices(disturbance))
+        for label, key in kinds:
+            values = summary["undisturbed"][key].values()
+            lines.append(f"{label:<28}" + "".join(f"{value:>10.1f}" for value in values))
     generator = summary["generator"]
     lines.append(
         f"offered {summary['offered_rate_per_s']:.0f}/s, answered {summary['throughput_per_s']:.1f}/s; "
@@ -145,6 +259,16 @@ def table(summary: Summary) -> str:
     )
     lines += [f"rejected with reason {reason}: {count}" for reason, count in summary["rejects"].items()]
     lines += [f"error: {name}: {count}" for name, count in summary["errors"].items()]
-    if summary["void"]:
-        lines.append(f"VOID, not a verdict: {summary['void_reason']}")
+    lines += disturbance["remarks"]
+    if summary["interrupted"]:
+        lines.append("INTERRUPTED: these are the figures of a part of the run")
     return "\n".join(lines)
+
+
+def said_of_slices(disturbance: dict[str, Any]) -> str:
+    """One line on what the machine did."""
+    share = 100 * disturbance["set_aside"] / max(disturbance["slices"], 1)
+    return (
+        f"the machine disturbed {share:.0f} % of the time ({', '.join(disturbance['causes'])}); "
+        f"in the other {disturbance['undisturbed_s']:.1f} s:"
+    )

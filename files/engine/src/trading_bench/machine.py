@@ -1,0 +1,245 @@
+"""What was done to the CPUs while orders were offered: one record of witnesses, samples and the engine's own stalls.
+
+The witnesses (`trading_bench.witness`) mark milliseconds. Ten times a second this process reads what they cannot see:
+stolen time, the quota of the control groups above, real-time tasks of others, processes outside a machine's group.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from trading_engine.shm import State, StateError, StateReader
+
+from trading_bench import cpus
+
+SAMPLE_S = 0.1
+READY_LIMIT_S = 20.0
+END_LIMIT_S = 10.0
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+REAL_TIME_POLICIES = (1, 2, 6)  # SCHED_FIFO, SCHED_RR, SCHED_DEADLINE, sched(7)
+LOOK_FOR_TASKS_EVERY = 10  # samples
+_STALL = "stall of "
+
+Record = dict[str, Any]
+
+
+class Machine:
+    """Watches some CPUs from `start` to `stop`; `sample` is to be called about ten times a second in between."""
+
+    def __init__(self, watched: Iterable[int], limit_s: float, state: Path | None = None, group: str = "") -> None:
+        self._cpus = sorted(watched)
+        self._limit_s = limit_s
+        self._reader = StateReader(state) if state else None
+        self._outside = Outside(group) if group else None
+        self._witnesses: list[subprocess.Popen[str]] = []
+        self._groups = cpus.own_groups()
+        self._samples: list[dict[str, int]] = []
+        self._stalls: set[tuple[int, int, str]] = set()
+        self._tasks: dict[int, str] = {}
+        self._ran_ns: dict[int, int] = {}
+        self._ran_before_ns = 0  # before this process knew of them
+        self._known: set[int] = set()
+        self._engine_ahead_ns: int | None = None
+        self._looks = 0
+
+    def start(self) -> None:
+        """Return when every witness knows the quiet median. OSError or ValueError when one cannot run."""
+        for cpu in self._cpus:
+            # Not -m: the module may be a compiled one, which runpy cannot run.
+            start = "from trading_bench.witness import main; main()"
+            command = [sys.executable, "-c", start, str(cpu), str(self._limit_s)]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            self._witnesses.append(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment)
+            )
+        for cpu, witness in zip(self._cpus, self._witnesses, strict=True):
+            assert witness.stdout is not None
+            if witness.stdout.readline() != "ready\n":
+                self.abandon()
+                raise OSError(f"CPU {cpu} cannot be watched: this process may not run there")
+        self._known = {witness.pid for witness in self._witnesses}
+        self._last = self._look()
+
+    def sample(self) -> None:
+        """Note what grew since the last sample."""
+        before, self._last = self._last, self._look()
+        grown = {name: max(self._last[name] - before[name], 0) for name in self._last if name != "at_ns"}
+        for name in [name for name in grown if name.startswith("throttled ")]:
+            grown["throttled_ns"] = max(grown.get("throttled_ns", 0), grown.pop(name))
+        if any(grown.values()):
+            self._samples.append({"from_ns": before["at_ns"], "to_ns": self._last["at_ns"], **grown})
+
+    def stop(self) -> Record:
+        """End the witnesses and return all that was seen, for JSON. Times are this machine's monotonic clock."""
+        self._looks = 0
+        self.sample()
+        wall_ahead_ns = time.time_ns() - time.monotonic_ns()
+        records = []
+        for witness in self._witnesses:
+            witness.send_signal(signal.SIGTERM)
+        for cpu, witness in zip(self._cpus, self._witnesses, strict=True):
+            try:
+                out, _err = witness.communicate(timeout=END_LIMIT_S)
+                records.append(json.loads(out))
+            except (subprocess.TimeoutExpired, ValueError):
+                witness.kill()
+                records.append(starved(cpu))
+        return {
+            "engine_ahead_ns": self._engine_ahead_ns,
+            "witnesses": records,
+            "samples": self._samples,
+            "real_time_tasks": sorted(self._tasks.values()),
+            "stalls": [[end - wall_ahead_ns, lasted, cause] for end, lasted, cause in sorted(self._stalls)],
+        }
+
+    def abandon(self) -> None:
+        """End the witnesses without a record."""
+        for witness in self._witnesses:
+            witness.kill()
+            witness.wait()
+
+    def _look(self) -> dict[str, int]:
+        seen = {"at_ns": time.monotonic_ns(), "stolen_ns": stolen_ns(self._cpus)}
+        seen |= {f"throttled {group}": cpus.throttled_ns(group) for group in self._groups}
+        if self._looks % LOOK_FOR_TASKS_EVERY == 0:
+            self._look_for_tasks()
+            self._take_engine()
+        self._looks += 1
+        for task in self._tasks:
+            self._ran_ns[task] = max(self._ran_ns[task], ran_ns(task))
+        seen["real_time_ns"] = sum(self._ran_ns.values()) - self._ran_before_ns
+        if self._outside:
+            seen["outside_ns"] = self._outside.busy_ns()
+        return seen
+
+    def _look_for_tasks(self) -> None:
+        for task in real_time_tasks(self._cpus):
+            if task not in self._known:
+                self._known.add(task)
+                self._tasks[task] = f"{name_of(task)} ({task})"
+                self._ran_ns[task] = ran_ns(task)
+                self._ran_before_ns += self._ran_ns[task]
+
+    def _take_engine(self) -> None:
+        if self._reader is None:
+            return
+        with suppress(StateError):
+            state = self._reader.read()
+            wall_ahead_ns = time.time_ns() - time.monotonic_ns()
+            self._engine_ahead_ns = state.gauges["engine_time_ns"] - state.published_ns + wall_ahead_ns
+            self._stalls.update(stalls_of(state))
+
+
+def starved(cpu: int) -> Record:
+    """The record of a witness that did not come to its end."""
+    why = "another real-time task held the CPU to the end"
+    figures = dict.fromkeys(("quiet_loop_ns", "loaded_loop_ns", "milliseconds", "cpu_ns"), 0)
+    return {"cpu": cpu, "refused": why, **figures, "marks": []}
+
+
+class Outside:
+    """How long processes outside a machine's control group ran on that machine's CPUs."""
+
+    def __init__(self, group: str) -> None:
+        self._percpu, self._unified, self.cpus = find_group(group)
+
+    def busy_ns(self) -> int:
+        """All that these CPUs did less what the group did, in nanoseconds."""
+        if self._percpu:
+            own, everybody = (_usage(each) for each in (self._percpu, self._percpu.parent))
+            return sum(everybody[cpu] - own[cpu] for cpu in self.cpus)
+        if self._unified:
+            lines = (self._unified / "cpu.stat").read_text(encoding="ascii").splitlines()
+            return _machine_busy_ns(self.cpus) - 1000 * int(dict(line.split() for line in lines)["usage_usec"])
+        return 0
+
+
+def find_group(name: str, root: Path = cpus.CGROUPS) -> tuple[Path | None, Path | None, list[int]]:
+    """Return the group that accounts CPU by CPU (version 1), the unified one, and the CPUs it is held on.
+
+    OSError when there is no such group here.
+    """
+    for sets in (root / "cpuset", root, root / "system.slice"):
+        for leaf in (name, f"{name}.scope"):
+            held = sets / leaf / "cpuset.cpus"
+            if held.is_file():
+                percpu = root / "cpuacct" / name
+                unified = held.parent if (held.parent / "cpu.stat").is_file() else None
+                chosen = held.read_text(encoding="ascii").strip()
+                listed = cpus.parse(chosen) if chosen else cpus.usable()
+                return (percpu if (percpu / "cpuacct.usage_percpu").is_file() else None), unified, listed
+    raise OSError(f"no control group {name!r} holds a machine's CPUs on this one")
+
+
+def _usage(group: Path) -> list[int]:
+    return [int(word) for word in (group / "cpuacct.usage_percpu").read_text(encoding="ascii").split()]
+
+
+def _cpu_lines() -> dict[int, list[int]]:
+    found = {}
+    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+        if line.startswith("cpu") and line[3].isdigit():
+            number, *ticks = line[3:].split()
+            found[int(number)] = [int(each) for each in ticks]
+    return found
+
+
+def _machine_busy_ns(watched: Iterable[int]) -> int:
+    lines = _cpu_lines()
+    return TICK_NS * sum(sum(lines[cpu][:3]) + sum(lines[cpu][5:7]) for cpu in watched)
+
+
+def stolen_ns(watched: Iterable[int]) -> int:
+    """Time that the hypervisor says it took from the CPUs, proc_stat(5); it comes in ticks, and often not at all."""
+    try:
+        lines = _cpu_lines()
+    except OSError:
+        return 0
+    return TICK_NS * sum(lines[cpu][7] for cpu in watched if cpu in lines)
+
+
+def real_time_tasks(watched: Iterable[int]) -> list[int]:
+    """The processes of real-time priority, other than the kernel's, that may run on these CPUs."""
+    wanted, found = set(watched), []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError, ValueError):
+                task = int(name)
+                if os.sched_getscheduler(task) & 0xFF in REAL_TIME_POLICIES and wanted & os.sched_getaffinity(task):
+                    parent = Path(f"/proc/{task}/stat").read_bytes().rsplit(b")", 1)[1].split()[1]
+                    if parent not in (b"0", b"2"):  # the kernel's own threads: migration, watchdog
+                        found.append(task)
+    return found
+
+
+def ran_ns(task: int) -> int:
+    """How long a process has run so far; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{task}/schedstat").read_bytes().split()[0])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def name_of(task: int) -> str:
+    try:
+        return Path(f"/proc/{task}/comm").read_bytes().decode("utf-8", "replace").strip()
+    except OSError:
+        return "?"
+
+
+def stalls_of(state: State) -> list[tuple[int, int, str]]:
+    """End (wall clock), length and cause of the stalls among the engine's events, in nanoseconds."""
+    found = []
+    for event in state.events:
+        if event.text.startswith(_STALL):
+            with suppress(ValueError):
+                milliseconds, _ms, cause = event.text.removeprefix(_STALL).split(" ", 2)
+                found.append((event.time_ns, int(float(milliseconds) * 1e6), cause))
+    return found

@@ -1,0 +1,136 @@
+"""A witness of the machine: a real-time thread that wakes each millisecond on one CPU and runs a fixed loop.
+
+Nothing of normal priority delays it, so what it notes was done by the machine, or by the kernel: it woke late, or its
+loop took several times as long as in a quiet moment. Then it runs the loop ten times more: an interrupt is over by
+then, a slow CPU is still slow. One process watches one CPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+import time
+from array import array
+from typing import Final
+
+PERIOD_NS: Final = 1_000_000
+LATE_NS: Final = 200_000
+SLOW_TIMES: Final = 3
+QUIET_WAKES: Final = 300
+LOOP: Final = 200  # 2 to 4 µs; with the wake-up itself the witness takes about 2 % of the CPU
+PROBE_LOOPS: Final = 10
+PRIORITY: Final = 90  # above any service of the host, below the kernel's own migration threads
+_PR_SET_TIMERSLACK = 29
+_CURRENT_AND_FUTURE = 3  # MCL_CURRENT | MCL_FUTURE, <sys/mman.h>
+
+
+class Witness:
+    """Marks of one CPU: when each millisecond that was not as in a quiet moment was due, how late the witness woke, and
+    how long ten loops took then (slow is more than 3 times ten quiet ones).
+
+    Times are `time.monotonic_ns()`. `refused` says why real-time priority was not had, and is empty when it was.
+    """
+
+    def __init__(self, cpu: int) -> None:
+        self.cpu = cpu
+        self.refused = ""
+        self.quiet_loop_ns = 0
+        self.loaded_loop_ns = 0
+        self.wakes = 0
+        self.cpu_ns = 0
+        self.due_ns = array("q")
+        self.late_ns = array("q")
+        self.probe_ns = array("q")
+
+    def settle(self) -> None:
+        """Move this process to its CPU and priority, and take the quiet median. OSError when the CPU is not ours."""
+        os.sched_setaffinity(0, {self.cpu})
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        except OSError as error:
+            self.refused = error.strerror or str(error)
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+        libc.mlockall(_CURRENT_AND_FUTURE)
+        gc.disable()
+        loops = sorted(self._wake_up(QUIET_WAKES))
+        self.quiet_loop_ns = loops[len(loops) // 2]
+
+    def watch(self, until: list[int], limit_s: float) -> None:
+        """Watch until `until` holds something (a signal's number) or the limit is over."""
+        begun_ns, before_ns = time.monotonic_ns(), time.thread_time_ns()
+        end_ns = begun_ns + int(limit_s * 1e9)
+        recent = array("q")
+        while not until and time.monotonic_ns() < end_ns:
+            loops = self._wake_up(100)
+            self.wakes += 100
+            recent.append(sorted(loops)[50])
+        if recent:
+            self.loaded_loop_ns = sorted(recent)[len(recent) // 2]
+        self.cpu_ns = time.thread_time_ns() - before_ns
+
+    def _wake_up(self, times: int) -> list[int]:
+        """Wake so many times, one millisecond apart; return how long each loop took."""
+        clock, sleep = time.monotonic_ns, time.sleep
+        slow_ns = self.quiet_loop_ns * SLOW_TIMES
+        loops: list[int] = []
+        due_ns = clock() + PERIOD_NS
+        for _ in range(times):
+            left_ns = due_ns - clock()
+            if left_ns > 0:
+                sleep(left_ns / 1e9)
+            woke_ns = clock()
+            total = sum(range(LOOP))
+            done_ns = clock()
+            late_ns = woke_ns - due_ns
+            loop_ns = done_ns - woke_ns
+            loops.append(loop_ns)
+            if slow_ns and total and (late_ns > LATE_NS or loop_ns > slow_ns):
+                probe_ns = self._probe()
+                done_ns += probe_ns
+                if late_ns > LATE_NS or probe_ns > slow_ns * PROBE_LOOPS:
+                    self.due_ns.append(due_ns)
+                    self.late_ns.append(late_ns)
+                    self.probe_ns.append(probe_ns)
+            due_ns += PERIOD_NS
+            if due_ns < done_ns:  # a millisecond that is over is not made up for: it lies within the mark
+                due_ns = done_ns + PERIOD_NS
+        return loops
+
+    def _probe(self) -> int:
+        begun_ns = time.monotonic_ns()
+        for _ in range(PROBE_LOOPS):
+            sum(range(LOOP))
+        return time.monotonic_ns() - begun_ns
+
+    def record(self) -> dict[str, object]:
+        """Return what was seen, for JSON."""
+        return {
+            "cpu": self.cpu,
+            "refused": self.refused,
+            "quiet_loop_ns": self.quiet_loop_ns,
+            "loaded_loop_ns": self.loaded_loop_ns,
+            "milliseconds": self.wakes,
+            "cpu_ns": self.cpu_ns,
+            "marks": [list(mark) for mark in zip(self.due_ns, self.late_ns, self.probe_ns, strict=True)],
+        }
+
+
+def main() -> None:
+    """Watch the CPU given as argument until SIGTERM or a minute and a half; the record goes to standard output.
+
+    The first line, `ready`, is written when the quiet median is known.
+    """
+    import json
+    import signal
+
+    interrupts: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, _frame: interrupts.append(signum))
+    witness = Witness(int(sys.argv[1]))
+    witness.settle()
+    print("ready", flush=True)
+    witness.watch(interrupts, float(sys.argv[2]))
+    print(json.dumps(witness.record()), flush=True)

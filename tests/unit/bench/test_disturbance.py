@@ -1,0 +1,144 @@
+"""What sets a slice aside, and what never does."""
+
+from typing import Any
+
+import pytest
+from trading_bench.disturbance import Offset, Seen, Slice, offset_of, remarks, see, slices
+from trading_bench.generator import Recording
+
+MS = 1_000_000
+BEGIN = 1_000 * MS
+QUIET_NS = 5_000
+NORMAL, SLOW = QUIET_NS * 10, QUIET_NS * 40
+
+
+def ten_slices() -> Recording:
+    """A second of orders, one each millisecond."""
+    made = Recording(rate_per_s=1000, slots=1000, warmup_slots=0)
+    for slot in range(1000):
+        made.intended_ns[slot] = BEGIN + slot * MS
+    return made
+
+
+def record(
+    marks: dict[int, list[list[int]]], samples: list[dict[str, int]] | None = None, **more: Any
+) -> dict[str, Any]:
+    witnesses = [
+        {"cpu": cpu, "refused": "", "quiet_loop_ns": QUIET_NS, "loaded_loop_ns": QUIET_NS, "marks": found}
+        for cpu, found in marks.items()
+    ]
+    seen = {"engine_ahead_ns": 0, "witnesses": witnesses, "samples": samples or [], "real_time_tasks": [], "stalls": []}
+    return {**seen, **more}
+
+
+def aside(seen: Seen, latency_ms: dict[int, int] | None = None) -> list[int]:
+    """The numbers of the slices that are set aside."""
+    latency_ns = {number: waited * MS for number, waited in (latency_ms or {}).items()}
+    found: list[Slice] = slices(ten_slices(), seen, latency_ns)
+    assert len(found) == 10
+    return [number for number, each in enumerate(found) if each.why]
+
+
+def at(ms: int) -> int:
+    return BEGIN + ms * MS
+
+
+def test_a_slow_loop_sets_its_slice_aside_and_the_one_after() -> None:
+    assert aside(see([(record({1: [[at(450), 0, SLOW]]}), Offset())])) == [4, 5]
+
+
+def test_a_late_witness_alone_proves_nothing() -> None:
+    """A long system call of the engine delays it too."""
+    assert aside(see([(record({1: [[at(450), 5 * MS, NORMAL]]}), Offset())])) == []
+
+
+def test_two_late_witnesses_at_one_moment_prove_that_the_machine_stood_still() -> None:
+    both = {0: [[at(450), 5 * MS, NORMAL]], 1: [[at(451), 4 * MS, NORMAL]]}
+    assert aside(see([(record(both), Offset())])) == [4, 5]
+    apart = {0: [[at(450), 2 * MS, NORMAL]], 1: [[at(470), 2 * MS, NORMAL]]}
+    assert aside(see([(record(apart), Offset())])) == []
+
+
+def test_late_while_time_was_stolen_proves_it_too() -> None:
+    sample = {"from_ns": at(400), "to_ns": at(500), "stolen_ns": 10 * MS}
+    assert aside(see([(record({1: [[at(450), 5 * MS, NORMAL]]}, [sample]), Offset())])) == [4, 5]
+    elsewhere = {"from_ns": at(600), "to_ns": at(700), "stolen_ns": 10 * MS}
+    assert aside(see([(record({1: [[at(450), 5 * MS, NORMAL]]}, [elsewhere]), Offset())])) == []
+
+
+def test_a_quota_and_others_on_the_machine_s_cpu_are_disturbances() -> None:
+    throttled = {"from_ns": at(410), "to_ns": at(490), "throttled_ns": 30 * MS}
+    assert aside(see([(record({}, [throttled]), Offset())])) == [4, 5]
+    outside = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 5 * MS}
+    assert aside(see([(record({}, [outside]), Offset())])) == [4, 5]
+    little = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 3 * MS}
+    assert aside(see([(record({}, [little]), Offset())])) == []
+
+
+def test_what_others_took_excuses_no_longer_stall() -> None:
+    outside = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 5 * MS}
+    seen = see([(record({}, [outside]), Offset())])
+    assert aside(seen, {4: 6}) == [4, 5]
+    assert aside(seen, {4: 9}) == []
+
+
+def test_a_slice_in_which_a_real_time_task_of_others_ran_counts() -> None:
+    sample = {"from_ns": at(400), "to_ns": at(500), "real_time_ns": 20 * MS}
+    assert aside(see([(record({1: [[at(450), 0, SLOW]]}, [sample]), Offset())])) == []
+
+
+def test_a_stall_longer_than_the_disturbance_counts_whole() -> None:
+    seen = see([(record({1: [[at(450), 9 * MS, SLOW]]}), Offset())])
+    assert aside(seen, {4: 10}) == [4, 5]
+    assert aside(seen, {4: 50}) == []
+    assert aside(seen, {5: 50}) == [], "the slice after belongs to the same stall"
+    assert aside(seen, {6: 50}) == [4, 5], "an order of another slice is no matter of this one"
+
+
+def test_a_stall_that_the_engine_recorded_counts_when_it_is_longer_than_what_the_witness_saw() -> None:
+    longer = record({1: [[at(450), 9 * MS, SLOW]]}, stalls=[[at(470), 30 * MS, "snapshot"]])
+    assert aside(see([(longer, Offset())])) == []
+    caused = record({1: [[at(450), 9 * MS, SLOW]]}, stalls=[[at(460), 9 * MS, "read"]])
+    assert aside(see([(caused, Offset())])) == [4, 5]
+
+
+def test_without_real_time_priority_a_witness_shows_nothing() -> None:
+    refused = record({1: [[at(450), 0, SLOW]]})
+    refused["witnesses"][0]["refused"] = "Operation not permitted"
+    assert aside(see([(refused, Offset())])) == []
+    assert "real-time priority was refused (Operation not permitted)" in remarks(refused, "the host")[0]
+
+
+def test_another_host_s_times_are_moved_and_widened_by_what_is_not_known() -> None:
+    ahead = Offset(ns=7_000 * MS, uncertain_ns=60 * MS)
+    moved = record({1: [[at(450) + 7_000 * MS, 0, SLOW]]})
+    assert aside(see([(moved, ahead)])) == [3, 4, 5, 6]
+
+
+def test_the_offset_of_clocks_comes_from_the_fastest_reply() -> None:
+    made = ten_slices()
+    for slot, trip_ns in enumerate((400_000, 60_000, 900_000)):
+        made.sent_ns[slot] = made.intended_ns[slot]
+        made.answered_ns[slot] = made.sent_ns[slot] + trip_ns
+        # Engine time is 3 s ahead of its host's clock, which is 2 s ahead of the generator's.
+        made.engine_ns[slot] = made.sent_ns[slot] + trip_ns // 2 + 5_000 * MS
+    offset = offset_of(record({}, engine_ahead_ns=3_000 * MS), made)
+    assert offset == Offset(ns=2_000 * MS, uncertain_ns=30_000)
+    assert offset_of(record({}, engine_ahead_ns=None), made) is None
+
+
+def test_a_machine_that_is_slow_throughout_is_named() -> None:
+    slow = record({1: []})
+    slow["witnesses"][0]["loaded_loop_ns"] = QUIET_NS * 4
+    assert remarks(slow, "the host") == ["CPU 1 of the host was 4.0 times slower throughout than before the load"]
+
+
+def test_real_time_tasks_of_others_are_named() -> None:
+    named = record({}, real_time_tasks=["hog (812)"])
+    assert remarks(named, "the host") == ["real-time tasks of others on the host: hog (812)"]
+
+
+@pytest.mark.parametrize("marks", [[], [[at(999), 0, SLOW]], [[at(0), 0, SLOW]]])
+def test_the_ends_of_a_run_are_slices_like_others(marks: list[list[int]]) -> None:
+    expected = {0: [], at(999): [9], at(0): [0, 1]}[marks[0][0] if marks else 0]
+    assert aside(see([(record({1: marks}), Offset())])) == expected
