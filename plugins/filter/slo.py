@@ -14,6 +14,9 @@ MET = "met"
 MISSED = "missed"
 NOT_MEASURED = "not measured"
 
+LATENCIES = ("avg", "p95", "p99")
+LATE_US = 200.0  # the generator is on time while the p99 of its own lateness is no more
+
 
 def row(name: str, target: str, measured: str, met: bool | None, note: str = "") -> Row:
     """Return one line of the table; `met` is None for what could not be or was not measured."""
@@ -24,22 +27,27 @@ def row(name: str, target: str, measured: str, met: bool | None, note: str = "")
 def state_rows(state: dict[str, Any]) -> list[Row]:
     """Return the rows of what lowlatency.trading.trading_host_info saw."""
     rows = [row(unit, "active, enabled", seen, seen == "active, enabled") for unit, seen in state["units"].items()]
+    if state.get("compiled") is not None and rows:
+        rows[0]["note"] = f"the engine in force is {'compiled' if state['compiled'] else 'not compiled'}"
     health = state["health"]
     well = health["status"] == 200
     answer = str(health["status"] or "no answer")
     return [*rows, row("health", "200", answer, well, "" if well else f"health says {health['text'].strip()[:500]}")]
 
 
-def cpu_percent(before: dict[str, Any], after: dict[str, Any], figures: dict[str, Any], on_host: bool) -> float:
+def cpu_percent(looks: list[dict[str, Any]], figures: dict[str, Any], on_host: bool) -> float:
     """Return the host's CPU use under load without the generator's share, in percent of all its CPUs.
 
-    All CPU time between the two looks is set against the time of the load alone, so the looks themselves can only
-    make it worse. The generator's time is part of it when it ran on the host and the whole machine was counted.
+    All CPU time between two looks is set against the time in which orders were offered, so the looks themselves and
+    what is done after the last order can only make it worse. The generator's time is part of it when it ran on the host
+    and the whole machine was counted.
     """
-    used_s = sum(busy_s - before["cpu_busy_s"].get(part, 0.0) for part, busy_s in after["cpu_busy_s"].items())
-    if on_host and after["cpu_scope"] == "machine":
+    used_s = 0.0
+    for before, after in zip(looks, looks[1:]):
+        used_s += sum(busy_s - before["cpu_busy_s"].get(part, 0.0) for part, busy_s in after["cpu_busy_s"].items())
+    if on_host and looks[-1]["cpu_scope"] == "machine":
         used_s -= figures["generator"]["cpu_s"]
-    percent: float = 100 * max(used_s, 0.0) / (figures["generator"]["wall_s"] * after["cpus"])
+    percent: float = 100 * max(used_s, 0.0) / (figures["generator"]["offered_s"] * looks[-1]["cpus"])
     return percent
 
 
@@ -56,34 +64,125 @@ def target_texts(targets: dict[str, float]) -> dict[str, str]:
     }
 
 
+def too_little_undisturbed(load: dict[str, Any]) -> str:
+    """Return why the undisturbed time is not enough for a verdict, empty when it is."""
+    disturbance = load["figures"]["disturbance"]
+    slices, undisturbed_s = disturbance["slices"], disturbance["undisturbed_s"]
+    undisturbed = slices - disturbance["set_aside"]
+    if undisturbed_s >= load["wanted_s"] and 3 * undisturbed >= slices:
+        return ""
+    causes = ", ".join(f"{cause} in {count}" for cause, count in disturbance["causes"].items())
+    return (
+        f"the machine left {undisturbed_s:g} s of {slices / 10:g} s undisturbed, too little for a verdict; "
+        f"of {slices} slices of 100 ms: {causes}"
+    )
+
+
+def sets_aside(load: dict[str, Any]) -> bool:
+    """Return whether some of the time is not to count."""
+    return bool(load["disturbed"] == "set_aside" and load["figures"]["disturbance"]["set_aside"])
+
+
+def latencies_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
+    """Return whether every latency from the intended time meets its target."""
+    latency_us = figures["latency_corrected_us"]
+    return bool(latency_us) and all(latency_us[name] < targets[f"{name}_us"] for name in LATENCIES)
+
+
+def generator_note(figures: dict[str, Any]) -> str:
+    """Return why a missed latency may be the generator's fault, empty when it was on time."""
+    late_us = figures["lateness_us"]["p99"]
+    if late_us <= LATE_US:
+        return ""
+    return (
+        f"the generator itself was late, p99 {late_us:.0f} µs; give it a CPU of its own, or run it on another machine"
+    )
+
+
+def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
+    """Return the rows of the latencies.
+
+    Latency from the intended time holds the generator's lateness, and a disturbed machine only adds to it: figures that
+    meet the targets are met. Only a figure that does not asks whose fault it was.
+    """
+    figures, texts = load["figures"], target_texts(targets)
+    whole_us = figures["latency_corrected_us"]
+    if not whole_us:
+        return [row(name, texts[name], "no answer", False) for name in LATENCIES]
+    aside = sets_aside(load) and not latencies_met(targets, figures)
+    reason = too_little_undisturbed(load) if aside else ""
+    if reason:
+        return [
+            row(
+                name,
+                texts[name],
+                f"{whole_us[name]:.0f} µs",
+                True if whole_us[name] < targets[f"{name}_us"] else None,
+                reason,
+            )
+            for name in LATENCIES
+        ]
+    judged = figures["undisturbed"] if aside else figures
+    note = aside_note(load) if aside else ""
+    rows = []
+    for name in LATENCIES:
+        value_us, raw_us = judged["latency_corrected_us"][name], judged["latency_raw_us"][name]
+        met: bool | None = value_us < targets[f"{name}_us"]
+        late = ""
+        if not met and raw_us < targets[f"{name}_us"]:
+            late = generator_note(judged)
+            met = None if late else False
+        rows.append(row(name, texts[name], f"{value_us:.0f} µs", met, late or note))
+    return rows
+
+
+def aside_note(load: dict[str, Any]) -> str:
+    """Return which figures the verdict is of, and the others."""
+    figures = load["figures"]
+    disturbance, whole_us = figures["disturbance"], figures["latency_corrected_us"]
+    others = ", ".join(f"{name} {whole_us[name]:.0f}" for name in LATENCIES)
+    share = 100 * disturbance["set_aside"] / disturbance["slices"]
+    return (
+        f"latencies are those of the {disturbance['undisturbed_s']:g} s that the machine left undisturbed, "
+        f"{share:.0f} % of the time was disturbed; over all of it: {others} µs"
+    )
+
+
 def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
-    """Return the rows of the load. `load` has figures, before, after and on_host; it is empty when there was none."""
+    """Return the rows of the load. `load` is empty when there was none; else it has figures, looks (the host before the
+    first load and after each), on_host, disturbed (count or set_aside), wanted_s and unwatched (why nobody watched).
+    """
     texts = target_texts(targets)
     if not load:
         return [row(name, target, "no load", None) for name, target in texts.items()]
     figures = load["figures"]
-    if figures["void"]:
-        note = f"the run is void, {figures['void_reason']}"
-        return [row(name, target, "void", None, note) for name, target in texts.items()]
-    latency_us = figures["latency_corrected_us"]
-    rows = []
-    for name in ("avg", "p95", "p99"):
-        if latency_us:
-            value_us = latency_us[name]
-            rows.append(row(name, texts[name], f"{value_us:.0f} µs", value_us < targets[f"{name}_us"]))
-        else:
-            rows.append(row(name, texts[name], "no answer", False))
+    if figures["interrupted"]:
+        return [row(name, target, "interrupted", None, "the load was interrupted") for name, target in texts.items()]
+    rows = latency_rows(targets, load)
     throughput_per_s = figures["throughput_per_s"]
-    answered = f"{throughput_per_s:.0f}/s"
-    rows.append(row("throughput", texts["throughput"], answered, throughput_per_s >= targets["throughput_per_s"]))
+    enough: bool | None = throughput_per_s >= targets["throughput_per_s"]
+    remarks = [*figures["disturbance"]["remarks"], *([load["unwatched"]] if load["unwatched"] else [])]
+    if not enough and sets_aside(load):
+        enough = None
+        remarks.append("on a machine that was disturbed less throughput shows nothing")
+    rows.append(row("throughput", texts["throughput"], f"{throughput_per_s:.0f}/s", enough, "; ".join(remarks)))
     for name in ("errors", "rejects"):
         total = figures[f"{name}_total"]
         note = ", ".join(f"{count} {what}" for what, count in figures[name].items())
         rows.append(row(name, texts[name], str(total), total == 0, f"{name}, {note}" if note else ""))
-    percent = cpu_percent(load["before"], load["after"], figures, load["on_host"])
+    percent = cpu_percent(load["looks"], figures, load["on_host"])
     own_percent = 100 * figures["generator"]["cpu_s"] / figures["generator"]["wall_s"]
     note = f"the generator used {own_percent:.0f} % of one CPU, which is not part of cpu"
-    return [*rows, row("cpu", texts["cpu"], f"{percent:.0f} %", percent < targets["cpu_percent"], note)]
+    rows.append(row("cpu", texts["cpu"], f"{percent:.0f} %", percent < targets["cpu_percent"], note))
+    return rows
+
+
+def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
+    """Return whether more load may still bring a verdict: too little was undisturbed, and the whole does not pass."""
+    figures = load["figures"]
+    if figures["interrupted"] or not sets_aside(load) or latencies_met(targets, figures):
+        return False
+    return bool(too_little_undisturbed(load))
 
 
 def slo_rows(targets: dict[str, float], state: dict[str, Any], load: dict[str, Any]) -> list[Row]:
@@ -110,19 +209,26 @@ def slo_table(rows: list[Row]) -> list[str]:
     return [*table, *(f"({note})" for note in notes(rows))]
 
 
-def slo_missed(rows: list[Row], load_wanted: bool) -> list[str]:
-    """Return what keeps the verdict from being a pass, empty for a pass.
-
-    What was not measured is no pass either, unless no load was wanted.
-    """
+def slo_missed(rows: list[Row]) -> list[str]:
+    """Return what was missed and how, empty when nothing was."""
     missed = [line for line in rows if line["verdict"] == MISSED]
-    blank = [line for line in rows if line["verdict"] == NOT_MEASURED] if load_wanted else []
     said = [f"missed {line['name']}, {line['measured']} instead of {line['target']}" for line in missed]
-    if blank:
-        said.append(f"not measured {', '.join(line['name'] for line in blank)}")
-    return [*said, *(notes([*missed, *blank]))]
+    return [*said, *notes(missed)]
+
+
+def slo_unmeasured(rows: list[Row]) -> list[str]:
+    """Return what was not measured and why, empty when everything was."""
+    blank = [line for line in rows if line["verdict"] == NOT_MEASURED]
+    said = [f"not measured {', '.join(line['name'] for line in blank)}"] if blank else []
+    return [*said, *notes(blank)]
 
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"slo_rows": slo_rows, "slo_table": slo_table, "slo_missed": slo_missed}
+        return {
+            "slo_rows": slo_rows,
+            "slo_table": slo_table,
+            "slo_missed": slo_missed,
+            "slo_unmeasured": slo_unmeasured,
+            "slo_needs_more": slo_needs_more,
+        }

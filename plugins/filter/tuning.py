@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.lowlatency.trading.plugins.filter.slo import LATE_US
 from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
 
 # What a run gives, and how to find it; figures are in microseconds, smaller is better.
@@ -79,8 +80,8 @@ def tuning_pairs_needed(subjects: list[str]) -> int:
 def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> list[dict[str, Any]]:
     """Return a row for each subject and metric: the verdict, and the figures it came from.
 
-    An observation is an entry of the schedule with "load" and "timer", the figures of its run. A pair with a void run
-    is left out of the round trip's metrics.
+    An observation is an entry of the schedule with "load" and "timer", the figures of its run. A pair with a run whose
+    generator was late is left out of the round trip's metrics.
     """
     found = {(o["subject"], o["pair"], o["variant"]): o for o in observations}
     families: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -108,9 +109,14 @@ def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> 
 def _figure(observation: dict[str, Any] | None, metric: str) -> float | None:
     source, table, name = METRICS[metric]
     figures = observation.get(source) if observation else None
-    if not figures or figures.get("void"):
+    if not figures or (source == "load" and _spoilt(figures)):
         return None
     return float(figures[table][name])
+
+
+def _spoilt(figures: dict[str, Any]) -> bool:
+    """Return whether a run shows nothing: it was interrupted, or its generator was late."""
+    return bool(figures["interrupted"] or figures["lateness_us"]["p99"] > LATE_US)
 
 
 def tuning_veto(rows: list[dict[str, Any]]) -> list[str]:

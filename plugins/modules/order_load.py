@@ -48,6 +48,28 @@ options:
     description: Measured time in seconds.
     type: int
     required: true
+  cpus:
+    description: CPUs for the generator. Empty leaves it where it may run.
+    type: list
+    elements: int
+    default: []
+  keep_off:
+    description:
+      - CPUs that the generator leaves to the engine. Where nothing is left it stays, and sleeps instead of spinning.
+    type: list
+    elements: int
+    default: []
+  machine_group:
+    description: Control group on this host that holds the engine's machine, whose CPUs the generator leaves to it.
+    type: str
+    default: ""
+  witness:
+    description: Whether a real-time thread watches the generator's CPU meanwhile, which takes about 2 % of it.
+    type: bool
+    default: false
+  keep:
+    description: File on this host for the times of every order, which M(lowlatency.trading.order_figures) reads.
+    type: path
 attributes:
   check_mode:
     support: none
@@ -86,7 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 # The exit codes of trading-bench that come with figures.
 MEASURED = 0
-VOID = 3
+INTERRUPTED = 3
 
 
 def main() -> None:
@@ -100,6 +122,11 @@ def main() -> None:
             "symbol": {"type": "str", "required": True},
             "rate_per_s": {"type": "int", "required": True},
             "duration_s": {"type": "int", "required": True},
+            "cpus": {"type": "list", "elements": "int", "default": []},
+            "keep_off": {"type": "list", "elements": "int", "default": []},
+            "machine_group": {"type": "str", "default": ""},
+            "witness": {"type": "bool", "default": False},
+            "keep": {"type": "path"},
         },
     )
     parameters = module.params
@@ -116,9 +143,17 @@ def main() -> None:
         "--duration": str(parameters["duration_s"]),
         "--json": str(report),
     }
+    for name in ("cpus", "keep_off"):
+        if parameters[name]:
+            options[f"--{name.replace('_', '-')}"] = ",".join(map(str, parameters[name]))
+    for name in ("machine_group", "keep"):
+        if parameters[name]:
+            options[f"--{name.replace('_', '-')}"] = parameters[name]
     command = [*parameters["command"], *(word for option in options.items() for word in option)]
+    if parameters["witness"]:
+        command.append("--witness")
     returned, out, err = module.run_command(command, data=parameters["password"])
-    if returned not in (MEASURED, VOID):
+    if returned not in (MEASURED, INTERRUPTED):
         module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
     module.exit_json(changed=False, figures=json.loads(report.read_text(encoding="utf-8")))
 

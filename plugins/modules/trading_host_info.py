@@ -54,6 +54,10 @@ units:
   description: Unit → its state as C(active, enabled).
   type: dict
   returned: always
+unit_cpus:
+  description: Unit → the CPUs that its main process may run on, for units that run.
+  type: dict
+  returned: always
 health:
   description: The answer's C(status), 0 when there was none, and its C(text).
   type: dict
@@ -154,15 +158,27 @@ def patient_health(url: str, patience_s: int) -> dict[str, Any]:
         time.sleep(0.2)
 
 
-def unit_states(module: AnsibleModule, units: list[str]) -> dict[str, str]:
-    states = {}
+def unit_properties(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
+    """Return unit → what systemd says of it."""
+    properties = {}
     for unit in units:
-        _returned, shown, _err = module.run_command(["systemctl", "show", "--property=ActiveState,UnitFileState", unit])
-        properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        states[unit] = (
-            f"{properties.get('ActiveState', 'unknown')}, {properties.get('UnitFileState') or 'not installed'}"
-        )
-    return states
+        wanted = "--property=ActiveState,UnitFileState,MainPID"
+        _returned, shown, _err = module.run_command(["systemctl", "show", wanted, unit])
+        properties[unit] = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    return properties
+
+
+def unit_state(properties: dict[str, str]) -> str:
+    return f"{properties.get('ActiveState', 'unknown')}, {properties.get('UnitFileState') or 'not installed'}"
+
+
+def unit_cpus(properties: dict[str, str]) -> list[int]:
+    """Return where the unit's main process may run; empty for a unit that does not run."""
+    main = int(properties.get("MainPID") or 0)
+    try:
+        return sorted(os.sched_getaffinity(main)) if main else []
+    except OSError:
+        return []
 
 
 def sessions_open(module: AnsibleModule) -> int:
@@ -185,9 +201,11 @@ def main() -> None:
     )
     in_container = Path("/run/systemd/container").exists()
     answer = patient_health(module.params["health_url"], module.params["patience_s"])
+    units = unit_properties(module, module.params["units"])
     module.exit_json(
         changed=False,
-        units=unit_states(module, module.params["units"]),
+        units={unit: unit_state(properties) for unit, properties in units.items()},
+        unit_cpus={unit: unit_cpus(properties) for unit, properties in units.items()},
         health=answer,
         sessions_open=sessions_open(module),
         cpus=len(os.sched_getaffinity(0)),

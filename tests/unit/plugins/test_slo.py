@@ -9,7 +9,8 @@ import pytest
 from ansible_collections.lowlatency.trading.plugins.filter.slo import FilterModule, cpu_percent
 
 FILTERS = FilterModule().filters()
-slo_missed, slo_rows, slo_table = FILTERS["slo_missed"], FILTERS["slo_rows"], FILTERS["slo_table"]
+slo_rows, slo_table, slo_needs_more = FILTERS["slo_rows"], FILTERS["slo_table"], FILTERS["slo_needs_more"]
+slo_missed, slo_unmeasured = FILTERS["slo_missed"], FILTERS["slo_unmeasured"]
 
 TARGETS = {
     "avg_us": 500.0,
@@ -27,33 +28,153 @@ STATE = {
     "cpu_scope": "machine",
     "cpu_busy_s": {"machine": 104.0},
 }
+LATENCY_US = {"avg": 120.0, "p95": 300.0, "p99": 700.0}
+MISSING_US = {"avg": 120.0, "p95": 300.0, "p99": 9000.0}
+ON_TIME_US = {"avg": 1.0, "p95": 2.0, "p99": 4.0}
+LATE_US = {"avg": 90.0, "p95": 300.0, "p99": 8700.0}
+
+
+def latencies(
+    corrected_us: dict[str, float], raw_us: dict[str, float], lateness_us: dict[str, float]
+) -> dict[str, dict[str, float]]:
+    return {"latency_corrected_us": corrected_us, "latency_raw_us": raw_us, "lateness_us": lateness_us}
+
+
+def disturbance(slices: int = 100, set_aside: int = 0) -> dict[str, Any]:
+    return {
+        "slices": slices,
+        "set_aside": set_aside,
+        "undisturbed_s": (slices - set_aside) / 10,
+        "causes": {"the CPU was slowed": set_aside} if set_aside else {},
+        "remarks": [],
+    }
+
+
 FIGURES = {
-    "void": False,
-    "void_reason": "",
-    "latency_corrected_us": {"avg": 120.0, "p95": 300.0, "p99": 700.0},
+    "interrupted": False,
+    **latencies(LATENCY_US, LATENCY_US, ON_TIME_US),
+    "undisturbed": latencies(LATENCY_US, LATENCY_US, ON_TIME_US),
+    "disturbance": disturbance(),
     "throughput_per_s": 10_480.0,
     "errors": {},
     "errors_total": 0,
     "rejects": {},
     "rejects_total": 0,
-    "generator": {"cpu_s": 8.0, "wall_s": 10.0},
+    "generator": {"cpu_s": 8.0, "offered_s": 10.0, "wall_s": 14.0},
 }
 
 
 @pytest.fixture
 def load() -> dict[str, Any]:
     before = {**STATE, "cpu_busy_s": {"machine": 100.0}}
-    return copy.deepcopy({"figures": FIGURES, "before": before, "after": STATE, "on_host": False})
+    looked = {"looks": [before, STATE], "on_host": False, "disturbed": "count", "wanted_s": 10, "unwatched": ""}
+    return copy.deepcopy({"figures": FIGURES, **looked})
 
 
 def missed(load: dict[str, Any], state: dict[str, Any] = STATE) -> str:
-    return "; ".join(slo_missed(slo_rows(TARGETS, state, load), load_wanted=True))
+    return "; ".join(slo_missed(slo_rows(TARGETS, state, load)))
+
+
+def verdicts(load: dict[str, Any]) -> dict[str, str]:
+    return {line["name"]: line["verdict"] for line in slo_rows(TARGETS, STATE, load)}
 
 
 def test_a_host_that_meets_every_target_passes(load: dict[str, Any]) -> None:
     rows = slo_rows(TARGETS, STATE, load)
     assert {line["verdict"] for line in rows} == {"met"}
-    assert slo_missed(rows, load_wanted=True) == []
+    assert slo_missed(rows) == slo_unmeasured(rows) == []
+
+
+def test_figures_that_meet_the_targets_are_met_however_late_the_generator_was(load: dict[str, Any]) -> None:
+    load["figures"].update(latencies(LATENCY_US, LATENCY_US, LATE_US))
+    assert set(verdicts(load).values()) == {"met"}
+
+
+def test_a_latency_is_missed_when_it_misses_from_the_send_as_well(load: dict[str, Any]) -> None:
+    load["figures"].update(latencies(MISSING_US, MISSING_US, LATE_US))
+    assert "missed p99, 9000 µs instead of < 2000 µs" in missed(load)
+
+
+def test_a_latency_is_missed_when_the_generator_was_on_time(load: dict[str, Any]) -> None:
+    load["figures"].update(latencies(MISSING_US, LATENCY_US, {**ON_TIME_US, "p99": 200.0}))
+    assert verdicts(load)["p99"] == "missed"
+
+
+def test_a_latency_that_only_a_late_generator_missed_was_not_measured(load: dict[str, Any]) -> None:
+    load["figures"].update(latencies(MISSING_US, LATENCY_US, LATE_US))
+    rows = slo_rows(TARGETS, STATE, load)
+    assert slo_missed(rows) == []
+    assert slo_unmeasured(rows)[0] == "not measured p99"
+    assert "the generator itself was late, p99 8700 µs" in slo_unmeasured(rows)[1]
+    assert verdicts(load)["avg"] == "met"
+
+
+def test_by_default_disturbed_time_counts(load: dict[str, Any]) -> None:
+    load["figures"].update(latencies(MISSING_US, MISSING_US, ON_TIME_US), disturbance=disturbance(100, 30))
+    assert verdicts(load)["p99"] == "missed"
+    assert not slo_needs_more(TARGETS, load)
+
+
+@pytest.fixture
+def aside(load: dict[str, Any]) -> dict[str, Any]:
+    """A load whose disturbed slices are set aside: the whole misses, the undisturbed time does not."""
+    load["disturbed"] = "set_aside"
+    load["figures"].update(latencies(MISSING_US, MISSING_US, ON_TIME_US), disturbance=disturbance(150, 50))
+    return load
+
+
+def test_the_verdict_is_of_the_undisturbed_time_and_tells_the_rest(aside: dict[str, Any]) -> None:
+    rows = slo_rows(TARGETS, STATE, aside)
+    assert {line["verdict"] for line in rows} == {"met"}
+    (p99,) = (line for line in rows if line["name"] == "p99")
+    assert p99["measured"] == "700 µs"
+    assert "the 10 s that the machine left undisturbed" in p99["note"]
+    assert "over all of it: avg 120, p95 300, p99 9000 µs" in p99["note"]
+
+
+def test_an_engine_that_misses_in_undisturbed_time_missed(aside: dict[str, Any]) -> None:
+    aside["figures"]["undisturbed"] = latencies(MISSING_US, MISSING_US, ON_TIME_US)
+    assert verdicts(aside)["p99"] == "missed"
+
+
+def test_a_generator_late_in_undisturbed_time_measured_nothing(aside: dict[str, Any]) -> None:
+    aside["figures"]["undisturbed"] = latencies(MISSING_US, LATENCY_US, LATE_US)
+    assert verdicts(aside)["p99"] == "not measured"
+
+
+@pytest.mark.parametrize(("slices", "set_aside"), [(100, 50), (600, 401)])
+def test_too_little_undisturbed_time_is_no_measurement(aside: dict[str, Any], slices: int, set_aside: int) -> None:
+    aside["figures"]["disturbance"] = disturbance(slices, set_aside)
+    rows = slo_rows(TARGETS, STATE, aside)
+    assert slo_missed(rows) == []
+    assert slo_unmeasured(rows)[0] == "not measured p99"
+    assert f"{slices / 10:g} s undisturbed, too little for a verdict" in slo_unmeasured(rows)[1]
+    assert f"the CPU was slowed in {set_aside}" in slo_unmeasured(rows)[1]
+    assert slo_needs_more(TARGETS, aside)
+
+
+def test_no_more_load_is_needed_for_what_passes_or_is_enough(aside: dict[str, Any]) -> None:
+    assert not slo_needs_more(TARGETS, aside)
+    aside["figures"].update(latencies(LATENCY_US, LATENCY_US, ON_TIME_US), disturbance=disturbance(100, 50))
+    assert not slo_needs_more(TARGETS, aside), "the whole passes, disturbed or not"
+
+
+def test_without_a_witness_every_slice_counts_and_it_is_said(aside: dict[str, Any]) -> None:
+    aside["figures"]["disturbance"] = {
+        **disturbance(),
+        "remarks": ["CPU 1 of this host: real-time priority was refused"],
+    }
+    aside["unwatched"] = "trading-witness does not start on this host"
+    rows = slo_rows(TARGETS, STATE, aside)
+    assert verdicts(aside)["p99"] == "missed"
+    assert any("refused; trading-witness does not start" in line for line in slo_table(rows))
+
+
+def test_less_throughput_on_a_disturbed_machine_shows_nothing(aside: dict[str, Any]) -> None:
+    aside["figures"]["throughput_per_s"] = 9_000.0
+    assert verdicts(aside)["throughput"] == "not measured"
+    aside["disturbed"] = "count"
+    assert verdicts(aside)["throughput"] == "missed"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +183,7 @@ def test_a_host_that_meets_every_target_passes(load: dict[str, Any]) -> None:
 def test_a_latency_at_its_limit_is_missed_by_name_with_value_and_target(
     load: dict[str, Any], name: str, target: str, limit_us: int
 ) -> None:
-    load["figures"]["latency_corrected_us"][name] = float(limit_us)
+    load["figures"].update(latencies({**LATENCY_US, name: float(limit_us)}, LATENCY_US, ON_TIME_US))
     assert missed(load) == f"missed {name}, {limit_us} µs instead of {target}"
 
 
@@ -84,19 +205,26 @@ def test_a_run_in_which_nothing_was_answered_is_missed(load: dict[str, Any]) -> 
     assert "missed p99, no answer instead of < 2000 µs" in missed(load)
 
 
-def test_a_void_run_is_never_a_pass_and_says_why_once(load: dict[str, Any]) -> None:
-    load["figures"].update(void=True, void_reason="the generator itself was late")
-    text = missed(load)
-    assert text.startswith("not measured avg, p95, p99, throughput, errors, rejects, cpu")
-    assert text.count("the generator itself was late") == 1
+def test_an_interrupted_run_is_never_met(load: dict[str, Any]) -> None:
+    load["figures"]["interrupted"] = True
+    rows = slo_rows(TARGETS, STATE, load)
+    assert slo_unmeasured(rows) == [
+        "not measured avg, p95, p99, throughput, errors, rejects, cpu",
+        "the load was interrupted",
+    ]
 
 
-def test_without_load_the_rest_still_counts(load: dict[str, Any]) -> None:
+def test_without_load_the_rest_still_counts() -> None:
     rows = slo_rows(TARGETS, STATE, {})
-    assert slo_missed(rows, load_wanted=False) == []
-    assert slo_missed(rows, load_wanted=True) != []
+    assert slo_missed(rows) == []
+    assert slo_unmeasured(rows) != []
     down = {**STATE, "units": {"trading-engine.service": "failed, enabled"}}
-    assert "missed trading-engine.service" in slo_missed(slo_rows(TARGETS, down, {}), load_wanted=False)[0]
+    assert "missed trading-engine.service" in slo_missed(slo_rows(TARGETS, down, {}))[0]
+
+
+def test_the_table_tells_what_runs() -> None:
+    table = slo_table(slo_rows(TARGETS, {**STATE, "compiled": False}, {}))
+    assert "(the engine in force is not compiled)" in table
 
 
 def test_bad_health_is_missed_with_what_it_says(load: dict[str, Any]) -> None:
@@ -106,22 +234,24 @@ def test_bad_health_is_missed_with_what_it_says(load: dict[str, Any]) -> None:
     assert "no answer instead of 200; health says connection refused" in missed(load, unreachable)
 
 
-def test_cpu_is_the_host_s_without_the_generator_beside_the_engine(load: dict[str, Any]) -> None:
-    assert cpu_percent(load["before"], load["after"], FIGURES, on_host=False) == pytest.approx(40.0)
+def test_cpu_is_the_host_s_over_the_offered_time_without_the_generator_beside_the_engine(load: dict[str, Any]) -> None:
+    before, after = load["looks"]
+    assert cpu_percent([before, after], FIGURES, on_host=False) == pytest.approx(40.0)
     busy = {**STATE, "cpu_busy_s": {"machine": 112.0}}
-    assert cpu_percent(load["before"], busy, FIGURES, on_host=True) == pytest.approx(40.0)
+    assert cpu_percent([before, busy], FIGURES, on_host=True) == pytest.approx(40.0)
     two_cpus = {**STATE, "cpus": 2}
-    assert cpu_percent(load["before"], two_cpus, FIGURES, on_host=False) == pytest.approx(20.0)
+    assert cpu_percent([before, two_cpus], FIGURES, on_host=False) == pytest.approx(20.0)
+    assert cpu_percent([before, after, busy], FIGURES, on_host=False) == pytest.approx(120.0)
 
 
 def test_in_a_container_only_processes_that_still_run_count() -> None:
     before = {"cpu_busy_s": {"1@5": 10.0, "70@900": 3.0}}
     after = {"cpu_busy_s": {"1@5": 11.0, "80@950": 2.0}, "cpu_scope": "processes", "cpus": 1}
-    assert cpu_percent(before, after, FIGURES, on_host=True) == pytest.approx(30.0)
+    assert cpu_percent([before, after], FIGURES, on_host=True) == pytest.approx(30.0)
 
 
 def test_the_table_has_a_line_for_each_target_and_fits_a_terminal(load: dict[str, Any]) -> None:
-    load["figures"]["latency_corrected_us"]["p99"] = 5120.0
+    load["figures"].update(latencies({**LATENCY_US, "p99": 5120.0}, MISSING_US, ON_TIME_US))
     lines = slo_table(slo_rows(TARGETS, STATE, load))
     (p99,) = (line for line in lines if line.startswith("p99"))
     assert p99.split("  ")[-1] == "MISSED"

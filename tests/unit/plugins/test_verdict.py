@@ -105,13 +105,17 @@ def test_a_schedule_has_both_runs_of_each_pair_side_by_side_in_an_order_drawn_by
     assert runs == tuning.tuning_schedule(["profile", "vm.swappiness"], 50, seed=3)
 
 
-def observations(effect: float, void_pairs: int = 0) -> list[dict[str, Any]]:
+def observations(effect: float, late_pairs: int = 0) -> list[dict[str, Any]]:
     lot = random.Random(11)  # noqa: S311
     runs = []
     for entry in tuning.tuning_schedule(["profile"], PAIRS, seed=1):
         factor = lot.uniform(0.95, 1.05) * (effect if entry["variant"] == "with" else 1.0)
         figures = dict.fromkeys(("avg", "p50", "p99", "p999"), 100 * factor)
-        load = {"void": entry["pair"] < void_pairs, "latency_corrected_us": figures}
+        load = {
+            "interrupted": False,
+            "lateness_us": {"p99": 900.0 if entry["pair"] < late_pairs else 5.0},
+            "latency_corrected_us": figures,
+        }
         runs.append({**entry, "load": load, "timer": {"lateness_us": figures}})
     return runs
 
@@ -124,8 +128,8 @@ def test_rows_tell_metric_verdict_and_figures() -> None:
     assert tuning.tuning_veto(rows) == ["profile"]
 
 
-def test_pairs_with_a_void_run_do_not_count() -> None:
-    rows = tuning.tuning_verdicts(observations(2.0, void_pairs=PAIRS), ["profile"])
+def test_pairs_with_a_run_whose_generator_was_late_do_not_count() -> None:
+    rows = tuning.tuning_verdicts(observations(2.0, late_pairs=PAIRS), ["profile"])
     verdicts = {row["metric"]: row["verdict"] for row in rows}
     assert verdicts["round trip p99"] == NOT_MEASURED
     assert verdicts["timer p99"] == WORSE

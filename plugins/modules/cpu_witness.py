@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watch a host's CPUs while something else is measured."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cpu_witness
+short_description: Watch a host's CPUs while something else is measured
+version_added: 0.1.0
+description:
+  - Starts C(trading-witness) as a transient unit of systemd, and later ends it and returns what it saw. A real-time
+    thread on each CPU wakes every millisecond, so it notes when the machine itself is taken away or slowed. It takes
+    about 2 % of each CPU and ends by itself after O(limit_s).
+  - A host that cannot be watched is no failure, RV(reason) says why.
+author: lowlatency.trading contributors (@lowlatency)
+options:
+  state:
+    description: Whether to begin or to end.
+    type: str
+    choices: [started, stopped]
+    required: true
+  command:
+    description: Command line of C(trading-witness). Needed to begin.
+    type: list
+    elements: str
+  cpus:
+    description: CPUs to watch. Needed to begin.
+    type: list
+    elements: int
+  engine_state:
+    description: Published state of the engine, for the stalls that it records itself.
+    type: path
+  limit_s:
+    description: Seconds after which it ends by itself.
+    type: int
+    default: 120
+attributes:
+  check_mode:
+    support: none
+    description: There is nothing to see without a load; in check mode the module is skipped.
+  diff_mode:
+    support: none
+    description: It changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: Watch the engine's CPU
+  lowlatency.trading.cpu_witness:
+    state: started
+    command: [/opt/trading/current/bin/trading-witness]
+    cpus: [1]
+
+- name: Read what was seen
+  lowlatency.trading.cpu_witness:
+    state: stopped
+  register: seen
+"""
+
+RETURN = r"""
+record:
+  description: What was seen, for M(lowlatency.trading.order_figures); empty when nobody watched.
+  type: dict
+  returned: when O(state) is V(stopped)
+reason:
+  description: Why nobody watches, empty when somebody does.
+  type: str
+  returned: always
+"""
+
+import json
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+UNIT = "trading-witness.service"
+RECORD = Path("/run/trading-witness.json")
+PROPERTIES = {
+    "Description": "Watches the machine while orders are measured",
+    "KillMode": "mixed",  # the witnesses are ended by their parent, which reads what they saw
+    "LimitMEMLOCK": "infinity",
+    "LimitRTPRIO": "99",
+    "TimeoutStartSec": "30",
+    "TimeoutStopSec": "30",
+    "Type": "notify",
+}
+
+
+def start(module: AnsibleModule) -> str:
+    """Return why it could not be started, empty when it was."""
+    module.run_command(["systemctl", "stop", UNIT])  # what an interrupted play may have left
+    RECORD.unlink(missing_ok=True)
+    parameters = module.params
+    command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
+    command += ["--limit", str(parameters["limit_s"])]
+    command += ["--state", parameters["engine_state"]] if parameters["engine_state"] else []
+    limits = {**PROPERTIES, "RuntimeMaxSec": str(parameters["limit_s"] + 60)}
+    words = [f"--property={name}={value}" for name, value in limits.items()]
+    returned, _out, err = module.run_command(
+        ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", *words, *command]
+    )
+    return "" if returned == 0 else f"trading-witness does not start on this host: {err.strip()}"
+
+
+def stop(module: AnsibleModule) -> tuple[dict[str, object], str]:
+    """Return the record, and why there is none."""
+    module.run_command(["systemctl", "stop", UNIT])
+    try:
+        record: dict[str, object] = json.loads(RECORD.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}, "trading-witness left no record on this host"
+    RECORD.unlink(missing_ok=True)
+    return record, ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["started", "stopped"], "required": True},
+            "command": {"type": "list", "elements": "str"},
+            "cpus": {"type": "list", "elements": "int"},
+            "engine_state": {"type": "path"},
+            "limit_s": {"type": "int", "default": 120},
+        },
+        required_if=[("state", "started", ("command", "cpus"))],
+    )
+    if module.params["state"] == "started":
+        module.exit_json(changed=False, reason=start(module))
+    record, reason = stop(module)
+    module.exit_json(changed=False, record=record, reason=reason)
+
+
+if __name__ == "__main__":
+    main()

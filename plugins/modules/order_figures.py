@@ -1,0 +1,111 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make figures of measured loads."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: order_figures
+short_description: Make figures of measured loads
+version_added: 0.1.0
+description:
+  - Takes one or more loads that M(lowlatency.trading.order_load) kept on this host together, each with what
+    M(lowlatency.trading.cpu_witness) saw on the engine's host meanwhile, and returns their figures.
+author: lowlatency.trading contributors (@lowlatency)
+options:
+  command:
+    description: Command line of C(trading-figures).
+    type: list
+    elements: str
+    required: true
+  rounds:
+    description: The loads in order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      kept:
+        description: File of the load on this host.
+        type: path
+        required: true
+      record:
+        description: What was seen on the engine's host, empty when nothing was.
+        type: dict
+        default: {}
+attributes:
+  check_mode:
+    support: full
+    description: It only reads.
+  diff_mode:
+    support: none
+    description: It only reads.
+"""
+
+EXAMPLES = r"""
+- name: Make the figures of both loads
+  lowlatency.trading.order_figures:
+    command: [/opt/trading/current/bin/trading-figures]
+    rounds:
+      - kept: /var/tmp/load.1
+        record: "{{ seen.record }}"
+"""
+
+RETURN = r"""
+figures:
+  description: Everything that was measured, units in the names.
+  type: dict
+  returned: success
+drawings:
+  description: Latency by percentile and over time, as HTML.
+  type: str
+  returned: success
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+# The exit codes of trading-figures that come with figures.
+MEASURED = 0
+INTERRUPTED = 3
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "command": {"type": "list", "elements": "str", "required": True},
+            "rounds": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "kept": {"type": "path", "required": True},
+                    "record": {"type": "dict", "default": {}},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+        words = []
+        for number, each in enumerate(module.params["rounds"]):
+            words += ["--run", each["kept"]]
+            if each["record"]:
+                record = Path(folder, f"record.{number}")
+                record.write_text(json.dumps(each["record"]), encoding="utf-8")
+                words.append(str(record))
+        report = Path(folder, "figures.json")
+        command = [*module.params["command"], *words, "--json", str(report)]
+        returned, out, err = module.run_command(command)
+        if returned not in (MEASURED, INTERRUPTED):
+            module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
+        figures = json.loads(report.read_text(encoding="utf-8"))
+    module.exit_json(changed=False, drawings=figures.pop("drawings"), figures=figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What a verdict is worth: neither a task that takes the engine's CPU nor a slow link passes for the machine's noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.e2e.deployment import Deployment, Play
+
+HOG = """
+import time
+while True:
+    turn_ns = time.monotonic_ns() + 20_000_000
+    while time.monotonic_ns() < turn_ns:
+        pass
+    time.sleep(0.08)
+"""
+
+
+def verify(deployed: Deployment, **variables: object) -> tuple[Play, dict[str, Any]]:
+    """Run the verdict; skip where the machine under these tests was disturbed too much for one."""
+    play = deployed.play("playbooks/verify.yml", **variables)
+    report: dict[str, Any] = json.loads((deployed.reports / "trading-sandbox-1.json").read_text(encoding="utf-8"))
+    for row in report["verdict"]:
+        if "too little for a verdict" in row["note"]:
+            pytest.skip(row["note"])
+    return play, report
+
+
+def must_name_the_p99(play: Play, report: dict[str, Any]) -> None:
+    assert play.exit_code != 0, play.output[-6000:]
+    assert {row["name"]: row["verdict"] for row in report["verdict"]}["p99"] == "missed"
+    assert "missed p99" in play.output.partition("Verdict | Fail where a target is missed]")[2]
+
+
+@contextmanager
+def on_the_host(deployed: Deployment, begin: list[str], end: list[str]) -> Iterator[None]:
+    address = deployed.host()["ansible_host"]
+    begun = deployed.ssh(address, "sudo", *begin)
+    assert begun.returncode == 0, begun.stderr
+    try:
+        yield
+    finally:
+        ended = deployed.ssh(address, "sudo", *end)
+        assert ended.returncode == 0, ended.stderr
+
+
+def test_a_real_time_task_that_takes_the_engine_s_cpu_is_never_set_aside(deployed: Deployment) -> None:
+    hog = ["systemd-run", "--unit=hog", "chrt", "--fifo", "50", "python3", "-c", HOG]
+    with on_the_host(deployed, hog, ["systemctl", "stop", "hog"]):
+        play, report = verify(deployed)
+    must_name_the_p99(play, report)
+    assert any("real-time tasks of others" in remark for remark in report["load"]["disturbance"]["remarks"])
+
+
+def test_a_link_slower_than_the_load_is_never_set_aside(deployed: Deployment) -> None:
+    # The replies of 3,000 orders a second are about 3 Mbit/s; they queue in front of 1. (Not every kernel has netem.)
+    slow = ["tc", "qdisc", "add", "dev", "ens5", "root", "tbf", "rate", "1mbit", "burst", "16kb", "latency", "300ms"]
+    with on_the_host(deployed, slow, ["tc", "qdisc", "del", "dev", "ens5", "root"]):
+        play, report = verify(deployed, slo_duration_s=5, slo_offered_per_s=3000)
+    must_name_the_p99(play, report)
