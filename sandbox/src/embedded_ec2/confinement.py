@@ -10,6 +10,14 @@ from pathlib import Path
 from embedded_ec2.ledger import Ledger
 
 CGROUPS = Path("/sys/fs/cgroup")
+# A machine's processors are its own as far as that can be had: whatever else runs there gets what it leaves.
+WEIGHT = 10_000  # control groups version 2, of 100 by default
+SHARES = 262_144  # version 1, of 1024 by default
+# Version 1 gives a group no real-time priority without a share of the time for it; all shares together are 950 ms/s.
+REAL_TIME_US = 300_000
+
+
+VERSION_1 = ("systemd", "unified", "cpuset", "cpu", "cpuacct")
 
 
 def choose_cpus(count: int, in_use: list[frozenset[int]], available: frozenset[int], slot: int = 0) -> frozenset[int]:
@@ -53,7 +61,7 @@ def _systemd_scope(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Co
     unit = f"{_group_name(instance_id)}.scope"
     ledger.add("scope", unit)
     prefix = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={unit}"]
-    prefix += ["-p", "Delegate=yes", "-p", f"AllowedCPUs={render_cpus(cpus)}"]
+    prefix += ["-p", "Delegate=yes", "-p", f"AllowedCPUs={render_cpus(cpus)}", "-p", f"CPUWeight={WEIGHT}"]
     if (CGROUPS / "cgroup.controllers").exists():
         return Confinement(prefix, "systemd scope, AllowedCPUs")
     # AllowedCPUs needs the unified hierarchy.
@@ -62,14 +70,16 @@ def _systemd_scope(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Co
 
 def _own_cgroups(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
     unified = (CGROUPS / "cgroup.controllers").exists()
-    hierarchies = [CGROUPS] if unified else [CGROUPS / name for name in ("systemd", "unified", "cpuset")]
+    hierarchies = [CGROUPS] if unified else [CGROUPS / name for name in VERSION_1]
     groups = [hierarchy / _group_name(instance_id) for hierarchy in hierarchies if hierarchy.is_dir()]
     held = False
-    for group in groups:
+    for group in list(groups):
         ledger.add("cgroup", str(group))
         group.mkdir(exist_ok=True)
         if unified or group.parent.name == "cpuset":
             held = _set_cpuset(group, cpus)
+        if (unified or group.parent.name == "cpu") and not _set_weight(group) and not unified:
+            groups.remove(group)
     joins = "; ".join(f'echo $$ > "{group}/cgroup.procs"' for group in groups)
     prefix = ["/bin/sh", "-ec", f'{joins}; exec "$@"', "sh"]
     if held:
@@ -86,6 +96,21 @@ def _set_cpuset(group: Path, cpus: frozenset[int]) -> bool:
             # A version 1 group has no memory nodes until it is given some.
             (group / "cpuset.mems").write_text((group.parent / "cpuset.mems").read_text())
         (group / "cpuset.cpus").write_text(render_cpus(cpus))
+    except OSError:
+        return False
+    return True
+
+
+def _set_weight(group: Path) -> bool:
+    """Prefer a control group to all others; False where that cannot be had, or would take real-time priority away."""
+    try:
+        if (CGROUPS / "cgroup.controllers").exists():
+            (CGROUPS / "cgroup.subtree_control").write_text("+cpu")
+            (group / "cpu.weight").write_text(str(WEIGHT))
+        else:
+            if (group / "cpu.rt_runtime_us").exists():
+                (group / "cpu.rt_runtime_us").write_text(str(REAL_TIME_US))
+            (group / "cpu.shares").write_text(str(SHARES))
     except OSError:
         return False
     return True
