@@ -1,4 +1,4 @@
-"""What a verdict is worth: neither a task that takes the engine's CPU nor a slow link passes for the machine's noise."""
+"""What a verdict is worth: a task that takes the engine's CPU or a slow link never passes for the machine's noise."""
 
 from __future__ import annotations
 
