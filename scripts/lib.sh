@@ -81,6 +81,7 @@ use_venv() {
   export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
   export PYTHONPATH=$root/files/engine/src:$root/sandbox/src${PYTHONPATH:+:$PYTHONPATH}
   export PYTHONPYCACHEPREFIX=$cache/pycache  # every Ansible task imports boto3: compiled once, and not into the checkout
+  unset PYTHONDONTWRITEBYTECODE              # of an image that saves its own space: each task would compile all of it anew
 }
 
 # packages_apart DIRECTORY LOCK: have the packages of a lock file in a directory of their own, for PYTHONPATH.

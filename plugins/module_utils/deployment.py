@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads every AWS resource that carries the tags of one environment; changes nothing.
 
-A resource is ``{"kind": …, "id": …, "name": …, "state": …}``. EC2's resources are found by the tags Project and
-Environment; those of the other services by the name every role gives them, which holds the environment.
+A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``. EC2's resources are
+found by the tags Project and Environment; those of the other services by the name every role gives them, which holds
+the environment.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def _ec2(client: Any, environment: str) -> Iterator[Resource]:
     for reservation in _pages(client, "describe_instances", "Reservations", Filters=filters):
         for found in reservation["Instances"]:
             state = found["State"]["Name"]
-            yield _resource("instance", found["InstanceId"], _name(found.get("Tags", [])), state)
+            instance = _resource("instance", found["InstanceId"], _name(found.get("Tags", [])), state)
+            yield {**instance, "type": found["InstanceType"]}
     for kind, operation, key, identity, state_key in simple:
         for found in _pages(client, operation, key, Filters=filters):
             yield _resource(kind, found[identity], _name(found.get("Tags", [])), found.get(state_key, ""))
