@@ -1,4 +1,4 @@
-"""Whether this release does on this machine what it does elsewhere: it imports, and a shipped journal gives its SHA-256.
+"""Whether this release does here what it does elsewhere: it imports, and a shipped journal gives its SHA-256.
 
 A compiled release is asked before it is put in force. `shipped/` is made by `python -m tests.unit.engine.shipped`.
 """

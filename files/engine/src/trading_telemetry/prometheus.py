@@ -16,7 +16,6 @@ from trading_telemetry.host import resident_bytes, sample_host, tuning
 from trading_telemetry.nic import allowance_exceeded
 from trading_telemetry.observer import Observer
 
-
 _COMPILED = {True: "true", False: "false", None: "unknown"}
 
 
