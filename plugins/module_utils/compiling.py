@@ -57,8 +57,11 @@ def is_cross(architecture: str) -> bool:
     return platform.machine() != architecture
 
 
-def cross_environment(zig: Path, architecture: str, python_version: str, scratch: Path) -> dict[str, str]:
-    """Return the environment in which setuptools builds for hosts of another architecture with the compiler `zig`."""
+def cross_environment(zig: Path, architecture: str, python_version: str, scratch: Path, kept: Path) -> dict[str, str]:
+    """Return the environment in which setuptools builds for hosts of another architecture with the compiler `zig`.
+
+    In `kept` is what it builds for itself when it is first used for an architecture: its part of the C library.
+    """
     glibc = ".".join(map(str, NEWEST_GLIBC))
     headers = target_headers(scratch / "headers")
     compiler = [str(zig), "cc", "-target", f"{architecture}-linux-gnu.{glibc}", f"-I{headers}"]
@@ -67,7 +70,7 @@ def cross_environment(zig: Path, architecture: str, python_version: str, scratch
         "LDSHARED": shlex.join([*compiler, "-shared"]),
         "SETUPTOOLS_EXT_SUFFIX": extension_suffix(python_version, architecture),
         "_PYTHON_HOST_PLATFORM": f"linux-{architecture}",
-        "ZIG_GLOBAL_CACHE_DIR": str(scratch / "zig"),
+        "ZIG_GLOBAL_CACHE_DIR": str(kept),
         "ZIG_LOCAL_CACHE_DIR": str(scratch / "zig"),
     }
 

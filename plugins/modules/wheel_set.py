@@ -119,6 +119,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release import 
 LOCK = "requirements.lock"
 CROSS_LOCK = "requirements-cross.lock"
 SCRATCH = ".making-"
+ZIG_CACHE = "zig-cache"
 _COMPILER_ERROR = re.compile(r":\d+: (fatal )?error: |\b\w*Error: ")
 # glibc 2.28 is older than every supported host's (Debian 12: 2.36, Amazon Linux 2023: 2.34).
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
@@ -208,7 +209,8 @@ def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch
     architecture = module.params["architecture"]
     if is_cross(architecture):
         zig = cross_compiler(module, project, cache)
-        environment.update(cross_environment(zig, architecture, module.params["python_version"], scratch))
+        python_version = module.params["python_version"]
+        environment.update(cross_environment(zig, architecture, python_version, scratch, cache / ZIG_CACHE))
     return environment
 
 

@@ -47,8 +47,8 @@ class Recording:
 def write(directory: Path) -> None:
     """Write records of every kind there is, with messages of every kind and outcome."""
     recording = Recording(directory)
-    limits = {"max_order_shares": 450, "max_open_orders": 40}
-    settings = settings_of(("TEST", "OTHER"), self_match="cancel_resting", **limits)
+    symbols = ("TEST", "OTHER")
+    settings = settings_of(symbols, self_match="cancel_resting", max_order_shares=450, max_open_orders=40)
     recording.record(journal.CONFIGURE, payload=json.dumps(settings).encode())
     recording.record(journal.START_DAY, payload=_DAYS[0])
     for account in range(3):
