@@ -3,8 +3,10 @@
 The same sources always make a pure wheel as well; mypy (which brings mypyc) and a C compiler are needed only for this.
 """
 
+import importlib.machinery
 import os
 import sys
+import sysconfig
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,6 @@ MODULES = {
     "trading_feed": ("log", "subscriber"),
     "trading_bench": ("flow", "generator", "witness"),
 }  # fmt: skip
-
 
 
 class SideBySide(build_ext):  # type: ignore[misc]  # setuptools has no types
@@ -48,14 +49,16 @@ extensions = []
 # Whoever builds a wheel asks for its metadata first, for which nothing has to be compiled.
 if os.environ.get("TRADING_ENGINE_COMPILED") == "1" and not {"egg_info", "dist_info"} & set(sys.argv):
     os.environ.setdefault("MYPYPATH", "src")
+    # mypyc writes it into the modules, and takes the first of those that the building Python itself loads.
+    importlib.machinery.EXTENSION_SUFFIXES.insert(0, str(sysconfig.get_config_var("EXT_SUFFIX")))
     from mypyc.build import mypycify
 
     sources = [f"src/{package}/{name}.py" for package, names in MODULES.items() for name in names]
     extensions = mypycify(
         ["--config-file=", "--strict", *(path for path in sources if Path(path).is_file())],
-        opt_level=os.environ.get("XOPT", "3"),
+        opt_level="2",  # 3 takes longer and the engine is not faster; 1 saves a third of the time and costs it 8 %
         debug_level="0",
-        multi_file=os.environ.get("XMULTI", "1") == "1",
+        multi_file=True,
         group_name="trading_engine",
     )
 

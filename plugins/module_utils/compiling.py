@@ -25,6 +25,7 @@ OLDEST_SETUPTOOLS = (77,)  # the first that takes a license as an expression
 ELF_MACHINES = {"aarch64": 183, "x86_64": 62}  # elf(5), e_machine
 _NEEDED = re.compile(rb"GLIBC_(\d+)\.(\d+)")
 _CONFIGURATION = "pyconfig.h"
+_CROSS_CONFIGURATION = "_sysconfigdata_of_the_host"
 
 
 def obstacle(python_version: str, architecture: str) -> str:
@@ -68,7 +69,8 @@ def cross_environment(zig: Path, architecture: str, python_version: str, scratch
     return {
         "CC": shlex.join(compiler),
         "LDSHARED": shlex.join([*compiler, "-shared"]),
-        "SETUPTOOLS_EXT_SUFFIX": extension_suffix(python_version, architecture),
+        "PYTHONPATH": str(target_configuration(scratch / "configuration", python_version, architecture)),
+        "_PYTHON_SYSCONFIGDATA_NAME": _CROSS_CONFIGURATION,
         "_PYTHON_HOST_PLATFORM": f"linux-{architecture}",
         "ZIG_GLOBAL_CACHE_DIR": str(kept),
         "ZIG_LOCAL_CACHE_DIR": str(scratch / "zig"),
@@ -86,6 +88,20 @@ def target_headers(to: Path) -> Path:
     multiarch = own.parent / str(sysconfig.get_config_var("MULTIARCH")) / own.name / _CONFIGURATION
     if multiarch.is_file():
         shutil.copyfile(multiarch, to / _CONFIGURATION)
+    return to
+
+
+def target_configuration(to: Path, python_version: str, architecture: str) -> Path:
+    """Return a directory with the module that tells sysconfig how modules of a host of that kind are named."""
+    multiarch = f"{architecture}-linux-gnu"
+    told = {
+        **sysconfig.get_config_vars(),
+        "EXT_SUFFIX": extension_suffix(python_version, architecture),
+        "MULTIARCH": multiarch,
+        "SOABI": extension_suffix(python_version, architecture).split(".")[1],
+    }
+    to.mkdir()
+    (to / f"{_CROSS_CONFIGURATION}.py").write_text(f"build_time_vars = {told!r}\n", encoding="utf-8")
     return to
 
 

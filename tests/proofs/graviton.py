@@ -61,7 +61,7 @@ def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
     """Unpack Debian's packages, of this machine's architecture when none is named, without telling dpkg."""
     target = work / (architecture or "own")
     debs = work / f"{target.name}.debs"
-    apt = ["apt-get", "-qq"]
+    apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
     if architecture:
         (debs / "lists/partial").mkdir(parents=True)
         settings = {
@@ -72,7 +72,7 @@ def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
         apt += [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         subprocess.run([*apt, "update"], check=True)
     debs.mkdir(exist_ok=True)
-    subprocess.run([*apt, "-o", "APT::Sandbox::User=root", "download", *packages], cwd=debs, check=True)
+    subprocess.run([*apt, "download", *packages], cwd=debs, check=True)
     for deb in sorted(debs.glob("*.deb")):
         subprocess.run(["dpkg", "-x", deb, target], check=True)
 
