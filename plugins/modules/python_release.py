@@ -173,7 +173,8 @@ def unpack(archive: Path, to: Path) -> None:
 
 
 def run(module: AnsibleModule, what: str, command: list[str]) -> None:
-    returned, out, err = module.run_command(command)
+    # What an environment variable names instead of the release would be what is tried out.
+    returned, out, err = module.run_command(command, environ_update={"PYTHONPATH": ""})
     if returned != 0:
         said = err.strip() or out.strip() or f"it ended with {returned}"
         if "Traceback (most recent call last)" in said:

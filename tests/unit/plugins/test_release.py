@@ -132,7 +132,9 @@ def test_a_release_is_built_once_never_beside_its_sources_and_downloaded_once(
 
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     (project / "greeter.py").write_text("def main() -> None: print('good evening')\n")
+    (tmp_path / "cache/.making-by-one-that-was-killed").mkdir()
     assert collect(project=str(project))["changed"]
+    assert not list((tmp_path / "cache").glob(".making-*"))
 
 
 @pytest.mark.parametrize("change", [{"architecture": "aarch64"}, {"python_version": "3.12"}])
