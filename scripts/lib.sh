@@ -9,9 +9,11 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lowlatency.trading
 uv_version=0.13.9
 uv=$cache/uv-$uv_version/bin/uv
-# What machines of the embedded EC2 need on the machine they run on.
+# What compiles the engine on this machine.
+compiler_packages=(gcc libc6-dev python3-dev)
+# What machines of the embedded EC2 need on the machine they run on, what deploys to them included.
 # shellcheck disable=SC2034  # used by the scripts that source this
-machine_packages=(debian-archive-keyring iproute2 mmdebstrap mount nftables procps systemd-container util-linux)
+machine_packages=("${compiler_packages[@]}" debian-archive-keyring iproute2 mmdebstrap mount nftables procps systemd-container util-linux)
 # shellcheck disable=SC2034
 own_kernel_packages=(e2fsprogs qemu-system-x86)
 

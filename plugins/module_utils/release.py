@@ -70,6 +70,20 @@ def installer(wheels: Iterable[str]) -> str:
     raise ReleaseError("the release has no wheel of pip, which installs the others: add it (pip download pip)")
 
 
+def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
+    """Return compiled wheel → pure wheel of the same project, for the projects of which there are both."""
+    of_project: dict[str, list[str]] = {}
+    for name in wheels:
+        of_project.setdefault(name.split("-")[0], []).append(name)
+    twins = {}
+    for names in of_project.values():
+        pure = [name for name in names if name.endswith("-none-any.whl")]
+        compiled = [name for name in names if name not in pure]
+        if len(pure) == len(compiled) == 1:
+            twins[compiled[0]] = pure[0]
+    return twins
+
+
 def render_manifest(release: str, wheels: dict[str, str]) -> str:
     return json.dumps({"release": release, "wheels": wheels}, indent=2, sort_keys=True) + "\n"
 

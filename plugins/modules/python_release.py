@@ -15,6 +15,9 @@ description:
     environment, without any network, and moves the link C(<root>/current) to it in one step.
   - An installation that was interrupted is removed and made again.
   - Older releases are kept, so that going back is moving the link.
+  - Where the archive holds a project both compiled and pure, the compiled wheel is installed and O(self_check) is run.
+    When that fails, the pure wheel takes its place, a warning says why, and so does every later run while that release
+    is wanted.
 author: lowlatency.trading contributors (@lowlatency)
 options:
   root:
@@ -44,6 +47,18 @@ options:
     type: list
     elements: str
     default: []
+  self_check:
+    description: >-
+      Program of the release, with its arguments, that tells whether its compiled wheel does here what it does
+      elsewhere. It has 60 seconds. Not run for a release without a compiled wheel.
+    type: list
+    elements: str
+    default: []
+  compiled:
+    description: With V(always) a compiled wheel that fails is an error, and nothing is put in force.
+    type: str
+    choices: [auto, always]
+    default: auto
 attributes:
   check_mode:
     support: full
@@ -76,6 +91,14 @@ before:
   description: The release that was in force when the module began, empty if there was none.
   type: str
   returned: always
+compiled:
+  description: Whether the release in force has a compiled wheel installed. V(false) in a dry run that would install it.
+  type: bool
+  returned: success
+reason:
+  description: Why the pure wheel took the place of the compiled one, empty when that did not happen.
+  type: str
+  returned: success
 removed:
   description: Releases that were removed.
   type: list
@@ -89,16 +112,19 @@ import shutil
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
     ReleaseError,
     check_manifest,
     installer,
+    pure_twins,
     superseded,
 )
 
 COMPLETE = ".complete"
+SELF_CHECK_LIMIT_S = 60
 OFFLINE = ("--no-index", "--disable-pip-version-check", "--no-cache-dir")
 
 
@@ -113,6 +139,14 @@ class Releases:
         """Return release → time of its complete installation, in seconds."""
         markers = self.directory.glob(f"*/{COMPLETE}")
         return {marker.parent.name: marker.stat().st_mtime for marker in markers}
+
+    def record(self, release: str) -> dict[str, Any]:
+        """Return what was noted when the release was installed; `compiled` and `reason` are not in an older one's."""
+        try:
+            noted = json.loads((self.directory / release / COMPLETE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
 
     def linked(self, link: str) -> str:
         """Return the release that the link `current` or `previous` names, empty if there is none."""
@@ -139,9 +173,13 @@ def unpack(archive: Path, to: Path) -> None:
 
 
 def run(module: AnsibleModule, what: str, command: list[str]) -> None:
-    returned, out, err = module.run_command(command)
+    # What an environment variable names instead of the release would be what is tried out.
+    returned, out, err = module.run_command(command, environ_update={"PYTHONPATH": ""})
     if returned != 0:
-        raise ReleaseError(f"cannot {what}: {(err.strip() or out.strip())[-600:]}")
+        said = err.strip() or out.strip() or f"it ended with {returned}"
+        if "Traceback (most recent call last)" in said:
+            said = said.splitlines()[-1]
+        raise ReleaseError(f"cannot {what}: {said[-600:]}")
 
 
 def install(module: AnsibleModule, releases: Releases, release: str, archive: str | None, python: str) -> None:
@@ -161,11 +199,34 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
         run(module, f"make a virtual environment with {python}", [python, "-m", "venv", "--without-pip", str(home)])
         # pip runs from its own wheel: several seconds sooner than a virtual environment with a pip of its own.
         pip = [str(home / "bin" / "python"), str(Path(scratch) / installer(wheels) / "pip")]
-        paths = [str(Path(scratch) / name) for name in wheels if name != installer(wheels)]
-        run(module, f"install release {release}", [*pip, "install", "--quiet", *OFFLINE, "--no-deps", *paths])
+        pip += ["install", "--quiet", *OFFLINE, "--no-deps"]
+        twins = pure_twins(wheels)
+        left_out = {installer(wheels), *twins.values()}
+        paths = [str(Path(scratch) / name) for name in wheels if name not in left_out]
+        run(module, f"install release {release}", [*pip, *paths])
+        reason = ""
+        try:
+            try_out(module, release, home / "bin", bool(twins))
+        except ReleaseError as error:
+            if not twins or module.params["compiled"] == "always":
+                raise
+            reason = " ".join(str(error).split())
+            pure = [str(Path(scratch) / name) for name in twins.values()]
+            run(module, f"install release {release}", [*pip, "--force-reinstall", *pure])
+            try_out(module, release, home / "bin", False)
+    noted = {"wheels": wheels, "compiled": bool(twins) and not reason, "reason": reason}
+    (home / COMPLETE).write_text(json.dumps(noted, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool) -> None:
+    """Raise ReleaseError when a program of the release cannot start, or a compiled one is not what it should be."""
     for program in module.params["programs"]:
-        run(module, f"start {program} of release {release}", [str(home / "bin" / program), "--help"])
-    (home / COMPLETE).write_text(json.dumps(wheels, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        run(module, f"start {program} of release {release}", [str(programs / program), "--help"])
+    if compiled and module.params["self_check"]:
+        program, *arguments = module.params["self_check"]
+        limit = ["timeout", "--kill-after=5", str(SELF_CHECK_LIMIT_S)]
+        what = f"use release {release} compiled"
+        run(module, what, [*limit, str(programs / program), *arguments])
 
 
 def main() -> None:
@@ -177,6 +238,8 @@ def main() -> None:
             "python": {"type": "str", "default": "python3"},
             "keep": {"type": "int", "default": 3},
             "programs": {"type": "list", "elements": "str", "default": []},
+            "self_check": {"type": "list", "elements": "str", "default": []},
+            "compiled": {"type": "str", "choices": ["auto", "always"], "default": "auto"},
         },
         supports_check_mode=True,
     )
@@ -191,10 +254,16 @@ def main() -> None:
             module.fail_json(msg=f"there is no release to go back to: {releases.root}/previous does not exist")
     missing = wanted not in releases.installed_s()
     removed: list[str] = []
+    noted: dict[str, Any] = {}
     try:
         if not module.check_mode:
             if missing:
                 install(module, releases, wanted, module.params["archive"], module.params["python"])
+            noted = releases.record(wanted)
+            if noted.get("reason") and module.params["compiled"] == "always":
+                raise ReleaseError(f"release {wanted} is installed with the pure wheel: {noted['reason']}")
+            if noted.get("reason"):
+                module.warn(f"release {wanted} runs the pure engine: {noted['reason']}")
             if before != wanted:
                 # Going back leaves this link, so that going back once more stays there instead of going forward.
                 if before and not goes_back:
@@ -210,6 +279,8 @@ def main() -> None:
         changed=missing or before != wanted or bool(removed),
         release=wanted,
         before=before,
+        compiled=bool(noted.get("compiled")),
+        reason=noted.get("reason", ""),
         removed=removed,
         diff={"before": f"release {before or 'none'}\n", "after": f"release {wanted}\n"},
     )

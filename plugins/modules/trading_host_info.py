@@ -66,6 +66,10 @@ sessions_open:
   description: Open client sessions, -1 when that cannot be known.
   type: int
   returned: always
+compiled:
+  description: Whether the running engine is compiled, none when it does not say or does not run.
+  type: bool
+  returned: always
 cpus:
   description: Number of CPUs the host may use.
   type: int
@@ -181,12 +185,26 @@ def unit_cpus(properties: dict[str, str]) -> list[int]:
         return []
 
 
-def sessions_open(module: AnsibleModule) -> int:
+def engine_status(module: AnsibleModule) -> dict[str, Any]:
+    """Return what the status command printed, nothing when that is no JSON object or it failed."""
     try:
         returned, out, _err = module.run_command(module.params["status_command"], handle_exceptions=False)
-        return int(json.loads(out)["sessions_open"]) if returned == 0 else -1
-    except (OSError, ValueError, KeyError, TypeError):
+        status = json.loads(out) if returned == 0 else {}
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def sessions_open(status: dict[str, Any]) -> int:
+    try:
+        return int(status["sessions_open"])
+    except (ValueError, KeyError, TypeError):
         return -1
+
+
+def compiled(status: dict[str, Any]) -> bool | None:
+    told = status.get("compiled")
+    return told if isinstance(told, bool) else None
 
 
 def main() -> None:
@@ -202,12 +220,14 @@ def main() -> None:
     in_container = Path("/run/systemd/container").exists()
     answer = patient_health(module.params["health_url"], module.params["patience_s"])
     units = unit_properties(module, module.params["units"])
+    status = engine_status(module)
     module.exit_json(
         changed=False,
         units={unit: unit_state(properties) for unit, properties in units.items()},
         unit_cpus={unit: unit_cpus(properties) for unit, properties in units.items()},
         health=answer,
-        sessions_open=sessions_open(module),
+        sessions_open=sessions_open(status),
+        compiled=compiled(status),
         cpus=len(os.sched_getaffinity(0)),
         memory_percent=memory_percent(Path("/proc/meminfo").read_text(encoding="utf-8")),
         cpu_scope="processes" if in_container else "machine",

@@ -35,10 +35,13 @@ options:
     required: true
   compiled:
     description:
-      - Whether the project's wheel is compiled, which needs a controller of the host's architecture and Python version
-        with mypy 1.20 or newer, a C compiler and Python's headers.
-      - The project is built with C(TRADING_ENGINE_COMPILED=1) then.
-      - V(auto) compiles where that is so, V(always) fails elsewhere and says what is missing.
+      - Whether the project's wheel is compiled, which needs a Linux controller whose Ansible runs on the host's version
+        of Python, with mypy 1.20 or newer, a C compiler and Python's headers.
+      - For hosts of another architecture the compiler is PyPI's C(ziglang), 100 MB, taken from the environment of
+        Ansible or else fetched into O(cache_dir), as C(requirements-cross.lock) of the project pins it.
+      - The project is built with C(TRADING_ENGINE_COMPILED=1) then. Its pure wheel is in the archive as well, for a
+        host on which the compiled one fails (M(lowlatency.trading.python_release)).
+      - V(auto) takes the pure wheel alone and warns with the reason where it cannot be compiled; V(always) fails there.
     type: str
     choices: [auto, always, never]
     default: never
@@ -78,9 +81,14 @@ compiled:
   description: Whether the project's wheel is, or would be, compiled.
   type: bool
   returned: always
+reason:
+  description: Why it is not compiled although that was asked for, empty otherwise.
+  type: str
+  returned: always
 """
 
 import fcntl
+import importlib.util
 import os
 import re
 import shutil
@@ -90,7 +98,12 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils.compiling import check_compiled, obstacle
+from ansible_collections.lowlatency.trading.plugins.module_utils.compiling import (
+    check_compiled,
+    cross_environment,
+    is_cross,
+    obstacle,
+)
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
     MANIFEST,
     ReleaseError,
@@ -104,6 +117,10 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release import 
 )
 
 LOCK = "requirements.lock"
+CROSS_LOCK = "requirements-cross.lock"
+SCRATCH = ".making-"
+ZIG_CACHE = "zig-cache"
+_COMPILER_ERROR = re.compile(r":\d+: (fatal )?error: |\b\w*Error: ")
 # glibc 2.28 is older than every supported host's (Debian 12: 2.36, Amazon Linux 2023: 2.34).
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
@@ -122,17 +139,8 @@ def observe(
     for name in ("pyproject.toml", LOCK):
         if not (project / name).is_file():
             raise ReleaseError(f"{project} is no project to make a release of: it has no {name}")
-    return source_digest(project, (python_version, architecture, *PLATFORMS, *(["compiled"] if compiled else [])))
-
-
-def is_compiled(choice: str, ready: bool, python_version: str, architecture: str) -> bool:
-    """Return whether the wheel is to be compiled; raises ReleaseError where it must be and cannot."""
-    if choice == "never" or ready:
-        return False
-    reason = obstacle(python_version, architecture)
-    if reason and choice == "always":
-        raise ReleaseError(f"cannot compile for Python {python_version} on {architecture}: {reason}")
-    return not reason
+    kind = ["compiled and pure"] if compiled else []
+    return source_digest(project, (python_version, architecture, *PLATFORMS, *kind))
 
 
 def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dict[str, str] | None = None) -> None:
@@ -146,6 +154,9 @@ def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dic
         raise ReleaseError(f"{sys.executable} has no pip: install the controller's packages (requirements.txt)")
     said = (err + out).splitlines()
     lines = [line for line in said if line.startswith("ERROR")] or said[-1:]
+    if arguments[0] == "wheel":
+        of_compiler = [line.strip() for line in said if _COMPILER_ERROR.search(line)]
+        raise ReleaseError(f"cannot {what}: {(of_compiler or lines)[0]}")
     broken = re.search(r"\[Errno -?\d+\] [^'\")]+", err)
     raise ReleaseError(
         f"cannot {what}: {' | '.join(lines[:2])}{f' ({broken[0]})' if broken else ''}. "
@@ -161,7 +172,7 @@ def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
     name = content_digest(lock.read_text(encoding="utf-8"), python_version, architecture, *PLATFORMS)
     home = cache / f"dependencies-{name}"
     if not home.exists():
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".making-") as scratch:
+        with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
             fresh = Path(scratch) / "wheels"
             # --no-deps: the lock is the whole set. Resolving again would judge markers by the controller's Python.
             wanted = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--requirement", str(lock)]
@@ -173,9 +184,41 @@ def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
     return home
 
 
-def build_project(module: AnsibleModule, project: Path, scratch: Path, to: Path, compiled: bool) -> None:
-    # A build writes beside the sources, and a collection's directory may be read-only: build a copy.
-    copy = scratch / "project"
+def cross_compiler(module: AnsibleModule, project: Path, cache: Path) -> Path:
+    """Return the program `zig`: of Ansible's own environment, or fetched once; raises ReleaseError."""
+    spec = importlib.util.find_spec("ziglang")
+    if spec is not None and spec.origin:
+        return Path(spec.origin).parent / "zig"
+    lock = project / CROSS_LOCK
+    if not lock.is_file():
+        raise ReleaseError(f"{sys.executable} has no ziglang, which compiles for other architectures; install it there")
+    home = cache / f"ziglang-{content_digest(lock.read_text(encoding='utf-8'))}"
+    if not home.exists():
+        with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
+            fresh = Path(scratch) / "ziglang"
+            wanted = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--requirement", str(lock)]
+            what = f"fetch the compiler for other architectures that {lock.resolve()} names"
+            pip(module, what, ["install", *wanted, "--no-compile", "--target", str(fresh)])
+            fresh.rename(home)
+    return home / "ziglang" / "zig"
+
+
+def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch: Path) -> dict[str, str]:
+    """Return what makes a build a compiled one for the host's architecture."""
+    environment = {"TRADING_ENGINE_COMPILED": "1"}
+    architecture = module.params["architecture"]
+    if is_cross(architecture):
+        zig = cross_compiler(module, project, cache)
+        python_version = module.params["python_version"]
+        environment.update(cross_environment(zig, architecture, python_version, scratch, cache / ZIG_CACHE))
+    return environment
+
+
+def build_project(
+    module: AnsibleModule, project: Path, scratch: Path, to: Path, environment: dict[str, str] | None = None
+) -> None:
+    """Build the project's wheel. A build writes beside the sources, which may be read-only: it works on a copy."""
+    copy = Path(tempfile.mkdtemp(dir=scratch)) / "project"
     for path in source_files(project):
         target = copy / path.relative_to(project)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -184,17 +227,14 @@ def build_project(module: AnsibleModule, project: Path, scratch: Path, to: Path,
         module,
         f"build the wheel of {project}",
         ["wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(to), str(copy)],
-        {"TRADING_ENGINE_COMPILED": "1"} if compiled else None,
+        environment,
     )
-    if compiled:
-        for wheel in to.glob("*.whl"):
-            check_compiled(wheel)
 
 
 def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) -> None:
     """Make `archive`; it appears complete or not at all."""
     parameters = module.params
-    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".making-") as scratch_name:
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=SCRATCH) as scratch_name:
         scratch = Path(scratch_name)
         wheels = scratch / "wheels"
         wheels.mkdir()
@@ -203,7 +243,12 @@ def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) ->
         else:
             project = Path(parameters["project"])
             ready = dependencies(module, project, archive.parent)
-            build_project(module, project, scratch, wheels, compiled)
+            if compiled:
+                environment = build_environment(module, project, archive.parent, scratch)
+                build_project(module, project, scratch, wheels, environment)
+                for wheel in wheels.glob("*.whl"):
+                    check_compiled(wheel, parameters["python_version"], parameters["architecture"])
+            build_project(module, project, scratch, wheels)
         for path in sorted(ready.glob("*.whl")):
             shutil.copyfile(path, wheels / path.name)
         collected = hash_wheels(wheels)
@@ -233,9 +278,29 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
         # Hosts of one play ask side by side; the first makes it, the others find it made.
         with open(archive.parent / ".lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for left in archive.parent.glob(f"{SCRATCH}*"):  # of one that was killed: nobody else is at work now
+                shutil.rmtree(left, ignore_errors=True)
             if not archive.exists():
                 apply(module, release, archive, compiled)
-    return {"changed": changed, "release": release, "archive": str(archive), "compiled": compiled}
+    return {"changed": changed, "release": release, "archive": str(archive), "compiled": compiled, "reason": ""}
+
+
+def collect_as_asked(module: AnsibleModule) -> dict[str, object]:
+    """Collect the compiled release where that is asked for and possible; raises ReleaseError where it must be."""
+    parameters = module.params
+    choice, python_version, architecture = (parameters[key] for key in ("compiled", "python_version", "architecture"))
+    if choice == "never" or parameters["wheel_dir"]:
+        return collect(module, False)
+    reason = obstacle(python_version, architecture)
+    if not reason:
+        try:
+            return collect(module, True)
+        except ReleaseError as error:
+            reason = str(error)
+    if choice == "always":
+        raise ReleaseError(f"cannot compile for Python {python_version} on {architecture}: {reason}")
+    module.warn(f"the engine is not compiled for Python {python_version} on {architecture}: {reason}")
+    return {**collect(module, False), "reason": reason}
 
 
 def main() -> None:
@@ -252,17 +317,8 @@ def main() -> None:
         required_one_of=[["project", "wheel_dir"]],
         supports_check_mode=True,
     )
-    parameters = module.params
-    ready, choice = bool(parameters["wheel_dir"]), parameters["compiled"]
     try:
-        compiled = is_compiled(choice, ready, parameters["python_version"], parameters["architecture"])
-        try:
-            report = collect(module, compiled)
-        except ReleaseError as error:
-            if choice != "auto" or not compiled:
-                raise
-            module.warn(f"the release is not compiled: {error}")
-            report = collect(module, False)
+        report = collect_as_asked(module)
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**report)

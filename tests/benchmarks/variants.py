@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "files" / "engine" / "src"
+PACKAGES = ("trading_engine", "trading_feed", "trading_bench")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlatency.trading"
 
 
@@ -33,9 +34,8 @@ def compiled() -> Path:
     """Return the directory of the compiled variant, building it when the sources are new."""
     engine = ROOT / "files" / "engine"
     content = hashlib.sha256(sysconfig.get_platform().encode() + sys.version.encode())
-    for path in sorted(
-        [engine / "setup.py", engine / "pyproject.toml", *SOURCES.joinpath("trading_engine").rglob("*.py")]
-    ):
+    compilable = [path for name in PACKAGES for path in SOURCES.joinpath(name).rglob("*.py")]
+    for path in sorted([engine / "setup.py", engine / "pyproject.toml", *compilable]):
         content.update(path.read_bytes())
     target = CACHE / f"compiled-{content.hexdigest()[:16]}"
     if not target.exists():

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.proofs import determinism, durability, fuzz, interrupted, null
+from tests.proofs import determinism, durability, fuzz, graviton, interrupted, null
 
 PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "durability": (durability.prove, len(durability.CASES), "deaths"),
     "determinism": (determinism.prove, 10_000_000, "messages"),
     "fuzz": (fuzz.prove, 10_000_000, "frames"),
+    "graviton": (graviton.prove, 2, "self-checks of the emulated host"),
     "null": (null.prove, 40, "comparisons"),
     "interrupted": (interrupted.prove, 1000, "kills, of those that there can be"),
 }

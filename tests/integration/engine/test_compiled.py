@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.benchmarks import variants
 from tests.proofs.determinism import write_journal
@@ -32,11 +35,53 @@ def test_pure_and_compiled_engine_replay_to_the_same_bytes(tmp_path: Path) -> No
     assert found["pure"]["sha256"] == found["compiled"]["sha256"]
 
 
+def self_check(path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trading_engine", "self-check"],
+        env={**os.environ, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_compiled_engine_checks_itself() -> None:
+    result = self_check(variants.compiled())
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["compiled"] is True
+    modules = [path for name in variants.PACKAGES for path in (variants.compiled() / name).glob("*.so")]
+    assert found["modules_compiled"] == len(modules) > 20
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(variants.compiled(), tmp_path / "copied"))
+
+
+def test_a_compiled_module_that_cannot_be_loaded_is_refused(copied: Path) -> None:
+    (built,) = copied.glob("trading_feed/log.*.so")
+    built.write_bytes(built.read_bytes()[:100])
+    result = self_check(copied)
+    assert result.returncode == 2
+    assert result.stderr.startswith("trading-engine: error: cannot import trading_feed.log")
+    assert result.stderr.count("\n") == 1
+
+
+def test_compiled_modules_for_another_architecture_are_not_taken_for_compiled_ones(copied: Path) -> None:
+    for built in copied.rglob("*/*.so"):
+        built.rename(built.with_name(f"{built.name.split('.')[0]}.cpython-311-pdp11-linux-gnu.so"))
+    result = self_check(copied)
+    assert result.returncode == 2
+    assert "is not for this Python: its source would run instead" in result.stderr
+
+
 def test_the_compiled_engine_passes_the_engines_own_tests() -> None:
     environment = {**os.environ, "PYTHONPATH": str(variants.compiled())}
     code = "from trading_engine import core, gateway as g; assert all(m.__file__.endswith('.so') for m in (core, g))"
     subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
-    tests = ["tests/unit/engine", "tests/integration/engine/test_survival.py"]
+    tests = ["tests/unit/engine", "tests/unit/feed", "tests/unit/bench", "tests/integration/engine/test_survival.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     command += ["-o", f"pythonpath={shlex.quote(str(variants.ROOT))} {shlex.quote(str(variants.compiled()))}"]
     result = subprocess.run(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from trading_engine.machine import is_compiled
 from trading_engine.shm import StateReader
 from trading_engine.wire import ouch, soupbintcp
 
@@ -165,6 +166,7 @@ def test_status_counts_sessions_and_tells_test_accounts_apart(engine: EngineProc
     status = json.loads(result.stdout)
     assert result.returncode == 0
     assert (status["running"], status["sessions_open"], status["test_sessions_open"]) == (True, 2, 1)
+    assert status["compiled"] is is_compiled()
     anna.close()
     bert.close()
     engine.stop()

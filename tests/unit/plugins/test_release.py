@@ -6,6 +6,7 @@ import base64
 import ensurepip
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -36,6 +37,8 @@ py-modules = ["greeter"]
 # Distributions keep the wheels of their ensurepip in a directory of its own.
 _WHEELS = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(ensurepip.__file__).parent / "_bundled"
 (PIP_WHEEL,) = Path(_WHEELS).glob("pip-*.whl")
+OWN_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+OWN_TAG = f"cp{OWN_VERSION.replace('.', '')}-none-linux_{platform.machine()}"
 
 
 @pytest.fixture
@@ -74,23 +77,25 @@ def install(run_module: RunModule, tmp_path: Path) -> Run:
 def greeter(collect: Run, tmp_path: Path) -> Run:
     """Return a function that collects ready wheels, pip's and that of a program `greet` with the given source."""
 
-    def make(source: str) -> dict[str, Any]:
-        directory = tmp_path / hashlib.sha256(source.encode()).hexdigest()
+    def make(source: str, compiled: str = "") -> dict[str, Any]:
+        directory = tmp_path / hashlib.sha256((source + compiled).encode()).hexdigest()
         directory.mkdir()
         (directory / PIP_WHEEL.name).symlink_to(PIP_WHEEL)
         write_wheel(directory / "greeter-1.0-py3-none-any.whl", source)
+        if compiled:
+            write_wheel(directory / f"greeter-1.0-{OWN_TAG}.whl", compiled, OWN_TAG)
         made = collect(wheel_dir=str(directory))
         return {"release": made["release"], "archive": made["archive"]}
 
     return make
 
 
-def write_wheel(path: Path, source: str) -> None:
+def write_wheel(path: Path, source: str, tag: str = "py3-none-any") -> None:
     """Write a wheel as the binary distribution format asks, with a program `greet`."""
     files = {
         "greeter.py": source,
         "greeter-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\n",
-        "greeter-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "greeter-1.0.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
         "greeter-1.0.dist-info/entry_points.txt": "[console_scripts]\ngreet = greeter:main\n",
     }
     record = []
@@ -127,7 +132,9 @@ def test_a_release_is_built_once_never_beside_its_sources_and_downloaded_once(
 
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     (project / "greeter.py").write_text("def main() -> None: print('good evening')\n")
+    (tmp_path / "cache/.making-by-one-that-was-killed").mkdir()
     assert collect(project=str(project))["changed"]
+    assert not list((tmp_path / "cache").glob(".making-*"))
 
 
 @pytest.mark.parametrize("change", [{"architecture": "aarch64"}, {"python_version": "3.12"}])
@@ -156,7 +163,6 @@ QUICK = """\
 static struct PyModuleDef quick = {PyModuleDef_HEAD_INIT, "quick", NULL, -1, NULL};
 PyMODINIT_FUNC PyInit_quick(void) { return PyModule_Create(&quick); }
 """
-OWN_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 OWN_KIND = {"python_version": OWN_VERSION, "architecture": platform.machine()}
 
 
@@ -172,29 +178,92 @@ def test_a_release_is_compiled_where_that_was_asked_for(collect: Run, project: P
     }  # fmt: skip
     assert made["auto"]["release"] == made["always"]["release"] != made["never"]["release"]
     with tarfile.open(made["auto"]["archive"]) as archive:
-        assert any(name.startswith("greeter-1.0-cp") for name in archive.getnames())
+        names = archive.getnames()
+    assert any(name.startswith("greeter-1.0-cp") for name in names)
+    assert "greeter-1.0-py3-none-any.whl" in names  # for a host on which the compiled one fails
     with tarfile.open(made["never"]["archive"]) as archive:
         assert "greeter-1.0-py3-none-any.whl" in archive.getnames()
 
 
-def test_what_cannot_be_compiled_here_is_pure_or_refused_with_the_reason(collect: Run, project: Path) -> None:
-    other = {**OWN_KIND, "architecture": "x86_64" if platform.machine() == "aarch64" else "aarch64"}
-    pure = collect(check=True, project=str(project), **other)["release"]
-    assert collect(check=True, project=str(project), compiled="auto", **other)["release"] == pure
-    report = collect(project=str(project), compiled="always", **other)
-    assert report["failed"]
-    assert f"this controller is {platform.machine()} and the host {other['architecture']}" in report["msg"]
+@pytest.fixture
+def no_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda name, *more, **named: str(tmp_path / "no such directory"))
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: "no-such-compiler")
+
+
+@pytest.fixture
+def no_mypyc(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "mypyc" else find(name, *more))
+
+
+@pytest.fixture
+def on_darwin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "told"),
+    [
+        ("no_headers", "has no headers of Python"),
+        ("no_compiler", "has no C compiler no-such-compiler"),
+        ("no_mypyc", "has no mypyc; install mypy there"),
+        ("on_darwin", "runs Darwin; run Ansible on Linux"),
+    ],
+)
+def test_what_cannot_be_compiled_here_is_pure_with_a_warning_or_refused(
+    obstacle: str, told: str, collect: Run, project: Path, request: pytest.FixtureRequest
+) -> None:
+    pure = collect(check=True, project=str(project), **OWN_KIND)["release"]
+    request.getfixturevalue(obstacle)
+    report = collect(check=True, project=str(project), compiled="auto", **OWN_KIND)
+    assert (report["release"], report["compiled"]) == (pure, False)
+    assert told in report["reason"]
+    assert "the engine is not compiled for Python" in str(report["warnings"])
+    assert told in str(report["warnings"])
+    refused = collect(project=str(project), compiled="always", **OWN_KIND)
+    assert refused["failed"]
+    assert told in refused["msg"]
+
+
+def test_another_version_of_python_is_not_compiled_for(collect: Run, project: Path) -> None:
     older = collect(project=str(project), compiled="always", **{**OWN_KIND, "python_version": "3.10"})
     assert f"Ansible runs on Python {OWN_VERSION} here and the host has 3.10" in older["msg"]
 
 
-@pytest.mark.parametrize(
-    ("version", "told"), [("1.19.1", "has mypy 1.19.1; install 1.20"), ("1.20.0", ""), ("2.4.1", "")]
-)
+OTHER_KIND = {**OWN_KIND, "architecture": "x86_64" if platform.machine() == "aarch64" else "aarch64"}
+
+
+def test_a_controller_without_the_cross_compiler_takes_the_pure_wheel_and_says_how_to_get_it(
+    collect: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "ziglang" else find(name, *more)
+    )
+    pure = collect(check=True, project=str(project), **OTHER_KIND)["release"]
+    report = collect(project=str(project), compiled="auto", **OTHER_KIND)
+    assert (report["release"], report["compiled"]) == (pure, False)
+    assert Path(report["archive"]).is_file()
+    assert "has no ziglang, which compiles for other architectures; install it there" in report["reason"]
+
+    # pinned, but in no index that this controller reaches
+    (project / "requirements-cross.lock").write_text(f"ziglang==0.17.1 --hash=sha256:{'0' * 64}\n")
+    refused = collect(project=str(project), compiled="always", **OTHER_KIND)
+    assert "cannot fetch the compiler for other architectures" in refused["msg"]
+    assert "PIP_INDEX_URL" in refused["msg"]
+
+
+@pytest.mark.parametrize(("version", "told"), [("1.19.1", "has mypy 1.19.1; install 1.20"), ("1.20.0", "")])
 def test_a_mypy_that_knows_no_acyclic_classes_is_too_old(
     version: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    installed = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "mypy" else installed(name))
     reason = compiling.obstacle(OWN_VERSION, platform.machine())
     assert told in reason if told else reason == ""
 
@@ -204,7 +273,8 @@ def test_a_compilation_that_fails_leaves_auto_with_a_pure_release(collect: Run, 
     (project / "quick.c").write_text("this is not C")
     report = collect(project=str(project), compiled="auto", **OWN_KIND)
     assert report["compiled"] is False
-    assert "the release is not compiled: cannot build the wheel" in str(report["warnings"])
+    assert "quick.c:1:1: error: unknown type name" in report["reason"]
+    assert "the engine is not compiled" in str(report["warnings"])
     assert collect(project=str(project), compiled="always", **OWN_KIND)["failed"]
 
 
@@ -279,6 +349,65 @@ def test_a_program_that_cannot_start_is_never_put_in_force(greeter: Run, install
     assert "cannot start greet" in report["msg"]
     assert "somewhere_else" in report["msg"]
     assert not (tmp_path / "opt/current").exists()
+
+
+CHECKED = """\
+import sys
+def main() -> None:
+    if sys.argv[1:] == ["check"]:
+        sys.exit("another SHA-256")
+    print("compiled")
+"""
+
+
+def test_a_compiled_wheel_that_passes_is_in_force(greeter: Run, install: Run, tmp_path: Path) -> None:
+    report = install(**greeter(saying("pure"), saying("compiled")), programs=["greet"], self_check=["greet", "check"])
+    assert (report["compiled"], report["reason"]) == (True, "")
+    assert greeting(tmp_path / "opt") == "compiled"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import compiled_for_another_python\n", "No module named 'compiled_for_another_python'"),
+        (CHECKED, "another SHA-256"),
+        ("import os, signal\ndef main() -> None:\n    os.kill(os.getpid(), signal.SIGSEGV)\n", "cannot start greet"),
+    ],
+)
+def test_a_compiled_wheel_that_fails_on_the_host_leaves_the_pure_one_in_force_and_says_so(
+    source: str, told: str, greeter: Run, install: Run, tmp_path: Path
+) -> None:
+    wanted = {**greeter(saying("pure"), source), "programs": ["greet"], "self_check": ["greet", "check"]}
+    report = install(**wanted)
+    assert (report["changed"], report["compiled"]) == (True, False)
+    assert told in report["reason"]
+    assert told in str(report["warnings"])
+    assert "Traceback" not in report["reason"]
+    assert greeting(tmp_path / "opt") == "pure"
+
+    again = install(**wanted)
+    assert not again["changed"]
+    assert told in str(again["warnings"])
+    assert told in install(**wanted, compiled="always")["msg"]
+
+
+def test_a_compiled_wheel_that_must_be_and_fails_puts_nothing_in_force(
+    greeter: Run, install: Run, tmp_path: Path
+) -> None:
+    made = greeter(saying("pure"), CHECKED)
+    refused = install(**made, programs=["greet"], self_check=["greet", "check"], compiled="always")
+    assert refused["failed"]
+    assert "another SHA-256" in refused["msg"]
+    assert not (tmp_path / "opt/current").exists()
+
+
+def test_a_release_of_before_there_was_a_choice_can_be_in_force(install: Run, greeter: Run, tmp_path: Path) -> None:
+    made = greeter(saying("hello"))
+    install(**made)
+    noted = tmp_path / "opt/releases" / made["release"] / ".complete"
+    noted.write_text('{"greeter-1.0-py3-none-any.whl": "0123"}\n')
+    report = install(**made)
+    assert (report["changed"], report["compiled"], report["reason"]) == (False, False, "")
 
 
 def test_an_unknown_release_without_an_archive_is_refused(install: Run) -> None:

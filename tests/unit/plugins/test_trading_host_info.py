@@ -76,15 +76,22 @@ def test_a_host_without_anything_is_described_not_failed(run_module: RunModule) 
     )
     assert not report["changed"]
     assert report["health"]["status"] == 0
-    assert report["sessions_open"] == -1
+    assert (report["sessions_open"], report["compiled"]) == (-1, None)
     assert report["cpus"] >= 1
 
 
-def test_open_sessions_come_from_the_engine(run_module: RunModule) -> None:
+@pytest.mark.parametrize(
+    ("told", "compiled"),
+    [({"compiled": True}, True), ({"compiled": False}, False), ({"compiled": None}, None), ({}, None)],
+)
+def test_open_sessions_and_what_runs_come_from_the_engine(
+    told: dict[str, bool | None], compiled: bool | None, run_module: RunModule
+) -> None:
     report = run_module(
         "trading_host_info",
         units=[],
         health_url="http://127.0.0.1:9/health",
-        status_command=["echo", json.dumps({"sessions_open": 3})],
+        status_command=["echo", json.dumps({"sessions_open": 3, **told})],
     )
     assert report["sessions_open"] == 3
+    assert report["compiled"] is compiled

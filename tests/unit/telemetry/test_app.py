@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from trading_engine import shm
 
 from tests.unit.telemetry.conftest import Publisher
 
@@ -38,8 +39,25 @@ def test_latest_has_the_very_counts_that_were_published(engine: Publisher, clien
     assert latest["counters"]["rejects_X"] == 7
     assert latest["gauges"]["sessions_open"] == 3
     assert latest["engine"]["durability"] == "os"
+    assert latest["engine"]["compiled"] is False
     assert set(latest["windows"]) == {"1s", "10s", "60s"}
     assert 0 < latest["host"]["memory_percent"] < 100
+
+
+def test_it_is_told_whether_the_engine_is_compiled(engine: Publisher, client: httpx.Client) -> None:
+    engine.gauge("compiled", 1)
+    engine.publish()
+    assert client.get("/latest").json()["engine"]["compiled"] is True
+    assert 'trading_engine_info{compiled="true",durability="os",version="1.2.3"} 1.0' in client.get("/metrics").text
+
+
+def test_an_engine_of_an_older_release_does_not_say_whether_it_is_compiled(
+    engine: Publisher, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shm, "GAUGES", shm.GAUGES[: shm.GAUGES.index("compiled")])
+    engine.publish()
+    assert client.get("/latest").json()["engine"]["compiled"] is None
+    assert 'trading_engine_info{compiled="unknown",' in client.get("/metrics").text
 
 
 def test_latest_without_an_engine_says_unknown_and_not_zero(client: httpx.Client) -> None:

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from trading_engine import admin, config, passwords, tools
+from trading_engine import admin, config, passwords, selfcheck, tools
 from trading_engine.admin import AdminError
 from trading_engine.journal import JournalError
 from trading_engine.machine import MACHINE_VERSION
+from trading_engine.selfcheck import SelfCheckError
 from trading_engine.shm import StateError, StateReader
 from trading_engine.snapshot import SnapshotError
 from trading_engine.tables import ConfigError
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         command: Callable[[argparse.Namespace], int] = options.run
         return command(options)
-    except (ConfigError, UserError, AdminError, JournalError, SnapshotError) as error:
+    except (ConfigError, UserError, AdminError, JournalError, SelfCheckError, SnapshotError) as error:
         print(f"trading-engine: error: {error}", file=sys.stderr)
     except OSError as error:
         print(f"trading-engine: error: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -63,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     order.add_argument("command", choices=("halt", "resume", "kill", "unkill", "bust", "next-day"))
     order.add_argument("name", nargs="?", default="", help="symbol, account, or match number")
     order.set_defaults(run=_admin)
+    itself = commands.add_parser("self-check", help="import all of this release and replay the journal it ships")
+    itself.set_defaults(run=_self_check)
     for name, run, text in (
         ("verify", _verify, "check every segment and snapshot of a journal directory"),
         ("replay", _replay, "replay a journal directory; print what comes out as SHA-256"),
@@ -119,6 +122,7 @@ def _status(options: argparse.Namespace) -> int:
                 "running": running,
                 "pid": state.pid,
                 "version": state.version,
+                "compiled": state.compiled,
                 "started_ns": state.started_ns,
                 "published_ns": state.published_ns,
                 "durability": state.durability,
@@ -142,6 +146,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     print(json.dumps(tools.replay(_existing(options.directory)), indent=2))
+    return 0
+
+
+def _self_check(options: argparse.Namespace) -> int:
+    print(json.dumps(selfcheck.check(), indent=2))
     return 0
 
 

@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from trading_engine import __version__
+from trading_engine import __version__, core
 
 SOURCES: Final = (
     "account.py",
@@ -26,6 +26,11 @@ SOURCES: Final = (
     "wire/layout.py",
     "wire/ouch.py",
 )
+
+
+def is_compiled() -> bool:
+    """Return whether this process runs the compiled machine."""
+    return not str(core.__file__).endswith(".py")
 
 
 def _digest() -> str:

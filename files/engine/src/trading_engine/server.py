@@ -18,6 +18,7 @@ from trading_engine.config import CANARY_ACCOUNT, EngineConfig
 from trading_engine.engine import STALL_NS, Engine, StartError
 from trading_engine.garbage import Garbage
 from trading_engine.gateway import Gateway
+from trading_engine.machine import is_compiled
 from trading_engine.memory import lock_memory
 from trading_engine.notify import notify, watchdog_interval_ns
 from trading_engine.shm import StateWriter
@@ -99,6 +100,7 @@ class Server:
                 f"{config.admin_socket}: {error.strerror}; the engine's user needs to write there, see [admin]"
             ) from error
         stats.set("memory_locked", int(lock_memory()))
+        stats.set("compiled", int(is_compiled()))
         if config.busy_poll:
             self._spin()
         gateway.open()

@@ -103,6 +103,7 @@ GAUGES: tuple[str, ...] = (
     "recovery_ns",
     "recovered_records",
     "memory_locked",
+    "compiled",
 )
 
 HISTOGRAMS: tuple[str, ...] = ("receive_to_reply", "service", "journal", "canary")
@@ -200,6 +201,12 @@ class State:
     symbols: list[TopOfBook] = field(default_factory=list)
     sessions: list[SessionState] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def compiled(self) -> bool | None:
+        """Whether the engine runs compiled; None for one that does not say, of an older release."""
+        told = self.gauges.get("compiled")
+        return None if told is None else bool(told)
 
 
 class StateWriter:

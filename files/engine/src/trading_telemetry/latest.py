@@ -90,6 +90,7 @@ def _engine(state: State) -> Document:
         "started_ns": state.started_ns,
         "uptime_s": (time.time_ns() - state.started_ns) / 1e9,
         "durability": state.durability,
+        "compiled": state.compiled,
         "failure": state.failure or None,
         "resident_bytes": resident_bytes(state.pid),
     }

@@ -137,9 +137,9 @@ GAUGES = (
 
 # fmt: on
 
-NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns", "stalls", "canary_round_trips"})
-"""A date and a time of day are no measurements (they are on /latest), stalls are exported by cause, and the canary's
-histogram counts its round trips."""
+NOT_EXPORTED = frozenset({"trading_day", "engine_time_ns", "stalls", "canary_round_trips", "compiled"})
+"""A date and a time of day are no measurements (they are on /latest), stalls are exported by cause, the canary's
+histogram counts its round trips, and what runs is a label of trading_engine_info."""
 
 HISTOGRAMS = {
     "receive_to_reply": (

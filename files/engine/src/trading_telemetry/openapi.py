@@ -93,6 +93,7 @@ ENGINE: Schema = _nullable(
             "started_ns": INTEGER,
             "uptime_s": NUMBER,
             "durability": {"enum": ["none", "os", "disk"]},
+            "compiled": _nullable({"type": "boolean"}, "Null when an older engine does not say."),
             "failure": _nullable(TEXT, "Why nothing is sent any more; null when all is well."),
             "resident_bytes": _nullable(INTEGER, "Null when the process is gone."),
         }

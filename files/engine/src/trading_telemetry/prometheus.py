@@ -16,6 +16,8 @@ from trading_telemetry.host import resident_bytes, sample_host, tuning
 from trading_telemetry.nic import allowance_exceeded
 from trading_telemetry.observer import Observer
 
+_COMPILED = {True: "true", False: "false", None: "unknown"}
+
 
 class EngineCollector(Collector):
     """Looks at the engine anew for each scrape; keeps nothing between two."""
@@ -47,9 +49,9 @@ class EngineCollector(Collector):
 
 def _engine(state: State) -> Iterator[Metric]:
     info = GaugeMetricFamily(
-        "trading_engine_info", "Always 1; the labels say what runs.", labels=["version", "durability"]
+        "trading_engine_info", "Always 1; the labels say what runs.", labels=["version", "durability", "compiled"]
     )
-    info.add_metric([state.version, state.durability], 1)
+    info.add_metric([state.version, state.durability, _COMPILED[state.compiled]], 1)
     yield info
     yield GaugeMetricFamily("trading_start_time_seconds", "Unix time of the engine's start.", state.started_ns / 1e9)
     yield GaugeMetricFamily(

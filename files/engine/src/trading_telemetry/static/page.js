@@ -5,6 +5,7 @@ import { Charts } from "./charts.js";
 const SILENT_MS = 3000;
 const RETRY_MS = 2000;
 const KEPT = 3600;
+const ENGINES = { true: "compiled", false: "pure Python" };
 const SIGNS = { ok: "✓ Healthy", degraded: "⚠ Degraded", halted: "⚠ Trading halted", failing: "✕ Failing", disconnected: "✕ Disconnected" };
 const NUMBER = /^[\d–.,-]+( × [\d.,]+| (%|s|kB|MB|µs))?$/;
 const SOURCES = { receive_to_reply: "clients' orders", canary: "canary" };
@@ -77,6 +78,7 @@ function renderHead() {
   put("age", latest.age_s == null ? "no data" : `${number(latest.age_s + (silent ? silentMs / 1000 : 0), 1)} s`);
   put("uptime", duration(latest.engine?.uptime_s));
   put("durability", latest.engine?.durability ?? "–");
+  put("engine", ENGINES[latest.engine?.compiled] ?? "–");
   put("profile", latest.host.tuning_profile ?? "unknown");
   const left = latest.gauges?.journal_seconds_left;
   put("journal", left == null ? "–" : left < 0 ? "no growth" : `${duration(left)} left`);

@@ -1,0 +1,57 @@
+"""Whether this release does here what it does elsewhere: it imports, and a shipped journal gives its SHA-256.
+
+A compiled release is asked before it is put in force. `shipped/` is made by `python -m tests.unit.engine.shipped`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from trading_engine import tools
+from trading_engine.machine import is_compiled
+
+SHIPPED: Final = Path(__file__).parent / "shipped"
+EXPECTED: Final = SHIPPED / "expected.json"
+_PACKAGES: Final = ("trading_engine", "trading_feed", "trading_bench")
+
+
+class SelfCheckError(Exception):
+    """This release must not run here; the message says what differs."""
+
+
+def check() -> dict[str, Any]:
+    """Return what was found; raises SelfCheckError."""
+    compiled = [name for package in _PACKAGES for name in _import_all(package)]
+    found = tools.replay(SHIPPED, version=None)
+    wanted = json.loads(EXPECTED.read_text(encoding="utf-8"))
+    for what, digest in wanted["sha256"].items():
+        if found["sha256"][what] != digest:
+            raise SelfCheckError(f"the shipped journal's {what} has another SHA-256 here than where it was made")
+    return {"compiled": is_compiled(), "modules_compiled": len(compiled), **found}
+
+
+def _import_all(package: str) -> list[str]:
+    """Import every module of the package; return those that are compiled."""
+    compiled = []
+    directory = Path(str(_import(package).__file__)).parent
+    for source in sorted(directory.glob("*.py")):
+        if source.stem in ("__init__", "__main__"):
+            continue
+        module = _import(f"{package}.{source.stem}")
+        built = list(directory.glob(f"{source.stem}.*.so"))
+        # Python takes the source, without a word, when the compiled module's file name is not of its own kind.
+        if built and module.__file__ != str(built[0]):
+            raise SelfCheckError(f"{built[0].name} is not for this Python: its source would run instead")
+        if built:
+            compiled.append(module.__name__)
+    return compiled
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SelfCheckError(f"cannot import {name}: {error}") from error

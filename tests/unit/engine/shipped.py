@@ -1,0 +1,91 @@
+"""Makes what `trading-engine self-check` replays: python -m tests.unit.engine.shipped, after a change of semantics.
+
+The same sources make the same bytes, so that an unchanged journal is seen to be unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from trading_engine import journal, selfcheck, tools
+from trading_engine.core import Core
+from trading_engine.recovery import apply_record
+
+from tests.unit.engine.flow import reads
+from tests.unit.engine.market import settings_of
+
+_DAYS = (b"2026010500", b"2026010600")
+SEGMENT = "000000000001.journal"
+_SEGMENT_BYTES = 1 << 18
+_READS = 60  # of the first day
+_MORE_READS = 15
+_LONGEST_TIME_IN_FORCE_NS = 2_000_000_000
+_ADMIN = (
+    {"do": "halt", "symbol": "OTHER"},
+    {"do": "resume", "symbol": "OTHER"},
+    {"do": "kill", "account": "B"},
+    {"do": "unkill", "account": "B"},
+)
+
+
+class Recording:
+    """A core whose inputs are journaled; the version is none, because any machine is to replay it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.core = Core()
+        self.writer = journal.Writer(directory, _SEGMENT_BYTES, "", 1, 0)
+        self.time_ns = 1_000
+
+    def record(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
+        self.time_ns += 7_000_000
+        apply_record(self.core, journal.Record(kind, 0, self.time_ns, account, payload))
+        self.core.discard_outputs()
+        self.writer.append(kind, account, self.time_ns, payload)
+
+
+def write(directory: Path) -> None:
+    """Write records of every kind there is, with messages of every kind and outcome."""
+    recording = Recording(directory)
+    symbols = ("TEST", "OTHER")
+    settings = settings_of(symbols, self_match="cancel_resting", max_order_shares=450, max_open_orders=40)
+    recording.record(journal.CONFIGURE, payload=json.dumps(settings).encode())
+    recording.record(journal.START_DAY, payload=_DAYS[0])
+    for account in range(3):
+        recording.record(journal.CONNECT, account)
+    messages = reads(11, _READS + _MORE_READS)
+    for number, (account, data) in enumerate(messages[:_READS]):
+        recording.record(journal.READ, account, data)
+        if number % 12 == 11:
+            recording.record(journal.ADMIN, payload=json.dumps(_ADMIN[number // 12 % len(_ADMIN)]).encode())
+        if number == _READS // 2:
+            recording.record(journal.ACCEPTING, payload=b"\0")
+        if number == _READS // 2 + 2:
+            recording.record(journal.ACCEPTING, payload=b"\1")
+    open_tokens = sorted(order.token for order in recording.core.by_number[1].live_orders())
+    recording.record(journal.CANCEL_ORDERS, 1, b"U" + b"".join(open_tokens[:3]))
+    parties = [["A", "N0000001", "TEST"], ["B", "N0000002", "TEST"]]
+    recording.record(journal.ADMIN, payload=json.dumps({"do": "bust", "match": 1, "parties": parties}).encode())
+    recording.time_ns += _LONGEST_TIME_IN_FORCE_NS
+    recording.record(journal.EXPIRE)
+    recording.record(journal.DISCONNECT, 1)
+    recording.record(journal.CLOSE_DAY)
+    recording.record(journal.END_DAY)
+    recording.record(journal.START_DAY, payload=_DAYS[1])
+    for account, data in messages[_READS:]:  # so that the state has orders
+        recording.record(journal.READ, account, data)
+    recording.writer.close()
+
+
+def main() -> None:
+    """Make the files in the package anew, with what the pure engine gives."""
+    selfcheck.SHIPPED.mkdir(exist_ok=True)
+    write(selfcheck.SHIPPED)
+    (selfcheck.SHIPPED / SEGMENT).chmod(0o644)
+    found = tools.replay(selfcheck.SHIPPED, version=None)
+    expected = {"messages": found["messages"], "sha256": found["sha256"]}
+    selfcheck.EXPECTED.write_text(json.dumps(expected, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
