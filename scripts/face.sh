@@ -11,7 +11,9 @@ face_detail=
 face_line_started=0
 face_verbose=
 face_terminal=
+face_stop=
 face_width=80
+face_patience=50 # tenths of a second for a step to end when it is asked to
 
 # face_begin DIRECTORY [--verbose]: from here on steps log into that directory, made anew.
 face_begin() {
@@ -24,17 +26,27 @@ face_begin() {
   mkfifo "$face_logs/events"
   exec 7<>"$face_logs/events"
   rm "$face_logs/events"
-  trap face_fit WINCH
-  trap 'face_interrupted 130' INT
-  trap 'face_interrupted 143' TERM
-  trap 'face_interrupted 129' HUP
+  # They only leave word: bash's read, when its time is up, would break off a longer trap that has interrupted it.
+  trap 'face_width=' WINCH
+  trap 'face_stop=130' INT
+  trap 'face_stop=143' TERM
+  trap 'face_stop=129' HUP
   trap 'face_exit $?' EXIT
 }
 
+# face_exit STATUS: nothing that was started outlives this script, and an interruption is said in one line.
 face_exit() {
+  local status=$1 at=${face_step:-between two steps}
+  trap '' INT TERM HUP
+  if [ -n "$face_stop" ]; then
+    face_close "$SECONDS" interrupted
+    face_stop_all
+    printf 'error: interrupted at: %s. Nothing is lost: scripts/demo goes on from there, scripts/demo down takes it back.\n' "$at" >&2
+    exit "$face_stop"
+  fi
   face_close
   face_stop_all
-  [ "$1" = 0 ] || [ -z "$face_step" ] || printf 'error: %s failed. %s\n' "$face_step" "$(advice "$face_step" /dev/null)" >&2
+  [ "$status" = 0 ] || [ -z "$face_step" ] || printf 'error: %s failed. %s\n' "$at" "$(advice "$at" /dev/null)" >&2
 }
 
 face_fit() {
@@ -49,6 +61,7 @@ launch() {
   local name=$1
   shift
   if [ -n "$face_verbose" ]; then face_aloud "$name" "$@"; return; fi
+  [ -z "$face_stop" ] || exit
   face_started[$name]=$SECONDS
   set -m
   face_run "$name" "$@" </dev/null >"$face_logs/$name.log" 2>&1 8>&- &
@@ -75,11 +88,15 @@ follow() {
   face_open "$2" "$began"
   while kill -0 "${face_pid[$name]}" 2>/dev/null && [ -z "${face_ended[$name]:-}" ]; do
     if IFS= read -r -t 1 -u 7 event; then face_event "$event"; fi
+    [ -z "$face_stop" ] || exit
     face_draw
   done
   wait "${face_pid[$name]}" || status=$?
   # What it said last is still to be read.
-  while IFS= read -r -t 0 -u 7 && IFS= read -r -u 7 event; do face_event "$event"; done
+  while IFS= read -r -t 0 -u 7 && IFS= read -r -u 7 event; do
+    face_event "$event"
+    face_draw
+  done
   unset "face_pid[$name]"
   [ "$status" = 0 ] || face_failed "$name" "$status"
   face_close "${face_ended[$name]:-$SECONDS}"
@@ -112,6 +129,7 @@ face_event() {
 }
 
 face_heading() {
+  [ -n "$face_width" ] || face_fit
   if [ -n "$face_terminal" ]; then printf '\033[1m%s\033[0m\n' "${1:0:face_width-1}"; else printf '%s\n' "$1"; fi
 }
 
@@ -127,6 +145,7 @@ face_open() {
 face_draw() {
   local text
   [ -n "$face_terminal" ] && [ -n "$face_line" ] || return 0
+  [ -n "$face_width" ] || face_fit
   printf -v text '  %-44s %4d s  %s' "$face_line" "$((SECONDS - face_line_started))" "$face_detail"
   printf '\r\033[K%s' "${text:0:face_width-1}"
 }
@@ -168,25 +187,15 @@ face_readable() {
   sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e 's/.*\r\(.\)/\1/' | tr -d '\000-\010\013-\037\177' | grep -v '^ *$' | cut -c 1-400
 }
 
-face_interrupted() {
-  trap '' INT TERM HUP
-  local at=${face_step:-its beginning}
-  face_close "$SECONDS" interrupted
-  face_stop_all
-  printf 'error: interrupted at: %s. Nothing is lost: scripts/demo goes on from there, scripts/demo down takes it back.\n' "$at" >&2
-  trap - EXIT
-  exit "$1"
-}
-
-# End what was launched, by its process group: asked first, insisted on after five seconds.
+# End what was launched, by its process group: asked first, insisted on when they take their time.
 face_stop_all() {
   local name signal tries
   for name in "${!face_pid[@]}"; do
     for signal in INT TERM KILL; do
       face_signal "$signal" "${face_pid[$name]}" || break
-      for ((tries = 0; tries < 50; tries++)); do
+      for ((tries = 0; tries < face_patience; tries++)); do
         face_signal 0 "${face_pid[$name]}" || break 2
-        read -r -t 0.1 -u 7 || true # a pause: nobody has anything to say any more
+        sleep 0.1 # between two looks; being a command of its own it also lets bash notice that a child has ended
       done
     done
     wait "${face_pid[$name]}" 2>/dev/null || true
