@@ -72,7 +72,7 @@ def summary(reports: Path, log: Path, status: dict[str, Any]) -> Iterator[str]:
         yield from addresses(host)
         yield "  log in         scripts/demo ssh"
     yield "\nTry next"
-    yield "  scripts/demo play playbooks/verify.yml     load again: look at the page meanwhile"
+    yield "  scripts/demo play playbooks/verify.yml     load again: watch the page"
     yield "  scripts/demo play playbooks/diagnose.yml   ask the host how it is"
     yield "  scripts/demo                               again: nothing is changed"
     yield "  scripts/demo down                          take all of it back"
