@@ -36,12 +36,12 @@ face_begin() {
 
 # face_exit STATUS: nothing that was started outlives this script, and an interruption is said in one line.
 face_exit() {
-  local status=$1 at=${face_step:-between two steps}
+  local status=$1 at=${face_line:-${face_step:-its end}}
   trap '' INT TERM HUP
   if [ -n "$face_stop" ]; then
     face_close "$SECONDS" interrupted
     face_stop_all
-    printf 'error: interrupted at: %s. Nothing is lost: scripts/demo goes on from there, scripts/demo down takes it back.\n' "$at" >&2
+    printf 'error: interrupted at "%s"; run it again to go on, or scripts/demo down\n' "$at" >&2
     exit "$face_stop"
   fi
   face_close
@@ -173,6 +173,11 @@ face_failed() {
     echo
     if [ -s "$face_logs/$1.failure" ]; then face_readable <"$face_logs/$1.failure" | head -n 8; echo; fi
     found=$(evidence "$1" 2>/dev/null) || true
+    # What our own commands say when they end says what to do as well.
+    if [ "$(grep -c . "$log")" = 1 ] && grep -q '^error: ' "$log"; then
+      sed "s/^error: /error: $title: /" "$log"
+      exit "$2"
+    fi
     if [ -n "$found" ]; then printf '%s\n\n' "$found"; last=8; fi
     echo "The last lines of ${log#"$root"/}:"
     face_readable <"$log" | tail -n "$last" | sed 's/^/  | /'
