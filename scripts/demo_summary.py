@@ -1,28 +1,104 @@
-"""Print where a deployed host answers, from `ansible-inventory --list` on standard input."""
+"""Print what scripts/demo came to: the promises, where the host answers, how to log in, what to try next.
+
+demo_summary.py REPORTS LOG          all of it; standard input is `scripts/sandbox status --json`
+demo_summary.py --table REPORTS      the promises alone
+demo_summary.py --host               USER@ADDRESS of the first host in standard input
+"""
 
 from __future__ import annotations
 
 import json
-import shlex
+import os
 import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-key, reports = sys.argv[1:3]
-# What comes from the API is marked as unsafe for templating.
-inventory = json.load(sys.stdin, object_hook=lambda it: it.get("__ansible_unsafe", it))
-hosts = inventory["_meta"]["hostvars"]
-for name in inventory.get("trading", {}).get("hosts", []):
-    facts = hosts[name]
-    address, user = facts["ansible_host"], facts.get("ansible_user", "root")
-    print(f"""
-{name}
-  live page      http://{address}:8000/
-  health         curl http://{address}:8000/health
-  numbers        curl http://{address}:8000/latest
-  Prometheus     curl http://{address}:8000/metrics
-  order entry    {address}:9001  (OUCH 4.2 over SoupBinTCP)
-  market data    {address}:9002  (ITCH 5.0 over SoupBinTCP)
-  shell          ssh -i {shlex.quote(key)} {user}@{address}
-  inventory      eval "$(scripts/sandbox env)"; scripts/run ansible-inventory -i inventory/sandbox/aws_ec2.yml --graph
-  report         {reports}
-  other plays    scripts/demo play playbooks/diagnose.yml
-  take it back   scripts/demo down""")
+WIDTH = 79
+COLUMNS = {"name": "promise", "target": "target", "measured": "measured", "verdict": "verdict"}
+PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+
+
+def read_reports(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json"))]
+
+
+def promises(report: dict[str, Any]) -> Iterator[str]:
+    """Yield one host's table, and loudly what of it was missed or not measured, and why."""
+    rows: list[dict[str, str]] = report["verdict"]
+    widths = {key: max(len(row[key]) for row in [COLUMNS, *rows]) for key in COLUMNS}
+    for row in [COLUMNS, *rows]:
+        cells = {**row, "verdict": row["verdict"].upper() if _is_bad(row) else row["verdict"]}
+        yield ("  " + "  ".join(f"{cells[key]:<{width}}" for key, width in widths.items())).rstrip()
+    for verdict in dict.fromkeys(row["verdict"] for row in rows if _is_bad(row)):
+        names = ", ".join(row["name"] for row in rows if row["verdict"] == verdict)
+        notes = list(dict.fromkeys(row["note"] for row in rows if row["verdict"] == verdict and row.get("note")))
+        yield from _wrapped("; ".join([f"{verdict.upper()}: {names}", *notes]))
+    if not any(_is_bad(row) for row in rows):
+        yield "  Every promise is kept."
+
+
+def _is_bad(row: dict[str, str]) -> bool:
+    return row["verdict"] in ("missed", "not measured")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def running_hosts(status: dict[str, Any]) -> list[dict[str, str]]:
+    return [row for row in status["instances"] if row["state"] == "running" and row["name"]]
+
+
+def addresses(host: dict[str, str]) -> Iterator[str]:
+    address = host["private_address"]
+    # Where the shell is told of a proxy, curl would ask it for a machine that only this one can reach.
+    curl = "curl --noproxy '*'" if any(os.environ.get(name) for name in PROXIES) else "curl"
+    yield f"  live page      http://{address}:8000/"
+    yield f"  numbers        {curl} http://{address}:8000/latest   (or /health, /metrics)"
+    yield f"  order entry    {address}:9001  (OUCH 4.2 over SoupBinTCP)"
+    yield f"  market data    {address}:9002  (ITCH 5.0 over SoupBinTCP)"
+
+
+def summary(reports: Path, log: Path, status: dict[str, Any]) -> Iterator[str]:
+    found = {report["host"]: report for report in read_reports(reports)}
+    for host in running_hosts(status):
+        if host["name"] not in found:  # somebody else's
+            continue
+        yield f"\n{host['name']}"
+        yield from promises(found[host["name"]])
+        yield ""
+        yield from addresses(host)
+        yield "  log in         scripts/demo ssh"
+    yield "\nTry next"
+    yield "  scripts/demo play playbooks/verify.yml     load again: watch the page"
+    yield "  scripts/demo play playbooks/diagnose.yml   ask the host how it is"
+    yield "  scripts/demo                               again: nothing is changed"
+    yield "  scripts/demo down                          take all of it back"
+    yield f"\nReports (HTML, JSON): {_here(reports)}/   Logs, a file a step: {_here(log)}/"
+
+
+def _here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def main(arguments: list[str]) -> int:
+    match arguments:
+        case ["--host"]:
+            hosts = running_hosts(json.load(sys.stdin))
+            if not hosts:
+                raise SystemExit("error: no machine is running; scripts/demo makes one")
+            print(f"debian@{hosts[0]['private_address']}")
+        case ["--table", reports]:
+            for report in read_reports(Path(reports)):
+                print("\n".join(promises(report)))
+        case [reports, log]:
+            print("\n".join(summary(Path(reports), Path(log), json.load(sys.stdin))))
+        case _:
+            raise SystemExit(__doc__)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -17,12 +17,18 @@ machine_packages=("${compiler_packages[@]}" debian-archive-keyring iproute2 mmde
 # shellcheck disable=SC2034
 own_kernel_packages=(e2fsprogs qemu-system-x86)
 
+# sudo forgets the environment, and with it the way to the packages.
+proxies=()
+for proxy in {http,https,all,no}_proxy {HTTP,HTTPS,ALL,NO}_PROXY; do
+  [ -z "${!proxy:-}" ] || proxies+=("$proxy=${!proxy}")
+done
+
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
-  elif command -v sudo >/dev/null; then sudo -H "$@"
+  elif command -v sudo >/dev/null; then sudo -H env "${proxies[@]}" "$@"
   else die "'$*' needs root: run this as root, or install sudo"
   fi
 }
@@ -34,10 +40,16 @@ apt_packages() {
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
+  local lock
+  mkdir -p "$cache"
+  exec {lock}>"$cache/apt.lock"
+  flock "$lock"
   command -v apt-get >/dev/null || die "missing packages: ${missing[*]}; apt-get is not here, install them by hand"
   say "Installing Debian packages: ${missing[*]}"
-  as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  as_root apt-get -o DPkg::Lock::Timeout=300 update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends \
+    "${missing[@]}" >&2
+  exec {lock}>&-
 }
 
 # The distribution's own first: it is built with the compiler's optimisations, without which (pyenv's default) the same
@@ -60,6 +72,13 @@ need_uv() {
   "${uv%uv}pip" install -q --disable-pip-version-check "uv==$uv_version" >&2
 }
 
+# require_space DIRECTORY MEGABYTES
+require_space() {
+  local free
+  free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+  [ "$free" -ge "$2" ] || die "$1 has $free MB free, $2 MB are needed: make room there (XDG_CACHE_HOME names another place)"
+}
+
 # use_venv: make the environment when it is not there, and put it first on PATH.
 use_venv() {
   local python digest venv
@@ -73,6 +92,7 @@ use_venv() {
   if [ ! -e "$venv/.complete" ]; then
     say "Making the Python environment (once for each lock file)"
     rm -rf "$venv"
+    require_space "$cache" 1200
     need_uv "$python"
     "$uv" venv -q --python "$python" "$venv"
     # --no-deps: the lock is complete, and leaves out on purpose what files/engine/overrides.txt says.

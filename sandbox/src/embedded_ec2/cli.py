@@ -1,9 +1,10 @@
-"""The command line: up, down, status, env; `api` and `serve` run in the foreground, for tests and for `up`."""
+"""The command line: up, down, status, env, image; `api` and `serve` run in the foreground, for tests and for `up`."""
 
 import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import sys
@@ -11,12 +12,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from embedded_ec2 import lifecycle
+from embedded_ec2 import lifecycle, preflight
 from embedded_ec2.errors import SandboxError
+from embedded_ec2.image import RECIPES, ensure_image
 from embedded_ec2.state import SYSTEM_STATE, Running, Sandbox
 
 REGION = "us-east-1"
 STATUS_PATH = "/_embedded_ec2/status"
+# The way to the packages, where there is no other.
+PROXIES = tuple(name for kind in ("http", "https", "all", "no") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY"))
 COLUMNS = ("instance_id", "name", "state", "type", "private_address", "public_address", "machine", "cpus", "ssh")
 
 
@@ -46,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     up = command("up", _up, "start it, and return once it answers")
+    up.add_argument("--holder", default="", metavar="DIRECTORY", help="refuse a running one that another one holds")
     for kind, what in (("qemu", "machines with a kernel of their own"), ("bullseye", "machines with Debian 11")):
         up.add_argument(
             f"--{kind}",
@@ -56,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
             help=f"allow {what}: tag embedded-ec2:machine={kind}",
         )
     up.add_argument("--no-machines", action="store_true", help="the API alone; needs no root")
-    command("down", _down, "remove every machine, process, device and file of it")
+    down = command("down", _down, "remove every machine, process, device and file of it")
+    down.add_argument("--holder", default="", metavar="DIRECTORY", help="refuse one that another one holds")
+    image = commands.add_parser("image", help="build the image that `up` would, and start nothing")
+    image.set_defaults(run=_image)
     status = command("status", _status, "list the instances and their machines")
     status.add_argument("--json", action="store_true", help="as JSON, with the machines' SSH host keys")
     command("env", _env, 'print settings for a shell: eval "$(scripts/sandbox env)"')
@@ -83,7 +91,7 @@ def _become_root() -> None:
     """Run this same command again by sudo; for what only root can do, when the caller is not root."""
     if os.geteuid() == 0 or not shutil.which("sudo"):
         return
-    kept = [f"{name}={os.environ[name]}" for name in ("PATH", "PYTHONPATH") if name in os.environ]
+    kept = [f"{name}={os.environ[name]}" for name in ("PATH", "PYTHONPATH", *PROXIES) if name in os.environ]
     # Byte code written by root would stay behind in the caller's checkout.
     argv = ["sudo", "env", *kept, "PYTHONDONTWRITEBYTECODE=1", sys.executable, "-m", "embedded_ec2", *sys.argv[1:]]
     os.execvp("sudo", argv)  # noqa: S606 (it is this very command)
@@ -95,7 +103,8 @@ def _up(arguments: argparse.Namespace) -> None:
         raise SandboxError(f"--no-machines and --{arguments.kinds[0]}: one or the other")
     if not arguments.no_machines:
         _become_root()
-    running = lifecycle.up(sandbox, [] if arguments.no_machines else ["container", *arguments.kinds], _say)
+    kinds = [] if arguments.no_machines else ["container", *arguments.kinds]
+    running = lifecycle.up(sandbox, kinds, _say, arguments.holder)
     name = "" if sandbox.name == "sandbox" else f" --name {sandbox.name}"
     print(f"The API answers at {running.endpoint}.")
     print(f'  eval "$(scripts/sandbox env{name})"   makes AWS clients use it')
@@ -107,8 +116,14 @@ def _down(arguments: argparse.Namespace) -> None:
     sandbox = Sandbox.named(arguments.name)
     if sandbox.directory.is_relative_to(SYSTEM_STATE) and sandbox.directory.exists():
         _become_root()
-    removed = lifecycle.down(sandbox)
+    removed = lifecycle.down(sandbox, arguments.holder)
     print(f"Sandbox '{sandbox.name}' is gone." if removed else f"There is no sandbox '{sandbox.name}'.")
+
+
+def _image(_arguments: argparse.Namespace) -> None:
+    _become_root()
+    preflight.require_machines_possible(qemu=False)
+    print(ensure_image(RECIPES["container"], _say))
 
 
 def _running(name: str) -> Running:
@@ -120,7 +135,9 @@ def _running(name: str) -> Running:
 
 def _status(arguments: argparse.Namespace) -> None:
     running = _running(arguments.name)
-    with urllib.request.urlopen(running.endpoint + STATUS_PATH, timeout=10) as answer:  # noqa: S310 (our own http URL)
+    # The API is on loopback, whatever the proxy.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(running.endpoint + STATUS_PATH, timeout=10) as answer:
         rows: list[dict[str, Any]] = json.load(answer)
     if arguments.json:
         print(json.dumps({"endpoint": running.endpoint, "machines": running.machines, "instances": rows}, indent=1))
@@ -155,6 +172,11 @@ def _env(arguments: argparse.Namespace) -> None:
         # Else a client asks the network for credentials or settings of this machine.
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+    # Proxies lead nowhere from loopback. Both spellings, because clients differ in which they read.
+    bypassed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host for host in bypassed.split(",") if host]
+    hosts += [host for host in ("127.0.0.1", "localhost") if host not in hosts]
+    settings["no_proxy"] = settings["NO_PROXY"] = shlex.quote(",".join(hosts))
     for name, value in settings.items():
         print(f"export {name}={value}")
     print("unset AWS_PROFILE AWS_SESSION_TOKEN")

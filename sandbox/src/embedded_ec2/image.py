@@ -105,19 +105,27 @@ def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE
         _require_space(cache)
         say(f"Building the machines' image {recipe.name} in {cache} (once, about a minute)")
         tree, unfinished = (image.with_name(f"{image.name}.{stage}") for stage in ("tree", "unfinished"))
-        for left_over in (tree, unfinished):
-            if left_over.exists():
-                shutil.rmtree(left_over)
-        _install(recipe, tree)
-        _furnish(recipe, tree)
-        check(recipe, tree)
-        if recipe is VIRTUAL:
-            qemu_image.make_disk(tree, unfinished)
-        else:
-            tree.rename(unfinished)
-        run("sync", "--file-system", str(unfinished))
-        unfinished.rename(image)
+        _remove_trees(tree, unfinished)
+        try:
+            _install(recipe, tree)
+            _furnish(recipe, tree)
+            check(recipe, tree)
+            if recipe is VIRTUAL:
+                qemu_image.make_disk(tree, unfinished)
+            else:
+                tree.rename(unfinished)
+            run("sync", "--file-system", str(unfinished))
+            unfinished.rename(image)
+        except BaseException:
+            _remove_trees(tree, unfinished)
+            raise
     return image
+
+
+def _remove_trees(*trees: Path) -> None:
+    for tree in trees:
+        if tree.exists():
+            shutil.rmtree(tree)
 
 
 def _require_space(cache: Path) -> None:

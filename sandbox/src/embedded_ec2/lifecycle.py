@@ -17,7 +17,7 @@ from embedded_ec2.state import Running, Sandbox
 Say = Callable[[str], None]
 
 
-def up(sandbox: Sandbox, kinds: Sequence[str], say: Say) -> Running:
+def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Running:
     """Start the sandbox unless it is up already, and return once it answers; the remains of a crash are removed first.
 
     `kinds` are the machines it can run, of image.RECIPES; none is the API alone. Raises SandboxError when this machine
@@ -28,6 +28,8 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say) -> Running:
     images = {kind: ensure_image(RECIPES[kind], say) for kind in kinds}
     with state.only_one_at_a_time(sandbox.directory.parent):
         running = sandbox.running()
+        if running:
+            _require_holder(sandbox, holder)
         if running and running.machines == bool(kinds) and set(kinds) <= set(running.kinds):
             return running
         if running:
@@ -37,6 +39,7 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say) -> Running:
             _remove(sandbox)
         sandbox.directory.mkdir(mode=0o755)
         sandbox.machines_directory.mkdir(mode=0o700)
+        sandbox.holder_file.write_text(holder)
         _start_process(sandbox, _free_slot(sandbox), images)
         started = sandbox.running()
         if started is None:
@@ -44,15 +47,25 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say) -> Running:
         return started
 
 
+def _require_holder(sandbox: Sandbox, holder: str) -> None:
+    """Raise SandboxError when the sandbox was brought up for another directory that is still there."""
+    holds = sandbox.holder()
+    if holder and holds and holds != holder and Path(holds).is_dir():
+        raise SandboxError(
+            f"sandbox '{sandbox.name}' is held by {holds}: take it back there first (or by scripts/sandbox down)"
+        )
+
+
 def _describe(running: Running) -> str:
     return f"with machines of kind {', '.join(running.kinds)} only" if running.machines else "without machines"
 
 
-def down(sandbox: Sandbox) -> bool:
+def down(sandbox: Sandbox, holder: str = "") -> bool:
     """Remove everything the sandbox made; False when there was nothing to remove."""
     if not sandbox.directory.exists():
         return False
     with state.only_one_at_a_time(sandbox.directory.parent):
+        _require_holder(sandbox, holder)
         _remove(sandbox)
     return True
 
@@ -61,7 +74,7 @@ def _remove(sandbox: Sandbox) -> None:
     # The process first: it writes the ledger as long as it lives.
     Ledger(sandbox.ledger_file).end_processes()
     Ledger(sandbox.ledger_file).undo_all()
-    for file in (sandbox.running_file, sandbox.log_file):
+    for file in (sandbox.running_file, sandbox.log_file, sandbox.holder_file):
         file.unlink(missing_ok=True)
     if sandbox.machines_directory.exists():
         sandbox.machines_directory.rmdir()

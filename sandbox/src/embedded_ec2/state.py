@@ -70,6 +70,10 @@ class Sandbox:
         return self.directory / "sandbox.log"
 
     @property
+    def holder_file(self) -> Path:
+        return self.directory / "holder"
+
+    @property
     def machines_directory(self) -> Path:
         return self.directory / "machines"
 
@@ -80,6 +84,13 @@ class Sandbox:
         except (FileNotFoundError, ValueError, TypeError):
             return None
         return record if record.is_alive else None
+
+    def holder(self) -> str:
+        """Return what was given as `--holder` when it was brought up; empty when nobody claims it."""
+        try:
+            return self.holder_file.read_text()
+        except FileNotFoundError:
+            return ""
 
     def record(self, running: Running) -> None:
         write_atomically(self.running_file, json.dumps(asdict(running)))

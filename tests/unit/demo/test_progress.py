@@ -1,0 +1,84 @@
+"""What the callback tells of a real play, and of its failure."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PLAYBOOK = """
+- name: Ask for what was not given
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: It is asked for
+      ansible.builtin.debug:
+      when: false
+- name: Make it
+  hosts: localhost
+  gather_facts: false
+  pre_tasks:
+    - name: Not worth a line
+      ansible.builtin.debug:
+  roles: [one, two]
+"""
+ONE = """
+- name: First | A rescued failure is none
+  block:
+    - ansible.builtin.fail: {msg: rescued}
+  rescue:
+    - ansible.builtin.include_role: {name: two}
+- name: First | So is one that is ignored
+  ansible.builtin.fail: {msg: ignored}
+  ignore_errors: true
+- name: First | It fails when asked
+  ansible.builtin.assert:
+    that: item != 2
+    fail_msg: "{{ item }} is too much\\nby far"
+  loop: [1, 2]
+  when: fails | default(false)
+"""
+TWO = """
+- name: Second | It is there
+  ansible.builtin.debug:
+"""
+
+
+def play(folder: Path, *arguments: str) -> tuple[int, list[str], Path]:
+    for name, tasks in (("one", ONE), ("two", TWO)):
+        (folder / f"roles/{name}/tasks").mkdir(parents=True)
+        (folder / f"roles/{name}/tasks/main.yml").write_text(tasks)
+    (folder / "play.yml").write_text(PLAYBOOK)
+    failure = folder / "failure"
+    reader, writer = os.pipe()
+    environment = {
+        **os.environ,
+        "ANSIBLE_CALLBACKS_ENABLED": "demo_progress",
+        "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "scripts/callback_plugins"),
+        "ANSIBLE_HOME": str(folder),
+        "DEMO_EVENTS": str(writer),
+        "DEMO_FAILURE": str(failure),
+    }
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local", "play.yml"]
+    done = subprocess.run(
+        [*command, *arguments], cwd=folder, env=environment, pass_fds=[writer], capture_output=True, check=False
+    )
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        return done.returncode, told.read().splitlines(), failure
+
+
+def test_a_play_is_told_by_its_roles(tmp_path: Path) -> None:
+    status, told, failure = play(tmp_path)
+    assert status == 0
+    assert [line for line in told if not line.startswith("detail ")] == ["heading Make it", "part one", "part two"]
+    assert told[-1] == "detail Second | It is there"
+    assert not failure.exists()
+
+
+def test_what_made_a_play_fail_is_said_and_nothing_else(tmp_path: Path) -> None:
+    status, _told, failure = play(tmp_path, "-e", '{"fails": true}')
+    assert status == 2
+    assert failure.read_text() == "localhost: one : First | It fails when asked\n  2 is too much\n  by far\n"
