@@ -10,7 +10,7 @@ import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils import cost
 
 from .conftest import RunModule
-from .templates import ROOT, render
+from tests.unit.collection.templates import ROOT, render
 
 PRICES: dict[str, Any] = yaml.safe_load((ROOT / "files/prices.yml").read_text(encoding="utf-8"))
 DEFAULT = cost.Amounts(

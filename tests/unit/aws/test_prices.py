@@ -13,7 +13,7 @@ from botocore.stub import ANY
 
 from .conftest import RunModule
 from .stubs import stubbed
-from .templates import ROOT
+from tests.unit.collection.templates import ROOT
 
 TABLE: dict[str, Any] = yaml.safe_load((ROOT / "files/prices.yml").read_text(encoding="utf-8"))
 FILTERS = [
