@@ -75,11 +75,8 @@ def _site(it: Deployment) -> Play:
 def _disturbed(it: Deployment) -> list[float]:
     """Return the disturbed part of the load in percent, from each host's report that tells it."""
     loads = [json.loads(path.read_text(encoding="utf-8")).get("load") or {} for path in it.reports.glob("*.json")]
-    return [
-        100 * load["disturbance"]["disturbed_share"]
-        for load in loads
-        if "disturbed_share" in load.get("disturbance", {})
-    ]
+    told = [load["disturbance"] for load in loads if load.get("disturbance")]
+    return [100 * one["set_aside"] / one["slices"] for one in told if one["slices"]]
 
 
 def _timed(action: Callable[[], Result]) -> tuple[float, Result]:

@@ -46,7 +46,8 @@ class Run:
 
     def go(self) -> int:
         """Run everything; return the exit status. Ctrl-C stops what runs, and what was to come."""
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        # SIGINT as well: who is started in the background inherits that it is ignored, and so would every part.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         try:
             self._side_by_side(self.plan.lanes)
