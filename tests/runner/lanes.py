@@ -63,22 +63,34 @@ class Run:
         return 1 if self.failed else 0
 
     def _side_by_side(self, lanes: Sequence[Sequence[Part]]) -> None:
-        threads = [threading.Thread(target=self._lane, args=(lane,)) for lane in lanes if lane]
-        self._threads = threads
-        for thread in threads:
-            thread.start()
+        # Not Thread.join(): interrupted, Python 3.11 takes the thread for ended.
+        self._ends = [threading.Event() for _ in lanes]
+        for lane, end in zip(lanes, self._ends, strict=True):
+            threading.Thread(target=self._lane, args=(lane, end)).start()
         refreshed_s = time.monotonic()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.5)  # with a limit, so that a signal gets through
+        for end in self._ends:
+            while not end.wait(0.5):  # with a limit, so that a signal gets through
                 if os.geteuid() != 0 and time.monotonic() - refreshed_s > SUDO_EACH_S:
                     subprocess.run(["sudo", "-nv"], check=False, stderr=subprocess.DEVNULL)
                     refreshed_s = time.monotonic()
 
-    def _lane(self, parts: Sequence[Part]) -> None:
-        for part in parts:
-            if not self.stopping:
-                self._part(part)
+    def _lane(self, parts: Sequence[Part], end: threading.Event) -> None:
+        try:
+            for part in parts:
+                if not self.stopping:
+                    self._try(part)
+        finally:
+            end.set()
+
+    def _try(self, part: Part) -> None:
+        """Run a part; what keeps it from being run is its failure, and the others run."""
+        try:
+            self._part(part)
+        except OSError as error:
+            with self._lock:
+                self.total.failed += 1
+                self.failed.append(part)
+            self.screen.part("FAILED", part.name, 0.0, f"cannot run it: {error}")
 
     def _part(self, part: Part) -> None:
         log, report = (self.logs / f"{part.name.replace(' ', '-')}.{kind}" for kind in ("log", "xml"))
@@ -100,7 +112,7 @@ class Run:
                 if self.stopping:
                     process.send_signal(signal.SIGINT)
             reader = threading.Thread(target=self._copy, args=(part, process, file), daemon=True)
-            reader.start()
+            reader.start()  # and ends at once where nothing is to copy
             status = process.wait()
             with self._lock:
                 del self.running[part.name]
@@ -112,9 +124,11 @@ class Run:
     def _copy(self, part: Part, process: subprocess.Popen[bytes], file: BinaryIO) -> None:
         """Copy what a part says to the terminal and its log, when it is wanted there."""
         prefix = f"{part.name} | " if len(self.plan.parts) > 1 else ""
-        for line in process.stdout or ():
-            file.write(line)
-            self.screen.line(prefix + line.decode(errors="replace").rstrip("\n"))
+        if process.stdout:
+            with process.stdout as said:
+                for line in said:
+                    file.write(line)
+                    self.screen.line(prefix + line.decode(errors="replace").rstrip("\n"))
 
     def _ended(self, part: Part, log: Path, report: Path, status: int, took_s: float) -> None:
         found = outcome(part.kind, part.name, log, report, status, took_s)
@@ -147,11 +161,11 @@ class Run:
         self.stopping = True
         end_s = time.monotonic() + CLEAN_UP_S
         self._signal(signal.SIGINT)
-        for thread in self._threads:
-            thread.join(max(0.0, end_s - time.monotonic()))
+        for end in self._ends:
+            end.wait(max(0.0, end_s - time.monotonic()))
         self._signal(signal.SIGKILL)
-        for thread in self._threads:
-            thread.join()
+        for end in self._ends:
+            end.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         with self._lock:

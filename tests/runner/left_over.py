@@ -72,4 +72,5 @@ def stop(mark: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(stop(sys.argv[1])))
+    for line in stop(sys.argv[1]):
+        print(line)
