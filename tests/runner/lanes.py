@@ -148,7 +148,7 @@ class Run:
     def _command(self, part: Part, mark: str, report: Path) -> list[str]:
         argv = part.argv
         if part.kind == "pytest":
-            argv = [*argv, f"--junitxml={report}", "-o", "junit_duration_report=total"]
+            argv = [*argv, f"--junitxml={report}", "-o", "junit_family=xunit1", "-o", "junit_duration_report=total"]
         if not part.root or os.geteuid() == 0:
             return argv
         # root has caches of its own, so that none of the user's becomes unwritable

@@ -32,8 +32,15 @@ def ran(tmp_path: Path) -> tuple[int, Path, Path]:
     (tmp_path / "test_kinds.py").write_text(TESTS)
     log, report = tmp_path / "part.log", tmp_path / "part.xml"
     with log.open("wb") as file:
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", "test_kinds.py"]
-        done = subprocess.run(command, cwd=tmp_path, stdout=file, stderr=file, check=False, timeout=60)
+        pytest_ = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "junit_family=xunit1"]
+        done = subprocess.run(
+            [*pytest_, f"--junitxml={report}", "test_kinds.py"],
+            cwd=tmp_path,
+            stdout=file,
+            stderr=file,
+            check=False,
+            timeout=60,
+        )
     return done.returncode, log, report
 
 
