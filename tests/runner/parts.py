@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 # --- Knobs -----------------------------------------------------------------------------------------------------------
 # Workers of pytest-xdist. Some tests wait for a process or a time limit, so one more than the two CPUs loses nothing.
 UNIT_WORKERS = 3
 AWS_WORKERS = 2
+PROCESS_WORKERS = 2
 # The two lanes run side by side, each one part after the other. Of all parts only those of the first boot machines.
 MACHINES = ("own-kernel", "sandbox", "tuning", "molecule")
 OTHERS = ("lint", "unit", "aws", "processes")
@@ -21,7 +23,7 @@ QUICK_ALONE = ("deployment",)
 SCENARIOS = ("slo", "trading_engine", "os_tuning")
 # ---------------------------------------------------------------------------------------------------------------------
 
-_PYTEST = ("pytest",)
+OWN_KERNEL = "tests/integration/sandbox/test_own_kernel.py"
 # What `tests/runner/install.sh` installs of Debian's packages, by the names that it gives to sets of them.
 _MACHINE_SETS = ("machines", "own-kernel", "client")
 
@@ -50,9 +52,11 @@ class Part:
         return [*self.command, *self.path]
 
 
-def _tests(name: str, *path: str, workers: int = 0, split: str = "loadfile", **other: object) -> Part:
+def _tests(
+    name: str, *path: str, needs: tuple[str, ...], root: bool = False, workers: int = 0, split: str = "loadfile"
+) -> Part:
     side_by_side = ("-n", str(workers), "--dist", split) if workers else ()
-    return Part(name, (*_PYTEST, *side_by_side), path=path, **other)  # type: ignore[arg-type]
+    return Part(name, ("pytest", *side_by_side), path=path, root=root, needs=needs)
 
 
 def scenario(name: str) -> Part:
@@ -77,22 +81,24 @@ _PARTS = (
     _tests(
         "processes",
         *("tests/integration/engine", "tests/integration/feed", "tests/integration/telemetry"),
+        workers=PROCESS_WORKERS,
         root=True,
         needs=("compiler", "browser"),
     ),
     _tests("load", "tests/integration/bench", root=True, needs=("compiler",)),
-    _tests("sandbox", "tests/integration/sandbox", root=True, needs=_MACHINE_SETS),
-    _tests("own-kernel", "tests/integration/sandbox/test_own_kernel.py", root=True, needs=_MACHINE_SETS),
+    _tests("sandbox", "tests/integration/sandbox", root=True, needs=_MACHINE_SETS).given([f"--ignore={OWN_KERNEL}"]),
+    _tests("own-kernel", OWN_KERNEL, root=True, needs=_MACHINE_SETS),
     _tests("tuning", "tests/integration/tuning", root=True, needs=_MACHINE_SETS),
     # All of these in one go, for arguments such as -k.
     _tests("integration", "tests/integration", root=True, needs=(*_MACHINE_SETS, "compiler", "browser")),
     _tests("e2e", "tests/e2e", root=True, needs=_MACHINE_SETS),
     Part(
         "deployment",
-        (*_PYTEST, "-k", "inventory or telemetry or verdict"),
+        ("pytest", "-k", "inventory or telemetry or verdict"),
         path=("tests/e2e/test_1_site.py",),
         root=True,
         needs=_MACHINE_SETS,
+        again="e2e tests/e2e/test_1_site.py",
     ),
 )
 PARTS = {part.name: part for part in _PARTS}
@@ -102,7 +108,7 @@ CHOICES = (
     "lint",
     "unit",
     "integration",
-    *(name for name in INTEGRATION if name != "own-kernel"),
+    *INTEGRATION,
     "molecule",
     "e2e",
 )
@@ -136,20 +142,15 @@ def plan(chosen: str, arguments: list[str]) -> Plan:
             return Plan(tuple(_named(lane) for lane in lanes), _named(name for name in ALONE if name in INTEGRATION))
         case "lint", [_, *_]:
             return Plan(((replace(PARTS["lint"], command=("scripts/lint", *arguments)),),))
-        case "sandbox", []:
-            return Plan((_named(("own-kernel", "sandbox")),))
         case _:
             return Plan(((PARTS[chosen].given(arguments),),))
 
 
-def _named(names: object) -> tuple[Part, ...]:
+def _named(names: Iterable[str]) -> tuple[Part, ...]:
     found: list[Part] = []
-    for name in names:  # type: ignore[attr-defined]
+    for name in names:
         if name == "molecule":
             found += [scenario(one) for one in SCENARIOS]
-        elif name == "sandbox":
-            # Its module with an emulated machine is a part of its own.
-            found.append(PARTS[name].given(["--ignore=tests/integration/sandbox/test_own_kernel.py"]))
         else:
             found.append(PARTS[name])
     return tuple(found)
