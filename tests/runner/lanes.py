@@ -71,7 +71,7 @@ class Run:
         for end in self._ends:
             while not end.wait(0.5):  # with a limit, so that a signal gets through
                 if os.geteuid() != 0 and time.monotonic() - refreshed_s > SUDO_EACH_S:
-                    subprocess.run(["sudo", "-nv"], check=False, stderr=subprocess.DEVNULL)
+                    subprocess.run(["sudo", "-n", "true"], check=False, stderr=subprocess.DEVNULL)
                     refreshed_s = time.monotonic()
 
     def _lane(self, parts: Sequence[Part], end: threading.Event) -> None:
