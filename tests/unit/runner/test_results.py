@@ -26,9 +26,10 @@ def test_is_left_out(): ...
 """
 
 
-@pytest.fixture
-def ran(tmp_path: Path) -> tuple[int, Path, Path]:
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, Path]:
     """Exit status, log and report of pytest on a file with a test of each kind."""
+    tmp_path = tmp_path_factory.mktemp("ran")
     (tmp_path / "test_kinds.py").write_text(TESTS)
     log, report = tmp_path / "part.log", tmp_path / "part.xml"
     with log.open("wb") as file:
