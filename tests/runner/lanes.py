@@ -90,7 +90,7 @@ class Run:
             with self._lock:
                 self.total.failed += 1
                 self.failed.append(part)
-            self.screen.part("FAILED", part.name, 0.0, f"cannot run it: {error}")
+            self.screen.part("FAILED", part.name, 0.0, 0.0, f"cannot run it: {error}")
 
     def _part(self, part: Part) -> None:
         log, report = (self.logs / f"{part.name.replace(' ', '-')}.{kind}" for kind in ("log", "xml"))
@@ -113,13 +113,14 @@ class Run:
                     process.send_signal(signal.SIGINT)
             reader = threading.Thread(target=self._copy, args=(part, process, file), daemon=True)
             reader.start()  # and ends at once where nothing is to copy
-            status = process.wait()
+            _, code, usage = os.wait4(process.pid, 0)  # which tells the CPU time as well
+            status = process.returncode = os.waitstatus_to_exitcode(code)
             with self._lock:
                 del self.running[part.name]
             sweep = [*_as_root(part), sys.executable, "-m", "tests.runner.left_over", mark]
             subprocess.run(sweep, cwd=ROOT, stdout=file, stderr=file, check=False)
             reader.join(READ_ON_S)
-        self._ended(part, log, report, status, time.monotonic() - begun_s)
+        self._ended(part, log, report, status, time.monotonic() - begun_s, usage.ru_utime + usage.ru_stime)
 
     def _copy(self, part: Part, process: subprocess.Popen[bytes], file: BinaryIO) -> None:
         """Copy what a part says to the terminal and its log, when it is wanted there."""
@@ -130,18 +131,18 @@ class Run:
                     file.write(line)
                     self.screen.line(prefix + line.decode(errors="replace").rstrip("\n"))
 
-    def _ended(self, part: Part, log: Path, report: Path, status: int, took_s: float) -> None:
+    def _ended(self, part: Part, log: Path, report: Path, status: int, took_s: float, cpu_s: float) -> None:
         found = outcome(part.kind, part.name, log, report, status, took_s)
         with self._lock:
             self.total.add(found)
             if status:
                 self.failed.append(part)
         if self.stopping:
-            self.screen.part("stopped", part.name, took_s, "")
+            self.screen.part("stopped", part.name, took_s, cpu_s, "")
             return
-        self.screen.part("FAILED" if status else "ok", part.name, took_s, str(found))
+        self.screen.part("FAILED" if status else "ok", part.name, took_s, cpu_s, str(found))
         for note in found.notes:
-            self.screen.line(f"{'':<34} {note}")
+            self.screen.line(f"         {note}")
         if status and not self.verbose:
             self.screen.line(f"{failure(part.kind, log)}\n\nall of it: {log}\n")
 

@@ -27,9 +27,10 @@ class Screen:
         with self._lock:
             self._print(text + "\n")
 
-    def part(self, verdict: str, name: str, took_s: float, said: str) -> None:
+    def part(self, verdict: str, name: str, took_s: float, cpu_s: float, said: str) -> None:
+        """Print the line of a part that has ended; `cpu_s` is without machines and what else outlived its parent."""
         shown = f"\033[{_COLOURS[verdict]}m{verdict:<7}\033[m" if self._terminal else f"{verdict:<7}"
-        self.line(f"{shown}  {name:<24} {took_s:5.0f} s  {said}".rstrip())
+        self.line(f"{shown}  {name:<22} {took_s:5.0f} s {cpu_s:5.0f} s CPU  {said}".rstrip())
 
     def begins(self, name: str) -> None:
         """Say so where no line tells what runs, so that a log shows life."""
