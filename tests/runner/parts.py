@@ -94,7 +94,7 @@ _PARTS = (
     _tests("e2e", "tests/e2e", root=True, needs=_MACHINE_SETS),
     Part(
         "deployment",
-        ("pytest", "-k", "inventory or telemetry or verdict"),
+        ("pytest", "-k", "dynamic or telemetry or verdict"),
         path=("tests/e2e/test_1_site.py",),
         root=True,
         needs=_MACHINE_SETS,
