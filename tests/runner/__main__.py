@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,7 +32,10 @@ def main(words: list[str]) -> int:
         return 1
     begun_s = time.monotonic()
     run = Run(todo, logs, verbose)
-    status = run.go()
+    try:
+        status = run.go()
+    finally:
+        _forget_compiled()
     _close(run, time.monotonic() - begun_s)
     return status
 
@@ -64,6 +68,16 @@ def _prepared(todo: Plan, logs: Path) -> bool:
             "\n".join(said[-20:]), f"error: cannot install what the tests need; see {logs}", sep="\n", file=sys.stderr
         )
     return done.returncode == 0
+
+
+def _forget_compiled() -> None:
+    """Remove what Python has compiled of the tests' own directories, which have another name in each run."""
+    temporary = tempfile.gettempdir().lstrip("/")
+    for prefix in (os.environ["PYTHONPYCACHEPREFIX"], f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root"):
+        for directory in Path(prefix, temporary).glob("pytest-of-*"):
+            shutil.rmtree(directory, ignore_errors=True)
+            if directory.exists():
+                subprocess.run(["sudo", "-n", "rm", "-rf", directory], check=False)
 
 
 def _close(run: Run, took_s: float) -> None:
