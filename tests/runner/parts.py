@@ -141,7 +141,8 @@ def plan(chosen: str, arguments: list[str]) -> Plan:
             lanes = (tuple(name for name in lane if name in INTEGRATION) for lane in (MACHINES, OTHERS))
             return Plan(tuple(_named(lane) for lane in lanes), _named(name for name in ALONE if name in INTEGRATION))
         case "lint", [_, *_]:
-            return Plan(((replace(PARTS["lint"], command=("scripts/lint", *arguments)),),))
+            words = ("--one", *arguments) if len(arguments) == 1 else arguments
+            return Plan(((replace(PARTS["lint"], command=("scripts/lint", *words)),),))
         case _:
             return Plan(((PARTS[chosen].given(arguments),),))
 
