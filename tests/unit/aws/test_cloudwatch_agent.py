@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible_collections.lowlatency.trading.plugins.filter.schema import FilterModule
 
-from tests.unit.collection.templates import ROOT, render
+from .templates import ROOT, render
 
 schema_problems = FilterModule().filters()["schema_problems"]
 

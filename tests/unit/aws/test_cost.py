@@ -9,9 +9,8 @@ import pytest
 import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils import cost
 
-from tests.unit.collection.templates import ROOT, render
-
 from .conftest import RunModule
+from .templates import ROOT, render
 
 PRICES: dict[str, Any] = yaml.safe_load((ROOT / "files/prices.yml").read_text(encoding="utf-8"))
 DEFAULT = cost.Amounts(

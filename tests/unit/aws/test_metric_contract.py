@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils import cloudwatch
 
-from tests.unit.collection.templates import ROOT, render
+from .templates import ROOT, render
 
 METRICS: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
 CONTRACT: dict[str, Any] = METRICS["cloudwatch"]

@@ -11,10 +11,9 @@ import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils import offers
 from botocore.stub import ANY
 
-from tests.unit.collection.templates import ROOT
-
 from .conftest import RunModule
 from .stubs import stubbed
+from .templates import ROOT
 
 TABLE: dict[str, Any] = yaml.safe_load((ROOT / "files/prices.yml").read_text(encoding="utf-8"))
 FILTERS = [

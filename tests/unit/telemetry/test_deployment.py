@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from trading_telemetry.config import load_config
 
-from tests.unit.collection import templates
+from tests.unit.aws import templates
 
 
 def configuration(into: Path, **shared: Any) -> Path:
