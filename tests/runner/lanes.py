@@ -153,7 +153,8 @@ class Run:
         if not part.root or os.geteuid() == 0:
             return argv
         # root has caches of its own, so that none of the user's becomes unwritable
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH")}
+        kept = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+        kept |= {name: os.environ[name] for name in ("PATH", "PYTHONPATH")}
         kept |= {"PYTHONPYCACHEPREFIX": f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root", left_over.MARK: mark}
         return [*_as_root(part), "env", *(f"{name}={value}" for name, value in kept.items()), *argv]
 
