@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 UNIT_WORKERS = 3
 AWS_WORKERS = 2
 PROCESS_WORKERS = 2
-# The two lanes run side by side, each one part after the other. Of all parts only those of the first boot machines.
-MACHINES = ("own-kernel", "sandbox", "tuning", "molecule")
-OTHERS = ("lint", "unit", "aws", "processes")
+# Lanes run side by side, each one part after the other: the first boots machines and mostly waits for them, the second
+# mostly computes.
+LANES = (
+    ("own-kernel", "sandbox", "tuning", "molecule"),
+    ("lint", "unit", "aws", "processes"),
+)
 # Then these, with nothing beside them, because they measure.
 ALONE = ("load", "e2e")
 # `scripts/test quick`: side by side, then alone.
@@ -130,7 +133,7 @@ def plan(chosen: str, arguments: list[str]) -> Plan:
     """Return what to run for a choice of the user ("" is everything) and the arguments that follow it."""
     match chosen, arguments:
         case "", _:
-            return Plan((_named(MACHINES), _named(OTHERS)), _named(ALONE))
+            return Plan(tuple(_named(lane) for lane in LANES), _named(ALONE))
         case "quick", _:
             return Plan(tuple(_named(lane) for lane in QUICK_LANES), _named(QUICK_ALONE))
         case "molecule", []:
@@ -138,7 +141,7 @@ def plan(chosen: str, arguments: list[str]) -> Plan:
         case "molecule", _:
             return Plan((tuple(scenario(name) for name in arguments),))
         case "integration", []:
-            lanes = (tuple(name for name in lane if name in INTEGRATION) for lane in (MACHINES, OTHERS))
+            lanes = (tuple(name for name in lane if name in INTEGRATION) for lane in LANES)
             return Plan(tuple(_named(lane) for lane in lanes), _named(name for name in ALONE if name in INTEGRATION))
         case "lint", [_, *_]:
             words = ("--one", *arguments) if len(arguments) == 1 else arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from tests.runner import left_over
 from tests.runner.lanes import INTERRUPTED, ROOT, Run
-from tests.runner.parts import ALONE, CHOICES, MACHINES, OTHERS, PARTS, Part, Plan, plan
+from tests.runner.parts import ALONE, CHOICES, LANES, PARTS, Part, Plan, plan
 
 LIMIT_S = 30.0
 LEAVES_ONE = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"
@@ -113,12 +114,11 @@ def test_a_sandbox_is_known_by_what_keeps_it() -> None:
 def test_everything_is_planned_once_and_what_measures_is_alone() -> None:
     whole = plan("", [])
     names = [one.name.split()[0] for one in whole.parts]
-    assert set(names) == {*MACHINES, *OTHERS, *ALONE}
+    assert set(names) == {*itertools.chain(*LANES), *ALONE}
     assert len(names) - names.count("molecule") == len({*names} - {"molecule"})
     assert [one.name for one in whole.alone] == ["load", "e2e"]
-    folders = {str(path.relative_to(ROOT)) for path in (ROOT / "tests/integration").iterdir() if (path / "..").exists()}
-    tested = {word for one in whole.parts for word in one.path}
-    assert {one for one in folders if list((ROOT / one).glob("test_*.py"))} <= tested
+    folders = {str(path.parent.relative_to(ROOT)) for path in (ROOT / "tests").glob("integration/*/test_*.py")}
+    assert folders <= {word for one in whole.parts for word in one.path}
 
 
 def test_every_choice_has_a_plan_and_arguments_reach_its_runner() -> None:
@@ -129,7 +129,7 @@ def test_every_choice_has_a_plan_and_arguments_reach_its_runner() -> None:
     (one,) = plan("integration", ["tests/integration/aws/test_hours.py"]).parts
     assert "tests/integration" not in one.argv
     assert [one.name for one in plan("molecule", ["os_tuning_kernel"]).parts] == ["molecule os_tuning_kernel"]
-    assert all(name in PARTS or name == "molecule" for name in (*MACHINES, *OTHERS, *ALONE))
+    assert all(name in PARTS or name == "molecule" for name in (*itertools.chain(*LANES), *ALONE))
 
 
 def _runs(pid: int) -> bool:
