@@ -54,10 +54,9 @@ def marked(mark: str) -> list[Process]:
 
 def stop(mark: str) -> list[str]:
     """Stop them, sandboxes in good order; return a line for each that was there."""
-    own = {"PATH": os.environ["PATH"], "HOME": str(Path.home())}  # without the mark, or it would stop itself
     said = []
     for name in sorted({process.sandbox for process in marked(mark)} - {""}):
-        subprocess.run([SANDBOX, "down", "--name", name], env=own, check=False, capture_output=True, timeout=300)
+        subprocess.run([SANDBOX, "down", "--name", name], check=False, capture_output=True, timeout=300)
         said.append(f"sandbox {name} was still up")
     processes = marked(mark)
     said += [f"still running: {process.pid} {' '.join(process.words)[:150]}" for process in processes]
