@@ -126,22 +126,6 @@ is_one_of() {
   die "no part '$word'; there are: $*"
 }
 
-# run_parts SCRIPT PART…: run each part by itself (`scripts/SCRIPT PART`), say how long it took, and name those that failed.
-# A process for each part, because bash ignores `set -e` in a function whose status is looked at.
-run_parts() {
-  local script=$1 part started failed=() times=()
-  shift
-  for part; do
-    started=$SECONDS
-    say "$script $part"
-    "$root/scripts/$script" "$part" || failed+=("$part")
-    times+=("$part $((SECONDS - started)) s")
-    say "$script ${times[-1]}${failed[*]:+ (failed so far: ${failed[*]})}"
-  done
-  say "$script: $(printf '%s; ' "${times[@]}")"
-  [ ${#failed[@]} = 0 ] || die "failed: $(printf "scripts/$script %s; " "${failed[@]}")"
-}
-
 # install_collection DIRECTORY: build the tarball and install it there, as a user of it would.
 # The collections it depends on are those of the `ansible` package.
 install_collection() {

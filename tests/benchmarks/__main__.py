@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks import core, deployment, gateway, stress, telemetry, tuning
@@ -41,7 +42,14 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     parser.add_argument("--variant", choices=("pure", "compiled", "both"), default="both")
+    parser.add_argument("--count", type=int, default=1, metavar="N", help="deployments to take the medians of")
     options = parser.parse_args()
+    if options.count < 1:
+        parser.error("--count: at least 1 is needed")
+    benchmarks: dict[str, Callable[[str], Iterator[Figure]]] = {
+        **BENCHMARKS,
+        "deployment": partial(deployment.deployment, count=options.count),
+    }
     for name in options.names:
         if name not in BENCHMARKS:
             parser.error(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
@@ -49,7 +57,7 @@ def main() -> int:
     for name in options.names or BENCHMARKS:
         for variant in ("pure", "compiled") if options.variant == "both" else (options.variant,):
             print(f"{name}, {variant} …", file=sys.stderr, flush=True)
-            found = list(BENCHMARKS[name](variant))
+            found = list(benchmarks[name](variant))
             figures += found
             print(table(found), file=sys.stderr, flush=True)
     print(table(figures))

@@ -1,4 +1,4 @@
-"""A real sandbox for each test module: real machines over SSH, on a network that no other sandbox uses."""
+"""A real sandbox for the tests that need no fresh one: real machines over SSH, on a network that no other uses."""
 
 import json
 import os
@@ -190,7 +190,7 @@ def clouds(names_and_networks: dict[str, str], directory: Path) -> Iterator[list
             cloud.down()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cloud(_machines_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     for (made,) in clouds({"test": "10.201.0.0/16"}, tmp_path_factory.mktemp("cloud")):
         made.up()

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import boto3
 import pytest
 
 from .conftest import Cloud, eventually
@@ -90,18 +91,9 @@ def test_stop_and_start_keep_the_disk(cloud: Cloud, instance: dict[str, Any]) ->
     assert cloud.answer(instance["PrivateIpAddress"], "cat /var/kept") == "kept"
 
 
-def test_a_second_machine_is_reached_from_the_first(cloud: Cloud, instance: dict[str, Any]) -> None:
-    second = cloud.run()
-    cloud.trust(second["InstanceId"])
-    command = f"timeout 5 bash -c 'exec 3<>/dev/tcp/{second['PrivateIpAddress']}/22 && head -c 4 <&3'"
-    assert cloud.answer(instance["PrivateIpAddress"], command) == "SSH-"
-    rows = {row["instance_id"]: row for row in cloud.status()}
-    assert rows[second["InstanceId"]]["machine"] == "running"
-    cloud.ec2.terminate_instances(InstanceIds=[second["InstanceId"]])
-    eventually(lambda: cloud.row(second["InstanceId"]) is None)
-
-
-def test_role_credentials_are_the_roles(cloud: Cloud) -> None:
+@pytest.fixture(scope="module")
+def second(cloud: Cloud) -> dict[str, Any]:
+    """A machine beside the first, with a role."""
     iam = cloud.client("iam")
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
     iam.create_role(RoleName="trader", AssumeRolePolicyDocument=trust)
@@ -109,13 +101,24 @@ def test_role_credentials_are_the_roles(cloud: Cloud) -> None:
     iam.add_role_to_instance_profile(InstanceProfileName="trader", RoleName="trader")
     launched = cloud.run(IamInstanceProfile={"Name": "trader"})
     cloud.trust(launched["InstanceId"])
+    return launched
+
+
+def test_a_second_machine_is_reached_from_the_first(
+    cloud: Cloud, instance: dict[str, Any], second: dict[str, Any]
+) -> None:
+    command = f"timeout 5 bash -c 'exec 3<>/dev/tcp/{second['PrivateIpAddress']}/22 && head -c 4 <&3'"
+    assert cloud.answer(instance["PrivateIpAddress"], command) == "SSH-"
+    rows = {row["instance_id"]: row for row in cloud.status()}
+    assert rows[second["InstanceId"]]["machine"] == "running"
+
+
+def test_role_credentials_are_the_roles(cloud: Cloud, second: dict[str, Any]) -> None:
     url = "http://169.254.169.254/latest"
     token = f"$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {url}/api/token)"
     path = "meta-data/iam/security-credentials/trader"
     command = f'curl -sf -H "X-aws-ec2-metadata-token: {token}" {url}/{path}'
-    credentials = json.loads(cloud.answer(launched["PrivateIpAddress"], command))
-    import boto3
-
+    credentials = json.loads(cloud.answer(second["PrivateIpAddress"], command))
     session = boto3.Session(
         aws_access_key_id=credentials["AccessKeyId"],
         aws_secret_access_key=credentials["SecretAccessKey"],
@@ -123,10 +126,13 @@ def test_role_credentials_are_the_roles(cloud: Cloud) -> None:
         region_name="us-east-1",
     )
     caller = session.client("sts", endpoint_url=cloud.settings["AWS_ENDPOINT_URL"]).get_caller_identity()
-    assert caller["Arn"].endswith(f":assumed-role/trader/{launched['InstanceId']}")
+    assert caller["Arn"].endswith(f":assumed-role/trader/{second['InstanceId']}")
 
 
-def test_terminating_removes_the_machine_and_its_disk(cloud: Cloud, instance: dict[str, Any]) -> None:
+def test_terminating_removes_the_machine_and_its_disk_and_no_other(
+    cloud: Cloud, instance: dict[str, Any], second: dict[str, Any]
+) -> None:
     cloud.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
     eventually(lambda: cloud.row(instance["InstanceId"]) is None)
+    assert cloud.answer(second["PrivateIpAddress"], "echo still up") == "still up"
     assert cloud.ssh(instance["PrivateIpAddress"], "true").returncode == 255

@@ -5,11 +5,13 @@ In a process of its own: Ansible's collection loader takes over Python's imports
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +31,47 @@ HOSTS = [
 
 
 def render(template: str, role: str = "aws_monitoring", **overrides: Any) -> Any:
-    """Return what a template of the role renders to, as data; the monitoring role's for two hosts."""
-    return json.loads(_rendered(template, role, json.dumps(overrides)))
+    """Return what a template of the role renders to, read as YAML; the monitoring role's for two hosts."""
+    return yaml.safe_load(text(template, role, **overrides))
+
+
+def text(template: str, role: str, **overrides: Any) -> str:
+    """Return what a template of the role renders to."""
+    return _rendered(template, role, json.dumps(overrides))
 
 
 @functools.cache
 def _rendered(template: str, role: str, overrides: str) -> str:
-    done = subprocess.run(
-        [sys.executable, __file__, template, role, overrides],
+    process = _renderer()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps([template, role, overrides]) + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    assert answer, "the process that renders has ended; what it said is on this test's standard error"
+    result, error = json.loads(answer)
+    assert not error, error
+    return str(result)
+
+
+@functools.cache
+def _renderer() -> subprocess.Popen[str]:
+    """Return the process that renders, one for all templates: to start Ansible takes longer than to render."""
+    process = subprocess.Popen(
+        [sys.executable, __file__],
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    atexit.register(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with process:
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def _variables(role: Path) -> dict[str, Any]:
@@ -53,6 +80,7 @@ def _variables(role: Path) -> dict[str, Any]:
     for file in [role / "defaults/main.yml", *sorted((role / "vars").rglob("*.yml"))]:
         loaded |= yaml.safe_load(file.read_text(encoding="utf-8"))
     return loaded | {
+        "ansible_managed": "Ansible managed",  # which the module `template` adds as well
         "role_path": str(role),
         "trading_environment": "demo",
         "aws_monitoring_partition": "aws",
@@ -61,7 +89,8 @@ def _variables(role: Path) -> dict[str, Any]:
     }
 
 
-def _print_rendered(template: str, role: Path, overrides: dict[str, Any]) -> None:
+def _answer() -> None:
+    """Answer each line of standard input, a template with its role and variables, with a line: result and error."""
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar, trust_as_template
@@ -73,12 +102,21 @@ def _print_rendered(template: str, role: Path, overrides: dict[str, Any]) -> Non
             return [trusted(item) for item in value]
         return trust_as_template(value) if isinstance(value, str) else value
 
+    def rendered(template: str, role: Path, overrides: dict[str, Any]) -> Any:
+        text = (role / "templates" / template).read_text(encoding="utf-8")
+        templar = Templar(loader=DataLoader(), variables=trusted(_variables(role)) | overrides)
+        # The template lookup trims blocks; Templar.template does so only when the text says it.
+        return templar.template(trust_as_template("#jinja2: trim_blocks:True\n" + text))
+
     init_plugin_loader()
-    text = (role / "templates" / template).read_text(encoding="utf-8")
-    templar = Templar(loader=DataLoader(), variables=trusted(_variables(role)) | overrides)
-    # The template lookup trims blocks; Templar.template does so only when the text says it.
-    print(json.dumps(yaml.safe_load(templar.template(trust_as_template("#jinja2: trim_blocks:True\n" + text)))))
+    for line in sys.stdin:
+        template, role, overrides = json.loads(line)
+        try:
+            answer = [rendered(template, ROOT / "roles" / role, json.loads(overrides)), ""]
+        except Exception:
+            answer = ["", traceback.format_exc()]
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    _print_rendered(sys.argv[1], ROOT / "roles" / sys.argv[2], json.loads(sys.argv[3]))
+    _answer()

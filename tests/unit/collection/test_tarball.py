@@ -45,14 +45,17 @@ def test_the_tarball_holds_the_product_only(installed: Path) -> None:
 
 
 def test_the_installed_playbooks_are_found_by_name_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    for playbook in ("site", "destroy"):
-        done = subprocess.run(
-            ["ansible-playbook", f"lowlatency.trading.{playbook}", "-i", "localhost,", "--syntax-check"],
-            cwd=tmp_path,
-            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed), "ANSIBLE_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
+    names = ("site", "destroy")
+    done = subprocess.run(
+        ["ansible-playbook", *(f"lowlatency.trading.{name}" for name in names), "-i", "localhost,", "--syntax-check"],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed), "ANSIBLE_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    checked = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("playbook: ")]
+    folder = installed / "ansible_collections/lowlatency/trading/playbooks"
+    assert checked == [str(folder / f"{name}.yml") for name in names]

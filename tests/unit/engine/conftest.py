@@ -10,6 +10,8 @@ import pytest
 from trading_engine import config, passwords
 from trading_engine.engine import Engine
 
+_HASH = passwords.hash_password("x")  # slow on purpose, so once for all tests
+
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
@@ -29,7 +31,7 @@ def start(tmp_path: Path, loop: asyncio.AbstractEventLoop, durability: str) -> I
     text = f'[journal]\ndirectory = "journal"\ndurability = "{durability}"\nreserve_bytes = 0\n'
     text += '[itch]\ndirectory = "itch"\n'
     for name in ("ANNA", "BERT"):
-        text += f'[accounts.{name}]\npassword = "{passwords.hash_password("x")}"\ncancel_on_disconnect = true\n'
+        text += f'[accounts.{name}]\npassword = "{_HASH}"\ncancel_on_disconnect = true\n'
     (tmp_path / "engine.toml").write_text(text + '[[symbol]]\nname = "TEST"\nreference_price = "100"\n')
     settings = config.read(tmp_path / "engine.toml")
     engines: list[Engine] = []

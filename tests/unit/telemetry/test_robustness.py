@@ -50,7 +50,8 @@ def test_huge_headers_are_431(engine: Publisher, connect: Connect, client: httpx
 
 def test_a_body_is_no_header_though_it_comes_in_the_same_piece(engine: Publisher, connect: Connect) -> None:
     one = connect()
-    one.sendall(b"POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n" + b"x" * 60_000)
+    head = b"POST /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 60000\r\n\r\n"
+    one.sendall(head + b"x" * 60_000)
     assert received(one).startswith(b"HTTP/1.1 404 ")
 
 

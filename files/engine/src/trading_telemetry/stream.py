@@ -34,7 +34,9 @@ class Broadcast:
     async def after(self, number: int) -> tuple[int, bytes]:
         """Wait for a document newer than `number`; raises TimeoutError after HEARTBEAT_S."""
         if self.number == number:
-            await asyncio.wait_for(self._renewed.wait(), HEARTBEAT_S)
+            # Not wait_for(): in Python 3.11 it forgets that it was cancelled when the document comes at the same time.
+            async with asyncio.timeout(HEARTBEAT_S):
+                await self._renewed.wait()
         return self.number, self._document
 
 

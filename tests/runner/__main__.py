@@ -1,0 +1,98 @@
+"""Run the tests: python -m tests.runner [--verbose] [PART [ARGUMENT…]], which scripts/test does in the environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.runner.lanes import ROOT, Run
+from tests.runner.parts import CHOICES, Plan, plan
+from tests.runner.results import Outcome
+
+KEPT_RUNS = 5
+SLOWEST = 10
+USAGE = 2
+
+
+def main(words: list[str]) -> int:
+    verbose = "--verbose" in words
+    words = [word for word in words if word != "--verbose"]
+    chosen, *arguments = words or [""]
+    if chosen and chosen not in CHOICES:
+        print(f"error: no part '{chosen}'; there are: {' '.join(CHOICES)}", file=sys.stderr)
+        return USAGE
+    logs = _log_directory()
+    todo = plan(chosen, arguments)
+    if not _prepared(todo, logs):
+        return 1
+    begun_s = time.monotonic()
+    run = Run(todo, logs, verbose)
+    try:
+        status = run.go()
+    finally:
+        _forget_compiled()
+    _close(run, time.monotonic() - begun_s)
+    return status
+
+
+def _log_directory() -> Path:
+    """Make the directory of this run's logs, beside those of the last few."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lowlatency.trading/test-logs"
+    cache.mkdir(parents=True, exist_ok=True)
+    for old in sorted(cache.iterdir())[: 1 - KEPT_RUNS]:
+        shutil.rmtree(old, ignore_errors=True)
+    made = cache / f"{time.strftime('%Y-%m-%dT%H.%M.%S')}-{os.getpid()}"
+    made.mkdir()
+    return made
+
+
+def _prepared(todo: Plan, logs: Path) -> bool:
+    """Install what the parts need, once and before the first one begins."""
+    if any(part.root for part in todo.parts) and os.geteuid() != 0:
+        if not shutil.which("sudo"):
+            print("error: parts that boot machines need root: run this as root, or install sudo", file=sys.stderr)
+            return False
+        if subprocess.run(["sudo", "true"], check=False).returncode:
+            return False
+    wanted = sorted({name for part in todo.parts for name in part.needs})
+    with (logs / "packages.log").open("wb") as log:
+        done = subprocess.run([ROOT / "tests/runner/install.sh", *wanted], stdout=log, stderr=log, check=False)
+    if done.returncode:
+        said = (logs / "packages.log").read_text(errors="replace").splitlines()
+        print(
+            "\n".join(said[-20:]), f"error: cannot install what the tests need; see {logs}", sep="\n", file=sys.stderr
+        )
+    return done.returncode == 0
+
+
+def _forget_compiled() -> None:
+    """Remove what Python has compiled of the tests' own directories, which have another name in each run."""
+    temporary = tempfile.gettempdir().lstrip("/")
+    for prefix in (os.environ["PYTHONPYCACHEPREFIX"], f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root"):
+        for directory in Path(prefix, temporary).glob("pytest-of-*"):
+            shutil.rmtree(directory, ignore_errors=True)
+            if directory.exists():
+                subprocess.run(["sudo", "-n", "rm", "-rf", directory], check=False)
+
+
+def _close(run: Run, took_s: float) -> None:
+    """Print what is read last: the slowest tests, what to start again, and a line that machines understand."""
+    total: Outcome = run.total
+    slowest = sorted(total.durations_s.items(), key=lambda item: -item[1])[:SLOWEST]
+    if len(total.durations_s) > 1:
+        print("\nslowest:")
+        for name, duration_s in slowest:
+            print(f"{duration_s:8.1f} s  {name}")
+    print(f"\n{took_s:.0f} s; logs: {run.logs}")
+    if run.failed:
+        print(f"failed: {'; '.join(f'scripts/test {part.again or part.name}' for part in run.failed)}")
+    print(total)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

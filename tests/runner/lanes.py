@@ -1,0 +1,192 @@
+"""Runs parts in lanes, each part with a log file, and stops everything that one has started when it ends."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from tests.runner import left_over
+from tests.runner.parts import Part, Plan
+from tests.runner.results import Outcome, failure, outcome
+from tests.runner.screen import Screen
+
+ROOT = Path(__file__).parents[2]
+# How long an interrupted part may take to clean up; a sandbox with machines takes some ten seconds.
+CLEAN_UP_S = 90.0
+SUDO_EACH_S = 60.0
+# What a part has left running may hold its output open.
+READ_ON_S = 5.0
+INTERRUPTED = 130
+
+
+@dataclass
+class Run:
+    """One run of a plan: what is running, what has come out, and whether to go on."""
+
+    plan: Plan
+    logs: Path
+    verbose: bool
+    total: Outcome = field(default_factory=Outcome)
+    failed: list[Part] = field(default_factory=list)
+    running: dict[str, tuple[float, subprocess.Popen[bytes]]] = field(default_factory=dict)
+    stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self.screen = Screen(self._what_runs)
+        self._lock = threading.Lock()
+
+    def go(self) -> int:
+        """Run everything; return the exit status. Ctrl-C stops what runs, and what was to come."""
+        # SIGINT as well: who is started in the background inherits that it is ignored, and so would every part.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+        try:
+            self._side_by_side(self.plan.lanes)
+            self._side_by_side([self.plan.alone])
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            self.screen.line("interrupted: stopping what runs and removing what it made")
+            self._stop()
+            return INTERRUPTED
+        finally:
+            self.screen.close()
+        return 1 if self.failed else 0
+
+    def _side_by_side(self, lanes: Sequence[Sequence[Part]]) -> None:
+        # Not Thread.join(): interrupted, Python 3.11 takes the thread for ended.
+        self._ends = [threading.Event() for _ in lanes]
+        for lane, end in zip(lanes, self._ends, strict=True):
+            threading.Thread(target=self._lane, args=(lane, end)).start()
+        refreshed_s = time.monotonic()
+        for end in self._ends:
+            while not end.wait(0.5):  # with a limit, so that a signal gets through
+                if os.geteuid() != 0 and time.monotonic() - refreshed_s > SUDO_EACH_S:
+                    subprocess.run(["sudo", "-n", "true"], check=False, stderr=subprocess.DEVNULL)
+                    refreshed_s = time.monotonic()
+
+    def _lane(self, parts: Sequence[Part], end: threading.Event) -> None:
+        try:
+            for part in parts:
+                if not self.stopping:
+                    self._try(part)
+        finally:
+            end.set()
+
+    def _try(self, part: Part) -> None:
+        """Run a part; what keeps it from being run is its failure, and the others run."""
+        try:
+            self._part(part)
+        except OSError as error:
+            with self._lock:
+                self.total.failed += 1
+                self.failed.append(part)
+            self.screen.part("FAILED", part.name, 0.0, 0.0, f"cannot run it: {error}")
+
+    def _part(self, part: Part) -> None:
+        log, report = (self.logs / f"{part.name.replace(' ', '-')}.{kind}" for kind in ("log", "xml"))
+        mark = secrets.token_hex(8)
+        begun_s = time.monotonic()
+        self.screen.begins(part.name)
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                self._command(part, mark, report),
+                cwd=ROOT,
+                env={**os.environ, left_over.MARK: mark},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if self.verbose else file,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # and not a session of its own, in which sudo would ask again
+            )
+            with self._lock:
+                self.running[part.name] = (begun_s, process)
+                if self.stopping:
+                    process.send_signal(signal.SIGINT)
+            reader = threading.Thread(target=self._copy, args=(part, process, file), daemon=True)
+            reader.start()  # and ends at once where nothing is to copy
+            _, code, usage = os.wait4(process.pid, 0)  # which tells the CPU time as well
+            status = process.returncode = os.waitstatus_to_exitcode(code)
+            with self._lock:
+                del self.running[part.name]
+            sweep = [*_as_root(part), sys.executable, "-m", "tests.runner.left_over", mark]
+            subprocess.run(sweep, cwd=ROOT, stdout=file, stderr=file, check=False)
+            reader.join(READ_ON_S)
+        self._ended(part, log, report, status, time.monotonic() - begun_s, usage.ru_utime + usage.ru_stime)
+
+    def _copy(self, part: Part, process: subprocess.Popen[bytes], file: BinaryIO) -> None:
+        """Copy what a part says to the terminal and its log, when it is wanted there."""
+        prefix = f"{part.name} | " if len(self.plan.parts) > 1 else ""
+        if process.stdout:
+            with process.stdout as said:
+                for line in said:
+                    file.write(line)
+                    self.screen.line(prefix + line.decode(errors="replace").rstrip("\n"))
+
+    def _ended(self, part: Part, log: Path, report: Path, status: int, took_s: float, cpu_s: float) -> None:
+        found = outcome(part.kind, part.name, log, report, status, took_s)
+        with self._lock:
+            self.total.add(found)
+            if status:
+                self.failed.append(part)
+        if self.stopping:
+            self.screen.part("stopped", part.name, took_s, cpu_s, "")
+            return
+        self.screen.part("FAILED" if status else "ok", part.name, took_s, cpu_s, str(found))
+        for note in found.notes:
+            self.screen.line(f"         {note}")
+        if status and not self.verbose:
+            self.screen.line(f"{failure(part.kind, log)}\n\nall of it: {log}\n")
+
+    def _command(self, part: Part, mark: str, report: Path) -> list[str]:
+        argv = part.argv
+        if part.kind == "pytest":
+            argv = [*argv, f"--junitxml={report}", "-o", "junit_family=xunit1", "-o", "junit_duration_report=total"]
+        if not part.root or os.geteuid() == 0:
+            return argv
+        # root has caches of its own, so that none of the user's becomes unwritable
+        kept = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+        kept |= {name: os.environ[name] for name in ("PATH", "PYTHONPATH")}
+        kept |= {"PYTHONPYCACHEPREFIX": f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root", left_over.MARK: mark}
+        return [*_as_root(part), "env", *(f"{name}={value}" for name, value in kept.items()), *argv]
+
+    def _stop(self) -> None:
+        """End what runs as Ctrl-C at its own terminal would, then by force; what is left is stopped by its mark."""
+        self.stopping = True
+        end_s = time.monotonic() + CLEAN_UP_S
+        self._signal(signal.SIGINT)
+        for end in self._ends:
+            end.wait(max(0.0, end_s - time.monotonic()))
+        self._signal(signal.SIGKILL)
+        for end in self._ends:
+            end.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with self._lock:
+            running = [process for _, process in self.running.values()]
+        for process in running:
+            try:
+                os.killpg(process.pid, number)
+            except PermissionError:
+                subprocess.run(["sudo", "-n", "kill", f"-{number.name}", "--", f"-{process.pid}"], check=False)
+            except ProcessLookupError:
+                continue
+
+    def _what_runs(self) -> str:
+        with self._lock:
+            now_s = time.monotonic()
+            return "running: " + ", ".join(
+                f"{name} {now_s - begun_s:.0f} s" for name, (begun_s, _) in self.running.items()
+            )
+
+
+def _as_root(part: Part) -> list[str]:
+    return ["sudo", "-H"] if part.root and os.geteuid() != 0 else []

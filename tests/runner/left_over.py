@@ -1,0 +1,75 @@
+"""Stops what a part has left running, by id: every process that has the part's mark in its environment.
+
+A program of its own, for what root started only root may see: python -m tests.runner.left_over MARK
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = "LOWLATENCY_TEST_PART"
+GRACE_S = 5.0
+SANDBOX = Path(__file__).parents[2] / "scripts/sandbox"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process by its id and the words of its command line."""
+
+    pid: int
+    words: tuple[str, ...]
+
+    @property
+    def sandbox(self) -> str:
+        """The sandbox that it keeps, or nothing."""
+        if "embedded_ec2" in self.words and "serve" in self.words and "--name" in self.words:
+            return self.words[self.words.index("--name") + 1]
+        return ""
+
+    def send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, number)
+
+
+def marked(mark: str) -> list[Process]:
+    """Return the processes with this mark, other than this one and the zombies."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (directory / "environ").read_bytes().split(b"\0") and int(directory.name) != os.getpid():
+                words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                found.append(Process(int(directory.name), tuple(words)))
+        except (OSError, ValueError):
+            continue  # it has ended, or is somebody else's
+    return found
+
+
+def stop(mark: str) -> list[str]:
+    """Stop them, sandboxes in good order; return a line for each that was there."""
+    said = []
+    for name in sorted({process.sandbox for process in marked(mark)} - {""}):
+        subprocess.run([SANDBOX, "down", "--name", name], check=False, capture_output=True, timeout=300)
+        said.append(f"sandbox {name} was still up")
+    processes = marked(mark)
+    said += [f"still running: {process.pid} {' '.join(process.words)[:150]}" for process in processes]
+    for process in processes:
+        process.send(signal.SIGTERM)
+    end_s = time.monotonic() + GRACE_S
+    while (rest := marked(mark)) and time.monotonic() < end_s:
+        time.sleep(0.1)  # between two looks
+    for process in rest:
+        process.send(signal.SIGKILL)
+    return said
+
+
+if __name__ == "__main__":
+    for line in stop(sys.argv[1]):
+        print(line)

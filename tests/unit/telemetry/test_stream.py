@@ -1,0 +1,37 @@
+"""Who leaves a stream is forgotten, whatever happens at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from trading_telemetry.stream import Broadcast, EventStream
+
+LIMIT_S = 10.0
+
+
+def test_a_client_that_leaves_as_a_document_comes_leaves_nothing_behind() -> None:
+    async def leave() -> None:
+        broadcast = Broadcast()
+        left, began = asyncio.Event(), asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            began.set()
+
+        stream = asyncio.ensure_future(EventStream(broadcast)({"type": "http"}, receive, send))
+        await began.wait()
+        for _ in range(10):  # it waits for a document now
+            await asyncio.sleep(0)
+        left.set()
+        for _ in range(10):  # the document comes within one of the steps in which the stream ends
+            broadcast.publish(b"{}")
+            await asyncio.sleep(0)
+        _, still_there = await asyncio.wait({stream}, timeout=LIMIT_S)
+        assert not still_there
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(leave())
