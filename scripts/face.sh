@@ -41,7 +41,7 @@ face_exit() {
   if [ -n "$face_stop" ]; then
     face_close "$SECONDS" interrupted
     face_stop_all
-    printf 'error: interrupted at "%s"; run it again to go on, or scripts/demo down\n' "$at" >&2
+    printf 'error: interrupted at %s; go on: scripts/demo, end: scripts/demo down\n' "$at" >&2
     exit "$face_stop"
   fi
   face_close
