@@ -128,7 +128,7 @@ def test_an_interruption_is_one_line_and_ends_the_steps_children(
     process.send_signal(number)
     _rest, errors = process.communicate(timeout=60)
     assert process.returncode == status
-    assert errors == 'error: interrupted at Load; go on: scripts/demo, end: scripts/demo down\n'
+    assert errors == "error: interrupted at Load; go on: scripts/demo, end: scripts/demo down\n"
     assert not [group for group in groups[1:] if _group_lives(group)]
 
 
