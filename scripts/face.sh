@@ -41,7 +41,7 @@ face_exit() {
   if [ -n "$face_stop" ]; then
     face_close "$SECONDS" interrupted
     face_stop_all
-    printf 'error: interrupted at "%s"; run it again to go on, or scripts/demo down\n' "$at" >&2
+    printf 'error: interrupted at %s; go on: scripts/demo, end: scripts/demo down\n' "$at" >&2
     exit "$face_stop"
   fi
   face_close
@@ -165,7 +165,7 @@ face_close() {
 # face_failed NAME STATUS: what the step says of its failure (a file NAME.failure), what it found out nevertheless
 # (`evidence NAME`), its last words and what to do (`advice NAME LOG`); then the end, with its status.
 face_failed() {
-  local log=$face_logs/$1.log title=$face_step found last=20
+  local log=$face_logs/$1.log title=$face_step found said last=20
   face_close "$SECONDS" failed
   face_stop_all
   face_step=
@@ -174,13 +174,14 @@ face_failed() {
     if [ -s "$face_logs/$1.failure" ]; then face_readable <"$face_logs/$1.failure" | head -n 8; echo; fi
     found=$(evidence "$1" 2>/dev/null) || true
     # What our own commands say when they end says what to do as well.
-    if [ "$(grep -c . "$log")" = 1 ] && grep -q '^error: ' "$log"; then
-      sed "s/^error: /error: $title: /" "$log"
+    said=$(face_readable <"$log" | grep -v $'^==> ' || true)
+    if [[ $said = 'error: '* && $said != *$'\n'* ]]; then
+      echo "error: $title: ${said#error: }"
       exit "$2"
     fi
     if [ -n "$found" ]; then printf '%s\n\n' "$found"; last=8; fi
     echo "The last lines of ${log#"$root"/}:"
-    face_readable <"$log" | tail -n "$last" | sed 's/^/  | /'
+    { face_readable <"$log" | tail -n "$last" | sed 's/^/  | /'; } || true
     echo
     printf 'error: %s failed. %s\n' "$title" "$(advice "$1" "$log")"
   } >&2
@@ -189,7 +190,7 @@ face_failed() {
 
 # Without colours, progress bars and what no terminal needs; a line of JSON is cut rather than wrapped over the screen.
 face_readable() {
-  sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e 's/.*\r\(.\)/\1/' | tr -d '\000-\010\013-\037\177' | grep -v '^ *$' | cut -c 1-400
+  sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e 's/.*\r\(.\)/\1/' -e '/^ *$/d' | tr -d '\000-\010\013-\037\177' | cut -c 1-400
 }
 
 # End what was launched, by its process group: asked first, insisted on when they take their time.

@@ -78,8 +78,14 @@ def test_a_failing_play_says_its_own_reason_and_what_it_found_out_first(tmp_path
     assert done.stderr.split("\n\n")[:2] == ["\nhost: it is too heavy", "It weighs 5 kg."]
 
 
+def test_a_failure_without_a_word_says_what_to_do(tmp_path: Path) -> None:
+    done = face('step it "The step" false', tmp_path / "log")
+    assert done.stderr.endswith("\n\nerror: The step failed. Do something about it.\n")
+
+
 def test_an_error_of_our_own_is_the_one_line_that_is_shown(tmp_path: Path) -> None:
-    done = face('step it "The step" die "it is held by /x/y: take it back there"', tmp_path / "log")
+    script = 'held() { say Looking; die "it is held by /x/y: take it back there"; }; step it "The step" held'
+    done = face(script, tmp_path / "log")
     assert (done.returncode, done.stderr) == (1, "\nerror: The step: it is held by /x/y: take it back there\n")
 
 
@@ -122,7 +128,7 @@ def test_an_interruption_is_one_line_and_ends_the_steps_children(
     process.send_signal(number)
     _rest, errors = process.communicate(timeout=60)
     assert process.returncode == status
-    assert errors == 'error: interrupted at "Load"; run it again to go on, or scripts/demo down\n'
+    assert errors == "error: interrupted at Load; go on: scripts/demo, end: scripts/demo down\n"
     assert not [group for group in groups[1:] if _group_lives(group)]
 
 
