@@ -14,7 +14,7 @@ from tests.runner.lanes import ROOT, Run
 from tests.runner.parts import CHOICES, Plan, plan
 from tests.runner.results import Outcome
 
-KEPT_RUNS = 5
+KEPT_RUNS = 10
 SLOWEST = 10
 USAGE = 2
 
@@ -44,7 +44,8 @@ def _log_directory() -> Path:
     """Make the directory of this run's logs, beside those of the last few."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lowlatency.trading/test-logs"
     cache.mkdir(parents=True, exist_ok=True)
-    for old in sorted(cache.iterdir())[: 1 - KEPT_RUNS]:
+    ended = [run for run in sorted(cache.iterdir()) if not Path("/proc", run.name.rpartition("-")[2]).exists()]
+    for old in ended[: 1 - KEPT_RUNS]:
         shutil.rmtree(old, ignore_errors=True)
     made = cache / f"{time.strftime('%Y-%m-%dT%H.%M.%S')}-{os.getpid()}"
     made.mkdir()

@@ -118,7 +118,7 @@ class Run:
             with self._lock:
                 del self.running[part.name]
             sweep = [*_as_root(part), sys.executable, "-m", "tests.runner.left_over", mark]
-            subprocess.run(sweep, cwd=ROOT, stdout=file, stderr=file, check=False)
+            subprocess.run(sweep, cwd=ROOT, stdout=file, stderr=file, check=False, process_group=0)
             reader.join(READ_ON_S)
         self._ended(part, log, report, status, time.monotonic() - begun_s, usage.ru_utime + usage.ru_stime)
 

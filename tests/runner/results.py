@@ -10,6 +10,9 @@ from pathlib import Path
 _LINT = re.compile(r"^(ok|FAILED) +(lint \S+) +(\d+) s$")
 _SECTION = re.compile(r"^=+ (FAILURES|ERRORS) =+$")
 _TROUBLE = re.compile(r"^(fatal: \[|\[ERROR\]|CRITICAL|error: |Traceback )")
+# Molecule draws a frame around what Ansible says.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_DRAWN = re.compile(r"^ *│ ?", re.MULTILINE)
 SHOWN_LINES = 600
 BEFORE, AFTER, END = 10, 60, 30
 
@@ -81,13 +84,15 @@ def _of_lint(log: Path) -> Outcome:
 
 def failure(kind: str, log: Path) -> str:
     """Return what of a failed part's log is needed to see why."""
-    lines = [line.rstrip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    text = _DRAWN.sub("", _COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace")))
+    lines = [line.rstrip() for line in text.splitlines()]
     first = next((number for number, line in enumerate(lines) if _SECTION.match(line)), None)
     if kind == "pytest" and first is not None:
         return _limited(lines[first:])
     if kind == "lint":
         return _limited([line for line in lines if not line.startswith("ok ")])
-    trouble = next((number for number, line in enumerate(lines) if _TROUBLE.match(line)), len(lines))
+    # The last: what comes before it was meant to fail, and was rescued.
+    trouble = max((number for number, line in enumerate(lines) if _TROUBLE.match(line)), default=len(lines))
     begin = lines[max(0, trouble - BEFORE) : trouble + AFTER]
     rest = lines[trouble + AFTER :]
     return "\n".join(begin + (["[…]"] if len(rest) > END else []) + rest[-END:])

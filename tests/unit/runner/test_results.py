@@ -89,13 +89,16 @@ def test_a_scenario_is_one_test(tmp_path: Path, status: int, passed: int) -> Non
     assert found == Outcome(passed, 1 - passed, 0, {"molecule slo": 7.0})
 
 
-def test_of_a_failed_play_the_first_trouble_and_the_end_are_shown(tmp_path: Path) -> None:
-    tasks = [f"TASK {number}" for number in range(500)]
+def test_of_a_failed_scenario_the_last_trouble_and_the_end_are_shown_without_colours(tmp_path: Path) -> None:
+    tasks = [f"  \x1b[2m│\x1b[0m TASK {number}" for number in range(500)]
+    rescued, fatal = (
+        f"  \x1b[2m│\x1b[0m \x1b[0;31mfatal: [host-1]: FAILED! => {why}\x1b[0m" for why in ("meant", "no disk")
+    )
     log = tmp_path / "log"
-    log.write_text("\n".join([*tasks[:100], "fatal: [host-1]: FAILED! => no disk", *tasks[100:], "PLAY RECAP"]))
+    log.write_text("\n".join([rescued, *tasks[:100], fatal, *tasks[100:], "\x1b[31mdestroyed\x1b[0m"]))
     shown = failure("single", log).splitlines()
-    assert {"TASK 99", "fatal: [host-1]: FAILED! => no disk", "TASK 100", "PLAY RECAP"} <= set(shown)
-    assert "TASK 300" not in shown
+    assert {"TASK 99", "fatal: [host-1]: FAILED! => no disk", "TASK 100", "destroyed"} <= set(shown)
+    assert not {"TASK 300", "fatal: [host-1]: FAILED! => meant"} & set(shown)
 
 
 def test_of_very_much_the_begin_and_the_end_are_shown(tmp_path: Path) -> None:
