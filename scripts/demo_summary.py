@@ -35,8 +35,10 @@ def promises(report: dict[str, Any]) -> Iterator[str]:
         names = ", ".join(row["name"] for row in rows if row["verdict"] == verdict)
         notes = list(dict.fromkeys(row["note"] for row in rows if row["verdict"] == verdict and row.get("note")))
         yield from _wrapped("; ".join([f"{verdict.upper()}: {names}", *notes]))
-    for note in dict.fromkeys(row["note"] for row in rows if not _is_bad(row) and row.get("note")):
-        yield from _wrapped(f"({note})")
+    bad_notes = {row.get("note") for row in rows if _is_bad(row)}
+    for note in dict.fromkeys(row["note"] for row in rows if row["name"] != "cpu" and row.get("note")):
+        if note not in bad_notes:
+            yield from _wrapped(f"({note})")
     if not any(_is_bad(row) for row in rows):
         yield "  Every promise is kept."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from typing import Any
 
 from trading_telemetry.stream import Broadcast, EventStream
@@ -19,7 +20,7 @@ def test_a_client_that_leaves_as_a_document_comes_leaves_nothing_behind() -> Non
             await left.wait()
             return {"type": "http.disconnect"}
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             began.set()
 
         stream = asyncio.ensure_future(EventStream(broadcast)({"type": "http"}, receive, send))
