@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.proofs import determinism, durability, fuzz, graviton, interrupted, null
+from tests.proofs import demo, determinism, durability, fuzz, graviton, interrupted, null, witness
 
 PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
+    "demo": (demo.prove, 25, "runs of scripts/demo, every fifth on a busy machine"),
+    "witness": (witness.prove, 12, "pairs of each case"),
     "durability": (durability.prove, len(durability.CASES), "deaths"),
     "determinism": (determinism.prove, 10_000_000, "messages"),
     "fuzz": (fuzz.prove, 10_000_000, "frames"),

@@ -1,0 +1,132 @@
+"""The witness beside what a program does, and not the machine: it marks no more, and nothing is set aside.
+
+Pairs with and without, the first drawn by lot, judged as the tuning benchmark judges its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
+from trading_bench.disturbance import Offset, see
+from trading_bench.watching import Watching
+
+from tests.proofs.evidence import ROOT, Evidence
+
+SOURCES = [ROOT / "files/engine/src/trading_bench"]
+CPUS = sorted(os.sched_getaffinity(0))
+WATCH_S = 4
+
+HOG = "print('ready', flush=True)\nwhile True: pass"
+# Each copies 64 MB within the kernel, for milliseconds at a time.
+LONG_CALLS = """
+import os
+descriptor = os.memfd_create("copied")
+print("ready", flush=True)
+while True:
+    os.pwrite(descriptor, bytes(64 << 20), 0)
+"""
+FLOOD = """
+import socket, sys
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+print("ready", flush=True)
+while True:
+    sender.sendto(b"x" * 64, ("127.0.0.1", int(sys.argv[1])))
+"""
+
+
+@contextmanager
+def on_the_last_cpu(code: str, *arguments: str) -> Iterator[None]:
+    """Run some Python where an engine would run."""
+    command = ["taskset", "--cpu-list", str(CPUS[-1]), sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.kill()
+
+
+@contextmanager
+def flood() -> Iterator[None]:
+    """Packets on loopback as fast as one CPU sends them, to a socket that nobody reads."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        with on_the_last_cpu(FLOOD, str(receiver.getsockname()[1])):
+            yield
+
+
+CASES: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "a hog of normal priority": lambda: on_the_last_cpu(HOG),
+    "long system calls": lambda: on_the_last_cpu(LONG_CALLS),
+    "a flood of packets": flood,
+}
+
+
+def prove(pairs: int) -> Path:
+    """Return the record of so many pairs of each case; raises AssertionError when one is marked or set aside more."""
+    evidence = Evidence("witness", pairs, SOURCES)
+    lot = random.Random(1)  # noqa: S311 (no secret: the same order each time)
+    schedule = [(case, number, lot.sample([True, False], 2)) for number in range(pairs) for case in CASES]
+    for case, number, order in schedule[evidence.done :]:
+        seen = {with_it: _watch(CASES[case] if with_it else None) for with_it in order}
+        evidence.add({"case": case, "pair": number, "with": seen[True], "without": seen[False]})
+        print(f"{case}: {evidence.results[-1]}", file=sys.stderr)
+    verdicts = verdict.judge(
+        {
+            f"{case}, {what}": [
+                (1 + each["with"][what], 1 + each["without"][what]) for each in evidence.results if each["case"] == case
+            ]
+            for case in CASES
+            for what in ("marked_slow", "disturbed_slices")
+        }
+    )
+    path = evidence.finish(
+        {
+            "pairs": pairs,
+            "seconds_each": WATCH_S,
+            "verdicts": {name: dataclasses.asdict(each) for name, each in verdicts.items()},
+            "each": evidence.results,
+        }
+    )
+    worse = [name for name, each in verdicts.items() if each.verdict == verdict.WORSE]
+    assert not worse, f"taken for the machine: {', '.join(worse)}; see {path}"
+    return path
+
+
+def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str, Any]:
+    """Watch every CPU for a while, with or without."""
+    watching = Watching(CPUS, WATCH_S + 30)
+    if case is None:
+        _wait()
+    else:
+        with case():
+            _wait()
+    record = watching.end()
+    spans = [span for found in see([(record, Offset())]).disturbed.values() for span in found]
+    slow = sum(
+        probe_ns > 30 * witness["quiet_loop_ns"]
+        for witness in record["witnesses"]
+        for _, _, probe_ns in witness["marks"]
+    )
+    return {
+        "marked": sum(len(witness["marks"]) for witness in record["witnesses"]),
+        "marked_slow": slow,
+        "disturbed_slices": len({begin // 100_000_000 for begin, _end in spans}),
+        "cpu_percent": [round(witness["cpu_ns"] / 1e4 / witness["milliseconds"], 2) for witness in record["witnesses"]],
+    }
+
+
+def _wait() -> None:
+    """The time of a watch is what is measured, so nothing ends it sooner."""
+    subprocess.run(["sleep", str(WATCH_S)], check=True)
