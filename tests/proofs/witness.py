@@ -20,6 +20,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
 from trading_bench.disturbance import Offset, see
 from trading_bench.watching import Watching
 
+from tests.benchmarks import processes, stress
 from tests.proofs.evidence import ROOT, Evidence
 
 SOURCES = [ROOT / "files/engine/src/trading_bench"]
@@ -66,10 +67,20 @@ def flood() -> Iterator[None]:
             yield
 
 
+@contextmanager
+def flooded_engine() -> Iterator[None]:
+    """An engine to which several clients send as fast as they can."""
+    with processes.engine("pure", accounts=stress.FLOODERS + 1) as server:
+        server.pin(CPUS[-1])
+        with stress.flooded(server, stress.FLOODERS):
+            yield
+
+
 CASES: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "a hog of normal priority": lambda: on_the_last_cpu(HOG),
     "long system calls": lambda: on_the_last_cpu(LONG_CALLS),
     "a flood of packets": flood,
+    "a flooded engine": flooded_engine,
 }
 
 
