@@ -29,7 +29,7 @@ STOP_LIMIT_S = 60
 # The promise has one home, the role that measures it.
 SLO = yaml.safe_load((Path(__file__).parents[1] / "roles/slo/defaults/main.yml").read_text(encoding="utf-8"))
 TARGETS = ("avg_us", "p95_us", "p99_us", "throughput_per_s", "cpu_percent", "memory_percent")
-LONGEST_S = 60
+UNDISTURBED_S, LONGEST_S = 10, 60
 
 
 def write_configuration(directory: Path) -> None:
@@ -138,17 +138,19 @@ def measure(directory: Path) -> list[slo.Row]:
     options += ["--duration", str(SLO["slo_duration_s"]), "--state", str(directory / shared_memory)]
     options += ["--witness"] if sys.platform == "linux" else []
     options += ["--keep-off", str(cpus[-1])] if len(cpus) > 1 else []
-    load: dict[str, Any] = {"looks": [looked_at(directory)], "on_host": True, "disturbed": "set_aside", "unwatched": ""}
-    load["wanted_s"] = SLO["slo_duration_s"]
+    options += ["--engine-process", str(engine)] if engine and len(cpus) > 1 else []
+    load: dict[str, Any] = {"looks": [], "on_host": True, "disturbed": "set_aside", "unwatched": ""}
+    load["wanted_s"] = UNDISTURBED_S
     runs: list[str] = []
     while True:
         kept = directory / f"round.{len(runs) // 2}"
+        before = looked_at(directory)
         bench("trading_bench", *options, "--keep", str(kept))
         runs += ["--run", str(kept)]
-        load["looks"].append(looked_at(directory))
+        load["looks"].append([before, looked_at(directory)])
         bench("trading_bench.figures", *runs, "--json", str(directory / "figures.json"))
         load["figures"] = json.loads((directory / "figures.json").read_text(encoding="utf-8"))
-        offered_s = load["wanted_s"] * len(runs) // 2
+        offered_s = SLO["slo_duration_s"] * len(runs) // 2
         if offered_s >= LONGEST_S or not slo.slo_needs_more(targets, load):
             return slo.load_rows(targets, load)
 

@@ -35,19 +35,19 @@ def state_rows(state: dict[str, Any]) -> list[Row]:
     return [*rows, row("health", "200", answer, well, "" if well else f"health says {health['text'].strip()[:500]}")]
 
 
-def cpu_percent(looks: list[dict[str, Any]], figures: dict[str, Any], on_host: bool) -> float:
+def cpu_percent(looks: list[list[dict[str, Any]]], figures: dict[str, Any], on_host: bool) -> float:
     """Return the host's CPU use under load without the generator's share, in percent of all its CPUs.
 
-    All CPU time between two looks is set against the time in which orders were offered, so the looks themselves and
-    what is done after the last order can only make it worse. The generator's time is part of it when it ran on the host
-    and the whole machine was counted.
+    `looks` are pairs, before and after each load. All CPU time between two is set against the time in which orders were
+    offered, so the looks themselves and what is done after the last order can only make it worse. The generator's time
+    is part of it when it ran on the host and the whole machine was counted.
     """
     used_s = 0.0
-    for before, after in zip(looks, looks[1:]):
+    for before, after in looks:
         used_s += sum(busy_s - before["cpu_busy_s"].get(part, 0.0) for part, busy_s in after["cpu_busy_s"].items())
-    if on_host and looks[-1]["cpu_scope"] == "machine":
+    if on_host and looks[-1][1]["cpu_scope"] == "machine":
         used_s -= figures["generator"]["cpu_s"]
-    percent: float = 100 * max(used_s, 0.0) / (figures["generator"]["offered_s"] * looks[-1]["cpus"])
+    percent: float = 100 * max(used_s, 0.0) / (figures["generator"]["offered_s"] * looks[-1][1]["cpus"])
     return percent
 
 
@@ -123,6 +123,8 @@ def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
             for name in LATENCIES
         ]
     judged = figures["undisturbed"] if aside else figures
+    if not judged["latency_corrected_us"]:
+        return [row(name, texts[name], "no answer", False) for name in LATENCIES]
     note = aside_note(load) if aside else ""
     rows = []
     for name in LATENCIES:
@@ -149,8 +151,8 @@ def aside_note(load: dict[str, Any]) -> str:
 
 
 def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
-    """Return the rows of the load. `load` is empty when there was none; else it has figures, looks (the host before the
-    first load and after each), on_host, disturbed (count or set_aside), wanted_s and unwatched (why nobody watched).
+    """Return the rows of the load. `load` is empty when there was none; else it has figures, looks (the host before and
+    after each load), on_host, disturbed (count or set_aside), wanted_s and unwatched (why nobody watched).
     """
     texts = target_texts(targets)
     if not load:

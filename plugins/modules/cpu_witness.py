@@ -88,10 +88,22 @@ PROPERTIES = {
 }
 
 
+def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
+    """Return exit code and errors of a command; a host without systemd has none to run."""
+    try:
+        returned, _out, err = module.run_command(command, handle_exceptions=False)
+    except OSError as error:
+        return 127, str(error)
+    return returned, err
+
+
 def start(module: AnsibleModule) -> str:
     """Return why it could not be started, empty when it was."""
-    module.run_command(["systemctl", "stop", UNIT])  # what an interrupted play may have left
-    RECORD.unlink(missing_ok=True)
+    run(module, ["systemctl", "stop", UNIT])  # what an interrupted play may have left
+    try:
+        RECORD.unlink(missing_ok=True)
+    except OSError as error:
+        return f"trading-witness cannot leave its record in {RECORD}: {error.strerror}"
     parameters = module.params
     command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
     command += ["--limit", str(parameters["limit_s"])]
@@ -106,12 +118,12 @@ def start(module: AnsibleModule) -> str:
 
 def stop(module: AnsibleModule) -> tuple[dict[str, object], str]:
     """Return the record, and why there is none."""
-    module.run_command(["systemctl", "stop", UNIT])
+    run(module, ["systemctl", "stop", UNIT])
     try:
         record: dict[str, object] = json.loads(RECORD.read_text(encoding="utf-8"))
+        RECORD.unlink()
     except (OSError, ValueError):
         return {}, "trading-witness left no record on this host"
-    RECORD.unlink(missing_ok=True)
     return record, ""
 
 

@@ -67,6 +67,9 @@ options:
     description: Whether a real-time thread watches the generator's CPU meanwhile, which takes about 2 % of it.
     type: bool
     default: false
+  engine_state:
+    description: Published state of an engine on this host, for the stalls that it records itself.
+    type: path
   keep:
     description: File on this host for the times of every order, which M(lowlatency.trading.order_figures) reads.
     type: path
@@ -106,8 +109,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-# The exit codes of trading-bench that come with figures.
+# Exit codes of trading-bench; the first and the last come with figures.
 MEASURED = 0
+WRONG_OPTION = 2
 INTERRUPTED = 3
 
 
@@ -126,6 +130,7 @@ def main() -> None:
             "keep_off": {"type": "list", "elements": "int", "default": []},
             "machine_group": {"type": "str", "default": ""},
             "witness": {"type": "bool", "default": False},
+            "engine_state": {"type": "path"},
             "keep": {"type": "path"},
         },
     )
@@ -149,10 +154,17 @@ def main() -> None:
     for name in ("machine_group", "keep"):
         if parameters[name]:
             options[f"--{name.replace('_', '-')}"] = parameters[name]
+    if parameters["engine_state"]:
+        options["--state"] = parameters["engine_state"]
     command = [*parameters["command"], *(word for option in options.items() for word in option)]
     if parameters["witness"]:
         command.append("--witness")
     returned, out, err = module.run_command(command, data=parameters["password"])
+    if returned == WRONG_OPTION and "unrecognized arguments" in err:
+        module.fail_json(
+            msg=f"{command[0]} is of a release that is older than this collection: install the one that belongs to it "
+            "(playbooks/configure.yml), or let the load come from the controller (slo_generator_host=localhost)"
+        )
     if returned not in (MEASURED, INTERRUPTED):
         module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
     module.exit_json(changed=False, figures=json.loads(report.read_text(encoding="utf-8")))

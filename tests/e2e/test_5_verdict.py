@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from tests.e2e.deployment import Deployment, Play
 
 HOG = """
@@ -22,12 +20,9 @@ while True:
 
 
 def verify(deployed: Deployment, **variables: object) -> tuple[Play, dict[str, Any]]:
-    """Run the verdict; skip where the machine under these tests was disturbed too much for one."""
+    """Run the verdict. Nothing that the machine under these tests does can excuse what they do to the host."""
     play = deployed.play("playbooks/verify.yml", **variables)
     report: dict[str, Any] = json.loads((deployed.reports / "trading-sandbox-1.json").read_text(encoding="utf-8"))
-    for row in report["verdict"]:
-        if "too little for a verdict" in row["note"]:
-            pytest.skip(row["note"])
     return play, report
 
 

@@ -58,8 +58,10 @@ def _run(clone: Path) -> dict[str, Any]:
             [clone / "scripts/demo"], capture_output=True, text=True, check=False, timeout=LIMIT_S, cwd=clone
         )
         took_s = time.monotonic() - begun_s
-        (file,) = (clone / "build/demo/reports").glob("*.json")
-        report = json.loads(file.read_text(encoding="utf-8"))
+        files = list((clone / "build/demo/reports").glob("*.json"))
+        if not files:
+            return {"exit": done.returncode, "verdict": "none", "took_s": round(took_s), "said": done.stderr[-2000:]}
+        report = json.loads(files[0].read_text(encoding="utf-8"))
     finally:
         subprocess.run([clone / "scripts/demo", "down"], capture_output=True, check=True, cwd=clone)
     verdicts = {row["name"]: row["verdict"] for row in report["verdict"]}

@@ -124,7 +124,8 @@ def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str,
         with case():
             _wait()
     record = watching.end()
-    spans = [span for found in see([(record, Offset())]).disturbed.values() for span in found]
+    assert record, "the watch was lost"
+    spans = [each.span for each in see([(record, Offset())]).disturbances]
     slow = sum(
         probe_ns > 30 * witness["quiet_loop_ns"]
         for witness in record["witnesses"]

@@ -73,13 +73,14 @@ def _own_cgroups(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Conf
     hierarchies = [CGROUPS] if unified else [CGROUPS / name for name in VERSION_1]
     groups = [hierarchy / _group_name(instance_id) for hierarchy in hierarchies if hierarchy.is_dir()]
     held = False
-    for group in list(groups):
+    for group in groups:
         ledger.add("cgroup", str(group))
         group.mkdir(exist_ok=True)
         if unified or group.parent.name == "cpuset":
             held = _set_cpuset(group, cpus)
         if (unified or group.parent.name == "cpu") and not _set_weight(group) and not unified:
-            groups.remove(group)
+            # Without a share of real-time priority it would take that away, under its other name as well.
+            groups = [each for each in groups if not (each.exists() and each.samefile(group))]
     joins = "; ".join(f'echo $$ > "{group}/cgroup.procs"' for group in groups)
     prefix = ["/bin/sh", "-ec", f'{joins}; exec "$@"', "sh"]
     if held:

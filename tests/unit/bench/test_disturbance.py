@@ -27,14 +27,21 @@ def record(
         {"cpu": cpu, "refused": "", "quiet_loop_ns": QUIET_NS, "loaded_loop_ns": QUIET_NS, "marks": found}
         for cpu, found in marks.items()
     ]
-    seen = {"engine_ahead_ns": 0, "witnesses": witnesses, "samples": samples or [], "real_time_tasks": [], "stalls": []}
+    seen = {
+        "engine_ahead_ns": 0,
+        "outside_cpus": 1,
+        "witnesses": witnesses,
+        "samples": samples or [],
+        "real_time_tasks": [],
+        "stalls": [],
+    }
     return {**seen, **more}
 
 
-def aside(seen: Seen, latency_ms: dict[int, int] | None = None) -> list[int]:
-    """The numbers of the slices that are set aside."""
-    latency_ns = {number: waited * MS for number, waited in (latency_ms or {}).items()}
-    found: list[Slice] = slices(ten_slices(), seen, latency_ns)
+def aside(seen: Seen, waited_ms: dict[int, int] | None = None) -> list[int]:
+    """The numbers of the slices that are set aside, where an order of some waited so long from 49 ms in them."""
+    longest = {number: (at(number * 100 + 49), at(number * 100 + 49 + ms)) for number, ms in (waited_ms or {}).items()}
+    found: list[Slice] = slices(ten_slices(), seen, longest)
     assert len(found) == 10
     return [number for number, each in enumerate(found) if each.why]
 
@@ -91,7 +98,7 @@ def test_a_stall_longer_than_the_disturbance_counts_whole() -> None:
     seen = see([(record({1: [[at(450), 9 * MS, SLOW]]}), Offset())])
     assert aside(seen, {4: 10}) == [4, 5]
     assert aside(seen, {4: 50}) == []
-    assert aside(seen, {5: 50}) == [], "the slice after belongs to the same stall"
+    assert aside(seen, {5: 50}) == [], "the slice after belongs to the same disturbance"
     assert aside(seen, {6: 50}) == [4, 5], "an order of another slice is no matter of this one"
 
 
@@ -102,10 +109,30 @@ def test_a_stall_that_the_engine_recorded_counts_when_it_is_longer_than_what_the
     assert aside(see([(caused, Offset())])) == [4, 5]
 
 
-def test_without_real_time_priority_a_witness_shows_nothing() -> None:
+def test_many_short_disturbances_excuse_no_long_stall() -> None:
+    short = record({1: [[at(ms), 0, SLOW] for ms in range(50, 1000, 100)]})
+    assert aside(see([(short, Offset())]), {4: 4}) == list(range(10))
+    assert aside(see([(short, Offset())]), {4: 40}) == []
+
+
+def test_what_is_not_known_of_the_clocks_excuses_nothing() -> None:
+    seen = see([(record({1: [[at(450), 0, SLOW]]}), Offset(uncertain_ns=19 * MS))])
+    assert aside(seen, {4: 4}) == [4, 5]
+    assert aside(seen, {4: 30}) == []
+
+
+def test_a_machine_of_several_cpus_loses_more_before_it_is_disturbed() -> None:
+    outside = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 7 * MS}
+    assert aside(see([(record({}, [outside]), Offset())])) == [4, 5]
+    assert aside(see([(record({}, [outside], outside_cpus=2), Offset())])) == []
+
+
+def test_without_real_time_priority_a_witness_shows_nothing_but_stolen_time_does() -> None:
     refused = record({1: [[at(450), 0, SLOW]]})
     refused["witnesses"][0]["refused"] = "Operation not permitted"
     assert aside(see([(refused, Offset())])) == []
+    stolen = {"from_ns": at(600), "to_ns": at(690), "stolen_ns": 10 * MS}
+    assert aside(see([({**refused, "samples": [stolen]}, Offset())])) == [6, 7]
     assert "real-time priority was refused (Operation not permitted)" in remarks(refused, "the host")[0]
 
 

@@ -111,7 +111,14 @@ def test_figures_without_the_disturbed_time_stand_beside_those_of_all_of_it() ->
         "cpu_ns": 1_000_000,
         "marks": [mark],
     }
-    own = {"engine_ahead_ns": None, "witnesses": [witness], "samples": [], "real_time_tasks": [], "stalls": []}
+    own = {
+        "engine_ahead_ns": None,
+        "outside_cpus": 0,
+        "witnesses": [witness],
+        "samples": [],
+        "real_time_tasks": [],
+        "stalls": [],
+    }
     summary = summary_of(recording(latencies_us), own)
     assert summary["latency_corrected_us"]["p99"] == 30_000
     assert summary["undisturbed"]["latency_corrected_us"]["max"] == 100

@@ -67,7 +67,7 @@ FIGURES = {
 @pytest.fixture
 def load() -> dict[str, Any]:
     before = {**STATE, "cpu_busy_s": {"machine": 100.0}}
-    looked = {"looks": [before, STATE], "on_host": False, "disturbed": "count", "wanted_s": 10, "unwatched": ""}
+    looked = {"looks": [[before, STATE]], "on_host": False, "disturbed": "count", "wanted_s": 10, "unwatched": ""}
     return copy.deepcopy({"figures": FIGURES, **looked})
 
 
@@ -170,6 +170,11 @@ def test_without_a_witness_every_slice_counts_and_it_is_said(aside: dict[str, An
     assert any("refused; trading-witness does not start" in line for line in slo_table(rows))
 
 
+def test_an_engine_that_answered_nothing_in_undisturbed_time_missed(aside: dict[str, Any]) -> None:
+    aside["figures"]["undisturbed"] = latencies({}, {}, ON_TIME_US)
+    assert verdicts(aside)["p99"] == "missed"
+
+
 def test_less_throughput_on_a_disturbed_machine_shows_nothing(aside: dict[str, Any]) -> None:
     aside["figures"]["throughput_per_s"] = 9_000.0
     assert verdicts(aside)["throughput"] == "not measured"
@@ -235,19 +240,19 @@ def test_bad_health_is_missed_with_what_it_says(load: dict[str, Any]) -> None:
 
 
 def test_cpu_is_the_host_s_over_the_offered_time_without_the_generator_beside_the_engine(load: dict[str, Any]) -> None:
-    before, after = load["looks"]
-    assert cpu_percent([before, after], FIGURES, on_host=False) == pytest.approx(40.0)
+    before, after = load["looks"][0]
+    assert cpu_percent([[before, after]], FIGURES, on_host=False) == pytest.approx(40.0)
     busy = {**STATE, "cpu_busy_s": {"machine": 112.0}}
-    assert cpu_percent([before, busy], FIGURES, on_host=True) == pytest.approx(40.0)
+    assert cpu_percent([[before, busy]], FIGURES, on_host=True) == pytest.approx(40.0)
     two_cpus = {**STATE, "cpus": 2}
-    assert cpu_percent([before, two_cpus], FIGURES, on_host=False) == pytest.approx(20.0)
-    assert cpu_percent([before, after, busy], FIGURES, on_host=False) == pytest.approx(120.0)
+    assert cpu_percent([[before, two_cpus]], FIGURES, on_host=False) == pytest.approx(20.0)
+    assert cpu_percent([[before, after], [after, busy]], FIGURES, on_host=False) == pytest.approx(120.0)
 
 
 def test_in_a_container_only_processes_that_still_run_count() -> None:
     before = {"cpu_busy_s": {"1@5": 10.0, "70@900": 3.0}}
     after = {"cpu_busy_s": {"1@5": 11.0, "80@950": 2.0}, "cpu_scope": "processes", "cpus": 1}
-    assert cpu_percent([before, after], FIGURES, on_host=True) == pytest.approx(30.0)
+    assert cpu_percent([[before, after]], FIGURES, on_host=True) == pytest.approx(30.0)
 
 
 def test_the_table_has_a_line_for_each_target_and_fits_a_terminal(load: dict[str, Any]) -> None:

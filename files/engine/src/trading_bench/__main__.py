@@ -106,6 +106,13 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--state", type=Path, metavar="FILE", help="published state of an engine on this host, for its own stalls"
     )
+    arguments.add_argument(
+        "--engine-process",
+        type=int,
+        default=0,
+        metavar="PID",
+        help="an engine on this host that has its CPUs for itself: what other processes take of them is a disturbance",
+    )
     arguments.add_argument("--keep", type=Path, metavar="FILE", help="keep every order's times, for trading-figures")
     arguments.add_argument("--json", type=Path, metavar="FILE", help="write every figure as JSON")
     arguments.add_argument("--html", type=Path, metavar="FILE", help="write a report with drawings")
@@ -137,7 +144,7 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     if options.witness:
         limit_s = options.warmup + options.duration + WATCH_LONGER_S
         watched = {mine[-1] if recording.spins else mine[0], *options.keep_off}
-        watching = Watching(sorted(watched), limit_s, options.state, options.machine_group)
+        watching = Watching(sorted(watched), limit_s, options.state, options.machine_group, options.engine_process)
     try:
         connection, splitter = connect(options.host, options.port, options.account, password)
         cpus.go_first()

@@ -13,24 +13,48 @@ from trading_bench.generator import Recording
 from trading_bench.witness import PERIOD_NS, PROBE_LOOPS, SLOW_TIMES
 
 SLICE_NS = 100_000_000
-OUTSIDE_SHARE = 0.05
+OUTSIDE_SHARE = 0.05  # of the CPUs that belong to the machine
 REAL_TIME_NS = 1_000_000  # a real-time task of others that ran longer in a sample is named, and its slices count
 UNCERTAIN_NS = 20_000_000  # clocks known less exactly than this set nothing aside
 SLACK_NS = 2_000_000  # a stall may last so much longer than the disturbance: what waited has to be served as well
+JOINED_NS = 5_000_000  # marks closer than this are one disturbance
 SLOW_THROUGHOUT = 3.0  # a loop finds cold caches beside a busy engine, which alone doubles its time
 
 Record = dict[str, Any]
 Span = tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Disturbance:
+    """Something that the machine did, on the generator's clock: `span` with what the clocks leave open on both ends.
+
+    `away_ns` is how much of it the machine was away; None is all of `exact`, its times as they were seen.
+    """
+
+    cause: str
+    span: Span
+    exact: Span
+    away_ns: int | None = None
+
+
 @dataclass
 class Seen:
-    """What one host's record says, on the generator's clock."""
+    """What the records of all hosts say, on the generator's clock."""
 
-    disturbed: dict[str, list[Span]] = field(default_factory=dict)
-    taken: list[tuple[Span, int]] = field(default_factory=list)  # of a sample only so many nanoseconds
+    disturbances: list[Disturbance] = field(default_factory=list)
     real_time: list[Span] = field(default_factory=list)
-    stalls: list[tuple[int, int]] = field(default_factory=list)
+    stalls: list[Span] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A millisecond that a witness marked; `cpu` tells hosts apart as well."""
+
+    cpu: tuple[int, int]
+    span: Span
+    exact: Span
+    slow: bool
+    stolen: bool
 
 
 @dataclass(frozen=True)
@@ -71,48 +95,64 @@ def offset_of(record: Record, recording: Recording) -> Offset | None:
 
 
 def see(records: Sequence[tuple[Record, Offset]]) -> Seen:
-    """Return the disturbed spans of all hosts of a run, by cause, and what else is known of their times."""
+    """Return what disturbed a run, of what each host's record says, and what else is known of its times."""
     seen = Seen()
-    marks: list[tuple[tuple[int, int], Span, bool, bool]] = []
+    marks: list[Mark] = []
     for number, (record, offset) in enumerate(records):
+        blind = all(witness["refused"] for witness in record["witnesses"])
         for sample in record["samples"]:
+            exact = _moved((sample["from_ns"], sample["to_ns"]), Offset(offset.ns))
             span = _moved((sample["from_ns"], sample["to_ns"]), offset)
-            lasted_ns = sample["to_ns"] - sample["from_ns"]
+            others_ns = OUTSIDE_SHARE * (exact[1] - exact[0]) * record["outside_cpus"]
             for name, cause, more_than_ns in (
                 ("throttled_ns", "a CPU quota was used up", 0.0),
-                ("outside_ns", "other programs took the CPU from the machine", OUTSIDE_SHARE * lasted_ns),
+                ("outside_ns", "other programs took the CPU from the machine", others_ns),
+                ("stolen_ns", "the hypervisor took the CPU", 0.0 if blind else float("inf")),
             ):
                 if sample.get(name, 0) > more_than_ns:
-                    seen.disturbed.setdefault(cause, []).append(span)
-                    seen.taken.append((span, sample[name]))
+                    seen.disturbances.append(Disturbance(cause, span, exact, sample[name]))
             if sample.get("real_time_ns", 0) > REAL_TIME_NS:
                 seen.real_time.append(span)
-        for witness in record["witnesses"]:
-            if witness["refused"]:
-                continue  # of normal priority it sees nothing that the engine does not do
-            slow_ns = witness["quiet_loop_ns"] * SLOW_TIMES * PROBE_LOOPS
-            for due_ns, late_ns, probe_ns in witness["marks"]:
-                # It may have begun right after the wake-up before this one.
-                span = (due_ns - PERIOD_NS, due_ns + max(late_ns + probe_ns, PERIOD_NS))
-                stolen = any(
-                    sample.get("stolen_ns", 0) and _meet(span, (sample["from_ns"], sample["to_ns"]))
-                    for sample in record["samples"]
-                )
-                marks.append(((number, witness["cpu"]), _moved(span, offset), probe_ns > slow_ns, stolen))
-        for end_ns, stall_ns, _cause in record["stalls"]:
-            seen.stalls.append((end_ns - offset.ns, stall_ns))
-    for cpu, span, slow, stolen in marks:
-        if slow:
-            seen.disturbed.setdefault("the CPU was slowed", []).append(span)
-        elif stolen:
-            seen.disturbed.setdefault("the hypervisor took the CPU", []).append(span)
-        elif any(other != cpu and _meet(span, other_span) for other, other_span, _slow, _stolen in marks):
-            seen.disturbed.setdefault("all CPUs stood still", []).append(span)
+        marks += _marks(number, record, offset)
+        seen.stalls += [(end_ns - stall_ns - offset.ns, end_ns - offset.ns) for end_ns, stall_ns, _ in record["stalls"]]
+    seen.disturbances += _confirmed(marks)
     return seen
 
 
-def slices(recording: Recording, seen: Seen, latency_ns: dict[int, int]) -> list[Slice]:
-    """Divide the measured time. `latency_ns` is the longest latency in each slice, by the slice's number.
+def _marks(number: int, record: Record, offset: Offset) -> Iterable[Mark]:
+    stolen = [(sample["from_ns"], sample["to_ns"]) for sample in record["samples"] if sample.get("stolen_ns", 0)]
+    for witness in record["witnesses"]:
+        if witness["refused"]:
+            continue  # of normal priority it sees nothing that the engine does not do
+        slow_ns = witness["quiet_loop_ns"] * SLOW_TIMES * PROBE_LOOPS
+        for due_ns, late_ns, probe_ns in witness["marks"]:
+            # It may have begun right after the wake-up before this one.
+            there = (due_ns - PERIOD_NS, due_ns + max(late_ns + probe_ns, PERIOD_NS))
+            span, exact = _moved(there, offset), _moved(there, Offset(offset.ns))
+            was_stolen = any(_meet(there, sample) for sample in stolen)
+            yield Mark((number, witness["cpu"]), span, exact, probe_ns > slow_ns, was_stolen)
+
+
+def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
+    """The marks that the machine made: late alone is not enough, see above."""
+    marks = sorted(marks, key=lambda mark: mark.span)
+    together: set[Mark] = set()
+    open_marks: list[Mark] = []
+    for mark in marks:
+        open_marks = [other for other in open_marks if other.span[1] > mark.span[0]]
+        others = [other for other in open_marks if other.cpu != mark.cpu]
+        if others:
+            together.update([mark, *others])
+        open_marks.append(mark)
+    for mark in marks:
+        if mark.slow or mark.stolen or mark in together:
+            proofs = ((mark.slow, "the CPU was slowed"), (mark.stolen, "the hypervisor took the CPU"))
+            cause = next((cause for proven, cause in proofs if proven), "all CPUs stood still")
+            yield Disturbance(cause, mark.span, mark.exact)
+
+
+def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[Slice]:
+    """Divide the measured time. `longest` is when the slowest order of each slice was meant to leave and was answered.
 
     A slice that is disturbed is set aside with the one after it, in which the queue is served. A run of such slices
     counts all the same when somebody waited longer in it than the machine was away (so the engine stood still as well),
@@ -120,36 +160,43 @@ def slices(recording: Recording, seen: Seen, latency_ns: dict[int, int]) -> list
     """
     first_ns = recording.intended_ns[recording.warmup_slots]
     count = (recording.intended_ns[-1] - first_ns) // SLICE_NS + 1
-    spans = [(span, cause) for cause, found in seen.disturbed.items() for span in found]
-    whys: list[str] = []
-    for number in range(count):
-        own = (first_ns + number * SLICE_NS, first_ns + (number + 1) * SLICE_NS)
-        causes = dict.fromkeys(cause for span, cause in spans if _meet(span, own))
-        whys.append(", ".join(causes))
+    causes: list[dict[str, None]] = [{} for _ in range(count)]
+    for each in seen.disturbances:
+        begin, end = ((edge_ns - first_ns) // SLICE_NS for edge_ns in (each.span[0], each.span[1] - 1))
+        for number in range(max(begin, 0), min(end + 1, count)):
+            causes[number][each.cause] = None
+    whys = [", ".join(each) for each in causes]
     after = ["" if why or not before else "right after" for why, before in zip(whys, ["", *whys], strict=False)]
     whys = [why or next_to for why, next_to in zip(whys, after, strict=True)]
     found: list[Slice] = []
     for run in _runs(whys):
         own = (first_ns + run.start * SLICE_NS, first_ns + run.stop * SLICE_NS)
-        remark = _why_it_counts(own, run, seen, latency_ns) if whys[run.start] else ""
+        stalls = [longest[number] for number in run if number in longest]
+        remark = _why_it_counts(own, stalls, seen) if whys[run.start] else ""
         found += [Slice(first_ns + number * SLICE_NS, "" if remark else whys[number], remark) for number in run]
     return found
 
 
-def _why_it_counts(own: Span, run: range, seen: Seen, latency_ns: dict[int, int]) -> str:
+def _why_it_counts(own: Span, waited: list[Span], seen: Seen) -> str:
     if any(_meet(own, span) for span in seen.real_time):
         return "a real-time task ran"
-    sampled = {span for span, _taken_ns in seen.taken}
-    spans = [span for found in seen.disturbed.values() for span in found if span not in sampled]
-    away_ns = _length([(max(span[0], own[0] - SLICE_NS), min(span[1], own[1])) for span in spans if _meet(span, own)])
-    away_ns += sum(taken_ns for span, taken_ns in seen.taken if _meet(span, own))
-    longest_ns = max((latency_ns.get(number, 0) for number in run), default=0)
-    stalled_ns = max((lasted for end, lasted in seen.stalls if _meet((end - lasted, end), own)), default=0)
-    if stalled_ns > away_ns + SLACK_NS:
-        return f"the engine stalled for {stalled_ns / 1e6:.0f} ms"
-    if longest_ns > away_ns + SLACK_NS:
-        return f"an order waited {longest_ns / 1e6:.0f} ms, the machine was away for {away_ns / 1e6:.0f}"
+    for what, stalls in (
+        ("the engine stalled", [stall for stall in seen.stalls if _meet(stall, own)]),
+        ("an order waited", waited),
+    ):
+        for stall in stalls:
+            lasted_ns = stall[1] - stall[0]
+            away_ns = _away_ns((stall[0] - SLICE_NS, stall[1]), seen)  # a queue may be of the 100 ms before
+            if lasted_ns > away_ns + SLACK_NS:
+                return f"{what} for {lasted_ns / 1e6:.0f} ms, the machine was away for {away_ns / 1e6:.0f}"
     return ""
+
+
+def _away_ns(window: Span, seen: Seen) -> int:
+    """How long the machine was away in this time."""
+    met = [each for each in seen.disturbances if _meet(window, each.exact)]
+    spans = [(max(each.exact[0], window[0]), min(each.exact[1], window[1])) for each in met if each.away_ns is None]
+    return _length(spans) + sum(each.away_ns for each in met if each.away_ns is not None)
 
 
 def remarks(record: Record, where: str) -> list[str]:
@@ -187,13 +234,11 @@ def _runs(whys: Sequence[str]) -> Iterable[range]:
 
 
 def _length(spans: list[Span]) -> int:
-    """How much time the spans cover."""
-    total, reached = 0, None
+    """How much time the spans cover, joined where they are close."""
+    total, begun, reached = 0, None, 0
     for begin, end in sorted(spans):
-        if reached is None or begin > reached:
-            total += end - begin
-            reached = end
-        elif end > reached:
-            total += end - reached
-            reached = end
-    return total
+        if begun is None or begin > reached + JOINED_NS:
+            total += reached - begun if begun is not None else 0
+            begun, reached = begin, end
+        reached = max(reached, end)
+    return total + (reached - begun if begun is not None else 0)

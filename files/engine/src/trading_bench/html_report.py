@@ -13,7 +13,7 @@ WIDTH, HEIGHT, MARGIN = 760, 260, 48
 STYLE = """
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #8884}
-td:first-child,th:first-child{text-align:left}.void{border:2px solid #c33;padding:.5rem 1rem}
+td:first-child,th:first-child{text-align:left}.interrupted{border:2px solid #c33;padding:.5rem 1rem}
 """
 DRAWING_STYLE = """
 svg{max-width:100%;height:auto}svg text{font-size:11px;fill:currentColor}svg line{stroke:currentColor;opacity:.15}
@@ -30,7 +30,7 @@ def render(summary: Summary, title: str) -> str:
         (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
             f"<title>{html.escape(title)}</title><style>{STYLE}</style><h1>{html.escape(title)}</h1>",
-            '<p class="void">Interrupted: these are the figures of a part of the run.</p>'
+            '<p class="interrupted">Interrupted: these are the figures of a part of the run.</p>'
             if summary["interrupted"]
             else "",
             _latency_table(summary),

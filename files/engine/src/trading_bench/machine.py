@@ -6,18 +6,21 @@ stolen time, the quota of the control groups above, real-time tasks of others, p
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trading_engine.shm import State, StateError, StateReader
 
 from trading_bench import cpus
+from trading_bench.witness import NAME as WITNESS_NAME
 
 SAMPLE_S = 0.1
 READY_LIMIT_S = 20.0
@@ -25,6 +28,7 @@ END_LIMIT_S = 10.0
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 REAL_TIME_POLICIES = (1, 2, 6)  # SCHED_FIFO, SCHED_RR, SCHED_DEADLINE, sched(7)
 LOOK_FOR_TASKS_EVERY = 10  # samples
+PF_KTHREAD = 0x00200000  # linux/sched.h
 _STALL = "stall of "
 
 Record = dict[str, Any]
@@ -33,11 +37,13 @@ Record = dict[str, Any]
 class Machine:
     """Watches some CPUs from `start` to `stop`; `sample` is to be called about ten times a second in between."""
 
-    def __init__(self, watched: Iterable[int], limit_s: float, state: Path | None = None, group: str = "") -> None:
+    def __init__(
+        self, watched: Iterable[int], limit_s: float, state: Path | None = None, outside: "Outside | None" = None
+    ) -> None:
         self._cpus = sorted(watched)
         self._limit_s = limit_s
         self._reader = StateReader(state) if state else None
-        self._outside = Outside(group) if group else None
+        self._outside = outside
         self._witnesses: list[subprocess.Popen[str]] = []
         self._groups = cpus.own_groups()
         self._samples: list[dict[str, int]] = []
@@ -45,7 +51,6 @@ class Machine:
         self._tasks: dict[int, str] = {}
         self._ran_ns: dict[int, int] = {}
         self._ran_before_ns = 0  # before this process knew of them
-        self._known: set[int] = set()
         self._engine_ahead_ns: int | None = None
         self._looks = 0
 
@@ -60,16 +65,16 @@ class Machine:
                 subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment)
             )
         for cpu, witness in zip(self._cpus, self._witnesses, strict=True):
-            assert witness.stdout is not None
-            if witness.stdout.readline() != "ready\n":
+            if not says_ready(witness, READY_LIMIT_S):
                 self.abandon()
-                raise OSError(f"CPU {cpu} cannot be watched: this process may not run there")
-        self._known = {witness.pid for witness in self._witnesses}
-        self._last = self._look()
+                raise OSError(
+                    f"CPU {cpu} cannot be watched: this process may not run there, or another real-time task holds it"
+                )
+        self._last = self._look(every_thread=True)
 
-    def sample(self) -> None:
+    def sample(self, every_thread: bool = False) -> None:
         """Note what grew since the last sample."""
-        before, self._last = self._last, self._look()
+        before, self._last = self._last, self._look(every_thread)
         grown = {name: max(self._last[name] - before[name], 0) for name in self._last if name != "at_ns"}
         for name in [name for name in grown if name.startswith("throttled ")]:
             grown["throttled_ns"] = max(grown.get("throttled_ns", 0), grown.pop(name))
@@ -78,8 +83,7 @@ class Machine:
 
     def stop(self) -> Record:
         """End the witnesses and return all that was seen, for JSON. Times are this machine's monotonic clock."""
-        self._looks = 0
-        self.sample()
+        self.sample(every_thread=True)
         wall_ahead_ns = time.time_ns() - time.monotonic_ns()
         records = []
         for witness in self._witnesses:
@@ -93,6 +97,7 @@ class Machine:
                 records.append(starved(cpu))
         return {
             "engine_ahead_ns": self._engine_ahead_ns,
+            "outside_cpus": len(self._outside.cpus) if self._outside else 0,
             "witnesses": records,
             "samples": self._samples,
             "real_time_tasks": sorted(self._tasks.values()),
@@ -105,11 +110,11 @@ class Machine:
             witness.kill()
             witness.wait()
 
-    def _look(self) -> dict[str, int]:
+    def _look(self, every_thread: bool = False) -> dict[str, int]:
         seen = {"at_ns": time.monotonic_ns(), "stolen_ns": stolen_ns(self._cpus)}
         seen |= {f"throttled {group}": cpus.throttled_ns(group) for group in self._groups}
-        if self._looks % LOOK_FOR_TASKS_EVERY == 0:
-            self._look_for_tasks()
+        if every_thread or self._looks % LOOK_FOR_TASKS_EVERY == 0:
+            self._look_for_tasks(every_thread)
             self._take_engine()
         self._looks += 1
         for task in self._tasks:
@@ -119,10 +124,9 @@ class Machine:
             seen["outside_ns"] = self._outside.busy_ns()
         return seen
 
-    def _look_for_tasks(self) -> None:
-        for task in real_time_tasks(self._cpus):
-            if task not in self._known:
-                self._known.add(task)
+    def _look_for_tasks(self, every_thread: bool) -> None:
+        for task in real_time_tasks(self._cpus, every_thread):
+            if task not in self._tasks:
                 self._tasks[task] = f"{name_of(task)} ({task})"
                 self._ran_ns[task] = ran_ns(task)
                 self._ran_before_ns += self._ran_ns[task]
@@ -137,6 +141,13 @@ class Machine:
             self._stalls.update(stalls_of(state))
 
 
+def says_ready(child: "subprocess.Popen[str]", limit_s: float) -> bool:
+    """Whether a child writes `ready` before the limit, or ends."""
+    assert child.stdout is not None
+    readable, _, _ = select.select([child.stdout], [], [], limit_s)
+    return bool(readable) and child.stdout.readline() == "ready\n"
+
+
 def starved(cpu: int) -> Record:
     """The record of a witness that did not come to its end."""
     why = "another real-time task held the CPU to the end"
@@ -144,21 +155,40 @@ def starved(cpu: int) -> Record:
     return {"cpu": cpu, "refused": why, **figures, "marks": []}
 
 
+@dataclass(frozen=True)
 class Outside:
-    """How long processes outside a machine's control group ran on that machine's CPUs."""
+    """How long others ran on the CPUs that belong to something: a machine in its control group, or a process."""
 
-    def __init__(self, group: str) -> None:
-        self._percpu, self._unified, self.cpus = find_group(group)
+    cpus: list[int]
+    own_ns: Callable[[], int]
+    everybody_ns: Callable[[], int]
 
     def busy_ns(self) -> int:
-        """All that these CPUs did less what the group did, in nanoseconds."""
-        if self._percpu:
-            own, everybody = (_usage(each) for each in (self._percpu, self._percpu.parent))
-            return sum(everybody[cpu] - own[cpu] for cpu in self.cpus)
-        if self._unified:
-            lines = (self._unified / "cpu.stat").read_text(encoding="ascii").splitlines()
-            return _machine_busy_ns(self.cpus) - 1000 * int(dict(line.split() for line in lines)["usage_usec"])
-        return 0
+        return self.everybody_ns() - self.own_ns()
+
+    @classmethod
+    def of_group(cls, name: str) -> "Outside | None":
+        """A machine's control group. None where the kernel does not tell; OSError when there is no such group."""
+        percpu, unified, held = find_group(name)
+        if percpu:
+            return cls(held, lambda: _usage_ns(percpu, held), lambda: _usage_ns(percpu.parent, held))
+        if unified and _run_times(held) is not None:
+            return cls(held, lambda: _unified_usage_ns(unified), lambda: _run_times(held) or 0)
+        return None
+
+    @classmethod
+    def of_process(cls, process: int) -> "Outside | None":
+        """A process that has its CPUs for itself."""
+        try:
+            held = sorted(os.sched_getaffinity(process))
+        except OSError:
+            return None
+        root = cpus.CGROUPS / "cpuacct"
+        if (root / "cpuacct.usage_percpu").is_file():
+            return cls(held, lambda: ran_ns(process), lambda: _usage_ns(root, held))
+        if _run_times(held) is not None:
+            return cls(held, lambda: ran_ns(process), lambda: _run_times(held) or 0)
+        return None
 
 
 def find_group(name: str, root: Path = cpus.CGROUPS) -> tuple[Path | None, Path | None, list[int]]:
@@ -178,8 +208,27 @@ def find_group(name: str, root: Path = cpus.CGROUPS) -> tuple[Path | None, Path 
     raise OSError(f"no control group {name!r} holds a machine's CPUs on this one")
 
 
-def _usage(group: Path) -> list[int]:
-    return [int(word) for word in (group / "cpuacct.usage_percpu").read_text(encoding="ascii").split()]
+def _usage_ns(group: Path, held: list[int]) -> int:
+    used = (group / "cpuacct.usage_percpu").read_text(encoding="ascii").split()
+    return sum(int(used[cpu]) for cpu in held)
+
+
+def _unified_usage_ns(group: Path) -> int:
+    lines = (group / "cpu.stat").read_text(encoding="ascii").splitlines()
+    return 1000 * int(dict(line.split() for line in lines)["usage_usec"])
+
+
+def _run_times(held: list[int], schedstat: Path = Path("/proc/schedstat")) -> int | None:
+    """How long tasks have run on these CPUs; None where the kernel does not say (sched-stats.rst, field 7).
+
+    The ticks of /proc/stat are too coarse for a tenth of a second.
+    """
+    try:
+        lines = schedstat.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = {words[0]: int(words[7]) for line in lines if (words := line.split())[0].startswith("cpu")}
+    return sum(found[f"cpu{cpu}"] for cpu in held)
 
 
 def _cpu_lines() -> dict[int, list[int]]:
@@ -191,11 +240,6 @@ def _cpu_lines() -> dict[int, list[int]]:
     return found
 
 
-def _machine_busy_ns(watched: Iterable[int]) -> int:
-    lines = _cpu_lines()
-    return TICK_NS * sum(sum(lines[cpu][:3]) + sum(lines[cpu][5:7]) for cpu in watched)
-
-
 def stolen_ns(watched: Iterable[int]) -> int:
     """Time that the hypervisor says it took from the CPUs, proc_stat(5); it comes in ticks, and often not at all."""
     try:
@@ -205,18 +249,30 @@ def stolen_ns(watched: Iterable[int]) -> int:
     return TICK_NS * sum(lines[cpu][7] for cpu in watched if cpu in lines)
 
 
-def real_time_tasks(watched: Iterable[int]) -> list[int]:
-    """The processes of real-time priority, other than the kernel's, that may run on these CPUs."""
+def real_time_tasks(watched: Iterable[int], every_thread: bool = False) -> list[int]:
+    """The processes of real-time priority that may run on these CPUs, and with `every_thread` their threads.
+
+    Those of the kernel (migration, watchdog) and other witnesses are none of them.
+    """
     wanted, found = set(watched), []
     for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError, ValueError):
-                task = int(name)
-                if os.sched_getscheduler(task) & 0xFF in REAL_TIME_POLICIES and wanted & os.sched_getaffinity(task):
-                    parent = Path(f"/proc/{task}/stat").read_bytes().rsplit(b")", 1)[1].split()[1]
-                    if parent not in (b"0", b"2"):  # the kernel's own threads: migration, watchdog
-                        found.append(task)
+        if not name.isdigit():
+            continue
+        with suppress(OSError):
+            for thread in os.listdir(f"/proc/{name}/task") if every_thread else [name]:
+                if _is_real_time(int(thread), wanted):
+                    found.append(int(thread))
     return found
+
+
+def _is_real_time(task: int, wanted: set[int]) -> bool:
+    try:
+        if os.sched_getscheduler(task) & 0xFF not in REAL_TIME_POLICIES or not wanted & os.sched_getaffinity(task):
+            return False
+        flags = int(Path(f"/proc/{task}/stat").read_bytes().rsplit(b")", 1)[1].split()[6])
+    except (OSError, ValueError, IndexError):
+        return False
+    return not flags & PF_KTHREAD and name_of(task) != WITNESS_NAME
 
 
 def ran_ns(task: int) -> int:

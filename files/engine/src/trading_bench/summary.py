@@ -88,12 +88,14 @@ class Round:
                 self.remarks.append(
                     "the clock of the engine's host is not known well enough: what was seen there is left out"
                 )
-        longest_ns: dict[int, int] = {}
+        longest: dict[int, tuple[int, int]] = {}
         for slot in self.answered:
             number = self.number_of(slot)
-            waited_ns = recording.answered_ns[slot] - recording.intended_ns[slot]
-            longest_ns[number] = max(longest_ns.get(number, 0), waited_ns)
-        return disturbance.slices(recording, disturbance.see(seen_by), longest_ns)
+            intended_ns, answered_ns = recording.intended_ns[slot], recording.answered_ns[slot]
+            before = longest.get(number, (0, 0))
+            if answered_ns - intended_ns > before[1] - before[0]:
+                longest[number] = (intended_ns, answered_ns)
+        return disturbance.slices(recording, disturbance.see(seen_by), longest)
 
 
 def summarize(rounds: Sequence[Round]) -> Summary:

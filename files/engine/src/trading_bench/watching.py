@@ -16,17 +16,19 @@ from trading_engine.notify import notify
 
 from trading_bench import cpus
 from trading_bench.connection import BenchError
-from trading_bench.machine import SAMPLE_S, Machine, Record
+from trading_bench.machine import READY_LIMIT_S, SAMPLE_S, Machine, Outside, Record, says_ready
 
-END_LIMIT_S = 20.0
+END_LIMIT_S = 20.0  # the witnesses get ten seconds of it
 
 
 class Watching:
     """A child that watches. BenchError when it cannot."""
 
-    def __init__(self, watched: list[int], limit_s: float, state: Path | None = None, group: str = "") -> None:
+    def __init__(
+        self, watched: list[int], limit_s: float, state: Path | None = None, group: str = "", process: int = 0
+    ) -> None:
         command = [sys.executable, "-m", "trading_bench.watching", "--cpus", ",".join(map(str, watched))]
-        command += ["--limit", str(limit_s), "--group", group]
+        command += ["--limit", str(limit_s), "--group", group, "--process", str(process)]
         command += ["--state", str(state)] if state else []
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         self._child = subprocess.Popen(
@@ -37,16 +39,22 @@ class Watching:
             env=environment,
             start_new_session=True,
         )
-        assert self._child.stdout is not None
-        if self._child.stdout.readline() != "ready\n":
+        if not says_ready(self._child, READY_LIMIT_S):
+            self._child.kill()
             self._child.wait()
             raise BenchError("the machine cannot be watched; the line above says why")
 
-    def end(self) -> Record:
-        """Return what was seen."""
+    def end(self) -> Record | None:
+        """Return what was seen, None when the watch did not live to tell."""
         self._child.send_signal(signal.SIGTERM)
-        out, _err = self._child.communicate(timeout=END_LIMIT_S)
-        record: Record = json.loads(out)
+        try:
+            out, _err = self._child.communicate(timeout=END_LIMIT_S)
+            record: Record = json.loads(out)
+        except (subprocess.TimeoutExpired, ValueError):
+            self._child.kill()
+            self._child.wait()
+            print("trading-bench: the watch of the machine was lost; every slice counts", file=sys.stderr)
+            return None
         return record
 
 
@@ -59,27 +67,27 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument("--limit", type=float, default=120.0, metavar="SECONDS", help="end by itself after this")
     arguments.add_argument("--state", type=Path, metavar="FILE", help="published state of the engine")
     arguments.add_argument("--group", default="", metavar="NAME", help="control group of the engine's machine")
+    arguments.add_argument("--process", type=int, default=0, metavar="PID", help="engine with CPUs for itself")
     arguments.add_argument("--output", type=Path, metavar="FILE", help="write the record there, not to standard output")
     options = arguments.parse_args(argv)
     interrupts: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _frame: interrupts.append(signum))
     try:
-        machine = Machine(options.cpus, options.limit + END_LIMIT_S, options.state, options.group)
+        outside = Outside.of_group(options.group) if options.group else None
+        if options.process:
+            outside = Outside.of_process(options.process)
+        machine = Machine(options.cpus, options.limit + END_LIMIT_S, options.state, outside)
         machine.start()
     except OSError as error:
         print(f"trading-witness: error: {error}", file=sys.stderr)
         return 1
-    others = sorted(set(cpus.usable()) - set(options.cpus))
-    if others and sys.platform == "linux":
-        os.sched_setaffinity(0, others)
-    print("ready", flush=True)
-    notify("READY=1")
-    end_s = time.monotonic() + options.limit
-    while not interrupts and time.monotonic() < end_s:
-        time.sleep(SAMPLE_S)
-        machine.sample()
-    text = json.dumps(machine.stop())
+    try:
+        record = _watch(machine, options.cpus, options.limit, interrupts)
+    except BaseException:
+        machine.abandon()
+        raise
+    text = json.dumps(record)
     if options.output:
         partly = options.output.with_name(f".{options.output.name}.part")
         partly.write_text(text, encoding="utf-8")
@@ -87,6 +95,19 @@ def main(argv: list[str] | None = None) -> int:
     else:
         print(text, flush=True)
     return 0
+
+
+def _watch(machine: Machine, watched: list[int], limit_s: float, interrupts: list[int]) -> Record:
+    others = sorted(set(cpus.usable()) - set(watched))
+    if others and sys.platform == "linux":
+        os.sched_setaffinity(0, others)
+    print("ready", flush=True)
+    notify("READY=1")
+    end_s = time.monotonic() + limit_s
+    while not interrupts and time.monotonic() < end_s:
+        time.sleep(SAMPLE_S)
+        machine.sample()
+    return machine.stop()
 
 
 if __name__ == "__main__":
