@@ -18,6 +18,12 @@ while True:
     time.sleep(0.08)
 """
 
+# The replies of 3,000 orders a second are about 3 Mbit/s; they queue in front of 1. (Not every kernel has netem.)
+SLOW_LINK = (
+    ["tc", "qdisc", "add", "dev", "ens5", "root", "tbf", "rate", "1mbit", "burst", "16kb", "latency", "300ms"],
+    ["tc", "qdisc", "del", "dev", "ens5", "root"],
+)
+
 
 def verify(deployed: Deployment, **variables: object) -> tuple[Play, dict[str, Any]]:
     """Run the verdict. Nothing that the machine under these tests does can excuse what they do to the host."""
@@ -53,8 +59,6 @@ def test_a_real_time_task_that_takes_the_engine_s_cpu_is_never_set_aside(deploye
 
 
 def test_a_link_slower_than_the_load_is_never_set_aside(deployed: Deployment) -> None:
-    # The replies of 3,000 orders a second are about 3 Mbit/s; they queue in front of 1. (Not every kernel has netem.)
-    slow = ["tc", "qdisc", "add", "dev", "ens5", "root", "tbf", "rate", "1mbit", "burst", "16kb", "latency", "300ms"]
-    with on_the_host(deployed, slow, ["tc", "qdisc", "del", "dev", "ens5", "root"]):
+    with on_the_host(deployed, *SLOW_LINK):
         play, report = verify(deployed, slo_duration_s=5, slo_offered_per_s=3000)
     must_name_the_p99(play, report)

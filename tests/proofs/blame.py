@@ -1,0 +1,67 @@
+"""What a program or the network does to the engine is missed every time, however noisy the machine is.
+
+A real-time task that takes the engine's CPU for 20 ms of every 100, and a link slower than the replies, in turns.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.deployment import Deployment
+from tests.e2e.test_5_verdict import HOG, SLOW_LINK, on_the_host, verify
+from tests.proofs.evidence import ROOT, Evidence
+
+SOURCES = [ROOT / name for name in ("roles/slo", "plugins/filter", "files/engine/src/trading_bench")]
+ADDRESSES = {
+    "trading_vpc_cidr": "10.75.0.0/16",
+    "trading_subnet_cidr": "10.75.1.0/24",
+    "trading_operator_cidr": "10.75.1.1/32",
+    "trading_client_cidrs": ["10.75.1.1/32"],
+}
+
+
+def prove(times: int) -> Path:
+    """Return the record of so many verdicts of each; raises AssertionError when one is not *missed p99*."""
+    evidence = Evidence("blame", times, SOURCES)
+    with tempfile.TemporaryDirectory(prefix="blame-") as name:
+        deployment = Deployment(Path(name), sandbox="blame", addresses=ADDRESSES)
+        try:
+            deployment.down()  # what a proof that was interrupted may have left
+            deployment.up()
+            deployed = deployment.play("site.yml", slo_verify="never")
+            assert deployed.exit_code == 0, deployed.output[-4000:]
+            for number in range(evidence.done, times):
+                evidence.add({"a real-time hog": _hogged(deployment), "a slow link": _slowed(deployment)})
+                print(f"{number + 1} of {times}: {evidence.results[-1]}", file=sys.stderr)
+        finally:
+            deployment.down()
+    wrong = [each for each in evidence.results for one in each.values() if one["exit"] == 0 or one["p99"] != "missed"]
+    path = evidence.finish({"times": times, "wrong": len(wrong), "each": evidence.results})
+    assert not wrong, f"{len(wrong)} verdicts were wrong; see {path}"
+    return path
+
+
+def _hogged(deployment: Deployment) -> dict[str, Any]:
+    hog = ["systemd-run", "--unit=hog", "chrt", "--fifo", "50", "python3", "-c", HOG]
+    with on_the_host(deployment, hog, ["systemctl", "stop", "hog"]):
+        return _seen(*verify(deployment))
+
+
+def _slowed(deployment: Deployment) -> dict[str, Any]:
+    with on_the_host(deployment, *SLOW_LINK):
+        return _seen(*verify(deployment, slo_duration_s=5, slo_offered_per_s=3000))
+
+
+def _seen(play: Any, report: dict[str, Any]) -> dict[str, Any]:
+    load = report["load"]
+    return {
+        "exit": play.exit_code,
+        "p99": next(row["verdict"] for row in report["verdict"] if row["name"] == "p99"),
+        "p99_us": round(load["latency_corrected_us"]["p99"]),
+        "slices": load["disturbance"]["slices"],
+        "set_aside": load["disturbance"]["set_aside"],
+        "counted_anyway": load["disturbance"]["counted_anyway"],
+    }
