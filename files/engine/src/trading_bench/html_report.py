@@ -8,7 +8,7 @@ from typing import Any
 from trading_bench.disturbance import SLICE_NS
 from trading_bench.summary import Summary, said_of_slices
 
-WIDTH, HEIGHT, MARGIN = 760, 260, 48
+WIDTH, HEIGHT, MARGIN = 760, 260, 56
 
 STYLE = """
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}
@@ -66,7 +66,7 @@ def drawings(summary: Summary) -> str:
 
 
 def _said(disturbance: dict[str, Any]) -> str:
-    lines = [said_of_slices(disturbance).rstrip(":")] if disturbance["set_aside"] else []
+    lines = [said_of_slices(disturbance)] if disturbance["set_aside"] else []
     return "".join(f"<p>{html.escape(line)}</p>" for line in [*lines, *disturbance["remarks"]])
 
 

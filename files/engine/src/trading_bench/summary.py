@@ -248,7 +248,7 @@ def table(summary: Summary) -> str:
         lines.append(f"{label:<28}" + "".join(f"{value:>10.1f}" for value in summary[key].values()))
     disturbance = summary["disturbance"]
     if disturbance["set_aside"]:
-        lines.append(said_of_slices(disturbance))
+        lines.append(f"{said_of_slices(disturbance)}:")
         for label, key in kinds:
             values = summary["undisturbed"][key].values()
             lines.append(f"{label:<28}" + "".join(f"{value:>10.1f}" for value in values))
@@ -270,7 +270,5 @@ def table(summary: Summary) -> str:
 def said_of_slices(disturbance: dict[str, Any]) -> str:
     """One line on what the machine did."""
     share = 100 * disturbance["set_aside"] / max(disturbance["slices"], 1)
-    return (
-        f"the machine disturbed {share:.0f} % of the time ({', '.join(disturbance['causes'])}); "
-        f"in the other {disturbance['undisturbed_s']:.1f} s:"
-    )
+    causes = ", ".join(disturbance["causes"])
+    return f"the machine disturbed {share:.0f} % of the time ({causes}), {disturbance['undisturbed_s']:.1f} s were not"
