@@ -17,13 +17,20 @@ import yaml
 ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "inventory/sandbox/aws_ec2.yml"
 SANDBOX = "e2e"
-# Apart from the subnet of a demo that may run at the same time.
-ADDRESSES = {
-    "trading_vpc_cidr": "10.79.0.0/16",
-    "trading_subnet_cidr": "10.79.1.0/24",
-    "trading_operator_cidr": "10.79.1.1/32",
-    "trading_client_cidrs": ["10.79.1.1/32"],
-}
+
+
+def addresses(number: int) -> dict[str, Any]:
+    """Return a deployment's variables for networks of its own, 10.NUMBER.0.0/16: a demo may run at the same time."""
+    bridge = f"10.{number}.1.1/32"
+    return {
+        "trading_vpc_cidr": f"10.{number}.0.0/16",
+        "trading_subnet_cidr": f"10.{number}.1.0/24",
+        "trading_operator_cidr": bridge,
+        "trading_client_cidrs": [bridge],
+    }
+
+
+ADDRESSES = addresses(79)
 
 
 def run(

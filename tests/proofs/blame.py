@@ -10,24 +10,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import Deployment, addresses
 from tests.e2e.test_5_verdict import HOG, SLOW_LINK, on_the_host, verify
 from tests.proofs.evidence import ROOT, Evidence
 
 SOURCES = [ROOT / name for name in ("roles/slo", "plugins/filter", "files/engine/src/trading_bench")]
-ADDRESSES = {
-    "trading_vpc_cidr": "10.75.0.0/16",
-    "trading_subnet_cidr": "10.75.1.0/24",
-    "trading_operator_cidr": "10.75.1.1/32",
-    "trading_client_cidrs": ["10.75.1.1/32"],
-}
 
 
 def prove(times: int) -> Path:
     """Return the record of so many verdicts of each; raises AssertionError when one is not *missed p99*."""
     evidence = Evidence("blame", times, SOURCES)
     with tempfile.TemporaryDirectory(prefix="blame-") as name:
-        deployment = Deployment(Path(name), sandbox="blame", addresses=ADDRESSES)
+        deployment = Deployment(Path(name), sandbox="blame", addresses=addresses(75))
         try:
             deployment.down()  # what a proof that was interrupted may have left
             deployment.up()

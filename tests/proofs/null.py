@@ -12,26 +12,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import Deployment, addresses
 from tests.proofs.evidence import ROOT, Evidence
 
 SOURCES = [ROOT / name for name in ("roles/os_tuning", "roles/tuning_benchmark", "plugins/filter", "plugins/modules")]
 PAIRS = 11  # the fewest that can reach a verdict on the metrics of one subject
 # At one false family in hundred, 40 comparisons have three and more once in 140 such proofs.
 MOST_FALSE_OF_40 = 2
-ADDRESSES = {
-    "trading_vpc_cidr": "10.76.0.0/16",
-    "trading_subnet_cidr": "10.76.1.0/24",
-    "trading_operator_cidr": "10.76.1.1/32",
-    "trading_client_cidrs": ["10.76.1.1/32"],
-}
 
 
 def prove(comparisons: int) -> Path:
     """Return the record of that many comparisons; raises AssertionError when too many are false."""
     evidence = Evidence("null", comparisons, SOURCES)
     with tempfile.TemporaryDirectory(prefix="null-") as name:
-        deployment = Deployment(Path(name), sandbox="null", addresses=ADDRESSES)
+        deployment = Deployment(Path(name), sandbox="null", addresses=addresses(76))
         try:
             deployment.down()  # what a proof that was interrupted may have left
             deployment.up()

@@ -38,6 +38,13 @@ def test_the_generator_keeps_off_the_engine_s_cpu_and_spins_on_its_own(
     assert os.sched_getaffinity(0) == {mine}
 
 
+def test_of_several_cpus_it_takes_the_last_one(own_affinity: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpus, "usable", lambda: sorted({*own_affinity, 4096}))
+    monkeypatch.setattr(cpus, "quota", lambda: float("inf"))
+    assert place([], {4096}) == ([max(own_affinity)], True)
+    assert os.sched_getaffinity(0) == {max(own_affinity)}
+
+
 def test_where_no_cpu_is_left_it_stays_and_sleeps(own_affinity: set[int]) -> None:
     assert place([], own_affinity) == (sorted(own_affinity), False)
     assert os.sched_getaffinity(0) == own_affinity

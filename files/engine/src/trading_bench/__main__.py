@@ -143,7 +143,7 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     watching = None
     if options.witness:
         limit_s = options.warmup + options.duration + WATCH_LONGER_S
-        watched = {mine[-1] if recording.spins else mine[0], *options.keep_off}
+        watched = {mine[-1], *options.keep_off}
         watching = Watching(sorted(watched), limit_s, options.state, options.machine_group, options.engine_process)
     try:
         connection, splitter = connect(options.host, options.port, options.account, password)

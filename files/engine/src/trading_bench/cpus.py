@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,11 +81,12 @@ def go_first() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, -10)
 
 
-def place(wanted: list[int], keep_off: Iterable[int]) -> tuple[list[int], bool]:
+def place(wanted: list[int], keep_off: Collection[int]) -> tuple[list[int], bool]:
     """Move this process to `wanted` CPUs, or off others; return where it runs and whether it may spin there.
 
     It spins when it shares its CPU with nobody of this measurement and no quota below two CPUs ends its time early:
-    a wake-up alone is 30 to 100 µs late. Where nothing is left to choose it stays and sleeps.
+    a wake-up alone is 30 to 100 µs late. Then it takes one CPU, the last, so that the witness of that CPU sees what it
+    sees. Where nothing is left to choose it stays and sleeps.
     """
     mine = usable()
     allowed = set(wanted or mine) & set(mine)
@@ -93,6 +94,8 @@ def place(wanted: list[int], keep_off: Iterable[int]) -> tuple[list[int], bool]:
     alone = len(mine) > 1 and bool(chosen) and quota() >= 2
     if not chosen:
         return mine, False
+    if alone and (wanted or keep_off):
+        chosen = chosen[-1:]
     if sys.platform == "linux" and chosen != mine:
         os.sched_setaffinity(0, chosen)
     return chosen, alone

@@ -55,7 +55,7 @@ class Machine:
         self._looks = 0
 
     def start(self) -> None:
-        """Return when every witness knows the quiet median. OSError or ValueError when one cannot run."""
+        """Return when every witness knows the quiet median. OSError when one cannot run."""
         for cpu in self._cpus:
             # Not -m: the module may be a compiled one, which runpy cannot run.
             start = "from trading_bench.witness import main; main()"
