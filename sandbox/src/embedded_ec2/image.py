@@ -46,6 +46,10 @@ FILES = {
     "etc/machine-id": "",
     "etc/resolv.conf": "# This machine has no name server.\n",
     "etc/cloud/cloud.cfg.d/90_embedded_ec2.cfg": CLOUD_CONFIG,
+    # An empty unit is masked. agetty discards what is on its way to the console when it starts, which is when
+    # cloud-init prints the host keys; nobody can log in on a console that is only read.
+    "etc/systemd/system/console-getty.service": "",
+    "etc/systemd/system/serial-getty@.service": "",
 }
 # The keys made when the server's package was installed would be the same in every machine.
 REMOVED = ("etc/hostname", "etc/ssh/ssh_host_*", "var/lib/cloud/instance*", "var/log/*.log", "var/lib/dbus/machine-id")
