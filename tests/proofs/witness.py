@@ -6,21 +6,27 @@ Pairs with and without, the first drawn by lot, judged as the tuning benchmark j
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
 from trading_bench.disturbance import Offset, see
 from trading_bench.watching import Watching
+from trading_engine import journal
+from trading_engine.machine import MACHINE_VERSION
 
-from tests.benchmarks import processes, stress
+from tests.benchmarks import orderflow, processes, stress
 from tests.proofs.evidence import ROOT, Evidence
 
 SOURCES = [ROOT / "files/engine/src/trading_bench"]
@@ -43,19 +49,30 @@ print("ready", flush=True)
 while True:
     sender.sendto(b"x" * 64, ("127.0.0.1", int(sys.argv[1])))
 """
+# What an engine's child does, again and again: argv[1] is the directory of a journal.
+SNAPSHOTS = """
+import pathlib, subprocess, sys
+print("ready", flush=True)
+while True:
+    snapshot = [sys.executable, "-m", "trading_engine", "snapshot", sys.argv[1]]
+    subprocess.run(snapshot, stdout=subprocess.DEVNULL, check=True)
+    for made in pathlib.Path(sys.argv[1]).glob("*.snapshot"):
+        made.unlink()
+"""
+RESTING_ORDERS = 300_000
 
 
 @contextmanager
 def on_the_last_cpu(code: str, *arguments: str) -> Iterator[None]:
     """Run some Python where an engine would run."""
     command = ["taskset", "--cpu-list", str(CPUS[-1]), sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
             yield
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -76,11 +93,33 @@ def flooded_engine() -> Iterator[None]:
             yield
 
 
+@cache
+def journal_of_resting_orders() -> tempfile.TemporaryDirectory[str]:
+    """A sealed journal at whose end so many orders rest; the directory goes when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="witness-proof-")
+    flow = orderflow.Flow(levels=500)
+    writer = journal.Writer(Path(folder.name), 64 << 20, MACHINE_VERSION, 1, 0)
+    writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings()).encode())
+    writer.append(journal.START_DAY, 0, 2, b"2026010500")
+    for _ in range(RESTING_ORDERS):
+        writer.append(journal.READ, 0, 1_000, flow.rest())
+    writer.close()
+    return folder
+
+
+@contextmanager
+def snapshots() -> Iterator[None]:
+    """Snapshots of many resting orders, as the engine's child makes them: one after the other."""
+    with on_the_last_cpu(SNAPSHOTS, journal_of_resting_orders().name):
+        yield
+
+
 CASES: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "a hog of normal priority": lambda: on_the_last_cpu(HOG),
     "long system calls": lambda: on_the_last_cpu(LONG_CALLS),
     "a flood of packets": flood,
     "a flooded engine": flooded_engine,
+    "snapshots of 300,000 orders": snapshots,
 }
 
 
