@@ -1,12 +1,15 @@
-"""Which engine may replay a journal: one whose deterministic machine has the same source, byte by byte.
+"""Which engine may replay a journal: one whose deterministic machine has the same code.
 
-The source says it and not a number that somebody has to raise, and it is beside the compiled modules as well, so both
-variants of a release are the same machine.
+The code says it and not a number that somebody has to raise. The sources are beside the compiled modules as well, so
+both variants of a release are the same machine. Comments, docstrings, imports and files' names are no part of it.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import io
+import tokenize
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +29,7 @@ SOURCES: Final = (
     "wire/layout.py",
     "wire/ouch.py",
 )
+_WITH_DOCSTRING: Final = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def is_compiled() -> bool:
@@ -33,12 +37,40 @@ def is_compiled() -> bool:
     return not str(core.__file__).endswith(".py")
 
 
-def _digest() -> str:
-    content = hashlib.sha256()
-    for name in SOURCES:
-        content.update((Path(__file__).parent / name).read_bytes())
-    return content.hexdigest()
+def code_of(source: str) -> str:
+    """Return a module's text without its comments, docstrings, imports and blank lines.
+
+    They are cut out by position, because the form of a parsed tree changes with Python's version. Raises SyntaxError.
+    """
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            _blank(lines, node)
+        elif isinstance(node, _WITH_DOCSTRING) and node.body and ast.get_docstring(node, clean=False) is not None:
+            _blank(lines, node.body[0])
+    return "".join(f"{line.rstrip()}\n" for line in lines if line.strip())
 
 
-MACHINE_VERSION: Final = f"{__version__}+{_digest()[:12]}"
+def _blank(lines: list[str], statement: ast.stmt) -> None:
+    """Empty the lines of a statement that shares none of them with another one."""
+    for row in range(statement.lineno - 1, statement.end_lineno or statement.lineno):
+        lines[row] = ""
+
+
+def digest(sources: list[str]) -> str:
+    """Return a SHA-256 over the modules' code, whatever their order and names."""
+    each = sorted(hashlib.sha256(code_of(source).encode()).digest() for source in sources)
+    return hashlib.sha256(b"".join(each)).hexdigest()
+
+
+def _own_digest() -> str:
+    directory = Path(__file__).parent
+    return digest([(directory / name).read_text(encoding="utf-8") for name in SOURCES])
+
+
+MACHINE_VERSION: Final = f"{__version__}+{_own_digest()[:12]}"
 """The release and its machine, for example 0.1.0+91af02c7de34: journals and snapshots say who wrote them."""
