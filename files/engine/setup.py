@@ -16,11 +16,12 @@ from setuptools.command.build_ext import build_ext
 
 # A turn for one order spends more time around the core (the second half of the engine's) than in it.
 MODULES = {
-    "trading_engine": (
-        "book", "terms", "account", "risk", "outputs", "expiry", "matching", "core",
-        "clock", "histogram", "timestamps", "stats", "garbage", "journal", "messagelog", "outbox", "recovery", "engine",
-        "session", "connection", "gateway",
-    ),
+    "trading_engine": ("engine",),
+    "trading_engine/machine": ("book", "terms", "account", "risk", "outputs", "expiry", "matching", "core"),
+    "trading_engine/host": ("clock", "timestamps"),
+    "trading_engine/published": ("histogram", "stats", "garbage"),
+    "trading_engine/storage": ("journal", "messagelog", "outbox", "recovery"),
+    "trading_engine/clients": ("session", "connection", "gateway"),
     "trading_feed": ("log", "subscriber"),
     "trading_bench": ("flow", "generator", "witness"),
 }  # fmt: skip

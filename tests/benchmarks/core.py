@@ -17,10 +17,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trading_engine import journal, snapshot, tools
-from trading_engine.book import Book, BookSide, Order
-from trading_engine.core import Core
-from trading_engine.machine import MACHINE_VERSION
+from trading_engine.machine.book import Book, BookSide, Order
+from trading_engine.machine.core import Core
+from trading_engine.machine.version import MACHINE_VERSION
+from trading_engine.process import tools
+from trading_engine.storage import journal, snapshot
 
 from tests.benchmarks import orderflow, variants
 from tests.benchmarks.figures import Figure

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from trading_engine.core import Core
+from trading_engine.machine.core import Core
 from trading_engine.wire import ouch, soupbintcp
 
 MID_E4 = 1_000_000

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trading_engine.passwords import hash_password
-from trading_engine.shm import State, StateReader
+from trading_engine.published.shm import State, StateReader
+from trading_engine.settings.passwords import hash_password
 from trading_engine.wire import soupbintcp
 
 from tests.benchmarks import variants

@@ -19,9 +19,9 @@ from trading_bench.connection import connect
 from trading_bench.flow import Flow
 from trading_bench.generator import Generator, Recording
 from trading_bench.summary import Round, percentile, summarize
-from trading_engine import timestamps
-from trading_engine.shm import StateWriter
-from trading_engine.stats import Stats, TopSymbols
+from trading_engine.host import timestamps
+from trading_engine.published.shm import StateWriter
+from trading_engine.published.stats import Stats, TopSymbols
 
 from tests.benchmarks import observers, orderflow, processes
 from tests.benchmarks.figures import Figure

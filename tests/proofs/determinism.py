@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from trading_engine import journal
-from trading_engine.machine import MACHINE_VERSION
+from trading_engine.machine.version import MACHINE_VERSION
+from trading_engine.storage import journal
 
 from tests.benchmarks import orderflow, variants
 from tests.proofs.evidence import Evidence

@@ -21,15 +21,15 @@ import atheris
 import uvloop
 
 with atheris.instrument_imports(include=["trading_engine"]):
-    from trading_engine import config
-    from trading_engine.book import orders_of
-    from trading_engine.connection import Connection
+    from trading_engine.clients.connection import Connection
+    from trading_engine.clients.gateway import READ_BYTES, Gateway
     from trading_engine.engine import Engine
-    from trading_engine.garbage import Garbage
-    from trading_engine.gateway import READ_BYTES, Gateway
-    from trading_engine.passwords import hash_password
-    from trading_engine.shm import StateWriter
-    from trading_engine.stats import Stats
+    from trading_engine.machine.book import orders_of
+    from trading_engine.published.garbage import Garbage
+    from trading_engine.published.shm import StateWriter
+    from trading_engine.published.stats import Stats
+    from trading_engine.settings import config
+    from trading_engine.settings.passwords import hash_password
     from trading_engine.wire import soupbintcp
 
 _PASSWORD = "secret"

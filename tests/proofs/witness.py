@@ -23,8 +23,8 @@ from typing import Any
 from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
 from trading_bench.disturbance import Offset, see
 from trading_bench.watching import Watching
-from trading_engine import journal
-from trading_engine.machine import MACHINE_VERSION
+from trading_engine.machine.version import MACHINE_VERSION
+from trading_engine.storage import journal
 
 from tests.benchmarks import orderflow, processes, stress
 from tests.proofs.evidence import ROOT, Evidence

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trading_engine import passwords
-from trading_engine.shm import State, StateError, StateReader
+from trading_engine.published.shm import State, StateError, StateReader
+from trading_engine.settings import passwords
 
 PASSWORD = "secret"
 POLL_S = 0.01

@@ -79,7 +79,10 @@ def test_compiled_modules_for_another_architecture_are_not_taken_for_compiled_on
 
 def test_the_compiled_engine_passes_the_engines_own_tests() -> None:
     environment = {**os.environ, "PYTHONPATH": str(variants.compiled())}
-    code = "from trading_engine import core, gateway as g; assert all(m.__file__.endswith('.so') for m in (core, g))"
+    code = (
+        "from trading_engine.machine import core; from trading_engine.clients import gateway;"
+        "assert all(module.__file__.endswith('.so') for module in (core, gateway))"
+    )
     subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
     tests = ["tests/unit/engine", "tests/unit/feed", "tests/unit/bench", "tests/integration/engine/test_survival.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trading_engine import snapshot, tools
-from trading_engine.core import Core
-from trading_engine.shm import StateReader
+from trading_engine.machine.core import Core
+from trading_engine.process import tools
+from trading_engine.published.shm import StateReader
+from trading_engine.storage import snapshot
 from trading_engine.wire import itch, ouch, soupbintcp
 
 from tests.unit.engine.flow import reads, seeded

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from trading_engine import passwords
+from trading_engine.settings import passwords
 from trading_engine.wire import soupbintcp
 
 from tests.unit.feed.test_log import SESSION, binary_file, write

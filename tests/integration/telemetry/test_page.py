@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from trading_engine import passwords
+from trading_engine.settings import passwords
 
 from tests.integration.telemetry.browser import Browser
 

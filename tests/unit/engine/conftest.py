@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from trading_engine import config, passwords
 from trading_engine.engine import Engine
+from trading_engine.settings import config, passwords
 
 _HASH = passwords.hash_password("x")  # slow on purpose, so once for all tests
 

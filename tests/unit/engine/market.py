@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from trading_engine.core import Core
+from trading_engine.machine.core import Core
 from trading_engine.wire import itch, ouch, soupbintcp
 
 LIMITS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trading_engine.passwords import hash_password
+from trading_engine.settings.passwords import hash_password
 from trading_engine.wire import ouch, soupbintcp
 
 DEADLINE_S = 20.0

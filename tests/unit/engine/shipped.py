@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trading_engine import journal, selfcheck, tools
-from trading_engine.core import Core
-from trading_engine.recovery import apply_record
+from trading_engine.machine.core import Core
+from trading_engine.process import selfcheck, tools
+from trading_engine.storage import journal
+from trading_engine.storage.recovery import apply_record
 
 from tests.unit.engine.flow import reads
 from tests.unit.engine.market import settings_of

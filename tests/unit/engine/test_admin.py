@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trading_engine import journal
+from trading_engine.storage import journal
 from trading_engine.wire import itch, ouch, soupbintcp
 
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trading_engine import admin
-from trading_engine.canary import Canary
-from trading_engine.shm import State, StateReader, StateWriter
-from trading_engine.stats import Stats
+from trading_engine.process import admin
+from trading_engine.process.canary import Canary
+from trading_engine.published.shm import State, StateReader, StateWriter
+from trading_engine.published.stats import Stats
 from trading_engine.wire import ouch, soupbintcp
 
 from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trading_engine import journal, snapshot, tools
-from trading_engine.admin import Admin, AdminError
-from trading_engine.core import Core
 from trading_engine.engine import Engine
+from trading_engine.machine.core import Core
+from trading_engine.process import tools
+from trading_engine.process.admin import Admin, AdminError
+from trading_engine.storage import journal, snapshot
 from trading_engine.wire import ouch, soupbintcp
 
 ORDERS = 1000

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from trading_engine.clock import Clock
+from trading_engine.host.clock import Clock
 
 HOUR_NS = 3_600_000_000_000
 

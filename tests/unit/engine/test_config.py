@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from trading_engine import config, passwords
-from trading_engine.tables import ConfigError
+from trading_engine.settings import config, passwords
+from trading_engine.settings.tables import ConfigError
 
 HASH = passwords.hash_password("secret")
 MINIMAL = f'[accounts.ANNA]\npassword = "{HASH}"\n[[symbol]]\nname = "TEST"\nreference_price = "100.25"\n'

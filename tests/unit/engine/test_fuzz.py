@@ -6,7 +6,7 @@ import contextlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_engine.session import Session
+from trading_engine.clients.session import Session
 from trading_engine.wire import ouch, soupbintcp
 from trading_engine.wire.layout import WireError
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from trading_engine.engine import STALL_NS
-from trading_engine.garbage import MESSAGES, Garbage
-from trading_engine.shm import COUNTERS, GAUGES, StateWriter
-from trading_engine.stats import Stats
+from trading_engine.published.garbage import MESSAGES, Garbage
+from trading_engine.published.shm import COUNTERS, GAUGES, StateWriter
+from trading_engine.published.stats import Stats
 
 
 class Cycle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from trading_engine.histogram import BUCKETS, Distribution, Histogram, bucket_of, lower_bound_ns, middle_ns
+from trading_engine.published.histogram import BUCKETS, Distribution, Histogram, bucket_of, lower_bound_ns, middle_ns
 
 DURATIONS = st.integers(1_024, 60_000_000_000)
 

@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from trading_engine import journal, snapshot, tools
-from trading_engine.core import Core
-from trading_engine.journal import JournalError, Writer
-from trading_engine.machine import MACHINE_VERSION, SOURCES
-from trading_engine.outbox import Outbox
-from trading_engine.recovery import Recovered, apply_record, make_snapshot, recover
-from trading_engine.snapshot import SnapshotError, SnapshotHead
-from trading_engine.snapshotter import prune
+from trading_engine.machine.core import Core
+from trading_engine.machine.version import MACHINE_VERSION, SOURCES
+from trading_engine.process import tools
+from trading_engine.storage import journal, snapshot
+from trading_engine.storage.journal import JournalError, Writer
+from trading_engine.storage.outbox import Outbox
+from trading_engine.storage.recovery import Recovered, apply_record, make_snapshot, recover
+from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
+from trading_engine.storage.snapshotter import prune
 
 from tests.unit.engine.flow import reads, seeded
 from tests.unit.engine.market import Market, settings_of
@@ -211,11 +212,13 @@ def test_an_engine_whose_machine_has_changed_says_what_to_do(tmp_path: Path) -> 
 
 
 def test_the_machines_version_covers_all_that_the_machine_imports() -> None:
-    code = "import sys, trading_engine.core; print(*(n for n in sys.modules if n.startswith('trading_engine.')))"
+    code = (
+        "import sys, trading_engine.machine.core; print(*(n for n in sys.modules if n.startswith('trading_engine.')))"
+    )
     result = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     names = {name.removeprefix("trading_engine.").replace(".", "/") + ".py" for name in result.stdout.split()}
-    assert "core.py" in names
-    assert names - {"wire.py"} == set(SOURCES) - {"recovery.py"}
+    assert "machine/core.py" in names
+    assert names - {"wire.py", "machine.py"} == set(SOURCES) - {"storage/recovery.py"}
 
 
 def test_a_full_disk_is_an_error_and_not_a_shorter_journal(recorder: Recorder) -> None:
@@ -325,7 +328,7 @@ def test_replay_gives_the_same_bytes_whatever_the_hash_seed(recorder: Recorder, 
     recorder.run(4, 600)
     recorder.writer.close()
     code = (
-        "import json, sys; from pathlib import Path; from trading_engine import tools;"
+        "import json, sys; from pathlib import Path; from trading_engine.process import tools;"
         "print(json.dumps(tools.replay(Path(sys.argv[1]))['sha256']))"
     )
     result = subprocess.run(

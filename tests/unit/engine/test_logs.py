@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trading_engine import journal, snapshot
 from trading_engine.engine import Engine
+from trading_engine.storage import journal, snapshot
 from trading_engine.wire import itch, ouch, soupbintcp
 
 ANNA = 0

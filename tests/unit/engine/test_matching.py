@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from trading_engine.terms import Terms
+from trading_engine.machine.terms import Terms
 from trading_engine.wire import itch, ouch
 
 from tests.unit.engine.market import Market, kinds, settings_of

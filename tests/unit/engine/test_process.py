@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from trading_engine.machine import is_compiled
-from trading_engine.shm import StateReader
+from trading_engine.machine.version import is_compiled
+from trading_engine.published.shm import StateReader
 from trading_engine.wire import ouch, soupbintcp
 
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess

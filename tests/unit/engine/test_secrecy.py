@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from trading_engine import config
-from trading_engine.connection import Connection
+from trading_engine.clients.connection import Connection
+from trading_engine.clients.gateway import Gateway
 from trading_engine.engine import Engine
-from trading_engine.garbage import Garbage
-from trading_engine.gateway import Gateway
-from trading_engine.shm import StateReader, StateWriter
-from trading_engine.stats import Stats
+from trading_engine.published.garbage import Garbage
+from trading_engine.published.shm import StateReader, StateWriter
+from trading_engine.published.stats import Stats
+from trading_engine.settings import config
 from trading_engine.wire import soupbintcp
 
 from tests.unit.engine.process import DEADLINE_S, PASSWORD, Client, EngineProcess

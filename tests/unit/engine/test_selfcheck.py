@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from trading_engine import __main__, journal, selfcheck
-from trading_engine.recovery import NOTHING, Tail
+from trading_engine import __main__
+from trading_engine.process import selfcheck
+from trading_engine.storage import journal
+from trading_engine.storage.recovery import NOTHING, Tail
 
 from tests.unit.engine import shipped
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from trading_engine.shm import (
+from trading_engine.published.shm import (
     COUNTERS,
     FILE_BYTES,
     GAUGES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from trading_engine.machine import code_of, digest
+from trading_engine.machine.version import code_of, digest
 
 MODULE = '''"""A book."""
 

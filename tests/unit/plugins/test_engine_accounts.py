@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trading_engine import passwords
+from trading_engine.settings import passwords
 
 RunModule = Callable[..., dict[str, Any]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from trading_engine.shm import COUNTERS, GAUGES, StateWriter
+from trading_engine.published.shm import COUNTERS, GAUGES, StateWriter
 from trading_telemetry.__main__ import settings
 from trading_telemetry.app import make_app
 from trading_telemetry.config import load_config
@@ -85,7 +85,7 @@ def config_file(tmp_path: Path, state_path: Path, slo_path: Path) -> Path:
 @pytest.fixture
 def engine_that_died(state_path: Path) -> None:
     """A state whose writer ended without a word."""
-    script = "import sys; from pathlib import Path; from trading_engine.shm import StateWriter\n"
+    script = "import sys; from pathlib import Path; from trading_engine.published.shm import StateWriter\n"
     script += "StateWriter(Path(sys.argv[1]), '1.2.3', 'os')"
     subprocess.run([sys.executable, "-c", script, str(state_path)], check=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from trading_engine.tables import ConfigError
+from trading_engine.settings.tables import ConfigError
 from trading_telemetry import access
 from trading_telemetry.access import BURST, MAX_ADDRESSES, REQUESTS_PER_S, Rates
 from trading_telemetry.config import load_config

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from trading_engine import shm
+from trading_engine.published import shm
 
 from tests.unit.telemetry.conftest import Publisher
 

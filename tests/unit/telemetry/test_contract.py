@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from trading_engine.shm import COUNTERS, GAUGES, HISTOGRAMS
+from trading_engine.published.shm import COUNTERS, GAUGES, HISTOGRAMS
 from trading_telemetry import cloudwatch, metrics
 from trading_telemetry.config import load_targets
 from trading_telemetry.observer import Observer

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trading_engine.shm import State, StateError, StateReader
+from trading_engine.published.shm import State, StateError, StateReader
 
 from trading_bench import cpus
 from trading_bench.witness import NAME as WITNESS_NAME

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from trading_engine.notify import notify
+from trading_engine.host.notify import notify
 
 from trading_bench import cpus
 from trading_bench.connection import BenchError

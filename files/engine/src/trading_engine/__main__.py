@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from trading_engine import admin, config, passwords, selfcheck, tools
-from trading_engine.admin import AdminError
-from trading_engine.journal import JournalError
-from trading_engine.machine import MACHINE_VERSION
-from trading_engine.selfcheck import SelfCheckError
-from trading_engine.shm import StateError, StateReader
-from trading_engine.snapshot import SnapshotError
-from trading_engine.tables import ConfigError
+from trading_engine.machine.version import MACHINE_VERSION
+from trading_engine.process import admin, selfcheck, tools
+from trading_engine.process.admin import AdminError
+from trading_engine.process.selfcheck import SelfCheckError
+from trading_engine.published.shm import StateError, StateReader
+from trading_engine.settings import config, passwords
+from trading_engine.settings.tables import ConfigError
+from trading_engine.storage.journal import JournalError
+from trading_engine.storage.snapshot import SnapshotError
 from trading_engine.wire.soupbintcp import PASSWORD_BYTES
 
 EXIT_NOT_RUNNING = 1
@@ -78,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from trading_engine import server  # the other commands need no event loop
     from trading_engine.engine import StartError
+    from trading_engine.process import server  # the other commands need no event loop
 
     if options.config is None:
         raise UserError("no configuration; use --config FILE (`trading-engine example-config` prints one)")

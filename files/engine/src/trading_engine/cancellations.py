@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from trading_engine import journal
+from trading_engine.storage import journal
 
 if TYPE_CHECKING:
     from trading_engine.engine import Engine

@@ -15,17 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from trading_engine import journal, snapshot
 from trading_engine.cancellations import Cancellations
-from trading_engine.clock import Clock
-from trading_engine.config import EngineConfig
-from trading_engine.core import Core
-from trading_engine.histogram import Histogram
-from trading_engine.journal import JournalError, Writer
-from trading_engine.machine import MACHINE_VERSION
-from trading_engine.outbox import Outbox, Output
-from trading_engine.recovery import Recovered, apply_record, recover
-from trading_engine.snapshot import SnapshotError, SnapshotHead
+from trading_engine.host.clock import Clock
+from trading_engine.machine.core import Core
+from trading_engine.machine.version import MACHINE_VERSION
+from trading_engine.published.histogram import Histogram
+from trading_engine.settings.config import EngineConfig
+from trading_engine.storage import journal, snapshot
+from trading_engine.storage.journal import JournalError, Writer
+from trading_engine.storage.outbox import Outbox, Output
+from trading_engine.storage.recovery import Recovered, apply_record, recover
+from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 _REFUSE_AT: Final = 0.95
 STALL_NS: Final = 1_000_000

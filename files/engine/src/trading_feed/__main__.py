@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import uvloop
-from trading_engine import config as engine_config
-from trading_engine.tables import ConfigError
+from trading_engine.settings import config as engine_config
+from trading_engine.settings.tables import ConfigError
 
 from trading_feed.log import Log
 from trading_feed.server import serve

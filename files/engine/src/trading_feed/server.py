@@ -9,9 +9,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
-from trading_engine.config import EngineConfig
-from trading_engine.notify import notify, watchdog_interval_ns
-from trading_engine.passwords import Verifier
+from trading_engine.host.notify import notify, watchdog_interval_ns
+from trading_engine.settings.config import EngineConfig
+from trading_engine.settings.passwords import Verifier
 from trading_engine.wire import soupbintcp
 from trading_engine.wire.layout import WireError
 

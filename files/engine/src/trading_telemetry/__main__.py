@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
-from trading_engine.notify import notify
-from trading_engine.tables import ConfigError
+from trading_engine.host.notify import notify
+from trading_engine.settings.tables import ConfigError
 
 from trading_telemetry.app import make_app
 from trading_telemetry.config import EXAMPLE, Config, load_config, load_targets

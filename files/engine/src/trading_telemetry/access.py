@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from trading_engine.tables import ConfigError
+from trading_engine.settings.tables import ConfigError
 
 COOKIE = "trading-telemetry"
 OPEN_PATHS = frozenset({"/health"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trading_engine.histogram import BUCKETS, middle_ns
+from trading_engine.published.histogram import BUCKETS, middle_ns
 
 from trading_telemetry.clock import clock_offset_us
 from trading_telemetry.host import sample_host

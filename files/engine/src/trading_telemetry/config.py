@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from trading_engine.tables import ConfigError, Table, load
+from trading_engine.settings.tables import ConfigError, Table, load
 
 from trading_telemetry.access import read_token
 

@@ -7,7 +7,7 @@ processed, but an operator should look.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trading_engine.shm import State
+from trading_engine.published.shm import State
 
 from trading_telemetry.config import Targets
 from trading_telemetry.host import Tuning

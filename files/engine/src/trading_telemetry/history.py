@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import astuple, dataclass, fields
 from itertools import islice
 
-from trading_engine.shm import State
+from trading_engine.published.shm import State
 
 from trading_telemetry.config import Targets
 from trading_telemetry.host import HostSample, resident_bytes

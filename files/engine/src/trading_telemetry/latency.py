@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import accumulate
 from math import ceil
 
-from trading_engine.histogram import LOWEST_NS, Distribution, middle_ns
+from trading_engine.published.histogram import LOWEST_NS, Distribution, middle_ns
 
 PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
 CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.75, 99.9, 99.95, 99.99, 99.995, 99.999, 100.0)

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from trading_engine.shm import State
+from trading_engine.published.shm import State
 
 from trading_telemetry.clock import clock_offset_us
 from trading_telemetry.config import Targets

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from trading_engine.risk import REFUSALS
-from trading_engine.shm import STALL_CAUSES
+from trading_engine.machine.risk import REFUSALS
+from trading_engine.published.shm import STALL_CAUSES
 from trading_engine.wire.ouch import REJECT_REASONS
 
 

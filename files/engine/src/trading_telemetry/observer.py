@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trading_engine.shm import State, StateError, StateReader
+from trading_engine.published.shm import State, StateError, StateReader
 
 from trading_telemetry.latency import Latency
 

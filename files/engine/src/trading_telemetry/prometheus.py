@@ -5,8 +5,8 @@ from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from trading_engine.histogram import Distribution, bucket_of
-from trading_engine.shm import State
+from trading_engine.published.histogram import Distribution, bucket_of
+from trading_engine.published.shm import State
 
 from trading_telemetry import metrics
 from trading_telemetry.clock import clock_offset_us

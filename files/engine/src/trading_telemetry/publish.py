@@ -8,8 +8,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
-from trading_engine.notify import notify
-from trading_engine.tables import ConfigError
+from trading_engine.host.notify import notify
+from trading_engine.settings.tables import ConfigError
 
 from trading_telemetry.cloudwatch import NAMESPACE, UNITS, Datum, Period
 from trading_telemetry.config import CloudWatchConfig, Config

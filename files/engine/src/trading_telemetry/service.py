@@ -5,7 +5,7 @@ import json
 import time
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from trading_engine.notify import notify, watchdog_interval_ns
+from trading_engine.host.notify import notify, watchdog_interval_ns
 
 from trading_telemetry.config import Config, load_targets
 from trading_telemetry.health import check_all

@@ -13,16 +13,17 @@ from collections import deque
 from functools import partial
 from typing import Final
 
-from trading_engine import journal, timestamps
-from trading_engine.config import Account
-from trading_engine.connection import Connection
+from trading_engine.clients.connection import Connection
+from trading_engine.clients.logins import PasswordChecks, Throttle
+from trading_engine.clients.session import first_number
 from trading_engine.engine import STALL_NS, Engine
-from trading_engine.garbage import Garbage
-from trading_engine.logins import PasswordChecks, Throttle
-from trading_engine.outbox import Output
-from trading_engine.session import first_number
-from trading_engine.shm import SessionState
-from trading_engine.stats import Stats
+from trading_engine.host import timestamps
+from trading_engine.published.garbage import Garbage
+from trading_engine.published.shm import SessionState
+from trading_engine.published.stats import Stats
+from trading_engine.settings.config import Account
+from trading_engine.storage import journal
+from trading_engine.storage.outbox import Output
 from trading_engine.wire import soupbintcp
 from trading_engine.wire.layout import WireError
 

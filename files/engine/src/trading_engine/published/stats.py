@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from trading_engine.book import Book
-from trading_engine.core import Core
-from trading_engine.risk import REFUSALS
-from trading_engine.shm import COUNTERS, GAUGES, SYMBOL_CAPACITY, Event, StateWriter, TopOfBook
+from trading_engine.machine.book import Book
+from trading_engine.machine.core import Core
+from trading_engine.machine.risk import REFUSALS
+from trading_engine.published.shm import COUNTERS, GAUGES, SYMBOL_CAPACITY, Event, StateWriter, TopOfBook
 from trading_engine.wire.ouch import REJECT_REASONS
 
 _SYMBOLS_A_TIME = 256

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from trading_engine import passwords
-from trading_engine.tables import ConfigError, Table, load
+from trading_engine.settings import passwords
+from trading_engine.settings.tables import ConfigError, Table, load
 from trading_engine.wire import ouch, soupbintcp
 
 GIGABYTE = 1 << 30
@@ -106,7 +106,7 @@ class EngineConfig:
 def example() -> str:
     """Return a commented engine.toml that runs as it is, with an account whose password was made just now."""
     password = secrets.token_urlsafe(6)
-    text = (resources.files("trading_engine") / "example.toml").read_text(encoding="utf-8")
+    text = (resources.files("trading_engine.settings") / "example.toml").read_text(encoding="utf-8")
     return text.replace("@PASSWORD@", password).replace("@HASH@", passwords.hash_password(password))
 
 

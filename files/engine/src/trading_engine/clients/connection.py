@@ -6,7 +6,7 @@ import socket
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 
-from trading_engine.session import Session
+from trading_engine.clients.session import Session
 
 
 class Connection:

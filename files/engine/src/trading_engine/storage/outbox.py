@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trading_engine.core import Core
-from trading_engine.messagelog import MessageLog
+from trading_engine.machine.core import Core
+from trading_engine.storage.messagelog import MessageLog
 
 _ACCOUNT_FILES = 64
 _ITCH_FILES = 16

@@ -6,7 +6,7 @@ import heapq
 from itertools import islice
 from typing import Final
 
-from trading_engine.book import Order
+from trading_engine.machine.book import Order
 
 _SECOND_NS: Final = 1_000_000_000
 _BUCKETS_A_SECOND: Final = 16  # so that no bucket is so large that growing it would be felt

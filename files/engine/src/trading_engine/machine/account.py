@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from trading_engine.book import Order
-from trading_engine.terms import Terms
+from trading_engine.machine.book import Order
+from trading_engine.machine.terms import Terms
 
 MAX_TOKENS: Final = 1_000_000
 _SPLIT_AT: Final = 2048

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trading_engine import journal, snapshot
-from trading_engine.core import Core
-from trading_engine.machine import MACHINE_VERSION
-from trading_engine.recovery import NOTHING, Tail, apply_record, make_snapshot
-from trading_engine.snapshot import SnapshotError, SnapshotHead
+from trading_engine.machine.core import Core
+from trading_engine.machine.version import MACHINE_VERSION
+from trading_engine.storage import journal, snapshot
+from trading_engine.storage.recovery import NOTHING, Tail, apply_record, make_snapshot
+from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.wire import itch, ouch
 
 

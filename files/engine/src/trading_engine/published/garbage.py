@@ -10,7 +10,7 @@ import gc
 import time
 
 from trading_engine.engine import STALL_NS
-from trading_engine.stats import Stats
+from trading_engine.published.stats import Stats
 
 MESSAGES = 1_000  # Enters of new orders make a pause of about half a millisecond
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from trading_engine.account import Account
-from trading_engine.book import BUY, Book
+from trading_engine.machine.account import Account
+from trading_engine.machine.book import BUY, Book
 from trading_engine.wire import ouch
 
 REFUSED_EXPOSURE: Final = 1

@@ -21,10 +21,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from trading_engine import passwords, timestamps
-from trading_engine.config import CANARY_ACCOUNT, Account, EngineConfig, Limits
-from trading_engine.stats import Stats
-from trading_engine.timerfd import IntervalTimer
+from trading_engine.host import timestamps
+from trading_engine.host.timerfd import IntervalTimer
+from trading_engine.published.stats import Stats
+from trading_engine.settings import passwords
+from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Limits
 from trading_engine.wire import ouch, soupbintcp
 
 INTERVAL_NS = 100_000_000

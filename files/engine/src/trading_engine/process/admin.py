@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trading_engine import journal
 from trading_engine.engine import Engine
+from trading_engine.storage import journal
 
 _LINE_BYTES = 65536
 _TIMEOUT_S = 10

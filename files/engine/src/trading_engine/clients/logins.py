@@ -7,7 +7,7 @@ import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
-from trading_engine.passwords import Verifier
+from trading_engine.settings.passwords import Verifier
 
 _FAILURES = 10
 _WINDOW_NS = 60_000_000_000

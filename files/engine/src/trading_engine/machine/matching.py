@@ -5,9 +5,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from trading_engine.book import BUY, BookSide, Order
-from trading_engine.expiry import ExpiryTable
-from trading_engine.outputs import Outputs
+from trading_engine.machine.book import BUY, BookSide, Order
+from trading_engine.machine.expiry import ExpiryTable
+from trading_engine.machine.outputs import Outputs
 from trading_engine.wire import ouch
 
 _U64: Final = Struct(">Q").pack

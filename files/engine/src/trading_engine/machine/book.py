@@ -9,11 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Final
 
-from trading_engine.native import mypyc_attr
+from trading_engine.machine.native import mypyc_attr
 
 if TYPE_CHECKING:
-    from trading_engine.account import Account
-    from trading_engine.terms import Terms
+    from trading_engine.machine.account import Account
+    from trading_engine.machine.terms import Terms
 
 BUY: Final = 66  # ord("B"); everything else sells: S, T (short), E (short exempt)
 _EMPTY: Final = -(1 << 60)  # below every key

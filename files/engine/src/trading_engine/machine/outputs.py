@@ -9,9 +9,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from trading_engine import risk
-from trading_engine.account import Account
-from trading_engine.book import BUY, Book, Order
+from trading_engine.machine import risk
+from trading_engine.machine.account import Account
+from trading_engine.machine.book import BUY, Book, Order
 
 _U64: Final = Struct(">Q").pack
 _U32: Final = Struct(">I").pack

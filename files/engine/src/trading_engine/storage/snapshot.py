@@ -13,10 +13,10 @@ import zlib
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from trading_engine.account import Account
-from trading_engine.book import Book, Order, orders_of
-from trading_engine.core import Core
-from trading_engine.journal import sync_directory
+from trading_engine.machine.account import Account
+from trading_engine.machine.book import Book, Order, orders_of
+from trading_engine.machine.core import Core
+from trading_engine.storage.journal import sync_directory
 
 MAGIC: Final = b"LLTSNAP1"
 FORMAT: Final = 1

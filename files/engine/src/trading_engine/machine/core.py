@@ -9,10 +9,10 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any, Final
 
-from trading_engine import risk
-from trading_engine.account import MAX_TOKENS, Account
-from trading_engine.book import BUY, Book, Order, orders_of
-from trading_engine.matching import Matching
+from trading_engine.machine import risk
+from trading_engine.machine.account import MAX_TOKENS, Account
+from trading_engine.machine.book import BUY, Book, Order, orders_of
+from trading_engine.machine.matching import Matching
 from trading_engine.wire import ouch
 
 _ENTER: Final = Struct(">x14sBI8sI17s").unpack_from

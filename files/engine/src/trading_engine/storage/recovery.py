@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trading_engine import journal, snapshot
-from trading_engine.core import Core
-from trading_engine.journal import JournalError, Record
-from trading_engine.outbox import Outbox
-from trading_engine.snapshot import SnapshotError, SnapshotHead
+from trading_engine.machine.core import Core
+from trading_engine.storage import journal, snapshot
+from trading_engine.storage.journal import JournalError, Record
+from trading_engine.storage.outbox import Outbox
+from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 NOTHING = SnapshotHead("", 1, 0, 0)
 

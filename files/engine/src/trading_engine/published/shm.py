@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from trading_engine.histogram import BUCKETS, Distribution, Histogram
+from trading_engine.published.histogram import BUCKETS, Distribution, Histogram
 from trading_engine.wire.ouch import REJECT_REASONS
 
 MAGIC = b"LLTRADE\0"

@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from trading_engine import journal, snapshot
+from trading_engine.storage import journal, snapshot
 
 _KEPT_SNAPSHOTS = 2
 _PRUNE_AT = 0.5

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from trading_engine import tools
-from trading_engine.machine import is_compiled
+from trading_engine.machine.version import is_compiled
+from trading_engine.process import tools
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
 EXPECTED: Final = SHIPPED / "expected.json"
@@ -37,11 +37,11 @@ def _import_all(package: str) -> list[str]:
     """Import every module of the package; return those that are compiled."""
     compiled = []
     directory = Path(str(_import(package).__file__)).parent
-    for source in sorted(directory.glob("*.py")):
+    for source in sorted(directory.rglob("*.py")):
         if source.stem in ("__init__", "__main__"):
             continue
-        module = _import(f"{package}.{source.stem}")
-        built = list(directory.glob(f"{source.stem}.*.so"))
+        module = _import(".".join((package, *source.relative_to(directory).with_suffix("").parts)))
+        built = list(source.parent.glob(f"{source.stem}.*.so"))
         # Python takes the source, without a word, when the compiled module's file name is not of its own kind.
         if built and module.__file__ != str(built[0]):
             raise SelfCheckError(f"{built[0].name} is not for this Python: its source would run instead")

@@ -11,19 +11,20 @@ from typing import Any
 
 import uvloop
 
-from trading_engine import __version__, admin
-from trading_engine.admin import Admin
-from trading_engine.canary import Canary, with_account
-from trading_engine.config import CANARY_ACCOUNT, EngineConfig
+from trading_engine import __version__
+from trading_engine.clients.gateway import Gateway
 from trading_engine.engine import STALL_NS, Engine, StartError
-from trading_engine.garbage import Garbage
-from trading_engine.gateway import Gateway
-from trading_engine.machine import is_compiled
-from trading_engine.memory import lock_memory
-from trading_engine.notify import notify, watchdog_interval_ns
-from trading_engine.shm import StateWriter
-from trading_engine.snapshotter import Snapshotter
-from trading_engine.stats import Stats, TopSymbols
+from trading_engine.host.notify import notify, watchdog_interval_ns
+from trading_engine.machine.version import is_compiled
+from trading_engine.process import admin
+from trading_engine.process.admin import Admin
+from trading_engine.process.canary import Canary, with_account
+from trading_engine.process.memory import lock_memory
+from trading_engine.published.garbage import Garbage
+from trading_engine.published.shm import StateWriter
+from trading_engine.published.stats import Stats, TopSymbols
+from trading_engine.settings.config import CANARY_ACCOUNT, EngineConfig
+from trading_engine.storage.snapshotter import Snapshotter
 
 TICK_S = 0.05
 _TICKS_A_SECOND = 20

@@ -13,19 +13,20 @@ import tokenize
 from pathlib import Path
 from typing import Final
 
-from trading_engine import __version__, core
+from trading_engine import __version__
+from trading_engine.machine import core
 
 SOURCES: Final = (
-    "account.py",
-    "book.py",
-    "core.py",
-    "expiry.py",
-    "matching.py",
-    "native.py",
-    "outputs.py",
-    "recovery.py",
-    "risk.py",
-    "terms.py",
+    "machine/account.py",
+    "machine/book.py",
+    "machine/core.py",
+    "machine/expiry.py",
+    "machine/matching.py",
+    "machine/native.py",
+    "machine/outputs.py",
+    "machine/risk.py",
+    "machine/terms.py",
+    "storage/recovery.py",
     "wire/layout.py",
     "wire/ouch.py",
 )
@@ -68,7 +69,7 @@ def digest(sources: list[str]) -> str:
 
 
 def _own_digest() -> str:
-    directory = Path(__file__).parent
+    directory = Path(__file__).parents[1]
     return digest([(directory / name).read_text(encoding="utf-8") for name in SOURCES])
 
 

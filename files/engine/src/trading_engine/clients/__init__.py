@@ -1,0 +1,1 @@
+"""Order entry: connections, sessions and their login."""

@@ -1,0 +1,1 @@
+"""The deterministic machine: the same inputs give the same bytes."""

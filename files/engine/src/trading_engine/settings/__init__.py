@@ -1,0 +1,1 @@
+"""The configuration file, checked, and the passwords' hashes."""

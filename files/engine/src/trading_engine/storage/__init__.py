@@ -1,0 +1,1 @@
+"""Journal, snapshots and message logs, and how they are read again."""
