@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from trading_engine.machine import inputs
 from trading_engine.machine.book import Book, BookSide, Order
 from trading_engine.machine.core import Core
 from trading_engine.machine.version import MACHINE_VERSION
@@ -174,10 +175,10 @@ def measure_recovery() -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory = Path(name)
         writer = journal.Writer(directory, 64 << 20, MACHINE_VERSION, 1, 0)
-        writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings()).encode())
-        writer.append(journal.START_DAY, 0, 2, b"2026010500")
+        writer.append(inputs.CONFIGURE, 0, 1, json.dumps(orderflow.settings()).encode())
+        writer.append(inputs.START_DAY, 0, 2, b"2026010500")
         for data in _reads(flow.mixed() for _ in range(300_000)):
-            writer.append(journal.READ, 0, 1_000, data)
+            writer.append(inputs.READ, 0, 1_000, data)
         writer.close()
         gc.disable()
         replayed = tools.replay(directory)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from trading_engine.machine import inputs
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.storage import journal
 
@@ -42,13 +43,13 @@ def prove(messages: int) -> Path:
 def write_journal(directory: Path, messages: int) -> None:
     """Write mixed flow of two accounts on 100 symbols, the same for the same number of messages."""
     writer = journal.Writer(directory, 64 << 20, MACHINE_VERSION, 1, 0)
-    writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2, tokens="increasing")).encode())
-    writer.append(journal.START_DAY, 0, 2, b"2026010500")
+    writer.append(inputs.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2, tokens="increasing")).encode())
+    writer.append(inputs.START_DAY, 0, 2, b"2026010500")
     flows = [orderflow.Flow(seed) for seed in (7, 8)]
     for number, at in enumerate(range(0, messages, _READ)):
         account = number % len(flows)
         frames = (_next(flows[account]) for _ in range(min(_READ, messages - at)))
-        writer.append(journal.READ, account, number * 1_000, b"".join(frames))
+        writer.append(inputs.READ, account, number * 1_000, b"".join(frames))
     writer.close()
 
 

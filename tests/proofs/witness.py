@@ -23,6 +23,7 @@ from typing import Any
 from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
 from trading_bench.disturbance import Offset, see
 from trading_bench.watching import Watching
+from trading_engine.machine import inputs
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.storage import journal
 
@@ -99,10 +100,10 @@ def journal_of_resting_orders() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory(prefix="witness-proof-")
     flow = orderflow.Flow(levels=500)
     writer = journal.Writer(Path(folder.name), 64 << 20, MACHINE_VERSION, 1, 0)
-    writer.append(journal.CONFIGURE, 0, 1, json.dumps(orderflow.settings()).encode())
-    writer.append(journal.START_DAY, 0, 2, b"2026010500")
+    writer.append(inputs.CONFIGURE, 0, 1, json.dumps(orderflow.settings()).encode())
+    writer.append(inputs.START_DAY, 0, 2, b"2026010500")
     for _ in range(RESTING_ORDERS):
-        writer.append(journal.READ, 0, 1_000, flow.rest())
+        writer.append(inputs.READ, 0, 1_000, flow.rest())
     writer.close()
     return folder
 

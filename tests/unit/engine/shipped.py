@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
+from trading_engine.machine.inputs import apply_record
 from trading_engine.process import selfcheck, tools
 from trading_engine.storage import journal
-from trading_engine.storage.recovery import apply_record
 
 from tests.unit.engine.flow import reads
 from tests.unit.engine.market import settings_of
@@ -40,7 +41,7 @@ class Recording:
 
     def record(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
         self.time_ns += 7_000_000
-        apply_record(self.core, journal.Record(kind, 0, self.time_ns, account, payload))
+        apply_record(self.core, inputs.Record(kind, 0, self.time_ns, account, payload))
         self.core.discard_outputs()
         self.writer.append(kind, account, self.time_ns, payload)
 
@@ -50,31 +51,31 @@ def write(directory: Path) -> None:
     recording = Recording(directory)
     symbols = ("TEST", "OTHER")
     settings = settings_of(symbols, self_match="cancel_resting", max_order_shares=450, max_open_orders=40)
-    recording.record(journal.CONFIGURE, payload=json.dumps(settings).encode())
-    recording.record(journal.START_DAY, payload=_DAYS[0])
+    recording.record(inputs.CONFIGURE, payload=json.dumps(settings).encode())
+    recording.record(inputs.START_DAY, payload=_DAYS[0])
     for account in range(3):
-        recording.record(journal.CONNECT, account)
+        recording.record(inputs.CONNECT, account)
     messages = reads(11, _READS + _MORE_READS)
     for number, (account, data) in enumerate(messages[:_READS]):
-        recording.record(journal.READ, account, data)
+        recording.record(inputs.READ, account, data)
         if number % 12 == 11:
-            recording.record(journal.ADMIN, payload=json.dumps(_ADMIN[number // 12 % len(_ADMIN)]).encode())
+            recording.record(inputs.ADMIN, payload=json.dumps(_ADMIN[number // 12 % len(_ADMIN)]).encode())
         if number == _READS // 2:
-            recording.record(journal.ACCEPTING, payload=b"\0")
+            recording.record(inputs.ACCEPTING, payload=b"\0")
         if number == _READS // 2 + 2:
-            recording.record(journal.ACCEPTING, payload=b"\1")
+            recording.record(inputs.ACCEPTING, payload=b"\1")
     open_tokens = sorted(order.token for order in recording.core.by_number[1].live_orders())
-    recording.record(journal.CANCEL_ORDERS, 1, b"U" + b"".join(open_tokens[:3]))
+    recording.record(inputs.CANCEL_ORDERS, 1, b"U" + b"".join(open_tokens[:3]))
     parties = [["A", "N0000001", "TEST"], ["B", "N0000002", "TEST"]]
-    recording.record(journal.ADMIN, payload=json.dumps({"do": "bust", "match": 1, "parties": parties}).encode())
+    recording.record(inputs.ADMIN, payload=json.dumps({"do": "bust", "match": 1, "parties": parties}).encode())
     recording.time_ns += _LONGEST_TIME_IN_FORCE_NS
-    recording.record(journal.EXPIRE)
-    recording.record(journal.DISCONNECT, 1)
-    recording.record(journal.CLOSE_DAY)
-    recording.record(journal.END_DAY)
-    recording.record(journal.START_DAY, payload=_DAYS[1])
+    recording.record(inputs.EXPIRE)
+    recording.record(inputs.DISCONNECT, 1)
+    recording.record(inputs.CLOSE_DAY)
+    recording.record(inputs.END_DAY)
+    recording.record(inputs.START_DAY, payload=_DAYS[1])
     for account, data in messages[_READS:]:  # so that the state has orders
-        recording.record(journal.READ, account, data)
+        recording.record(inputs.READ, account, data)
     recording.writer.close()
 
 

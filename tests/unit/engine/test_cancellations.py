@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from trading_engine.engine import Engine
+from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
 from trading_engine.process import tools
 from trading_engine.process.admin import Admin, AdminError
-from trading_engine.storage import journal, snapshot
+from trading_engine.storage import snapshot
 from trading_engine.wire import ouch, soupbintcp
 
 ORDERS = 1000
@@ -23,7 +24,7 @@ ENOUGH_TURNS = 1000
 
 def fill(engine: Engine, number: int, orders: int = ORDERS, time_in_force_s: int = ouch.TIF_MARKET_HOURS) -> None:
     """Connect the account and enter resting orders."""
-    engine.submit(journal.CONNECT, number)
+    engine.submit(inputs.CONNECT, number)
     first = engine.core.enters
     for serial in range(first, first + orders):
         order = ouch.EnterOrder(f"{serial:07d}", "B", 100, "TEST", 1_000_000, time_in_force_s)
@@ -81,7 +82,7 @@ def test_orders_that_rested_before_the_setting_was_turned_on_stay(
     engine = start()
     settings = engine.config.core_settings()
     settings["accounts"]["ANNA"]["cancel_on_disconnect"] = False
-    engine.submit(journal.CONFIGURE, payload=json.dumps(settings).encode())
+    engine.submit(inputs.CONFIGURE, payload=json.dumps(settings).encode())
     fill(engine, 0)
     engine.disconnect(0)
     for _ in range(2):  # the first start turns it on, the next finds it on

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from trading_engine.engine import Engine
-from trading_engine.storage import journal, snapshot
+from trading_engine.machine import inputs
+from trading_engine.storage import snapshot
 from trading_engine.wire import itch, ouch, soupbintcp
 
 ANNA = 0
@@ -19,7 +20,7 @@ _ADDED_BYTES = 38  # length and Add Order
 
 def trade(engine: Engine, loop: asyncio.AbstractEventLoop, *tokens: str) -> None:
     """Enter resting orders, and let the loop write what it has to."""
-    engine.submit(journal.CONNECT, ANNA)
+    engine.submit(inputs.CONNECT, ANNA)
     for token in tokens:
         enter(engine, token)
     loop.call_soon(loop.stop)

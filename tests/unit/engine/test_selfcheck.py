@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from trading_engine import __main__
+from trading_engine.machine import inputs
 from trading_engine.process import selfcheck
-from trading_engine.storage import journal
 from trading_engine.storage.recovery import NOTHING, Tail
 
 from tests.unit.engine import shipped
@@ -25,7 +25,7 @@ def test_the_shipped_journal_and_its_digests_are_those_of_these_sources(tmp_path
 
 def test_the_shipped_journal_has_a_record_of_every_kind() -> None:
     kinds = {record.kind for record in Tail(selfcheck.SHIPPED, NOTHING, None)}
-    assert kinds == {value for name, value in vars(journal).items() if name.isupper() and 0 < len(repr(value)) < 3}
+    assert kinds == {value for name, value in vars(inputs).items() if name.isupper() and 0 < len(repr(value)) < 3}
 
 
 def test_another_digest_is_one_line_and_an_error(

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from trading_engine.storage import journal
+from trading_engine.machine import inputs
 
 if TYPE_CHECKING:
     from trading_engine.engine import Engine
@@ -54,7 +54,7 @@ class Cancellations:
 
     def close_day(self, done: Callable[[], None]) -> None:
         """Refuse new orders and cancel all open ones; then call `done`."""
-        self._engine.submit(journal.CLOSE_DAY)
+        self._engine.submit(inputs.CLOSE_DAY)
         self._begin(self._close_day(done))
 
     def _begin(self, job: Iterator[None]) -> None:
@@ -76,7 +76,7 @@ class Cancellations:
         while shard < account.shard_count():
             tokens = account.live_tokens(shard, _ORDERS_A_SLICE)
             if tokens:
-                self._engine.submit(journal.CANCEL_ORDERS, number, reason + b"".join(tokens))
+                self._engine.submit(inputs.CANCEL_ORDERS, number, reason + b"".join(tokens))
             else:
                 shard += 1
             yield
@@ -85,7 +85,7 @@ class Cancellations:
 
     def _expire(self) -> Iterator[None]:
         while self._is_due():
-            self._engine.submit(journal.EXPIRE)
+            self._engine.submit(inputs.EXPIRE)
             yield
         self._expiring = False
 

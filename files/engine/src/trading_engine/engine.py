@@ -17,14 +17,16 @@ from typing import Final
 
 from trading_engine.cancellations import Cancellations
 from trading_engine.host.clock import Clock
+from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
+from trading_engine.machine.inputs import Record, apply_record
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.published.histogram import Histogram
 from trading_engine.settings.config import EngineConfig
 from trading_engine.storage import journal, snapshot
 from trading_engine.storage.journal import JournalError, Writer
 from trading_engine.storage.outbox import Outbox, Output
-from trading_engine.storage.recovery import Recovered, apply_record, recover
+from trading_engine.storage.recovery import Recovered, recover
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 _REFUSE_AT: Final = 0.95
@@ -101,7 +103,7 @@ class Engine:
         day = self.core.day
         self.clock.anchor(day or self.clock.today(), found.last_time_ns)
         settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
-        self.submit(journal.CONFIGURE, payload=settings_json)
+        self.submit(inputs.CONFIGURE, payload=settings_json)
         if not self.core.open or day[:8] != self.clock.today():
             self.start_day(self.clock.next_session(day))
         return found
@@ -116,7 +118,7 @@ class Engine:
 
     def end_day(self) -> None:
         """End the open day; everything it made the core say has been delivered on return."""
-        self.submit(journal.END_DAY)
+        self.submit(inputs.END_DAY)
         if self._on_disk and self.writer is not None and not self.failure:
             try:
                 self.writer.sync()
@@ -133,7 +135,7 @@ class Engine:
         self.clock.anchor(session)
         self.outbox.begin_day(session)
         self.outbox.finish_replay()  # without a journal a session's name comes again: what its logs hold was another's
-        self.submit(journal.START_DAY, payload=session.encode("ascii"))
+        self.submit(inputs.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:
         """Seal the journal, write the logs, and leave a snapshot so that any version can go on from here.
@@ -163,18 +165,18 @@ class Engine:
         consumed = core.apply(account, data, time_ns)
         if core.messages != before:
             payload = data if consumed == len(data) else data[:consumed]
-            self._record(journal.READ, account, time_ns, payload)
+            self._record(inputs.READ, account, time_ns, payload)
         return consumed
 
     def submit(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
         """Process any other input."""
         time_ns = self.clock.now()
-        apply_record(self.core, journal.Record(kind, 0, time_ns, account, payload))
+        apply_record(self.core, Record(kind, 0, time_ns, account, payload))
         self._record(kind, account, time_ns, payload)
 
     def disconnect(self, number: int) -> None:
         """The account's connection is gone, and with it its orders where it asked for that."""
-        self.submit(journal.DISCONNECT, number)
+        self.submit(inputs.DISCONNECT, number)
         if self.core.by_number[number].leaving:
             self.cancellations.of_account(number)
 
@@ -228,7 +230,7 @@ class Engine:
             return 0
         accepting = left_bytes > (1 - _REFUSE_AT) * self.config.journal.budget_bytes
         if accepting != self.core.accepting:
-            self.submit(journal.ACCEPTING, payload=b"\x01" if accepting else b"\x00")
+            self.submit(inputs.ACCEPTING, payload=b"\x01" if accepting else b"\x00")
         return left_bytes
 
     # -- outputs ----------------------------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from trading_engine.clients.logins import PasswordChecks, Throttle
 from trading_engine.clients.session import first_number
 from trading_engine.engine import STALL_NS, Engine
 from trading_engine.host import timestamps
+from trading_engine.machine import inputs
 from trading_engine.published.garbage import Garbage
 from trading_engine.published.shm import SessionState
 from trading_engine.published.stats import Stats
 from trading_engine.settings.config import Account
-from trading_engine.storage import journal
 from trading_engine.storage.outbox import Output
 from trading_engine.wire import soupbintcp
 from trading_engine.wire.layout import WireError
@@ -271,7 +271,7 @@ class Gateway:
         if first is None:
             self._reject(connection, soupbintcp.SESSION_NOT_AVAILABLE)
             return
-        engine.submit(journal.CONNECT, number)
+        engine.submit(inputs.CONNECT, number)
         self._stats.logins_accepted += 1
         connection.account_name = account.name
         connection.session.account = number

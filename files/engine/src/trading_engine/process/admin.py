@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trading_engine.engine import Engine
-from trading_engine.storage import journal
+from trading_engine.machine import inputs
 
 _LINE_BYTES = 65536
 _TIMEOUT_S = 10
@@ -64,7 +64,7 @@ class Admin:
         return {"done": command, "name": name}
 
     def _submit(self, payload: dict[str, Any]) -> None:
-        self._engine.submit(journal.ADMIN, payload=json.dumps(payload, sort_keys=True).encode())
+        self._engine.submit(inputs.ADMIN, payload=json.dumps(payload, sort_keys=True).encode())
 
 
 class AdminProtocol(asyncio.Protocol):

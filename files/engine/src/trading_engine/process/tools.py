@@ -13,7 +13,7 @@ from typing import Any
 from trading_engine.machine.core import Core
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.storage import journal, snapshot
-from trading_engine.storage.recovery import NOTHING, Tail, apply_record, make_snapshot
+from trading_engine.storage.recovery import NOTHING, Tail, apply_journaled, make_snapshot
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.wire import itch, ouch
 
@@ -52,7 +52,7 @@ def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, 
     records = messages = 0
     begun_ns = time.process_time_ns()
     for record in Tail(directory, head, version):
-        apply_record(core, record)
+        apply_journaled(core, record)
         records += 1
         for account in core.touched:
             replies.setdefault(account.name, hashlib.sha256()).update(b"".join(account.out))

@@ -11,19 +11,9 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-READ: Final = 1
-CONNECT: Final = 2
-DISCONNECT: Final = 3
-CONFIGURE: Final = 4
-START_DAY: Final = 5
-END_DAY: Final = 6
-EXPIRE: Final = 7
-ACCEPTING: Final = 8
-ADMIN: Final = 9
-CANCEL_ORDERS: Final = 10
-CLOSE_DAY: Final = 11
+from trading_engine.machine.inputs import CONFIGURE, Record
 
 MAGIC: Final = b"LLTJRNL1"
 HEADER: Final = struct.Struct("<8sQQ32s8x")
@@ -35,16 +25,6 @@ _READ_PAYLOAD_BYTES: Final = 8192
 
 class JournalError(Exception):
     """The journal cannot be read or written; the message names file and offset."""
-
-
-class Record(NamedTuple):
-    """`number` counts from 1 through all segments; `account` is the account's number, 0 where none is meant."""
-
-    kind: int
-    number: int
-    time_ns: int
-    account: int
-    payload: bytes
 
 
 class Writer:

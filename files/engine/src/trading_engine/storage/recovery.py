@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
+from trading_engine.machine.inputs import InputError, Record, apply_record
 from trading_engine.storage import journal, snapshot
-from trading_engine.storage.journal import JournalError, Record
+from trading_engine.storage.journal import JournalError
 from trading_engine.storage.outbox import Outbox
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
@@ -29,34 +30,12 @@ class Recovered:
     remarks: list[str] = field(default_factory=list)
 
 
-def apply_record(core: Core, record: Record) -> None:
-    """Give one recorded input to the core; raises JournalError for a record that this version does not know."""
-    kind, number, time_ns, account, payload = record
-    if kind == journal.READ:
-        if core.apply(account, payload, time_ns) != len(payload):
-            raise JournalError(f"record {number}: a read that was processed whole is not now ({core.close_reason})")
-    elif kind == journal.CONNECT:
-        core.connect(account)
-    elif kind == journal.DISCONNECT:
-        core.disconnect(account)
-    elif kind == journal.CONFIGURE:
-        core.configure(json.loads(payload), time_ns)
-    elif kind == journal.START_DAY:
-        core.start_day(payload.decode("ascii"), time_ns)
-    elif kind == journal.END_DAY:
-        core.end_day(time_ns)
-    elif kind == journal.CLOSE_DAY:
-        core.close_day(time_ns)
-    elif kind == journal.EXPIRE:
-        core.expire(time_ns)
-    elif kind == journal.ACCEPTING:
-        core.accepting = payload == b"\x01"
-    elif kind == journal.ADMIN:
-        core.administer(json.loads(payload), time_ns)
-    elif kind == journal.CANCEL_ORDERS:
-        core.cancel_orders(account, payload, time_ns)
-    else:
-        raise JournalError(f"record {number}: unknown kind {kind}")
+def apply_journaled(core: Core, record: Record) -> None:
+    """Give a record to the core; raises JournalError, with its number, for one that this version does not know."""
+    try:
+        apply_record(core, record)
+    except InputError as error:
+        raise JournalError(f"record {record.number}: {error}") from error
 
 
 class Tail:
@@ -120,9 +99,9 @@ def recover(core: Core, outbox: Outbox, directory: Path, version: str) -> Recove
     for record in tail:
         found.replayed += 1
         found.last_time_ns = record.time_ns
-        if record.kind == journal.START_DAY:
+        if record.kind == inputs.START_DAY:
             outbox.begin_day(record.payload.decode("ascii"))
-        apply_record(core, record)
+        apply_journaled(core, record)
         outbox.commit(outbox.collect())
     found.segment, found.records = tail.segment, tail.records
     if core.day:
@@ -149,7 +128,7 @@ def make_snapshot(directory: Path, version: str) -> Path | None:
         return None
     time_ns = head.time_ns
     for record in tail:
-        apply_record(core, record)
+        apply_journaled(core, record)
         core.discard_outputs()
         time_ns = record.time_ns
     return snapshot.write(directory, core, SnapshotHead(version, tail.segment, tail.records, time_ns))

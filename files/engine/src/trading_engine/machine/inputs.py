@@ -1,0 +1,64 @@
+"""The machine's inputs: their kinds, as the journal numbers them, and what each does to the core."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, NamedTuple
+
+from trading_engine.machine.core import Core
+
+READ: Final = 1
+CONNECT: Final = 2
+DISCONNECT: Final = 3
+CONFIGURE: Final = 4
+START_DAY: Final = 5
+END_DAY: Final = 6
+EXPIRE: Final = 7
+ACCEPTING: Final = 8
+ADMIN: Final = 9
+CANCEL_ORDERS: Final = 10
+CLOSE_DAY: Final = 11
+
+
+class InputError(Exception):
+    """The core cannot be given this input; the message says why."""
+
+
+class Record(NamedTuple):
+    """`number` counts from 1 through all segments; `account` is the account's number, 0 where none is meant."""
+
+    kind: int
+    number: int
+    time_ns: int
+    account: int
+    payload: bytes
+
+
+def apply_record(core: Core, record: Record) -> None:
+    """Give one recorded input to the core; raises InputError for one that this version does not know."""
+    kind, _, time_ns, account, payload = record
+    if kind == READ:
+        if core.apply(account, payload, time_ns) != len(payload):
+            raise InputError(f"a read that was processed whole is not now ({core.close_reason})")
+    elif kind == CONNECT:
+        core.connect(account)
+    elif kind == DISCONNECT:
+        core.disconnect(account)
+    elif kind == CONFIGURE:
+        core.configure(json.loads(payload), time_ns)
+    elif kind == START_DAY:
+        core.start_day(payload.decode("ascii"), time_ns)
+    elif kind == END_DAY:
+        core.end_day(time_ns)
+    elif kind == CLOSE_DAY:
+        core.close_day(time_ns)
+    elif kind == EXPIRE:
+        core.expire(time_ns)
+    elif kind == ACCEPTING:
+        core.accepting = payload == b"\x01"
+    elif kind == ADMIN:
+        core.administer(json.loads(payload), time_ns)
+    elif kind == CANCEL_ORDERS:
+        core.cancel_orders(account, payload, time_ns)
+    else:
+        raise InputError(f"unknown kind {kind}")
