@@ -9,22 +9,32 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from trading_engine.host.clock import Clock
 from trading_engine.machine import inputs
-
-if TYPE_CHECKING:
-    from trading_engine.engine import Engine
+from trading_engine.machine.core import Core
 
 _ORDERS_A_SLICE: Final = 64
 _SUPERVISORY: Final = b"S"
 _SESSION_END: Final = b"E"
 
 
+class Machine(Protocol):
+    """What cancels orders: the engine, as far as it is known here."""
+
+    core: Core
+    clock: Clock
+    failure: str
+
+    def submit(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
+        """Process one input."""
+
+
 class Cancellations:
     """While an account's orders are being cancelled it can enter none: it is killed, logged out, or the day closes."""
 
-    def __init__(self, engine: Engine, loop: AbstractEventLoop) -> None:
+    def __init__(self, engine: Machine, loop: AbstractEventLoop) -> None:
         self._engine = engine
         self._loop = loop
         self._jobs: deque[Iterator[None]] = deque()

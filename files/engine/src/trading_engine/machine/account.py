@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from trading_engine.machine.book import Order
+from trading_engine.machine.book import Order, Owner
 from trading_engine.machine.terms import Terms
 
 MAX_TOKENS: Final = 1_000_000
@@ -18,23 +18,17 @@ _SHARDS: Final = 256
 _MAX_TERMS: Final = 256
 
 
-class Account:
+class Account(Owner):
     """State of one account. `out` holds pieces of SoupBinTCP packets in order; `sequence` is the last number given."""
 
     def __init__(self, number: int, name: str, settings: dict[str, Any]) -> None:
-        self.number = number
-        self.name = name
-        self.out: list[bytes] = []
-        self.touched = False
-        self.sequence = 0
-        self.taken = 0  # the last number that left `out`
+        super().__init__(number, name)
         self.connected = False
         self.leaving = False  # its orders are to be cancelled since its connection is gone
         self.killed = False
         self.last_token = b""
         self.tokens = 0
         self.open_orders = 0
-        self.exposure_e4 = 0
         self.rate_second = 0
         self.rate_count = 0
         self.recent: deque[tuple[int, bytes]] = deque()
@@ -45,13 +39,11 @@ class Account:
         self.settings = settings
         self.increasing = False
         self.test = False
-        self.self_match = 0
         self.cancel_on_disconnect = False
         self.max_order_shares = 0
         self.max_order_notional_e4 = 0
         self.collar_percent = 0
         self.max_open_orders = 0
-        self.max_exposure_e4 = 0
         self.max_orders_per_second = 0
         self.duplicate_orders = 0
         self.duplicate_window_ns = 0

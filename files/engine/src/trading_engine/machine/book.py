@@ -12,11 +12,33 @@ from typing import TYPE_CHECKING, Final
 from trading_engine.machine.native import mypyc_attr
 
 if TYPE_CHECKING:
-    from trading_engine.machine.account import Account
     from trading_engine.machine.terms import Terms
 
 BUY: Final = 66  # ord("B"); everything else sells: S, T (short), E (short exempt)
 _EMPTY: Final = -(1 << 60)  # below every key
+
+
+class Owner:
+    """Whose an order is: what matching reads and writes of an account."""
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
+        self.out: list[bytes] = []
+        self.touched = False
+        self.sequence = 0
+        self.taken = 0  # the last number that left `out`
+        self.self_match = 0
+        self.max_exposure_e4 = 0
+        self.exposure_e4 = 0
+
+    def put(self, order: Order) -> None:
+        """The order becomes live now."""
+        raise NotImplementedError
+
+    def drop(self, order: Order) -> None:
+        """The order is live no more."""
+        raise NotImplementedError
 
 
 # Orders and levels name each other, but only while they rest: `BookSide.remove` cuts the links. So no collector has to
@@ -44,7 +66,7 @@ class Order:
     def __init__(
         self,
         token: bytes,
-        account: Account,
+        account: Owner,
         book: Book,
         reference: int,
         side: int,

@@ -10,8 +10,7 @@ from struct import Struct
 from typing import Final
 
 from trading_engine.machine import risk
-from trading_engine.machine.account import Account
-from trading_engine.machine.book import BUY, Book, Order
+from trading_engine.machine.book import BUY, Book, Order, Owner
 
 _U64: Final = Struct(">Q").pack
 _U32: Final = Struct(">I").pack
@@ -23,7 +22,7 @@ class Outputs:
     """Pending outputs and the counters of what was said."""
 
     def __init__(self) -> None:
-        self.touched: list[Account] = []
+        self.touched: list[Owner] = []
         self.feed: list[bytes] = []
         self.feed_sequence = 0
         self.canceled = 0
@@ -43,7 +42,7 @@ class Outputs:
         self.touched.clear()
         self.feed.clear()
 
-    def _send(self, account: Account, packet: bytes) -> None:
+    def _send(self, account: Owner, packet: bytes) -> None:
         account.out.append(packet)
         account.sequence += 1
         if not account.touched:
@@ -63,7 +62,7 @@ class Outputs:
         else:
             self.feed.append(book.add_head + self._time6 + body)
 
-    def _canceled(self, account: Account, token: bytes, shares: int, reason: bytes) -> None:
+    def _canceled(self, account: Owner, token: bytes, shares: int, reason: bytes) -> None:
         self.canceled += 1
         account.out.append(b"\x00\x1dSC" + self._time8 + _CANCELED(token, shares, reason))
         account.sequence += 1
@@ -71,12 +70,12 @@ class Outputs:
             account.touched = True
             self.touched.append(account)
 
-    def _reject(self, account: Account, token: bytes, letter: int, detail: int) -> None:
+    def _reject(self, account: Owner, token: bytes, letter: int, detail: int) -> None:
         self.rejects[letter] += 1
         self.refusals[detail] += 1
         self._send(account, b"\x00\x19SJ" + self._time8 + token + bytes((letter,)))
 
-    def _system_event(self, account: Account, event: bytes) -> None:
+    def _system_event(self, account: Owner, event: bytes) -> None:
         self._send(account, b"\x00\x0bSS" + self._time8 + event)
 
     def _feed_event(self, event: bytes) -> None:
