@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from trading_engine.machine import inputs
+from trading_engine.machine.account import Account
 from trading_engine.machine.core import Core
 from trading_engine.machine.inputs import apply_record
 from trading_engine.process import selfcheck, tools
@@ -46,6 +47,10 @@ class Recording:
         self.writer.append(kind, account, self.time_ns, payload)
 
 
+def _open_tokens(account: Account) -> list[bytes]:
+    return sorted(token for shard in range(account.shard_count()) for token in account.live_tokens(shard, 1 << 20))
+
+
 def write(directory: Path) -> None:
     """Write records of every kind there is, with messages of every kind and outcome."""
     recording = Recording(directory)
@@ -64,7 +69,7 @@ def write(directory: Path) -> None:
             recording.record(inputs.ACCEPTING, payload=b"\0")
         if number == _READS // 2 + 2:
             recording.record(inputs.ACCEPTING, payload=b"\1")
-    open_tokens = sorted(order.token for order in recording.core.by_number[1].live_orders())
+    open_tokens = _open_tokens(recording.core.by_number[1])
     recording.record(inputs.CANCEL_ORDERS, 1, b"U" + b"".join(open_tokens[:3]))
     parties = [["A", "N0000001", "TEST"], ["B", "N0000002", "TEST"]]
     recording.record(inputs.ADMIN, payload=json.dumps({"do": "bust", "match": 1, "parties": parties}).encode())

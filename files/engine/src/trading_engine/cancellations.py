@@ -14,10 +14,9 @@ from typing import Final, Protocol
 from trading_engine.host.clock import Clock
 from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
+from trading_engine.machine.encode import BY_DAYS_END, BY_SUPERVISOR
 
 _ORDERS_A_SLICE: Final = 64
-_SUPERVISORY: Final = b"S"
-_SESSION_END: Final = b"E"
 
 
 class Machine(Protocol):
@@ -44,7 +43,7 @@ class Cancellations:
     def of_account(self, number: int) -> None:
         """Cancel all that the account has open."""
         self._accounts.append(number)
-        self._begin(self._cancel(number, _SUPERVISORY))
+        self._begin(self._cancel(number, BY_SUPERVISOR))
 
     def under_way(self, number: int) -> bool:
         """Return whether orders of the account are still being cancelled."""
@@ -90,7 +89,7 @@ class Cancellations:
             else:
                 shard += 1
             yield
-        if reason == _SUPERVISORY:
+        if reason == BY_SUPERVISOR:
             self._accounts.remove(number)
 
     def _expire(self) -> Iterator[None]:
@@ -105,5 +104,5 @@ class Cancellations:
     def _close_day(self, done: Callable[[], None]) -> Iterator[None]:
         for account in self._engine.core.by_number:
             if account.open_orders:
-                yield from self._cancel(account.number, _SESSION_END)
+                yield from self._cancel(account.number, BY_DAYS_END)
         done()

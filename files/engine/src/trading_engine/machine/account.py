@@ -147,10 +147,6 @@ class Account(Owner):
             shard[order.token] = None
         self.open_orders -= 1
 
-    def live_orders(self) -> list[Order]:
-        """Return the live orders, in no order that may show anywhere."""
-        return [order for shard in self._shards for order in shard.values() if order is not None]
-
     def shard_count(self) -> int:
         return len(self._shards)
 

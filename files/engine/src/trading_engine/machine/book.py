@@ -9,12 +9,22 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Final
 
+from trading_engine.machine.encode import (
+    BUY,
+    FEED_ADD_HEAD,
+    FEED_ATTRIBUTED_HEAD,
+    FEED_BROKEN_HEAD,
+    FEED_CANCEL_HEAD,
+    FEED_DELETE_HEAD,
+    FEED_EXECUTED_HEAD,
+    FEED_REPLACE_HEAD,
+    FEED_TRADE_HEAD,
+)
 from trading_engine.machine.native import mypyc_attr
 
 if TYPE_CHECKING:
     from trading_engine.machine.terms import Terms
 
-BUY: Final = 66  # ord("B"); everything else sells: S, T (short), E (short exempt)
 _EMPTY: Final = -(1 << 60)  # below every key
 
 
@@ -206,14 +216,14 @@ class Book:
         self.trades = 0
         self.traded_shares = 0
         place = locate.to_bytes(2, "big") + b"\0\0"
-        self.add_head = b"\x00\x24A" + place
-        self.attributed_head = b"\x00\x28F" + place
-        self.executed_head = b"\x00\x1fE" + place
-        self.cancel_head = b"\x00\x17X" + place
-        self.delete_head = b"\x00\x13D" + place
-        self.replace_head = b"\x00\x23U" + place
-        self.trade_head = b"\x00\x2cP" + place
-        self.broken_head = b"\x00\x13B" + place
+        self.add_head = FEED_ADD_HEAD + place
+        self.attributed_head = FEED_ATTRIBUTED_HEAD + place
+        self.executed_head = FEED_EXECUTED_HEAD + place
+        self.cancel_head = FEED_CANCEL_HEAD + place
+        self.delete_head = FEED_DELETE_HEAD + place
+        self.replace_head = FEED_REPLACE_HEAD + place
+        self.trade_head = FEED_TRADE_HEAD + place
+        self.broken_head = FEED_BROKEN_HEAD + place
 
     def side_of(self, side: int) -> BookSide:
         """Return the book side where orders of this OUCH side rest."""

@@ -6,37 +6,54 @@ configuration. The same inputs give the same bytes, whatever process, event loop
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Any, Final
 
 from trading_engine.machine import risk
 from trading_engine.machine.account import MAX_TOKENS, Account
-from trading_engine.machine.book import BUY, Book, Order, orders_of
+from trading_engine.machine.book import Book, Order, orders_of
+from trading_engine.machine.encode import (
+    BROKEN_HEAD,
+    BUY,
+    BY_DAYS_END,
+    BY_EXPIRY,
+    BY_USER,
+    CANCEL_BYTES,
+    CANCEL_HEAD,
+    ENTER_BYTES,
+    ENTER_HEAD,
+    IMMEDIATE_OR_CANCEL,
+    MODIFIED_HEAD,
+    MODIFY_BYTES,
+    PACK_FEED_REPLACE,
+    PACK_MODIFIED,
+    PACK_REPLACED,
+    PACK_U64,
+    REJECT_CLOSED,
+    REJECT_KILLED,
+    REJECT_OTHER,
+    REJECT_SYMBOL,
+    REPLACE_BYTES,
+    REPLACE_HEAD,
+    REPLACED_HEAD,
+    SELL,
+    SELL_SHORT,
+    SELL_SHORT_EXEMPT,
+    TRADE_NOW_BYTES,
+    UNPACK_CANCEL,
+    UNPACK_ENTER,
+    UNPACK_MODIFY,
+    UNPACK_REPLACE,
+)
 from trading_engine.machine.matching import Matching
 from trading_engine.wire import ouch
+from trading_engine.wire.soupbintcp import CLIENT_HEARTBEAT, DEBUG, LOGOUT_REQUEST, UNSEQUENCED
 
-_ENTER: Final = Struct(">x14sBI8sI17s").unpack_from
-_REPLACE: Final = Struct(">x14s14sII10s").unpack_from
-_CANCEL: Final = Struct(">x14sI").unpack_from
-_MODIFY: Final = Struct(">x14sBI").unpack_from
-_U64: Final = Struct(">Q").pack
-_REPLACED: Final = Struct(">14sBI8sI9sQ7s1s14s1s").pack
-_MODIFIED: Final = Struct(">14sBI").pack
-_FEED_REPLACE: Final = Struct(">QQII").pack
-
-# Length, kind and type letter of what comes most: a packet that begins so is told in one comparison.
-_ENTER_HEAD: Final = b"\x00\x32UO"
-_CANCEL_HEAD: Final = b"\x00\x14UX"
-_REPLACE_HEAD: Final = b"\x00\x30UU"
-_ENTER_BYTES: Final = 52
-_CANCEL_BYTES: Final = 22
-_REPLACE_BYTES: Final = 50
-
-_LIVE: Final = b"L "
+_LIVE: Final = b"L "  # the order's state, and no weight at the best price
 _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
 _MAX_SHARES: Final = ouch.MAX_SHARES
-_OTHER: Final = 79  # O
+_MODIFY: Final = 77  # M
+_TRADE_NOW: Final = 78  # N
 _EXPIRIES_A_SLICE: Final = 64
 
 
@@ -150,7 +167,7 @@ class Core(Matching):
         for book in self.books.values():
             for side in (book.bids, book.asks):
                 for order in orders_of(side):
-                    self._kill(order, b"E")
+                    self._kill(order, BY_DAYS_END)
         self.expiries.clear()
         self.closing = False
         for account in self.by_number:
@@ -172,7 +189,7 @@ class Core(Matching):
         """Cancel orders whose time in force has passed, not more than a slice of them."""
         self._set_time(time_ns)
         for order in self.expiries.due(time_ns, _EXPIRIES_A_SLICE):
-            self._kill(order, b"T")
+            self._kill(order, BY_EXPIRY)
 
     def cancel_orders(self, number: int, reason_and_tokens: bytes, time_ns: int) -> None:
         """Cancel those of the account's orders that are still live: a reason letter, then 14 bytes a token."""
@@ -197,10 +214,10 @@ class Core(Matching):
         elif action == "bust":
             match = command["match"]
             for name, token, _ in command["parties"]:
-                packet = b"\x00\x21SB" + self._time8 + token.encode("latin-1").ljust(14) + _U64(match) + b"S"
+                packet = BROKEN_HEAD + self._time8 + token.encode("latin-1").ljust(14) + PACK_U64(match) + b"S"
                 self._send(self.accounts[name], packet)
             book = self.books[command["parties"][0][2].encode("ascii").ljust(8)]
-            self._feed(book.broken_head + self._time6 + _U64(match))
+            self._feed(book.broken_head + self._time6 + PACK_U64(match))
             self.broken_trades += 1
 
     def apply(self, number: int, data: bytes, time_ns: int) -> int:
@@ -217,18 +234,18 @@ class Core(Matching):
         before = self.enters + self.replaces + self.cancels + self.modifies
         others = 0
         while size - at >= 3:
-            head = data[at : at + 4]
-            if head == _ENTER_HEAD and size - at >= _ENTER_BYTES:
+            head = data[at : at + 4]  # what comes most is told in one comparison
+            if head == ENTER_HEAD and size - at >= ENTER_BYTES:
                 self._enter(account, data, at + 3)
-                at += _ENTER_BYTES
+                at += ENTER_BYTES
                 continue
-            if head == _CANCEL_HEAD and size - at >= _CANCEL_BYTES:
+            if head == CANCEL_HEAD and size - at >= CANCEL_BYTES:
                 self._cancel(account, data, at + 3)
-                at += _CANCEL_BYTES
+                at += CANCEL_BYTES
                 continue
-            if head == _REPLACE_HEAD and size - at >= _REPLACE_BYTES:
+            if head == REPLACE_HEAD and size - at >= REPLACE_BYTES:
                 self._replace(account, data, at + 3)
-                at += _REPLACE_BYTES
+                at += REPLACE_BYTES
                 continue
             length = (data[at] << 8) | data[at + 1]
             if length == 0:
@@ -240,21 +257,21 @@ class Core(Matching):
                     self.close_reason = "packet too long"
                 break
             kind = data[at + 2]
-            if kind == 85:  # U, unsequenced data
+            if kind == UNSEQUENCED:
                 code = data[at + 3] if length > 1 else 0
-                if code == 77 and length == 21:
+                if code == _MODIFY and end - at == MODIFY_BYTES:
                     self._modify(account, data, at + 3)
-                elif code == 78 and length == 16:
+                elif code == _TRADE_NOW and end - at == TRADE_NOW_BYTES:
                     self.ignored += 1  # Trade Now acts on midpoint orders, which this market does not have
                     others += 1
                 else:
                     self.close_reason = "unknown or malformed OUCH message"
                     break
-            elif kind == 79:  # O, logout request
+            elif kind == LOGOUT_REQUEST:
                 self.close_reason = "logout"
                 at = end
                 break
-            elif kind != 82 and kind != 43:  # R, client heartbeat; +, debug
+            elif kind != CLIENT_HEARTBEAT and kind != DEBUG:
                 self.close_reason = "unexpected SoupBinTCP packet"
                 break
             at = end
@@ -265,7 +282,7 @@ class Core(Matching):
         return at
 
     def _enter(self, account: Account, data: bytes, at: int) -> None:
-        token, side, shares, stock, price_e4, raw_terms = _ENTER(data, at)
+        token, side, shares, stock, price_e4, raw_terms = UNPACK_ENTER(data, at)
         self.enters += 1
         if account.is_used(token):
             self.ignored += 1
@@ -274,14 +291,14 @@ class Core(Matching):
         book = self.books.get(stock)
         detail = 0
         if not self.open:
-            refusal = 67  # C
+            refusal = REJECT_CLOSED
         elif book is None:
-            refusal = 83  # S
+            refusal = REJECT_SYMBOL
         else:
             refusal = risk.check(account, book, side, shares, price_e4) or terms.refusal
             if refusal == 0:
-                if side != BUY and side != 83 and side != 84 and side != 69:
-                    refusal = _OTHER
+                if side != BUY and side != SELL and side != SELL_SHORT and side != SELL_SHORT_EXEMPT:
+                    refusal = REJECT_OTHER
                 elif not self.accepting:
                     detail = risk.REFUSED_BUDGET
                 elif account.tokens >= MAX_TOKENS and not account.increasing:
@@ -289,14 +306,14 @@ class Core(Matching):
                 elif account.limits_flow:
                     detail = risk.check_flow(account, data[at + 15 : at + 32], 1, shares * price_e4, self._time_ns)
         if refusal or detail or book is None:
-            self._reject(account, token, refusal or _OTHER, detail)
+            self._reject(account, token, refusal or REJECT_OTHER, detail)
             if detail != risk.REFUSED_TOKEN:
                 account.use(token)
             return
         reference = self.next_reference
         self.next_reference = reference + 1
         self.accepted += 1
-        reference8 = _U64(reference)
+        reference8 = PACK_U64(reference)
         account.out.append(self._accepted_head + data[at + 1 : at + 41] + reference8 + data[at + 41 : at + 48] + _LIVE)
         account.sequence += 1
         if not account.touched:
@@ -314,7 +331,7 @@ class Core(Matching):
             return
         if terms.immediate:
             account.use(token)
-            self._canceled(account, token, shares, b"I")
+            self._canceled(account, token, shares, IMMEDIATE_OR_CANCEL)
             return
         self._put(order)
         if account.max_exposure_e4:
@@ -322,7 +339,8 @@ class Core(Matching):
         (book.bids if side == BUY else book.asks).add(order)
         if terms.usual:
             self.feed_sequence += 1
-            shown = data[at + 15 : at + 32] if side == BUY or side == 83 else b"S" + data[at + 16 : at + 32]
+            plain = side == BUY or side == SELL  # noqa: SIM109  # a tuple of globals is built anew each time
+            shown = data[at + 15 : at + 32] if plain else b"S" + data[at + 16 : at + 32]
             self.feed.append(book.add_head + self._time6 + reference8 + shown)
             return
         if terms.time_in_force_s < _TIF_MARKET:
@@ -332,40 +350,40 @@ class Core(Matching):
             self._feed_add(order)
 
     def _cancel(self, account: Account, data: bytes, at: int) -> None:
-        token, shares = _CANCEL(data, at)
+        token, shares = UNPACK_CANCEL(data, at)
         self.cancels += 1
         order = account.order(token)
         if order is None:
             self.ignored += 1
         elif shares == 0 or shares <= order.executed_shares:
-            self._kill(order, b"U")
+            self._kill(order, BY_USER)
         else:
-            self._reduce(order, shares, b"U")
+            self._reduce(order, shares, BY_USER)
 
     def _modify(self, account: Account, data: bytes, at: int) -> None:
-        token, side, shares = _MODIFY(data, at)
+        token, side, shares = UNPACK_MODIFY(data, at)
         self.modifies += 1
         order = account.order(token)
         if order is None:
             self.ignored += 1
             return
         total = order.executed_shares + order.open_shares
-        sells = side == 83 or side == 84 or side == 69
+        sells = side in (SELL, SELL_SHORT, SELL_SHORT_EXEMPT)
         if shares > total or (side != order.side and not (sells and order.side != BUY)):
             self.ignored += 1
             return
         if account.killed:
-            self._reject(account, token, 97, 0)
+            self._reject(account, token, REJECT_KILLED, 0)
             return
         if shares <= order.executed_shares:
-            self._kill(order, b"U")
+            self._kill(order, BY_USER)
             return
         order.side = side
         self._shrink(order, total - shares)
-        self._send(account, b"\x00\x1dSM" + self._time8 + _MODIFIED(token, side, shares))
+        self._send(account, MODIFIED_HEAD + self._time8 + PACK_MODIFIED(token, side, shares))
 
     def _replace(self, account: Account, data: bytes, at: int) -> None:
-        token, new_token, shares, price_e4, changed = _REPLACE(data, at)
+        token, new_token, shares, price_e4, changed = UNPACK_REPLACE(data, at)
         self.replaces += 1
         old = account.order(token)
         if old is None or token == new_token or account.is_used(new_token):
@@ -376,13 +394,13 @@ class Core(Matching):
         terms = account.terms_after(before, changed)
         malformed = terms.refusal or shares == 0 or shares > _MAX_SHARES or price_e4 == 0 or price_e4 > _MAX_PRICE_E4
         if malformed or shares <= old.executed_shares:
-            self._kill(old, b"U")
+            self._kill(old, BY_USER)
             return
         open_shares = shares - old.executed_shares
         refusal = risk.check(account, book, old.side, shares, price_e4)
         detail = 0
         if not self.open:
-            refusal = 67  # C
+            refusal = REJECT_CLOSED
         elif refusal == 0:
             if not self.accepting:
                 detail = risk.REFUSED_BUDGET
@@ -392,7 +410,7 @@ class Core(Matching):
                 added_e4 = open_shares * price_e4 - old.open_shares * old.price_e4
                 detail = risk.check_flow(account, b"", 0, added_e4, self._time_ns)
         if refusal or detail:
-            self._reject(account, new_token, refusal or _OTHER, detail)
+            self._reject(account, new_token, refusal or REJECT_OTHER, detail)
             if detail != risk.REFUSED_TOKEN:
                 account.use(new_token)
             return
@@ -409,9 +427,9 @@ class Core(Matching):
             account.exposure_e4 += open_shares * price_e4
         self._send(
             account,
-            b"\x00\x51SU"
+            REPLACED_HEAD
             + self._time8
-            + _REPLACED(
+            + PACK_REPLACED(
                 new_token, old.side, open_shares, book.stock, price_e4, terms.raw[0:9],
                 reference, terms.raw[9:16], b"L", token, b" ",
             ),
@@ -419,17 +437,18 @@ class Core(Matching):
         contras = book.asks if old.side == BUY else book.bids
         if terms.immediate or contras.crosses(price_e4):
             if not before.hidden:
-                self._feed(book.delete_head + self._time6 + _U64(old.reference))
+                self._feed(book.delete_head + self._time6 + PACK_U64(old.reference))
             if self._take(order, contras):
                 self._settle(order, False)
             return
         shown_as_before = terms.attributed == before.attributed
         if not before.hidden and not terms.hidden and shown_as_before:
-            self._feed(book.replace_head + self._time6 + _FEED_REPLACE(old.reference, reference, open_shares, price_e4))
+            replaced = PACK_FEED_REPLACE(old.reference, reference, open_shares, price_e4)
+            self._feed(book.replace_head + self._time6 + replaced)
             self._settle(order, True)
             return
         if not before.hidden:
-            self._feed(book.delete_head + self._time6 + _U64(old.reference))
+            self._feed(book.delete_head + self._time6 + PACK_U64(old.reference))
         self._settle(order, False)
 
     def recount_exposure(self) -> None:

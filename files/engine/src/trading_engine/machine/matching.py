@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final
 
-from trading_engine.machine.book import BUY, BookSide, Order
+from trading_engine.machine.book import BookSide, Order
+from trading_engine.machine.encode import (
+    BUY,
+    EXECUTED_HEAD,
+    IMMEDIATE_OR_CANCEL,
+    PACK_EXECUTED,
+    PACK_FEED_EXECUTED,
+    PACK_FEED_TRADE,
+    PACK_U32,
+    PACK_U64,
+    POST_ONLY,
+    SELF_MATCH,
+    SELL,
+)
 from trading_engine.machine.expiry import ExpiryTable
 from trading_engine.machine.outputs import Outputs
 from trading_engine.wire import ouch
 
-_U64: Final = Struct(">Q").pack
-_U32: Final = Struct(">I").pack
-_EXECUTED: Final = Struct(">14sII1sQ").pack
-_FEED_EXECUTED: Final = Struct(">QIQ").pack
-_FEED_TRADE: Final = Struct(">QBI8sIQ").pack
 _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _SECOND_NS: Final = 1_000_000_000
 
@@ -41,7 +48,7 @@ class Matching(Outputs):
         price_e4 = taker.price_e4
         if terms.post_only:
             if contras.crosses(price_e4):
-                self._end(taker, b"F")
+                self._end(taker, POST_ONLY)
                 return False
             return True
         if terms.minimum_shares and self._available(taker, contras) < terms.minimum_shares:
@@ -57,9 +64,9 @@ class Matching(Outputs):
                 following = maker.newer
                 if maker.account is account and account.self_match:
                     if account.self_match == 1:
-                        self._kill(maker, b"Q")
+                        self._kill(maker, SELF_MATCH)
                     else:
-                        self._end(taker, b"Q")
+                        self._end(taker, SELF_MATCH)
                         return False
                 elif not (level.hidden and maker.terms.minimum_shares > min(maker.open_shares, taker.open_shares)):
                     self._trade(taker, maker, contras)
@@ -106,15 +113,15 @@ class Matching(Outputs):
         book.last_ns = self._time_ns
         book.trades += 1
         book.traded_shares += shares
-        head = b"\x00\x29SE" + self._time8
-        self._send(taker.account, head + _EXECUTED(taker.token, shares, price_e4, b"R", match))
-        self._send(maker.account, head + _EXECUTED(maker.token, shares, price_e4, b"A", match))
+        head = EXECUTED_HEAD + self._time8
+        self._send(taker.account, head + PACK_EXECUTED(taker.token, shares, price_e4, b"R", match))
+        self._send(maker.account, head + PACK_EXECUTED(maker.token, shares, price_e4, b"A", match))
         if level.hidden:
-            side = 66 if maker.side == BUY else 83
-            trade = _FEED_TRADE(0, side, shares, book.stock, price_e4, match)
+            side = BUY if maker.side == BUY else SELL
+            trade = PACK_FEED_TRADE(0, side, shares, book.stock, price_e4, match)
             self._feed(book.trade_head + self._time6 + trade)
         else:
-            self._feed(book.executed_head + self._time6 + _FEED_EXECUTED(maker.reference, shares, match))
+            self._feed(book.executed_head + self._time6 + PACK_FEED_EXECUTED(maker.reference, shares, match))
         if taker.account.max_exposure_e4:
             taker.account.exposure_e4 -= shares * taker.price_e4
         taker.open_shares -= shares
@@ -135,7 +142,7 @@ class Matching(Outputs):
             order.account.drop(order)
             self.open_orders -= 1
         elif order.terms.immediate:
-            self._end(order, b"I")
+            self._end(order, IMMEDIATE_OR_CANCEL)
         else:
             order.book.side_of(order.side).add(order)
             if order.terms.time_in_force_s < _TIF_MARKET:
@@ -155,7 +162,7 @@ class Matching(Outputs):
         book = order.book
         (book.bids if order.side == BUY else book.asks).remove(order)
         if not order.terms.hidden:
-            self.feed.append(book.delete_head + self._time6 + _U64(order.reference))
+            self.feed.append(book.delete_head + self._time6 + PACK_U64(order.reference))
             self.feed_sequence += 1
         self._forget(order)
         self._canceled(order.account, order.token, shares, reason)
@@ -194,7 +201,7 @@ class Matching(Outputs):
         if order.account.max_exposure_e4:
             order.account.exposure_e4 -= decrement * order.price_e4
         if not level.hidden:
-            self._feed(order.book.cancel_head + self._time6 + _U64(order.reference) + _U32(decrement))
+            self._feed(order.book.cancel_head + self._time6 + PACK_U64(order.reference) + PACK_U32(decrement))
 
     def _set_expiry(self, order: Order) -> None:
         order.expiry_ns = self._time_ns + order.terms.time_in_force_s * _SECOND_NS

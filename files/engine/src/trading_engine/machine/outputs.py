@@ -6,16 +6,28 @@ The time of every message is that of the input it answers.
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final
 
 from trading_engine.machine import risk
-from trading_engine.machine.book import BUY, Book, Order, Owner
+from trading_engine.machine.book import Book, Order, Owner
+from trading_engine.machine.encode import (
+    ACCEPTED_HEAD,
+    BUY,
+    CANCELED_HEAD,
+    FEED_DIRECTORY_HEAD,
+    FEED_EVENT_HEAD,
+    FEED_TRADING_ACTION_HEAD,
+    PACK_CANCELED,
+    PACK_FEED_ORDER,
+    PACK_U32,
+    PACK_U64,
+    REJECTED_HEAD,
+    SELL,
+    SYSTEM_EVENT_HEAD,
+)
 
-_U64: Final = Struct(">Q").pack
-_U32: Final = Struct(">I").pack
-_CANCELED: Final = Struct(">14sI1s").pack
-_FEED_ORDER: Final = Struct(">QBI8sI").pack
+_ROUND_LOT_SHARES: Final = 100
+_NO_PLACE: Final = bytes(4)  # stock locate and tracking number of what is of no symbol
 
 
 class Outputs:
@@ -55,8 +67,8 @@ class Outputs:
 
     def _feed_add(self, order: Order) -> None:
         book = order.book
-        side = 66 if order.side == BUY else 83
-        body = _FEED_ORDER(order.reference, side, order.open_shares, book.stock, order.price_e4)
+        side = BUY if order.side == BUY else SELL
+        body = PACK_FEED_ORDER(order.reference, side, order.open_shares, book.stock, order.price_e4)
         if order.terms.attributed:
             self.feed.append(book.attributed_head + self._time6 + body + order.terms.firm)
         else:
@@ -64,7 +76,7 @@ class Outputs:
 
     def _canceled(self, account: Owner, token: bytes, shares: int, reason: bytes) -> None:
         self.canceled += 1
-        account.out.append(b"\x00\x1dSC" + self._time8 + _CANCELED(token, shares, reason))
+        account.out.append(CANCELED_HEAD + self._time8 + PACK_CANCELED(token, shares, reason))
         account.sequence += 1
         if not account.touched:
             account.touched = True
@@ -73,26 +85,27 @@ class Outputs:
     def _reject(self, account: Owner, token: bytes, letter: int, detail: int) -> None:
         self.rejects[letter] += 1
         self.refusals[detail] += 1
-        self._send(account, b"\x00\x19SJ" + self._time8 + token + bytes((letter,)))
+        self._send(account, REJECTED_HEAD + self._time8 + token + bytes((letter,)))
 
     def _system_event(self, account: Owner, event: bytes) -> None:
-        self._send(account, b"\x00\x0bSS" + self._time8 + event)
+        self._send(account, SYSTEM_EVENT_HEAD + self._time8 + event)
 
     def _feed_event(self, event: bytes) -> None:
-        self._feed(b"\x00\x0cS\0\0\0\0" + self._time6 + event)
+        self._feed(FEED_EVENT_HEAD + _NO_PLACE + self._time6 + event)
 
     def _announce(self, book: Book) -> None:
         place = book.locate.to_bytes(2, "big") + b"\0\0"
-        self._feed(b"\x00\x27R" + place + self._time6 + book.stock + b"Q " + _U32(100) + b"NCZ P  1N" + _U32(0) + b"N")
+        listing = b"Q " + PACK_U32(_ROUND_LOT_SHARES) + b"NCZ P  1N" + PACK_U32(0) + b"N"
+        self._feed(FEED_DIRECTORY_HEAD + place + self._time6 + book.stock + listing)
         self._trading_action(book)
 
     def _trading_action(self, book: Book) -> None:
         place = book.locate.to_bytes(2, "big") + b"\0\0"
         state = b"H" if book.halted else b"T"
-        self._feed(b"\x00\x19H" + place + self._time6 + book.stock + state + b" " + b"    ")
+        self._feed(FEED_TRADING_ACTION_HEAD + place + self._time6 + book.stock + state + b" " + b"    ")
 
     def _set_time(self, time_ns: int) -> None:
         self._time_ns = time_ns
-        self._time8 = time8 = _U64(time_ns)
+        self._time8 = time8 = PACK_U64(time_ns)
         self._time6 = time8[2:]
-        self._accepted_head = b"\x00\x43SA" + time8
+        self._accepted_head = ACCEPTED_HEAD + time8

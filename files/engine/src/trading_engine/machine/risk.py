@@ -8,7 +8,17 @@ from __future__ import annotations
 from typing import Final
 
 from trading_engine.machine.account import Account
-from trading_engine.machine.book import BUY, Book
+from trading_engine.machine.book import Book
+from trading_engine.machine.encode import (
+    BUY,
+    REJECT_HALTED,
+    REJECT_KILLED,
+    REJECT_PRICE,
+    REJECT_RESTRICTED,
+    REJECT_SHARES,
+    REJECT_TOO_MANY_SHARES,
+    REJECT_TOO_MUCH_NOTIONAL,
+)
 from trading_engine.wire import ouch
 
 REFUSED_EXPOSURE: Final = 1
@@ -19,7 +29,6 @@ REFUSED_TOKEN: Final = 5
 REFUSED_BUDGET: Final = 6
 REFUSALS: Final = ("terms", "exposure", "open_orders", "rate", "duplicate", "token", "journal_budget")
 
-_OTHER: Final = 79  # O
 _MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
 _MAX_SHARES: Final = ouch.MAX_SHARES
 
@@ -27,27 +36,27 @@ _MAX_SHARES: Final = ouch.MAX_SHARES
 def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -> int:
     """Return the letter for what the order itself says, against the account's limits and the symbol's state."""
     if account.killed:
-        return 97  # a
+        return REJECT_KILLED
     if book.restricted:
-        return 99  # c
+        return REJECT_RESTRICTED
     if book.halted:
-        return 72  # H
+        return REJECT_HALTED
     if shares == 0 or shares > _MAX_SHARES:
-        return 90  # Z
+        return REJECT_SHARES
     if shares > account.max_order_shares and account.max_order_shares:
-        return 109  # m
+        return REJECT_TOO_MANY_SHARES
     if price_e4 == 0 or price_e4 > _MAX_PRICE_E4:
-        return 88  # X
+        return REJECT_PRICE
     if shares * price_e4 > account.max_order_notional_e4 and account.max_order_notional_e4:
-        return 110  # n
+        return REJECT_TOO_MUCH_NOTIONAL
     percent = account.collar_percent
     if percent:
         reference_e4 = book.collar_price_e4
         if side == BUY:
             if price_e4 * 100 > reference_e4 * (100 + percent):
-                return 88
+                return REJECT_PRICE
         elif price_e4 * 100 < reference_e4 * (100 - percent):
-            return 88
+            return REJECT_PRICE
     return 0
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from trading_engine.machine.encode import REJECT_CROSS, REJECT_DISPLAY, REJECT_MINIMUM, REJECT_OTHER
 from trading_engine.wire import ouch
 
-TERMS_BYTES: Final = 17
+_HIDDEN: Final = 78  # N
+_NO_CROSS: Final = 78  # N
 _DISPLAYED: Final = b"AYPL"
 _POST_ONLY: Final = b"PL"
 _ATTRIBUTED: Final = b"AL"
@@ -44,22 +46,22 @@ class Terms:
         self.minimum_shares = int.from_bytes(raw[11:15], "big")
         cross, customer = raw[15], raw[16]
         self.immediate = self.time_in_force_s == ouch.TIF_IOC
-        self.hidden = display == 78
+        self.hidden = display == _HIDDEN
         self.post_only = display in _POST_ONLY
         self.attributed = display in _ATTRIBUTED
         # Rests for the day, shown, and without a name.
         self.usual = self.time_in_force_s >= ouch.TIF_MARKET_HOURS and not self.hidden and not self.attributed
         self.refusal = 0
         if not self.hidden and display not in _DISPLAYED:
-            self.refusal = 68  # D
-        elif cross != 78:
-            self.refusal = 82  # R
+            self.refusal = REJECT_DISPLAY
+        elif cross != _NO_CROSS:
+            self.refusal = REJECT_CROSS
         elif self.minimum_shares and not (self.immediate or self.hidden):
-            self.refusal = 78  # N
+            self.refusal = REJECT_MINIMUM
         elif (
             self.time_in_force_s > ouch.TIF_SYSTEM_HOURS
             or capacity not in _CAPACITIES
             or sweep not in _SWEEPS
             or customer not in _CUSTOMERS
         ):
-            self.refusal = 79  # O
+            self.refusal = REJECT_OTHER

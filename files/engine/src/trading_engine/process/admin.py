@@ -15,10 +15,10 @@ from typing import Any
 
 from trading_engine.engine import Engine
 from trading_engine.machine import inputs
+from trading_engine.wire import ouch
 
 _LINE_BYTES = 65536
 _TIMEOUT_S = 10
-_TOKEN_BYTES = 14
 _MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
 
 
@@ -146,7 +146,7 @@ def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
         if not isinstance(party, list) or len(party) != 3 or not all(isinstance(part, str) for part in party):
             raise AdminError("a party is a list of three texts: account, token, symbol")
         name, token, stock = party
-        token_fits = len(token) <= _TOKEN_BYTES and all(ord(letter) < 256 for letter in token)
+        token_fits = len(token) <= ouch.TOKEN_BYTES and all(ord(letter) < 256 for letter in token)
         if name not in engine.core.accounts or not token_fits or not _is_symbol(stock, engine):
             raise AdminError(f"no such party: {name!r} {token!r} {stock!r}")
     return {"match": match, "parties": parties}

@@ -29,13 +29,17 @@ class Layout(Generic[Message]):
     """How one message type lies in memory; `code` is the type letter in byte 0."""
 
     def __init__(self, code: str, message: type[Message], body: str) -> None:
-        """`body` is the struct format of the fields after the type letter, without byte order, one code a field."""
+        """`body` is the struct format of the fields after the type letter, without byte order, one code a field.
+
+        `codes` are these, `fields` the names that belong to them.
+        """
         codes = re.findall(r"\d*[a-zA-Z]", body)
         names: tuple[str, ...] = message._fields  # type: ignore[attr-defined]
         if len(codes) != len(names):
             raise TypeError(f"{message.__name__}: {len(names)} fields but {len(codes)} struct codes")
         self.code = code
         self.message = message
+        self.codes = codes
         self._struct = struct.Struct(">c" + body)
         self._prefix = code.encode("ascii")
         self.size_bytes = self._struct.size
@@ -87,9 +91,6 @@ class Protocol:
         self.name = name
         self.by_code: dict[int, Layout[Any]] = {ord(layout.code): layout for layout in layouts}
         self._by_message: dict[type, Layout[Any]] = {layout.message: layout for layout in layouts}
-
-    def layout_of(self, message: type) -> Layout[Any]:
-        return self._by_message[message]
 
     def encode(self, message: tuple[Any, ...]) -> bytes:
         """Raises WireError when a value does not fit."""

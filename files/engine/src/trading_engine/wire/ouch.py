@@ -12,7 +12,6 @@ from trading_engine.wire.layout import Layout, Protocol
 
 TOKEN_BYTES = 14
 STATE_LIVE = b"L"
-STATE_DEAD = b"D"
 TIF_IOC = 0
 TIF_MARKET_HOURS = 99_998
 TIF_SYSTEM_HOURS = 99_999
@@ -118,16 +117,6 @@ class Canceled(NamedTuple):
     reason: str
 
 
-class AiqCanceled(NamedTuple):
-    time_ns: int
-    token: str
-    decrement_shares: int
-    reason: str
-    prevented_shares: int
-    price_e4: int
-    liquidity: str
-
-
 class Executed(NamedTuple):
     time_ns: int
     token: str
@@ -137,30 +126,9 @@ class Executed(NamedTuple):
     match: int
 
 
-class ExecutedWithReferencePrice(NamedTuple):
-    time_ns: int
-    token: str
-    shares: int
-    price_e4: int
-    liquidity: str
-    match: int
-    reference_price_e4: int
-    reference_price_type: str
-
-
 class BrokenTrade(NamedTuple):
     time_ns: int
     token: str
-    match: int
-    reason: str
-
-
-class TradeCorrection(NamedTuple):
-    time_ns: int
-    token: str
-    shares: int
-    price_e4: int
-    liquidity: str
     match: int
     reason: str
 
@@ -171,34 +139,11 @@ class Rejected(NamedTuple):
     reason: str
 
 
-class CancelPending(NamedTuple):
-    time_ns: int
-    token: str
-
-
-class CancelReject(NamedTuple):
-    time_ns: int
-    token: str
-
-
-class PriorityUpdate(NamedTuple):
-    time_ns: int
-    token: str
-    price_e4: int
-    display: str
-    reference: int
-
-
 class OrderModified(NamedTuple):
     time_ns: int
     token: str
     side: str
     shares: int
-
-
-class TradeNowAnswer(NamedTuple):
-    time_ns: int
-    token: str
 
 
 INBOUND = Protocol(
@@ -219,36 +164,12 @@ OUTBOUND = Protocol(
         Layout("A", Accepted, "Q14s1sI8sII4s1sQ1s1sI1s1s1s"),
         Layout("U", Replaced, "Q14s1sI8sII4s1sQ1s1sI1s1s14s1s"),
         Layout("C", Canceled, "Q14sI1s"),
-        Layout("D", AiqCanceled, "Q14sI1sII1s"),
         Layout("E", Executed, "Q14sII1sQ"),
-        Layout("G", ExecutedWithReferencePrice, "Q14sII1sQI1s"),
         Layout("B", BrokenTrade, "Q14sQ1s"),
-        Layout("F", TradeCorrection, "Q14sII1sQ1s"),
         Layout("J", Rejected, "Q14s1s"),
-        Layout("P", CancelPending, "Q14s"),
-        Layout("I", CancelReject, "Q14s"),
-        Layout("T", PriorityUpdate, "Q14sI1sQ"),
         Layout("M", OrderModified, "Q14s1sI"),
-        Layout("N", TradeNowAnswer, "Q14s"),
     ],
 )
-
-CANCEL_REASONS = {
-    "U": "user",
-    "I": "immediate or cancel",
-    "T": "timeout",
-    "S": "supervisory",
-    "D": "regulatory",
-    "Q": "self-match prevention",
-    "Z": "system",
-    "C": "cross",
-    "K": "market collars",
-    "H": "halted",
-    "X": "open protection",
-    "E": "closed",
-    "F": "post-only order would execute",
-    "G": "retail post-only order would execute",
-}
 
 REJECT_REASONS = {
     "T": "test mode",

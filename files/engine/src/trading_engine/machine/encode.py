@@ -1,0 +1,145 @@
+"""The machine's side of the wire: heads, formats and letters, computed once from the layouts in `wire/`.
+
+A head is what a packet or a message of market data begins with: its length, SoupBinTCP's type where it is a packet, and
+the message's letter. A `pack` or `unpack` is a bound method of a Struct, so it is called without a function between.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, Final
+
+from trading_engine.wire import itch, ouch, soupbintcp
+from trading_engine.wire.layout import Layout
+
+# -- letters ----------------------------------------------------------------------------------------------------------
+# Literals, because a compiled module takes a literal at once and looks anything else up: a test compares them.
+
+BUY: Final = 66  # B; everything else sells
+SELL: Final = 83  # S
+SELL_SHORT: Final = 84  # T
+SELL_SHORT_EXEMPT: Final = 69  # E
+
+# Why an order was rejected (wire.ouch.REJECT_REASONS).
+REJECT_KILLED: Final = 97  # a
+REJECT_RESTRICTED: Final = 99  # c
+REJECT_CLOSED: Final = 67  # C
+REJECT_DISPLAY: Final = 68  # D
+REJECT_HALTED: Final = 72  # H
+REJECT_TOO_MANY_SHARES: Final = 109  # m
+REJECT_MINIMUM: Final = 78  # N
+REJECT_TOO_MUCH_NOTIONAL: Final = 110  # n
+REJECT_OTHER: Final = 79  # O
+REJECT_CROSS: Final = 82  # R
+REJECT_SYMBOL: Final = 83  # S
+REJECT_PRICE: Final = 88  # X
+REJECT_SHARES: Final = 90  # Z
+
+# Why an order was cancelled (OUCH 4.2, Canceled).
+BY_USER: Final = b"U"
+BY_DAYS_END: Final = b"E"
+BY_EXPIRY: Final = b"T"
+BY_SUPERVISOR: Final = b"S"
+IMMEDIATE_OR_CANCEL: Final = b"I"
+POST_ONLY: Final = b"F"
+SELF_MATCH: Final = b"Q"
+
+# -- heads ------------------------------------------------------------------------------------------------------------
+
+
+def _packet_head(kind: int, layout: Layout[Any]) -> bytes:
+    return (layout.size_bytes + 1).to_bytes(2, "big") + bytes((kind, ord(layout.code)))
+
+
+def _reply_head(letter: str) -> bytes:
+    return _packet_head(soupbintcp.SEQUENCED, _REPLIES[ord(letter)])
+
+
+def _order_head(letter: str) -> bytes:
+    return _packet_head(soupbintcp.UNSEQUENCED, _ORDERS[ord(letter)])
+
+
+def _feed_head(letter: str) -> bytes:
+    layout = _MARKET_DATA[ord(letter)]
+    return layout.size_bytes.to_bytes(2, "big") + layout.code.encode("ascii")
+
+
+_ORDERS: Final = ouch.INBOUND.by_code
+_REPLIES: Final = ouch.OUTBOUND.by_code
+_MARKET_DATA: Final = itch.FEED.by_code
+
+ENTER_HEAD: Final = _order_head("O")
+REPLACE_HEAD: Final = _order_head("U")
+CANCEL_HEAD: Final = _order_head("X")
+ENTER_BYTES: Final = 52  # of the whole packet; literals for the reason above
+REPLACE_BYTES: Final = 50
+CANCEL_BYTES: Final = 22
+MODIFY_BYTES: Final = 23
+TRADE_NOW_BYTES: Final = 18
+
+ACCEPTED_HEAD: Final = _reply_head("A")
+BROKEN_HEAD: Final = _reply_head("B")
+CANCELED_HEAD: Final = _reply_head("C")
+EXECUTED_HEAD: Final = _reply_head("E")
+MODIFIED_HEAD: Final = _reply_head("M")
+REJECTED_HEAD: Final = _reply_head("J")
+REPLACED_HEAD: Final = _reply_head("U")
+SYSTEM_EVENT_HEAD: Final = _reply_head("S")
+
+FEED_ADD_HEAD: Final = _feed_head("A")
+FEED_ATTRIBUTED_HEAD: Final = _feed_head("F")
+FEED_BROKEN_HEAD: Final = _feed_head("B")
+FEED_CANCEL_HEAD: Final = _feed_head("X")
+FEED_DELETE_HEAD: Final = _feed_head("D")
+FEED_DIRECTORY_HEAD: Final = _feed_head("R")
+FEED_EVENT_HEAD: Final = _feed_head("S")
+FEED_EXECUTED_HEAD: Final = _feed_head("E")
+FEED_REPLACE_HEAD: Final = _feed_head("U")
+FEED_TRADE_HEAD: Final = _feed_head("P")
+FEED_TRADING_ACTION_HEAD: Final = _feed_head("H")
+
+# -- what follows a head and, in what the machine says, the time ------------------------------------------------------
+
+
+def _format(layout: Layout[Any], first: str, whole: tuple[tuple[str, str], ...] = ()) -> str:
+    """Return the struct format of the fields from the first on; each pair in `whole` is taken as one piece of bytes.
+
+    A side is a number here: the letter's own, so that it can be compared without a slice.
+    """
+    names = [field.name for field in layout.fields]
+    ends = dict(whole)
+    codes = []
+    at = names.index(first)
+    while at < len(names):
+        name = names[at]
+        if name in ends:
+            until = names.index(ends[name])
+            codes.append(f"{sum(field.size_bytes for field in layout.fields[at : until + 1])}s")
+            at = until
+        else:
+            codes.append("B" if name == "side" else layout.codes[at])
+        at += 1
+    return "".join(codes)
+
+
+_ENTER_TERMS: Final = (("time_in_force_s", "customer"),)
+_REPLACE_TERMS: Final = (("time_in_force_s", "minimum_shares"),)
+_REPLACED_TERMS: Final = (("time_in_force_s", "display"), ("capacity", "cross"))
+
+UNPACK_ENTER: Final = Struct(">x" + _format(_ORDERS[ord("O")], "token", whole=_ENTER_TERMS)).unpack_from
+UNPACK_REPLACE: Final = Struct(">x" + _format(_ORDERS[ord("U")], "token", whole=_REPLACE_TERMS)).unpack_from
+UNPACK_CANCEL: Final = Struct(">x" + _format(_ORDERS[ord("X")], "token")).unpack_from
+UNPACK_MODIFY: Final = Struct(">x" + _format(_ORDERS[ord("M")], "token")).unpack_from
+
+PACK_CANCELED: Final = Struct(">" + _format(_REPLIES[ord("C")], "token")).pack
+PACK_EXECUTED: Final = Struct(">" + _format(_REPLIES[ord("E")], "token")).pack
+PACK_MODIFIED: Final = Struct(">" + _format(_REPLIES[ord("M")], "token")).pack
+PACK_REPLACED: Final = Struct(">" + _format(_REPLIES[ord("U")], "token", whole=_REPLACED_TERMS)).pack
+
+PACK_FEED_ORDER: Final = Struct(">" + _format(_MARKET_DATA[ord("A")], "reference")).pack
+PACK_FEED_EXECUTED: Final = Struct(">" + _format(_MARKET_DATA[ord("E")], "reference")).pack
+PACK_FEED_REPLACE: Final = Struct(">" + _format(_MARKET_DATA[ord("U")], "reference")).pack
+PACK_FEED_TRADE: Final = Struct(">" + _format(_MARKET_DATA[ord("P")], "reference")).pack
+
+PACK_U64: Final = Struct(">Q").pack
+PACK_U32: Final = Struct(">I").pack
