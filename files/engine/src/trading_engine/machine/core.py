@@ -339,7 +339,7 @@ class Core(Matching):
         (book.bids if side == BUY else book.asks).add(order)
         if terms.usual:
             self.feed_sequence += 1
-            plain = side == BUY or side == SELL  # noqa: SIM109  # a tuple of globals is built anew each time
+            plain = side == BUY or side == SELL  # a tuple of globals would be built anew each time
             shown = data[at + 15 : at + 32] if plain else b"S" + data[at + 16 : at + 32]
             self.feed.append(book.add_head + self._time6 + reference8 + shown)
             return
