@@ -157,7 +157,7 @@ def _bookkeeping_ns() -> float:
         begun_ns = time.process_time_ns()
         for _ in range(PUBLICATIONS):
             stats.take_core(core)
-            stats.take_own()
+            stats.take("stats", stats)
             stats.writer.publish(top.publish(core.by_locate), [], list(stats.events))
         published_ns = (time.process_time_ns() - begun_ns) / PUBLICATIONS
     return counted_ns + published_ns * PUBLICATIONS_PER_S / RATE_PER_S

@@ -51,7 +51,7 @@ def test_the_compiled_engine_checks_itself() -> None:
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["compiled"] is True
-    modules = [path for name in variants.PACKAGES for path in (variants.compiled() / name).glob("*.so")]
+    modules = [path for name in variants.PACKAGES for path in (variants.compiled() / name).rglob("*.so")]
     assert found["modules_compiled"] == len(modules) > 20
 
 

@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_variable_tables_follow_the_argument_specs() -> None:
+@pytest.mark.parametrize("script", ["variable_tables.py", "metric_tables.py"])
+def test_what_is_made_from_data_is_up_to_date(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/variable_tables.py", ROOT, "--check"],
+        [sys.executable, ROOT / "scripts" / script, ROOT, "--check"],
         capture_output=True,
         text=True,
         check=False,

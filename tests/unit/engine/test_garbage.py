@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from trading_engine.engine import STALL_NS
+from trading_engine.published.catalogue import COUNTERS, GAUGES, STALL_NS
 from trading_engine.published.garbage import MESSAGES, Garbage
-from trading_engine.published.shm import COUNTERS, GAUGES, StateWriter
+from trading_engine.published.shm import StateWriter
 from trading_engine.published.stats import Stats
 
 

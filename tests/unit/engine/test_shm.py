@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from trading_engine.published.catalogue import COUNTERS, GAUGES
 from trading_engine.published.shm import (
-    COUNTERS,
     FILE_BYTES,
-    GAUGES,
     Event,
     ForeignStateError,
     MissingStateError,

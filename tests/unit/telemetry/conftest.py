@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from trading_engine.published.shm import COUNTERS, GAUGES, StateWriter
+from trading_engine.published.catalogue import COUNTERS, GAUGES
+from trading_engine.published.shm import StateWriter
 from trading_telemetry.__main__ import settings
 from trading_telemetry.app import make_app
 from trading_telemetry.config import load_config
@@ -31,6 +32,7 @@ class Publisher:
     def __init__(self, path: Path) -> None:
         self.writer = StateWriter(path, "1.2.3", "os")
         self.gauge("symbols", 2)
+        self.gauge("compiled", 0)
         self.gauge("journal_budget_bytes", 1000)
         self.gauge("journal_seconds_left", -1)
         self.publish()

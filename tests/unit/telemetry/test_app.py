@@ -51,10 +51,10 @@ def test_it_is_told_whether_the_engine_is_compiled(engine: Publisher, client: ht
     assert 'trading_engine_info{compiled="true",durability="os",version="1.2.3"} 1.0' in client.get("/metrics").text
 
 
-def test_an_engine_of_an_older_release_does_not_say_whether_it_is_compiled(
-    engine: Publisher, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+def test_an_engine_that_has_not_said_whether_it_is_compiled_is_not_called_pure(
+    engine: Publisher, client: httpx.Client
 ) -> None:
-    monkeypatch.setattr(shm, "GAUGES", shm.GAUGES[: shm.GAUGES.index("compiled")])
+    engine.gauge("compiled", shm.UNASSIGNED)
     engine.publish()
     assert client.get("/latest").json()["engine"]["compiled"] is None
     assert 'trading_engine_info{compiled="unknown",' in client.get("/metrics").text

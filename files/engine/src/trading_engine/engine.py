@@ -21,6 +21,7 @@ from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
 from trading_engine.machine.inputs import Record, apply_record
 from trading_engine.machine.version import MACHINE_VERSION
+from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.histogram import Histogram
 from trading_engine.settings.config import EngineConfig
 from trading_engine.storage import journal, snapshot
@@ -30,7 +31,6 @@ from trading_engine.storage.recovery import Recovered, recover
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 _REFUSE_AT: Final = 0.95
-STALL_NS: Final = 1_000_000
 _monotonic_ns: Final = time.monotonic_ns
 _FEED_PACE_NS: Final = 1_000_000  # a write a turn costs a single order more than its place in the book does
 
@@ -70,6 +70,8 @@ class Engine:
         self._sync: Future[None] | None = None
         self._spare: Future[None] | None = None
         self._synced_bytes = 0
+        self._unsynced_since_ns = 0  # when the oldest write was begun that no sync has been started for; 0 for none
+        self._syncing_since_ns = 0
         self._feed_scheduled = False
         self._feed_flushed_ns = 0
         self._lock = -1
@@ -125,6 +127,7 @@ class Engine:
             except OSError as error:
                 self.fail(f"journal sync: {error}")
                 return
+            self._synced_bytes, self._unsynced_since_ns = self.writer.bytes_written, 0
             released, self._syncing, self._waiting = self._syncing + self._waiting, [], []
             self._release_all(released)
 
@@ -205,6 +208,12 @@ class Engine:
     def unsynced_bytes(self) -> int:
         return self.writer.bytes_written - self._synced_bytes if self.writer is not None else 0
 
+    @property
+    def unsynced_ns(self) -> int:
+        """The age of the oldest write that is not yet on the disk; 0 when all are."""
+        since_ns = self._syncing_since_ns or self._unsynced_since_ns
+        return _monotonic_ns() - since_ns if since_ns else 0
+
     def fail(self, reason: str) -> None:
         """Latch FAILED: from here on nothing is recorded and nothing is sent; a restart recovers."""
         if not self.failure:
@@ -246,6 +255,8 @@ class Engine:
             except OSError as error:
                 self.fail(f"journal {writer.path}: {error.strerror or error}")
                 return
+            if not self._unsynced_since_ns:
+                self._unsynced_since_ns = begun_ns
             lasted_ns = _monotonic_ns() - begun_ns
             self.journal_times.record(lasted_ns)
             if lasted_ns > STALL_NS:
@@ -295,6 +306,7 @@ class Engine:
             return
         self._syncing, self._waiting = self._waiting, []
         self._sync_target_bytes = writer.bytes_written
+        self._syncing_since_ns, self._unsynced_since_ns = self._unsynced_since_ns, 0
         self._sync = self._loop.run_in_executor(self._threads, writer.sync)
         self._sync.add_done_callback(self._sync_done)
 
@@ -307,7 +319,8 @@ class Engine:
         if self.failure:
             return
         self.syncs += 1
-        self._synced_bytes = self._sync_target_bytes
+        self._synced_bytes = max(self._synced_bytes, self._sync_target_bytes)
+        self._syncing_since_ns = 0
         released, self._syncing = self._syncing, []
         self._release_all(released)
         if self._waiting and not self.failure:

@@ -1,6 +1,6 @@
 """/metrics: a collector that turns one observation into metric families when Prometheus asks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -30,51 +30,57 @@ class EngineCollector(Collector):
         observation = self._observer.look()
         checks = check_all(observation, self._observer.window(60), self._targets, tuning())
         up = observation.state is not None and not observation.problem and not observation.is_stale
-        yield GaugeMetricFamily("trading_up", "1 when the engine lives and publishes.", float(up))
-        status = GaugeMetricFamily(
-            "trading_health", "1 for the host's present status: ok, degraded or failing.", labels=["status"]
-        )
-        for name in ("ok", "degraded", "failing"):
-            status.add_metric([name], float(overall(checks) == name))
-        yield status
+        yield _single("trading_up", float(up))
+        status = overall(checks)
+        yield _each("trading_health", {name: float(name == status) for name in ("ok", "degraded", "failing")})
         yield from _targets(self._targets)
         yield from _host()
         if observation.state is not None:
-            age = (observation.age_ns or 0) / 1e9
-            yield GaugeMetricFamily("trading_state_age_seconds", "Age of the engine's last publication.", age)
+            yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
             yield from _engine(observation.state)
             if self._targets is not None:
                 yield _over_target(observation.state.histograms["receive_to_reply"], self._targets)
 
 
+def _family(name: str) -> CounterMetricFamily | GaugeMetricFamily:
+    """Return the family of that name without a value."""
+    metric = metrics.BY_NAME[name]
+    make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    return make(name, metric.meaning, labels=metrics.labels_of(metric))
+
+
+def _single(name: str, value: float) -> Metric:
+    family = _family(name)
+    family.add_metric([], value)
+    return family
+
+
+def _each(name: str, values: Mapping[str, float]) -> Metric:
+    """Return the family with a value for each of its label's values."""
+    family = _family(name)
+    for label, value in values.items():
+        family.add_metric([label], value)
+    return family
+
+
 def _engine(state: State) -> Iterator[Metric]:
-    info = GaugeMetricFamily(
-        "trading_engine_info", "Always 1; the labels say what runs.", labels=["version", "durability", "compiled"]
-    )
-    info.add_metric([state.version, state.durability, _COMPILED[state.compiled]], 1)
+    info = _family(metrics.INFO.name)
+    info.add_metric([_COMPILED[state.compiled], state.durability, state.version], 1)
     yield info
-    yield GaugeMetricFamily("trading_start_time_seconds", "Unix time of the engine's start.", state.started_ns / 1e9)
-    yield GaugeMetricFamily(
-        "trading_journal_failed", "1 when the journal failed and nothing is sent any more.", float(bool(state.failure))
-    )
+    yield _single("trading_start_time_seconds", state.started_ns / 1e9)
+    yield _single("trading_journal_failed", float(bool(state.failure)))
     if (resident := resident_bytes(state.pid)) is not None:
-        yield GaugeMetricFamily("trading_engine_resident_bytes", "Resident memory of the engine.", resident)
-    for mapping in metrics.COUNTERS:
-        counter = CounterMetricFamily(mapping.name, mapping.meaning, labels=_labels(mapping))
-        for value, source in mapping.sources.items():
-            counter.add_metric([value] if mapping.label else [], state.counters[source] * mapping.scale)
-        yield counter
-    for mapping in metrics.GAUGES:
-        gauge = GaugeMetricFamily(mapping.name, mapping.meaning, labels=_labels(mapping))
-        for value, source in mapping.sources.items():
-            gauge.add_metric([value] if mapping.label else [], state.gauges[source] * mapping.scale)
-        yield gauge
-    for source, (name, meaning) in metrics.HISTOGRAMS.items():
-        yield _histogram(name, meaning, state.histograms[source])
-
-
-def _labels(mapping: metrics.Mapping) -> list[str]:
-    return [mapping.label] if mapping.label else []
+        yield _single("trading_engine_resident_bytes", resident)
+    values = {**state.counters, **state.gauges}
+    for metric in metrics.ENGINES:
+        if metric.kind == "histogram":
+            yield _histogram(metric.name, metric.meaning, state.histograms[metric.numbers[0].name])
+            continue
+        family = _family(metric.name)
+        for number in metric.numbers:
+            scale = 1e-9 if number.name.endswith("_ns") else 1.0
+            family.add_metric([number.label] if metric.label else [], values[number.name] * scale)
+        yield family
 
 
 def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
@@ -92,64 +98,31 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
     """The promise as metrics, so that a rule compares metric with metric. Nothing when the targets are unknown."""
     if targets is None:
         return
-    latency = GaugeMetricFamily(
-        "trading_slo_target_seconds", "The latency promised; statistic is avg, p95 or p99.", labels=["statistic"]
-    )
-    for statistic, value_us in (("avg", targets.avg_us), ("p95", targets.p95_us), ("p99", targets.p99_us)):
-        latency.add_metric([statistic], value_us / 1e6)
-    yield latency
-    yield GaugeMetricFamily(
-        "trading_slo_target_orders_per_second", "The orders a second promised.", targets.throughput_per_s
-    )
-    yield GaugeMetricFamily(
-        "trading_slo_target_cpu_ratio", "The share of the CPUs that may be used.", targets.cpu_percent / 100
-    )
-    yield GaugeMetricFamily(
-        "trading_slo_target_memory_ratio", "The share of memory that may be used.", targets.memory_percent / 100
-    )
+    latency_us = {"avg": targets.avg_us, "p95": targets.p95_us, "p99": targets.p99_us}
+    yield _each("trading_slo_target_seconds", {name: value_us / 1e6 for name, value_us in latency_us.items()})
+    yield _single("trading_slo_target_orders_per_second", targets.throughput_per_s)
+    yield _single("trading_slo_target_cpu_ratio", targets.cpu_percent / 100)
+    yield _single("trading_slo_target_memory_ratio", targets.memory_percent / 100)
 
 
 def _over_target(distribution: Distribution, targets: Targets) -> Metric:
     """By the engine's own fine buckets: a share of slow orders that does not depend on this exporter's coarse ones."""
     below = list(accumulate(distribution.counts))
-    family = CounterMetricFamily(
-        "trading_slo_over_target_total",
-        "Orders that took longer than the target of the statistic.",
-        labels=["statistic"],
-    )
-    for statistic, target_us in (("p95", targets.p95_us), ("p99", targets.p99_us)):
-        family.add_metric([statistic], below[-1] - below[bucket_of(int(target_us * 1000))])
-    return family
+    slow = {
+        statistic: below[-1] - below[bucket_of(int(target_us * 1000))]
+        for statistic, target_us in (("p95", targets.p95_us), ("p99", targets.p99_us))
+    }
+    return _each("trading_slo_over_target_total", slow)
 
 
 def _host() -> Iterator[Metric]:
     sample = sample_host()
-    cpu = CounterMetricFamily(
-        "trading_host_cpu_seconds_total", "CPU time of the host since its start, by mode.", labels=["mode"]
-    )
-    for mode, seconds in sample.cpu_s.items():
-        cpu.add_metric([mode], seconds)
-    yield cpu
-    yield GaugeMetricFamily("trading_host_memory_bytes", "Memory of the host.", sample.memory_total_bytes)
-    yield GaugeMetricFamily(
-        "trading_host_memory_available_bytes", "Memory that can be had without swapping.", sample.memory_available_bytes
-    )
+    yield _each("trading_host_cpu_seconds_total", sample.cpu_s)
+    yield _single("trading_host_memory_bytes", sample.memory_total_bytes)
+    yield _single("trading_host_memory_available_bytes", sample.memory_available_bytes)
     if (offset_us := clock_offset_us()) is not None:
-        yield GaugeMetricFamily(
-            "trading_host_clock_offset_seconds", "Distance of the host's clock from its reference.", offset_us / 1e6
-        )
+        yield _single("trading_host_clock_offset_seconds", offset_us / 1e6)
     if exceeded := allowance_exceeded():
-        allowance = CounterMetricFamily(
-            "trading_host_allowance_exceeded_total", "Packets that AWS held back, by the limit.", labels=["limit"]
-        )
-        for limit, packets in exceeded.items():
-            allowance.add_metric([limit], packets)
-        yield allowance
-    network = CounterMetricFamily(
-        "trading_host_network_bytes_total",
-        "Bytes on all interfaces but the loopback, by direction.",
-        labels=["direction"],
-    )
-    network.add_metric(["received"], sample.received_bytes)
-    network.add_metric(["sent"], sample.sent_bytes)
-    yield network
+        yield _each("trading_host_allowance_exceeded_total", exceeded)
+    network = {"received": sample.received_bytes, "sent": sample.sent_bytes}
+    yield _each("trading_host_network_bytes_total", network)

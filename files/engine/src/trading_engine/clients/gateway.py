@@ -16,9 +16,10 @@ from typing import Final
 from trading_engine.clients.connection import Connection
 from trading_engine.clients.logins import PasswordChecks, Throttle
 from trading_engine.clients.session import first_number
-from trading_engine.engine import STALL_NS, Engine
+from trading_engine.engine import Engine
 from trading_engine.host import timestamps
 from trading_engine.machine import inputs
+from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.garbage import Garbage
 from trading_engine.published.shm import SessionState
 from trading_engine.published.stats import Stats
@@ -202,7 +203,7 @@ class Gateway:
             return
         if not self._throttle.allows(connection.address, _monotonic_ns()):
             self._stats.logins_throttled += 1
-            self._reject(connection, soupbintcp.NOT_AUTHORISED)
+            self._refuse(connection, soupbintcp.NOT_AUTHORISED)
             return
         account = self._config.accounts.get(request.username)
         hashed = account.password_hash if account else ""
@@ -286,6 +287,9 @@ class Gateway:
 
     def _reject(self, connection: Connection, reason: str) -> None:
         self._stats.logins_rejected += 1
+        self._refuse(connection, reason)
+
+    def _refuse(self, connection: Connection, reason: str) -> None:
         self._send(connection, soupbintcp.login_rejected(reason))
         self._close(connection)
 

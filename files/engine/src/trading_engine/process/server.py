@@ -13,13 +13,14 @@ import uvloop
 
 from trading_engine import __version__
 from trading_engine.clients.gateway import Gateway
-from trading_engine.engine import STALL_NS, Engine, StartError
+from trading_engine.engine import Engine, StartError
 from trading_engine.host.notify import notify, watchdog_interval_ns
 from trading_engine.machine.version import is_compiled
 from trading_engine.process import admin
 from trading_engine.process.admin import Admin
 from trading_engine.process.canary import Canary, with_account
 from trading_engine.process.memory import lock_memory
+from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.garbage import Garbage
 from trading_engine.published.shm import StateWriter
 from trading_engine.published.stats import Stats, TopSymbols
@@ -28,6 +29,7 @@ from trading_engine.storage.snapshotter import Snapshotter
 
 TICK_S = 0.05
 _TICKS_A_SECOND = 20
+_GROWTH_BYTES_A_SECOND = 1.0  # below it the journal does not grow
 
 
 def run(config: EngineConfig) -> int:
@@ -198,18 +200,18 @@ class Server:
         stats, engine = self._stats, self._engine
         left_bytes = engine.watch_disk()
         if engine.writer is None:
+            stats.set("journal_seconds_left", -1)
             return
         for text in self._snapshotter.tick(engine.writer.sealed, engine.used_bytes):
             stats.event(text)
-        stats.set_counter("snapshots", self._snapshotter.made)
         now_ns, written = time.monotonic_ns(), engine.writer.bytes_written
         since_ns, before = self._rate_from
         if since_ns:
             rate = (written - before) * 1e9 / (now_ns - since_ns)
             self._rate_bytes += (rate - self._rate_bytes) * 0.2
         self._rate_from = (now_ns, written)
-        stats.set("journal_seconds_left", int(left_bytes / max(self._rate_bytes, 1.0)))
-        stats.set("journal_used_bytes", engine.used_bytes)
+        grows = self._rate_bytes >= _GROWTH_BYTES_A_SECOND
+        stats.set("journal_seconds_left", int(left_bytes / self._rate_bytes) if grows else -1)
         stats.set("journal_budget_bytes", self._config.journal.budget_bytes)
         try:
             stats.set("journal_disk_free_bytes", engine.disk_left_bytes()[1])
@@ -219,13 +221,11 @@ class Server:
     def _publish(self) -> None:
         stats, engine, gateway = self._stats, self._engine, self._gateway
         stats.take_core(engine.core)
-        stats.take_own()
+        stats.take("stats", stats)
+        stats.take("engine", engine)
+        stats.take("snapshotter", self._snapshotter)
         if engine.writer is not None:
-            stats.set_counter("journal_records", engine.writer.records)
-            stats.set_counter("journal_bytes", engine.writer.bytes_written)
-            stats.set_counter("journal_syncs", engine.syncs)
-            stats.set_counter("journal_segments", engine.writer.segment)
-            stats.set("journal_lag_bytes", engine.unsynced_bytes)
+            stats.take("writer", engine.writer)
         accounts = self._config.accounts
         logged_in = [accounts[connection.account_name].test for connection in gateway.clients()]
         stats.set("sessions_open", len(logged_in))

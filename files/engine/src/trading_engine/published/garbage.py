@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import time
 
-from trading_engine.engine import STALL_NS
+from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.stats import Stats
 
 MESSAGES = 1_000  # Enters of new orders make a pause of about half a millisecond

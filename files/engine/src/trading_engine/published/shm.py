@@ -2,7 +2,8 @@
 
 The file is a header and two slots. The writer fills the older slot; a slot's CRC covers its sequence number and its
 payload, so a reader needs no lock and no memory barrier: it takes the newest slot whose CRC is right.
-New counters and gauges are appended to their tuples, for which the layout has room; anything else is a new LAYOUT.
+Which number is where is the catalogue's order; new ones go to its end, for which there is room; anything else is a new
+LAYOUT.
 """
 
 from __future__ import annotations
@@ -18,95 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from trading_engine.published.catalogue import COUNTERS, GAUGES, HISTOGRAMS
 from trading_engine.published.histogram import BUCKETS, Distribution, Histogram
-from trading_engine.wire.ouch import REJECT_REASONS
 
 MAGIC = b"LLTRADE\0"
-LAYOUT = 1
+LAYOUT = 2
 CAPACITY = 192  # of counters, and of gauges
 HISTOGRAM_CAPACITY = 6
 SYMBOL_CAPACITY = 64
 SESSION_CAPACITY = 64
 EVENT_CAPACITY = 32
 
-# What the engine itself made everybody wait for, longer than a millisecond: the collector, one read of a session, a
-# journal write, the start of a snapshot or the look at the disk, timers (heartbeats, the day), publishing.
-STALL_CAUSES = ("gc", "read", "write", "snapshot", "timers", "publish")
-
-COUNTERS: tuple[str, ...] = (
-    "enters_received",
-    "replaces_received",
-    "cancels_received",
-    "modifies_received",
-    "messages_ignored",
-    "orders_accepted",
-    "orders_replaced",
-    "orders_canceled",
-    "executions",
-    "executed_shares",
-    "broken_trades",
-    *(f"rejects_{letter}" for letter in REJECT_REASONS),
-    "reads",
-    "bytes_received",
-    "bytes_sent",
-    "messages_sent",
-    "feed_messages",
-    "feed_bytes",
-    "connections_accepted",
-    "connections_closed",
-    "logins_accepted",
-    "logins_rejected",
-    "logins_throttled",
-    "dropped_slow_clients",
-    "dropped_silent_clients",
-    "dropped_malformed_input",
-    "journal_records",
-    "journal_bytes",
-    "journal_syncs",
-    "journal_segments",
-    "snapshots",
-    "gc_collections",
-    "stalls",
-    "orders_refused_journal_budget",
-    "orders_refused_exposure",
-    "orders_refused_open_orders",
-    "orders_refused_rate",
-    "orders_refused_duplicate",
-    "orders_refused_token",
-    "canary_round_trips",
-    "canary_failures",
-    *(f"stalls_{cause}" for cause in STALL_CAUSES),
-)
-
-GAUGES: tuple[str, ...] = (
-    "sessions_open",
-    "test_sessions_open",
-    "open_orders",
-    "symbols",
-    "halted_symbols",
-    "kill_switches",
-    "trading_day",
-    "engine_time_ns",
-    "journal_lag_bytes",
-    "journal_lag_ns",
-    "journal_used_bytes",
-    "journal_budget_bytes",
-    "journal_disk_free_bytes",
-    "journal_seconds_left",
-    "queued_bytes",
-    "loop_lag_last_ns",
-    "loop_lag_max_ns",
-    "gc_pause_recent_ns",
-    "gc_pause_max_ns",
-    "stall_last_ns",
-    "stall_max_ns",
-    "recovery_ns",
-    "recovered_records",
-    "memory_locked",
-    "compiled",
-)
-
-HISTOGRAMS: tuple[str, ...] = ("receive_to_reply", "service", "journal", "canary")
+UNASSIGNED = -(1 << 63)  # a gauge that nothing has written yet; it is read as 0
 
 _HEADER = struct.Struct("<8sIII")
 _HEADER_BYTES = 4096
@@ -201,12 +125,13 @@ class State:
     symbols: list[TopOfBook] = field(default_factory=list)
     sessions: list[SessionState] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    unassigned: frozenset[str] = frozenset()
+    """Gauges that the engine has not written since its start."""
 
     @property
     def compiled(self) -> bool | None:
-        """Whether the engine runs compiled; None for one that does not say, of an older release."""
-        told = self.gauges.get("compiled")
-        return None if told is None else bool(told)
+        """Whether the engine runs compiled; None as long as it has not said so."""
+        return None if "compiled" in self.unassigned else bool(self.gauges["compiled"])
 
 
 class StateWriter:
@@ -215,7 +140,7 @@ class StateWriter:
     def __init__(self, path: Path, version: str, durability: str) -> None:
         """Make the file anew beside the old one and rename it; raises OSError."""
         self.counters = array("Q", bytes(8 * CAPACITY))
-        self.gauges = array("q", bytes(8 * CAPACITY))
+        self.gauges = array("q", [UNASSIGNED] * CAPACITY)
         self.histograms = {name: Histogram() for name in HISTOGRAMS}
         self.failure = ""
         self._identity = (time.time_ns(), os.getpid(), version.encode(), durability.encode())
@@ -365,10 +290,12 @@ def _decode(sequence: int, body: bytes) -> State:
         time_ns, text, length = _EVENT.unpack_from(body, at)
         events.append(Event(time_ns, text[:length].decode("utf-8", "replace")))
         at += _EVENT.size
+    unassigned = [name for name, value in zip(GAUGES, gauges, strict=False) if value == UNASSIGNED]
     return State(
         sequence, published_ns, started_ns, pid, _text(version), _text(durability), _text(failure),
-        dict(zip(COUNTERS, counters, strict=False)), dict(zip(GAUGES, gauges, strict=False)),
-        dict(zip(HISTOGRAMS, histograms, strict=False)), symbols, sessions, events,
+        dict(zip(COUNTERS, counters, strict=False)),
+        {name: 0 if value == UNASSIGNED else value for name, value in zip(GAUGES, gauges, strict=False)},
+        dict(zip(HISTOGRAMS, histograms, strict=False)), symbols, sessions, events, frozenset(unassigned),
     )  # fmt: skip
 
 

@@ -7,34 +7,45 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
 
 from trading_engine.machine.book import Book
 from trading_engine.machine.core import Core
-from trading_engine.machine.risk import REFUSALS
-from trading_engine.published.shm import COUNTERS, GAUGES, SYMBOL_CAPACITY, Event, StateWriter, TopOfBook
-from trading_engine.wire.ouch import REJECT_REASONS
+from trading_engine.published.catalogue import COUNTER_METRICS, COUNTERS, GAUGE_METRICS, GAUGES, Metric, numbers
+from trading_engine.published.shm import SYMBOL_CAPACITY, Event, StateWriter, TopOfBook
 
 _SYMBOLS_A_TIME = 256
 _COUNTER = {name: position for position, name in enumerate(COUNTERS)}
 _GAUGE = {name: position for position, name in enumerate(GAUGES)}
-_CORE_ATTRIBUTES = {
-    "enters_received": "enters",
-    "replaces_received": "replaces",
-    "cancels_received": "cancels",
-    "modifies_received": "modifies",
-    "messages_ignored": "ignored",
-    "orders_accepted": "accepted",
-    "orders_replaced": "replaced",
-    "orders_canceled": "canceled",
-    "executions": "executions",
-    "executed_shares": "executed_shares",
-    "broken_trades": "broken_trades",
-}
-_OF_CORE = [
-    *(_COUNTER[name] for name in _CORE_ATTRIBUTES),
-    *(_COUNTER[f"rejects_{letter}"] for letter in REJECT_REASONS),
-    *(_COUNTER[f"orders_refused_{name}"] for number, name in enumerate(REFUSALS) if number),
-]
+
+
+class _Taken(NamedTuple):
+    """Where one slot's value is: an attribute of an object, or an element of it when `element` is not negative."""
+
+    position: int
+    attribute: str
+    element: int
+
+    def value(self, source: object) -> int:
+        value: Any = getattr(source, self.attribute)
+        number: int = value if self.element < 0 else value[self.element]
+        return number
+
+
+def _taken(metrics: tuple[Metric, ...]) -> dict[str, list[_Taken]]:
+    """Return what is to be taken from each object, by the object's name in the catalogue."""
+    found: dict[str, list[_Taken]] = {}
+    for position, number in enumerate(numbers(metrics)):
+        if number.taken:
+            source, _, attribute = number.taken.partition(".")
+            attribute, _, index = attribute.rstrip("]").partition("[")
+            found.setdefault(source, []).append(_Taken(position, attribute, int(index or -1)))
+    return found
+
+
+_COUNTERS_OF = _taken(COUNTER_METRICS)
+_GAUGES_OF = _taken(GAUGE_METRICS)
+_CORE: Final = "core"
 
 
 class Stats:
@@ -61,7 +72,9 @@ class Stats:
         self.receive_to_reply = writer.histograms["receive_to_reply"]
         self.service = writer.histograms["service"]
         self.canary = writer.histograms["canary"]
-        self._left_out = [0] * len(_OF_CORE)
+        self._left_out = [0] * len(_COUNTERS_OF[_CORE])
+        for name in ("stall_last_ns", "stall_max_ns"):
+            self.set(name, 0)
 
     def event(self, text: str) -> None:
         """Note something an operator would want to know."""
@@ -79,9 +92,6 @@ class Stats:
     def count(self, name: str, added: int) -> None:
         self.writer.counters[_COUNTER[name]] += added
 
-    def set_counter(self, name: str, value: int) -> None:
-        self.writer.counters[_COUNTER[name]] = value
-
     def set(self, name: str, value: int) -> None:
         self.writer.gauges[_GAUGE[name]] = value
 
@@ -90,15 +100,21 @@ class Stats:
         if value > self.writer.gauges[position]:
             self.writer.gauges[position] = value
 
+    def take(self, name: str, source: object) -> None:
+        """Copy the numbers that the catalogue takes from the object of that name; of the core see `take_core`."""
+        for taken in _COUNTERS_OF.get(name, ()):
+            self.writer.counters[taken.position] = taken.value(source)
+        for taken in _GAUGES_OF.get(name, ()):
+            self.writer.gauges[taken.position] = taken.value(source)
+
     def take_core(self, core: Core) -> None:
-        """Copy the core's counters, but what they counted for nobody: the canary, and a replay at the start."""
+        """Copy the core's numbers, but what it counted for nobody: the canary, and a replay at the start."""
         counters = self.writer.counters
-        for position, count, left_out in zip(_OF_CORE, _counts_of(core), self._left_out, strict=True):
-            counters[position] = count - left_out
-        self.set("open_orders", core.open_orders)
+        for taken, count, left_out in zip(_COUNTERS_OF[_CORE], _counts_of(core), self._left_out, strict=True):
+            counters[taken.position] = count - left_out
+        for taken in _GAUGES_OF[_CORE]:
+            self.writer.gauges[taken.position] = taken.value(core)
         self.set("symbols", len(core.books))
-        self.set("halted_symbols", core.halted_symbols)
-        self.set("kill_switches", core.killed_accounts)
         self.set("trading_day", int(core.day[:8] or 0))
 
     def leave_out_replayed(self, core: Core) -> None:
@@ -112,37 +128,10 @@ class Stats:
         counted = zip(self._left_out, _counts_of(core), before, strict=True)
         self._left_out = [left_out + after - earlier for left_out, after, earlier in counted]
 
-    def take_own(self) -> None:
-        """Copy the counters that are attributes of this object."""
-        for name in _OWN:
-            self.set_counter(name, getattr(self, name))
-
 
 def _counts_of(core: Core) -> list[int]:
-    """Return the core's counters in the order of _OF_CORE."""
-    return [
-        *(getattr(core, attribute) for attribute in _CORE_ATTRIBUTES.values()),
-        *(core.rejects[ord(letter)] for letter in REJECT_REASONS),
-        *(core.refusals[number] for number, name in enumerate(REFUSALS) if number),
-    ]
-
-
-_OWN = (
-    "reads",
-    "bytes_received",
-    "bytes_sent",
-    "messages_sent",
-    "feed_messages",
-    "feed_bytes",
-    "connections_accepted",
-    "connections_closed",
-    "logins_accepted",
-    "logins_rejected",
-    "logins_throttled",
-    "dropped_slow_clients",
-    "dropped_silent_clients",
-    "dropped_malformed_input",
-)
+    """Return the core's counters in the catalogue's order."""
+    return [taken.value(core) for taken in _COUNTERS_OF[_CORE]]
 
 
 class TopSymbols:

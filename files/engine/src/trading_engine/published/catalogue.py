@@ -1,0 +1,445 @@
+"""Every number that the engine publishes, once: its names, kind, unit and meaning, and where its value is taken from.
+
+The slots of the shared memory, the exporter, files/metrics.yml and docs/metrics.md come from here. The order is the
+layout's: a new counter or gauge goes to the end of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from trading_engine.machine.risk import REFUSALS
+from trading_engine.wire.ouch import REJECT_REASONS
+
+STALL_NS: Final = 1_000_000
+"""What the engine itself makes everybody wait for longer than this is a stall."""
+
+# The collector, one read of a session, a journal write, the start of a snapshot or the look at the disk, timers
+# (heartbeats, the day), publishing.
+STALL_CAUSES: Final = ("gc", "read", "write", "snapshot", "timers", "publish")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One slot. `taken` is `object.attribute` or `object.attribute[index]`; empty where the engine assigns it itself.
+
+    `label` is the label's value where several numbers are one metric.
+    """
+
+    name: str
+    taken: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What Prometheus knows by `name`, of which `label` tells several numbers apart; not exported without a name.
+
+    `kind` is counter, gauge or histogram; `unit` seconds, bytes, ratio (0 to 1), count or flag (0 or 1). A number in
+    nanoseconds, whose name ends in _ns, is exported in seconds. `absent` says when there is no such metric.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    meaning: str
+    numbers: tuple[Number, ...] = ()
+    label: str = ""
+    absent: str = ""
+
+
+def _one(name: str, kind: str, unit: str, meaning: str, number: str, taken: str = "") -> Metric:
+    return Metric(name, kind, unit, meaning, (Number(number, taken),))
+
+
+def _each(name: str, meaning: str, label: str, numbers: Iterable[Number]) -> Metric:
+    return Metric(name, "counter", "count", meaning, tuple(numbers), label)
+
+
+COUNTER_METRICS: Final = (
+    _each(
+        "trading_messages_received_total",
+        "OUCH messages received, by type.",
+        "type",
+        (
+            Number("enters_received", "core.enters", "enter"),
+            Number("replaces_received", "core.replaces", "replace"),
+            Number("cancels_received", "core.cancels", "cancel"),
+            Number("modifies_received", "core.modifies", "modify"),
+        ),
+    ),
+    _one(
+        "trading_messages_ignored_total",
+        "counter",
+        "count",
+        "Messages that change nothing by the protocol's rules.",
+        "messages_ignored",
+        "core.ignored",
+    ),
+    _one(
+        "trading_orders_accepted_total",
+        "counter",
+        "count",
+        "Enter Orders that were accepted.",
+        "orders_accepted",
+        "core.accepted",
+    ),
+    _one(
+        "trading_orders_replaced_total",
+        "counter",
+        "count",
+        "Replace Orders that took effect.",
+        "orders_replaced",
+        "core.replaced",
+    ),
+    _one(
+        "trading_orders_canceled_total",
+        "counter",
+        "count",
+        "Canceled messages sent, whatever the reason.",
+        "orders_canceled",
+        "core.canceled",
+    ),
+    _one("trading_executions_total", "counter", "count", "Matches of two orders.", "executions", "core.executions"),
+    _one(
+        "trading_executed_shares_total",
+        "counter",
+        "count",
+        "Shares that changed hands.",
+        "executed_shares",
+        "core.executed_shares",
+    ),
+    _one(
+        "trading_broken_trades_total",
+        "counter",
+        "count",
+        "Trades that were busted.",
+        "broken_trades",
+        "core.broken_trades",
+    ),
+    _each(
+        "trading_rejects_total",
+        "Orders rejected, by the letter of OUCH's reason.",
+        "reason",
+        (Number(f"rejects_{letter}", f"core.rejects[{ord(letter)}]", letter) for letter in REJECT_REASONS),
+    ),
+    _each(
+        "trading_refusals_total",
+        "Orders refused for a cause that OUCH's letters do not tell apart.",
+        "cause",
+        (
+            Number(f"orders_refused_{cause}", f"core.refusals[{index}]", cause)
+            for index, cause in enumerate(REFUSALS)
+            if index
+        ),
+    ),
+    _one(
+        "trading_reads_total",
+        "counter",
+        "count",
+        "Reads of order-entry sockets that returned data.",
+        "reads",
+        "stats.reads",
+    ),
+    _one(
+        "trading_received_bytes_total",
+        "counter",
+        "bytes",
+        "Bytes received from order-entry clients.",
+        "bytes_received",
+        "stats.bytes_received",
+    ),
+    _one(
+        "trading_sent_bytes_total",
+        "counter",
+        "bytes",
+        "Bytes sent to order-entry clients.",
+        "bytes_sent",
+        "stats.bytes_sent",
+    ),
+    _one(
+        "trading_messages_sent_total",
+        "counter",
+        "count",
+        "Sequenced messages sent to order-entry clients.",
+        "messages_sent",
+        "stats.messages_sent",
+    ),
+    _one(
+        "trading_feed_messages_total",
+        "counter",
+        "count",
+        "ITCH messages written for the market-data feed.",
+        "feed_messages",
+        "stats.feed_messages",
+    ),
+    _one(
+        "trading_feed_bytes_total",
+        "counter",
+        "bytes",
+        "ITCH bytes written for the market-data feed.",
+        "feed_bytes",
+        "stats.feed_bytes",
+    ),
+    _each(
+        "trading_connections_total",
+        "Order-entry connections, by what happened to them.",
+        "event",
+        (
+            Number("connections_accepted", "stats.connections_accepted", "accepted"),
+            Number("connections_closed", "stats.connections_closed", "closed"),
+        ),
+    ),
+    _each(
+        "trading_logins_total",
+        "Login requests, by result; throttled ones came too soon after failed ones and were not checked.",
+        "result",
+        (
+            Number("logins_accepted", "stats.logins_accepted", "accepted"),
+            Number("logins_rejected", "stats.logins_rejected", "rejected"),
+            Number("logins_throttled", "stats.logins_throttled", "throttled"),
+        ),
+    ),
+    _each(
+        "trading_clients_dropped_total",
+        "Clients that the engine disconnected, by cause.",
+        "cause",
+        (
+            Number("dropped_slow_clients", "stats.dropped_slow_clients", "slow"),
+            Number("dropped_silent_clients", "stats.dropped_silent_clients", "silent"),
+            Number("dropped_malformed_input", "stats.dropped_malformed_input", "malformed"),
+        ),
+    ),
+    _one(
+        "trading_journal_records_total",
+        "counter",
+        "count",
+        "Records written to the journal, one a read.",
+        "journal_records",
+        "writer.records",
+    ),
+    _one(
+        "trading_journal_bytes_total",
+        "counter",
+        "bytes",
+        "Bytes written to the journal.",
+        "journal_bytes",
+        "writer.bytes_written",
+    ),
+    _one(
+        "trading_journal_syncs_total",
+        "counter",
+        "count",
+        "Completed fdatasync calls of the journal.",
+        "journal_syncs",
+        "engine.syncs",
+    ),
+    _one(
+        "trading_journal_segments_total",
+        "counter",
+        "count",
+        "Journal segments begun.",
+        "journal_segments",
+        "writer.segment",
+    ),
+    _one("trading_snapshots_total", "counter", "count", "Snapshots taken.", "snapshots", "snapshotter.made"),
+    _one(
+        "trading_gc_collections_total",
+        "counter",
+        "count",
+        "Garbage collections in the engine.",
+        "gc_collections",
+    ),
+    _one("", "counter", "count", "Answered orders of the canary; its histogram counts them too.", "canary_round_trips"),
+    _one(
+        "trading_canary_failures_total",
+        "counter",
+        "count",
+        "Times that the canary could not log in, was disconnected, or had no answer.",
+        "canary_failures",
+    ),
+    _one("", "counter", "count", "Stalls whatever their cause; exported by cause.", "stalls"),
+    _each(
+        "trading_stalls_total",
+        "Times that the engine itself made everybody wait for more than a millisecond, by cause.",
+        "cause",
+        (Number(f"stalls_{cause}", "", cause) for cause in STALL_CAUSES),
+    ),
+)
+
+GAUGE_METRICS: Final = (
+    _one(
+        "trading_sessions",
+        "gauge",
+        "count",
+        "Logged-in order-entry sessions, without the canary's.",
+        "sessions_open",
+    ),
+    _one(
+        "trading_test_sessions",
+        "gauge",
+        "count",
+        "Those of the sessions whose account is a test account.",
+        "test_sessions_open",
+    ),
+    _one("trading_open_orders", "gauge", "count", "Orders in all books.", "open_orders", "core.open_orders"),
+    _one("trading_symbols", "gauge", "count", "Symbols that can be traded.", "symbols"),
+    _one(
+        "trading_halted_symbols",
+        "gauge",
+        "count",
+        "Symbols that are halted.",
+        "halted_symbols",
+        "core.halted_symbols",
+    ),
+    _one("trading_kill_switches", "gauge", "count", "Kill switches in force.", "kill_switches", "core.killed_accounts"),
+    _one("", "gauge", "count", "The trading day as the number YYYYMMDD; a date is no measurement.", "trading_day"),
+    _one("", "gauge", "count", "Engine time, nanoseconds since midnight; a time of day is none.", "engine_time_ns"),
+    _one(
+        "trading_journal_lag_bytes",
+        "gauge",
+        "bytes",
+        "Bytes written but not yet synced.",
+        "journal_lag_bytes",
+        "engine.unsynced_bytes",
+    ),
+    _one(
+        "trading_journal_lag_seconds",
+        "gauge",
+        "seconds",
+        "Age of the oldest write that is not yet synced.",
+        "journal_lag_ns",
+        "engine.unsynced_ns",
+    ),
+    _one(
+        "trading_journal_used_bytes",
+        "gauge",
+        "bytes",
+        "Size of the journal's segments, of the spare one, and of the snapshots: what counts against the budget.",
+        "journal_used_bytes",
+        "engine.used_bytes",
+    ),
+    _one(
+        "trading_journal_budget_bytes",
+        "gauge",
+        "bytes",
+        "Size that segments and snapshots together may reach; new orders are refused at 95 % of it.",
+        "journal_budget_bytes",
+    ),
+    _one(
+        "trading_journal_disk_free_bytes",
+        "gauge",
+        "bytes",
+        "Free space on the journal's file system.",
+        "journal_disk_free_bytes",
+    ),
+    _one(
+        "trading_journal_left_seconds",
+        "gauge",
+        "seconds",
+        "Time until the journal's space is used up at the present rate; -1 without growth.",
+        "journal_seconds_left",
+    ),
+    _one(
+        "trading_queued_bytes",
+        "gauge",
+        "bytes",
+        "Bytes that wait to be sent to clients.",
+        "queued_bytes",
+    ),
+    _one(
+        "trading_loop_lag_seconds",
+        "gauge",
+        "seconds",
+        "How late the engine's loop last served its timer.",
+        "loop_lag_last_ns",
+    ),
+    _one(
+        "trading_loop_lag_max_seconds",
+        "gauge",
+        "seconds",
+        "The latest that it ever was since the start.",
+        "loop_lag_max_ns",
+    ),
+    _one(
+        "trading_gc_pause_seconds",
+        "gauge",
+        "seconds",
+        "The longest garbage collection's pause of the last two seconds.",
+        "gc_pause_recent_ns",
+    ),
+    _one(
+        "trading_gc_pause_max_seconds",
+        "gauge",
+        "seconds",
+        "The longest garbage collection's pause since the start.",
+        "gc_pause_max_ns",
+    ),
+    _one("trading_stall_seconds", "gauge", "seconds", "The last stall of the engine's loop.", "stall_last_ns"),
+    _one(
+        "trading_stall_max_seconds",
+        "gauge",
+        "seconds",
+        "The longest stall of the engine's loop since the start.",
+        "stall_max_ns",
+    ),
+    _one(
+        "trading_recovery_seconds",
+        "gauge",
+        "seconds",
+        "How long the recovery at the start took.",
+        "recovery_ns",
+    ),
+    _one(
+        "trading_recovered_records",
+        "gauge",
+        "count",
+        "Journal records that the recovery at the start replayed.",
+        "recovered_records",
+    ),
+    _one(
+        "trading_memory_locked",
+        "gauge",
+        "flag",
+        "1 when the engine's memory is locked into RAM.",
+        "memory_locked",
+    ),
+    _one("", "gauge", "flag", "1 when the engine runs compiled; a label of trading_engine_info.", "compiled"),
+)
+
+HISTOGRAM_METRICS: Final = (
+    _one(
+        "trading_receive_to_reply_seconds",
+        "histogram",
+        "seconds",
+        "From the kernel's receive of an order's bytes to the write of its reply.",
+        "receive_to_reply",
+    ),
+    _one(
+        "trading_service_seconds",
+        "histogram",
+        "seconds",
+        "From the engine's read of an order's bytes to the write of its reply.",
+        "service",
+    ),
+    _one("trading_journal_write_seconds", "histogram", "seconds", "Duration of one journal write.", "journal"),
+    _one(
+        "trading_canary_round_trip_seconds",
+        "histogram",
+        "seconds",
+        "From when an order of the canary was due to its answer.",
+        "canary",
+    ),
+)
+
+
+def numbers(metrics: Iterable[Metric]) -> tuple[Number, ...]:
+    """Return the numbers of some metrics in their order."""
+    return tuple(number for metric in metrics for number in metric.numbers)
+
+
+COUNTERS: Final = tuple(number.name for number in numbers(COUNTER_METRICS))
+GAUGES: Final = tuple(number.name for number in numbers(GAUGE_METRICS))
+HISTOGRAMS: Final = tuple(number.name for number in numbers(HISTOGRAM_METRICS))
