@@ -23,6 +23,7 @@ import uvloop
 with atheris.instrument_imports(include=["trading_engine"]):
     from trading_engine.clients.connection import Connection
     from trading_engine.clients.gateway import READ_BYTES, Gateway
+    from trading_engine.clients.login import Throttle
     from trading_engine.engine import Engine
     from trading_engine.machine.book import orders_of
     from trading_engine.published.garbage import Garbage
@@ -69,7 +70,7 @@ class Target:
         self._stats = Stats(StateWriter(home / "engine.shm", "fuzz", "none"))
         self._gateway = Gateway(self._engine, self._stats, Garbage(self._stats), self._loop)
         self._engine.start()
-        self._gateway._checks.verifier.check(_HASH, _PASSWORD)  # so that logins do not wait for a hash
+        self._gateway._login.checks.verifier.check(_HASH, _PASSWORD)  # so that logins do not wait for a hash
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         self._broken.append(str(context))
@@ -84,7 +85,7 @@ class Target:
         near, far = socket.socketpair()
         near.setblocking(False)
         far.setblocking(False)
-        self._gateway._throttle = type(self._gateway._throttle)()
+        self._gateway._login._throttle = Throttle()
         connection = Connection(self._loop, near, "192.0.2.1", 0, self._engine.config.slow_client_bytes)
         self._gateway._everybody.append(connection)
         for chunk in itertools.chain(*chunks) if checked else map(b"".join, chunks):
@@ -100,7 +101,7 @@ class Target:
             assert counted, "a connection was ended without a reason that is counted"
             self.counts["connections_ended"] += 1
         while not connection.closed:
-            self._gateway._readable(connection)
+            self._gateway.readable(connection)
             self._turn()
         assert not self._broken, self._broken
         assert not self._engine.failure, self._engine.failure
@@ -118,7 +119,7 @@ class Target:
 
     def _read(self, connection: Connection, checked: bool) -> None:
         before, changes = (_books(self._engine), self._changes()) if checked else ([], 0)
-        self._gateway._readable(connection)
+        self._gateway.readable(connection)
         self._turn()
         if checked and self._changes() == changes:
             assert _books(self._engine) == before, "refused input changed a book"

@@ -69,7 +69,7 @@ def test_what_the_loop_logs_of_a_failed_callback_has_no_password(
     """The engine adds its word to the loop's own handler, which logs the callback with its arguments."""
     loop.set_debug(True)
     account = gateway._config.accounts["ANNA"]
-    loop.call_soon(partial(gateway._checked, connection, account, REQUEST), "not a future")
+    loop.call_soon(partial(gateway._login._checked, connection, account, REQUEST), "not a future")
     loop.call_soon(loop.stop)
     loop.run_forever()
     assert "_checked" in caplog.text
@@ -83,7 +83,7 @@ def test_a_check_that_fails_is_noted_without_what_it_was_given(
     check: asyncio.Future[bool] = loop.create_future()
     check.set_exception(UnicodeEncodeError("ascii", WRONG, 0, 1, f"cannot take {WRONG}"))
     gateway._everybody.append(connection)
-    gateway._checked(connection, gateway._config.accounts["ANNA"], REQUEST, check)
+    gateway._login._checked(connection, gateway._config.accounts["ANNA"], REQUEST, check)
     assert connection.closed
     assert [event.text for event in gateway._stats.events] == [
         "login of 'ANNA' cannot be checked: UnicodeEncodeError",

@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import socket
 import time
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop
 from collections import deque
-from functools import partial
 from typing import Final
 
 from trading_engine.clients.connection import Connection
-from trading_engine.clients.logins import PasswordChecks, Throttle
-from trading_engine.clients.session import first_number
+from trading_engine.clients.login import Login
 from trading_engine.engine import Engine
 from trading_engine.host import timestamps
-from trading_engine.machine import inputs
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.garbage import Garbage
 from trading_engine.published.shm import SessionState
 from trading_engine.published.stats import Stats
-from trading_engine.settings.config import Account
 from trading_engine.storage.outbox import Output
 from trading_engine.wire import soupbintcp
-from trading_engine.wire.layout import WireError
 
 READ_BYTES = 4096
 CATCH_UP_BYTES = 1 << 16
 SEND_BUFFER_BYTES = 1 << 18  # what a client may leave unread in the kernel, besides slow_client_bytes
 _ACCEPTS_A_TURN = 16
-_RETRY_S = 0.001
 _ANCILLARY_BYTES: Final = timestamps.ANCILLARY_BYTES
 _monotonic_ns: Final = time.monotonic_ns
 _wall_ns: Final = time.time_ns
@@ -50,12 +44,11 @@ class Gateway:
         self._garbage = garbage
         self._loop = loop
         self._config = engine.config
-        self._throttle = Throttle()
-        self._checks = PasswordChecks()
         self._everybody: deque[Connection] = deque()
         self._listener: socket.socket | None = None
         self.connections: dict[int, Connection] = {}
         self.canary = -1
+        self._login = Login(self, engine, stats, loop)
         engine.deliver = self._deliver
         engine.on_failure = self._on_failure
 
@@ -86,15 +79,15 @@ class Gateway:
         self._stop_listening()
         for connection in list(self._everybody):
             if connection.session.account >= 0 and not self._engine.failure:
-                self._send(connection, soupbintcp.END_OF_SESSION_PACKET)
-            self._close(connection)
-        self._checks.stop()
+                self.send(connection, soupbintcp.END_OF_SESSION_PACKET)
+            self.drop(connection)
+        self._login.checks.stop()
 
     def end_sessions(self) -> None:
         """The day is over: every session ends."""
         for connection in list(self.connections.values()):
-            self._send(connection, soupbintcp.END_OF_SESSION_PACKET)
-            self._close(connection)
+            self.send(connection, soupbintcp.END_OF_SESSION_PACKET)
+            self.drop(connection)
 
     def disconnect_absent(self) -> None:
         """Some time after a start: who was logged in before it and has not come back is disconnected."""
@@ -112,7 +105,7 @@ class Gateway:
         self._stats.event(f"FAILED: {reason}")
         self._stop_listening()
         for connection in list(self._everybody):
-            self._close(connection)
+            self.drop(connection)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -131,13 +124,13 @@ class Gateway:
             connection = Connection(
                 self._loop, sock, address[0], _monotonic_ns(), self._config.slow_client_bytes
             )  # fmt: skip
-            connection.on_drained = self._catch_up
+            connection.on_drained = self.catch_up
             self._everybody.append(connection)
-            self._loop.add_reader(connection.descriptor, self._readable, connection)
+            self._loop.add_reader(connection.descriptor, self.readable, connection)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def _readable(self, connection: Connection) -> None:
+    def readable(self, connection: Connection) -> None:
         try:
             data, ancillary, _, _ = connection.receive(READ_BYTES, _ANCILLARY_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -146,7 +139,7 @@ class Gateway:
             data = b""
         now_ns = _monotonic_ns()
         if not data:
-            self._close(connection)
+            self.drop(connection)
             return
         stats = self._stats
         stats.reads += 1
@@ -154,13 +147,13 @@ class Gateway:
         session = connection.session
         session.received_ns = now_ns
         if session.account < 0:
-            self._read_login(connection, data)
+            self._login.read(connection, data)
             return
         if session.account == self.canary:
             with stats.leaving_out(self._engine.core):
-                self._process(connection, session.rest + data if session.rest else data, now_ns)
+                self.process(connection, session.rest + data if session.rest else data, now_ns)
             return
-        answered = self._process(connection, session.rest + data if session.rest else data, now_ns)
+        answered = self.process(connection, session.rest + data if session.rest else data, now_ns)
         if answered and not self._engine.failure:
             done_ns = _monotonic_ns()
             lasted_ns = done_ns - now_ns
@@ -171,7 +164,7 @@ class Gateway:
                 stats.receive_to_reply.record(_wall_ns() - timestamps.received_ns(ancillary), answered)
             self._garbage.after(answered)
 
-    def _process(self, connection: Connection, data: bytes, now_ns: int) -> int:
+    def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
         """Give a logged-in session's bytes to the engine; return how many messages they were."""
         engine = self._engine
         core = engine.core
@@ -188,115 +181,8 @@ class Gateway:
             if reason != "logout":
                 self._stats.dropped_malformed_input += 1
                 self._stats.event(f"{connection.account_name} at {connection.address} dropped: {reason}")
-            self._close(connection)
+            self.drop(connection)
         return messages
-
-    # -- login ------------------------------------------------------------------------------------------------------
-
-    def _read_login(self, connection: Connection, data: bytes) -> None:
-        try:
-            request = connection.session.login_request(data)
-        except WireError as error:
-            self._drop_malformed(connection, str(error))
-            return
-        if request is None:
-            return
-        if not self._throttle.allows(connection.address, _monotonic_ns()):
-            self._stats.logins_throttled += 1
-            self._refuse(connection, soupbintcp.NOT_AUTHORISED)
-            return
-        account = self._config.accounts.get(request.username)
-        hashed = account.password_hash if account else ""
-        if account is not None and self._checks.verifier.remembered(hashed, request.password):
-            self._log_in(connection, account, request)
-            return
-        self._stop_reading(connection)
-        check = self._loop.run_in_executor(
-            self._checks.threads, self._checks.verifier.check, hashed, request.password
-        )  # fmt: skip
-        check.add_done_callback(partial(self._checked, connection, account, request))
-
-    def _checked(
-        self,
-        connection: Connection,
-        account: Account | None,
-        request: soupbintcp.LoginRequest,
-        check: Future[bool],
-    ) -> None:
-        if check.cancelled() or not self._read_on(connection):
-            return
-        error = check.exception()
-        if error is not None:
-            self._stats.event(f"login of {request.username!r} cannot be checked: {type(error).__name__}")
-            self._reject(connection, soupbintcp.NOT_AUTHORISED)
-            return
-        if account is None or not check.result():
-            self._throttle.failed(connection.address, _monotonic_ns())
-            self._stats.event(f"login of {request.username!r} from {connection.address} rejected")
-            self._reject(connection, soupbintcp.NOT_AUTHORISED)
-            return
-        self._log_in(connection, account, request)
-
-    def _stop_reading(self, connection: Connection) -> None:
-        connection.checking = True
-        self._loop.remove_reader(connection.descriptor)
-
-    def _read_on(self, connection: Connection) -> bool:
-        """Return False when there is nobody to read from any more."""
-        connection.checking = False
-        if connection.closed or self._engine.failure:
-            return False
-        self._loop.add_reader(connection.descriptor, self._readable, connection)
-        return True
-
-    def _log_in_later(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
-        if self._read_on(connection):
-            self._log_in(connection, account, request)
-
-    def _log_in(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
-        engine = self._engine
-        number = engine.core.accounts[account.name].number
-        other = self.connections.get(number)
-        if other is not None:
-            if self._config.second_login == "refuse":
-                self._reject(connection, soupbintcp.SESSION_NOT_AVAILABLE)
-                return
-            self._stats.event(f"{account.name} logged in again from {connection.address}, which took over")
-            self._close(other)
-        if engine.cancellations.under_way(number):  # of the connection before: they are no orders of this one
-            self._loop.call_later(_RETRY_S, self._log_in_later, connection, account, request)
-            self._stop_reading(connection)
-            return
-        log = engine.outbox.log(number)
-        first = first_number(request, engine.core.day, log.first, log.last)
-        if first is None:
-            self._reject(connection, soupbintcp.SESSION_NOT_AVAILABLE)
-            return
-        engine.submit(inputs.CONNECT, number)
-        self._stats.logins_accepted += 1
-        connection.account_name = account.name
-        connection.session.account = number
-        connection.next_number = first
-        connection.catching_up = first <= log.last
-        self.connections[number] = connection
-        self._send(connection, soupbintcp.login_accepted(engine.core.day, first))
-        self._catch_up(connection)
-        rest = connection.session.rest
-        if rest and not connection.closed:
-            self._process(connection, rest, _monotonic_ns())
-
-    def _reject(self, connection: Connection, reason: str) -> None:
-        self._stats.logins_rejected += 1
-        self._refuse(connection, reason)
-
-    def _refuse(self, connection: Connection, reason: str) -> None:
-        self._send(connection, soupbintcp.login_rejected(reason))
-        self._close(connection)
-
-    def _drop_malformed(self, connection: Connection, reason: str) -> None:
-        self._stats.dropped_malformed_input += 1
-        self._stats.event(f"{connection.address} dropped before its login: {reason}")
-        self._close(connection)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -313,9 +199,9 @@ class Gateway:
             stats.messages_sent += messages
             connection.messages_out += messages
             connection.next_number += messages
-            self._send(connection, packets)
+            self.send(connection, packets)
 
-    def _catch_up(self, connection: Connection) -> None:
+    def catch_up(self, connection: Connection) -> None:
         """Send older messages from the account's log, piece by piece as the client takes them."""
         while connection.catching_up and not connection.closed and not connection.queued_bytes:
             log = self._engine.outbox.log(connection.session.account)
@@ -330,25 +216,25 @@ class Gateway:
             connection.next_number += messages
             connection.messages_out += messages
             self._stats.messages_sent += messages
-            self._send(connection, packets)
+            self.send(connection, packets)
 
-    def _send(self, connection: Connection, data: bytes) -> None:
+    def send(self, connection: Connection, data: bytes) -> None:
         if connection.closed:
             return
         self._stats.bytes_sent += len(data)
         try:
             in_time = connection.send(data, _monotonic_ns())
         except OSError:
-            self._close(connection)
+            self.drop(connection)
             return
         if not in_time:
             self._stats.dropped_slow_clients += 1
             self._stats.event(f"{connection.account_name} at {connection.address} dropped: it does not read")
-            self._close(connection)
+            self.drop(connection)
 
     # -- the end of connections -------------------------------------------------------------------------------------
 
-    def _close(self, connection: Connection) -> None:
+    def drop(self, connection: Connection) -> None:
         if connection.closed:
             return
         connection.close()
@@ -368,10 +254,10 @@ class Gateway:
             self._everybody.rotate(-1)
             action = connection.session.timer(now_ns)
             if action == "heartbeat":
-                self._send(connection, soupbintcp.SERVER_HEARTBEAT_PACKET)
+                self.send(connection, soupbintcp.SERVER_HEARTBEAT_PACKET)
             elif action and not connection.checking:
                 self._stats.dropped_silent_clients += 1
-                self._close(connection)
+                self.drop(connection)
 
     def clients(self) -> list[Connection]:
         """Return the logged-in connections but the canary's."""

@@ -1,0 +1,205 @@
+"""Who may log in: from a connection's first bytes to its session, with a brake on guessing.
+
+Passwords are checked outside of the loop's thread, because a hash takes as long as thousands of orders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from asyncio import AbstractEventLoop, Future
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, Protocol
+
+from trading_engine.clients.connection import Connection
+from trading_engine.clients.session import first_number
+from trading_engine.engine import Engine
+from trading_engine.machine import inputs
+from trading_engine.published.stats import Stats
+from trading_engine.settings.config import Account
+from trading_engine.settings.passwords import Verifier
+from trading_engine.wire import soupbintcp
+from trading_engine.wire.layout import WireError
+
+_FAILURES = 10
+_WINDOW_NS = 60_000_000_000
+_ADDRESSES = 1024
+_RETRY_S = 0.001
+_monotonic_ns: Final = time.monotonic_ns
+
+
+class Throttle:
+    """After ten failed logins within a minute an address waits until the minute is over."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def allows(self, address: str, now_ns: int) -> bool:
+        since_ns, failures = self._failures.get(address, (now_ns, 0))
+        return failures < _FAILURES or now_ns - since_ns > _WINDOW_NS
+
+    def failed(self, address: str, now_ns: int) -> None:
+        since_ns, failures = self._failures.pop(address, (now_ns, 0))
+        if now_ns - since_ns > _WINDOW_NS:
+            since_ns, failures = now_ns, 0
+        self._failures[address] = (since_ns, failures + 1)
+        while len(self._failures) > _ADDRESSES:
+            self._failures.popitem(last=False)
+
+
+class PasswordChecks:
+    """One thread of low priority that computes hashes; what was right once is remembered."""
+
+    def __init__(self) -> None:
+        self.verifier = Verifier()
+        self.threads = ThreadPoolExecutor(1, "password", initializer=_be_nice)
+
+    def stop(self) -> None:
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Sessions(Protocol):
+    """The gateway, as far as a login knows it."""
+
+    connections: dict[int, Connection]
+
+    def readable(self, connection: Connection) -> None:
+        """Read what there is."""
+
+    def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
+        """Give a logged-in session's bytes to the engine."""
+
+    def send(self, connection: Connection, data: bytes) -> None:
+        """Send now, or as soon as the client reads."""
+
+    def catch_up(self, connection: Connection) -> None:
+        """Send older messages."""
+
+    def drop(self, connection: Connection) -> None:
+        """End the connection."""
+
+
+class Login:
+    """Reads what comes before a session; `gateway` has the session from its login on."""
+
+    def __init__(self, gateway: Sessions, engine: Engine, stats: Stats, loop: AbstractEventLoop) -> None:
+        self._gateway = gateway
+        self._engine = engine
+        self._stats = stats
+        self._loop = loop
+        self._throttle = Throttle()
+        self.checks = PasswordChecks()
+
+    def read(self, connection: Connection, data: bytes) -> None:
+        """Take bytes of a connection that has not logged in."""
+        try:
+            request = connection.session.login_request(data)
+        except WireError as error:
+            self._drop_malformed(connection, str(error))
+            return
+        if request is None:
+            return
+        if not self._throttle.allows(connection.address, _monotonic_ns()):
+            self._stats.logins_throttled += 1
+            self._refuse(connection, soupbintcp.NOT_AUTHORISED)
+            return
+        account = self._engine.config.accounts.get(request.username)
+        hashed = account.password_hash if account else ""
+        if account is not None and self.checks.verifier.remembered(hashed, request.password):
+            self._log_in(connection, account, request)
+            return
+        self._stop_reading(connection)
+        check = self._loop.run_in_executor(
+            self.checks.threads, self.checks.verifier.check, hashed, request.password
+        )  # fmt: skip
+        check.add_done_callback(partial(self._checked, connection, account, request))
+
+    def _checked(
+        self,
+        connection: Connection,
+        account: Account | None,
+        request: soupbintcp.LoginRequest,
+        check: Future[bool],
+    ) -> None:
+        if check.cancelled() or not self._read_on(connection):
+            return
+        error = check.exception()
+        if error is not None:
+            self._stats.event(f"login of {request.username!r} cannot be checked: {type(error).__name__}")
+            self._reject(connection, soupbintcp.NOT_AUTHORISED)
+            return
+        if account is None or not check.result():
+            self._throttle.failed(connection.address, _monotonic_ns())
+            self._stats.event(f"login of {request.username!r} from {connection.address} rejected")
+            self._reject(connection, soupbintcp.NOT_AUTHORISED)
+            return
+        self._log_in(connection, account, request)
+
+    def _stop_reading(self, connection: Connection) -> None:
+        connection.checking = True
+        self._loop.remove_reader(connection.descriptor)
+
+    def _read_on(self, connection: Connection) -> bool:
+        """Return False when there is nobody to read from any more."""
+        connection.checking = False
+        if connection.closed or self._engine.failure:
+            return False
+        self._loop.add_reader(connection.descriptor, self._gateway.readable, connection)
+        return True
+
+    def _log_in_later(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
+        if self._read_on(connection):
+            self._log_in(connection, account, request)
+
+    def _log_in(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
+        engine = self._engine
+        number = engine.core.accounts[account.name].number
+        other = self._gateway.connections.get(number)
+        if other is not None:
+            if engine.config.second_login == "refuse":
+                self._reject(connection, soupbintcp.SESSION_NOT_AVAILABLE)
+                return
+            self._stats.event(f"{account.name} logged in again from {connection.address}, which took over")
+            self._gateway.drop(other)
+        if engine.cancellations.under_way(number):  # of the connection before: they are no orders of this one
+            self._loop.call_later(_RETRY_S, self._log_in_later, connection, account, request)
+            self._stop_reading(connection)
+            return
+        log = engine.outbox.log(number)
+        first = first_number(request, engine.core.day, log.first, log.last)
+        if first is None:
+            self._reject(connection, soupbintcp.SESSION_NOT_AVAILABLE)
+            return
+        engine.submit(inputs.CONNECT, number)
+        self._stats.logins_accepted += 1
+        connection.account_name = account.name
+        connection.session.account = number
+        connection.next_number = first
+        connection.catching_up = first <= log.last
+        self._gateway.connections[number] = connection
+        self._gateway.send(connection, soupbintcp.login_accepted(engine.core.day, first))
+        self._gateway.catch_up(connection)
+        rest = connection.session.rest
+        if rest and not connection.closed:
+            self._gateway.process(connection, rest, _monotonic_ns())
+
+    def _reject(self, connection: Connection, reason: str) -> None:
+        self._stats.logins_rejected += 1
+        self._refuse(connection, reason)
+
+    def _refuse(self, connection: Connection, reason: str) -> None:
+        self._gateway.send(connection, soupbintcp.login_rejected(reason))
+        self._gateway.drop(connection)
+
+    def _drop_malformed(self, connection: Connection, reason: str) -> None:
+        self._stats.dropped_malformed_input += 1
+        self._stats.event(f"{connection.address} dropped before its login: {reason}")
+        self._gateway.drop(connection)
+
+
+def _be_nice() -> None:
+    with contextlib.suppress(OSError):  # a unit's or a container's filter may refuse it
+        os.setpriority(os.PRIO_PROCESS, 0, 15)  # 0 is the calling thread on Linux

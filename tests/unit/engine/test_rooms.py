@@ -1,0 +1,100 @@
+"""Imports in files/engine run downwards from room to room, and in no circle; who may know AWS is listed."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[3] / "files/engine/src"
+# From the ground up; a file at the engine's root is a room of its own.
+FLOORS = (
+    ("wire",),
+    ("host",),
+    ("settings",),
+    ("machine",),
+    ("published",),
+    ("storage",),
+    ("cancellations", "engine"),
+    ("clients",),
+    ("process",),
+    ("__main__",),
+)
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+OPEN_TO_OTHERS = {"wire", "host", "settings", "published"}
+OTHERS = ("trading_feed", "trading_bench", "trading_telemetry", "trading_spot")
+AWS = re.compile(r"\bboto|\baws\b|\bec2\b|cloudwatch|169\.254\.|\bena\b", re.IGNORECASE)
+KNOW_AWS = {
+    "trading_spot": {"__init__.py", "__main__.py"},  # the notice that a Spot instance is taken back
+    "trading_telemetry": {
+        "cloudwatch.py",
+        "publish.py",
+        "config.py",  # the publisher's settings
+        "__main__.py",  # its command
+        "nic.py",  # the ENA driver's allowance counters
+        "metrics.py",
+    },
+}
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Return the modules of a package by their dotted names."""
+    found = {}
+    for path in sorted((SOURCES / package).rglob("*.py")):
+        parts = path.relative_to(SOURCES).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+ALL = {name: path for package in ("trading_engine", *OTHERS) for name, path in modules(package).items()}
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports, wherever in it and for whatever reason."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in ALL else node.module for name in names}
+    return {name for name in found if name in ALL}
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module of the engine; empty for the package itself, which has only the version."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+ENGINES = [name for name in modules("trading_engine") if room_of(name)]
+
+
+@pytest.mark.parametrize("module", ENGINES)
+def test_a_module_imports_only_from_its_own_floor_or_from_below(module: str) -> None:
+    upwards = {
+        name for name in imported(ALL[module]) if room_of(name) and FLOOR_OF[room_of(name)] > FLOOR_OF[room_of(module)]
+    }
+    assert not upwards
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = {name: imported(path) - {name} for name, path in ALL.items()}
+    while leaves := [name for name, targets in arrows.items() if not targets & arrows.keys()]:
+        for leaf in leaves:
+            del arrows[leaf]
+    assert not arrows
+
+
+@pytest.mark.parametrize("module", [name for package in OTHERS for name in modules(package)])
+def test_the_other_programs_know_only_the_open_rooms(module: str) -> None:
+    of_the_engine = {name for name in imported(ALL[module]) if name.startswith("trading_engine.")}
+    assert {room_of(name) for name in of_the_engine} <= OPEN_TO_OTHERS
+
+
+@pytest.mark.parametrize("package", ["trading_engine", *OTHERS])
+def test_only_what_is_listed_knows_aws(package: str) -> None:
+    knowing = {path.name for path in modules(package).values() if AWS.search(path.read_text(encoding="utf-8"))}
+    assert knowing == KNOW_AWS.get(package, set())
