@@ -1,6 +1,6 @@
-"""`mypyc_attr`, which only mypyc reads, for hosts where nothing is compiled and mypy_extensions is not installed.
+"""Not compiled: mypyc would take one of the branches for unreachable.
 
-This module is not compiled: mypyc takes the other branch for unreachable.
+`mypyc_attr`, which only mypyc reads, for hosts where nothing is compiled and mypy_extensions is not installed.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Snapshotter:
         self._covered = 0
         self._pending = 0
         self._child = 0
-        self._thread = ThreadPoolExecutor(1, "prune")
+        self._threads = ThreadPoolExecutor(1, "prune")
         self._pruning: Future[int] | None = None
 
     def tick(self, sealed: int, used_bytes: int) -> list[str]:
@@ -51,7 +51,7 @@ class Snapshotter:
             self._pruning = None
         if self._pruning is None and used_bytes > self._budget_bytes * _PRUNE_AT:
             excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
-            self._pruning = self._thread.submit(prune, self._directory, excess_bytes)
+            self._pruning = self._threads.submit(prune, self._directory, excess_bytes)
         return told
 
     def stop(self) -> None:
@@ -59,7 +59,7 @@ class Snapshotter:
         if self._child:
             os.waitpid(self._child, 0)
             self._child = 0
-        self._thread.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
 
 
 def prune(directory: Path, excess_bytes: int) -> int:
