@@ -94,6 +94,10 @@ def test_the_other_programs_know_only_the_open_rooms(module: str) -> None:
     assert {room_of(name) for name in of_the_engine} <= OPEN_TO_OTHERS
 
 
+def test_no_program_knows_ansible() -> None:
+    assert not [name for name, path in ALL.items() if "ansible" in path.read_text(encoding="utf-8").lower()]
+
+
 @pytest.mark.parametrize("package", ["trading_engine", *OTHERS])
 def test_only_what_is_listed_knows_aws(package: str) -> None:
     knowing = {path.name for path in modules(package).values() if AWS.search(path.read_text(encoding="utf-8"))}
