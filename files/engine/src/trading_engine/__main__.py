@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from trading_engine.host.processes import lives
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import admin, selfcheck, tools
 from trading_engine.process.admin import AdminError
@@ -116,7 +116,7 @@ def _status(options: argparse.Namespace) -> int:
     except StateError as error:
         print(json.dumps({"running": False, "reason": str(error), "sessions_open": 0, "test_sessions_open": 0}))
         return EXIT_NOT_RUNNING
-    running = _is_running(state.pid)
+    running = lives(state.pid)
     print(
         json.dumps(
             {
@@ -179,16 +179,6 @@ def _existing(directory: Path) -> Path:
     if not directory.is_dir():
         raise UserError(f"{directory} is no directory; give the one that [journal] directory names")
     return directory
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 if __name__ == "__main__":

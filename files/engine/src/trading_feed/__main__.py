@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import uvloop
+from trading_engine.host.sockets import family_of
 from trading_engine.settings import config as engine_config
 from trading_engine.settings.tables import ConfigError
 
@@ -49,9 +50,8 @@ def _open(directory: Path) -> Log:
 
 
 def _listen(endpoint: engine_config.Endpoint) -> socket.socket:
-    family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
     try:
-        return socket.create_server((endpoint.address, endpoint.port), family=family, backlog=512)
+        return socket.create_server((endpoint.address, endpoint.port), family=family_of(endpoint.address), backlog=512)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {endpoint.address}:{endpoint.port}: {error.strerror}; "

@@ -9,6 +9,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from trading_engine.host.notify import notify
+from trading_engine.host.sockets import family_of
 from trading_engine.settings.tables import ConfigError
 
 from trading_telemetry.app import make_app
@@ -88,9 +89,8 @@ def settings(app: Starlette, config: Config) -> uvicorn.Config:
 
 
 def listen(config: Config) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
     try:
-        return socket.create_server((config.address, config.port), family=family, backlog=512)
+        return socket.create_server((config.address, config.port), family=family_of(config.address), backlog=512)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {config.address}:{config.port}: {error.strerror}; "

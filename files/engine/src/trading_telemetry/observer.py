@@ -3,13 +3,13 @@
 The engine only counts up; rates and percentiles of a window are differences between two looks of this process.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from trading_engine.host.processes import lives
 from trading_engine.published.shm import State, StateError, StateReader
 
 from trading_telemetry.latency import Latency
@@ -79,7 +79,7 @@ class Observer:
             state = self._reader.read()
         except StateError as error:
             return Observation(time.time_ns(), None, str(error))
-        return Observation(time.time_ns(), state, "" if process_lives(state.pid) else f"process {state.pid} is gone")
+        return Observation(time.time_ns(), state, "" if lives(state.pid) else f"process {state.pid} is gone")
 
     def sample(self) -> Observation:
         """Look, and remember the state for the windows. A restarted engine begins a new minute."""
@@ -116,13 +116,3 @@ class Observer:
 
     def close(self) -> None:
         self._reader.close()
-
-
-def process_lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -16,6 +16,7 @@ from trading_engine.clients.connection import Connection
 from trading_engine.clients.login import Login
 from trading_engine.engine import Engine
 from trading_engine.host import timestamps
+from trading_engine.host.sockets import family_of
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.garbage import Garbage
 from trading_engine.published.shm import SessionState
@@ -57,8 +58,9 @@ class Gateway:
     def listen(self) -> None:
         """Raises OSError, for example when the port is in use."""
         endpoint = self._config.order_entry
-        family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        listener = socket.socket(
+            family_of(endpoint.address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trading_engine.host import timestamps
+from trading_engine.host.sockets import family_of
 from trading_engine.host.timerfd import IntervalTimer
 from trading_engine.published.stats import Stats
 from trading_engine.settings import passwords
@@ -86,8 +87,9 @@ class Canary:
 
     async def _session(self) -> None:
         """Order until the session ends. Raises what ended it, unless that was the end of the day."""
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
+        with socket.socket(
+            family_of(self._address[0]), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        ) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             timestamps.enable(sock)
             await self._loop.sock_connect(sock, self._address)

@@ -80,25 +80,3 @@ class Distribution:
             self.total_ns - earlier.total_ns,
             self.maximum_ns,
         )
-
-    def mean_ns(self) -> float | None:
-        """Return the average, or None when nothing was counted."""
-        count = self.count
-        return self.total_ns / count if count else None
-
-    def percentile_ns(self, percent: float) -> float | None:
-        """Return the middle of the bucket that holds the percentile, or None when nothing was counted."""
-        count = self.count
-        if count == 0:
-            return None
-        wanted = max(1, -(-count * percent // 100))
-        seen = 0
-        for bucket, hits in enumerate(self.counts):
-            seen += hits
-            if seen >= wanted:
-                return min(middle_ns(bucket), float(max(self.maximum_ns, LOWEST_NS)))
-        return middle_ns(BUCKETS - 1)
-
-    def count_up_to(self, duration_ns: int) -> int:
-        """Return how many durations lie in buckets that end at or before `duration_ns`, its own bucket included."""
-        return sum(self.counts[: bucket_of(duration_ns) + 1])

@@ -1,0 +1,16 @@
+"""Other processes of this host."""
+
+from __future__ import annotations
+
+import os
+
+
+def lives(pid: int) -> bool:
+    """Return whether there is such a process, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
