@@ -86,7 +86,7 @@ import operator
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, budgets
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, budgets
 
 
 def read(client: Any, account: str, name: str) -> budgets.Plan | None:

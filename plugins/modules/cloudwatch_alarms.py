@@ -79,7 +79,7 @@ deleted:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, cloudwatch
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, cloudwatch
 
 # DeleteAlarms takes at most 100 names, and one composite alarm.
 _DELETE_AT_ONCE = 100

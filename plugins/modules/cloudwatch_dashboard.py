@@ -54,7 +54,7 @@ import operator
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, cloudwatch
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, cloudwatch
 
 
 def read(client: Any, name: str) -> dict[str, Any] | None:

@@ -129,7 +129,7 @@ text:
 from decimal import Decimal
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import cost
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cost
 
 
 def heading(prices: dict[str, str], region: str) -> str:

@@ -82,7 +82,7 @@ missing:
 """
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import address_plan, aws, deployment
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import address_plan, aws, deployment
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import inputs
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import inputs
 
 
 def read_text(path: str) -> str | None:

@@ -70,7 +70,7 @@ policy_id:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, dlm
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, dlm
 
 
 def read(client: Any, name: str) -> dict[str, Any] | None:

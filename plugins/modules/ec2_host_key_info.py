@@ -52,7 +52,7 @@ import time
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, console
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, console
 
 _POLL_SECONDS = 1.0
 

@@ -78,8 +78,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import cpu_layout, cpuset, topology
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpu_layout, cpuset, topology
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 
 def run(root: Path, engine_cpus: str) -> dict[str, Any]:

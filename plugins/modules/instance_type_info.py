@@ -66,7 +66,7 @@ availability_zones:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
 def zones_of(client: Any, instance_type: str) -> list[str]:

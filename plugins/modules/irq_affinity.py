@@ -75,10 +75,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, cpuset, kernelfs, topology, undo
-from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting, summary
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
+    boot_files,
+    cpuset,
+    kernelfs,
+    topology,
+    undo,
+)
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting, summary
 
 DEFAULT = "/proc/irq/default_smp_affinity"
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-irq.conf"

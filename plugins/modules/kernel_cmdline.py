@@ -90,11 +90,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_arguments, kernelfs, undo
-from ansible_collections.lowlatency.trading.plugins.module_utils.boot_arguments import Ours
-from ansible_collections.lowlatency.trading.plugins.module_utils.boot_loaders import Grub, Grubby, Run
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_arguments, kernelfs, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_arguments import Ours
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_loaders import Grub, Grubby, Run
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome
 
 RECORD = f"{undo.DIRECTORY}/kernel_cmdline.json"
 # Where the kernel shows what it made of an argument.

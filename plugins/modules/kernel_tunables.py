@@ -165,10 +165,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, kernelfs
-from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.tunables import Host, gate
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_files, kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.tunables import Host, gate
 
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning.conf"
 

@@ -69,11 +69,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, ethtool, kernelfs, topology, undo
-from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.ethtool import Ethtool
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
+    boot_files,
+    ethtool,
+    kernelfs,
+    topology,
+    undo,
+)
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.ethtool import Ethtool
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting
 
 COALESCE = {"adaptive-rx": "off", "rx-usecs": "0", "tx-usecs": "0"}
 RULE_FILE = "/etc/udev/rules.d/95-os-tuning.rules"

@@ -57,7 +57,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, offers
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, offers
 
 # The price list of all regions is served in a few only.
 _PRICE_LIST_REGION = "us-east-1"

@@ -115,7 +115,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     ReleaseError,
     check_manifest,
     installer,

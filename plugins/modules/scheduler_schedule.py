@@ -70,7 +70,7 @@ import json
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
 def read(client: Any, name: str) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ quotas:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, quotas
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, quotas
 
 _NOT_TOLD = ("NoSuchResourceException", *aws.NOT_ALLOWED)
 _VCPUS = ("vcpus", "spot_vcpus")

@@ -57,7 +57,7 @@ flow_log_id:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
 def wanted_of(params: dict[str, Any]) -> dict[str, str] | None:

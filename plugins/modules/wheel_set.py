@@ -98,13 +98,13 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils.compiling import (
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.compiling import (
     check_compiled,
     cross_environment,
     is_cross,
     obstacle,
 )
-from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     MANIFEST,
     ReleaseError,
     content_digest,

@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 from ansible_collections.lowlatency.trading.plugins.modules import dlm_lifecycle_policy as module
 from botocore.stub import Stubber
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ansible_collections.lowlatency.trading.plugins.module_utils.kernelfs import RefusedError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.kernelfs import RefusedError
 
 # Runs a command and returns its exit status, standard output and standard error.
 Run = Callable[[list[str]], tuple[int, str, str]]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 # Nothing that a shell or GRUB's own language would read as more than a word.
 _ARGUMENT = re.compile(r"[A-Za-z0-9_.-]+(=[A-Za-z0-9_.,:/+@-]+)?")

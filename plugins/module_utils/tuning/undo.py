@@ -16,7 +16,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 DIRECTORY = "/var/lib/os-tuning"
 VERSION = 1

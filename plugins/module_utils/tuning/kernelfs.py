@@ -13,8 +13,8 @@ import errno
 import os
 from pathlib import Path
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import cpuset
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpuset
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 
 def path_of(name: str) -> str:

@@ -10,9 +10,9 @@ import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs, topology
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs, topology
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting
 
 
 @dataclasses.dataclass(frozen=True)

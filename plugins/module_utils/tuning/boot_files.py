@@ -11,8 +11,8 @@ from __future__ import annotations
 import fnmatch
 from pathlib import Path
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 SYSCTL_FILE = "/etc/sysctl.d/95-os-tuning.conf"
 # In the order of precedence: of two files with one name, only the one in the earlier directory counts.

@@ -13,9 +13,9 @@ import dataclasses
 import re
 from pathlib import Path
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import cpuset, kernelfs
-from ansible_collections.lowlatency.trading.plugins.module_utils.cpu_layout import Cpu
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpuset, kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.cpu_layout import Cpu
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 CPU_DIRECTORY = "/sys/devices/system/cpu"
 CLOCK_DIRECTORY = "/sys/devices/system/clocksource/clocksource0"

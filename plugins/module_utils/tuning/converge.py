@@ -12,9 +12,9 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs, settings, undo
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting, Store
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs, settings, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting, Store
 
 
 @dataclasses.dataclass(frozen=True)

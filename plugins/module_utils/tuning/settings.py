@@ -12,9 +12,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Protocol
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.undo import Record, Rejection, Touch
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.undo import Record, Rejection, Touch
 
 STATUSES = {
     "applied": "set now, and read back",

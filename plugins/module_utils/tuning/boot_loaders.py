@@ -13,9 +13,9 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs, undo
-from ansible_collections.lowlatency.trading.plugins.module_utils.boot_arguments import Change, Ours
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_arguments import Change, Ours
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 # Runs a command and returns its exit status, standard output and standard error.
 Run = Callable[[list[str]], tuple[int, str, str]]

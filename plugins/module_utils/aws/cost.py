@@ -124,7 +124,7 @@ def table(lines: list[Line]) -> list[str]:
 
 
 def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
-    """Return the month's total for each way to pay for the instances (module_utils/offers.py), one string a line."""
+    """Return the month's total for each way to pay for the instances (offers.py), one string a line."""
     others = sum((line.usd for line in lines if line.what != COMPUTE), Decimal(0))
     rows = []
     for offer in offers:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.lowlatency.trading.plugins.module_utils.aws import PROJECT
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.aws import PROJECT
 
 Resource = dict[str, str]
 

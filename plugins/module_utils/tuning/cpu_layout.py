@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import cpuset
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpuset
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 
 @dataclasses.dataclass(frozen=True)

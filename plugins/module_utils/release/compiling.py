@@ -17,7 +17,7 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
-from ansible_collections.lowlatency.trading.plugins.module_utils.release import ReleaseError
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import ReleaseError
 
 NEWEST_GLIBC = (2, 28)
 OLDEST_MYPY = (1, 20)  # the first whose mypyc knows acyclic classes
