@@ -105,7 +105,7 @@ def main() -> None:
 
     instance_type = module.params["instance_type"]
     impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})
-    price_list = module.client("pricing", region=_PRICE_LIST_REGION, config=impatient)
+    price_list = aws.client(module, "pricing", region=_PRICE_LIST_REGION, config=impatient)
     told = listed(price_list, instance_type, module.region)
     with aws.explained(module, f"read the Spot price of {instance_type}"):
         spot_price = spot(aws.client(module, "ec2"), instance_type)

@@ -16,6 +16,10 @@ from typing import Any, NamedTuple
 PROJECT = "lowlatency-trading"
 # The parameter of a module that looks after one named thing.
 STATE = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+# botocore's own retries, because amazon.aws's AWSRetry reaches no paginator and asks for aws_retry=True in every call.
+# Adaptive: each waits longer than the one before, and the client sends less while AWS throttles it. More of them would
+# let somebody with a wrong endpoint wait longer, because what cannot be reached is tried as often.
+RETRIES = {"mode": "adaptive", "total_max_attempts": 6}
 # What EC2 and the other services answer to who lacks a permission.
 NOT_ALLOWED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
@@ -72,12 +76,13 @@ def explained(module: Any, doing: str) -> Iterator[None]:
         module.fail_json(msg=explain(error, doing, module.region))
 
 
-def client(module: Any, service: str) -> Any:
-    """Return a boto3 client of ``service`` whose calls are retried when AWS throttles."""
-    from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+def client(module: Any, service: str, **parameters: Any) -> Any:
+    """Return a boto3 client of ``service`` whose calls, pages included, are retried when AWS throttles.
 
+    ``parameters`` go to boto3; a ``config`` among them takes the place of ours.
+    """
     with explained(module, f"reach the {service} API"):
-        return module.client(service, retry_decorator=AWSRetry.jittered_backoff(retries=8))
+        return module.client(service, **{"config": {"retries": RETRIES}, **parameters})
 
 
 class Outcome(NamedTuple):
