@@ -89,7 +89,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, budgets
 
 
-def read(client: Any, account: str, name: str) -> budgets.Plan | None:
+def observe(client: Any, account: str, name: str) -> budgets.Plan | None:
     """Return the budget with its notifications, None when there is none."""
     key = {"AccountId": account, "BudgetName": name}
     try:
@@ -114,13 +114,21 @@ def found_to_delete(module: Any, client: Any, account: str, name: str) -> budget
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
     try:
-        return read(client, account, name)
+        return observe(client, account, name)
     except (ClientError, ConnectTimeoutError, EndpointConnectionError) as error:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] not in aws.NOT_ALLOWED:
             raise
         said = aws.explain(error, f"read the budget {name}", module.region)
         module.warn(f"{said}; it is taken as none: where you made one, delete it under Billing, Budgets")
         return None
+
+
+def plan(given: dict[str, Any]) -> budgets.Plan | None:
+    """Return the budget that the parameters ask for; None for no budget."""
+    if given["state"] == "absent":
+        return None
+    planned: budgets.Plan = budgets.plan(given["name"], given["limit_usd"], given["tags"], given["notifications"])
+    return planned
 
 
 def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wanted: budgets.Plan | None) -> None:
@@ -166,12 +174,11 @@ def main() -> None:
     given = module.params
     account, name = given["account"], given["name"]
     client = aws.client(module, "budgets")
+    wanted = plan(given)
     if given["state"] == "present":
-        look = functools.partial(read, client, account, name)
-        wanted = budgets.plan(name, given["limit_usd"], given["tags"], given["notifications"])
+        look = functools.partial(observe, client, account, name)
     else:
         look = functools.partial(found_to_delete, module, client, account, name)
-        wanted = None
     done = aws.converge(
         module,
         f"the budget {name}",

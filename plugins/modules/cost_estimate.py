@@ -127,6 +127,7 @@ text:
 """
 
 from decimal import Decimal
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cost
@@ -136,6 +137,17 @@ def heading(prices: dict[str, str], region: str) -> str:
     """Return where the prices come from."""
     foreign = "" if region == prices["region"] else f", which {region} is not: its own prices differ"
     return f"List prices of {prices['region']} as of {prices['as_of']} without tax{foreign}"
+
+
+def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
+    """Return the month line by line, and as a text. Raises UnknownPriceError, and KeyError for what the table lacks."""
+    used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
+    prices = {**given["prices"]}
+    if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:
+        prices["instance_per_hour"] = {used.instance_type: given["offers"][0]["usd_per_hour"]}
+    lines = cost.estimate(prices, used)
+    beside = cost.side_by_side(lines, used, given["offers"], prices["hours_per_month"])
+    return lines, [heading(prices, given["region"]), *cost.table(lines), *beside]
 
 
 def main() -> None:
@@ -155,13 +167,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
-    prices = {**given["prices"]}
-    if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:
-        prices["instance_per_hour"] = {used.instance_type: given["offers"][0]["usd_per_hour"]}
     try:
-        lines = cost.estimate(prices, used)
-        beside = cost.side_by_side(lines, used, given["offers"], prices["hours_per_month"])
+        lines, text = plan(given)
     except cost.UnknownPriceError as error:
         module.fail_json(
             msg=f"aws_preflight_prices: there is no price for {error}; give it, for example "
@@ -169,7 +176,6 @@ def main() -> None:
         )
     except KeyError as error:
         module.fail_json(msg=f"aws_preflight_prices: the table has no entry {error}")
-    text = [heading(prices, given["region"]), *cost.table(lines), *beside]
     total = cost.total(lines)
     budget = Decimal(str(given["budget_usd"]))
     if budget and total > budget:

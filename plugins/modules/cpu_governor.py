@@ -79,12 +79,22 @@ CPUFREQ = "/sys/devices/system/cpu/cpufreq"
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-governor.conf"
 
 
-def run(root: Path, governor: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
-    """Bring the host below `root` to the governor; return the module's result. Raises TuningError."""
+def observe(root: Path) -> list[str]:
+    """Return the cpufreq policies of the host below `root`."""
+    return sorted(path.name for path in kernelfs.under(root, CPUFREQ).glob("policy*"))
+
+
+def plan(policies: list[str], governor: str) -> list[Setting]:
+    """Return the governor as each policy's setting. Raises TuningError for what is no governor's name."""
     if not re.fullmatch(r"[a-z_]+", governor):
         raise TuningError(f"governor '{governor}' is not a name such as performance")
-    policies = sorted(path.name for path in kernelfs.under(root, CPUFREQ).glob("policy*"))
-    wanted = [Setting(name, f"{CPUFREQ}/{name}/scaling_governor", governor) for name in policies]
+    return [Setting(name, f"{CPUFREQ}/{name}/scaling_governor", governor) for name in policies]
+
+
+def run(root: Path, governor: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
+    """Bring the host below `root` to the governor; return the module's result. Raises TuningError."""
+    policies = observe(root)
+    wanted = plan(policies, governor)
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
         lines = {f"{CPUFREQ}/policy*/scaling_governor": governor} if held else {}

@@ -72,6 +72,7 @@ reason:
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -97,27 +98,29 @@ def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
     return returned, err
 
 
-def start(module: AnsibleModule) -> str:
-    """Return why it could not be started, empty when it was."""
-    run(module, ["systemctl", "stop", UNIT])  # what an interrupted play may have left
-    try:
-        RECORD.unlink(missing_ok=True)
-    except OSError as error:
-        return f"trading-witness cannot leave its record in {RECORD}: {error.strerror}"
-    parameters = module.params
+def plan(parameters: dict[str, Any]) -> list[str]:
+    """Return the command that starts the witnesses."""
     command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
     command += ["--limit", str(parameters["limit_s"])]
     command += ["--state", parameters["engine_state"]] if parameters["engine_state"] else []
     limits = {**PROPERTIES, "RuntimeMaxSec": str(parameters["limit_s"] + 60)}
     words = [f"--property={name}={value}" for name, value in limits.items()]
-    returned, _out, err = module.run_command(
-        ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", *words, *command]
-    )
+    return ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", *words, *command]
+
+
+def apply(module: AnsibleModule, command: list[str]) -> str:
+    """Start the witnesses; return why they could not be started, empty when they were."""
+    run(module, ["systemctl", "stop", UNIT])  # what an interrupted play may have left
+    try:
+        RECORD.unlink(missing_ok=True)
+    except OSError as error:
+        return f"trading-witness cannot leave its record in {RECORD}: {error.strerror}"
+    returned, _out, err = module.run_command(command)
     return "" if returned == 0 else f"trading-witness does not start on this host: {err.strip()}"
 
 
-def stop(module: AnsibleModule) -> tuple[dict[str, object], str]:
-    """Return the record, and why there is none."""
+def observe(module: AnsibleModule) -> tuple[dict[str, object], str]:
+    """End the witnesses; return their record, and why there is none."""
     run(module, ["systemctl", "stop", UNIT])
     try:
         record: dict[str, object] = json.loads(RECORD.read_text(encoding="utf-8"))
@@ -139,8 +142,8 @@ def main() -> None:
         required_if=[("state", "started", ("command", "cpus"))],
     )
     if module.params["state"] == "started":
-        module.exit_json(changed=False, reason=start(module))
-    record, reason = stop(module)
+        module.exit_json(changed=False, reason=apply(module, plan(module.params)))
+    record, reason = observe(module)
     module.exit_json(changed=False, record=record, reason=reason)
 
 

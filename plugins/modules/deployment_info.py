@@ -82,7 +82,8 @@ missing:
 """
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils.aws import address_plan, aws, deployment
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import address_plan, aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment import missing, observe
 
 
 def main() -> None:
@@ -99,7 +100,7 @@ def main() -> None:
     with aws.explained(module, "ask AWS who is calling"):
         identity = aws.client(module, "sts").get_caller_identity()
     with aws.explained(module, f"list the resources of environment {environment}"):
-        present = deployment.observe(lambda service: aws.client(module, service), environment)
+        present = observe(lambda service: aws.client(module, service), environment)
     if module.params["vpc_cidr"]:
         with aws.explained(module, "read the VPCs"):
             pages = aws.client(module, "ec2").get_paginator("describe_vpcs").paginate()
@@ -115,7 +116,7 @@ def main() -> None:
         partition=identity["Arn"].split(":")[1],
         region=module.region,
         resources=present,
-        missing=deployment.missing(module.params["wanted"], present),
+        missing=missing(module.params["wanted"], present),
     )
 
 

@@ -110,17 +110,35 @@ problems:
   sample: ["trading_operator_cidr is not set: give the network you work from"]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import inputs
 
 
-def read_text(path: str) -> str | None:
+def observe(path: str) -> str | None:
     """Return the file's text, None when it cannot be read as text."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def plan(given: dict[str, Any], public_key: str | None) -> list[str]:
+    """Return every problem of the inputs; ``public_key`` is the text of the key's file."""
+    return [
+        *inputs.environment_problems(given["environment"]),
+        *inputs.region_problems(given["region"]),
+        *inputs.endpoint_problems(given["region"], given["endpoint_url"]),
+        *inputs.count_problems(given["instance_count"]),
+        *inputs.hours_problems(given["hours"], given["spot"]),
+        *inputs.cidr_problems(given["operator_cidr"], given["client_cidrs"], given["allow_world"]),
+        *inputs.ipv6_cidr_problems(given["operator_ipv6_cidrs"], given["client_ipv6_cidrs"], given["allow_world"]),
+        *inputs.network_problems(given["vpc_cidr"], given["subnet_cidr"]),
+        *inputs.public_key_problems(given["public_key_file"], public_key),
+        *inputs.tag_problems(given["tags"]),
+    ]
 
 
 def main() -> None:
@@ -145,20 +163,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    given = module.params
-    key_file = given["public_key_file"]
-    problems = [
-        *inputs.environment_problems(given["environment"]),
-        *inputs.region_problems(given["region"]),
-        *inputs.endpoint_problems(given["region"], given["endpoint_url"]),
-        *inputs.count_problems(given["instance_count"]),
-        *inputs.hours_problems(given["hours"], given["spot"]),
-        *inputs.cidr_problems(given["operator_cidr"], given["client_cidrs"], given["allow_world"]),
-        *inputs.ipv6_cidr_problems(given["operator_ipv6_cidrs"], given["client_ipv6_cidrs"], given["allow_world"]),
-        *inputs.network_problems(given["vpc_cidr"], given["subnet_cidr"]),
-        *inputs.public_key_problems(key_file, read_text(key_file)),
-        *inputs.tag_problems(given["tags"]),
-    ]
+    problems = plan(module.params, observe(module.params["public_key_file"]))
     if problems:
         module.fail_json(msg="\n".join(problems), problems=problems)
     module.exit_json(changed=False)

@@ -49,19 +49,22 @@ import shlex
 from ansible.module_utils.basic import AnsibleModule
 
 
+def observe(module: AnsibleModule, command: list[str]) -> str:
+    """Return the command, what it printed and its exit code."""
+    try:
+        returned, out, err = module.run_command(command, handle_exceptions=False)
+    except OSError as error:
+        returned, out, err = error.errno, "", str(error)
+    return f"$ {shlex.join(command)}\n{out}{err}".rstrip() + f"\n[exit code {returned}]\n"
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={"commands": {"type": "list", "elements": "list", "required": True}},
         supports_check_mode=True,
     )
-    answers = []
-    for command in module.params["commands"]:
-        words = [str(word) for word in command]
-        try:
-            returned, out, err = module.run_command(words, handle_exceptions=False)
-        except OSError as error:
-            returned, out, err = error.errno, "", str(error)
-        answers.append(f"$ {shlex.join(words)}\n{out}{err}".rstrip() + f"\n[exit code {returned}]\n")
+    commands = [[str(word) for word in command] for command in module.params["commands"]]
+    answers = [observe(module, command) for command in commands]
     module.exit_json(changed=False, text="\n".join(answers))
 
 

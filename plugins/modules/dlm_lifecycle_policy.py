@@ -73,7 +73,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, dlm
 
 
-def read(client: Any, name: str) -> dict[str, Any] | None:
+def observe(client: Any, name: str) -> dict[str, Any] | None:
     """Return the policy with the tag Name, None when there is none."""
     summaries = client.get_lifecycle_policies()["Policies"]
     found = [summary["PolicyId"] for summary in summaries if summary.get("Tags", {}).get("Name") == name]
@@ -83,7 +83,7 @@ def read(client: Any, name: str) -> dict[str, Any] | None:
     return policy
 
 
-def wanted_of(params: dict[str, Any]) -> dict[str, Any] | None:
+def plan(params: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the parameters ask for, in the words of CreateLifecyclePolicy; None for no policy."""
     if params["state"] == "absent":
         return None
@@ -128,13 +128,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     name = module.params["name"]
-    wanted = wanted_of(module.params)
+    wanted = plan(module.params)
     client = aws.client(module, "dlm")
     tags = {**module.params["tags"], "Name": name}
     done = aws.converge(
         module,
         f"the snapshot policy {name}",
-        lambda: read(client, name),
+        lambda: observe(client, name),
         wanted,
         aws.holds,
         lambda current: apply(client, current, wanted, tags),

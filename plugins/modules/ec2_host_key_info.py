@@ -70,7 +70,7 @@ def output_of(client: Any, instance_id: str) -> str:
     return str(answer.get("Output", ""))  # botocore has decoded it
 
 
-def wait_for_keys(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
+def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
     """Return the keys by instance id, of those that wrote one before ``wait_seconds`` have passed."""
     deadline = time.monotonic() + wait_seconds
     found: dict[str, str] = {}
@@ -96,7 +96,7 @@ def main() -> None:
     )
     client = aws.client(module, "ec2")
     with aws.explained(module, "read the console output"):
-        host_keys = wait_for_keys(client, module.params["instance_ids"], module.params["wait_seconds"])
+        host_keys = observe(client, module.params["instance_ids"], module.params["wait_seconds"])
     module.exit_json(changed=False, host_keys=host_keys)
 
 

@@ -82,7 +82,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import c
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 
-def run(root: Path, engine_cpus: str) -> dict[str, Any]:
+def observe(root: Path, engine_cpus: str) -> dict[str, Any]:
     """Return topology and layout of the host below `root`. Raises TuningError."""
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node)
@@ -105,7 +105,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = run(Path("/"), module.params["engine_cpus"])
+        result = observe(Path("/"), module.params["engine_cpus"])
     except TuningError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

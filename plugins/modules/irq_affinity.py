@@ -94,6 +94,13 @@ ENVIRONMENT_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/system/irqbalance.service")
 
 
+def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
+    """Return the CPU list of each interrupt of the host below `root`, by the file that has it, in numerical order."""
+    places = kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
+    numbers = sorted(int(place.parent.name) for place in places)
+    return {path: files.read(path) or "" for path in (f"/proc/irq/{number}/smp_affinity_list" for number in numbers)}
+
+
 def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str]:
     """Return each interrupt's new CPU list: what it has of the housekeeping CPUs, or all of them if it has none."""
     return {irq: cpuset.render((cpuset.parse(cpus) & housekeeping) or housekeeping) for irq, cpus in current.items()}
@@ -161,15 +168,9 @@ def _irqbalance_is_stale(root: Path, banned: str) -> bool:
 
 
 def _wanted(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[Setting]:
-    paths = {
-        int(place.parent.name): f"/proc/irq/{place.parent.name}/smp_affinity_list"
-        for place in kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
-    }
-    current = {path: files.read(path) or "" for _number, path in sorted(paths.items())}
-    wanted = plan(current, housekeeping)
-    names = {path: f"irq{number}" for number, path in paths.items()}
+    wanted = plan(observe(root, files), housekeeping)
     default = Setting("default", DEFAULT, cpuset.mask(housekeeping))
-    return [default, *(Setting(names[path], path, cpus) for path, cpus in wanted.items())]
+    return [default, *(Setting(f"irq{path.split('/')[3]}", path, cpus) for path, cpus in wanted.items())]
 
 
 def main() -> None:

@@ -168,6 +168,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_files, kernelfs
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.tunables import Host, gate
 
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning.conf"
@@ -183,9 +184,19 @@ class Request:
     force: bool
 
 
+def observe(root: Path) -> Host:
+    """Return what the request depends on: CPUs and memory of the host below `root`."""
+    return Host.of(root)
+
+
+def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
+    """Return the settings that the host is to have, and the outcome of those it is not. Raises TuningError."""
+    return gate(request.tunables, request.veto, request.never, host)
+
+
 def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
     """Bring the host below `root` to the request; return the module's result. Raises TuningError."""
-    wanted, gated = gate(request.tunables, request.veto, request.never, Host.of(root))
+    wanted, gated = plan(request, observe(root))
     result = converge(root, kernelfs.Files(root), "kernel_tunables", wanted, boot_texts, check, request.force)
     overridden = boot_files.overriding(root, sysctls(result.held))
     outcomes = sorted([*result.outcomes, *gated], key=lambda outcome: outcome.name)

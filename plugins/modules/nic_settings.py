@@ -85,12 +85,21 @@ COALESCE = {"adaptive-rx": "off", "rx-usecs": "0", "tx-usecs": "0"}
 RULE_FILE = "/etc/udev/rules.d/95-os-tuning.rules"
 
 
+def observe(root: Path) -> tuple[list[str], int]:
+    """Return the names of the cards of the host below `root`, and how many CPUs it has."""
+    return [nic.name for nic in topology.read_nics(root)], len(topology.usable_cpus(root))
+
+
+def plan(tool: Ethtool, names: list[str]) -> list[Setting]:
+    """Return what is wanted of every card."""
+    return [setting for name in names for setting in _settings(tool, name)]
+
+
 def run(root: Path, tool: Ethtool, min_cpus: int, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
     """Bring the cards of the host below `root` to the settings; return the module's result. Raises TuningError."""
-    names = [nic.name for nic in topology.read_nics(root)]
-    cpus = len(topology.usable_cpus(root))
+    names, cpus = observe(root)
     obstacle = _obstacle(names, cpus, min_cpus, tool) if present else ""
-    wanted = [setting for name in names for setting in _settings(tool, name)] if present and not obstacle else []
+    wanted = plan(tool, names) if present and not obstacle else []
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
         return {RULE_FILE: rules(root, tool.program, held)}

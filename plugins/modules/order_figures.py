@@ -66,12 +66,32 @@ drawings:
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 # The exit codes of trading-figures that come with figures.
 MEASURED = 0
 INTERRUPTED = 3
+
+
+def observe(module: AnsibleModule) -> dict[str, Any]:
+    """Return the figures and drawings of all rounds together."""
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+        words = []
+        for number, each in enumerate(module.params["rounds"]):
+            words += ["--run", each["kept"]]
+            if each["record"]:
+                record = Path(folder, f"record.{number}")
+                record.write_text(json.dumps(each["record"]), encoding="utf-8")
+                words.append(str(record))
+        report = Path(folder, "figures.json")
+        command = [*module.params["command"], *words, "--json", str(report)]
+        returned, out, err = module.run_command(command)
+        if returned not in (MEASURED, INTERRUPTED):
+            module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
+        figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return figures
 
 
 def main() -> None:
@@ -90,20 +110,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
-        words = []
-        for number, each in enumerate(module.params["rounds"]):
-            words += ["--run", each["kept"]]
-            if each["record"]:
-                record = Path(folder, f"record.{number}")
-                record.write_text(json.dumps(each["record"]), encoding="utf-8")
-                words.append(str(record))
-        report = Path(folder, "figures.json")
-        command = [*module.params["command"], *words, "--json", str(report)]
-        returned, out, err = module.run_command(command)
-        if returned not in (MEASURED, INTERRUPTED):
-            module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
-        figures = json.loads(report.read_text(encoding="utf-8"))
+    figures = observe(module)
     module.exit_json(changed=False, drawings=figures.pop("drawings"), figures=figures)
 
 

@@ -106,6 +106,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -115,29 +116,8 @@ WRONG_OPTION = 2
 INTERRUPTED = 3
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "command": {"type": "list", "elements": "str", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "account": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "symbol": {"type": "str", "required": True},
-            "rate_per_s": {"type": "int", "required": True},
-            "duration_s": {"type": "int", "required": True},
-            "cpus": {"type": "list", "elements": "int", "default": []},
-            "keep_off": {"type": "list", "elements": "int", "default": []},
-            "machine_group": {"type": "str", "default": ""},
-            "witness": {"type": "bool", "default": False},
-            "engine_state": {"type": "path"},
-            "keep": {"type": "path"},
-        },
-    )
-    parameters = module.params
-    descriptor, name = tempfile.mkstemp(dir=module.tmpdir, suffix=".json")
-    os.close(descriptor)
-    report = Path(name)
+def plan(parameters: dict[str, Any], report: Path) -> list[str]:
+    """Return the generator's command line."""
     options = {
         "--host": parameters["address"],
         "--port": str(parameters["port"]),
@@ -159,7 +139,12 @@ def main() -> None:
     command = [*parameters["command"], *(word for option in options.items() for word in option)]
     if parameters["witness"]:
         command.append("--witness")
-    returned, out, err = module.run_command(command, data=parameters["password"])
+    return command
+
+
+def apply(module: AnsibleModule, command: list[str]) -> None:
+    """Put the load on the engine."""
+    returned, out, err = module.run_command(command, data=module.params["password"])
     if returned == WRONG_OPTION and "unrecognized arguments" in err:
         module.fail_json(
             msg=f"{command[0]} is of a release that is older than this collection: install the one that belongs to it "
@@ -167,7 +152,38 @@ def main() -> None:
         )
     if returned not in (MEASURED, INTERRUPTED):
         module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
-    module.exit_json(changed=False, figures=json.loads(report.read_text(encoding="utf-8")))
+
+
+def observe(report: Path) -> dict[str, Any]:
+    """Return the figures that the generator left."""
+    figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return figures
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "command": {"type": "list", "elements": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "account": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "symbol": {"type": "str", "required": True},
+            "rate_per_s": {"type": "int", "required": True},
+            "duration_s": {"type": "int", "required": True},
+            "cpus": {"type": "list", "elements": "int", "default": []},
+            "keep_off": {"type": "list", "elements": "int", "default": []},
+            "machine_group": {"type": "str", "default": ""},
+            "witness": {"type": "bool", "default": False},
+            "engine_state": {"type": "path"},
+            "keep": {"type": "path"},
+        },
+    )
+    descriptor, name = tempfile.mkstemp(dir=module.tmpdir, suffix=".json")
+    os.close(descriptor)
+    report = Path(name)
+    apply(module, plan(module.params, report))
+    module.exit_json(changed=False, figures=observe(report))
 
 
 if __name__ == "__main__":

@@ -91,6 +91,17 @@ def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
     return offers.lowest_spot(answer["SpotPriceHistory"])
 
 
+def observe(module: Any, instance_type: str) -> tuple[dict[str, tuple[float, str]], tuple[float, str] | None]:
+    """Return what the price list says, and the Spot price."""
+    from botocore.config import Config
+
+    impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})
+    price_list = aws.client(module, "pricing", region=_PRICE_LIST_REGION, config=impatient)
+    told = listed(price_list, instance_type, module.region)
+    with aws.explained(module, f"read the Spot price of {instance_type}"):
+        return told, spot(aws.client(module, "ec2"), instance_type)
+
+
 def main() -> None:
     """Ask, and fall back."""
     module = AnsibleAWSModule(
@@ -101,14 +112,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    from botocore.config import Config
-
     instance_type = module.params["instance_type"]
-    impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})
-    price_list = aws.client(module, "pricing", region=_PRICE_LIST_REGION, config=impatient)
-    told = listed(price_list, instance_type, module.region)
-    with aws.explained(module, f"read the Spot price of {instance_type}"):
-        spot_price = spot(aws.client(module, "ec2"), instance_type)
+    told, spot_price = observe(module, instance_type)
     found = offers.choose(instance_type, told, spot_price, module.params["prices"], module.params["own_prices"])
     module.exit_json(changed=False, offers=found)
 

@@ -111,6 +111,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,64 @@ def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool)
         run(module, what, [*limit, str(programs / program), *arguments])
 
 
+@dataclass(frozen=True)
+class Observed:
+    """The releases that the two links name, empty for none, and those that are installed."""
+
+    current: str
+    previous: str
+    installed: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The release that is to be in force, whether it is to be installed, and what which link is to name."""
+
+    release: str
+    install: bool
+    links: dict[str, str]
+    goes_back: bool
+
+
+def observe(releases: Releases) -> Observed:
+    """Look at the links and at what is installed."""
+    return Observed(releases.linked("current"), releases.linked("previous"), frozenset(releases.installed_s()))
+
+
+def plan(observed: Observed, wanted: str) -> Plan:
+    """Return what puts the wanted release in force. Raises ReleaseError when there is none to go back to."""
+    goes_back = wanted == "previous"
+    release = observed.previous if goes_back else wanted
+    if not release:
+        raise ReleaseError("there is no release to go back to: the link previous does not exist")
+    links = {}
+    if observed.current != release:
+        # Going back leaves this link, so that going back once more stays there instead of going forward.
+        if observed.current and not goes_back:
+            links["previous"] = observed.current
+        links["current"] = release
+    return Plan(release, release not in observed.installed, links, goes_back)
+
+
+def apply(module: AnsibleModule, releases: Releases, planned: Plan) -> tuple[dict[str, Any], list[str]]:
+    """Do what is planned; return what was noted of the release, and which were removed. Raises ReleaseError."""
+    release = planned.release
+    if planned.install:
+        install(module, releases, release, module.params["archive"], module.params["python"])
+    noted = releases.record(release)
+    if noted.get("reason") and module.params["compiled"] == "always":
+        raise ReleaseError(f"release {release} is installed with the pure wheel: {noted['reason']}")
+    if noted.get("reason"):
+        module.warn(f"release {release} runs the pure engine: {noted['reason']}")
+    for link, target in planned.links.items():
+        releases.link(link, target)
+    in_use = {release, releases.linked("previous")} - {""}
+    removed = [] if planned.goes_back else superseded(releases.installed_s(), in_use, module.params["keep"])
+    for old in removed:
+        shutil.rmtree(releases.directory / old)
+    return noted, removed
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -245,44 +304,23 @@ def main() -> None:
     )
     os.umask(0o022)  # the engine's own user reads what root installs here
     releases = Releases(Path(module.params["root"]))
-    before = releases.linked("current")
-    wanted = module.params["release"]
-    goes_back = wanted == "previous"
-    if goes_back:
-        wanted = releases.linked("previous")
-        if not wanted:
-            module.fail_json(msg=f"there is no release to go back to: {releases.root}/previous does not exist")
-    missing = wanted not in releases.installed_s()
-    removed: list[str] = []
     noted: dict[str, Any] = {}
+    removed: list[str] = []
     try:
+        observed = observe(releases)
+        planned = plan(observed, module.params["release"])
         if not module.check_mode:
-            if missing:
-                install(module, releases, wanted, module.params["archive"], module.params["python"])
-            noted = releases.record(wanted)
-            if noted.get("reason") and module.params["compiled"] == "always":
-                raise ReleaseError(f"release {wanted} is installed with the pure wheel: {noted['reason']}")
-            if noted.get("reason"):
-                module.warn(f"release {wanted} runs the pure engine: {noted['reason']}")
-            if before != wanted:
-                # Going back leaves this link, so that going back once more stays there instead of going forward.
-                if before and not goes_back:
-                    releases.link("previous", before)
-                releases.link("current", wanted)
-            in_use = {wanted, releases.linked("previous")} - {""}
-            removed = [] if goes_back else superseded(releases.installed_s(), in_use, module.params["keep"])
-            for release in removed:
-                shutil.rmtree(releases.directory / release)
+            noted, removed = apply(module, releases, planned)
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
-        changed=missing or before != wanted or bool(removed),
-        release=wanted,
-        before=before,
+        changed=planned.install or bool(planned.links or removed),
+        release=planned.release,
+        before=observed.current,
         compiled=bool(noted.get("compiled")),
         reason=noted.get("reason", ""),
         removed=removed,
-        diff={"before": f"release {before or 'none'}\n", "after": f"release {wanted}\n"},
+        diff={"before": f"release {observed.current or 'none'}\n", "after": f"release {planned.release}\n"},
     )
 
 

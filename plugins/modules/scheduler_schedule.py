@@ -73,7 +73,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
-def read(client: Any, name: str) -> dict[str, Any] | None:
+def observe(client: Any, name: str) -> dict[str, Any] | None:
     """Return the schedule in the words of CreateSchedule, its target's input as data; None when there is none."""
     try:
         found: dict[str, Any] = client.get_schedule(Name=name)
@@ -82,7 +82,7 @@ def read(client: Any, name: str) -> dict[str, Any] | None:
     return {**found, "Target": {**found["Target"], "Input": json.loads(found["Target"].get("Input") or "{}")}}
 
 
-def wanted_of(params: dict[str, Any]) -> dict[str, Any] | None:
+def plan(params: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the parameters ask for, in the words of CreateSchedule, its target's input as data."""
     if params["state"] == "absent":
         return None
@@ -131,12 +131,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     name = module.params["name"]
-    wanted = wanted_of(module.params)
+    wanted = plan(module.params)
     client = aws.client(module, "scheduler")
     done = aws.converge(
         module,
         f"the schedule {name}",
-        lambda: read(client, name),
+        lambda: observe(client, name),
         wanted,
         aws.holds,
         lambda current: apply(client, current, wanted, name),

@@ -51,6 +51,7 @@ quotas:
   sample: [{"name": "vcpus", "code": "L-1216C47A", "counts": "vCPUs", "limit": 5.0, "used": 1, "left": 4}]
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -87,6 +88,16 @@ def used_of(client: Any, name: str) -> int:
     return sum(len(page[key]) for page in client.get_paginator(operation).paginate())
 
 
+def observe(module: Any, names: Iterable[str]) -> tuple[dict[str, float | None], dict[str, int]]:
+    """Return limit and use of each quota that is named."""
+    with aws.explained(module, "read the quotas"):
+        service_quotas = aws.client(module, "service-quotas")
+        limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in names}
+    with aws.explained(module, "count what the quotas limit"):
+        ec2 = aws.client(module, "ec2")
+        return limits, {name: used_of(ec2, name) for name in names}
+
+
 def main() -> None:
     """Read limits and uses, and compare with what is needed."""
     module = AnsibleAWSModule(
@@ -100,13 +111,7 @@ def main() -> None:
     instance_type = module.params["instance_type"]
     if instance_type and not quotas.is_standard(instance_type):
         needed = {name: count for name, count in needed.items() if name not in _VCPUS}
-    with aws.explained(module, "read the quotas"):
-        service_quotas = aws.client(module, "service-quotas")
-        limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in needed}
-    with aws.explained(module, "count what the quotas limit"):
-        ec2 = aws.client(module, "ec2")
-        used = {name: used_of(ec2, name) for name in needed}
-    found = quotas.rows(limits, used)
+    found = quotas.rows(*observe(module, needed))
     problems = list(quotas.shortages(found, needed))
     if problems:
         module.fail_json(msg="\n".join(problems), quotas=found)

@@ -63,7 +63,7 @@ from ansible.module_utils.basic import AnsibleModule
 PR_SET_TIMERSLACK = 29
 
 
-def measure(duration_s: float, interval_us: int) -> dict[str, Any]:
+def observe(duration_s: float, interval_us: int) -> dict[str, Any]:
     """Return the figures of one measurement in this process."""
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
     interval_ns = interval_us * 1000
@@ -106,7 +106,7 @@ def main() -> None:
             os.sched_setaffinity(0, {wanted["cpu"]})
         except OSError as error:
             module.fail_json(msg=f"cpu {wanted['cpu']}: this host does not let a process run there ({error.strerror})")
-    module.exit_json(changed=False, figures=measure(wanted["duration_s"], wanted["interval_us"]))
+    module.exit_json(changed=False, figures=observe(wanted["duration_s"], wanted["interval_us"]))
 
 
 if __name__ == "__main__":

@@ -207,6 +207,27 @@ def compiled(status: dict[str, Any]) -> bool | None:
     return told if isinstance(told, bool) else None
 
 
+def observe(module: AnsibleModule) -> dict[str, Any]:
+    """Return all that a verdict needs of the host."""
+    in_container = Path("/run/systemd/container").exists()
+    answer = patient_health(module.params["health_url"], module.params["patience_s"])
+    units = unit_properties(module, module.params["units"])
+    status = engine_status(module)
+    return {
+        "units": {unit: unit_state(properties) for unit, properties in units.items()},
+        "unit_cpus": {unit: unit_cpus(properties) for unit, properties in units.items()},
+        "health": answer,
+        "sessions_open": sessions_open(status),
+        "compiled": compiled(status),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_percent": memory_percent(Path("/proc/meminfo").read_text(encoding="utf-8")),
+        "cpu_scope": "processes" if in_container else "machine",
+        "cpu_busy_s": processes_busy_s(Path("/proc"))
+        if in_container
+        else {"machine": machine_busy_s(Path("/proc/stat").read_text(encoding="utf-8"))},
+    }
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -217,24 +238,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    in_container = Path("/run/systemd/container").exists()
-    answer = patient_health(module.params["health_url"], module.params["patience_s"])
-    units = unit_properties(module, module.params["units"])
-    status = engine_status(module)
-    module.exit_json(
-        changed=False,
-        units={unit: unit_state(properties) for unit, properties in units.items()},
-        unit_cpus={unit: unit_cpus(properties) for unit, properties in units.items()},
-        health=answer,
-        sessions_open=sessions_open(status),
-        compiled=compiled(status),
-        cpus=len(os.sched_getaffinity(0)),
-        memory_percent=memory_percent(Path("/proc/meminfo").read_text(encoding="utf-8")),
-        cpu_scope="processes" if in_container else "machine",
-        cpu_busy_s=processes_busy_s(Path("/proc"))
-        if in_container
-        else {"machine": machine_busy_s(Path("/proc/stat").read_text(encoding="utf-8"))},
-    )
+    module.exit_json(changed=False, **observe(module))
 
 
 if __name__ == "__main__":

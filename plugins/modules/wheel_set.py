@@ -143,6 +143,11 @@ def observe(
     return source_digest(project, (python_version, architecture, *PLATFORMS, *kind))
 
 
+def plan(cache: Path, release: str) -> Path:
+    """Return the archive that a release is to be; it is made once."""
+    return cache / f"{release}.tar"
+
+
 def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dict[str, str] | None = None) -> None:
     """Run pip; raise ReleaseError with its own first error line when it fails."""
     common = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "20"]
@@ -271,7 +276,7 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
         parameters["architecture"],
         compiled,
     )
-    archive = Path(parameters["cache_dir"]) / f"{release}.tar"
+    archive = plan(Path(parameters["cache_dir"]), release)
     changed = not archive.exists()
     if changed and not module.check_mode:
         archive.parent.mkdir(parents=True, exist_ok=True)
