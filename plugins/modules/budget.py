@@ -10,8 +10,9 @@ module: budget
 short_description: Manage a monthly cost budget that tells somebody in time
 version_added: 0.2.0
 description:
-  - Creates, changes and deletes one monthly cost budget of AWS Budgets with its notifications.
-  - With O(state=absent), who may not look at budgets, or reaches no AWS Budgets, has none; a warning says so.
+  - Create, change and delete one monthly cost budget of AWS Budgets with its notifications.
+  - Take it, with O(state=absent) and a warning, for none where the caller may not look at budgets, or reaches no AWS
+    Budgets.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,31 +25,31 @@ options:
     type: str
     required: true
   limit_usd:
-    description: USD a month. Required when O(state=present).
+    description: The budget in USD a month. Required when O(state=present).
     type: float
   tags:
     description:
-      - Only costs of resources with one of these tags count; they must be active as cost allocation tags.
-      - Empty for the whole account.
+      - Count only costs of resources with one of these tags; they must be active as cost allocation tags.
+      - Leave it empty for the whole account.
     type: dict
     default: {}
   notifications:
-    description: When who is told.
+    description: The notifications, each with its threshold and its subscribers.
     type: list
     elements: dict
     default: []
     suboptions:
       kind:
-        description: What is compared with the budget, what was spent or what the month is forecast to cost.
+        description: Compare with the budget what was spent, or what the month is forecast to cost.
         type: str
         choices: [ACTUAL, FORECASTED]
         required: true
       percent:
-        description: Percent of the budget above which the subscribers are told.
+        description: The percentage of the budget above which the subscribers are told.
         type: float
         required: true
       subscribers:
-        description: ARN of an SNS topic, or e-mail addresses; 1 to 11.
+        description: The ARN of an SNS topic, or e-mail addresses; 1 to 11.
         type: list
         elements: str
         required: true

@@ -10,28 +10,28 @@ module: cloudwatch_alarms
 short_description: Make a set of CloudWatch alarms exactly what is listed
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes metric alarms and composite alarms so that those whose names begin with O(prefix)
+  - Create, change and delete metric alarms and composite alarms so that those whose names begin with O(prefix)
     are the listed ones. Composite alarms are put after, and deleted before, the alarms that their rules name.
-  - One call reads them all; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind
+  - Read them all in one call; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind
     that are no longer listed.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   prefix:
     description:
-      - Beginning of the names of the alarms that this task looks after.
+      - The beginning of the names of the alarms that this task looks after.
     type: str
     required: true
   alarms:
     description:
       - The alarms, in the words of CloudWatch's C(PutMetricAlarm), as in C(AlarmName), C(MetricName), C(Threshold).
-      - One with C(AlarmRule) is a composite alarm, in the words of C(PutCompositeAlarm).
+      - Give C(AlarmRule) for a composite alarm, in the words of C(PutCompositeAlarm).
       - An empty list deletes every alarm with the prefix.
     type: list
     elements: dict
     required: true
   tags:
-    description: Tags that a new alarm is given.
+    description: The tags that a new alarm is given.
     type: dict
     default: {}
 extends_documentation_fragment:

@@ -10,8 +10,8 @@ module: cloudwatch_dashboard
 short_description: Manage a CloudWatch dashboard
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes one CloudWatch dashboard.
-  - Refuses a body that CloudWatch would store without a word and draw wrongly, with overlapping widgets,
+  - Create, change and delete one CloudWatch dashboard.
+  - Refuse a body that CloudWatch would store without a word and draw wrongly, with overlapping widgets,
     widgets off the grid, or metrics of another region.
 author:
   - lowlatency.trading contributors (@lowlatency)

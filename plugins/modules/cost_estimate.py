@@ -10,8 +10,8 @@ module: cost_estimate
 short_description: Estimate what a deployment costs in a month
 version_added: 0.1.0
 description:
-  - Reckons a month's cost line by line from a table of prices, and fails when it is above the budget.
-  - Calls no API and changes nothing.
+  - Reckon a month's cost line by line from a table of prices, and fail when it is above the budget.
+  - Call no API and change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -28,53 +28,53 @@ options:
     type: str
     required: true
   instances:
-    description: Number of instances.
+    description: The number of instances.
     type: int
     required: true
   volume_gib:
-    description: All volumes together in GiB.
+    description: The size of all volumes together in GiB.
     type: int
     required: true
   public_addresses:
-    description: Number of public IPv4 addresses.
+    description: The number of public IPv4 addresses.
     type: int
     required: true
   custom_metrics:
-    description: Number of custom metrics.
+    description: The number of custom metrics.
     type: int
     required: true
   alarms:
-    description: Number of metric alarms.
+    description: The number of metric alarms.
     type: int
     required: true
   composite_alarms:
-    description: Number of composite alarms.
+    description: The number of composite alarms.
     type: int
     required: true
   dashboards:
-    description: Number of dashboards.
+    description: The number of dashboards.
     type: int
     required: true
   logs_gib:
-    description: Logs taken in, GiB a month.
+    description: The logs taken in, GiB a month.
     type: float
     required: true
   logs_kept_gib:
-    description: Logs kept, GiB.
+    description: The logs kept, GiB.
     type: float
     required: true
   snapshots_gib:
-    description: Snapshots kept, GiB.
+    description: The snapshots kept, GiB.
     type: float
     required: true
   data_out_gib:
-    description: Data sent to the internet, GiB a month.
+    description: The data sent to the internet, GiB a month.
     type: float
     required: true
   offers:
     description:
-      - Prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the on-demand
-        price, counts instead of that in O(prices); the others are shown beside it.
+      - The prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the
+        on-demand price, counts instead of that in O(prices); the others are shown beside it.
     type: list
     elements: dict
     default: []

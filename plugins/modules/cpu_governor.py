@@ -9,12 +9,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cpu_governor
-short_description: Sets the CPU frequency governor where the kernel offers one
-version_added: "0.1.0"
+short_description: Set the CPU frequency governor where the kernel offers one
+version_added: 0.1.0
 description:
-  - Sets the governor of every cpufreq policy, and has it set again at each boot.
-  - A host without cpufreq, such as most EC2 instances, is reported as V(not_applicable) and left alone.
-  - What each policy had before is recorded in C(/var/lib/os-tuning/cpu_governor.json); O(state=absent) restores it.
+  - Set the governor of every cpufreq policy, and have it set again at each boot.
+  - Report a host without cpufreq, such as most EC2 instances, as V(not_applicable), and leave it alone.
+  - Record what each policy had before in C(/var/lib/os-tuning/cpu_governor.json); O(state=absent) restores it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,28 +23,28 @@ options:
     type: str
     default: performance
   state:
-    description: Whether the governor is set, or the earlier one is restored.
+    description: Set the governor, or restore the earlier one.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: With O(state=absent), restore also where somebody else changed the governor since.
+    description: Restore, with O(state=absent), also where somebody else changed the governor since.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Reports what would be set.
+    description: Report what would be set.
   diff_mode:
     support: full
-    description: Shows each policy before and after, and the boot file.
+    description: Show each policy before and after, and the boot file.
 """
 
 EXAMPLES = r"""
-- name: CPUs run at full speed
+- name: Run the CPUs at full speed
   lowlatency.trading.cpu_governor:
 
-- name: CPUs are governed as before
+- name: Govern the CPUs as before
   lowlatency.trading.cpu_governor:
     state: absent
 """

@@ -11,30 +11,31 @@ module: cpu_witness
 short_description: Watch a host's CPUs while something else is measured
 version_added: 0.1.0
 description:
-  - Starts C(trading-witness) as a transient unit of systemd, and later ends it and returns what it saw. A real-time
+  - Start C(trading-witness) as a transient unit of systemd, and later end it and return what it saw. A real-time
     thread on each CPU wakes every millisecond, so it notes when the machine itself is taken away or slowed. It takes
     about 2 % of each CPU and ends by itself after O(limit_s).
-  - A host that cannot be watched is no failure, RV(reason) says why.
-author: lowlatency.trading contributors (@lowlatency)
+  - Tell in RV(reason) why a host cannot be watched; that is no failure.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   state:
-    description: Whether to begin or to end.
+    description: Begin, or end.
     type: str
     choices: [started, stopped]
     required: true
   command:
-    description: Command line of C(trading-witness). Needed to begin.
+    description: The command line of C(trading-witness). Needed to begin.
     type: list
     elements: str
   cpus:
-    description: CPUs to watch. Needed to begin.
+    description: The CPUs to watch. Needed to begin.
     type: list
     elements: int
   engine_state:
-    description: Published state of the engine, for the stalls that it records itself.
+    description: The published state of the engine, for the stalls that it records itself.
     type: path
   limit_s:
-    description: Seconds after which it ends by itself.
+    description: The seconds after which it ends by itself.
     type: int
     default: 120
 attributes:

@@ -10,8 +10,8 @@ module: deployment_inputs
 short_description: Check the inputs of a deployment before anything is created
 version_added: 0.1.0
 description:
-  - Checks names, networks, the SSH public key and tags, and fails once with everything that is wrong, by variable name.
-  - Calls no API and changes nothing.
+  - Check names, networks, the SSH public key and tags, and fail once with everything that is wrong, by variable name.
+  - Call no API and change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -28,16 +28,16 @@ options:
     type: str
     default: ""
   instance_count:
-    description: Number of hosts.
+    description: The number of hosts.
     type: int
     required: true
   spot:
-    description: Whether the hosts are Spot instances.
+    description: Take Spot instances as hosts.
     type: bool
     default: false
     version_added: 0.2.0
   hours:
-    description: When the hosts are started and stopped; empty for hosts that always run.
+    description: The hours at which the hosts are started and stopped; empty for hosts that always run.
     type: dict
     default: {}
     version_added: 0.2.0
@@ -63,7 +63,7 @@ options:
     default: []
     version_added: 0.2.0
   allow_world:
-    description: Whether C(0.0.0.0/0) and C(::/0) are meant.
+    description: Take C(0.0.0.0/0) and C(::/0) for what is meant.
     type: bool
     required: true
   vpc_cidr:

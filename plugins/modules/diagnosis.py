@@ -11,26 +11,22 @@ module: diagnosis
 short_description: Ask a host many questions at once
 version_added: 0.1.0
 description:
-  - Runs commands that only read, and returns what each printed with its exit code.
-  - A command that fails or does not exist is a finding and does not fail the module.
-author: lowlatency.trading contributors (@lowlatency)
+  - Run commands that only read, and return what each printed with its exit code.
+  - Take a command that fails or does not exist for a finding; it does not fail the module.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   commands:
     description: The commands, each a list of words.
     type: list
     elements: list
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: It only reads.
-  diff_mode:
-    support: none
-    description: It only reads.
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""
-- name: The host is asked
+- name: Ask the host
   lowlatency.trading.diagnosis:
     commands:
       - [systemctl, status, trading-engine.service]

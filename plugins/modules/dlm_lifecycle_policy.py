@@ -10,7 +10,7 @@ module: dlm_lifecycle_policy
 short_description: Manage a policy that takes daily snapshots of EC2 instances
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes one policy of Amazon Data Lifecycle Manager, found again by its tag C(Name).
+  - Create, change and delete one policy of Amazon Data Lifecycle Manager, found again by its tag C(Name).
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -19,26 +19,26 @@ options:
     type: str
     required: true
   role_arn:
-    description: ARN of the role that takes the snapshots. Required when O(state=present).
+    description: The ARN of the role that takes the snapshots. Required when O(state=present).
     type: str
   host_names:
-    description: C(Name) tags of the instances. Required when O(state=present).
+    description: The C(Name) tags of the instances. Required when O(state=present).
     type: list
     elements: str
   at_utc:
-    description: Time of day in UTC, as in C(03:00).
+    description: The time of day in UTC, as in C(03:00).
     type: str
     default: "03:00"
   keep:
-    description: Number of snapshots that are kept, 1 to 1000.
+    description: The number of snapshots that are kept, 1 to 1000.
     type: int
     default: 7
   snapshot_tags:
-    description: Tags of the snapshots.
+    description: The tags of the snapshots.
     type: dict
     default: {}
   tags:
-    description: Tags of the policy beside C(Name).
+    description: The tags of the policy beside C(Name).
     type: dict
     default: {}
 extends_documentation_fragment:

@@ -10,9 +10,9 @@ module: ec2_host_key_info
 short_description: Read the SSH host keys of EC2 instances from their console output
 version_added: 0.1.0
 description:
-  - cloud-init writes a new machine's host keys on its console, which only the account's owner can read.
+  - Read the host keys that cloud-init writes on a new machine's console, which only the account's owner can read.
     A key from there can be trusted at the first connection.
-  - Waits until every instance has written its key, or O(wait_seconds) have passed.
+  - Wait until every instance has written its key, or O(wait_seconds) have passed.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -22,7 +22,7 @@ options:
     elements: str
     required: true
   wait_seconds:
-    description: How long to wait for keys that are not there yet.
+    description: The seconds to wait for keys that are not there yet.
     type: int
     default: 120
 extends_documentation_fragment:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: engine_accounts
-short_description: Accounts of a trading engine with passwords made on the host
+short_description: Make the accounts of a trading engine, with passwords made on the host
 version_added: 0.1.0
 description:
-  - Makes a random password for each account that has none, keeps it in C(<secrets>/<account>.password), mode 0600,
-    and writes the accounts with the hashes of their passwords to a TOML file for the engine.
-  - To set a password yourself, write it into that file; the next run takes its hash.
-  - Neither passwords nor hashes are returned, so none can reach a log or the controller.
-author: lowlatency.trading contributors (@lowlatency)
+  - Make a random password for each account that has none, keep it in C(<secrets>/<account>.password), mode 0600,
+    and write the accounts with the hashes of their passwords to a TOML file for the engine.
+  - Write a password into that file to set it yourself; the next run takes its hash.
+  - Return neither passwords nor hashes, so that none can reach a log or the controller.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   path:
     description: The TOML file for the engine.
     type: path
     required: true
   secrets:
-    description: Directory of the passwords, made with mode 0700.
+    description: The directory of the passwords, made with mode 0700.
     type: path
     required: true
   accounts:
@@ -32,7 +33,7 @@ options:
     elements: dict
     required: true
   hash_command:
-    description: Command that reads a password from its standard input and prints the hash.
+    description: The command that reads a password from its standard input and prints the hash.
     type: list
     elements: str
     required: true
@@ -41,14 +42,14 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reports whether anything would be made or written.
+    description: Report whether anything would be made or written.
   diff_mode:
     support: none
     description: Hashes are nobody's business.
 """
 
 EXAMPLES = r"""
-- name: The accounts have passwords
+- name: Give each account a password
   lowlatency.trading.engine_accounts:
     path: /etc/trading/accounts.toml
     secrets: /etc/trading/secrets

@@ -10,8 +10,8 @@ module: instance_type_info
 short_description: Say what an EC2 instance type is, and where it is offered
 version_added: 0.1.0
 description:
-  - Returns the architecture, the size and the Availability Zones of one instance type in a region.
-  - Fails when the type does not exist in the region.
+  - Return the architecture, the size and the Availability Zones of one instance type in a region.
+  - Fail when the type does not exist in the region.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

@@ -9,13 +9,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: irq_affinity
-short_description: Has interrupts served on the housekeeping CPUs
-version_added: "0.1.0"
+short_description: Serve interrupts on the housekeeping CPUs
+version_added: 0.1.0
 description:
-  - Takes every other CPU out of the list of each interrupt, and of the default for new ones.
-  - Where irqbalance is installed, a drop-in of its unit bans the other CPUs from it; the service itself stays.
-  - Interrupts that belong to one CPU, such as a timer's, are refused by the kernel and reported so.
-  - What was before is recorded in C(/var/lib/os-tuning/irq_affinity.json); O(state=absent) restores it.
+  - Take every other CPU out of the list of each interrupt, and of the default for new ones.
+  - Ban the other CPUs from irqbalance, where that is installed, by a drop-in of its unit; the service itself stays.
+  - Report interrupts that belong to one CPU, such as a timer's, as refused by the kernel.
+  - Record what was before in C(/var/lib/os-tuning/irq_affinity.json); O(state=absent) restores it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,25 +24,25 @@ options:
     type: str
     required: true
   state:
-    description: Whether interrupts keep to these CPUs, or are as before.
+    description: Keep interrupts to these CPUs, or bring back what was before.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: With O(state=absent), restore also what somebody else changed since.
+    description: Restore, with O(state=absent), also what somebody else changed since.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Reports what would be set.
+    description: Report what would be set.
   diff_mode:
     support: full
-    description: Shows each interrupt before and after, and the boot files.
+    description: Show each interrupt before and after, and the boot files.
 """
 
 EXAMPLES = r"""
-- name: CPUs 2 and 3 are not interrupted
+- name: Keep interrupts off CPUs 2 and 3
   lowlatency.trading.irq_affinity:
     housekeeping: 0-1
 """

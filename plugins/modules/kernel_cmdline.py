@@ -9,12 +9,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: kernel_cmdline
-short_description: Adds kernel boot arguments, and takes back only those it added
-version_added: "0.1.0"
+short_description: Add kernel boot arguments, and take back only those that it added
+version_added: 0.1.0
 description:
-  - Hands the listed arguments to the next boot, by C(grubby) where there is one, else by a file for C(update-grub).
-  - An argument of the host with a listed name and another value is replaced, and comes back with an empty list.
-  - Never reboots. RV(reboot_required) compares with C(/proc/cmdline).
+  - Hand the listed arguments to the next boot, by C(grubby) where there is one, else by a file for C(update-grub).
+  - Replace an argument of the host with a listed name and another value; with an empty list it comes back.
+  - Never reboot. RV(reboot_required) compares with C(/proc/cmdline).
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,35 +24,35 @@ options:
     elements: str
     required: true
   never:
-    description: What is refused whoever asks for it.
+    description: The arguments that are refused, whoever asks for them.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: Argument, with its value if only that is refused.
+        description: The argument, with its value if only that is refused.
         type: str
         required: true
       reason:
-        description: Why.
+        description: The reason.
         type: str
         required: true
 attributes:
   check_mode:
     support: full
-    description: Reports what would be changed.
+    description: Report what would be changed.
   diff_mode:
     support: full
-    description: Shows the arguments of the next boot, and the drop-in.
+    description: Show the arguments of the next boot, and the drop-in.
 """
 
 EXAMPLES = r"""
-- name: CPU 3 is the engine's alone after the next boot
+- name: Leave CPU 3 to the engine alone after the next boot
   lowlatency.trading.kernel_cmdline:
     arguments: ["isolcpus=managed_irq,domain,3", nohz_full=3, rcu_nocbs=3]
   register: boot
 
-- name: Boot arguments are as before
+- name: Bring back the boot arguments of before
   lowlatency.trading.kernel_cmdline:
     arguments: []
 """
@@ -130,9 +130,9 @@ def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
     """Return what the host below `root` has; without a boot loader there is no next boot to know of."""
     ours = _load(kernelfs.under(root, RECORD))
     running = (kernelfs.Files(root).read("/proc/cmdline") or "").split()
-    return (
-        Observed(running, loader.arguments(), ours, _load_removed(root)) if loader else Observed(running, [], ours, [])
-    )
+    if loader is None:
+        return Observed(running, [], ours, [])
+    return Observed(running, loader.arguments(), ours, _load_removed(root))
 
 
 def apply(root: Path, loader: Grub | Grubby, ours: Ours, change: Change, removed: list[str]) -> None:

@@ -11,12 +11,13 @@ module: order_figures
 short_description: Make figures of measured loads
 version_added: 0.1.0
 description:
-  - Takes one or more loads that M(lowlatency.trading.order_load) kept on this host together, each with what
-    M(lowlatency.trading.cpu_witness) saw on the engine's host meanwhile, and returns their figures.
-author: lowlatency.trading contributors (@lowlatency)
+  - Take one or more loads that M(lowlatency.trading.order_load) kept on this host together, each with what
+    M(lowlatency.trading.cpu_witness) saw on the engine's host meanwhile, and return their figures.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   command:
-    description: Command line of C(trading-figures).
+    description: The command line of C(trading-figures).
     type: list
     elements: str
     required: true
@@ -27,20 +28,15 @@ options:
     required: true
     suboptions:
       kept:
-        description: File of the load on this host.
+        description: The file of the load on this host.
         type: path
         required: true
       record:
-        description: What was seen on the engine's host, empty when nothing was.
+        description: The record of what was seen on the engine's host, empty when nothing was.
         type: dict
         default: {}
-attributes:
-  check_mode:
-    support: full
-    description: It only reads.
-  diff_mode:
-    support: none
-    description: It only reads.
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""

@@ -10,9 +10,9 @@ module: price_info
 short_description: Say what an EC2 instance type costs on demand, on Spot and reserved
 version_added: 0.2.0
 description:
-  - Asks AWS's price list for the on-demand price and that of a standard reservation for one year without upfront
+  - Ask AWS's price list for the on-demand price and that of a standard reservation for one year without upfront
     payment, and EC2 for the present Spot price.
-  - Where the price list does not answer within a few seconds, or the caller may not ask it, prices come from O(prices).
+  - Take prices from O(prices) where the price list does not answer within a few seconds, or the caller may not ask it.
     The result says of each price whose it is, and of when.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -26,7 +26,7 @@ options:
     type: dict
     required: true
   own_prices:
-    description: Prices of your own in the form of O(prices), which win over what AWS says.
+    description: The prices of your own in the form of O(prices), which win over what AWS says.
     type: dict
     default: {}
 extends_documentation_fragment:

@@ -11,72 +11,73 @@ module: python_release
 short_description: Install a release of Python programs side by side with the older ones
 version_added: 0.1.0
 description:
-  - Verifies the sha256 of every wheel in the archive, installs them into C(<root>/releases/<release>), a virtual
-    environment, without any network, and moves the link C(<root>/current) to it in one step.
-  - An installation that was interrupted is removed and made again.
-  - Older releases are kept, so that going back is moving the link.
-  - Where the archive holds a project both compiled and pure, the compiled wheel is installed and O(self_check) is run.
+  - Verify the sha256 of every wheel in the archive, install them into C(<root>/releases/<release>), a virtual
+    environment, without any network, and move the link C(<root>/current) to it in one step.
+  - Remove an installation that was interrupted, and make it again.
+  - Keep older releases, so that going back is moving the link.
+  - Install the compiled wheel where the archive holds a project both compiled and pure, and run O(self_check).
     When that fails, the pure wheel takes its place, a warning says why, and so does every later run while that release
     is wanted.
-author: lowlatency.trading contributors (@lowlatency)
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   root:
-    description: Directory of the releases.
+    description: The directory of the releases.
     type: path
     required: true
   release:
     description:
-      - Name of the release, as M(lowlatency.trading.wheel_set) returned it, or of one that is installed already.
+      - The name of the release, as M(lowlatency.trading.wheel_set) returned it, or of one that is installed already.
       - The word V(previous) stands for the one that was in force before the current one. Once it is in force again,
         asking once more changes nothing. Going back removes no release.
     type: str
     required: true
   archive:
-    description: Path on the host of the release's archive. Not needed for a release that is installed.
+    description: The path on the host of the release's archive. Not needed for a release that is installed.
     type: path
   python:
     description: The interpreter for a new virtual environment.
     type: str
     default: python3
   keep:
-    description: Number of releases that stay on the host, those in force and before it included.
+    description: The number of releases that stay on the host, those in force and before it included.
     type: int
     default: 3
   programs:
-    description: Programs of a new release that must be able to print their C(--help) before it is put in force.
+    description: The programs of a new release that must be able to print their C(--help) before it is put in force.
     type: list
     elements: str
     default: []
   self_check:
     description: >-
-      Program of the release, with its arguments, that tells whether its compiled wheel does here what it does
+      The program of the release, with its arguments, that tells whether its compiled wheel does here what it does
       elsewhere. It has 60 seconds. Not run for a release without a compiled wheel.
     type: list
     elements: str
     default: []
   compiled:
-    description: With V(always) a compiled wheel that fails is an error, and nothing is put in force.
+    description: Fail with V(always) when the compiled wheel does, and put nothing in force.
     type: str
     choices: [auto, always]
     default: auto
 attributes:
   check_mode:
     support: full
-    description: Reports what would be installed and put in force.
+    description: Report what would be installed and put in force.
   diff_mode:
     support: full
-    description: Shows the release in force before and after.
+    description: Show the release in force before and after.
 """
 
 EXAMPLES = r"""
-- name: The release is in force
+- name: Put the release in force
   lowlatency.trading.python_release:
     root: /opt/trading
     release: 0123456789abcdef
     archive: /opt/trading/incoming.tar
     python: python3.11
 
-- name: The release before is in force again
+- name: Go back to the release before
   lowlatency.trading.python_release:
     root: /opt/trading
     release: previous
@@ -254,12 +255,12 @@ def observe(releases: Releases) -> Observed:
     return Observed(releases.linked("current"), releases.linked("previous"), frozenset(releases.installed_s()))
 
 
-def plan(observed: Observed, wanted: str) -> Plan:
+def plan(observed: Observed, wanted: str, root: Path) -> Plan:
     """Return what puts the wanted release in force. Raises ReleaseError when there is none to go back to."""
     goes_back = wanted == "previous"
     release = observed.previous if goes_back else wanted
     if not release:
-        raise ReleaseError("there is no release to go back to: the link previous does not exist")
+        raise ReleaseError(f"there is no release to go back to: {root}/previous does not exist")
     links = {}
     if observed.current != release:
         # Going back leaves this link, so that going back once more stays there instead of going forward.
@@ -308,7 +309,7 @@ def main() -> None:
     removed: list[str] = []
     try:
         observed = observe(releases)
-        planned = plan(observed, module.params["release"])
+        planned = plan(observed, module.params["release"], releases.root)
         if not module.check_mode:
             noted, removed = apply(module, releases, planned)
     except (ReleaseError, OSError) as error:

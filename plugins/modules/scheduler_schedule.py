@@ -10,7 +10,7 @@ module: scheduler_schedule
 short_description: Manage a schedule that calls an AWS API at stated times
 version_added: 0.2.0
 description:
-  - Creates, changes and deletes one schedule of Amazon EventBridge Scheduler in its default group.
+  - Create, change and delete one schedule of Amazon EventBridge Scheduler in its default group.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -20,21 +20,21 @@ options:
     required: true
   expression:
     description:
-      - When, in the words of EventBridge Scheduler, as in C(cron(0 7 ? * MON-FRI *\)).
-      - Required when O(state=present).
+      - The times, in the words of EventBridge Scheduler, as in C(cron(0 7 ? * MON-FRI *\)).
+        Required when O(state=present).
     type: str
   timezone:
-    description: Time zone of O(expression).
+    description: The time zone of O(expression).
     type: str
     default: UTC
   target_arn:
-    description: What is called, as in C(arn:aws:scheduler:::aws-sdk:ec2:stopInstances). Required when O(state=present).
+    description: The call, as in C(arn:aws:scheduler:::aws-sdk:ec2:stopInstances). Required when O(state=present).
     type: str
   role_arn:
-    description: ARN of the role that the scheduler takes for the call. Required when O(state=present).
+    description: The ARN of the role that the scheduler takes for the call. Required when O(state=present).
     type: str
   input:
-    description: What is given to the call.
+    description: The input of the call.
     type: dict
     default: {}
 extends_documentation_fragment:

@@ -10,18 +10,18 @@ module: service_quota_info
 short_description: Say how much of the account's quotas is left in a region
 version_added: 0.2.0
 description:
-  - Reads the quotas that a trading environment uses, and how much of each is used, and fails when less is left than
+  - Read the quotas that a trading environment uses, and how much of each is used, and fail when less is left than
     is needed.
-  - A quota that Service Quotas does not tell, or that the caller may not read, has no limit in the result; it is never
-    a reason to fail.
+  - Return no limit for a quota that Service Quotas does not tell, or that the caller may not read; it is never a reason
+    to fail.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   needed:
     description:
-      - How much more is needed, by the name of the quota (V(vcpus), V(spot_vcpus), V(elastic_ips), V(vpcs),
-        V(internet_gateways)).
-      - Only quotas that are named here are read.
+      - The amounts that are needed in addition, by the name of the quota (V(vcpus), V(spot_vcpus), V(elastic_ips),
+        V(vpcs), V(internet_gateways)).
+      - Name every quota that is to be read.
     type: dict
     required: true
   instance_type:

@@ -11,38 +11,34 @@ module: trading_host_info
 short_description: Look at a trading host as a whole
 version_added: 0.1.0
 description:
-  - Returns in one look what the verdict over a trading host needs. Changes nothing.
-author: lowlatency.trading contributors (@lowlatency)
+  - Return in one look what the verdict over a trading host needs. Change nothing.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   units:
-    description: Units whose state is wanted.
+    description: The units whose state is wanted.
     type: list
     elements: str
     required: true
   health_url:
-    description: URL that answers 200 when all is well.
+    description: The URL that answers 200 when all is well.
     type: str
     required: true
   status_command:
-    description: Command that prints a JSON object about the running engine, C(sessions_open) in it.
+    description: The command that prints a JSON object about the running engine, C(sessions_open) in it.
     type: list
     elements: str
     required: true
   patience_s:
-    description: Seconds to wait for the health to be 200 before it is reported as it is.
+    description: The seconds to wait for the health to be 200 before it is reported as it is.
     type: int
     default: 0
-attributes:
-  check_mode:
-    support: full
-    description: It only reads.
-  diff_mode:
-    support: none
-    description: It only reads.
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""
-- name: The host's state is known
+- name: Read the host's state
   lowlatency.trading.trading_host_info:
     units: [trading-engine.service, telemetry.service]
     health_url: http://127.0.0.1:8000/health

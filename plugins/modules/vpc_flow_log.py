@@ -10,8 +10,8 @@ module: vpc_flow_log
 short_description: Manage the flow log of a VPC in CloudWatch Logs
 version_added: 0.1.0
 description:
-  - Creates and deletes the one flow log that writes to a log group, found again by this group.
-  - EC2 cannot change a flow log, so one of another VPC or role is replaced.
+  - Create and delete the one flow log that writes to a log group, found again by this group.
+  - Replace a flow log of another VPC or role, because EC2 cannot change one.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,10 +23,10 @@ options:
     description: The VPC whose connections are written. Required when O(state=present).
     type: str
   role_arn:
-    description: ARN of the role under which they are written. Required when O(state=present).
+    description: The ARN of the role under which they are written. Required when O(state=present).
     type: str
   tags:
-    description: Tags of a flow log that is created.
+    description: The tags of a flow log that is created.
     type: dict
     default: {}
 extends_documentation_fragment:
