@@ -9,9 +9,9 @@ from moto.core.types import Base64EncodedString
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, StateReason
 
-from embedded_ec2.corrections import backends
 from embedded_ec2.firewall import Guarded, Rule
 from embedded_ec2.network import Leg, Subnet
+from embedded_ec2.patches.ec2_machines import backends
 from embedded_ec2.seed import Identity
 
 KIND_TAG = "embedded-ec2:machine"

@@ -4,7 +4,7 @@ from typing import Any
 
 from moto.iam.access_control import IAMRequest
 
-from embedded_ec2.corrections import replace
+from embedded_ec2.patches.ec2_machines import replace
 
 
 def install() -> None:

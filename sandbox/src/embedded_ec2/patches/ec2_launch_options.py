@@ -7,7 +7,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
 from moto.ec2.responses.instances import InstanceResponse
 
-from embedded_ec2 import placement_groups
+from embedded_ec2.patches import ec2_placement_groups
 
 
 def install() -> None:
@@ -17,7 +17,7 @@ def install() -> None:
     def run_instances(self: InstanceResponse) -> ActionResult:
         group = self._get_param("Placement.GroupName")
         if group:
-            placement_groups.require(self.ec2_backend, group)
+            ec2_placement_groups.require(self.ec2_backend, group)
         cpus = self._get_param("CpuOptions", {})
         spot = _is_spot(self.ec2_backend, self._get_param("LaunchTemplate", {}))
         answer = run(self)

@@ -7,7 +7,7 @@ from typing import Any
 
 from moto.cloudwatch.models import Statistics
 
-from embedded_ec2.corrections import replace
+from embedded_ec2.patches.ec2_machines import replace
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 

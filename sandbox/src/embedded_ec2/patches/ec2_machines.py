@@ -19,8 +19,8 @@ from moto.ec2.responses.general import General
 from moto.ec2.responses.security_groups import SecurityGroups
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
 
-from embedded_ec2 import ipv6_corrections, launch_options, placement_groups
 from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import ec2_launch_options, ec2_placement_groups, ec2_subnets
 
 
 def install(hooks: Hooks) -> None:
@@ -34,9 +34,9 @@ def install(hooks: Hooks) -> None:
     _replace_groups()
     _report_new_volumes_in_full()
     _know_elastic_addresses_tags()
-    placement_groups.install()
-    launch_options.install()
-    ipv6_corrections.install()
+    ec2_placement_groups.install()
+    ec2_launch_options.install()
+    ec2_subnets.install()
 
 
 def replace(owner: object, name: str, value: object) -> None:
