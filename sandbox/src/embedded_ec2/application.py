@@ -23,19 +23,9 @@ class Application:
     def __init__(self, hooks: Hooks, status: Callable[[], list[dict[str, Any]]] = list) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-        from embedded_ec2.patches import (
-            cloudwatch_alarms,
-            cloudwatch_metrics,
-            ec2_machines,
-            iam_signatures,
-            s3_policies,
-        )
+        from embedded_ec2 import patches
 
-        ec2_machines.install(hooks)
-        cloudwatch_alarms.install()
-        s3_policies.install()
-        cloudwatch_metrics.install()
-        iam_signatures.install()
+        patches.install(hooks)
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._machines = hooks.machines
         self._status = status

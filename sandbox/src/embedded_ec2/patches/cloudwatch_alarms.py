@@ -9,12 +9,13 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 from moto.sns.models import sns_backends
 
-from embedded_ec2.patches.ec2_machines import replace
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
 
 _NAME_IN_RULE = re.compile(r'(?:ALARM|OK|INSUFFICIENT_DATA)\("?([^")]+)"?\)')
 
 
-def install() -> None:
+def install(hooks: Hooks) -> None:
     """Correct moto in this process; once is enough, and twice does no more."""
     if hasattr(CloudWatchResponse, "put_composite_alarm"):
         return

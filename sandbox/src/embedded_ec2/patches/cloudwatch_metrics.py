@@ -7,12 +7,13 @@ from typing import Any
 
 from moto.cloudwatch.models import Statistics
 
-from embedded_ec2.patches.ec2_machines import replace
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 
-def install() -> None:
+def install(hooks: Hooks) -> None:
     """Correct moto in this process; once is enough, and twice does no more."""
     if Statistics.get_statistics_for_type.__module__ != __name__:
         _answer_percentiles()

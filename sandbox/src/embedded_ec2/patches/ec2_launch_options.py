@@ -7,10 +7,11 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
 from moto.ec2.responses.instances import InstanceResponse
 
-from embedded_ec2.patches import ec2_placement_groups
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import ec2_placement_groups, replace
 
 
-def install() -> None:
+def install(hooks: Hooks) -> None:
     """Have RunInstances remember placement group, CPU options and, from a launch template, the Spot market."""
     run: Callable[..., ActionResult] = InstanceResponse.run_instances
 
@@ -30,7 +31,7 @@ def install() -> None:
                 instance.lifecycle = "spot"
         return answer
 
-    InstanceResponse.run_instances = run_instances  # type: ignore[method-assign]
+    replace(InstanceResponse, "run_instances", run_instances)
 
 
 def _is_spot(backend: EC2Backend, template: dict[str, Any]) -> bool:

@@ -9,6 +9,8 @@ from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.responses import EC2Response
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, EC2_RESOURCE_TO_PREFIX, generic_filter, random_id
 
+from embedded_ec2.hooks import Hooks
+
 STRATEGIES = ("cluster", "spread", "partition")
 
 
@@ -45,7 +47,7 @@ class PlacementGroup(TaggedEC2Resource):
         }
 
 
-def install() -> None:
+def install(hooks: Hooks) -> None:
     """Teach moto the three actions, and that `pg-…` is the id of something that can have tags."""
     EC2_RESOURCE_TO_PREFIX["placement-group"] = "pg"
     EC2_PREFIX_TO_RESOURCE["pg"] = "placement-group"

@@ -5,8 +5,11 @@ from typing import Any
 
 from moto.ec2.models.subnets import Subnet
 
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
 
-def install() -> None:
+
+def install(hooks: Hooks) -> None:
     """Report a subnet's IPv6 networks in the API's words, and find subnets by them."""
     original: Callable[..., Any] = Subnet.get_filter_value
 
@@ -15,7 +18,7 @@ def install() -> None:
             return [association["Ipv6CidrBlock"] for association in _associations(self)]
         return original(self, filter_name, method_name)
 
-    Subnet.get_filter_value = get_filter_value  # type: ignore[method-assign]
+    replace(Subnet, "get_filter_value", get_filter_value)
     Subnet.ipv6_cidr_block_association_set = property(_associations)  # type: ignore[assignment]
 
 

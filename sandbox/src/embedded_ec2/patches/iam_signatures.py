@@ -4,10 +4,11 @@ from typing import Any
 
 from moto.iam.access_control import IAMRequest
 
-from embedded_ec2.patches.ec2_machines import replace
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
 
 
-def install() -> None:
+def install(hooks: Hooks) -> None:
     """moto takes query or headers for a missing body, so that no GET or DELETE of a REST service passes."""
     original = IAMRequest._create_aws_request
 

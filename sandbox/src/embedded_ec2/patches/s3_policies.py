@@ -6,8 +6,11 @@ from typing import Any
 
 from moto.s3.models import FakeBucket
 
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
 
-def install() -> None:
+
+def install(hooks: Hooks) -> None:
     """moto takes a statement with a condition for one without: "deny all but TLS" would deny everything.
 
     The API speaks no TLS on loopback, so such statements are left out; everything else counts.
@@ -23,4 +26,4 @@ def install() -> None:
         unconditional.policy = json.dumps(policy).encode()
         return original(unconditional, action, resource)
 
-    FakeBucket.get_permission = get_permission  # type: ignore[method-assign]
+    replace(FakeBucket, "get_permission", get_permission)
