@@ -11,8 +11,8 @@ short_description: Manage a monthly cost budget that tells somebody in time
 version_added: 0.2.0
 description:
   - Create, change and delete one monthly cost budget of AWS Budgets with its notifications.
-  - Take it, with O(state=absent) and a warning, for none where the caller may not look at budgets, or reaches no AWS
-    Budgets.
+  - Take the budget for absent, with a warning, where O(state=absent) and the caller may not look at budgets, or reaches
+    no AWS Budgets.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

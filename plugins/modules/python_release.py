@@ -259,7 +259,7 @@ def plan(observed: Observed, wanted: str, root: Path) -> Plan:
     """Return what puts the wanted release in force. Raises ReleaseError when there is none to go back to."""
     goes_back = wanted == "previous"
     release = observed.previous if goes_back else wanted
-    if not release:
+    if goes_back and not release:
         raise ReleaseError(f"there is no release to go back to: {root}/previous does not exist")
     links = {}
     if observed.current != release:
