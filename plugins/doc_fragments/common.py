@@ -34,7 +34,7 @@ attributes:
     STATE = r"""
 options:
   state:
-    description: Whether it exists.
+    description: Have it exist, or not.
     type: str
     choices: [present, absent]
     default: present

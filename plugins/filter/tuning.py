@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.lowlatency.trading.plugins.filter.slo import LATE_US
-from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
+from ansible_collections.lowlatency.trading.plugins.module_utils.statistics import verdict
 
 # What a run gives, and how to find it; figures are in microseconds, smaller is better.
 METRICS = {

@@ -10,8 +10,9 @@ module: budget
 short_description: Manage a monthly cost budget that tells somebody in time
 version_added: 0.2.0
 description:
-  - Creates, changes and deletes one monthly cost budget of AWS Budgets with its notifications.
-  - With O(state=absent), who may not look at budgets, or reaches no AWS Budgets, has none; a warning says so.
+  - Create, change and delete one monthly cost budget of AWS Budgets with its notifications.
+  - Take the budget for absent, with a warning, where O(state=absent) and the caller may not look at budgets, or reaches
+    no AWS Budgets.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,31 +25,31 @@ options:
     type: str
     required: true
   limit_usd:
-    description: USD a month. Required when O(state=present).
+    description: The budget in USD a month. Required when O(state=present).
     type: float
   tags:
     description:
-      - Only costs of resources with one of these tags count; they must be active as cost allocation tags.
-      - Empty for the whole account.
+      - Count only costs of resources with one of these tags; they must be active as cost allocation tags.
+      - Leave it empty for the whole account.
     type: dict
     default: {}
   notifications:
-    description: When who is told.
+    description: The notifications, each with its threshold and its subscribers.
     type: list
     elements: dict
     default: []
     suboptions:
       kind:
-        description: What is compared with the budget, what was spent or what the month is forecast to cost.
+        description: Compare with the budget what was spent, or what the month is forecast to cost.
         type: str
         choices: [ACTUAL, FORECASTED]
         required: true
       percent:
-        description: Percent of the budget above which the subscribers are told.
+        description: The percentage of the budget above which the subscribers are told.
         type: float
         required: true
       subscribers:
-        description: ARN of an SNS topic, or e-mail addresses; 1 to 11.
+        description: The ARN of an SNS topic, or e-mail addresses; 1 to 11.
         type: list
         elements: str
         required: true
@@ -86,10 +87,10 @@ import operator
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, budgets
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, budgets
 
 
-def read(client: Any, account: str, name: str) -> budgets.Plan | None:
+def observe(client: Any, account: str, name: str) -> budgets.Plan | None:
     """Return the budget with its notifications, None when there is none."""
     key = {"AccountId": account, "BudgetName": name}
     try:
@@ -114,13 +115,21 @@ def found_to_delete(module: Any, client: Any, account: str, name: str) -> budget
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
     try:
-        return read(client, account, name)
+        return observe(client, account, name)
     except (ClientError, ConnectTimeoutError, EndpointConnectionError) as error:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] not in aws.NOT_ALLOWED:
             raise
         said = aws.explain(error, f"read the budget {name}", module.region)
         module.warn(f"{said}; it is taken as none: where you made one, delete it under Billing, Budgets")
         return None
+
+
+def plan(given: dict[str, Any]) -> budgets.Plan | None:
+    """Return the budget that the parameters ask for; None for no budget."""
+    if given["state"] == "absent":
+        return None
+    planned: budgets.Plan = budgets.plan(given["name"], given["limit_usd"], given["tags"], given["notifications"])
+    return planned
 
 
 def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wanted: budgets.Plan | None) -> None:
@@ -166,12 +175,11 @@ def main() -> None:
     given = module.params
     account, name = given["account"], given["name"]
     client = aws.client(module, "budgets")
+    wanted = plan(given)
     if given["state"] == "present":
-        look = functools.partial(read, client, account, name)
-        wanted = budgets.plan(name, given["limit_usd"], given["tags"], given["notifications"])
+        look = functools.partial(observe, client, account, name)
     else:
         look = functools.partial(found_to_delete, module, client, account, name)
-        wanted = None
     done = aws.converge(
         module,
         f"the budget {name}",

@@ -10,28 +10,28 @@ module: cloudwatch_alarms
 short_description: Make a set of CloudWatch alarms exactly what is listed
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes metric alarms and composite alarms so that those whose names begin with O(prefix)
+  - Create, change and delete metric alarms and composite alarms so that those whose names begin with O(prefix)
     are the listed ones. Composite alarms are put after, and deleted before, the alarms that their rules name.
-  - One call reads them all; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind
+  - Read them all in one call; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind
     that are no longer listed.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   prefix:
     description:
-      - Beginning of the names of the alarms that this task looks after.
+      - The beginning of the names of the alarms that this task looks after.
     type: str
     required: true
   alarms:
     description:
       - The alarms, in the words of CloudWatch's C(PutMetricAlarm), as in C(AlarmName), C(MetricName), C(Threshold).
-      - One with C(AlarmRule) is a composite alarm, in the words of C(PutCompositeAlarm).
+      - Give C(AlarmRule) for a composite alarm, in the words of C(PutCompositeAlarm).
       - An empty list deletes every alarm with the prefix.
     type: list
     elements: dict
     required: true
   tags:
-    description: Tags that a new alarm is given.
+    description: The tags that a new alarm is given.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -79,13 +79,14 @@ deleted:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, cloudwatch
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, cloudwatch
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.cloudwatch import plan_alarms as plan
 
 # DeleteAlarms takes at most 100 names, and one composite alarm.
 _DELETE_AT_ONCE = 100
 
 
-def read(client: Any, prefix: str) -> list[dict[str, Any]]:
+def observe(client: Any, prefix: str) -> list[dict[str, Any]]:
     """Return the metric and composite alarms whose names begin with ``prefix``."""
     pages = client.get_paginator("describe_alarms").paginate(
         AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
@@ -93,18 +94,18 @@ def read(client: Any, prefix: str) -> list[dict[str, Any]]:
     return [alarm for page in pages for kind in ("MetricAlarms", "CompositeAlarms") for alarm in page.get(kind, [])]
 
 
-def apply(client: Any, plan: cloudwatch.AlarmPlan, tags: dict[str, str]) -> None:
+def apply(client: Any, planned: cloudwatch.AlarmPlan, tags: dict[str, str]) -> None:
     """Do what is planned."""
-    for alarm in plan.put:
+    for alarm in planned.put:
         # PutMetricAlarm ignores tags of an alarm that exists, and refuses an empty list of metrics.
         given = {key: value for key, value in alarm.items() if value != []}
         client.put_metric_alarm(**given, Tags=aws.as_tag_list(tags))
-    for alarm in plan.put_composite:
+    for alarm in planned.put_composite:
         client.put_composite_alarm(**alarm, Tags=aws.as_tag_list(tags))
-    for name in plan.delete_composite:
+    for name in planned.delete_composite:
         client.delete_alarms(AlarmNames=[name])
-    for start in range(0, len(plan.delete), _DELETE_AT_ONCE):
-        client.delete_alarms(AlarmNames=plan.delete[start : start + _DELETE_AT_ONCE])
+    for start in range(0, len(planned.delete), _DELETE_AT_ONCE):
+        client.delete_alarms(AlarmNames=planned.delete[start : start + _DELETE_AT_ONCE])
 
 
 def by_name(alarms: list[dict[str, Any]]) -> dict[str, Any]:
@@ -129,13 +130,13 @@ def main() -> None:
         module.fail_json(msg=f"alarms: the name {stray[0]} does not begin with the prefix {prefix}")
     client = aws.client(module, "cloudwatch")
     with aws.explained(module, f"read the alarms {prefix}*"):
-        current = read(client, prefix)
-    plan = cloudwatch.plan_alarms(wanted, current)
+        current = observe(client, prefix)
+    planned = plan(wanted, current)
     if not module.check_mode:
         with aws.explained(module, f"change the alarms {prefix}*"):
-            apply(client, plan, module.params["tags"])
-    put = [alarm["AlarmName"] for alarm in plan.put + plan.put_composite]
-    deleted = plan.delete_composite + plan.delete
+            apply(client, planned, module.params["tags"])
+    put = [alarm["AlarmName"] for alarm in planned.put + planned.put_composite]
+    deleted = planned.delete_composite + planned.delete
     aws.report(module, bool(put or deleted), by_name(current), by_name(wanted), put=put, deleted=deleted)
 
 

@@ -10,8 +10,8 @@ module: cloudwatch_dashboard
 short_description: Manage a CloudWatch dashboard
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes one CloudWatch dashboard.
-  - Refuses a body that CloudWatch would store without a word and draw wrongly, with overlapping widgets,
+  - Create, change and delete one CloudWatch dashboard.
+  - Refuse a body that CloudWatch would store without a word and draw wrongly, with overlapping widgets,
     widgets off the grid, or metrics of another region.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -54,16 +54,21 @@ import operator
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, cloudwatch
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, cloudwatch
 
 
-def read(client: Any, name: str) -> dict[str, Any] | None:
+def observe(client: Any, name: str) -> dict[str, Any] | None:
     """Return the dashboard's body, None when there is no such dashboard."""
     try:
         body: dict[str, Any] = json.loads(client.get_dashboard(DashboardName=name)["DashboardBody"])
     except client.exceptions.ResourceNotFound:
         return None
     return body
+
+
+def plan(params: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the body that the parameters ask for; None for no dashboard."""
+    return params["body"] if params["state"] == "present" else None
 
 
 def apply(client: Any, name: str, wanted: dict[str, Any] | None) -> list[str]:
@@ -89,7 +94,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     name = module.params["name"]
-    wanted = module.params["body"] if module.params["state"] == "present" else None
+    wanted = plan(module.params)
     if wanted is not None:
         problems = list(cloudwatch.dashboard_problems(wanted, module.region))
         if problems:
@@ -98,7 +103,7 @@ def main() -> None:
     done = aws.converge(
         module,
         f"the dashboard {name}",
-        lambda: read(client, name),
+        lambda: observe(client, name),
         wanted,
         operator.eq,
         lambda current: apply(client, name, wanted),

@@ -10,8 +10,8 @@ module: cost_estimate
 short_description: Estimate what a deployment costs in a month
 version_added: 0.1.0
 description:
-  - Reckons a month's cost line by line from a table of prices, and fails when it is above the budget.
-  - Calls no API and changes nothing.
+  - Reckon a month's cost line by line from a table of prices, and fail when it is above the budget.
+  - Call no API and change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -28,53 +28,53 @@ options:
     type: str
     required: true
   instances:
-    description: Number of instances.
+    description: The number of instances.
     type: int
     required: true
   volume_gib:
-    description: All volumes together in GiB.
+    description: The size of all volumes together in GiB.
     type: int
     required: true
   public_addresses:
-    description: Number of public IPv4 addresses.
+    description: The number of public IPv4 addresses.
     type: int
     required: true
   custom_metrics:
-    description: Number of custom metrics.
+    description: The number of custom metrics.
     type: int
     required: true
   alarms:
-    description: Number of metric alarms.
+    description: The number of metric alarms.
     type: int
     required: true
   composite_alarms:
-    description: Number of composite alarms.
+    description: The number of composite alarms.
     type: int
     required: true
   dashboards:
-    description: Number of dashboards.
+    description: The number of dashboards.
     type: int
     required: true
   logs_gib:
-    description: Logs taken in, GiB a month.
+    description: The logs taken in, GiB a month.
     type: float
     required: true
   logs_kept_gib:
-    description: Logs kept, GiB.
+    description: The logs kept, GiB.
     type: float
     required: true
   snapshots_gib:
-    description: Snapshots kept, GiB.
+    description: The snapshots kept, GiB.
     type: float
     required: true
   data_out_gib:
-    description: Data sent to the internet, GiB a month.
+    description: The data sent to the internet, GiB a month.
     type: float
     required: true
   offers:
     description:
-      - Prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the on-demand
-        price, counts instead of that in O(prices); the others are shown beside it.
+      - The prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the
+        on-demand price, counts instead of that in O(prices); the others are shown beside it.
     type: list
     elements: dict
     default: []
@@ -127,15 +127,27 @@ text:
 """
 
 from decimal import Decimal
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import cost
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cost
 
 
 def heading(prices: dict[str, str], region: str) -> str:
     """Return where the prices come from."""
     foreign = "" if region == prices["region"] else f", which {region} is not: its own prices differ"
     return f"List prices of {prices['region']} as of {prices['as_of']} without tax{foreign}"
+
+
+def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
+    """Return the month line by line, and as a text. Raises UnknownPriceError, and KeyError for what the table lacks."""
+    used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
+    prices = {**given["prices"]}
+    if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:
+        prices["instance_per_hour"] = {used.instance_type: given["offers"][0]["usd_per_hour"]}
+    lines = cost.estimate(prices, used)
+    beside = cost.side_by_side(lines, used, given["offers"], prices["hours_per_month"])
+    return lines, [heading(prices, given["region"]), *cost.table(lines), *beside]
 
 
 def main() -> None:
@@ -155,13 +167,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
-    prices = {**given["prices"]}
-    if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:
-        prices["instance_per_hour"] = {used.instance_type: given["offers"][0]["usd_per_hour"]}
     try:
-        lines = cost.estimate(prices, used)
-        beside = cost.side_by_side(lines, used, given["offers"], prices["hours_per_month"])
+        lines, text = plan(given)
     except cost.UnknownPriceError as error:
         module.fail_json(
             msg=f"aws_preflight_prices: there is no price for {error}; give it, for example "
@@ -169,7 +176,6 @@ def main() -> None:
         )
     except KeyError as error:
         module.fail_json(msg=f"aws_preflight_prices: the table has no entry {error}")
-    text = [heading(prices, given["region"]), *cost.table(lines), *beside]
     total = cost.total(lines)
     budget = Decimal(str(given["budget_usd"]))
     if budget and total > budget:

@@ -9,12 +9,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cpu_governor
-short_description: Sets the CPU frequency governor where the kernel offers one
-version_added: "0.1.0"
+short_description: Set the CPU frequency governor where the kernel offers one
+version_added: 0.1.0
 description:
-  - Sets the governor of every cpufreq policy, and has it set again at each boot.
-  - A host without cpufreq, such as most EC2 instances, is reported as V(not_applicable) and left alone.
-  - What each policy had before is recorded in C(/var/lib/os-tuning/cpu_governor.json); O(state=absent) restores it.
+  - Set the governor of every cpufreq policy, and have it set again at each boot.
+  - Report a host without cpufreq, such as most EC2 instances, as V(not_applicable), and leave it alone.
+  - Record what each policy had before in C(/var/lib/os-tuning/cpu_governor.json); O(state=absent) restores it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,28 +23,28 @@ options:
     type: str
     default: performance
   state:
-    description: Whether the governor is set, or the earlier one is restored.
+    description: Set the governor, or restore the earlier one.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: With O(state=absent), restore also where somebody else changed the governor since.
+    description: Restore, with O(state=absent), also where somebody else changed the governor since.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Reports what would be set.
+    description: Report what would be set.
   diff_mode:
     support: full
-    description: Shows each policy before and after, and the boot file.
+    description: Show each policy before and after, and the boot file.
 """
 
 EXAMPLES = r"""
-- name: CPUs run at full speed
+- name: Run the CPUs at full speed
   lowlatency.trading.cpu_governor:
 
-- name: CPUs are governed as before
+- name: Govern the CPUs as before
   lowlatency.trading.cpu_governor:
     state: absent
 """
@@ -70,21 +70,31 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, kernelfs
-from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting, summary
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_files, kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting, summary
 
 CPUFREQ = "/sys/devices/system/cpu/cpufreq"
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-governor.conf"
 
 
-def run(root: Path, governor: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
-    """Bring the host below `root` to the governor; return the module's result. Raises TuningError."""
+def observe(root: Path) -> list[str]:
+    """Return the cpufreq policies of the host below `root`."""
+    return sorted(path.name for path in kernelfs.under(root, CPUFREQ).glob("policy*"))
+
+
+def plan(policies: list[str], governor: str) -> list[Setting]:
+    """Return the governor as each policy's setting. Raises TuningError for what is no governor's name."""
     if not re.fullmatch(r"[a-z_]+", governor):
         raise TuningError(f"governor '{governor}' is not a name such as performance")
-    policies = sorted(path.name for path in kernelfs.under(root, CPUFREQ).glob("policy*"))
-    wanted = [Setting(name, f"{CPUFREQ}/{name}/scaling_governor", governor) for name in policies]
+    return [Setting(name, f"{CPUFREQ}/{name}/scaling_governor", governor) for name in policies]
+
+
+def run(root: Path, governor: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
+    """Bring the host below `root` to the governor; return the module's result. Raises TuningError."""
+    policies = observe(root)
+    wanted = plan(policies, governor)
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
         lines = {f"{CPUFREQ}/policy*/scaling_governor": governor} if held else {}

@@ -11,30 +11,31 @@ module: cpu_witness
 short_description: Watch a host's CPUs while something else is measured
 version_added: 0.1.0
 description:
-  - Starts C(trading-witness) as a transient unit of systemd, and later ends it and returns what it saw. A real-time
+  - Start C(trading-witness) as a transient unit of systemd, and later end it and return what it saw. A real-time
     thread on each CPU wakes every millisecond, so it notes when the machine itself is taken away or slowed. It takes
     about 2 % of each CPU and ends by itself after O(limit_s).
-  - A host that cannot be watched is no failure, RV(reason) says why.
-author: lowlatency.trading contributors (@lowlatency)
+  - Tell in RV(reason) why a host cannot be watched; that is no failure.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   state:
-    description: Whether to begin or to end.
+    description: Begin, or end.
     type: str
     choices: [started, stopped]
     required: true
   command:
-    description: Command line of C(trading-witness). Needed to begin.
+    description: The command line of C(trading-witness). Needed to begin.
     type: list
     elements: str
   cpus:
-    description: CPUs to watch. Needed to begin.
+    description: The CPUs to watch. Needed to begin.
     type: list
     elements: int
   engine_state:
-    description: Published state of the engine, for the stalls that it records itself.
+    description: The published state of the engine, for the stalls that it records itself.
     type: path
   limit_s:
-    description: Seconds after which it ends by itself.
+    description: The seconds after which it ends by itself.
     type: int
     default: 120
 attributes:
@@ -72,6 +73,7 @@ reason:
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -97,27 +99,29 @@ def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
     return returned, err
 
 
-def start(module: AnsibleModule) -> str:
-    """Return why it could not be started, empty when it was."""
-    run(module, ["systemctl", "stop", UNIT])  # what an interrupted play may have left
-    try:
-        RECORD.unlink(missing_ok=True)
-    except OSError as error:
-        return f"trading-witness cannot leave its record in {RECORD}: {error.strerror}"
-    parameters = module.params
+def plan(parameters: dict[str, Any]) -> list[str]:
+    """Return the command that starts the witnesses."""
     command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
     command += ["--limit", str(parameters["limit_s"])]
     command += ["--state", parameters["engine_state"]] if parameters["engine_state"] else []
     limits = {**PROPERTIES, "RuntimeMaxSec": str(parameters["limit_s"] + 60)}
     words = [f"--property={name}={value}" for name, value in limits.items()]
-    returned, _out, err = module.run_command(
-        ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", *words, *command]
-    )
+    return ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", *words, *command]
+
+
+def apply(module: AnsibleModule, command: list[str]) -> str:
+    """Start the witnesses; return why they could not be started, empty when they were."""
+    run(module, ["systemctl", "stop", UNIT])  # what an interrupted play may have left
+    try:
+        RECORD.unlink(missing_ok=True)
+    except OSError as error:
+        return f"trading-witness cannot leave its record in {RECORD}: {error.strerror}"
+    returned, _out, err = module.run_command(command)
     return "" if returned == 0 else f"trading-witness does not start on this host: {err.strip()}"
 
 
-def stop(module: AnsibleModule) -> tuple[dict[str, object], str]:
-    """Return the record, and why there is none."""
+def observe(module: AnsibleModule) -> tuple[dict[str, object], str]:
+    """End the witnesses; return their record, and why there is none."""
     run(module, ["systemctl", "stop", UNIT])
     try:
         record: dict[str, object] = json.loads(RECORD.read_text(encoding="utf-8"))
@@ -139,8 +143,8 @@ def main() -> None:
         required_if=[("state", "started", ("command", "cpus"))],
     )
     if module.params["state"] == "started":
-        module.exit_json(changed=False, reason=start(module))
-    record, reason = stop(module)
+        module.exit_json(changed=False, reason=apply(module, plan(module.params)))
+    record, reason = observe(module)
     module.exit_json(changed=False, record=record, reason=reason)
 
 

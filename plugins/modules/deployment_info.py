@@ -10,10 +10,10 @@ module: deployment_info
 short_description: List the AWS resources of one trading environment
 version_added: 0.1.0
 description:
-  - Lists every AWS resource that belongs to one environment, and says which of the wanted ones do not exist.
-  - EC2 resources are found by their tags C(Project=lowlatency-trading) and C(Environment), those of other services
+  - List every AWS resource that belongs to one environment, and say which of the wanted ones do not exist.
+  - Find EC2 resources by their tags C(Project=lowlatency-trading) and C(Environment), those of other services
     by name.
-  - Changes nothing. As the first task of a run it also proves that the credentials, the region and the endpoint work.
+  - Change nothing. As the first task of a run this also proves that the credentials, the region and the endpoint work.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,11 +24,11 @@ options:
   vpc_cidr:
     description:
       - The network that the environment's VPC shall have.
-      - The module fails when the VPC exists with another one, or does not exist yet and the network overlaps with
+      - Fail when the VPC exists with another one, or does not exist yet and the network overlaps with
         another VPC of the region.
     type: str
   wanted:
-    description: Names of the resources that ought to exist, by kind as in RV(resources).
+    description: The names of the resources that ought to exist, by kind as in RV(resources).
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -82,7 +82,8 @@ missing:
 """
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import address_plan, aws, deployment
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import address_plan, aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment import missing, observe
 
 
 def main() -> None:
@@ -99,7 +100,7 @@ def main() -> None:
     with aws.explained(module, "ask AWS who is calling"):
         identity = aws.client(module, "sts").get_caller_identity()
     with aws.explained(module, f"list the resources of environment {environment}"):
-        present = deployment.observe(lambda service: aws.client(module, service), environment)
+        present = observe(lambda service: aws.client(module, service), environment)
     if module.params["vpc_cidr"]:
         with aws.explained(module, "read the VPCs"):
             pages = aws.client(module, "ec2").get_paginator("describe_vpcs").paginate()
@@ -115,7 +116,7 @@ def main() -> None:
         partition=identity["Arn"].split(":")[1],
         region=module.region,
         resources=present,
-        missing=deployment.missing(module.params["wanted"], present),
+        missing=missing(module.params["wanted"], present),
     )
 
 

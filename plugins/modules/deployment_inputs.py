@@ -10,8 +10,8 @@ module: deployment_inputs
 short_description: Check the inputs of a deployment before anything is created
 version_added: 0.1.0
 description:
-  - Checks names, networks, the SSH public key and tags, and fails once with everything that is wrong, by variable name.
-  - Calls no API and changes nothing.
+  - Check names, networks, the SSH public key and tags, and fail once with everything that is wrong, by variable name.
+  - Call no API and change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -28,16 +28,16 @@ options:
     type: str
     default: ""
   instance_count:
-    description: Number of hosts.
+    description: The number of hosts.
     type: int
     required: true
   spot:
-    description: Whether the hosts are Spot instances.
+    description: Take Spot instances as hosts.
     type: bool
     default: false
     version_added: 0.2.0
   hours:
-    description: When the hosts are started and stopped; empty for hosts that always run.
+    description: The hours at which the hosts are started and stopped; empty for hosts that always run.
     type: dict
     default: {}
     version_added: 0.2.0
@@ -63,7 +63,7 @@ options:
     default: []
     version_added: 0.2.0
   allow_world:
-    description: Whether C(0.0.0.0/0) and C(::/0) are meant.
+    description: Take C(0.0.0.0/0) and C(::/0) for what is meant.
     type: bool
     required: true
   vpc_cidr:
@@ -110,17 +110,35 @@ problems:
   sample: ["trading_operator_cidr is not set: give the network you work from"]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import inputs
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import inputs
 
 
-def read_text(path: str) -> str | None:
+def observe(path: str) -> str | None:
     """Return the file's text, None when it cannot be read as text."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def plan(given: dict[str, Any], public_key: str | None) -> list[str]:
+    """Return every problem of the inputs; ``public_key`` is the text of the key's file."""
+    return [
+        *inputs.environment_problems(given["environment"]),
+        *inputs.region_problems(given["region"]),
+        *inputs.endpoint_problems(given["region"], given["endpoint_url"]),
+        *inputs.count_problems(given["instance_count"]),
+        *inputs.hours_problems(given["hours"], given["spot"]),
+        *inputs.cidr_problems(given["operator_cidr"], given["client_cidrs"], given["allow_world"]),
+        *inputs.ipv6_cidr_problems(given["operator_ipv6_cidrs"], given["client_ipv6_cidrs"], given["allow_world"]),
+        *inputs.network_problems(given["vpc_cidr"], given["subnet_cidr"]),
+        *inputs.public_key_problems(given["public_key_file"], public_key),
+        *inputs.tag_problems(given["tags"]),
+    ]
 
 
 def main() -> None:
@@ -145,20 +163,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    given = module.params
-    key_file = given["public_key_file"]
-    problems = [
-        *inputs.environment_problems(given["environment"]),
-        *inputs.region_problems(given["region"]),
-        *inputs.endpoint_problems(given["region"], given["endpoint_url"]),
-        *inputs.count_problems(given["instance_count"]),
-        *inputs.hours_problems(given["hours"], given["spot"]),
-        *inputs.cidr_problems(given["operator_cidr"], given["client_cidrs"], given["allow_world"]),
-        *inputs.ipv6_cidr_problems(given["operator_ipv6_cidrs"], given["client_ipv6_cidrs"], given["allow_world"]),
-        *inputs.network_problems(given["vpc_cidr"], given["subnet_cidr"]),
-        *inputs.public_key_problems(key_file, read_text(key_file)),
-        *inputs.tag_problems(given["tags"]),
-    ]
+    problems = plan(module.params, observe(module.params["public_key_file"]))
     if problems:
         module.fail_json(msg="\n".join(problems), problems=problems)
     module.exit_json(changed=False)

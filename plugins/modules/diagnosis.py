@@ -11,26 +11,22 @@ module: diagnosis
 short_description: Ask a host many questions at once
 version_added: 0.1.0
 description:
-  - Runs commands that only read, and returns what each printed with its exit code.
-  - A command that fails or does not exist is a finding and does not fail the module.
-author: lowlatency.trading contributors (@lowlatency)
+  - Run commands that only read, and return what each printed with its exit code.
+  - Take a command that fails or does not exist for a finding; it does not fail the module.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   commands:
     description: The commands, each a list of words.
     type: list
     elements: list
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: It only reads.
-  diff_mode:
-    support: none
-    description: It only reads.
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""
-- name: The host is asked
+- name: Ask the host
   lowlatency.trading.diagnosis:
     commands:
       - [systemctl, status, trading-engine.service]
@@ -49,19 +45,22 @@ import shlex
 from ansible.module_utils.basic import AnsibleModule
 
 
+def observe(module: AnsibleModule, command: list[str]) -> str:
+    """Return the command, what it printed and its exit code."""
+    try:
+        returned, out, err = module.run_command(command, handle_exceptions=False)
+    except OSError as error:
+        returned, out, err = error.errno, "", str(error)
+    return f"$ {shlex.join(command)}\n{out}{err}".rstrip() + f"\n[exit code {returned}]\n"
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={"commands": {"type": "list", "elements": "list", "required": True}},
         supports_check_mode=True,
     )
-    answers = []
-    for command in module.params["commands"]:
-        words = [str(word) for word in command]
-        try:
-            returned, out, err = module.run_command(words, handle_exceptions=False)
-        except OSError as error:
-            returned, out, err = error.errno, "", str(error)
-        answers.append(f"$ {shlex.join(words)}\n{out}{err}".rstrip() + f"\n[exit code {returned}]\n")
+    commands = [[str(word) for word in command] for command in module.params["commands"]]
+    answers = [observe(module, command) for command in commands]
     module.exit_json(changed=False, text="\n".join(answers))
 
 

@@ -10,7 +10,7 @@ module: dlm_lifecycle_policy
 short_description: Manage a policy that takes daily snapshots of EC2 instances
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes one policy of Amazon Data Lifecycle Manager, found again by its tag C(Name).
+  - Create, change and delete one policy of Amazon Data Lifecycle Manager, found again by its tag C(Name).
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -19,26 +19,26 @@ options:
     type: str
     required: true
   role_arn:
-    description: ARN of the role that takes the snapshots. Required when O(state=present).
+    description: The ARN of the role that takes the snapshots. Required when O(state=present).
     type: str
   host_names:
-    description: C(Name) tags of the instances. Required when O(state=present).
+    description: The C(Name) tags of the instances. Required when O(state=present).
     type: list
     elements: str
   at_utc:
-    description: Time of day in UTC, as in C(03:00).
+    description: The time of day in UTC, as in C(03:00).
     type: str
     default: "03:00"
   keep:
-    description: Number of snapshots that are kept, 1 to 1000.
+    description: The number of snapshots that are kept, 1 to 1000.
     type: int
     default: 7
   snapshot_tags:
-    description: Tags of the snapshots.
+    description: The tags of the snapshots.
     type: dict
     default: {}
   tags:
-    description: Tags of the policy beside C(Name).
+    description: The tags of the policy beside C(Name).
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -70,10 +70,10 @@ policy_id:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, dlm
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, dlm
 
 
-def read(client: Any, name: str) -> dict[str, Any] | None:
+def observe(client: Any, name: str) -> dict[str, Any] | None:
     """Return the policy with the tag Name, None when there is none."""
     summaries = client.get_lifecycle_policies()["Policies"]
     found = [summary["PolicyId"] for summary in summaries if summary.get("Tags", {}).get("Name") == name]
@@ -83,7 +83,7 @@ def read(client: Any, name: str) -> dict[str, Any] | None:
     return policy
 
 
-def wanted_of(params: dict[str, Any]) -> dict[str, Any] | None:
+def plan(params: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the parameters ask for, in the words of CreateLifecyclePolicy; None for no policy."""
     if params["state"] == "absent":
         return None
@@ -128,13 +128,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     name = module.params["name"]
-    wanted = wanted_of(module.params)
+    wanted = plan(module.params)
     client = aws.client(module, "dlm")
     tags = {**module.params["tags"], "Name": name}
     done = aws.converge(
         module,
         f"the snapshot policy {name}",
-        lambda: read(client, name),
+        lambda: observe(client, name),
         wanted,
         aws.holds,
         lambda current: apply(client, current, wanted, tags),

@@ -10,9 +10,9 @@ module: ec2_host_key_info
 short_description: Read the SSH host keys of EC2 instances from their console output
 version_added: 0.1.0
 description:
-  - cloud-init writes a new machine's host keys on its console, which only the account's owner can read.
+  - Read the host keys that cloud-init writes on a new machine's console, which only the account's owner can read.
     A key from there can be trusted at the first connection.
-  - Waits until every instance has written its key, or O(wait_seconds) have passed.
+  - Wait until every instance has written its key, or O(wait_seconds) have passed.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -22,7 +22,7 @@ options:
     elements: str
     required: true
   wait_seconds:
-    description: How long to wait for keys that are not there yet.
+    description: The seconds to wait for keys that are not there yet.
     type: int
     default: 120
 extends_documentation_fragment:
@@ -52,7 +52,7 @@ import time
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, console
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, console
 
 _POLL_SECONDS = 1.0
 
@@ -70,7 +70,7 @@ def output_of(client: Any, instance_id: str) -> str:
     return str(answer.get("Output", ""))  # botocore has decoded it
 
 
-def wait_for_keys(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
+def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
     """Return the keys by instance id, of those that wrote one before ``wait_seconds`` have passed."""
     deadline = time.monotonic() + wait_seconds
     found: dict[str, str] = {}
@@ -96,7 +96,7 @@ def main() -> None:
     )
     client = aws.client(module, "ec2")
     with aws.explained(module, "read the console output"):
-        host_keys = wait_for_keys(client, module.params["instance_ids"], module.params["wait_seconds"])
+        host_keys = observe(client, module.params["instance_ids"], module.params["wait_seconds"])
     module.exit_json(changed=False, host_keys=host_keys)
 
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: engine_accounts
-short_description: Accounts of a trading engine with passwords made on the host
+short_description: Make the accounts of a trading engine, with passwords made on the host
 version_added: 0.1.0
 description:
-  - Makes a random password for each account that has none, keeps it in C(<secrets>/<account>.password), mode 0600,
-    and writes the accounts with the hashes of their passwords to a TOML file for the engine.
-  - To set a password yourself, write it into that file; the next run takes its hash.
-  - Neither passwords nor hashes are returned, so none can reach a log or the controller.
-author: lowlatency.trading contributors (@lowlatency)
+  - Make a random password for each account that has none, keep it in C(<secrets>/<account>.password), mode 0600,
+    and write the accounts with the hashes of their passwords to a TOML file for the engine.
+  - Write a password into that file to set it yourself; the next run takes its hash.
+  - Return neither passwords nor hashes, so that none can reach a log or the controller.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   path:
     description: The TOML file for the engine.
     type: path
     required: true
   secrets:
-    description: Directory of the passwords, made with mode 0700.
+    description: The directory of the passwords, made with mode 0700.
     type: path
     required: true
   accounts:
@@ -32,7 +33,7 @@ options:
     elements: dict
     required: true
   hash_command:
-    description: Command that reads a password from its standard input and prints the hash.
+    description: The command that reads a password from its standard input and prints the hash.
     type: list
     elements: str
     required: true
@@ -41,14 +42,14 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reports whether anything would be made or written.
+    description: Report whether anything would be made or written.
   diff_mode:
     support: none
     description: Hashes are nobody's business.
 """
 
 EXAMPLES = r"""
-- name: The accounts have passwords
+- name: Give each account a password
   lowlatency.trading.engine_accounts:
     path: /etc/trading/accounts.toml
     secrets: /etc/trading/secrets
@@ -78,6 +79,7 @@ import secrets
 import stat
 import string
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,15 +127,6 @@ def write_private(path: Path, text: str) -> None:
     os.replace(scratch, path)
 
 
-def password_of(directory: Path, name: str) -> bool:
-    """Make the account's password if it has none; return whether it was made."""
-    path = directory / f"{name}.password"
-    if path.exists():
-        return False
-    write_private(path, "".join(secrets.choice(ALPHABET) for _place in range(PASSWORD_LENGTH)) + "\n")
-    return True
-
-
 def belongs(password: Path, hashed: Path) -> bool:
     """Return whether the second file has the hash of the password in the first.
 
@@ -157,30 +150,83 @@ def belongs(password: Path, hashed: Path) -> bool:
     return hmac.compare_digest(made, digest)
 
 
-def hash_of(module: AnsibleModule, directory: Path, name: str) -> str:
-    """Return the hash of the account's password; it is made again when the one there is not the password's."""
+@dataclass(frozen=True)
+class Observed:
+    """What is there. `hashes` has those that belong to their passwords; `text` is the file's, None without one."""
+
+    private: bool
+    passwords: frozenset[str]
+    hashes: dict[str, str]
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done. A hash that is made anew always brings another text."""
+
+    make_private: bool
+    passwords: list[str]
+    hashes: list[str]
+    rewrite: bool
+
+    @property
+    def changes(self) -> bool:
+        return self.make_private or bool(self.passwords or self.hashes) or self.rewrite
+
+
+def observe(directory: Path, names: list[str], path: Path) -> Observed:
+    """Look at the secrets of the accounts, and at the engine's file."""
+    files = {name: (directory / f"{name}.password", directory / f"{name}.hash") for name in names}
+    return Observed(
+        private=directory.exists() and mode_of(directory) == SECRETS_MODE,
+        passwords=frozenset(name for name, (password, _hashed) in files.items() if password.exists()),
+        hashes={
+            name: hashed.read_text(encoding="utf-8").strip()
+            for name, (password, hashed) in files.items()
+            if belongs(password, hashed)
+        },
+        text=path.read_text(encoding="utf-8") if path.exists() else None,
+    )
+
+
+def plan(observed: Observed, accounts: list[dict[str, Any]]) -> Plan:
+    """Return what makes each account's password and hash, and the file of them all."""
+    names = [account["name"] for account in accounts]
+    hashes = [name for name in names if name not in observed.hashes]
+    return Plan(
+        make_private=not observed.private,
+        passwords=[name for name in names if name not in observed.passwords],
+        hashes=hashes,
+        rewrite=bool(hashes) or render(accounts, observed.hashes) != observed.text,
+    )
+
+
+def apply(
+    module: AnsibleModule, planned: Plan, hashes: dict[str, str], directory: Path, accounts: list[dict[str, Any]]
+) -> None:
+    """Make what is missing, and write the file; `hashes` are those that are there."""
+    directory.mkdir(mode=SECRETS_MODE, exist_ok=True)
+    if planned.make_private:
+        directory.chmod(SECRETS_MODE)
+    for name in planned.passwords:
+        password = "".join(secrets.choice(ALPHABET) for _place in range(PASSWORD_LENGTH))
+        write_private(directory / f"{name}.password", password + "\n")
+    made = {name: make_hash(module, directory, name) for name in planned.hashes}
+    if planned.rewrite:
+        descriptor, scratch = tempfile.mkstemp(dir=module.tmpdir)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(render(accounts, {**hashes, **made}))
+        module.atomic_move(scratch, module.params["path"])
+
+
+def make_hash(module: AnsibleModule, directory: Path, name: str) -> str:
+    """Keep the hash of the account's password beside it, and return it."""
     password, hashed = directory / f"{name}.password", directory / f"{name}.hash"
-    if not belongs(password, hashed):
-        returned, out, err = module.run_command(
-            module.params["hash_command"], data=password.read_text(encoding="utf-8")
-        )
-        if returned != 0:
-            module.fail_json(msg=f"cannot hash the password in {password}: {err.strip()}")
-        write_private(hashed, out)
-    return hashed.read_text(encoding="utf-8").strip()
-
-
-def would_change(directory: Path, accounts: list[dict[str, Any]], path: Path) -> bool:
-    """Return what check mode reports: whether a hash would be made, or the file or the directory's mode differs."""
-    if not directory.exists() or mode_of(directory) != SECRETS_MODE:
-        return True
-    hashes = {}
-    for account in accounts:
-        hashed = directory / f"{account['name']}.hash"
-        if not belongs(directory / f"{account['name']}.password", hashed):
-            return True
-        hashes[account["name"]] = hashed.read_text(encoding="utf-8").strip()
-    return not path.exists() or path.read_text(encoding="utf-8") != render(accounts, hashes)
+    returned, out, err = module.run_command(module.params["hash_command"], data=password.read_text(encoding="utf-8"))
+    if returned != 0:
+        module.fail_json(msg=f"cannot hash the password in {password}: {err.strip()}")
+    write_private(hashed, out)
+    return str(out).strip()
 
 
 def main() -> None:
@@ -199,22 +245,14 @@ def main() -> None:
     wrong = check_names(accounts)
     if wrong:
         module.fail_json(msg=wrong)
+    observed = observe(directory, [account["name"] for account in accounts], path)
+    planned = plan(observed, accounts)
     if module.check_mode:
-        module.exit_json(changed=would_change(directory, accounts, path), generated=[])
-    directory.mkdir(mode=SECRETS_MODE, exist_ok=True)
-    repaired = mode_of(directory) != SECRETS_MODE
-    if repaired:
-        directory.chmod(SECRETS_MODE)
-    generated = [account["name"] for account in accounts if password_of(directory, account["name"])]
-    text = render(accounts, {account["name"]: hash_of(module, directory, account["name"]) for account in accounts})
-    changed = not path.exists() or path.read_text(encoding="utf-8") != text
-    if changed:
-        descriptor, scratch = tempfile.mkstemp(dir=module.tmpdir)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        module.atomic_move(scratch, str(path))
-    changed = module.set_fs_attributes_if_different(module.load_file_common_arguments(module.params), changed)
-    module.exit_json(changed=changed or repaired or bool(generated), generated=generated)
+        module.exit_json(changed=planned.changes, generated=[])
+    apply(module, planned, observed.hashes, directory, accounts)
+    arguments = module.load_file_common_arguments(module.params)
+    changed = module.set_fs_attributes_if_different(arguments, planned.changes)
+    module.exit_json(changed=changed, generated=planned.passwords)
 
 
 if __name__ == "__main__":

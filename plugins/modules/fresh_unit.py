@@ -8,13 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fresh_unit
-short_description: A systemd unit is enabled, runs, and is younger than the files it was made from
+short_description: Keep a systemd unit enabled, running, and younger than the files it was made from
 version_added: 0.1.0
 description:
-  - Enables and starts a unit, and restarts it when one of its files changed after its process began.
-  - What the unit runs on is read from the system at each run and not passed on by handlers, so a play that was
+  - Enable and start a unit, and restart it when one of its files changed after its process began.
+  - Read from the system at each run what the unit runs on, and leave nothing to handlers, so that a play that was
     interrupted between a change and the restart makes up for it the next time.
-author: lowlatency.trading contributors (@lowlatency)
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   name:
     description: The unit, with its suffix.
@@ -22,36 +23,36 @@ options:
     required: true
   sources:
     description:
-      - Files and links the running process was made from, besides the unit's own file and drop-ins.
-      - A link counts itself, not its target.
+      - The files and links the running process was made from, besides the unit's own file and drop-ins.
+      - Count a link itself, not its target.
     type: list
     elements: path
     default: []
   restart:
     description:
-      - V(always) restarts as soon as a source is younger than the process, V(never) only reports it.
-      - V(idle) restarts when O(busy_command) says that nobody would be disturbed, and reports it otherwise.
+      - Restart as soon as a source is younger than the process (V(always)), or only report it (V(never)).
+      - Restart with V(idle) when O(busy_command) says that nobody would be disturbed, and report it otherwise.
     type: str
     choices: [idle, always, never]
     default: always
   busy_command:
     description:
-      - Command that prints one JSON object about the running process, whose C(sessions_open) says how many clients a
-        restart would disturb. Required by V(idle).
-      - When it fails the unit is taken for busy, because nobody knows that it is not.
+      - The command that prints one JSON object about the running process, whose C(sessions_open) says how many clients
+        a restart would disturb. Required by V(idle).
+      - Take the unit for busy when the command fails, because nobody knows that it is not.
     type: list
     elements: str
 attributes:
   check_mode:
     support: full
-    description: Reports what would be done.
+    description: Report what would be done.
   diff_mode:
     support: none
     description: The reason is in the result.
 """
 
 EXAMPLES = r"""
-- name: The engine runs on its present configuration, or says that it must be restarted
+- name: Run the engine on its present configuration, or say that it must be restarted
   lowlatency.trading.fresh_unit:
     name: trading-engine.service
     sources: [/etc/trading/engine.toml, /opt/trading/current]

@@ -9,11 +9,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: host_topology_info
-short_description: Reads CPUs, memory and network cards of a host, and divides its CPUs
-version_added: "0.1.0"
+short_description: Read CPUs, memory and network cards of a host, and divide its CPUs
+version_added: 0.1.0
 description:
-  - Reads the topology from C(/proc) and C(/sys) and returns with it the CPU layout for a trading host.
-  - On one CPU there is nothing to divide. With more, the engine gets the last core, with its SMT siblings left idle,
+  - Read the topology from C(/proc) and C(/sys), and return with it the CPU layout for a trading host.
+  - Divide nothing on one CPU. With more, the engine gets the last core, with its SMT siblings left idle,
     telemetry a core of its own from three cores up, and housekeeping the others.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -22,17 +22,12 @@ options:
     description: The engine's CPUs as a kernel CPU list, for example V(2-3). Empty derives them.
     type: str
     default: ""
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""
-- name: The topology is known
+- name: Read the topology
   lowlatency.trading.host_topology_info:
   register: topology
 """
@@ -78,11 +73,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import cpu_layout, cpuset, topology
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpu_layout, cpuset, topology
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 
-def run(root: Path, engine_cpus: str) -> dict[str, Any]:
+def observe(root: Path, engine_cpus: str) -> dict[str, Any]:
     """Return topology and layout of the host below `root`. Raises TuningError."""
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node)
@@ -105,7 +100,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = run(Path("/"), module.params["engine_cpus"])
+        result = observe(Path("/"), module.params["engine_cpus"])
     except TuningError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -10,8 +10,8 @@ module: instance_type_info
 short_description: Say what an EC2 instance type is, and where it is offered
 version_added: 0.1.0
 description:
-  - Returns the architecture, the size and the Availability Zones of one instance type in a region.
-  - Fails when the type does not exist in the region.
+  - Return the architecture, the size and the Availability Zones of one instance type in a region.
+  - Fail when the type does not exist in the region.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -66,7 +66,7 @@ availability_zones:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
 def zones_of(client: Any, instance_type: str) -> list[str]:
@@ -78,6 +78,14 @@ def zones_of(client: Any, instance_type: str) -> list[str]:
     return sorted(offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"])
 
 
+def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the zones, and the type in the words of DescribeInstanceTypes; nothing of one that the region lacks."""
+    zones = zones_of(client, instance_type)
+    if not zones:
+        return [], {}
+    return zones, client.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"][0]
+
+
 def main() -> None:
     """Read the type and its zones."""
     module = AnsibleAWSModule(
@@ -86,11 +94,8 @@ def main() -> None:
     )
     instance_type = module.params["instance_type"]
     client = aws.client(module, "ec2")
-    found: Any = None
     with aws.explained(module, f"find the instance type {instance_type}"):
-        zones = zones_of(client, instance_type)
-        if zones:
-            found = client.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"][0]
+        zones, found = observe(client, instance_type)
     if not zones:
         module.fail_json(
             msg=f"trading_instance_type: {instance_type} is not offered in {module.region}; "

@@ -9,13 +9,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: irq_affinity
-short_description: Has interrupts served on the housekeeping CPUs
-version_added: "0.1.0"
+short_description: Serve interrupts on the housekeeping CPUs
+version_added: 0.1.0
 description:
-  - Takes every other CPU out of the list of each interrupt, and of the default for new ones.
-  - Where irqbalance is installed, a drop-in of its unit bans the other CPUs from it; the service itself stays.
-  - Interrupts that belong to one CPU, such as a timer's, are refused by the kernel and reported so.
-  - What was before is recorded in C(/var/lib/os-tuning/irq_affinity.json); O(state=absent) restores it.
+  - Take every other CPU out of the list of each interrupt, and of the default for new ones.
+  - Ban the other CPUs from irqbalance, where that is installed, by a drop-in of its unit; the service itself stays.
+  - Report interrupts that belong to one CPU, such as a timer's, as refused by the kernel.
+  - Record what was before in C(/var/lib/os-tuning/irq_affinity.json); O(state=absent) restores it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,25 +24,25 @@ options:
     type: str
     required: true
   state:
-    description: Whether interrupts keep to these CPUs, or are as before.
+    description: Keep interrupts to these CPUs, or bring back what was before.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: With O(state=absent), restore also what somebody else changed since.
+    description: Restore, with O(state=absent), also what somebody else changed since.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Reports what would be set.
+    description: Report what would be set.
   diff_mode:
     support: full
-    description: Shows each interrupt before and after, and the boot files.
+    description: Show each interrupt before and after, and the boot files.
 """
 
 EXAMPLES = r"""
-- name: CPUs 2 and 3 are not interrupted
+- name: Keep interrupts off CPUs 2 and 3
   lowlatency.trading.irq_affinity:
     housekeeping: 0-1
 """
@@ -75,10 +75,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, cpuset, kernelfs, topology, undo
-from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting, summary
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
+    boot_files,
+    cpuset,
+    kernelfs,
+    topology,
+    undo,
+)
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting, summary
 
 DEFAULT = "/proc/irq/default_smp_affinity"
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-irq.conf"
@@ -86,6 +92,13 @@ IRQBALANCE_FILE = "/etc/systemd/system/irqbalance.service.d/os-tuning.conf"
 BAN_VARIABLE = "IRQBALANCE_BANNED_CPULIST"
 ENVIRONMENT_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/system/irqbalance.service")
+
+
+def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
+    """Return the CPU list of each interrupt of the host below `root`, by the file that has it, in numerical order."""
+    places = kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
+    numbers = sorted(int(place.parent.name) for place in places)
+    return {path: files.read(path) or "" for path in (f"/proc/irq/{number}/smp_affinity_list" for number in numbers)}
 
 
 def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str]:
@@ -155,15 +168,9 @@ def _irqbalance_is_stale(root: Path, banned: str) -> bool:
 
 
 def _wanted(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[Setting]:
-    paths = {
-        int(place.parent.name): f"/proc/irq/{place.parent.name}/smp_affinity_list"
-        for place in kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
-    }
-    current = {path: files.read(path) or "" for _number, path in sorted(paths.items())}
-    wanted = plan(current, housekeeping)
-    names = {path: f"irq{number}" for number, path in paths.items()}
+    wanted = plan(observe(root, files), housekeeping)
     default = Setting("default", DEFAULT, cpuset.mask(housekeeping))
-    return [default, *(Setting(names[path], path, cpus) for path, cpus in wanted.items())]
+    return [default, *(Setting(f"irq{path.split('/')[3]}", path, cpus) for path, cpus in wanted.items())]
 
 
 def main() -> None:

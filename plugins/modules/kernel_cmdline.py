@@ -9,12 +9,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: kernel_cmdline
-short_description: Adds kernel boot arguments, and takes back only those it added
-version_added: "0.1.0"
+short_description: Add kernel boot arguments, and take back only those that it added
+version_added: 0.1.0
 description:
-  - Hands the listed arguments to the next boot, by C(grubby) where there is one, else by a file for C(update-grub).
-  - An argument of the host with a listed name and another value is replaced, and comes back with an empty list.
-  - Never reboots. RV(reboot_required) compares with C(/proc/cmdline).
+  - Hand the listed arguments to the next boot, by C(grubby) where there is one, else by a file for C(update-grub).
+  - Replace an argument of the host with a listed name and another value; with an empty list it comes back.
+  - Never reboot. RV(reboot_required) compares with C(/proc/cmdline).
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,35 +24,35 @@ options:
     elements: str
     required: true
   never:
-    description: What is refused whoever asks for it.
+    description: The arguments that are refused, whoever asks for them.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: Argument, with its value if only that is refused.
+        description: The argument, with its value if only that is refused.
         type: str
         required: true
       reason:
-        description: Why.
+        description: The reason.
         type: str
         required: true
 attributes:
   check_mode:
     support: full
-    description: Reports what would be changed.
+    description: Report what would be changed.
   diff_mode:
     support: full
-    description: Shows the arguments of the next boot, and the drop-in.
+    description: Show the arguments of the next boot, and the drop-in.
 """
 
 EXAMPLES = r"""
-- name: CPU 3 is the engine's alone after the next boot
+- name: Leave CPU 3 to the engine alone after the next boot
   lowlatency.trading.kernel_cmdline:
     arguments: ["isolcpus=managed_irq,domain,3", nohz_full=3, rcu_nocbs=3]
   register: boot
 
-- name: Boot arguments are as before
+- name: Bring back the boot arguments of before
   lowlatency.trading.kernel_cmdline:
     arguments: []
 """
@@ -90,11 +90,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_arguments, kernelfs, undo
-from ansible_collections.lowlatency.trading.plugins.module_utils.boot_arguments import Ours
-from ansible_collections.lowlatency.trading.plugins.module_utils.boot_loaders import Grub, Grubby, Run
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_arguments, kernelfs, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_arguments import Change, Ours, plan
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_loaders import Grub, Grubby, Run
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome
 
 RECORD = f"{undo.DIRECTORY}/kernel_cmdline.json"
 # Where the kernel shows what it made of an argument.
@@ -116,6 +116,35 @@ class Tools:
         return cls(shutil.which("update-grub", path=path) or "", shutil.which("grubby", path=path) or "")
 
 
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """Arguments: of the running kernel, of the next boot, those that are ours, those taken away since the boot."""
+
+    running: list[str]
+    current: list[str]
+    ours: Ours
+    removed: list[str]
+
+
+def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
+    """Return what the host below `root` has; without a boot loader there is no next boot to know of."""
+    ours = _load(kernelfs.under(root, RECORD))
+    running = (kernelfs.Files(root).read("/proc/cmdline") or "").split()
+    if loader is None:
+        return Observed(running, [], ours, [])
+    return Observed(running, loader.arguments(), ours, _load_removed(root))
+
+
+def apply(root: Path, loader: Grub | Grubby, ours: Ours, change: Change, removed: list[str]) -> None:
+    """Hand the arguments to the next boot, and record which of them are ours."""
+    record = kernelfs.under(root, RECORD)
+    # Both the old and the new are ours until the boot entries are written.
+    _save(record, Ours([*dict.fromkeys([*ours.added, *change.ours.added])], change.ours.replaced or ours.replaced))
+    loader.apply(change)
+    _save(record, change.ours)
+    undo.place_file(kernelfs.under(root, REMOVED), json.dumps(removed) if removed else "")
+
+
 def run(
     root: Path, arguments: list[str], never: list[dict[str, str]], tools: Tools, command: Run, check: bool
 ) -> dict[str, Any]:
@@ -125,43 +154,36 @@ def run(
     wanted = [argument for argument in arguments if argument not in refused]
     boot_arguments.check(wanted)
     loader = _loader(root, tools, command)
-    record = kernelfs.under(root, RECORD)
-    ours = _load(record)
-    running = (kernelfs.Files(root).read("/proc/cmdline") or "").split()
+    found = observe(root, loader)
     outcomes = [Outcome(boot_arguments.key(a), "refused", a, reason=_reason(a, refusals)) for a in refused]
     if loader is None:
         missing = "neither update-grub nor grubby is on this host"
-        if ours.added:
-            raise TuningError(f"{missing}, but boot arguments were added on it: {' '.join(ours.added)}")
+        if found.ours.added:
+            raise TuningError(f"{missing}, but boot arguments were added on it: {' '.join(found.ours.added)}")
         outcomes += [Outcome(boot_arguments.key(a), "not_applicable", a, reason=missing) for a in wanted]
         return _result(outcomes, changed=False, awaiting=[], diff=("", ""))
-    current = loader.arguments()
-    change = boot_arguments.plan(current, wanted, ours)
+    change = plan(found.current, wanted, found.ours)
     files = loader.files(change.ours)
     changed = bool(change.add or change.remove) or files[0] != files[1]
-    removed = [a for a in [*_load_removed(root), *change.remove] if a not in wanted]
+    removed = [a for a in [*found.removed, *change.remove] if a not in wanted]
     if changed and not check:
-        # Both the old and the new are ours until the boot entries are written.
-        _save(record, Ours([*dict.fromkeys([*ours.added, *change.ours.added])], change.ours.replaced or ours.replaced))
-        loader.apply(change)
-        _save(record, change.ours)
-        undo.place_file(kernelfs.under(root, REMOVED), json.dumps(removed) if removed else "")
-    awaiting = boot_arguments.awaiting_boot(running, wanted, removed)
+        apply(root, loader, found.ours, change, removed)
+    awaiting = boot_arguments.awaiting_boot(found.running, wanted, removed)
     for argument in wanted:
         name = boot_arguments.key(argument)
-        ignored = _ignored(root, name) if argument in running else ""
+        ignored = _ignored(root, name) if argument in found.running else ""
         if ignored:
             outcomes.append(Outcome(name, "no_op", argument, reason=ignored))
             continue
-        status = "already" if argument in current else "applied"
-        reason = "in force after a reboot" if argument not in running else ""
+        status = "already" if argument in found.current else "applied"
+        reason = "in force after a reboot" if argument not in found.running else ""
         outcomes.append(Outcome(name, status, argument, reason=reason))
     outcomes += [
         Outcome(boot_arguments.key(a), "restored", "", a, reason="gone after a reboot")
         for a in change.remove
         if boot_arguments.key(a) not in {boot_arguments.key(b) for b in wanted}
     ]
-    before, after = " ".join(current), " ".join([a for a in current if a not in change.remove] + change.add)
+    before, after = " ".join(found.current), " ".join([a for a in found.current if a not in change.remove] + change.add)
     return _result(outcomes, changed, awaiting, (f"{before}\n{files[0]}", f"{after}\n{files[1]}"))
 
 

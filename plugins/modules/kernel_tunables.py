@@ -9,14 +9,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: kernel_tunables
-short_description: Sets kernel values in /proc/sys and /sys, and can set every one of them back
-version_added: "0.1.0"
+short_description: Set kernel values in /proc/sys and /sys, with a way back for every one of them
+version_added: 0.1.0
 description:
-  - Makes the listed values live, and writes them to one C(sysctl.d) and one C(tmpfiles.d) file for the next boot.
-  - Reads the live value. A value that only stands in a file is not in force.
-  - What each value was before this module first changed it is recorded in C(/var/lib/os-tuning/kernel_tunables.json)
-    and restored when the value is no longer listed. An empty list restores the host.
-  - A value that the kernel refuses is reported, not hidden, and does not fail the task.
+  - Make the listed values live, and write them to one C(sysctl.d) and one C(tmpfiles.d) file for the next boot.
+  - Read the live value. A value that only stands in a file is not in force.
+  - Record in C(/var/lib/os-tuning/kernel_tunables.json) what each value was before this module first changed it,
+    and restore it when the value is no longer listed. An empty list restores the host.
+  - Report a value that the kernel refuses; it is not hidden, and does not fail the task.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -47,35 +47,35 @@ options:
         choices: [bytes, kibibytes]
         default: bytes
       minimum_mib:
-        description: Lower bound in MiB of a value derived from memory.
+        description: The lower bound in MiB of a value derived from memory.
         type: int
       maximum_mib:
-        description: Upper bound in MiB of a value derived from memory.
+        description: The upper bound in MiB of a value derived from memory.
         type: int
       min_cpus:
         description: Do not set the value on a host with fewer online CPUs.
         type: int
         default: 1
   veto:
-    description: Names that are not to be set, whatever O(tunables) says.
+    description: The names that are not to be set, whatever O(tunables) says.
     type: list
     elements: str
     default: []
   never:
-    description: What is refused whoever asks for it.
+    description: The values that are refused, whoever asks for them.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: Name or shell pattern.
+        description: The name, or a shell pattern.
         type: str
         required: true
       value:
         description: Refuse only this value. Without it every value is refused.
         type: str
       reason:
-        description: Why.
+        description: The reason.
         type: str
         required: true
   force:
@@ -86,15 +86,15 @@ attributes:
   check_mode:
     support: full
     description:
-      - Reports what would be set.
+      - Report what would be set.
       - That the kernel would refuse a value is known when its file is closed to writing, or when it was refused before.
   diff_mode:
     support: full
-    description: Shows each value before and after, and the two files.
+    description: Show each value before and after, and the two files.
 """
 
 EXAMPLES = r"""
-- name: Swapping is rare, and big sockets are allowed
+- name: Swap rarely, and allow big sockets
   lowlatency.trading.kernel_tunables:
     tunables:
       - name: vm.swappiness
@@ -110,7 +110,7 @@ EXAMPLES = r"""
       - name: /sys/kernel/mm/transparent_hugepage/enabled
         value: madvise
 
-- name: Everything is as it was before
+- name: Bring back everything as it was before
   lowlatency.trading.kernel_tunables:
     tunables: []
 """
@@ -165,10 +165,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, kernelfs
-from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.tunables import Host, gate
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_files, kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.tunables import Host, gate
 
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning.conf"
 
@@ -183,9 +184,19 @@ class Request:
     force: bool
 
 
+def observe(root: Path) -> Host:
+    """Return what the request depends on: CPUs and memory of the host below `root`."""
+    return Host.of(root)
+
+
+def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
+    """Return the settings that the host is to have, and the outcome of those it is not. Raises TuningError."""
+    return gate(request.tunables, request.veto, request.never, host)
+
+
 def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
     """Bring the host below `root` to the request; return the module's result. Raises TuningError."""
-    wanted, gated = gate(request.tunables, request.veto, request.never, Host.of(root))
+    wanted, gated = plan(request, observe(root))
     result = converge(root, kernelfs.Files(root), "kernel_tunables", wanted, boot_texts, check, request.force)
     overridden = boot_files.overriding(root, sysctls(result.held))
     outcomes = sorted([*result.outcomes, *gated], key=lambda outcome: outcome.name)

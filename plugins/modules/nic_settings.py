@@ -9,41 +9,41 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: nic_settings
-short_description: Has network cards deliver each packet at once, and hold as many as their driver allows
-version_added: "0.1.0"
+short_description: Have network cards deliver each packet at once, and hold as many as their driver allows
+version_added: 0.1.0
 description:
-  - Sets adaptive moderation off, receive and transmit delays to 0, and the receive ring to the driver's own maximum,
+  - Set adaptive moderation off, receive and transmit delays to 0, and the receive ring to the driver's own maximum,
     on every card with a device behind it, by C(ethtool).
-  - A setting that a driver does not have is reported V(not_applicable).
-  - A udev rule sets the same when the card appears at the next boot.
-  - What was before is recorded in C(/var/lib/os-tuning/nic_settings.json); O(state=absent) restores it.
+  - Report a setting that a driver does not have as V(not_applicable).
+  - Set the same by a udev rule when the card appears at the next boot.
+  - Record what was before in C(/var/lib/os-tuning/nic_settings.json); O(state=absent) restores it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   min_cpus:
-    description: With fewer usable CPUs the cards stay as they are. One CPU has no time for an interrupt a packet.
+    description: Leave the cards as they are with fewer usable CPUs. One CPU has no time for an interrupt a packet.
     type: int
     default: 2
   state:
-    description: Whether the cards are set, or are as before.
+    description: Set the cards, or bring back what was before.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: With O(state=absent), restore also what somebody else changed since.
+    description: Restore, with O(state=absent), also what somebody else changed since.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Reports what would be set. What a driver refuses is known after the first try.
+    description: Report what would be set. What a driver refuses is known after the first try.
   diff_mode:
     support: full
-    description: Shows each setting before and after, and the udev rule.
+    description: Show each setting before and after, and the udev rule.
 """
 
 EXAMPLES = r"""
-- name: Packets are delivered at once
+- name: Deliver packets at once
   lowlatency.trading.nic_settings:
 """
 
@@ -69,22 +69,37 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import boot_files, ethtool, kernelfs, topology, undo
-from ansible_collections.lowlatency.trading.plugins.module_utils.converge import converge
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
-from ansible_collections.lowlatency.trading.plugins.module_utils.ethtool import Ethtool
-from ansible_collections.lowlatency.trading.plugins.module_utils.settings import Outcome, Setting
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
+    boot_files,
+    ethtool,
+    kernelfs,
+    topology,
+    undo,
+)
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.ethtool import Ethtool
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting
 
 COALESCE = {"adaptive-rx": "off", "rx-usecs": "0", "tx-usecs": "0"}
 RULE_FILE = "/etc/udev/rules.d/95-os-tuning.rules"
 
 
+def observe(root: Path) -> tuple[list[str], int]:
+    """Return the names of the cards of the host below `root`, and how many CPUs it has."""
+    return [nic.name for nic in topology.read_nics(root)], len(topology.usable_cpus(root))
+
+
+def plan(tool: Ethtool, names: list[str]) -> list[Setting]:
+    """Return what is wanted of every card."""
+    return [setting for name in names for setting in _settings(tool, name)]
+
+
 def run(root: Path, tool: Ethtool, min_cpus: int, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
     """Bring the cards of the host below `root` to the settings; return the module's result. Raises TuningError."""
-    names = [nic.name for nic in topology.read_nics(root)]
-    cpus = len(topology.usable_cpus(root))
+    names, cpus = observe(root)
     obstacle = _obstacle(names, cpus, min_cpus, tool) if present else ""
-    wanted = [setting for name in names for setting in _settings(tool, name)] if present and not obstacle else []
+    wanted = plan(tool, names) if present and not obstacle else []
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
         return {RULE_FILE: rules(root, tool.program, held)}

@@ -11,12 +11,13 @@ module: order_figures
 short_description: Make figures of measured loads
 version_added: 0.1.0
 description:
-  - Takes one or more loads that M(lowlatency.trading.order_load) kept on this host together, each with what
-    M(lowlatency.trading.cpu_witness) saw on the engine's host meanwhile, and returns their figures.
-author: lowlatency.trading contributors (@lowlatency)
+  - Take one or more loads that M(lowlatency.trading.order_load) kept on this host together, each with what
+    M(lowlatency.trading.cpu_witness) saw on the engine's host meanwhile, and return their figures.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   command:
-    description: Command line of C(trading-figures).
+    description: The command line of C(trading-figures).
     type: list
     elements: str
     required: true
@@ -27,20 +28,15 @@ options:
     required: true
     suboptions:
       kept:
-        description: File of the load on this host.
+        description: The file of the load on this host.
         type: path
         required: true
       record:
-        description: What was seen on the engine's host, empty when nothing was.
+        description: The record of what was seen on the engine's host, empty when nothing was.
         type: dict
         default: {}
-attributes:
-  check_mode:
-    support: full
-    description: It only reads.
-  diff_mode:
-    support: none
-    description: It only reads.
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""
@@ -66,12 +62,32 @@ drawings:
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 # The exit codes of trading-figures that come with figures.
 MEASURED = 0
 INTERRUPTED = 3
+
+
+def observe(module: AnsibleModule) -> dict[str, Any]:
+    """Return the figures and drawings of all rounds together."""
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+        words = []
+        for number, each in enumerate(module.params["rounds"]):
+            words += ["--run", each["kept"]]
+            if each["record"]:
+                record = Path(folder, f"record.{number}")
+                record.write_text(json.dumps(each["record"]), encoding="utf-8")
+                words.append(str(record))
+        report = Path(folder, "figures.json")
+        command = [*module.params["command"], *words, "--json", str(report)]
+        returned, out, err = module.run_command(command)
+        if returned not in (MEASURED, INTERRUPTED):
+            module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
+        figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return figures
 
 
 def main() -> None:
@@ -90,20 +106,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
-        words = []
-        for number, each in enumerate(module.params["rounds"]):
-            words += ["--run", each["kept"]]
-            if each["record"]:
-                record = Path(folder, f"record.{number}")
-                record.write_text(json.dumps(each["record"]), encoding="utf-8")
-                words.append(str(record))
-        report = Path(folder, "figures.json")
-        command = [*module.params["command"], *words, "--json", str(report)]
-        returned, out, err = module.run_command(command)
-        if returned not in (MEASURED, INTERRUPTED):
-            module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
-        figures = json.loads(report.read_text(encoding="utf-8"))
+    figures = observe(module)
     module.exit_json(changed=False, drawings=figures.pop("drawings"), figures=figures)
 
 

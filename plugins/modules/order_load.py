@@ -11,67 +11,69 @@ module: order_load
 short_description: Put a measured load of orders on an engine
 version_added: 0.1.0
 description:
-  - Runs the load generator on this host against an engine and returns its figures. The generator cancels all of its
+  - Run the load generator on this host against an engine, and return its figures. The generator cancels all of its
     orders, so nothing counts as changed.
-author: lowlatency.trading contributors (@lowlatency)
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   command:
-    description: Command line of the generator, C(trading-bench).
+    description: The command line of the generator, C(trading-bench).
     type: list
     elements: str
     required: true
   address:
-    description: Address of the engine.
+    description: The address of the engine.
     type: str
     required: true
   port:
-    description: TCP port of order entry.
+    description: The TCP port of order entry.
     type: int
     required: true
   account:
-    description: Test account to log in with.
+    description: The test account to log in with.
     type: str
     required: true
   password:
-    description: Its password. It is handed over on the standard input and appears in no process list.
+    description: The account's password. It is handed over on the standard input and appears in no process list.
     type: str
     required: true
   symbol:
-    description: Test symbol to trade.
+    description: The test symbol to trade.
     type: str
     required: true
   rate_per_s:
-    description: Orders offered in a second.
+    description: The orders offered in a second.
     type: int
     required: true
   duration_s:
-    description: Measured time in seconds.
+    description: The measured time in seconds.
     type: int
     required: true
   cpus:
-    description: CPUs for the generator. Empty leaves it where it may run.
+    description: The CPUs for the generator. Empty leaves it where it may run.
     type: list
     elements: int
     default: []
   keep_off:
     description:
-      - CPUs that the generator leaves to the engine. Where nothing is left it stays, and sleeps instead of spinning.
+      - The CPUs that the generator leaves to the engine. Where nothing is left it stays, and sleeps instead of
+        spinning.
     type: list
     elements: int
     default: []
   machine_group:
-    description: Control group on this host that holds the engine's machine, whose CPUs the generator leaves to it.
+    description: The control group on this host that holds the engine's machine, whose CPUs the generator leaves to it.
     type: str
     default: ""
   witness:
-    description: Whether a real-time thread watches the generator's CPU meanwhile, which takes about 2 % of it.
+    description: Watch the generator's CPU meanwhile by a real-time thread, which takes about 2 % of it.
     type: bool
     default: false
   engine_state:
-    description: Published state of an engine on this host, for the stalls that it records itself.
+    description: The published state of an engine on this host, for the stalls that it records itself.
     type: path
   keep:
-    description: File on this host for the times of every order, which M(lowlatency.trading.order_figures) reads.
+    description: The file on this host for the times of every order, which M(lowlatency.trading.order_figures) reads.
     type: path
 attributes:
   check_mode:
@@ -83,7 +85,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: The engine answers 10,000 orders a second
+- name: Send 10,000 orders a second
   lowlatency.trading.order_load:
     command: [/opt/trading/current/bin/trading-bench]
     address: 10.0.1.10
@@ -106,6 +108,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -115,29 +118,8 @@ WRONG_OPTION = 2
 INTERRUPTED = 3
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "command": {"type": "list", "elements": "str", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "account": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "symbol": {"type": "str", "required": True},
-            "rate_per_s": {"type": "int", "required": True},
-            "duration_s": {"type": "int", "required": True},
-            "cpus": {"type": "list", "elements": "int", "default": []},
-            "keep_off": {"type": "list", "elements": "int", "default": []},
-            "machine_group": {"type": "str", "default": ""},
-            "witness": {"type": "bool", "default": False},
-            "engine_state": {"type": "path"},
-            "keep": {"type": "path"},
-        },
-    )
-    parameters = module.params
-    descriptor, name = tempfile.mkstemp(dir=module.tmpdir, suffix=".json")
-    os.close(descriptor)
-    report = Path(name)
+def plan(parameters: dict[str, Any], report: Path) -> list[str]:
+    """Return the generator's command line."""
     options = {
         "--host": parameters["address"],
         "--port": str(parameters["port"]),
@@ -159,7 +141,12 @@ def main() -> None:
     command = [*parameters["command"], *(word for option in options.items() for word in option)]
     if parameters["witness"]:
         command.append("--witness")
-    returned, out, err = module.run_command(command, data=parameters["password"])
+    return command
+
+
+def apply(module: AnsibleModule, command: list[str]) -> None:
+    """Put the load on the engine."""
+    returned, out, err = module.run_command(command, data=module.params["password"])
     if returned == WRONG_OPTION and "unrecognized arguments" in err:
         module.fail_json(
             msg=f"{command[0]} is of a release that is older than this collection: install the one that belongs to it "
@@ -167,7 +154,38 @@ def main() -> None:
         )
     if returned not in (MEASURED, INTERRUPTED):
         module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
-    module.exit_json(changed=False, figures=json.loads(report.read_text(encoding="utf-8")))
+
+
+def observe(report: Path) -> dict[str, Any]:
+    """Return the figures that the generator left."""
+    figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return figures
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "command": {"type": "list", "elements": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "account": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "symbol": {"type": "str", "required": True},
+            "rate_per_s": {"type": "int", "required": True},
+            "duration_s": {"type": "int", "required": True},
+            "cpus": {"type": "list", "elements": "int", "default": []},
+            "keep_off": {"type": "list", "elements": "int", "default": []},
+            "machine_group": {"type": "str", "default": ""},
+            "witness": {"type": "bool", "default": False},
+            "engine_state": {"type": "path"},
+            "keep": {"type": "path"},
+        },
+    )
+    descriptor, name = tempfile.mkstemp(dir=module.tmpdir, suffix=".json")
+    os.close(descriptor)
+    report = Path(name)
+    apply(module, plan(module.params, report))
+    module.exit_json(changed=False, figures=observe(report))
 
 
 if __name__ == "__main__":

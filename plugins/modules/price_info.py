@@ -10,9 +10,9 @@ module: price_info
 short_description: Say what an EC2 instance type costs on demand, on Spot and reserved
 version_added: 0.2.0
 description:
-  - Asks AWS's price list for the on-demand price and that of a standard reservation for one year without upfront
+  - Ask AWS's price list for the on-demand price and that of a standard reservation for one year without upfront
     payment, and EC2 for the present Spot price.
-  - Where the price list does not answer within a few seconds, or the caller may not ask it, prices come from O(prices).
+  - Take prices from O(prices) where the price list does not answer within a few seconds, or the caller may not ask it.
     The result says of each price whose it is, and of when.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -26,7 +26,7 @@ options:
     type: dict
     required: true
   own_prices:
-    description: Prices of your own in the form of O(prices), which win over what AWS says.
+    description: The prices of your own in the form of O(prices), which win over what AWS says.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -57,7 +57,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, offers
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, offers
 
 # The price list of all regions is served in a few only.
 _PRICE_LIST_REGION = "us-east-1"
@@ -91,6 +91,17 @@ def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
     return offers.lowest_spot(answer["SpotPriceHistory"])
 
 
+def observe(module: Any, instance_type: str) -> tuple[dict[str, tuple[float, str]], tuple[float, str] | None]:
+    """Return what the price list says, and the Spot price."""
+    from botocore.config import Config
+
+    impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})
+    price_list = aws.client(module, "pricing", region=_PRICE_LIST_REGION, config=impatient)
+    told = listed(price_list, instance_type, module.region)
+    with aws.explained(module, f"read the Spot price of {instance_type}"):
+        return told, spot(aws.client(module, "ec2"), instance_type)
+
+
 def main() -> None:
     """Ask, and fall back."""
     module = AnsibleAWSModule(
@@ -101,14 +112,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    from botocore.config import Config
-
     instance_type = module.params["instance_type"]
-    impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})
-    price_list = module.client("pricing", region=_PRICE_LIST_REGION, config=impatient)
-    told = listed(price_list, instance_type, module.region)
-    with aws.explained(module, f"read the Spot price of {instance_type}"):
-        spot_price = spot(aws.client(module, "ec2"), instance_type)
+    told, spot_price = observe(module, instance_type)
     found = offers.choose(instance_type, told, spot_price, module.params["prices"], module.params["own_prices"])
     module.exit_json(changed=False, offers=found)
 

@@ -11,72 +11,73 @@ module: python_release
 short_description: Install a release of Python programs side by side with the older ones
 version_added: 0.1.0
 description:
-  - Verifies the sha256 of every wheel in the archive, installs them into C(<root>/releases/<release>), a virtual
-    environment, without any network, and moves the link C(<root>/current) to it in one step.
-  - An installation that was interrupted is removed and made again.
-  - Older releases are kept, so that going back is moving the link.
-  - Where the archive holds a project both compiled and pure, the compiled wheel is installed and O(self_check) is run.
+  - Verify the sha256 of every wheel in the archive, install them into C(<root>/releases/<release>), a virtual
+    environment, without any network, and move the link C(<root>/current) to it in one step.
+  - Remove an installation that was interrupted, and make it again.
+  - Keep older releases, so that going back is moving the link.
+  - Install the compiled wheel where the archive holds a project both compiled and pure, and run O(self_check).
     When that fails, the pure wheel takes its place, a warning says why, and so does every later run while that release
     is wanted.
-author: lowlatency.trading contributors (@lowlatency)
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   root:
-    description: Directory of the releases.
+    description: The directory of the releases.
     type: path
     required: true
   release:
     description:
-      - Name of the release, as M(lowlatency.trading.wheel_set) returned it, or of one that is installed already.
+      - The name of the release, as M(lowlatency.trading.wheel_set) returned it, or of one that is installed already.
       - The word V(previous) stands for the one that was in force before the current one. Once it is in force again,
         asking once more changes nothing. Going back removes no release.
     type: str
     required: true
   archive:
-    description: Path on the host of the release's archive. Not needed for a release that is installed.
+    description: The path on the host of the release's archive. Not needed for a release that is installed.
     type: path
   python:
     description: The interpreter for a new virtual environment.
     type: str
     default: python3
   keep:
-    description: Number of releases that stay on the host, those in force and before it included.
+    description: The number of releases that stay on the host, those in force and before it included.
     type: int
     default: 3
   programs:
-    description: Programs of a new release that must be able to print their C(--help) before it is put in force.
+    description: The programs of a new release that must be able to print their C(--help) before it is put in force.
     type: list
     elements: str
     default: []
   self_check:
     description: >-
-      Program of the release, with its arguments, that tells whether its compiled wheel does here what it does
+      The program of the release, with its arguments, that tells whether its compiled wheel does here what it does
       elsewhere. It has 60 seconds. Not run for a release without a compiled wheel.
     type: list
     elements: str
     default: []
   compiled:
-    description: With V(always) a compiled wheel that fails is an error, and nothing is put in force.
+    description: Fail with V(always) when the compiled wheel does, and put nothing in force.
     type: str
     choices: [auto, always]
     default: auto
 attributes:
   check_mode:
     support: full
-    description: Reports what would be installed and put in force.
+    description: Report what would be installed and put in force.
   diff_mode:
     support: full
-    description: Shows the release in force before and after.
+    description: Show the release in force before and after.
 """
 
 EXAMPLES = r"""
-- name: The release is in force
+- name: Put the release in force
   lowlatency.trading.python_release:
     root: /opt/trading
     release: 0123456789abcdef
     archive: /opt/trading/incoming.tar
     python: python3.11
 
-- name: The release before is in force again
+- name: Go back to the release before
   lowlatency.trading.python_release:
     root: /opt/trading
     release: previous
@@ -111,11 +112,12 @@ import os
 import shutil
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     ReleaseError,
     check_manifest,
     installer,
@@ -229,6 +231,64 @@ def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool)
         run(module, what, [*limit, str(programs / program), *arguments])
 
 
+@dataclass(frozen=True)
+class Observed:
+    """The releases that the two links name, empty for none, and those that are installed."""
+
+    current: str
+    previous: str
+    installed: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The release that is to be in force, whether it is to be installed, and what which link is to name."""
+
+    release: str
+    install: bool
+    links: dict[str, str]
+    goes_back: bool
+
+
+def observe(releases: Releases) -> Observed:
+    """Look at the links and at what is installed."""
+    return Observed(releases.linked("current"), releases.linked("previous"), frozenset(releases.installed_s()))
+
+
+def plan(observed: Observed, wanted: str, root: Path) -> Plan:
+    """Return what puts the wanted release in force. Raises ReleaseError when there is none to go back to."""
+    goes_back = wanted == "previous"
+    release = observed.previous if goes_back else wanted
+    if goes_back and not release:
+        raise ReleaseError(f"there is no release to go back to: {root}/previous does not exist")
+    links = {}
+    if observed.current != release:
+        # Going back leaves this link, so that going back once more stays there instead of going forward.
+        if observed.current and not goes_back:
+            links["previous"] = observed.current
+        links["current"] = release
+    return Plan(release, release not in observed.installed, links, goes_back)
+
+
+def apply(module: AnsibleModule, releases: Releases, planned: Plan) -> tuple[dict[str, Any], list[str]]:
+    """Do what is planned; return what was noted of the release, and which were removed. Raises ReleaseError."""
+    release = planned.release
+    if planned.install:
+        install(module, releases, release, module.params["archive"], module.params["python"])
+    noted = releases.record(release)
+    if noted.get("reason") and module.params["compiled"] == "always":
+        raise ReleaseError(f"release {release} is installed with the pure wheel: {noted['reason']}")
+    if noted.get("reason"):
+        module.warn(f"release {release} runs the pure engine: {noted['reason']}")
+    for link, target in planned.links.items():
+        releases.link(link, target)
+    in_use = {release, releases.linked("previous")} - {""}
+    removed = [] if planned.goes_back else superseded(releases.installed_s(), in_use, module.params["keep"])
+    for old in removed:
+        shutil.rmtree(releases.directory / old)
+    return noted, removed
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -245,44 +305,23 @@ def main() -> None:
     )
     os.umask(0o022)  # the engine's own user reads what root installs here
     releases = Releases(Path(module.params["root"]))
-    before = releases.linked("current")
-    wanted = module.params["release"]
-    goes_back = wanted == "previous"
-    if goes_back:
-        wanted = releases.linked("previous")
-        if not wanted:
-            module.fail_json(msg=f"there is no release to go back to: {releases.root}/previous does not exist")
-    missing = wanted not in releases.installed_s()
-    removed: list[str] = []
     noted: dict[str, Any] = {}
+    removed: list[str] = []
     try:
+        observed = observe(releases)
+        planned = plan(observed, module.params["release"], releases.root)
         if not module.check_mode:
-            if missing:
-                install(module, releases, wanted, module.params["archive"], module.params["python"])
-            noted = releases.record(wanted)
-            if noted.get("reason") and module.params["compiled"] == "always":
-                raise ReleaseError(f"release {wanted} is installed with the pure wheel: {noted['reason']}")
-            if noted.get("reason"):
-                module.warn(f"release {wanted} runs the pure engine: {noted['reason']}")
-            if before != wanted:
-                # Going back leaves this link, so that going back once more stays there instead of going forward.
-                if before and not goes_back:
-                    releases.link("previous", before)
-                releases.link("current", wanted)
-            in_use = {wanted, releases.linked("previous")} - {""}
-            removed = [] if goes_back else superseded(releases.installed_s(), in_use, module.params["keep"])
-            for release in removed:
-                shutil.rmtree(releases.directory / release)
+            noted, removed = apply(module, releases, planned)
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
-        changed=missing or before != wanted or bool(removed),
-        release=wanted,
-        before=before,
+        changed=planned.install or bool(planned.links or removed),
+        release=planned.release,
+        before=observed.current,
         compiled=bool(noted.get("compiled")),
         reason=noted.get("reason", ""),
         removed=removed,
-        diff={"before": f"release {before or 'none'}\n", "after": f"release {wanted}\n"},
+        diff={"before": f"release {observed.current or 'none'}\n", "after": f"release {planned.release}\n"},
     )
 
 

@@ -10,7 +10,7 @@ module: scheduler_schedule
 short_description: Manage a schedule that calls an AWS API at stated times
 version_added: 0.2.0
 description:
-  - Creates, changes and deletes one schedule of Amazon EventBridge Scheduler in its default group.
+  - Create, change and delete one schedule of Amazon EventBridge Scheduler in its default group.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -20,21 +20,21 @@ options:
     required: true
   expression:
     description:
-      - When, in the words of EventBridge Scheduler, as in C(cron(0 7 ? * MON-FRI *\)).
-      - Required when O(state=present).
+      - The times, in the words of EventBridge Scheduler, as in C(cron(0 7 ? * MON-FRI *\)).
+        Required when O(state=present).
     type: str
   timezone:
-    description: Time zone of O(expression).
+    description: The time zone of O(expression).
     type: str
     default: UTC
   target_arn:
-    description: What is called, as in C(arn:aws:scheduler:::aws-sdk:ec2:stopInstances). Required when O(state=present).
+    description: The call, as in C(arn:aws:scheduler:::aws-sdk:ec2:stopInstances). Required when O(state=present).
     type: str
   role_arn:
-    description: ARN of the role that the scheduler takes for the call. Required when O(state=present).
+    description: The ARN of the role that the scheduler takes for the call. Required when O(state=present).
     type: str
   input:
-    description: What is given to the call.
+    description: The input of the call.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -70,10 +70,10 @@ import json
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
-def read(client: Any, name: str) -> dict[str, Any] | None:
+def observe(client: Any, name: str) -> dict[str, Any] | None:
     """Return the schedule in the words of CreateSchedule, its target's input as data; None when there is none."""
     try:
         found: dict[str, Any] = client.get_schedule(Name=name)
@@ -82,7 +82,7 @@ def read(client: Any, name: str) -> dict[str, Any] | None:
     return {**found, "Target": {**found["Target"], "Input": json.loads(found["Target"].get("Input") or "{}")}}
 
 
-def wanted_of(params: dict[str, Any]) -> dict[str, Any] | None:
+def plan(params: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the parameters ask for, in the words of CreateSchedule, its target's input as data."""
     if params["state"] == "absent":
         return None
@@ -131,12 +131,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     name = module.params["name"]
-    wanted = wanted_of(module.params)
+    wanted = plan(module.params)
     client = aws.client(module, "scheduler")
     done = aws.converge(
         module,
         f"the schedule {name}",
-        lambda: read(client, name),
+        lambda: observe(client, name),
         wanted,
         aws.holds,
         lambda current: apply(client, current, wanted, name),

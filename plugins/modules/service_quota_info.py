@@ -10,18 +10,18 @@ module: service_quota_info
 short_description: Say how much of the account's quotas is left in a region
 version_added: 0.2.0
 description:
-  - Reads the quotas that a trading environment uses, and how much of each is used, and fails when less is left than
+  - Read the quotas that a trading environment uses, and how much of each is used, and fail when less is left than
     is needed.
-  - A quota that Service Quotas does not tell, or that the caller may not read, has no limit in the result; it is never
-    a reason to fail.
+  - Return no limit for a quota that Service Quotas does not tell, or that the caller may not read; it is never a reason
+    to fail.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   needed:
     description:
-      - How much more is needed, by the name of the quota (V(vcpus), V(spot_vcpus), V(elastic_ips), V(vpcs),
-        V(internet_gateways)).
-      - Only quotas that are named here are read.
+      - The amounts that are needed in addition, by the name of the quota (V(vcpus), V(spot_vcpus), V(elastic_ips),
+        V(vpcs), V(internet_gateways)).
+      - Name every quota that is to be read.
     type: dict
     required: true
   instance_type:
@@ -51,10 +51,11 @@ quotas:
   sample: [{"name": "vcpus", "code": "L-1216C47A", "counts": "vCPUs", "limit": 5.0, "used": 1, "left": 4}]
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, quotas
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, quotas
 
 _NOT_TOLD = ("NoSuchResourceException", *aws.NOT_ALLOWED)
 _VCPUS = ("vcpus", "spot_vcpus")
@@ -87,6 +88,16 @@ def used_of(client: Any, name: str) -> int:
     return sum(len(page[key]) for page in client.get_paginator(operation).paginate())
 
 
+def observe(module: Any, names: Iterable[str]) -> tuple[dict[str, float | None], dict[str, int]]:
+    """Return limit and use of each quota that is named."""
+    with aws.explained(module, "read the quotas"):
+        service_quotas = aws.client(module, "service-quotas")
+        limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in names}
+    with aws.explained(module, "count what the quotas limit"):
+        ec2 = aws.client(module, "ec2")
+        return limits, {name: used_of(ec2, name) for name in names}
+
+
 def main() -> None:
     """Read limits and uses, and compare with what is needed."""
     module = AnsibleAWSModule(
@@ -100,13 +111,7 @@ def main() -> None:
     instance_type = module.params["instance_type"]
     if instance_type and not quotas.is_standard(instance_type):
         needed = {name: count for name, count in needed.items() if name not in _VCPUS}
-    with aws.explained(module, "read the quotas"):
-        service_quotas = aws.client(module, "service-quotas")
-        limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in needed}
-    with aws.explained(module, "count what the quotas limit"):
-        ec2 = aws.client(module, "ec2")
-        used = {name: used_of(ec2, name) for name in needed}
-    found = quotas.rows(limits, used)
+    found = quotas.rows(*observe(module, needed))
     problems = list(quotas.shortages(found, needed))
     if problems:
         module.fail_json(msg="\n".join(problems), quotas=found)

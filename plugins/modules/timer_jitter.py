@@ -9,37 +9,32 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: timer_jitter
-short_description: Measures how late a process is woken from a short sleep
-version_added: "0.1.0"
+short_description: Measure how late a process is woken from a short sleep
+version_added: 0.1.0
 description:
-  - Sleeps again and again until the next whole interval, as cyclictest does, and reports how late it was woken.
-  - Runs with a timer slack of 1 ns and ordinary priority, on the CPU given or wherever the scheduler puts it.
-  - The figures include the interpreter's own microseconds. They compare with each other, not with cyclictest's.
+  - Sleep again and again until the next whole interval, as cyclictest does, and report how late it was woken.
+  - Run with a timer slack of 1 ns and ordinary priority, on the CPU given or wherever the scheduler puts it.
+  - Compare the figures with each other, not with cyclictest's; they include the interpreter's own microseconds.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   duration_s:
-    description: How long to measure, in seconds.
+    description: The seconds to measure.
     type: float
     default: 2
   interval_us:
-    description: Interval between two wake-ups in microseconds.
+    description: The interval between two wake-ups in microseconds.
     type: int
     default: 500
   cpu:
-    description: CPU to measure on.
+    description: The CPU to measure on.
     type: int
-attributes:
-  check_mode:
-    support: full
-    description: The module changes nothing.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""
-- name: Timers of the engine's CPU are measured
+- name: Measure the timers of the engine's CPU
   lowlatency.trading.timer_jitter:
     cpu: 3
   register: jitter
@@ -63,7 +58,7 @@ from ansible.module_utils.basic import AnsibleModule
 PR_SET_TIMERSLACK = 29
 
 
-def measure(duration_s: float, interval_us: int) -> dict[str, Any]:
+def observe(duration_s: float, interval_us: int) -> dict[str, Any]:
     """Return the figures of one measurement in this process."""
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
     interval_ns = interval_us * 1000
@@ -106,7 +101,7 @@ def main() -> None:
             os.sched_setaffinity(0, {wanted["cpu"]})
         except OSError as error:
             module.fail_json(msg=f"cpu {wanted['cpu']}: this host does not let a process run there ({error.strerror})")
-    module.exit_json(changed=False, figures=measure(wanted["duration_s"], wanted["interval_us"]))
+    module.exit_json(changed=False, figures=observe(wanted["duration_s"], wanted["interval_us"]))
 
 
 if __name__ == "__main__":

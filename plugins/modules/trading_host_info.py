@@ -11,38 +11,34 @@ module: trading_host_info
 short_description: Look at a trading host as a whole
 version_added: 0.1.0
 description:
-  - Returns in one look what the verdict over a trading host needs. Changes nothing.
-author: lowlatency.trading contributors (@lowlatency)
+  - Return in one look what the verdict over a trading host needs. Change nothing.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   units:
-    description: Units whose state is wanted.
+    description: The units whose state is wanted.
     type: list
     elements: str
     required: true
   health_url:
-    description: URL that answers 200 when all is well.
+    description: The URL that answers 200 when all is well.
     type: str
     required: true
   status_command:
-    description: Command that prints a JSON object about the running engine, C(sessions_open) in it.
+    description: The command that prints a JSON object about the running engine, C(sessions_open) in it.
     type: list
     elements: str
     required: true
   patience_s:
-    description: Seconds to wait for the health to be 200 before it is reported as it is.
+    description: The seconds to wait for the health to be 200 before it is reported as it is.
     type: int
     default: 0
-attributes:
-  check_mode:
-    support: full
-    description: It only reads.
-  diff_mode:
-    support: none
-    description: It only reads.
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
 """
 
 EXAMPLES = r"""
-- name: The host's state is known
+- name: Read the host's state
   lowlatency.trading.trading_host_info:
     units: [trading-engine.service, telemetry.service]
     health_url: http://127.0.0.1:8000/health
@@ -207,6 +203,27 @@ def compiled(status: dict[str, Any]) -> bool | None:
     return told if isinstance(told, bool) else None
 
 
+def observe(module: AnsibleModule) -> dict[str, Any]:
+    """Return all that a verdict needs of the host."""
+    in_container = Path("/run/systemd/container").exists()
+    answer = patient_health(module.params["health_url"], module.params["patience_s"])
+    units = unit_properties(module, module.params["units"])
+    status = engine_status(module)
+    return {
+        "units": {unit: unit_state(properties) for unit, properties in units.items()},
+        "unit_cpus": {unit: unit_cpus(properties) for unit, properties in units.items()},
+        "health": answer,
+        "sessions_open": sessions_open(status),
+        "compiled": compiled(status),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_percent": memory_percent(Path("/proc/meminfo").read_text(encoding="utf-8")),
+        "cpu_scope": "processes" if in_container else "machine",
+        "cpu_busy_s": processes_busy_s(Path("/proc"))
+        if in_container
+        else {"machine": machine_busy_s(Path("/proc/stat").read_text(encoding="utf-8"))},
+    }
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -217,24 +234,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    in_container = Path("/run/systemd/container").exists()
-    answer = patient_health(module.params["health_url"], module.params["patience_s"])
-    units = unit_properties(module, module.params["units"])
-    status = engine_status(module)
-    module.exit_json(
-        changed=False,
-        units={unit: unit_state(properties) for unit, properties in units.items()},
-        unit_cpus={unit: unit_cpus(properties) for unit, properties in units.items()},
-        health=answer,
-        sessions_open=sessions_open(status),
-        compiled=compiled(status),
-        cpus=len(os.sched_getaffinity(0)),
-        memory_percent=memory_percent(Path("/proc/meminfo").read_text(encoding="utf-8")),
-        cpu_scope="processes" if in_container else "machine",
-        cpu_busy_s=processes_busy_s(Path("/proc"))
-        if in_container
-        else {"machine": machine_busy_s(Path("/proc/stat").read_text(encoding="utf-8"))},
-    )
+    module.exit_json(changed=False, **observe(module))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ module: vpc_flow_log
 short_description: Manage the flow log of a VPC in CloudWatch Logs
 version_added: 0.1.0
 description:
-  - Creates and deletes the one flow log that writes to a log group, found again by this group.
-  - EC2 cannot change a flow log, so one of another VPC or role is replaced.
+  - Create and delete the one flow log that writes to a log group, found again by this group.
+  - Replace a flow log of another VPC or role, because EC2 cannot change one.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,10 +23,10 @@ options:
     description: The VPC whose connections are written. Required when O(state=present).
     type: str
   role_arn:
-    description: ARN of the role under which they are written. Required when O(state=present).
+    description: The ARN of the role under which they are written. Required when O(state=present).
     type: str
   tags:
-    description: Tags of a flow log that is created.
+    description: The tags of a flow log that is created.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -57,17 +57,17 @@ flow_log_id:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
-def wanted_of(params: dict[str, Any]) -> dict[str, str] | None:
+def plan(params: dict[str, Any]) -> dict[str, str] | None:
     """Return what the parameters ask for, in the words of DescribeFlowLogs; None for no flow log."""
     if params["state"] == "absent":
         return None
     return {"ResourceId": params["vpc_id"], "DeliverLogsPermissionArn": params["role_arn"], "TrafficType": "ALL"}
 
 
-def read(client: Any, log_group: str) -> dict[str, Any] | None:
+def observe(client: Any, log_group: str) -> dict[str, Any] | None:
     """Return the flow log that writes to ``log_group``, None when there is none."""
     found = client.describe_flow_logs(Filters=[{"Name": "log-group-name", "Values": [log_group]}])["FlowLogs"]
     return dict(found[0]) if found else None
@@ -90,6 +90,15 @@ def create(client: Any, wanted: dict[str, str], log_group: str, tags: dict[str, 
     return str(answer["FlowLogIds"][0])
 
 
+def apply(
+    client: Any, current: dict[str, Any] | None, wanted: dict[str, str] | None, log_group: str, tags: dict[str, str]
+) -> str | None:
+    """Replace what is there; return the id of the flow log that is there afterwards."""
+    if current:
+        client.delete_flow_logs(FlowLogIds=[current["FlowLogId"]])
+    return create(client, wanted, log_group, tags) if wanted else None
+
+
 def main() -> None:
     """Read, plan, apply."""
     module = AnsibleAWSModule(
@@ -103,16 +112,16 @@ def main() -> None:
         required_if=[("state", "present", ["vpc_id", "role_arn"])],
         supports_check_mode=True,
     )
-    log_group, tags, wanted = module.params["log_group"], module.params["tags"], wanted_of(module.params)
+    log_group, tags, wanted = module.params["log_group"], module.params["tags"], plan(module.params)
     client = aws.client(module, "ec2")
-
-    def change(current: dict[str, Any] | None) -> str | None:
-        if current:
-            client.delete_flow_logs(FlowLogIds=[current["FlowLogId"]])
-        return create(client, wanted, log_group, tags) if wanted else None
-
-    what = f"the flow log of {log_group}"
-    done = aws.converge(module, what, lambda: read(client, log_group), wanted, aws.holds, change)
+    done = aws.converge(
+        module,
+        f"the flow log of {log_group}",
+        lambda: observe(client, log_group),
+        wanted,
+        aws.holds,
+        lambda current: apply(client, current, wanted, log_group, tags),
+    )
     flow_log_id = done.answer or (done.current or {}).get("FlowLogId")
     facts = {"flow_log_id": flow_log_id} if flow_log_id and wanted else {}
     before, after = (

@@ -11,18 +11,19 @@ module: wheel_set
 short_description: Collect the wheels of a release for a host's Python and architecture
 version_added: 0.1.0
 description:
-  - Runs on the controller. Downloads the dependencies that a hash-pinned lock file names, as wheels for the given
-    Python and architecture, builds the wheel of the project itself, and packs all of them with a manifest of their
+  - Run on the controller. Download the dependencies that a hash-pinned lock file names, as wheels for the given
+    Python and architecture, build the wheel of the project itself, and pack all of them with a manifest of their
     sha256 into one archive.
-  - The archive is cached under a name made from the content of its inputs, so nothing is downloaded or built twice.
-  - The project's directory is only read.
-author: lowlatency.trading contributors (@lowlatency)
+  - Cache the archive under a name made from the content of its inputs, so that nothing is downloaded or built twice.
+  - Read the project's directory, and write nothing there.
+author:
+  - lowlatency.trading contributors (@lowlatency)
 options:
   project:
-    description: Directory of a Python project with a C(pyproject.toml) and a C(requirements.lock).
+    description: The directory of a Python project with a C(pyproject.toml) and a C(requirements.lock).
     type: path
   wheel_dir:
-    description: Directory of ready wheels, dependencies and pip included, taken instead of building O(project).
+    description: The directory of ready wheels, dependencies and pip included, taken instead of building O(project).
     type: path
   python_version:
     description: The host's Python, as C(3.11).
@@ -35,24 +36,25 @@ options:
     required: true
   compiled:
     description:
-      - Whether the project's wheel is compiled, which needs a Linux controller whose Ansible runs on the host's version
+      - Compile the project's wheel, which needs a Linux controller whose Ansible runs on the host's version
         of Python, with mypy 1.20 or newer, a C compiler and Python's headers.
-      - For hosts of another architecture the compiler is PyPI's C(ziglang), 100 MB, taken from the environment of
+      - Compile for hosts of another architecture by PyPI's C(ziglang), 100 MB, taken from the environment of
         Ansible or else fetched into O(cache_dir), as C(requirements-cross.lock) of the project pins it.
-      - The project is built with C(TRADING_ENGINE_COMPILED=1) then. Its pure wheel is in the archive as well, for a
+      - Build the project with C(TRADING_ENGINE_COMPILED=1) then. Its pure wheel is in the archive as well, for a
         host on which the compiled one fails (M(lowlatency.trading.python_release)).
-      - V(auto) takes the pure wheel alone and warns with the reason where it cannot be compiled; V(always) fails there.
+      - Take the pure wheel alone and warn with the reason where it cannot be compiled (V(auto)), or fail there
+        (V(always)).
     type: str
     choices: [auto, always, never]
     default: never
   cache_dir:
-    description: Where archives are kept. Never inside the checkout.
+    description: The directory in which archives are kept. Never inside the checkout.
     type: path
     required: true
 attributes:
   check_mode:
     support: full
-    description: Tells which release it would be, and builds nothing.
+    description: Tell which release it would be, and build nothing.
   diff_mode:
     support: none
     description: An archive has no useful difference to show.
@@ -98,13 +100,13 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.trading.plugins.module_utils.compiling import (
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.compiling import (
     check_compiled,
     cross_environment,
     is_cross,
     obstacle,
 )
-from ansible_collections.lowlatency.trading.plugins.module_utils.release import (
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     MANIFEST,
     ReleaseError,
     content_digest,
@@ -141,6 +143,11 @@ def observe(
             raise ReleaseError(f"{project} is no project to make a release of: it has no {name}")
     kind = ["compiled and pure"] if compiled else []
     return source_digest(project, (python_version, architecture, *PLATFORMS, *kind))
+
+
+def plan(cache: Path, release: str) -> Path:
+    """Return the archive that a release is to be; it is made once."""
+    return cache / f"{release}.tar"
 
 
 def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dict[str, str] | None = None) -> None:
@@ -271,7 +278,7 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
         parameters["architecture"],
         compiled,
     )
-    archive = Path(parameters["cache_dir"]) / f"{release}.tar"
+    archive = plan(Path(parameters["cache_dir"]), release)
     changed = not archive.exists()
     if changed and not module.check_mode:
         archive.parent.mkdir(parents=True, exist_ok=True)

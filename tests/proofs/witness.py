@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import verdict
+from ansible_collections.lowlatency.trading.plugins.module_utils.statistics import verdict
 from trading_bench.disturbance import Offset, see
 from trading_bench.watching import Watching
 from trading_engine.machine import inputs

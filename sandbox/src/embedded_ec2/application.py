@@ -1,4 +1,4 @@
-"""The API as a WSGI application: moto with its corrections, and what the sandbox itself answers beside it."""
+"""The API as a WSGI application: moto, patched, and what the sandbox itself answers beside it."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -23,19 +23,9 @@ class Application:
     def __init__(self, hooks: Hooks, status: Callable[[], list[dict[str, Any]]] = list) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-        from embedded_ec2 import (
-            alarm_corrections,
-            bucket_corrections,
-            corrections,
-            metric_corrections,
-            signature_corrections,
-        )
+        from embedded_ec2 import patches
 
-        corrections.install(hooks)
-        alarm_corrections.install()
-        bucket_corrections.install()
-        metric_corrections.install()
-        signature_corrections.install()
+        patches.install(hooks)
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._machines = hooks.machines
         self._status = status

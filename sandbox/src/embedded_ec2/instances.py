@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from moto.core.types import Base64EncodedString
+from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, StateReason
 
-from embedded_ec2.corrections import backends
 from embedded_ec2.firewall import Guarded, Rule
 from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.seed import Identity
@@ -48,6 +48,11 @@ class Wanted:
     @property
     def identity(self) -> Identity:
         return Identity(self.instance_id, self.private_address, self.public_key, self.user_data)
+
+
+def backends() -> list[EC2Backend]:
+    """Return the EC2 of every account and region that has been used."""
+    return [backend for account in list(ec2_backends.values()) for backend in list(account.values())]
 
 
 def moto_instances() -> list[Instance]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import boto3
 import pytest
-from embedded_ec2 import alarm_corrections, placement_groups
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import cloudwatch_alarms, ec2_placement_groups
 from moto import mock_aws
 
 from tests.unit.plugins.conftest import RunModule, run_module
@@ -22,8 +23,8 @@ Account = Callable[[str], Any]
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """Let every AWS client of this process use an empty account of moto's, whatever the environment says."""
-    alarm_corrections.install()
-    placement_groups.install()
+    cloudwatch_alarms.install(Hooks())
+    ec2_placement_groups.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with mock_aws():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import cloudwatch
-from ansible_collections.lowlatency.trading.plugins.module_utils.cloudwatch import AlarmPlan
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cloudwatch
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.cloudwatch import AlarmPlan
 from ansible_collections.lowlatency.trading.plugins.modules import cloudwatch_alarms as module
 
 from .conftest import Account, RunModule, apply_thrice

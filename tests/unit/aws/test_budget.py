@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.trading.plugins.module_utils import budgets
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import budgets
 from botocore.config import Config
 from botocore.stub import Stubber
 

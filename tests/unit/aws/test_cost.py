@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.trading.plugins.module_utils import cost
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cost
 
 from .conftest import RunModule
 from .templates import ROOT, render

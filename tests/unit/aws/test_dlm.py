@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 from ansible_collections.lowlatency.trading.plugins.modules import dlm_lifecycle_policy as module
 from botocore.stub import Stubber
 
@@ -38,7 +38,7 @@ def stub() -> Iterator[Stubber]:
 
 def wanted() -> dict[str, Any]:
     """Return what the parameters ask for."""
-    asked = module.wanted_of(PARAMS)
+    asked = module.plan(PARAMS)
     assert asked is not None
     return asked
 
@@ -58,14 +58,14 @@ def test_a_policy_is_found_by_its_name_among_others(stub: Stubber) -> None:
     mine = {"PolicyId": POLICY_ID, "Tags": {"Name": "trading-demo-snapshots"}}
     stub.add_response("get_lifecycle_policies", {"Policies": [others, mine]}, {})
     stub.add_response("get_lifecycle_policy", {"Policy": described()}, {"PolicyId": POLICY_ID})
-    found = module.read(stub.client, "trading-demo-snapshots")
+    found = module.observe(stub.client, "trading-demo-snapshots")
     assert found is not None
     assert found["PolicyId"] == POLICY_ID
 
 
 def test_no_policy_is_none(stub: Stubber) -> None:
     stub.add_response("get_lifecycle_policies", {"Policies": []}, {})
-    assert module.read(stub.client, "trading-demo-snapshots") is None
+    assert module.observe(stub.client, "trading-demo-snapshots") is None
 
 
 def test_a_new_policy_is_made_with_its_tags(stub: Stubber) -> None:

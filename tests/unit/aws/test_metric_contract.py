@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.trading.plugins.module_utils import cloudwatch
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cloudwatch
 
 from .templates import ROOT, render
 

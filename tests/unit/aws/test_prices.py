@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.trading.plugins.module_utils import offers
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import offers
 from botocore.stub import ANY
 
 from .conftest import RunModule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import quotas
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import quotas
 from botocore.stub import Stubber
 
 from .conftest import RunModule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import address_plan
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import address_plan
 
 OWN = {"Project": "lowlatency-trading", "Environment": "demo"}
 

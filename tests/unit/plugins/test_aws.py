@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import aws, deployment
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, deployment
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import cloudwatch
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cloudwatch
 
 ALARM: dict[str, Any] = {
     "AlarmName": "trading-demo/cpu",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.lowlatency.trading.plugins.module_utils import console
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import console
 
 BEGIN = "-----BEGIN SSH HOST KEY KEYS-----"
 END = "-----END SSH HOST KEY KEYS-----"

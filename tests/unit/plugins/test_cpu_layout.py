@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import cpuset
-from ansible_collections.lowlatency.trading.plugins.module_utils.cpu_layout import Cpu, Layout, divide
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpuset
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.cpu_layout import Cpu, Layout, divide
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import cpuset
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpuset
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 from .host_tree import HostTree
 
@@ -29,7 +29,7 @@ def graviton(tmp_path: Path) -> HostTree:
 
 
 def run(host: HostTree, engine_cpus: str = "") -> Any:
-    return host_topology_info.run(host.root, engine_cpus)
+    return host_topology_info.observe(host.root, engine_cpus)
 
 
 def test_a_c6g_medium_is_seen_as_it_is(graviton: HostTree) -> None:
@@ -84,7 +84,7 @@ def test_another_vendors_product_name_is_no_ec2_type(graviton: HostTree) -> None
 
 def test_a_tree_that_is_no_linux_host_is_named(tmp_path: Path) -> None:
     with pytest.raises(TuningError, match="cpu/online"):
-        host_topology_info.run(tmp_path, "")
+        host_topology_info.observe(tmp_path, "")
 
 
 def test_this_machine_can_be_read(run_module: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import inputs
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import inputs
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBU9nPy1lt3VfO6uJ0mXc1m3vN3b5yq7y1v8bW2Jq3sN me@here"
 

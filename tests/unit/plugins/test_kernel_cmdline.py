@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils.boot_loaders import DROP_IN, Grubby
-from ansible_collections.lowlatency.trading.plugins.module_utils.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_loaders import DROP_IN, Grubby
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 from .conftest import RunModule
 from .host_tree import HostTree, full_disk

@@ -9,7 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils.ethtool import Ethtool, parse_coalesce, parse_ring
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.ethtool import (
+    Ethtool,
+    parse_coalesce,
+    parse_ring,
+)
 
 from .conftest import RunModule
 from .host_tree import HostTree, full_disk

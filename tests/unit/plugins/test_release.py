@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils import compiling, release
+from ansible_collections.lowlatency.trading.plugins.module_utils.release import compiling, release
 
 RunModule = Callable[..., dict[str, Any]]
 Run = Callable[..., dict[str, Any]]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.trading.plugins.module_utils import kernelfs
-from ansible_collections.lowlatency.trading.plugins.module_utils.tunables import Host, gate
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.tunables import Host, gate
 
 from .host_tree import HostTree
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.module_utils.verdict import (
+from ansible_collections.lowlatency.trading.plugins.module_utils.statistics.verdict import (
     ALPHA,
     HELPED,
     NO_DIFFERENCE,

@@ -11,7 +11,8 @@ import boto3
 import httpx
 import pytest
 from botocore.config import Config
-from embedded_ec2 import metric_corrections
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import cloudwatch_metrics
 from moto.server import ThreadedMotoServer
 from trading_telemetry import publish
 from trading_telemetry.cloudwatch import NAMESPACE, VALUES_IN_ONE_DATUM, Datum, Period
@@ -33,7 +34,7 @@ def cloudwatch() -> Iterator[Any]:
 
 def started(port: int) -> tuple[ThreadedMotoServer, str]:
     """An emulator that has forgotten what earlier tests sent: its data belong to the process."""
-    metric_corrections.install()
+    cloudwatch_metrics.install(Hooks())
     server = ThreadedMotoServer("127.0.0.1", port)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())

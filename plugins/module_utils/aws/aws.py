@@ -1,0 +1,147 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the AWS modules share: a retrying client, observe-plan-apply for one named thing, and an API error said so that
+the reader knows what to do.
+
+botocore is imported inside functions: ansible-doc and the sanity tests load this file without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+PROJECT = "lowlatency-trading"
+# The parameter of a module that looks after one named thing.
+STATE = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+# botocore's own retries, because amazon.aws's AWSRetry reaches no paginator and asks for aws_retry=True in every call.
+# Adaptive: each waits longer than the one before, and the client sends less while AWS throttles it. More of them would
+# let somebody with a wrong endpoint wait longer, because what cannot be reached is tried as often.
+RETRIES = {"mode": "adaptive", "total_max_attempts": 6}
+# What EC2 and the other services answer to who lacks a permission.
+NOT_ALLOWED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
+
+_CREDENTIALS = "give credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) and try again"
+_ADVICE_BY_CODE = {
+    "ExpiredToken": "the credentials have expired: log in again (for example `aws sso login`)",
+    "ExpiredTokenException": "the credentials have expired: log in again (for example `aws sso login`)",
+    "RequestExpired": "the credentials have expired, or this machine's clock is wrong: log in again, check `date`",
+    "InvalidClientTokenId": "AWS does not know this access key: check AWS_PROFILE or AWS_ACCESS_KEY_ID",
+    "AuthFailure": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
+    "SignatureDoesNotMatch": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
+    **dict.fromkeys(NOT_ALLOWED, "the credentials lack this permission: see files/iam/deployer-policy.json"),
+    "OptInRequired": "the account is not enabled for this region: choose another trading_region",
+    "VcpuLimitExceeded": "ask for a higher quota L-1216C47A (Service Quotas), or choose a smaller instance type",
+}
+
+
+def explain(error: Exception, doing: str, region: str | None) -> str:
+    """Return one line: what failed and where, what AWS said, what to do.
+
+    ``doing`` completes "Cannot …", for example "read the dashboard trading-production".
+    """
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectTimeoutError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ReadTimeoutError,
+    )
+
+    where = f"in region {region}" if region else "in the default region"
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        said = error.response.get("Error", {}).get("Message", "") or str(error)
+        advice = _ADVICE_BY_CODE.get(code)
+        return f"Cannot {doing} {where}: {said} ({code})" + (f"; {advice}" if advice else "")
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
+        return f"Cannot {doing} {where}: no AWS credentials were found; {_CREDENTIALS}"
+    if isinstance(error, (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError)):
+        return f"Cannot {doing} {where}: {error}; check trading_region, AWS_ENDPOINT_URL and the network, and try again"
+    if isinstance(error, BotoCoreError):
+        return f"Cannot {doing} {where}: {error}"
+    raise error
+
+
+@contextmanager
+def explained(module: Any, doing: str) -> Iterator[None]:
+    """End the module with the explanation of an AWS error in the block; any other error goes on."""
+    try:
+        yield
+    except Exception as error:
+        module.fail_json(msg=explain(error, doing, module.region))
+
+
+def client(module: Any, service: str, **parameters: Any) -> Any:
+    """Return a boto3 client of ``service`` whose calls, pages included, are retried when AWS throttles.
+
+    ``parameters`` go to boto3; a ``config`` among them takes the place of ours.
+    """
+    with explained(module, f"reach the {service} API"):
+        return module.client(service, **{"config": {"retries": RETRIES}, **parameters})
+
+
+class Outcome(NamedTuple):
+    """What was there before, whether it had to change, and what the change answered (None without one)."""
+
+    current: Any
+    changed: bool
+    answer: Any
+
+
+def converge(
+    module: Any,
+    what: str,
+    read: Callable[[], Any],
+    wanted: Any,
+    same: Callable[[Any, Any], bool],
+    change: Callable[[Any], Any],
+) -> Outcome:
+    """Make one named thing what is wanted; None is a thing that does not, or shall not, exist. Check mode only looks.
+
+    ``what`` completes "Cannot read …"; ``change`` gets what is there.
+    """
+    with explained(module, f"read {what}"):
+        current = read()
+    changed = current is not wanted and (current is None or wanted is None or not same(current, wanted))
+    answer = None
+    if changed and not module.check_mode:
+        with explained(module, f"change {what}"):
+            answer = change(current)
+    return Outcome(current, changed, answer)
+
+
+def report(module: Any, changed: bool, before: Any, after: Any, **facts: Any) -> None:
+    """End the module with ``facts``, and the difference where it was asked for."""
+    difference = {"diff": {"before": before, "after": after}} if module._diff else {}
+    module.exit_json(changed=changed, **facts, **difference)
+
+
+def as_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    """Return ``tags`` as the API's list of Key and Value, sorted by key."""
+    return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
+
+
+def holds(current: Any, wanted: Any) -> bool:
+    """Return whether ``current`` says everything that ``wanted`` says; services answer with defaults beside.
+
+    Lists of tags have no order.
+    """
+    current, wanted = _sorted_tags(current), _sorted_tags(wanted)
+    if isinstance(wanted, dict):
+        return isinstance(current, dict) and all(
+            key in current and holds(current[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(current, list) and len(current) == len(wanted) and all(map(holds, current, wanted))
+    return bool(current == wanted)
+
+
+def _sorted_tags(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(item, dict) and "Key" in item for item in value):
+        return sorted(value, key=lambda tag: (tag["Key"], tag["Value"]))
+    return value

@@ -1,0 +1,137 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Estimates what a deployment costs in a month. Pure: prices (files/prices.yml) and amounts in, lines in USD out.
+
+Free allowances are those of the whole account: where something else uses them up, the estimate is too low by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, NamedTuple
+
+COMPUTE = "compute"
+_CENT = Decimal("0.01")
+
+
+class UnknownPriceError(Exception):
+    """The table has no price for an instance type."""
+
+
+class Line(NamedTuple):
+    """One line of the estimate: what, how it is reckoned, and USD a month rounded to cents."""
+
+    what: str
+    how: str
+    usd: Decimal
+
+
+class Amounts(NamedTuple):
+    """What a deployment uses in a month, all hosts together."""
+
+    instance_type: str
+    instances: int
+    volume_gib: int
+    public_addresses: int
+    custom_metrics: int
+    alarms: int
+    composite_alarms: int
+    dashboards: int
+    logs_gib: float
+    logs_kept_gib: float
+    snapshots_gib: float
+    data_out_gib: float
+
+
+def _usd(value: Decimal) -> Decimal:
+    return value.quantize(_CENT, rounding=ROUND_HALF_UP)
+
+
+def _plain(value: Any) -> Decimal:
+    return Decimal(str(value))
+
+
+def _above_free(what: str, amount: float, free: Any, each: Any, unit: str) -> Line:
+    paid = max(Decimal(0), _plain(amount) - _plain(free))
+    return Line(what, f"{amount:g}{unit}, {free:g} free, then {each:g}", _usd(paid * _plain(each)))
+
+
+def instance_month(prices: Mapping[str, Any], instance_type: str, per_hour: Any = None) -> Decimal:
+    """Return what one instance costs in a month of 730 hours, at the table's price or at ``per_hour``.
+
+    Raises UnknownPriceError when the table does not know the type.
+    """
+    if per_hour is None:
+        if instance_type not in prices["instance_per_hour"]:
+            raise UnknownPriceError(instance_type)
+        per_hour = prices["instance_per_hour"][instance_type]
+    return _usd(_plain(per_hour) * _plain(prices["hours_per_month"]))
+
+
+def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
+    """Return the lines of the estimate; their sum is the month's total. Raises UnknownPriceError."""
+    hours = _plain(prices["hours_per_month"])
+    compute = instance_month(prices, used.instance_type)
+    volume_price = _plain(prices["gp3_per_gib_month"])
+    address_price = _plain(prices["public_ipv4_per_hour"])
+    composite_price = _plain(prices["composite_alarm_each"])
+    kept_price = _plain(prices["logs_kept_per_gib_month"])
+    snapshot_price = _plain(prices["snapshot_per_gib_month"])
+    return [
+        Line(COMPUTE, f"{used.instances} x {used.instance_type}, {hours} h", compute * used.instances),
+        Line("gp3 volumes", f"{used.volume_gib} GiB at {volume_price}", _usd(volume_price * used.volume_gib)),
+        Line(
+            "public IPv4",
+            f"{used.public_addresses} x {hours} h at {address_price}",
+            _usd(address_price * hours * used.public_addresses),
+        ),
+        _above_free(
+            "custom metrics", used.custom_metrics, prices["custom_metric"]["free"], prices["custom_metric"]["each"], ""
+        ),
+        _above_free("alarms", used.alarms, prices["alarm"]["free"], prices["alarm"]["each"], ""),
+        Line(
+            "composite alarms",
+            f"{used.composite_alarms} at {composite_price}",
+            _usd(composite_price * used.composite_alarms),
+        ),
+        _above_free("dashboards", used.dashboards, prices["dashboard"]["free"], prices["dashboard"]["each"], ""),
+        _above_free("logs taken in", used.logs_gib, prices["logs"]["free_gib"], prices["logs"]["per_gib"], " GiB"),
+        Line("logs kept", f"{used.logs_kept_gib:g} GiB at {kept_price}", _usd(kept_price * _plain(used.logs_kept_gib))),
+        Line(
+            "snapshots",
+            f"{used.snapshots_gib:g} GiB at {snapshot_price}",
+            _usd(snapshot_price * _plain(used.snapshots_gib)),
+        ),
+        _above_free(
+            "data out", used.data_out_gib, prices["data_out"]["free_gib"], prices["data_out"]["per_gib"], " GiB"
+        ),
+    ]
+
+
+def total(lines: list[Line]) -> Decimal:
+    """Return the sum in USD a month."""
+    return sum((line.usd for line in lines), Decimal(0))
+
+
+def table(lines: list[Line]) -> list[str]:
+    """Return the estimate as text, one string a line, amounts under each other."""
+    width = max(len(line.what) for line in lines)
+    how_width = max(len(line.how) for line in lines)
+    rows = [f"{line.what:<{width}}  {line.how:<{how_width}}  {line.usd:>9}" for line in lines]
+    return [*rows, f"{'total':<{width}}  {'USD a month':<{how_width}}  {total(lines):>9}"]
+
+
+def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
+    """Return the month's total for each way to pay for the instances (offers.py), one string a line."""
+    others = sum((line.usd for line in lines if line.what != COMPUTE), Decimal(0))
+    rows = []
+    for offer in offers:
+        if offer["usd_per_hour"] is None:
+            rows.append(f"{offer['name']:<16} not told by {offer['source']}")
+            continue
+        compute = _usd(_plain(offer["usd_per_hour"]) * _plain(hours)) * used.instances
+        price = f"{_plain(offer['usd_per_hour']):f}"
+        rows.append(f"{offer['name']:<16} {price:>9} USD/h  {compute + others:>9} USD a month  ({offer['source']})")
+    return rows

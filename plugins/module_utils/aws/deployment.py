@@ -1,0 +1,144 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads every AWS resource that carries the tags of one environment; changes nothing.
+
+A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``. EC2's resources are
+found by the tags Project and Environment; those of the other services by the name every role gives them, which holds
+the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Callable
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.aws import PROJECT
+
+Resource = dict[str, str]
+
+# An instance stays listed for about an hour after its end; its tags with it.
+_GONE = frozenset({"terminated", "shutting-down", "deleted", "deleting"})
+
+
+def _pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
+    for page in client.get_paginator(operation).paginate(**arguments):
+        yield from page[key]
+
+
+def _name(tags: list[dict[str, str]]) -> str:
+    return next((tag["Value"] for tag in tags if tag["Key"] == "Name"), "")
+
+
+def _ec2(client: Any, environment: str) -> Iterator[Resource]:
+    filters = [
+        {"Name": "tag:Project", "Values": [PROJECT]},
+        {"Name": "tag:Environment", "Values": [environment]},
+    ]
+    # kind, operation, list in the answer, identity of one, its state
+    simple: list[tuple[str, str, str, str, str]] = [
+        ("vpc", "describe_vpcs", "Vpcs", "VpcId", "State"),
+        ("subnet", "describe_subnets", "Subnets", "SubnetId", "State"),
+        ("internet-gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId", ""),
+        ("route-table", "describe_route_tables", "RouteTables", "RouteTableId", ""),
+        ("security-group", "describe_security_groups", "SecurityGroups", "GroupId", ""),
+        ("vpc-endpoint", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId", "State"),
+        ("launch-template", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId", ""),
+        ("volume", "describe_volumes", "Volumes", "VolumeId", "State"),
+    ]
+    for reservation in _pages(client, "describe_instances", "Reservations", Filters=filters):
+        for found in reservation["Instances"]:
+            state = found["State"]["Name"]
+            instance = _resource("instance", found["InstanceId"], _name(found.get("Tags", [])), state)
+            yield {**instance, "type": found["InstanceType"]}
+    for kind, operation, key, identity, state_key in simple:
+        for found in _pages(client, operation, key, Filters=filters):
+            yield _resource(kind, found[identity], _name(found.get("Tags", [])), found.get(state_key, ""))
+    for found in _pages(client, "describe_snapshots", "Snapshots", Filters=filters, OwnerIds=["self"]):
+        yield _resource("snapshot", found["SnapshotId"], _name(found.get("Tags", [])), found["State"])
+    for found in client.describe_key_pairs(Filters=filters)["KeyPairs"]:
+        yield _resource("key-pair", found["KeyPairId"], found["KeyName"])
+    for found in client.describe_placement_groups(Filters=filters)["PlacementGroups"]:
+        yield _resource("placement-group", found["GroupId"], found["GroupName"], found["State"])
+    for found in client.describe_flow_logs(Filters=filters)["FlowLogs"]:
+        yield _resource("flow-log", found["FlowLogId"], _name(found.get("Tags", [])))
+    for found in client.describe_addresses(Filters=filters)["Addresses"]:
+        yield _resource("elastic-ip", found["AllocationId"], _name(found.get("Tags", [])))
+
+
+def _iam(client: Any, environment: str) -> Iterator[Resource]:
+    path = f"/{PROJECT}/{environment}/"
+    for found in _pages(client, "list_roles", "Roles", PathPrefix=path):
+        yield _resource("iam-role", found["Arn"], found["RoleName"])
+    for found in _pages(client, "list_instance_profiles", "InstanceProfiles", PathPrefix=path):
+        yield _resource("instance-profile", found["Arn"], found["InstanceProfileName"])
+    for found in _pages(client, "list_policies", "Policies", PathPrefix=path, Scope="Local"):
+        yield _resource("iam-policy", found["Arn"], found["PolicyName"])
+
+
+def _logs(client: Any, environment: str) -> Iterator[Resource]:
+    for found in _pages(client, "describe_log_groups", "logGroups", logGroupNamePrefix=f"/trading/{environment}/"):
+        yield _resource("log-group", found["arn"], found["logGroupName"])
+
+
+def _cloudwatch(client: Any, environment: str) -> Iterator[Resource]:
+    prefix = f"trading-{environment}/"  # a slash, which no environment has: trading-prod- also begins trading-prod-b-…
+    kinds = {"MetricAlarms": "alarm", "CompositeAlarms": "composite-alarm"}
+    for page in client.get_paginator("describe_alarms").paginate(
+        AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+    ):
+        for key, kind in kinds.items():
+            for found in page.get(key, []):
+                yield _resource(kind, found["AlarmArn"], found["AlarmName"])
+    for found in _pages(client, "list_dashboards", "DashboardEntries", DashboardNamePrefix=f"trading-{environment}"):
+        # The prefix trading-prod also begins trading-production's name.
+        if found["DashboardName"] == f"trading-{environment}":
+            yield _resource("dashboard", found["DashboardArn"], found["DashboardName"])
+
+
+def _sns(client: Any, environment: str) -> Iterator[Resource]:
+    for found in _pages(client, "list_topics", "Topics"):
+        name = found["TopicArn"].rsplit(":", 1)[-1]
+        if name == f"trading-{environment}-alarms":
+            yield _resource("sns-topic", found["TopicArn"], name)
+
+
+def _s3(client: Any, environment: str) -> Iterator[Resource]:
+    # trading-ENVIRONMENT-ACCOUNT-REGION: after the environment comes the account's number of 12 digits.
+    ours = re.compile(rf"trading-{re.escape(environment)}-\d{{12}}-[a-z0-9-]+")
+    for found in client.list_buckets()["Buckets"]:
+        if ours.fullmatch(found["Name"]):
+            yield _resource("bucket", found["Name"], found["Name"])
+
+
+_READERS: list[tuple[str, Callable[[Any, str], Iterator[Resource]]]] = [
+    ("ec2", _ec2),
+    ("iam", _iam),
+    ("logs", _logs),
+    ("cloudwatch", _cloudwatch),
+    ("sns", _sns),
+    ("s3", _s3),
+]
+
+
+def _resource(kind: str, identity: str, name: str, state: str = "") -> Resource:
+    return {"kind": kind, "id": identity, "name": name or identity, "state": state}
+
+
+def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]:
+    """Return every resource of ``environment`` by service; ``client_of`` gives a service's client."""
+    return [
+        resource
+        for service, reader in _READERS
+        for resource in reader(client_of(service), environment)
+        if resource["state"] not in _GONE
+    ]
+
+
+def missing(wanted: Mapping[str, Sequence[str]], present: Sequence[Resource]) -> list[dict[str, str]]:
+    """Return kind and name of those of ``wanted`` (names by kind) that ``present`` does not hold."""
+    there = {(resource["kind"], resource["name"]) for resource in present}
+    return [
+        {"kind": kind, "name": name} for kind, names in wanted.items() for name in names if (kind, name) not in there
+    ]

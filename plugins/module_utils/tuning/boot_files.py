@@ -1,0 +1,82 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files that set kernel values again at boot, and who else sets the same keys.
+
+Sources: sysctl.d(5) for order and precedence, tmpfiles.d(5) for the `w` line.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+
+SYSCTL_FILE = "/etc/sysctl.d/95-os-tuning.conf"
+# In the order of precedence: of two files with one name, only the one in the earlier directory counts.
+SYSCTL_DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
+HEADER = "# Written by lowlatency.trading.os_tuning; changes are lost. untune.yml removes this file.\n"
+
+
+def sysctl_text(values: dict[str, str]) -> str:
+    """Return the drop-in's text for values by sysctl key, empty for none."""
+    return _text([f"{name} = {value}" for name, value in values.items()])
+
+
+def tmpfiles_text(values: dict[str, str], may_fail: bool = False) -> str:
+    """Return the tmpfiles.d text that writes values by path, which may be a pattern; empty for none.
+
+    `may_fail` lets the boot's service succeed though some path refuses its value.
+    """
+    kind = "w-" if may_fail else "w"
+    return _text([f"{kind} {path} - - - - {value}" for path, value in values.items()])
+
+
+def _text(lines: list[str]) -> str:
+    return HEADER + "".join(f"{line}\n" for line in lines) if lines else ""
+
+
+def overriding(root: Path, values: dict[str, str]) -> dict[str, str]:
+    """Return, for each key that a later file sets otherwise, which file sets it to what.
+
+    Raises TuningError when a file cannot be read.
+    """
+    found: dict[str, str] = {}
+    by_path = {kernelfs.path_of(name): name for name in values}
+    for file in _later_files(root):
+        for key, value in _assignments(file):
+            pattern = kernelfs.path_of(key)
+            for path in fnmatch.filter(by_path, pattern):
+                name = by_path[path]
+                if kernelfs.canonical(path, value) != kernelfs.canonical(path, values[name]):
+                    found[name] = f"/{file.relative_to(root)} sets {value}"
+                else:
+                    found.pop(name, None)
+    return found
+
+
+def _later_files(root: Path) -> list[Path]:
+    files: dict[str, Path] = {}
+    for directory in SYSCTL_DIRECTORIES:
+        for file in sorted(kernelfs.under(root, directory).glob("*.conf")):
+            files.setdefault(file.name, file)
+    own = SYSCTL_FILE.rpartition("/")[2]
+    return [files[name] for name in sorted(files) if name > own]
+
+
+def _assignments(file: Path) -> list[tuple[str, str]]:
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:  # a link to /etc/sysctl.conf, which is not there
+        return []
+    except OSError as error:
+        raise TuningError(f"{file}: cannot be read ({error.strerror})") from error
+    found = []
+    for line in lines:
+        key, equals, value = line.strip().partition("=")
+        name = key.strip().lstrip("-").strip()
+        if equals and name and name[0] not in "#;" and ("." in name or "/" in name) and not name.startswith("/"):
+            found.append((name, " ".join(value.split())))
+    return found

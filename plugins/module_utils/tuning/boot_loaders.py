@@ -1,0 +1,114 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The two ways to hand arguments to the next boot: a GRUB drop-in (Debian, Ubuntu), and grubby (Amazon Linux, Fedora).
+
+Sources: grub-mkconfig(8) and Debian's /usr/sbin/grub-mkconfig, which reads /etc/default/grub.d/*.cfg; grubby(8).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_arguments import Change, Ours
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+
+# Runs a command and returns its exit status, standard output and standard error.
+Run = Callable[[list[str]], tuple[int, str, str]]
+
+DROP_IN = "/etc/default/grub.d/95-os-tuning.cfg"
+GRUB_CONFIGURATION = "/boot/grub/grub.cfg"
+
+
+class Grub:
+    """Arguments in a drop-in of ours that update-grub reads."""
+
+    def __init__(self, root: Path, run: Run, update_grub: str) -> None:
+        self._root = root
+        self._run = run
+        self._update_grub = update_grub
+        self._drop_in = kernelfs.under(root, DROP_IN)
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of the first menu entry as the next boot would have them. Raises TuningError."""
+        text = undo.read_file(kernelfs.under(self._root, GRUB_CONFIGURATION))
+        line = re.search(r"^\s*linux\S*\s+\S+(.*)$", text, re.MULTILINE)
+        return shlex.split(line[1]) if line else []
+
+    def files(self, ours: Ours) -> tuple[str, str]:
+        """Return the drop-in as it is, and as it is to be. They differ after a run that was killed, too."""
+        return undo.read_file(self._drop_in), _drop_in_text(ours) if ours.added else ""
+
+    def apply(self, change: Change) -> None:
+        """Write the drop-in and the menu. Raises TuningError, with the drop-in as it was.
+
+        An empty drop-in is removed only after the menu is written, so that a killed run is seen as unfinished.
+        """
+        before = undo.read_file(self._drop_in)
+        undo.write_file(self._drop_in, _drop_in_text(change.ours))
+        status, _output, said = self._run([self._update_grub])
+        if status:
+            undo.place_file(self._drop_in, before)
+            raise TuningError(f"{self._update_grub} failed ({status}): {_last_line(said)}; {DROP_IN} is as it was")
+        if not change.ours.added:
+            undo.remove(self._drop_in)
+
+
+class Grubby:
+    """Arguments in the boot entries themselves, of every installed kernel."""
+
+    def __init__(self, run: Run, grubby: str) -> None:
+        self._run = run
+        self._grubby = grubby
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of the default entry. Raises TuningError."""
+        status, output, said = self._run([self._grubby, "--info=DEFAULT"])
+        line = re.search(r'^args="(.*)"$', output, re.MULTILINE)
+        if status or not line:
+            raise TuningError(
+                f"{self._grubby} --info=DEFAULT: no arguments in its output ({_last_line(said or output)})"
+            )
+        return shlex.split(line[1])
+
+    def files(self, ours: Ours) -> tuple[str, str]:
+        """Return nothing: there is no file of ours."""
+        return "", ""
+
+    def apply(self, change: Change) -> None:
+        """Change every kernel's entry. Raises TuningError."""
+        argv = [self._grubby, "--update-kernel=ALL"]
+        if change.remove:
+            argv.append("--remove-args=" + " ".join(change.remove))
+        if change.add:
+            argv.append("--args=" + " ".join(change.add))
+        if len(argv) > 2:
+            status, _output, said = self._run(argv)
+            if status:
+                raise TuningError(f"{' '.join(argv)} failed ({status}): {_last_line(said)}")
+
+
+def _drop_in_text(ours: Ours) -> str:
+    """Return shell, as grub-mkconfig sources it with /bin/sh: takes the replaced words out, puts ours in."""
+    lines = ["# Written by lowlatency.trading.os_tuning; changes are lost. untune.yml removes this file."]
+    for variable in ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"):
+        lines += [f"{variable}=$(echo \" ${variable} \" | sed 's| {_sed(word)} | |')" for word in ours.replaced]
+    words = " ".join(ours.added)
+    return "\n".join([*lines, f'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT {words}"\n'])
+
+
+def _sed(word: str) -> str:
+    if "'" in word or "|" in word:
+        raise TuningError(
+            f"boot argument '{word}' of this host is in the way and cannot be replaced; remove it by hand"
+        )
+    return re.sub(r"([.*\[\]^$\\])", r"\\\1", word)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

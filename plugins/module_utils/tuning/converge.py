@@ -1,0 +1,78 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order in which a host is changed: record what was, set what is, write what holds after a boot.
+
+Whatever fails, the host is as it was, and whenever the run is killed, the record says what was there before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs, settings, undo
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting, Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of each setting; `held` are the values by name that are to hold after a boot."""
+
+    outcomes: list[Outcome]
+    held: dict[str, str]
+    changed: bool
+    diff: dict[str, str]
+
+
+def converge(
+    root: Path,
+    store: Store,
+    record_name: str,
+    wanted: list[Setting],
+    boot_texts: Callable[[dict[str, str]], dict[str, str]],
+    check: bool,
+    force: bool = False,
+) -> Result:
+    """Bring the values in `store` to the wanted settings, and restore those no longer wanted.
+
+    `boot_texts` gives the text of each boot file for the values held, empty for "no such file".
+    Raises TuningError when a file cannot be read or written; the kernel's refusals are outcomes.
+    """
+    record_file = kernelfs.under(root, f"{undo.DIRECTORY}/{record_name}.json")
+    record = undo.load(record_file)
+    planned = settings.plan(wanted, settings.observe(store, wanted, record), record, force)
+    old_texts = {path: undo.read_file(kernelfs.under(root, path)) for path in boot_texts({})}
+    saved = record
+    if check:
+        outcomes, after = settings.predict(store, planned), planned.record
+    else:
+        if planned.record.touched != record.touched:
+            undo.save(record_file, planned.record)
+            saved = planned.record
+        outcomes, after = settings.apply(store, planned)
+    not_held = {outcome.name for outcome in outcomes if outcome.status in ("refused", "no_op", "kept", "restored")}
+    held = {name: touch.asked for name, touch in sorted(after.touched.items()) if name not in not_held}
+    texts = boot_texts(held)
+    if not check:
+        try:
+            for path, text in texts.items():
+                undo.place_file(kernelfs.under(root, path), text)
+            if after != saved:
+                undo.save(record_file, after)
+        except TuningError as error:
+            failed = settings.roll_back(store, planned, outcomes)
+            said = "the kernel's values were set back" + (f", except {', '.join(failed)}" if failed else "")
+            raise TuningError(f"{error}; {said}") from error
+    written = [outcome for outcome in outcomes if outcome.status in ("applied", "restored")]
+    return Result(
+        outcomes,
+        held,
+        changed=bool(written) or old_texts != texts,
+        diff={
+            "before": "".join(f"{o.name} = {o.before}\n" for o in written) + "".join(old_texts.values()),
+            "after": "".join(f"{o.name} = {o.value}\n" for o in written) + "".join(texts.values()),
+        },
+    )

@@ -1,0 +1,93 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who works where: the one function that divides a host's CPUs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpuset
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+
+
+@dataclasses.dataclass(frozen=True)
+class Cpu:
+    """One online CPU; `core` is the same for the threads of one physical core, `node` is its NUMA node."""
+
+    number: int
+    core: tuple[int, int]
+    node: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The roles of the CPUs.
+
+    `engine` is empty when there is nothing to separate. `isolated` holds the engine's CPUs and their idle SMT
+    siblings, and is empty when a core would be shared with housekeeping. `housekeeping` is never empty.
+    """
+
+    housekeeping: frozenset[int]
+    engine: frozenset[int]
+    telemetry: frozenset[int]
+    isolated: frozenset[int]
+
+
+def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None) -> Layout:
+    """Return the layout of a host with the given online CPUs.
+
+    `engine_cpus` is the user's own kernel CPU list for the engine; empty lets the last CPU of `near_node` (the network
+    card's NUMA node), or of the host, be the engine's. Raises TuningError for a list that this host cannot give.
+    """
+    online = frozenset(cpu.number for cpu in cpus)
+    engine = _chosen(engine_cpus, online) if engine_cpus else _derived(cpus, near_node)
+    if not engine:
+        return Layout(online, frozenset(), online, frozenset())
+    engine_cores = {cpu.core for cpu in cpus if cpu.number in engine}
+    on_engine_cores = frozenset(cpu.number for cpu in cpus if cpu.core in engine_cores)
+    if on_engine_cores == online:  # one core: its threads share it, whoever is pinned where
+        return Layout(online - engine, engine, online - engine, frozenset())
+    others = online - on_engine_cores
+    telemetry = _telemetry(cpus, others, engine)
+    return Layout(others - telemetry or others, engine, telemetry, on_engine_cores)
+
+
+def _chosen(text: str, online: frozenset[int]) -> frozenset[int]:
+    try:
+        engine = cpuset.parse(text)
+    except ValueError as error:
+        raise TuningError(f"engine CPUs '{text}': {error}") from error
+    if not engine <= online:
+        missing = cpuset.render(engine - online)
+        raise TuningError(f"engine CPUs '{text}': this host has no CPU {missing}; online are {cpuset.render(online)}")
+    if engine == online and len(online) > 1:
+        raise TuningError(f"engine CPUs '{text}': that is every CPU of this host; leave one for housekeeping")
+    return engine if len(online) > 1 else frozenset()
+
+
+def _derived(cpus: list[Cpu], near_node: int | None) -> frozenset[int]:
+    if len(cpus) < 2:
+        return frozenset()
+    near = [cpu for cpu in cpus if cpu.node == near_node] or cpus
+    last_core = max(near, key=lambda cpu: cpu.number).core
+    return frozenset(
+        {min(cpu.number for cpu in near if cpu.core == last_core)} if _cores(cpus) > 1 else {near[-1].number}
+    )
+
+
+def _cores(cpus: list[Cpu]) -> int:
+    return len({cpu.core for cpu in cpus})
+
+
+def _telemetry(cpus: list[Cpu], others: frozenset[int], engine: frozenset[int]) -> frozenset[int]:
+    """Return a core of telemetry's own near the engine when housekeeping keeps another, else all the others."""
+    candidates = [cpu for cpu in cpus if cpu.number in others]
+    if _cores(candidates) < 2:
+        return others
+    engine_nodes = {cpu.node for cpu in cpus if cpu.number in engine}
+    first_core = min(candidates, key=lambda cpu: cpu.number).core  # CPU 0's core: the kernel itself prefers it
+    free = [cpu for cpu in candidates if cpu.core != first_core]
+    near = [cpu for cpu in free if cpu.node in engine_nodes] or free
+    core = max(near, key=lambda cpu: cpu.number).core
+    return frozenset(cpu.number for cpu in candidates if cpu.core == core)

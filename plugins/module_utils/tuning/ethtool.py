@@ -1,0 +1,77 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A network card's settings as ethtool shows and sets them.
+
+A value has a path such as "ens5/coalesce/rx-usecs" or "ens5/ring/rx". Source: ethtool(8).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.kernelfs import RefusedError
+
+# Runs a command and returns its exit status, standard output and standard error.
+Run = Callable[[list[str]], tuple[int, str, str]]
+
+SHOW = {"coalesce": "-c", "ring": "-g"}
+SET = {"coalesce": "-C", "ring": "-G"}
+
+
+def parse_coalesce(text: str) -> dict[str, str]:
+    """Return the settings that `ethtool -c` lists; those it calls n/a are left out.
+
+    Adaptive moderation shares one line: "Adaptive RX: on  TX: off".
+    """
+    values = dict(re.findall(r"^([a-z-]+):\s+(\d+)\s*$", text, re.MULTILINE))
+    adaptive = re.search(r"^Adaptive RX:\s+(\S+)\s+TX:\s+(\S+)", text, re.MULTILINE)
+    if adaptive:
+        values.update({"adaptive-rx": adaptive[1], "adaptive-tx": adaptive[2]})
+    return {name: value for name, value in values.items() if value != "n/a"}
+
+
+def parse_ring(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the largest and the current sizes that `ethtool -g` lists, by lower-case name; n/a is left out."""
+    maximums, _heading, current = text.partition("Current hardware settings:")
+    return _sizes(maximums), _sizes(current)
+
+
+def _sizes(text: str) -> dict[str, str]:
+    return {
+        name.lower().replace(" ", "-"): size
+        for name, size in re.findall(r"^(\w[\w ]*):\s+(\d+)\s*$", text, re.MULTILINE)
+    }
+
+
+class Ethtool:
+    """The settings of all cards, read once a group and read again after each write."""
+
+    def __init__(self, run: Run, program: str) -> None:
+        self._run = run
+        self.program = program
+
+    def maximum(self, nic: str, ring: str) -> str:
+        """Return the largest ring the driver takes, an empty text when it has none."""
+        return parse_ring(self._show(nic, "ring"))[0].get(ring, "")
+
+    def read(self, path: str) -> str | None:
+        nic, group, name = path.split("/")
+        text = self._show(nic, group)
+        values = parse_coalesce(text) if group == "coalesce" else parse_ring(text)[1]
+        return values.get(name)
+
+    def write(self, path: str, value: str) -> None:
+        nic, group, name = path.split("/")
+        status, output, said = self._run([self.program, SET[group], nic, name, value])
+        if status:
+            raise RefusedError((said or output).strip().splitlines()[-1] if said or output else f"exit status {status}")
+
+    def refusal(self, path: str) -> str:
+        """Return an empty text: only a write tells."""
+        return ""
+
+    def _show(self, nic: str, group: str) -> str:
+        status, output, _said = self._run([self.program, SHOW[group], nic])
+        return "" if status else output

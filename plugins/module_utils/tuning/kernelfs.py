@@ -1,0 +1,99 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values in /proc/sys and /sys: where they are, how they are read, compared and written.
+
+The root of the tree is a parameter, so that tests run on real files elsewhere.
+Sources: sysctl.d(5) for names, Documentation/admin-guide/mm/transhuge.rst for the bracketed choice.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpuset
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+
+
+def path_of(name: str) -> str:
+    """Return the absolute path of a sysctl key, or of a path below /sys given as it is.
+
+    As in sysctl.d(5): when the first separator is a dot, dots separate and a slash stands for a dot.
+    Raises TuningError when the name leaves /proc/sys or /sys.
+    """
+    if name.startswith("/"):
+        if not name.startswith("/sys/") or ".." in name.split("/"):
+            raise TuningError(f"tunable '{name}': a path must be below /sys and without '..'")
+        return name
+    separator = next((character for character in name if character in "./"), "")
+    parts = name.translate(str.maketrans("./", "/.")) if separator == "." else name
+    if not separator or any(part in ("", ".", "..") for part in parts.split("/")):
+        raise TuningError(f"tunable '{name}' is not a sysctl key such as vm.swappiness, nor a path below /sys")
+    return f"/proc/sys/{parts}"
+
+
+def under(root: Path, path: str) -> Path:
+    """Return the place of an absolute path below another root."""
+    return root / path.lstrip("/")
+
+
+class RefusedError(Exception):
+    """A value was not taken; the text says what the kernel answered."""
+
+
+class Files:
+    """The values of a tree below a root, by absolute path."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, path: str) -> str | None:
+        """Return the canonical value, or None when there is no such key or it cannot be read."""
+        try:
+            text = under(self._root, path).read_text(encoding="utf-8")
+        except OSError:
+            return None
+        return canonical(path, text)
+
+    def write(self, path: str, value: str) -> None:
+        """Write one value in one call, as these files want it. Raises RefusedError."""
+        try:
+            descriptor = os.open(under(self._root, path), os.O_WRONLY | os.O_TRUNC)
+            try:
+                os.write(descriptor, f"{value}\n".encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise RefusedError(_explain(error)) from error
+
+    def refusal(self, path: str) -> str:
+        """Return why the key cannot be opened for writing, without writing; an empty text when it can."""
+        try:
+            os.close(os.open(under(self._root, path), os.O_WRONLY))
+        except OSError as error:
+            return _explain(error)
+        return ""
+
+
+def _explain(error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, "error")
+    return f"{name}: {os.strerror(error.errno or 0)}"
+
+
+def canonical(path: str, text: str) -> str:
+    """Return a value as it is compared: the bracketed choice, a mask or list without padding, single blanks."""
+    words = text.split()
+    chosen = [word[1:-1] for word in words if word.startswith("[") and word.endswith("]")]
+    if chosen:
+        return chosen[0]
+    value = " ".join(words)
+    try:
+        if path.endswith(("cpumask", "smp_affinity")):
+            return cpuset.mask(cpuset.parse_mask(value))
+        if path.endswith("_list"):
+            return cpuset.render(cpuset.parse(value))
+    except ValueError:
+        return value
+    return value

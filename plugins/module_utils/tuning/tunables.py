@@ -1,0 +1,74 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what a user lists to what is set on this host: gates, vetoes, and values derived from memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs, topology
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """What gates and derived values need to know of a host."""
+
+    cpus: int
+    ram_kib: int
+
+    @classmethod
+    def of(cls, root: Path) -> Host:
+        """Read it below a root. Raises TuningError when /sys or /proc do not say it."""
+        return cls(len(topology.usable_cpus(root)), topology.ram_kib(root))
+
+
+def gate(
+    tunables: list[dict[str, Any]], veto: list[str], never: list[dict[str, Any]], host: Host
+) -> tuple[list[Setting], list[Outcome]]:
+    """Return what is to be set, and an outcome with its reason for everything that is not. Raises TuningError."""
+    wanted: list[Setting] = []
+    out: list[Outcome] = []
+    for tunable in {entry["name"]: entry for entry in tunables}.values():
+        name, value = tunable["name"], value_of(tunable, host.ram_kib)
+        path = kernelfs.path_of(name)
+        reason = refusal(name, value, never)
+        if reason:
+            out.append(Outcome(name, "refused", value, reason=reason))
+        elif name in veto:
+            out.append(Outcome(name, "not_applicable", value, reason="vetoed"))
+        elif host.cpus < tunable["min_cpus"]:
+            reason = f"needs {tunable['min_cpus']} CPUs, this host has {host.cpus}"
+            out.append(Outcome(name, "not_applicable", value, reason=reason))
+        else:
+            wanted.append(Setting(name, path, value, tunable["only_raise"]))
+    return wanted, out
+
+
+def refusal(name: str, value: str, never: list[dict[str, Any]]) -> str:
+    """Return why this value is never set, or an empty text."""
+    for entry in never:
+        if fnmatch.fnmatchcase(name, entry["name"]) and entry["value"] in (None, value):
+            return str(entry["reason"])
+    return ""
+
+
+def value_of(tunable: dict[str, Any], ram_kib: int) -> str:
+    """Return the value as text, derived from memory when asked for. Raises TuningError."""
+    if tunable["value"] is not None:
+        value = str(tunable["value"])
+        if "\n" in value or not value.strip():
+            raise TuningError(f"tunable '{tunable['name']}': the value must be one line and not empty")
+        return value
+    percent = tunable["percent_of_ram"]
+    if not 0 < percent <= 50:
+        raise TuningError(f"tunable '{tunable['name']}': percent_of_ram is {percent}, allowed is more than 0 up to 50")
+    mib = int(ram_kib * percent / 100 / 1024)
+    mib = max(mib, tunable["minimum_mib"] or 1)
+    mib = min(mib, tunable["maximum_mib"] or mib)
+    return str(mib * 1024 * (1 if tunable["unit"] == "kibibytes" else 1024))

@@ -1,0 +1,142 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host had before it was first touched, kept as JSON on the host until it is restored.
+
+A record is written before the host is changed, and a value once recorded is never overwritten,
+so that a run killed at any point can still be undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
+
+DIRECTORY = "/var/lib/os-tuning"
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Touch:
+    """One value that was changed: what it was, what was asked for and came of it, and what brings it back."""
+
+    path: str
+    previous: str
+    asked: str
+    ours: str
+    restore_path: str
+    restore_value: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """A value that the kernel did not take, so that check mode need not try it to know."""
+
+    value: str
+    status: str
+    reason: str
+
+
+@dataclasses.dataclass
+class Record:
+    """All of one module's touches and rejections on a host, by name."""
+
+    touched: dict[str, Touch] = dataclasses.field(default_factory=dict)
+    rejected: dict[str, Rejection] = dataclasses.field(default_factory=dict)
+
+    def copy(self) -> Record:
+        return Record(dict(self.touched), dict(self.rejected))
+
+
+def load(path: Path) -> Record:
+    """Return the record, empty when there is no file. Raises TuningError for a file that is not one."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["version"] != VERSION:
+            raise ValueError(f"version {document['version']} instead of {VERSION}")
+        return Record(
+            {name: Touch(**entry) for name, entry in document["touched"].items()},
+            {name: Rejection(**entry) for name, entry in document["rejected"].items()},
+        )
+    except FileNotFoundError:
+        return Record()
+    except OSError as error:
+        raise TuningError(f"{path}: cannot be read ({error.strerror}); nothing was changed") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TuningError(
+            f"{path}: is damaged ({error}); nothing was changed. It holds the host's values from before tuning: "
+            "restore it from a backup, or move it away to take today's values as the original ones"
+        ) from error
+
+
+def save(path: Path, record: Record) -> None:
+    """Write the record, or remove its file when it holds nothing. Raises TuningError."""
+    if not record.touched and not record.rejected:
+        place_record(path, "")
+        return
+    document = {
+        "version": VERSION,
+        "touched": {name: dataclasses.asdict(touch) for name, touch in sorted(record.touched.items())},
+        "rejected": {name: dataclasses.asdict(entry) for name, entry in sorted(record.rejected.items())},
+    }
+    place_record(path, json.dumps(document, indent=1) + "\n")
+
+
+def place_record(path: Path, text: str) -> None:
+    """Write a record's file; for an empty text remove it, and the directory with the last one. Raises TuningError."""
+    if place_file(path, text) and not text:
+        with contextlib.suppress(OSError):  # other modules' records are still in it
+            path.parent.rmdir()
+
+
+def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
+    """Replace a file as a whole, durably; return whether it was different. Raises TuningError."""
+    temporary = None
+    try:
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            return False
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise TuningError(f"{path}: cannot be written ({error.strerror})") from error
+    return True
+
+
+def read_file(path: Path) -> str:
+    """Return a file's text, empty when there is none. Raises TuningError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise TuningError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def place_file(path: Path, text: str) -> bool:
+    """Write the file, or remove it when the text is empty; return whether it was different. Raises TuningError."""
+    return write_file(path, text) if text else remove(path)
+
+
+def remove(path: Path) -> bool:
+    """Remove a file when it is there; return whether it was. Raises TuningError."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise TuningError(f"{path}: cannot be removed ({error.strerror})") from error
+    return True

@@ -1,0 +1,91 @@
+"""Where moto's CloudWatch alarms differ from AWS's in a way that shows, made right."""
+
+import json
+import re
+
+from moto.cloudwatch.exceptions import ValidationError
+from moto.cloudwatch.models import Alarm, CloudWatchBackend
+from moto.cloudwatch.responses import CloudWatchResponse
+from moto.core.responses import ActionResult
+from moto.sns.models import sns_backends
+
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
+
+_NAME_IN_RULE = re.compile(r'(?:ALARM|OK|INSUFFICIENT_DATA)\("?([^")]+)"?\)')
+
+
+def install(hooks: Hooks) -> None:
+    """Correct moto in this process; once is enough, and twice does no more."""
+    if hasattr(CloudWatchResponse, "put_composite_alarm"):
+        return
+    _take_composite_alarms()
+    _keep_alarms_that_others_stand_on()
+    _notify_topics()
+
+
+def _rule_names(rule: str) -> set[str]:
+    return set(_NAME_IN_RULE.findall(rule))
+
+
+def _take_composite_alarms() -> None:
+    """moto reads their rule, and answers that the action is not implemented."""
+
+    def put_composite_alarm(self: CloudWatchResponse) -> ActionResult:
+        rule = self._get_param("AlarmRule") or ""
+        unknown = _rule_names(rule) - set(self.cloudwatch_backend.alarms)
+        if unknown or not _rule_names(rule):
+            raise ValidationError(f"Could not save the composite alarm as alarms in the rule do not exist: {unknown}")
+        answer: ActionResult = self.put_metric_alarm()
+        return answer
+
+    setattr(CloudWatchResponse, "put_composite_alarm", put_composite_alarm)  # noqa: B010  moto does not declare it
+
+
+def _keep_alarms_that_others_stand_on() -> None:
+    """moto deletes an alarm that a composite alarm names."""
+    delete = CloudWatchBackend.delete_alarms
+
+    def delete_alarms(self: CloudWatchBackend, alarm_names: list[str]) -> None:
+        rules = [alarm.rule for name, alarm in self.alarms.items() if alarm.rule and name not in alarm_names]
+        for name in alarm_names:
+            if any(name in _rule_names(rule) for rule in rules):
+                raise ValidationError(f"Cannot delete {name} as there are composite alarm(s) depending on it.")
+        delete(self, alarm_names)
+
+    replace(CloudWatchBackend, "delete_alarms", delete_alarms)
+
+
+def _notify_topics() -> None:
+    """moto changes an alarm's state and tells nobody. Topics are told; a composite alarm follows SetAlarmState."""
+    update = Alarm.update_state
+
+    def update_state(self: Alarm, reason: str, reason_data: str, state_value: str) -> None:
+        before = self.state_value
+        update(self, reason, reason_data, state_value)
+        actions: dict[str, list[str]] = {
+            "ALARM": self.alarm_actions,
+            "OK": self.ok_actions,
+            "INSUFFICIENT_DATA": self.insufficient_data_actions,
+        }
+        if self.actions_enabled and state_value != before:
+            for arn in actions[state_value]:
+                if ":sns:" in arn:
+                    _publish(arn, self, before)
+
+    replace(Alarm, "update_state", update_state)
+
+
+def _publish(arn: str, alarm: Alarm, before: str) -> None:
+    _, _, _, region, account, _ = arn.split(":", 5)
+    message = {
+        "AlarmName": alarm.name,
+        "AlarmDescription": alarm.description,
+        "NewStateValue": alarm.state_value,
+        "NewStateReason": alarm.state_reason,
+        "OldStateValue": before,
+    }
+    subject = f'{alarm.state_value}: "{alarm.name}"'[:100]
+    sns_backends[account][region].publish(
+        json.dumps(message), subject=subject, arn=arn, phone_number=None, message_attributes={}
+    )

@@ -1,0 +1,35 @@
+"""Where moto's CloudWatch metrics differ from AWS's in a way that shows, made right."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from moto.cloudwatch.models import Statistics
+
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
+
+_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
+
+
+def install(hooks: Hooks) -> None:
+    """Correct moto in this process; once is enough, and twice does no more."""
+    if Statistics.get_statistics_for_type.__module__ != __name__:
+        _answer_percentiles()
+
+
+def _answer_percentiles() -> None:
+    """moto answers a percentile, for example p99 or p99.9, with nothing."""
+    usual: Callable[..., Any] = Statistics.get_statistics_for_type
+
+    def get_statistics_for_type(self: Statistics, stat: str) -> Any:
+        percentile = _PERCENTILE.fullmatch(stat)
+        if percentile is None:
+            return usual(self, stat)
+        if self.metric_aggregated_list:  # AWS has none either of what was sent as StatisticValues
+            return None
+        values = sorted(self.metric_single_values_list)
+        return values[max(math.ceil(len(values) * float(percentile[1]) / 100), 1) - 1]
+
+    replace(Statistics, "get_statistics_for_type", get_statistics_for_type)

@@ -1,0 +1,44 @@
+"""moto's EC2 hands out addresses that belong to strangers, and does not find an Elastic IP's tags."""
+
+from ipaddress import IPv4Network
+
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
+
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.instances import backends
+from embedded_ec2.patches import replace
+
+
+def install(hooks: Hooks) -> None:
+    """Hand out addresses of the sandbox's own network, and know Elastic IPs by AWS's name."""
+    _hand_out_own_public_addresses(hooks.public_addresses)
+    _know_elastic_addresses_tags()
+
+
+def _public_addresses_in_use() -> set[str]:
+    used: set[str] = set()
+    for backend in backends():
+        used.update(eni.public_ip for eni in list(backend.enis.values()) if eni.public_ip)
+        used.update(address.public_ip for address in list(backend.addresses))
+    return used
+
+
+def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
+    """moto invents addresses that belong to strangers (54.214.…), or loopback ones for Elastic IPs."""
+
+    def next_free() -> str:
+        used = _public_addresses_in_use()
+        for address in public_addresses.hosts():
+            if str(address) not in used:
+                return str(address)
+        raise EC2ClientError("AddressLimitExceeded", f"All of {public_addresses} is in use; release an address first.")
+
+    replace(elastic_network_interfaces, "random_public_ip", next_free)
+    replace(elastic_ip_addresses, "random_ip", next_free)
+
+
+def _know_elastic_addresses_tags() -> None:
+    """DescribeTags calls the resource type `elastic-ip`; moto has another name for it and finds no tags by AWS's."""
+    EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"

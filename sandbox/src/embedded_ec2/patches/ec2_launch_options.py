@@ -1,0 +1,41 @@
+"""Options of RunInstances that moto takes and forgets, kept and reported (EC2 API reference, same names)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.models import EC2Backend
+from moto.ec2.responses.instances import InstanceResponse
+
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import ec2_placement_groups, replace
+
+
+def install(hooks: Hooks) -> None:
+    """Have RunInstances remember placement group, CPU options and, from a launch template, the Spot market."""
+    run: Callable[..., ActionResult] = InstanceResponse.run_instances
+
+    def run_instances(self: InstanceResponse) -> ActionResult:
+        group = self._get_param("Placement.GroupName")
+        if group:
+            ec2_placement_groups.require(self.ec2_backend, group)
+        cpus = self._get_param("CpuOptions", {})
+        spot = _is_spot(self.ec2_backend, self._get_param("LaunchTemplate", {}))
+        answer = run(self)
+        reservation: Any = answer.result
+        for instance in reservation.instances:
+            instance.placement.group_name = group or ""
+            if cpus:
+                instance.cpu_options = {name: int(value) for name, value in cpus.items()}
+            if spot:
+                instance.lifecycle = "spot"
+        return answer
+
+    replace(InstanceResponse, "run_instances", run_instances)
+
+
+def _is_spot(backend: EC2Backend, template: dict[str, Any]) -> bool:
+    if not template:
+        return False
+    options: dict[str, Any] = backend._get_template_from_args(template).data.get("InstanceMarketOptions") or {}
+    return options.get("MarketType") == "spot"

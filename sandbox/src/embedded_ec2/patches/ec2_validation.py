@@ -1,0 +1,12 @@
+"""moto's EC2 lets unknown images, key pairs and instance types pass."""
+
+from moto import settings
+
+from embedded_ec2.hooks import Hooks
+
+
+def install(hooks: Hooks) -> None:
+    """Refuse them."""
+    settings.ENABLE_AMI_VALIDATION = True
+    settings.ENABLE_KEYPAIR_VALIDATION = True
+    settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True

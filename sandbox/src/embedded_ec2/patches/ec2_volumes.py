@@ -1,0 +1,22 @@
+"""moto's EC2 leaves out what AWS reports of a new volume."""
+
+from collections.abc import Callable
+from typing import Any
+
+from moto.ec2.models import EC2Backend
+
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
+
+
+def install(hooks: Hooks) -> None:
+    """AWS reports an empty SnapshotId and MultiAttachEnabled; amazon.aws's modules read them, moto leaves them out."""
+    create: Callable[..., Any] = EC2Backend.create_volume
+
+    def create_volume(self: EC2Backend, *args: Any, **kwargs: Any) -> Any:
+        volume = create(self, *args, **kwargs)
+        volume.snapshot_id = volume.snapshot_id or ""
+        volume.multi_attach_enabled = bool(volume.multi_attach_enabled)
+        return volume
+
+    replace(EC2Backend, "create_volume", create_volume)
