@@ -20,7 +20,7 @@ NAME = "trading-demo-hours"
 def play_file(tmp_path: Path) -> Path:
     """A playbook with the role alone, after what it needs to know of the account."""
     look = {
-        "name": "What exists is known",
+        "name": "List what exists",
         "lowlatency.trading.deployment_info": {"environment": "demo", "region": "us-east-1"},
         "register": "aws_preflight_deployment",
     }

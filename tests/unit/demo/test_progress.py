@@ -13,27 +13,27 @@ PLAYBOOK = """
   hosts: localhost
   gather_facts: false
   tasks:
-    - name: It is asked for
+    - name: Ask for a number
       ansible.builtin.debug:
       when: false
 - name: Make it
   hosts: localhost
   gather_facts: false
   pre_tasks:
-    - name: Not worth a line
+    - name: Do what is not worth a line
       ansible.builtin.debug:
   roles: [one, two]
 """
 ONE = """
-- name: First | A rescued failure is none
+- name: First | Rescue a failure
   block:
     - ansible.builtin.fail: {msg: rescued}
   rescue:
     - ansible.builtin.include_role: {name: two}
-- name: First | So is one that is ignored
+- name: First | Ignore a failure
   ansible.builtin.fail: {msg: ignored}
   ignore_errors: true
-- name: First | It fails when asked
+- name: First | Fail when asked
   ansible.builtin.assert:
     that: item != 2
     fail_msg: "{{ item }} is too much\\nby far"
@@ -41,7 +41,7 @@ ONE = """
   when: fails | default(false)
 """
 TWO = """
-- name: Second | It is there
+- name: Second | Do something
   ansible.builtin.debug:
 """
 
@@ -74,11 +74,11 @@ def test_a_play_is_told_by_its_roles(tmp_path: Path) -> None:
     status, told, failure = play(tmp_path)
     assert status == 0
     assert [line for line in told if not line.startswith("detail ")] == ["heading Make it", "part one", "part two"]
-    assert told[-1] == "detail Second | It is there"
+    assert told[-1] == "detail Second | Do something"
     assert not failure.exists()
 
 
 def test_what_made_a_play_fail_is_said_and_nothing_else(tmp_path: Path) -> None:
     status, _told, failure = play(tmp_path, "-e", '{"fails": true}')
     assert status == 2
-    assert failure.read_text() == "localhost: one : First | It fails when asked\n  2 is too much\n  by far\n"
+    assert failure.read_text() == "localhost: one : First | Fail when asked\n  2 is too much\n  by far\n"
