@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "roles").glob("*/README.md"))]
 
 
-def test_variable_tables_follow_the_argument_specs() -> None:
+def test_role_pages_and_variable_tables_follow_the_argument_specs() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts/variable_tables.py", ROOT, "--check"],
         capture_output=True,
@@ -23,14 +23,14 @@ def test_variable_tables_follow_the_argument_specs() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8"))
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_scripts_and_playbooks_that_a_page_names_exist(page: Path) -> None:
     named = re.findall(r"\b((?:scripts|playbooks)/[a-z_]+(?:\.yml)?)\b", page.read_text(encoding="utf-8"))
     assert not [name for name in named if not (ROOT / name).exists()]

@@ -48,6 +48,19 @@ def test_every_input_carries_the_prefix_of_its_role_and_is_described(role: Path)
         assert option.get("type"), name
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_example_is_a_play_with_the_role_and_with_inputs_that_there_are(role: Path) -> None:
+    (play,) = yaml.safe_load(load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["examples"])
+    assert play["roles"][-1]["role"] == f"lowlatency.trading.{role.name}"
+    shared = set(re.findall(r"\btrading_[a-z0-9_]+", (role.parent.parent / "README.md").read_text(encoding="utf-8")))
+    given = {
+        name
+        for name in [*play.get("vars", {}), *play["roles"][-1]]
+        if name not in ("role", "ansible_python_interpreter")
+    }
+    assert given <= set(options(role)) | shared | set(options(ROOT / "roles/aws_preflight"))
+
+
 @pytest.mark.parametrize("path", TASK_FILES, ids=name_of)
 def test_tasks_never_read_shared_variables(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
