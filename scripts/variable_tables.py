@@ -113,17 +113,18 @@ def shared_variables(roles: list[Path]) -> str:
     for role in roles:
         _summary, options, defaults = role_inputs(role)
         for name, default in defaults.items():
-            if name not in options or name.startswith("trading_"):
+            if name not in options:
                 continue
             meaning = cell(options[name].get("description", ""))
             for shared in dict.fromkeys(SHARED.findall(str(default))):
                 if shared.startswith("trading_engine_"):
                     continue
                 followers.setdefault(shared, []).append(f"`{name}`")
-                sentence = f" Shared variable `{shared}`."
-                if shared not in meanings or (sentence in meaning and shared not in said):
-                    meanings[shared] = meaning.replace(sentence, "")
-                if sentence in meaning:
+                sentence = re.compile(rf" Shared variable `{shared}`(, which must be given)?\.")
+                found = sentence.search(meaning)
+                if shared not in meanings or (found and shared not in said):
+                    meanings[shared] = sentence.sub(" Must be given." if found and found[1] else "", meaning)
+                if found:
                     said.add(shared)
     lines = ["| variable | meaning | followed by |", "|---|---|---|"]
     lines += [f"| `{name}` | {meanings[name]} | {', '.join(users)} |" for name, users in sorted(followers.items())]
