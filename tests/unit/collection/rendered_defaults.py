@@ -24,21 +24,24 @@ KNOWN_LATER = ("lookup(", "role_path", "ansible_", "inventory_hostname")
 def main() -> None:
     root = Path(sys.argv[1])
     init_plugin_loader([str(root / "collections")])
-    loader = DataLoader()
-    print(json.dumps({role.name: rendered(role, loader) for role in sorted((root / "roles").iterdir())}))
+    roles = sorted((root / "roles").iterdir())
+    # As in a play that has all roles, where each sees the defaults of the others.
+    defaults = {name: value for role in roles for name, value in load(role / "defaults/main.yml").items()}
+    print(json.dumps({role.name: rendered(role, defaults) for role in roles}))
 
 
-def rendered(role: Path, loader: DataLoader) -> dict[str, Any]:
-    def load(path: Path) -> dict[str, Any]:
-        return loader.load_from_file(str(path), trusted_as_template=True) or {}
+def load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = DataLoader().load_from_file(str(path), trusted_as_template=True)
+    return loaded
 
-    defaults = load(role / "defaults/main.yml")
+
+def rendered(role: Path, defaults: dict[str, Any]) -> dict[str, Any]:
     variables = dict(defaults)
     for path in (*role.glob("vars/main.yml"), *role.glob("vars/main/*.yml")):
         variables |= load(path)
-    templar = Templar(loader=loader, variables=variables)
+    templar = Templar(loader=DataLoader(), variables=variables)
     values = {}
-    for name, default in defaults.items():
+    for name, default in load(role / "defaults/main.yml").items():
         if any(word in str(default) for word in KNOWN_LATER):
             continue
         try:
