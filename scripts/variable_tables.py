@@ -1,6 +1,7 @@
-"""Render the roles' inputs as Markdown: docs/variables.md (all) and a region of README.md (the shared ones).
+"""Render the roles' pages (README.md) and inputs as Markdown: all in docs/variables.md, the shared ones in README.md.
 
-Source of truth: each role's meta/argument_specs.yml for type and meaning, defaults/main.yml for the default.
+Source of truth: each role's meta/argument_specs.yml for purpose, example, type and meaning, defaults/main.yml for the
+default, meta/main.yml for what the role requires.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 BEGIN, END = "<!-- variables: begin, made by scripts/docs -->", "<!-- variables: end -->"
-ANSIBLE_MARKUP = re.compile(r"\b[CVOEIBP]\(([^)]*)\)")
+ANSIBLE_MARKUP = re.compile(r"\b[CVOEIBPU]\(([^)]*)\)")
 SHARED = re.compile(r"\btrading_[a-z0-9_]+")
 
 
@@ -49,6 +50,42 @@ def role_inputs(role: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return main["short_description"], main.get("options", {}), load(role / "defaults/main.yml") or {}
 
 
+def requirements(role: Path) -> list[str]:
+    """Return what a role needs of the controller and of a host, a line each."""
+    about = load(role / "meta/main.yml")["galaxy_info"]
+    needs = [f"- Ansible {about['min_ansible_version']} or newer on the controller."]
+    if role.name.startswith("aws_"):
+        return [
+            *needs,
+            "- The collections amazon.aws and community.aws, and boto3, on the controller (`requirements.txt`).",
+            "- Credentials for AWS, as boto3 finds them. The role runs on the controller.",
+        ]
+    platforms = [f"{one['name']} ({', '.join(one['versions'])})" for one in about["platforms"]]
+    made_for = "Any Linux" if about["platforms"][0]["name"] == "GenericLinux" else ", ".join(platforms)
+    return [*needs, f"- A host with systemd, and root on it (`become`). Made for: {made_for}."]
+
+
+def role_page(role: Path) -> str:
+    """Return a role's README.md."""
+    points = load(role / "meta/argument_specs.yml")["argument_specs"]
+    main = points["main"]
+    lines = [f"# {role.name}", "", "<!-- Made from meta/ by scripts/docs. -->", "", f"{main['short_description']}.", ""]
+    lines += [f"- {cell(paragraph)}" for paragraph in main["description"]]
+    lines += ["", "## Requirements", "", *requirements(role)]
+    lines += ["", "## Example", "", "```yaml", main["examples"].rstrip(), "```", ""]
+    if others := {name: point for name, point in points.items() if name != "main"}:
+        lines += ["## Entry points", "", "| `tasks_from` | what it does |", "|---|---|"]
+        lines += [f"| `{name}` | {cell(point['short_description'])} |" for name, point in others.items()]
+        lines.append("")
+    lines += [
+        "## Variables",
+        "",
+        f"[All of them, with type, default and meaning](../../docs/variables.md#{role.name}).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def all_variables(roles: list[Path]) -> str:
     lines = ["# Variables", "", "Made from the roles' `meta/argument_specs.yml` by `scripts/docs`.", ""]
     for role in roles:
@@ -76,17 +113,18 @@ def shared_variables(roles: list[Path]) -> str:
     for role in roles:
         _summary, options, defaults = role_inputs(role)
         for name, default in defaults.items():
-            if name not in options or name.startswith("trading_"):
+            if name not in options:
                 continue
             meaning = cell(options[name].get("description", ""))
             for shared in dict.fromkeys(SHARED.findall(str(default))):
                 if shared.startswith("trading_engine_"):
                     continue
                 followers.setdefault(shared, []).append(f"`{name}`")
-                sentence = f" Shared variable `{shared}`."
-                if shared not in meanings or (sentence in meaning and shared not in said):
-                    meanings[shared] = meaning.replace(sentence, "")
-                if sentence in meaning:
+                sentence = re.compile(rf" Shared variable `{shared}`(, which must be given)?\.")
+                found = sentence.search(meaning)
+                if shared not in meanings or (found and shared not in said):
+                    meanings[shared] = sentence.sub(" Must be given." if found and found[1] else "", meaning)
+                if found:
                     said.add(shared)
     lines = ["| variable | meaning | followed by |", "|---|---|---|"]
     lines += [f"| `{name}` | {meanings[name]} | {', '.join(users)} |" for name, users in sorted(followers.items())]
@@ -110,6 +148,7 @@ def main() -> int:
     wanted = {
         root / "docs/variables.md": all_variables(roles),
         readme: with_region(readme.read_text(encoding="utf-8"), shared_variables(roles)),
+        **{role / "README.md": role_page(role) for role in roles},
     }
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if arguments.check:

@@ -181,7 +181,7 @@ def main() -> None:
     if budget and total > budget:
         module.fail_json(
             msg=f"A month would cost {total} USD, the budget is {budget}: "
-            "choose less, or raise aws_monthly_budget_usd\n" + "\n".join(text)
+            "choose less, or raise trading_budget_usd\n" + "\n".join(text)
         )
     module.exit_json(
         changed=False,

@@ -104,7 +104,7 @@ class Deployment:
 
     def play(self, playbook: str, *arguments: str, **variables: object) -> Play:
         """Run a playbook of the checkout with the given extra variables."""
-        extra = {**self.addresses, "slo_report_dir": str(self.reports), **variables}
+        extra = {**self.addresses, "trading_report_dir": str(self.reports), **variables}
         done = run(
             "ansible-playbook",
             "-i",
@@ -125,7 +125,7 @@ class Deployment:
         installed = run("bash", "-c", script, ROOT, user / "collections")
         assert installed.returncode == 0, installed.stderr
         given = yaml.safe_load(INVENTORY.with_name("group_vars").joinpath("all.yml").read_text(encoding="utf-8"))
-        given |= {**self.addresses, "slo_report_dir": str(self.reports), **variables}
+        given |= {**self.addresses, "trading_report_dir": str(self.reports), **variables}
         settings = user / "settings.yml"
         settings.write_text(yaml.safe_dump(given), encoding="utf-8")
         done = run(

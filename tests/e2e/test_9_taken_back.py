@@ -12,15 +12,15 @@ from tests.e2e.deployment import ROOT, SANDBOX, Deployment, run
 def test_destroy_without_its_confirmation_touches_nothing(deployed: Deployment) -> None:
     play = deployed.play("playbooks/destroy.yml")
     assert play.exit_code != 0
-    assert "destroy_confirm" in play.output
+    assert "trading_destroy_confirm" in play.output
     assert deployed.inventory()["trading"]["hosts"] == ["trading-sandbox-1"]
 
 
 def test_destroy_takes_everything_back_twice_over(deployed: Deployment) -> None:
-    first = deployed.play("playbooks/destroy.yml", destroy_confirm="sandbox", destroy_data=True)
+    first = deployed.play("playbooks/destroy.yml", trading_destroy_confirm="sandbox", trading_destroy_data=True)
     assert first.exit_code == 0, first.output[-6000:]
     assert "trading" not in deployed.inventory() or not deployed.inventory()["trading"].get("hosts")
-    second = deployed.play("playbooks/destroy.yml", destroy_confirm="sandbox", destroy_data=True)
+    second = deployed.play("playbooks/destroy.yml", trading_destroy_confirm="sandbox", trading_destroy_data=True)
     assert second.exit_code == 0, second.output[-6000:]
     assert second.count("changed") == 0
 

@@ -97,8 +97,8 @@ def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str
     """Yield what is wrong with the IPv6 networks that may reach the host; there need be none."""
     kind = "IPv6 network such as 2001:db8::/64"
     for variable, cidrs in (
-        ("aws_network_operator_ipv6_cidrs", operator_cidrs),
-        ("aws_network_client_ipv6_cidrs", client_cidrs),
+        ("trading_operator_ipv6_cidrs", operator_cidrs),
+        ("trading_client_ipv6_cidrs", client_cidrs),
     ):
         yield from _networks(variable, cidrs, allow_world, ipaddress.IPv6Network, kind)
 

@@ -145,7 +145,9 @@ def test_the_inventory_of_another_environment_is_refused(account: Account, inven
 
 def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]]) -> None:
     both = contents(account)
-    run = account.play("destroy.yml", trading_environment="pair", destroy_confirm="pair", destroy_data="true")
+    run = account.play(
+        "destroy.yml", trading_environment="pair", trading_destroy_confirm="pair", trading_destroy_data="true"
+    )
     assert run.code == 0, run.output
     assert len(instances(account, "pair")) == 0
     assert len(instances(account, "pair-b")) == 1
@@ -154,9 +156,9 @@ def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]
     assert again.changed == 0, again.output
     assert contents(account) < both
 
-    # Without destroy_data: AWS does not stop such instances, so the last snapshot is of a running one.
-    run = account.play("destroy.yml", **PAIR_B, destroy_confirm="pair-b")
+    # Without trading_destroy_data: AWS does not stop such instances, so the last snapshot is of a running one.
+    run = account.play("destroy.yml", **PAIR_B, trading_destroy_confirm="pair-b")
     assert run.code == 0, run.output
     assert {kind for kind, _ in contents(account) - empty} == {"snapshot", "log group"}
-    account.play("destroy.yml", **PAIR_B, destroy_confirm="pair-b", destroy_data="true")
+    account.play("destroy.yml", **PAIR_B, trading_destroy_confirm="pair-b", trading_destroy_data="true")
     assert contents(account) == empty

@@ -31,8 +31,8 @@ from .inventory_of_account import contents
             ["trading_vpc_cidr: 172.31.0.0/16 overlaps"],
         ),
         (
-            {"aws_monthly_budget_usd": "36"},
-            ["A month would cost 36.14 USD, the budget is 36", "aws_monthly_budget_usd"],
+            {"trading_budget_usd": "36"},
+            ["A month would cost 36.14 USD, the budget is 36", "trading_budget_usd"],
         ),
     ],
 )
@@ -73,11 +73,9 @@ def test_all_unusable_inputs_are_refused_at_once_each_by_name(account: Account) 
 def test_an_image_of_another_architecture_is_refused_before_the_first_resource(account: Account) -> None:
     before = contents(account)
     images = account.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
-    run = account.play("provision.yml", trading_environment="refused", aws_instance_image_id=images[0]["ImageId"])
+    run = account.play("provision.yml", trading_environment="refused", trading_image_id=images[0]["ImageId"])
     assert run.code != 0
-    assert (
-        "aws_instance_image_id: there is no image of architecture arm64, which c6g.medium has, under ami-" in run.output
-    )
+    assert "trading_image_id: there is no image of architecture arm64, which c6g.medium has, under ami-" in run.output
     assert contents(account) == before
 
 

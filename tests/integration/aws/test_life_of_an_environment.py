@@ -21,15 +21,15 @@ LIFE = {
     "trading_backup_bucket": "true",
     "aws_identity_session_manager": "true",
     "aws_instance_detailed_monitoring": "true",
-    "aws_instance_elastic_ip": "true",
-    "aws_instance_journal_volume_gib": "4",
+    "trading_elastic_ip": "true",
+    "trading_journal_volume_gib": "4",
     "aws_instance_placement": "spread",
     "aws_instance_termination_protection": "true",
     "aws_instance_threads_per_core": "1",
-    "aws_monthly_budget_usd": "0",
+    "trading_budget_usd": "0",
     "aws_network_flow_logs": "true",
     "aws_network_ipv6": "true",
-    "aws_network_operator_ipv6_cidrs": "2001:db8::/64",
+    "trading_operator_ipv6_cidrs": "2001:db8::/64",
 }
 
 
@@ -165,7 +165,7 @@ def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -
     play = {"name": "Upload", "hosts": "trading", "become": True, "gather_facts": False, "tasks": tasks}
     (tmp_path / "collections").symlink_to(ROOT / "collections")
     upload.write_text(json.dumps([play]))
-    transfer = {**LIFE, "trading_engine_backup_dir": str(archives)}
+    transfer = {**LIFE, "trading_backup_dir": str(archives)}
     run = account.play(str(upload), "--limit", "trading-life-1", inventory=str(inventory), **transfer)
     assert run.code == 0, run.output
     assert (
@@ -201,7 +201,7 @@ def test_of_a_newer_image_and_a_rule_that_somebody_added_only_the_rule_is_a_chan
 
     # In check mode and for real the rule is seen, and nothing else is changed by a second run.
     for arguments in (["--check"], []):
-        run = account.play("provision.yml", *arguments, **LIFE, aws_instance_image_id=other)
+        run = account.play("provision.yml", *arguments, **LIFE, trading_image_id=other)
         assert run.code == 0, run.output
         assert run.changed == 1, run.output
     (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
@@ -235,12 +235,12 @@ def test_destroy_asks_for_the_name_once_more(account: Account) -> None:
     before = contents(account)
     run = account.play("destroy.yml", **LIFE)
     assert run.code != 0
-    assert "-e destroy_confirm=life" in run.output
+    assert "-e trading_destroy_confirm=life" in run.output
     assert contents(account) == before
 
 
 def test_destroy_keeps_the_data_and_says_so(account: Account, empty: set[tuple[str, str]]) -> None:
-    run = account.play("destroy.yml", **LIFE, destroy_confirm="life")
+    run = account.play("destroy.yml", **LIFE, trading_destroy_confirm="life")
     assert run.code == 0, run.output
     left = contents(account) - empty
     assert {kind for kind, _ in left} == {"snapshot", "volume", "log group", "bucket"}
@@ -256,7 +256,7 @@ def test_destroying_the_data_leaves_the_account_as_it_was_and_doing_it_again_is_
     account: Account, empty: set[tuple[str, str]]
 ) -> None:
     for expected in ("Nothing of the environment life is left", "Nothing of the environment life is left"):
-        run = account.play("destroy.yml", **LIFE, destroy_confirm="life", destroy_data="true")
+        run = account.play("destroy.yml", **LIFE, trading_destroy_confirm="life", trading_destroy_data="true")
         assert run.code == 0, run.output
         assert expected in run.output
         assert contents(account) == empty

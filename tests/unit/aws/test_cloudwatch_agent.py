@@ -117,8 +117,9 @@ def test_each_units_log_goes_into_the_environments_group(schema: dict[str, Any])
 
 
 def test_a_host_may_write_into_that_group() -> None:
-    policy = (ROOT / "roles/aws_identity/templates/host-policy.json.j2").read_text(encoding="utf-8")
-    assert "log-group:/trading/{{ aws_identity_environment }}/*" in policy
+    account = {"aws_identity_partition": "aws", "aws_identity_account": "123456789012"}
+    policy = render("host-policy.json.j2", "aws_identity", **account)
+    assert policy["Statement"][1]["Resource"].endswith(":log-group:/trading/demo/*")
 
 
 def test_without_a_package_it_is_not_applicable_and_nothing_is_changed(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_without_a_package_it_is_not_applicable_and_nothing_is_changed(tmp_path:
             "connection": "local",
             "gather_facts": False,
             "vars": {
-                "ansible_facts": {"distribution": "Debian", "os_family": "Debian"},
+                "ansible_facts": {"distribution": "Debian", "distribution_major_version": "12", "os_family": "Debian"},
                 "ansible_python_interpreter": sys.executable,
                 "trading_publish": wanted,
             },

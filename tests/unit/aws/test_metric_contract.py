@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,12 +157,17 @@ def test_what_a_host_publishes_fits_the_metrics_that_cloudwatch_gives_for_nothin
     assert len(METRICS["agent"]["metrics"]) == AGENT_METRICS
 
 
-def test_alarm_thresholds_are_the_promise_by_default() -> None:
-    def defaults(role: str) -> dict[str, Any]:
-        path: Path = ROOT / "roles" / role / "defaults/main.yml"
-        loaded: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return loaded
+def thresholds(**variables: Any) -> dict[str, float]:
+    """Return the threshold of each alarm of a host by the alarm's name."""
+    rendered = render("alarms.yml.j2", **variables)
+    return {alarm["AlarmName"].rpartition("/")[2]: alarm["Threshold"] for alarm in rendered if "Threshold" in alarm}
 
-    slo, monitoring = defaults("slo"), defaults("aws_monitoring")
-    for name in ("avg_us", "p95_us", "p99_us", "cpu_percent", "memory_percent"):
-        assert monitoring[f"aws_monitoring_{name}"] == f"{{{{ slo_{name} | default({slo[f'slo_{name}']}) }}}}"
+
+def test_alarm_thresholds_are_the_promise_and_follow_the_shared_targets() -> None:
+    promised = {"latency-avg": 500, "latency-p95": 1000, "latency-p99": 2000, "cpu": 80, "memory": 90}
+    assert promised.items() <= thresholds().items()
+    assert {**promised, "latency-p99": 1500}.items() <= thresholds(trading_slo={"p99_us": 1500}).items()
+
+
+def test_a_target_under_its_former_name_is_followed_for_one_release() -> None:
+    assert thresholds(slo_p99_us=1500)["latency-p99"] == 1500

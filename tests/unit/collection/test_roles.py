@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,8 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+SCENARIOS = sorted((ROOT / "extensions/molecule").rglob("*.yml"))
 TASK_FILES = sorted((ROOT / "roles").glob("*/tasks/*.yml")) + sorted((ROOT / "roles").glob("*/handlers/*.yml"))
 
 
@@ -18,9 +25,45 @@ def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def options(role: Path) -> dict[str, Any]:
-    inputs: dict[str, Any] = load(role / "meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
+def entry_points(role: Path) -> dict[str, Any]:
+    points: dict[str, Any] = load(role / "meta/argument_specs.yml")["argument_specs"]
+    return points
+
+
+def options(role: Path, point: str = "main") -> dict[str, Any]:
+    inputs: dict[str, Any] = entry_points(role)[point].get("options", {})
     return inputs
+
+
+@functools.cache
+def rendered_defaults() -> dict[str, dict[str, Any]]:
+    """Return what each role's defaults are where nobody has set a variable, but for those that are known only later."""
+    program = [sys.executable, Path(__file__).parent / "rendered_defaults.py", ROOT]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert "rename it" not in done.stderr, (
+        "a default that follows the new name is taken for somebody's use of the old one"
+    )
+    values: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return values
+
+
+def roles_with_tasks_from(node: object) -> Iterator[dict[str, str]]:
+    """Yield the arguments of every include_role and import_role below a YAML node."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key.endswith(("include_role", "import_role")) and "tasks_from" in value:
+                yield value
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from roles_with_tasks_from(item)
+
+
+def task_text(role: Path, name: str) -> str:
+    """Return the text of a role's task file and of those that it includes."""
+    text = (role / "tasks" / f"{name}.yml").read_text(encoding="utf-8")
+    included = re.findall(r"(?:import|include)_tasks:\s+(?:file: )?(\w+)\.yml", text)
+    return text + "".join(task_text(role, other) for other in included if other != name)
 
 
 def name_of(path: Path) -> str:
@@ -48,19 +91,64 @@ def test_every_input_carries_the_prefix_of_its_role_and_is_described(role: Path)
         assert option.get("type"), name
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_argument_specs_have_the_default_of_every_input(role: Path) -> None:
+    known = rendered_defaults()[role.name]
+    specified = {name: option["default"] for name, option in options(role).items() if "default" in option}
+    assert specified == known
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_what_an_input_is_by_default_is_said_where_it_is_known_only_later(role: Path) -> None:
+    later = set(options(role)) - set(rendered_defaults()[role.name])
+    descriptions = {name: str(options(role)[name]["description"]) for name in later}
+    assert not [name for name, text in descriptions.items() if not re.search(r"by\s+default|which must be given", text)]
+
+
+@pytest.mark.parametrize("path", [*PLAYBOOKS, *SCENARIOS, *TASK_FILES], ids=name_of)
+def test_a_role_is_entered_where_its_argument_specs_say(path: Path) -> None:
+    # With its extension, tasks_from finds the file and no entry point: nothing would be checked.
+    for role in roles_with_tasks_from(load(path)):
+        points = entry_points(ROOT / "roles" / role["name"].removeprefix("lowlatency.trading."))
+        assert role["tasks_from"] in points, role
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_an_entry_point_has_the_inputs_that_its_tasks_read(role: Path) -> None:
+    main = options(role)
+    for point in entry_points(role):
+        text = task_text(role, point)
+        given = options(role, point)
+        assert {name for name in main if re.search(rf"\b{name}\b(?!:)", text)} <= set(given), point
+        assert {name: main[name] for name in given} == given, point
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_example_is_a_play_with_the_role_and_with_inputs_that_there_are(role: Path) -> None:
+    (play,) = yaml.safe_load(load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["examples"])
+    assert play["roles"][-1]["role"] == f"lowlatency.trading.{role.name}"
+    shared = set(re.findall(r"\btrading_[a-z0-9_]+", (role.parent.parent / "README.md").read_text(encoding="utf-8")))
+    given = {
+        name
+        for name in [*play.get("vars", {}), *play["roles"][-1]]
+        if name not in ("role", "ansible_python_interpreter")
+    }
+    assert given <= set(options(role)) | shared | set(options(ROOT / "roles/aws_preflight"))
+
+
 @pytest.mark.parametrize("path", TASK_FILES, ids=name_of)
 def test_tasks_never_read_shared_variables(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     role_prefixes = tuple(f"{role.name}_" for role in ROLES if role.name.startswith("trading_"))
     shared = {
         name
-        for name in re.findall(r"(?<![\w.'\"])trading_[a-z0-9_]+\b(?!:)", text)
+        for name in re.findall(r"(?<![\w.'\"])trading_[a-z0-9_]+\b(?![:=])", text)
         if not f"{name}_".startswith(role_prefixes)
     }
     assert not shared, f"read by tasks, but only defaults may: {shared}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=name_of)
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=name_of)
 def test_a_playbook_has_no_logic_of_its_own(path: Path) -> None:
     for play in load(path):
         modules = {key for task in play.get("tasks", []) for key in task if "." in key}
@@ -74,3 +162,36 @@ def test_a_role_never_asks(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "ansible.builtin.pause" not in text
     assert "vars_prompt" not in text
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_default_follows_its_own_role_shared_variables_and_what_roles_before_leave(role: Path) -> None:
+    """Inputs of other roles may be read only as the former name of a shared variable, with a warning."""
+    others = {name for other in ROLES if other != role for name in options(other)}
+    for name, default in load(role / "defaults/main.yml").items():
+        former = re.findall(r"formerly\(.*?'([a-z0-9_]+)',\s*'trading_", str(default), flags=re.DOTALL)
+        assert not {word for word in re.findall(r"(?<![.\w])\w+", str(default)) if word in others} - set(former), name
+
+
+AWS_FACTS = re.compile(r"\baws_preflight_(?:deployment|type)\b")
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role.name != "aws_preflight"], ids=lambda role: role.name)
+def test_what_a_role_takes_of_the_preflight_is_one_of_its_inputs(role: Path) -> None:
+    files = [path for folder in ("tasks", "vars", "templates") for path in sorted((role / folder).rglob("*"))]
+    assert not [path for path in files if path.is_file() and AWS_FACTS.search(path.read_text(encoding="utf-8"))]
+
+
+def test_an_environments_names_and_tags_are_computed_in_one_place() -> None:
+    files = [path for path in sorted((ROOT / "roles").rglob("*.*")) if path.suffix in (".yml", ".j2")]
+    spelled = re.compile(r"lowlatency-trading|\btrading-\{\{|[\"/ ]/trading/\{\{")
+    assert not [name_of(path) for path in files if spelled.search(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
+    assert not [name for name in options(role) if name.endswith(("_enabled", "_disabled", "_wanted"))]
+    if switch := options(role).get(f"{role.name}_state"):
+        assert switch["choices"] == ["present", "absent"]
+        # The modules of os_tuning take back by themselves what its profile does not name, or, when absent, all.
+        assert (role / "tasks/absent.yml").exists() or role.name == "os_tuning"

@@ -84,7 +84,7 @@ def test_what_is_no_ipv4_network_is_named_in_either_variable(cidr: str) -> None:
 @pytest.mark.parametrize("cidr", ["2001:db8::1/64", "198.51.100.7/32", "home"])
 def test_what_is_no_ipv6_network_is_named_in_either_variable(cidr: str) -> None:
     problems = list(inputs.ipv6_cidr_problems([cidr], [cidr], allow_world=True))
-    variables = ["aws_network_operator_ipv6_cidrs", "aws_network_client_ipv6_cidrs"]
+    variables = ["trading_operator_ipv6_cidrs", "trading_client_ipv6_cidrs"]
     assert [problem.split(":")[0] for problem in problems] == variables
 
 
