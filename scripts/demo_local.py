@@ -23,12 +23,12 @@ import yaml
 
 # The verdict has one home as well; scripts/demo puts the collection on the path.
 from ansible_collections.lowlatency.trading.plugins.filter import slo
+from ansible_collections.lowlatency.trading.plugins.filter.slo_targets import PROMISED
 
 READY_LIMIT_S = 20
 STOP_LIMIT_S = 60
-# The promise has one home, the role that measures it.
+# How it is measured has one home, the role that does it.
 SLO = yaml.safe_load((Path(__file__).parents[1] / "roles/slo/defaults/main.yml").read_text(encoding="utf-8"))
-TARGETS = ("avg_us", "p95_us", "p99_us", "throughput_per_s", "cpu_percent", "memory_percent")
 UNDISTURBED_S, LONGEST_S = 10, 60
 
 
@@ -42,8 +42,8 @@ def write_configuration(directory: Path) -> None:
     hashed = command_output("trading_engine", "hash-password", given=password).strip()
     account = f'\n[accounts.{SLO["slo_account"]}]\npassword = "{hashed}"\ntest = true\ntokens = "increasing"\n'
     (directory / "engine.toml").write_text(example + account, encoding="utf-8")
-    slo = "".join(f"{name} = {SLO[f'slo_{name}']}\n" for name in TARGETS)
-    (directory / "slo.toml").write_text(slo, encoding="utf-8")
+    targets = "".join(f"{name} = {value}\n" for name, value in PROMISED.items())
+    (directory / "slo.toml").write_text(targets, encoding="utf-8")
     shared_memory = directory / tomllib.loads(example)["shared_memory"]["path"]
     telemetry = f'[http]\naddress = "127.0.0.1"\n[shared_memory]\npath = "{shared_memory}"\n'
     telemetry += f'[slo]\nfile = "{directory}/slo.toml"\n'
@@ -131,7 +131,7 @@ def measure(directory: Path) -> list[slo.Row]:
     engine = running(directory, "trading_engine")
     if engine and len(cpus) > 1:
         os.sched_setaffinity(engine, {cpus[-1]})
-    targets = {name: float(SLO[f"slo_{name}"]) for name in TARGETS}
+    targets = {name: float(value) for name, value in PROMISED.items()}
     shared_memory = tomllib.loads((directory / "engine.toml").read_text(encoding="utf-8"))["shared_memory"]["path"]
     options = ["--host", "127.0.0.1", "--port", "9001", "--account", SLO["slo_account"], "--symbol", SLO["slo_symbol"]]
     options += ["--password-file", str(directory / "password"), "--rate", str(SLO["slo_offered_per_s"])]
