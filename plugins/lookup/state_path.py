@@ -41,7 +41,7 @@ _raw:
 """
 
 
-class LookupModule(LookupBase):
+class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
     """Paths below the collection's state directory."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **_: Any) -> list[str]:

@@ -38,7 +38,7 @@ def options(role: Path, point: str = "main") -> dict[str, Any]:
 @functools.cache
 def rendered_defaults() -> dict[str, dict[str, Any]]:
     """Return what each role's defaults are where nobody has set a variable, but for those that are known only later."""
-    program = [sys.executable, Path(__file__).parent / "rendered_defaults.py", ROOT]
+    program = [sys.executable, str(Path(__file__).parent / "rendered_defaults.py"), str(ROOT)]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     assert "rename it" not in done.stderr, (
         "a default that follows the new name is taken for somebody's use of the old one"

@@ -8,7 +8,6 @@ from ansible_collections.lowlatency.trading.plugins.filter.environment_names imp
 from ansible_collections.lowlatency.trading.plugins.filter.formerly import formerly
 from ansible_collections.lowlatency.trading.plugins.filter.slo_targets import PROMISED, slo_targets
 from ansible_collections.lowlatency.trading.plugins.lookup.state_path import LookupModule
-from ansible_collections.lowlatency.trading.plugins.module_utils.deployment import PROJECT
 
 
 @pytest.fixture
@@ -42,8 +41,8 @@ def test_an_old_name_that_says_nothing_else_is_no_reason_to_warn(same: object, w
 
 def test_the_users_tags_never_replace_those_by_which_resources_are_found() -> None:
     names = environment_names("demo", {"Team": "desk", "Project": "mine"})
-    assert names["tags"] == {"Team": "desk", "Project": PROJECT, "Environment": "demo"}
-    assert names["path"] == f"/{PROJECT}/demo/"
+    assert names["tags"] == {"Team": "desk", "Project": "lowlatency-trading", "Environment": "demo"}
+    assert names["path"] == "/lowlatency-trading/demo/"
 
 
 def test_the_state_directory_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
