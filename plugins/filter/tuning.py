@@ -23,7 +23,8 @@ METRICS = {
     "timer p99": ("timer", "lateness_us", "p99"),
     "timer p99.9": ("timer", "lateness_us", "p999"),
 }
-WITH, WITHOUT = "with", "without"
+WITH = "with"
+WITHOUT = "without"
 
 
 def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
