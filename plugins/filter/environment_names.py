@@ -8,40 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-DOCUMENTATION = r"""
-name: environment_names
-short_description: Name and tag the AWS resources of an environment
-version_added: 0.2.0
-author:
-  - lowlatency.trading contributors
-description:
-  - Returns the prefix, the path and the tags that every role gives to an environment's resources.
-options:
-  _input:
-    description: Name of the environment.
-    type: str
-    required: true
-  tags:
-    description: Tags of the user's own. They never replace those by which resources are found.
-    type: dict
-    default: {}
-"""
-
-EXAMPLES = r"""
-- name: Show how the resources of the environment staging are named
-  ansible.builtin.debug:
-    msg: "{{ 'staging' | lowlatency.trading.environment_names(tags={'Team': 'desk'}) }}"
-"""
-
-RETURN = r"""
-_value:
-  description:
-    - C(project) is the same for every environment, C(prefix) begins every name, C(path) is that of what IAM keeps,
-      C(logs) begins the names of log groups.
-    - C(own_tags) identify a resource, C(tags) are these and the user's.
-  type: dict
-"""
-
 PROJECT = "lowlatency-trading"
 
 

@@ -10,50 +10,6 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-DOCUMENTATION = r"""
-name: formerly
-short_description: Take a value from a variable's old name, with a warning
-version_added: 0.2.0
-author:
-  - lowlatency.trading contributors
-description:
-  - Returns what the old name says where somebody set it to something else, and warns once that it is to be renamed.
-  - A role's default that follows the new name has the same value and is no reason for a warning.
-positional: old_value, old_name, new_name
-options:
-  _input:
-    description: What the new name says.
-    type: raw
-    required: true
-  old_value:
-    description: What the old name says, none where it is undefined.
-    type: raw
-    required: true
-  old_name:
-    description: Name that is about to go.
-    type: str
-    required: true
-  new_name:
-    description: Name to use instead.
-    type: str
-    required: true
-"""
-
-EXAMPLES = r"""
-- name: Follow trading_budget_usd, and for now the name before it
-  ansible.builtin.debug:
-    msg: >-
-      {{ trading_budget_usd | default(40)
-         | lowlatency.trading.formerly(aws_monthly_budget_usd | default(none),
-                                       'aws_monthly_budget_usd', 'trading_budget_usd') }}
-"""
-
-RETURN = r"""
-_value:
-  description: The value that counts.
-  type: raw
-"""
-
 GONE_WITH = "0.3.0"
 
 

@@ -15,7 +15,7 @@ name: state_path
 short_description: Name a place in the user's state directory on the controller
 version_added: 0.2.0
 author:
-  - lowlatency.trading contributors
+  - lowlatency.trading contributors (@lowlatency)
 description:
   - Returns the path of a file or directory of this collection below E(XDG_STATE_HOME), by default C(~/.local/state).
   - Makes nothing.

@@ -12,14 +12,17 @@ module: nic_settings
 short_description: Have network cards deliver each packet at once, and hold as many as their driver allows
 version_added: 0.1.0
 description:
-  - Set adaptive moderation off, receive and transmit delays to 0, and the receive ring to the driver's own maximum,
-    on every card with a device behind it, by C(ethtool).
+  - Set how a card gathers interrupts, and the receive ring to the driver's own maximum, on every card with a device
+    behind it, by C(ethtool).
   - Report a setting that a driver does not have as V(not_applicable).
   - Set the same by a udev rule when the card appears at the next boot.
   - Record what was before in C(/var/lib/os-tuning/nic_settings.json); O(state=absent) restores it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
+  coalesce:
+    description: The interrupt moderation, with the names of C(ethtool -C). Required with O(state=present).
+    type: dict
   min_cpus:
     description: Leave the cards as they are with fewer usable CPUs. One CPU has no time for an interrupt a packet.
     type: int
@@ -45,6 +48,7 @@ attributes:
 EXAMPLES = r"""
 - name: Deliver packets at once
   lowlatency.trading.nic_settings:
+    coalesce: {adaptive-rx: "off", rx-usecs: "0", tx-usecs: "0"}
 """
 
 RETURN = r"""
@@ -65,6 +69,7 @@ knobs:
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +86,6 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.ethtool import Ethtool
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome, Setting
 
-COALESCE = {"adaptive-rx": "off", "rx-usecs": "0", "tx-usecs": "0"}
 RULE_FILE = "/etc/udev/rules.d/95-os-tuning.rules"
 
 
@@ -90,16 +94,21 @@ def observe(root: Path) -> tuple[list[str], int]:
     return [nic.name for nic in topology.read_nics(root)], len(topology.usable_cpus(root))
 
 
-def plan(tool: Ethtool, names: list[str]) -> list[Setting]:
+def plan(tool: Ethtool, names: list[str], coalesce: Mapping[str, str]) -> list[Setting]:
     """Return what is wanted of every card."""
-    return [setting for name in names for setting in _settings(tool, name)]
+    return [setting for name in names for setting in _settings(tool, name, coalesce)]
 
 
-def run(root: Path, tool: Ethtool, min_cpus: int, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
-    """Bring the cards of the host below `root` to the settings; return the module's result. Raises TuningError."""
+def run(
+    root: Path, tool: Ethtool, min_cpus: int, coalesce: Mapping[str, str] | None, check: bool, force: bool = False
+) -> dict[str, Any]:
+    """Bring the cards of the host below `root` to the settings; return the module's result. Raises TuningError.
+
+    Without `coalesce` they are brought back to what was before.
+    """
     names, cpus = observe(root)
-    obstacle = _obstacle(names, cpus, min_cpus, tool) if present else ""
-    wanted = plan(tool, names) if present and not obstacle else []
+    obstacle = _obstacle(names, cpus, min_cpus, tool) if coalesce else ""
+    wanted = plan(tool, names, coalesce) if coalesce and not obstacle else []
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
         return {RULE_FILE: rules(root, tool.program, held)}
@@ -123,8 +132,8 @@ def _obstacle(names: list[str], cpus: int, min_cpus: int, tool: Ethtool) -> str:
     return "" if tool.program else "ethtool is not installed"
 
 
-def _settings(tool: Ethtool, nic: str) -> list[Setting]:
-    wanted = {f"{nic}/coalesce/{name}": value for name, value in COALESCE.items()}
+def _settings(tool: Ethtool, nic: str, coalesce: Mapping[str, str]) -> list[Setting]:
+    wanted = {f"{nic}/coalesce/{name}": str(value) for name, value in coalesce.items()}
     largest = tool.maximum(nic, "rx")
     wanted[f"{nic}/ring/rx"] = largest or "maximum"
     return [Setting(path, path, value) for path, value in wanted.items()]
@@ -151,10 +160,12 @@ def rules(root: Path, program: str, held: dict[str, str]) -> str:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            "coalesce": {"type": "dict"},
             "min_cpus": {"type": "int", "default": 2},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "force": {"type": "bool", "default": False},
         },
+        required_if=[("state", "present", ["coalesce"])],
         supports_check_mode=True,
     )
 
@@ -164,10 +175,10 @@ def main() -> None:
 
     program = shutil.which("ethtool", path="/usr/sbin:/sbin:/usr/bin:/bin") or ""
     wanted = module.params
-    present = wanted["state"] == "present"
+    coalesce = wanted["coalesce"] if wanted["state"] == "present" else None
     try:
         tool = Ethtool(command, program)
-        result = run(Path("/"), tool, wanted["min_cpus"], present, module.check_mode, wanted["force"])
+        result = run(Path("/"), tool, wanted["min_cpus"], coalesce, module.check_mode, wanted["force"])
     except TuningError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -23,6 +23,7 @@ nic_settings = importlib.import_module("ansible_collections.lowlatency.trading.p
 RULES = "/etc/udev/rules.d/95-os-tuning.rules"
 
 # Layout of ethtool 6.1's netlink/coalesce.c and netlink/rings.c; the values are constructed.
+WANTED = {"adaptive-rx": "off", "rx-usecs": "0", "tx-usecs": "0"}
 COALESCE = """Coalesce parameters for ens5:
 Adaptive RX: on  TX: n/a
 stats-block-usecs: n/a
@@ -113,7 +114,7 @@ def host(tmp_path: Path) -> HostTree:
 
 def converge(host: HostTree, present: bool = True, check: bool = False, program: str = "ethtool") -> Any:
     tool = Ethtool(command, str(host.place(f"/{program}")) if program else "")
-    return nic_settings.run(host.root, tool, 2, present, check)
+    return nic_settings.run(host.root, tool, 2, WANTED if present else None, check)
 
 
 def statuses(result: Any) -> dict[str, str]:
@@ -204,10 +205,12 @@ def whole(host: HostTree, monkeypatch: pytest.MonkeyPatch) -> HostTree:
 
 def test_the_module_sets_and_restores_as_its_parameters_say(whole: HostTree, run_module: RunModule) -> None:
     before = whole.snapshot()
-    assert run_module("nic_settings", check=True)["changed"] is True
-    assert run_module("nic_settings", min_cpus=3)["knobs"][0]["reason"] == "needs 3 CPUs, this host has 2"
+    assert run_module("nic_settings", coalesce=WANTED, check=True)["changed"] is True
+    assert (
+        run_module("nic_settings", coalesce=WANTED, min_cpus=3)["knobs"][0]["reason"] == "needs 3 CPUs, this host has 2"
+    )
     assert whole.snapshot() == before
-    assert set(statuses(run_module("nic_settings")).values()) == {"applied"}
+    assert set(statuses(run_module("nic_settings", coalesce=WANTED)).values()) == {"applied"}
     assert whole.text("/card/rx") == "8192"
     whole.put("/card/rx", "4096")  # somebody else's
     assert statuses(run_module("nic_settings", state="absent"))["ens5/ring/rx"] == "kept"
@@ -218,7 +221,7 @@ def test_the_module_sets_and_restores_as_its_parameters_say(whole: HostTree, run
 def test_the_module_says_in_one_line_what_it_cannot_write(whole: HostTree, run_module: RunModule) -> None:
     before = whole.snapshot()
     with full_disk():
-        report = run_module("nic_settings")
+        report = run_module("nic_settings", coalesce=WANTED)
     assert report["failed"] is True
     assert re.search(r"nic_settings\.json: cannot be written \(File too large\)$", report["msg"])
     assert whole.snapshot() == before
