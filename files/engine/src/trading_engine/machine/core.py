@@ -339,8 +339,9 @@ class Core(Matching):
         (book.bids if side == BUY else book.asks).add(order)
         if terms.usual:
             self.feed_sequence += 1
-            plain = side == BUY or side == SELL  # a tuple of globals would be built anew each time
-            shown = data[at + 15 : at + 32] if plain else b"S" + data[at + 16 : at + 32]
+            shown = data[at + 15 : at + 32]
+            if side != BUY and side != SELL:
+                shown = b"S" + shown[1:]
             self.feed.append(book.add_head + self._time6 + reference8 + shown)
             return
         if terms.time_in_force_s < _TIF_MARKET:
