@@ -5,6 +5,36 @@
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+name: state_path
+short_description: Name a place in the user's state directory on the controller
+version_added: 0.2.0
+author:
+  - lowlatency.trading contributors (@lowlatency)
+description:
+  - Returns the path of a file or directory of this collection below E(XDG_STATE_HOME), by default C(~/.local/state).
+  - Makes nothing.
+options:
+  _terms:
+    description: Names below the collection's directory, such as V(reports).
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Name the directory of reports
+  ansible.builtin.debug:
+    msg: "{{ lookup('lowlatency.trading.state_path', 'reports') }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: The path of each.
+  type: list
+  elements: str
+"""
+
 import os
 from typing import Any
 
