@@ -37,7 +37,7 @@ def yaml_word(value: object) -> str:
 def shown_default(name: str, defaults: dict[str, Any], option: dict[str, Any]) -> str:
     if option.get("required"):
         return "**required**"
-    value = defaults.get(name, option.get("default"))
+    value = option.get("default", defaults.get(name))
     if value is None:
         return "none"
     text = yaml_word(value)

@@ -5,23 +5,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.utils.display import Display
+from jinja2 import pass_context
 
 GONE_WITH = "0.3.0"
 
 
-def formerly(value: object, old_value: object, old_name: str, new_name: str) -> object:
-    """Return ``old_value`` where it was set, else ``value``.
+@pass_context
+def formerly(context: Mapping[str, Any], value: object, old_value: object, old_name: str, new_name: str) -> object:
+    """Return ``value`` where the new name is set or the old one says nothing else, and else ``old_value``.
 
     From the command line (``-e name=8``) a number comes as text: both are compared as texts.
     """
     if old_value is None or str(old_value).lower() == str(value).lower():
         return value
+    if is_set(context, new_name):
+        Display().warning(f"{old_name} is ignored, because {new_name} is set: remove the old name")
+        return value
     Display().warning(f"{old_name} is now {new_name}: rename it, release {GONE_WITH} no longer reads the old name here")
     return old_value
+
+
+def is_set(variables: Mapping[str, Any], name: str) -> bool:
+    """Return whether a variable, or the key of one that is a dictionary (``trading_slo.p99_us``), is set."""
+    whole, _dot, key = name.partition(".")
+    return whole in variables and (not key or key in variables[whole])
 
 
 class FilterModule:

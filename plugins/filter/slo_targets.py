@@ -20,6 +20,8 @@ PROMISED = {
 
 def slo_targets(own: dict[str, Any]) -> dict[str, Any]:
     """Return every target by its name. Raises ValueError for what is none."""
+    if not isinstance(own, dict):
+        raise ValueError(f"trading_slo is a dictionary of targets, such as {{p99_us: 1500}}, and not {own!r}")
     if unknown := sorted(set(own) - set(PROMISED)):
         raise ValueError(f"trading_slo: there is no target {', '.join(unknown)}; there are {', '.join(PROMISED)}")
     return {**PROMISED, **own}

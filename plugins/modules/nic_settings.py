@@ -23,6 +23,7 @@ options:
   coalesce:
     description: The interrupt moderation, with the names of C(ethtool -C). Required with O(state=present).
     type: dict
+    version_added: 0.2.0
   min_cpus:
     description: Leave the cards as they are with fewer usable CPUs. One CPU has no time for an interrupt a packet.
     type: int

@@ -75,6 +75,17 @@ def test_names_are_imperative_sentences_of_one_line(path: Path) -> None:
     assert faults(yaml.safe_load(path.read_text(encoding="utf-8")), prefixed) == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.match("roles/*/tasks/*.yml") and path.stem != "main"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_roles_task_begins_with_its_files_name(path: Path) -> None:
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    prefixes = {str(entry["name"]).partition(" | ")[0] for entry in named_things(entries)}
+    assert {prefix.lower().replace(" ", "_") for prefix in prefixes} == {path.stem}
+
+
 def test_every_kind_of_file_is_looked_at() -> None:
     looked_at = {str(path.relative_to(ROOT)) for path in FILES}
     assert looked_at >= {

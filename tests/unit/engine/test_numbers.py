@@ -11,6 +11,7 @@ import pytest
 from trading_engine.engine import Engine
 from trading_engine.published.catalogue import COUNTERS
 from trading_engine.published.shm import State, StateReader
+from trading_engine.storage.growth import Growth
 from trading_engine.wire import ouch
 
 from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
@@ -90,6 +91,16 @@ def test_a_journal_that_does_not_grow_lasts_for_ever(tmp_path: Path) -> None:
         client.send(*(buy(str(number)) for number in range(1000)))
         wait_for_state(engine, lambda state: state.gauges["journal_seconds_left"] >= 0)
         client.close()
+
+
+def test_after_growth_that_ended_the_journal_lasts_for_ever_again() -> None:
+    growth = Growth()
+    for second in range(1, 60):
+        growth.see(second * 1_000_000_000, second * 1_000_000)
+    assert growth.seconds_left(10_000_000) == pytest.approx(10, abs=1)
+    for second in range(60, 180):
+        growth.see(second * 1_000_000_000, 59_000_000)
+    assert growth.seconds_left(10_000_000) == -1
 
 
 def test_the_journals_used_bytes_are_those_of_segments_spare_and_snapshots(engine: EngineProcess) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
-from trading_engine.machine.version import code_of, digest
+from trading_engine.machine.version import ROOMS, code_of, digest
 
 MODULE = '''"""A book."""
 
@@ -37,6 +40,21 @@ def test_words_are_no_part_of_the_machine(old: str, new: str) -> None:
 def test_code_is(old: str, new: str) -> None:
     assert old in MODULE
     assert code_of(MODULE.replace(old, new)) != code_of(MODULE)
+
+
+def test_no_import_of_the_machine_gives_another_name() -> None:
+    """Imports are no part of the version, so what a name means must not be decided in them."""
+    rooms = Path(__file__).parents[3] / "files/engine/src/trading_engine"
+    renamed = [
+        f"{path.name}: {alias.name} as {alias.asname}"
+        for room in ROOMS
+        for path in (rooms / room).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if alias.asname not in (None, alias.name)
+    ]
+    assert not renamed
 
 
 def test_neither_are_the_files_names_but_what_stands_in_which_is() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from ansible.utils.display import Display
 from ansible_collections.lowlatency.trading.plugins.filter.environment_names import environment_names
 from ansible_collections.lowlatency.trading.plugins.filter.formerly import formerly
 from ansible_collections.lowlatency.trading.plugins.filter.slo_targets import PROMISED, slo_targets
 from ansible_collections.lowlatency.trading.plugins.lookup.state_path import LookupModule
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -28,14 +34,46 @@ def test_what_is_no_target_is_refused_by_name() -> None:
 
 
 def test_an_old_name_counts_and_is_warned_of(warnings: list[str]) -> None:
-    assert formerly(40, "36", "aws_monthly_budget_usd", "trading_budget_usd") == "36"
+    assert formerly({}, 40, "36", "aws_monthly_budget_usd", "trading_budget_usd") == "36"
     assert len(warnings) == 1
     assert warnings[0].startswith("aws_monthly_budget_usd is now trading_budget_usd")
 
 
+@pytest.mark.parametrize(
+    ("variables", "new_name"),
+    [({"trading_budget_usd": 100}, "trading_budget_usd"), ({"trading_slo": {"p99_us": 100}}, "trading_slo.p99_us")],
+)
+def test_the_new_name_wins_where_both_are_set(variables: dict[str, object], new_name: str, warnings: list[str]) -> None:
+    assert formerly(variables, 100, 40, "old", new_name) == 100
+    assert warnings == [f"old is ignored, because {new_name} is set: remove the old name"]
+
+
+def test_ansible_itself_tells_the_filter_what_is_set(tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(
+        "- hosts: localhost\n  connection: local\n  gather_facts: false\n  vars: {old: 40}\n  tasks:\n"
+        "    - ansible.builtin.assert:\n        that:\n"
+        "          - (unset | default(8) | lowlatency.trading.formerly(old, 'old', 'unset')) | int == 40\n"
+        "          - (new | default(8) | lowlatency.trading.formerly(old, 'old', 'new')) | int == 100\n"
+        "          - ((slo | default({})).p99 | lowlatency.trading.formerly(old, 'old', 'slo.p99')) | int == 1\n"
+        "          - (8 | lowlatency.trading.formerly(old, 'old', 'slo.p95')) | int == 40\n",
+        encoding="utf-8",
+    )
+    values = ["-e", "new=100", "-e", '{"slo": {"p99": 1}}']
+    command = ["ansible-playbook", "-i", "localhost,", *values, str(tmp_path / "play.yml")]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "old is ignored, because new is set" in done.stderr + done.stdout
+
+
+def test_another_key_of_the_same_dictionary_is_not_the_new_name(warnings: list[str]) -> None:
+    assert formerly({"trading_slo": {"avg_us": 1}}, 100, 40, "old", "trading_slo.p99_us") == 40
+    assert warnings
+
+
 @pytest.mark.parametrize("same", [None, 8, "8"])
 def test_an_old_name_that_says_nothing_else_is_no_reason_to_warn(same: object, warnings: list[str]) -> None:
-    assert formerly(8, same, "aws_instance_root_volume_gib", "trading_root_volume_gib") == 8
+    assert formerly({}, 8, same, "aws_instance_root_volume_gib", "trading_root_volume_gib") == 8
     assert not warnings
 
 

@@ -127,7 +127,8 @@ class Engine:
             except OSError as error:
                 self.fail(f"journal sync: {error}")
                 return
-            self._synced_bytes, self._unsynced_since_ns = self.writer.bytes_written, 0
+            self._synced_bytes = self.writer.bytes_written
+            self._unsynced_since_ns = self._syncing_since_ns = 0
             released, self._syncing, self._waiting = self._syncing + self._waiting, [], []
             self._release_all(released)
 

@@ -45,7 +45,7 @@ def code_of(source: str) -> str:
 
 
 def _blank(lines: list[str], statement: ast.stmt) -> None:
-    """Empty the lines of a statement that shares none of them with another one."""
+    """Empty the lines of a statement, which ruff's format keeps for itself."""
     for row in range(statement.lineno - 1, statement.end_lineno or statement.lineno):
         lines[row] = ""
 

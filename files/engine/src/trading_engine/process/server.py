@@ -25,11 +25,11 @@ from trading_engine.published.garbage import Garbage
 from trading_engine.published.shm import StateWriter
 from trading_engine.published.stats import Stats, TopSymbols
 from trading_engine.settings.config import CANARY_ACCOUNT, EngineConfig
+from trading_engine.storage.growth import Growth
 from trading_engine.storage.snapshotter import Snapshotter
 
 TICK_S = 0.05
 _TICKS_A_SECOND = 20
-_GROWTH_BYTES_A_SECOND = 1.0  # below it the journal does not grow
 
 
 def run(config: EngineConfig) -> int:
@@ -58,8 +58,7 @@ class Server:
         self._tick_due_ns = 0
         self._watchdog_ns = watchdog_interval_ns()
         self._watchdog_due_ns = 0
-        self._rate_bytes = 0.0
-        self._rate_from = (0, 0)
+        self._growth = Growth()
 
     def run(self) -> int:
         """Raises StartError."""
@@ -204,14 +203,8 @@ class Server:
             return
         for text in self._snapshotter.tick(engine.writer.sealed, engine.used_bytes):
             stats.event(text)
-        now_ns, written = time.monotonic_ns(), engine.writer.bytes_written
-        since_ns, before = self._rate_from
-        if since_ns:
-            rate = (written - before) * 1e9 / (now_ns - since_ns)
-            self._rate_bytes += (rate - self._rate_bytes) * 0.2
-        self._rate_from = (now_ns, written)
-        grows = self._rate_bytes >= _GROWTH_BYTES_A_SECOND
-        stats.set("journal_seconds_left", int(left_bytes / self._rate_bytes) if grows else -1)
+        self._growth.see(time.monotonic_ns(), engine.writer.bytes_written)
+        stats.set("journal_seconds_left", self._growth.seconds_left(left_bytes))
         stats.set("journal_budget_bytes", self._config.journal.budget_bytes)
         try:
             stats.set("journal_disk_free_bytes", engine.disk_left_bytes()[1])
