@@ -72,7 +72,7 @@ def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None
     )
     made = provisioned.resources(account, "pair")
     # What only ties the others together, the key, whose name differs, and what a stack without clients leaves out.
-    ties = {"GatewayOfVpc", "RoutesOfSubnet", "Key", "OrdersFromClients"}
+    ties = {"GatewayOfVpc", "RoutesOfSubnet", "Key", "OrdersFromClients", "OrdersFromGenerators"}
     assert set(asked) - set(made) == ties
     for name, properties in made.items():
         wanted = asked[name]
