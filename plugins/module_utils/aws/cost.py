@@ -62,7 +62,7 @@ def _above_free(what: str, amount: float, free: Any, each: Any, unit: str) -> Li
 
 
 def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
-    """Return the line of load generators, none where there is none; one whose price is unknown is named and not counted."""
+    """Return the line of load generators, if any; one of unknown price is named and not counted."""
     if not used.generators:
         return []
     hours = f"{used.generators} x {used.generator_type}, {used.generator_hours:g} h a month"

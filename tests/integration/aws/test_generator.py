@@ -29,9 +29,9 @@ class Hosts:
         self.account, self.folder = account, folder
         self.ec2 = account.client("ec2")
         self.vpc = self.ec2.create_vpc(CidrBlock="10.91.0.0/16")["Vpc"]["VpcId"]
-        self.subnet = self.ec2.create_subnet(
-            VpcId=self.vpc, CidrBlock="10.91.1.0/24", AvailabilityZone="us-east-1a"
-        )["Subnet"]["SubnetId"]
+        self.subnet = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock="10.91.1.0/24", AvailabilityZone="us-east-1a")[
+            "Subnet"
+        ]["SubnetId"]
         self.ec2.modify_subnet_attribute(SubnetId=self.subnet, MapPublicIpOnLaunch={"Value": True})
         self.group = self.ec2.create_security_group(
             GroupName="trading-load-generator", Description="load", VpcId=self.vpc
@@ -132,9 +132,7 @@ def test_one_that_is_kept_ends_with_the_machine_and_has_the_group_alone(hosts: H
 @pytest.mark.parametrize(
     ("arguments", "variables"), [(("--check",), {}), ((), {"trading_generator_host": "none"})], ids=["check", "none"]
 )
-def test_nothing_is_launched_or_terminated(
-    hosts: Hosts, arguments: tuple[str, ...], variables: dict[str, str]
-) -> None:
+def test_nothing_is_launched_or_terminated(hosts: Hosts, arguments: tuple[str, ...], variables: dict[str, str]) -> None:
     before = [one["InstanceId"] for one in hosts.generators()]
     run = hosts.run(hosts.one, arguments=arguments, **variables)
     assert run.code == 0, run.output
