@@ -39,7 +39,8 @@ def test_check_mode_on_an_empty_account_lists_what_would_be_made_and_makes_nothi
     run = account.play("provision.yml", "--check", **LIFE, trading_backup_snapshots="true")
     assert run.code == 0, run.output
     assert run.changed == 0
-    for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life", "GiB at 0.05"):
+    load = "2 x c6g.large, 0.5 h a month at 0.068"
+    for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life", "GiB at 0.05", load):
         assert line in run.output
     assert contents(account) == empty
 
