@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 PLAYBOOK = """
-- name: Ask for what was not given
+- name: Ask for the settings that are missing
   hosts: localhost
   gather_facts: false
   tasks:
