@@ -5,11 +5,11 @@ Source of truth: trading_engine.published.catalogue, and trading_telemetry.metri
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
+import made_files
 from trading_telemetry.metrics import ALL, labels_of
 
 BEGIN = "# Begin of what scripts/docs makes from the catalogue (trading_engine/published/catalogue.py).\n"
@@ -58,24 +58,11 @@ def with_region(text: str) -> str:
     return f"{before}{BEGIN}{contract()}{END}{after}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/docs", description=__doc__)
-    parser.add_argument("root", type=Path)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something is out of date")
-    arguments = parser.parse_args()
-    root: Path = arguments.root
+def wanted(root: Path) -> dict[Path, str]:
+    """Return the text of each file that is made here."""
     file = root / "files/metrics.yml"
-    wanted = {file: with_region(file.read_text(encoding="utf-8")), root / "docs/metrics.md": page()}
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if arguments.check:
-        for path in stale:
-            print(f"{path.relative_to(root)} is out of date: run scripts/docs", file=sys.stderr)
-        return 1 if stale else 0
-    for path in stale:
-        path.write_text(wanted[path], encoding="utf-8")
-        print(f"wrote {path.relative_to(root)}")
-    return 0
+    return {file: with_region(file.read_text(encoding="utf-8")), root / "docs/metrics.md": page()}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made_files.main(__doc__, wanted))

@@ -6,13 +6,13 @@ default, meta/main.yml for what the role requires.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import made_files
 import yaml
 
 BEGIN, END = "<!-- variables: begin, made by scripts/docs -->", "<!-- variables: end -->"
@@ -137,29 +137,16 @@ def with_region(text: str, region: str) -> str:
     return f"{before}{BEGIN}\n{region}\n{END}{after}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/docs", description=__doc__)
-    parser.add_argument("root", type=Path)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something is out of date")
-    arguments = parser.parse_args()
-    root: Path = arguments.root
+def wanted(root: Path) -> dict[Path, str]:
+    """Return the text of each file that is made here."""
     roles = sorted(path.parent.parent for path in root.glob("roles/*/meta/argument_specs.yml"))
     readme = root / "README.md"
-    wanted = {
+    return {
         root / "docs/variables.md": all_variables(roles),
         readme: with_region(readme.read_text(encoding="utf-8"), shared_variables(roles)),
         **{role / "README.md": role_page(role) for role in roles},
     }
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if arguments.check:
-        for path in stale:
-            print(f"{path.relative_to(root)} is out of date: run scripts/docs", file=sys.stderr)
-        return 1 if stale else 0
-    for path in stale:
-        path.write_text(wanted[path], encoding="utf-8")
-        print(f"wrote {path.relative_to(root)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made_files.main(__doc__, wanted))
