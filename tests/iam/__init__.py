@@ -1,0 +1,1 @@
+"""Judges recorded calls by the deployer's policies as AWS would: which actions a call needs on what, and who allows it."""
