@@ -1,1 +1,1 @@
-"""Judges recorded calls by the deployer's policies as AWS would: which actions a call needs on what, and who allows it."""
+"""Judges recorded calls by the deployer's policies as AWS would: what a call needs, and who allows it."""

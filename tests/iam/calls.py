@@ -12,7 +12,9 @@ from tests.iam.evaluate import Need
 
 KEPT = Path(__file__).with_name("calls.json")
 _FOLDER = "KEEP_CALLS_IN"
-HOW_TO_KEEP = f"{_FOLDER}=FOLDER scripts/test aws; scripts/run python -m tests.iam.calls FOLDER writes {KEPT.name} again"
+HOW_TO_KEEP = (
+    f"{_FOLDER}=FOLDER scripts/test aws; scripts/run python -m tests.iam.calls FOLDER writes {KEPT.name} again"
+)
 _ID = re.compile(r"-[0-9a-f]{8,}\b")
 
 
@@ -40,22 +42,19 @@ def kept() -> list[KeptNeed]:
     ]
 
 
-def keep(policies: list[str], needs: list[Need]) -> None:
-    """Add needs to the folder that the environment names; without one do nothing."""
+def keep(policies: list[str], needs: list[Need]) -> bool:
+    """Add needs to the folder that the environment names; return whether there is one."""
     folder = os.environ.get(_FOLDER)
     if folder:
         file = Path(folder) / f"{os.environ.get('PYTEST_XDIST_WORKER', 'one')}.jsonl"
         with file.open("a", encoding="utf-8") as rows:
             rows.write("".join(f"{json.dumps(row)}\n" for row in (_row(need, policies) for need in needs)))
+    return bool(folder)
 
 
 def _row(need: Need, policies: list[str]) -> dict[str, Any]:
     """Return a need without what differs from run to run: ids, and tags that no policy asks for."""
-    context = {
-        key: value
-        for key, value in need.context.items()
-        if "Tag/" not in key or key.endswith("/Project")
-    }
+    context = {key: value for key, value in need.context.items() if "Tag/" not in key or key.endswith("/Project")}
     return {
         "action": need.action,
         "resource": _ID.sub("-0", need.resource),

@@ -1,4 +1,4 @@
-"""Reads a request on the wire as the call that it is: service, operation, parameters in the words of botocore's models."""
+"""Reads a request on the wire as the call that it is: service, operation, and parameters as botocore names them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def _read(
     values = MultiDict(parse_qsl(body.decode(), keep_blank_values=True))
     operation = model.operation_model(values["Action"])
     parser = PROTOCOL_PARSERS["ec2" if model.protocol == "ec2" else "query"](operation)
-    asked = {"method": method, "values": CombinedMultiDict([values]), "headers": {}, "body": b"", "url_path": path}
-    return operation.name, dict(parser.parse({**asked, "url_params": {}}))
+    asked: Any = {"method": method, "values": CombinedMultiDict([values]), "headers": {}, "body": b"", "url_path": path}
+    return operation.name, dict(parser.parse(asked))
 
 
 def _read_rest(model: Any, method: str, path: str, query: str, body: bytes) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[2] / "files" / "iam"
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 LARGEST = 6144
 BASE = ("base-ec2", "base-account")
-# Which document a variable asks for when it says something else than nothing, no or none.
+# Which document a variable asks for, unless it says no. Also to take back what an option made its document is needed.
 BY_VARIABLE = {
     "trading_backup_bucket": "backup",
     "trading_backup_snapshots": "backup",
@@ -57,7 +57,7 @@ def actions(name: str) -> set[str]:
 
 def needed(variables: Mapping[str, str]) -> list[str]:
     """Return the documents that a run with these extra variables needs."""
-    asked = {document for name, document in BY_VARIABLE.items() if variables.get(name, "") not in ("", "{}", "false")}
+    asked = {document for name, document in BY_VARIABLE.items() if variables.get(name, "") not in ("", "false")}
     return [*BASE, *sorted(asked)]
 
 

@@ -1,4 +1,4 @@
-"""Decides by policy statements as AWS does, for what our documents hold: Allow, wildcards, and conditions on the request.
+"""Decides by policy statements as AWS does, for what our documents hold: Allow, wildcards and conditions.
 
 The rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
@@ -66,7 +66,11 @@ def _conditions_hold(conditions: Mapping[str, Mapping[str, object]], context: Ma
     """Return whether each operator holds for each key by one of its values; a key without a value holds for none."""
     known = {key.lower(): value for key, value in context.items()}
     return all(
-        key.lower() in known and any(_OPERATORS[operator](str(wanted), known[key.lower()]) for wanted in as_list(values))
+        _holds(_OPERATORS[operator], as_list(values), known.get(key.lower()))
         for operator, keys in conditions.items()
         for key, values in keys.items()
     )
+
+
+def _holds(operator: Callable[[str, str], bool], wanted: list[str], value: str | None) -> bool:
+    return value is not None and any(operator(str(one), value) for one in wanted)

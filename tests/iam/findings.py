@@ -19,15 +19,14 @@ def _find(document: str) -> list[str]:
     paths = types.ModuleType("pkg_resources")
     paths.resource_filename = lambda _, file: str(folder / file)  # type: ignore[attr-defined]
     sys.modules.setdefault("pkg_resources", paths)
-    import parliament
+    import parliament  # type: ignore[import-untyped]
 
     return sorted(f"{one.issue}: {_words(one.detail)}" for one in parliament.analyze_policy_string(document).findings)
 
 
 def _words(detail: object) -> str:
-    if isinstance(detail, list):
-        return ", ".join(f"{one['action']} {one['required_format']}" if isinstance(one, dict) else str(one) for one in detail)
-    return str(detail)
+    parts = detail if isinstance(detail, list) else [detail]
+    return ", ".join(sorted({str(part["action"] if isinstance(part, dict) else part) for part in parts}))
 
 
 if __name__ == "__main__":

@@ -56,9 +56,8 @@ def _ec2(action: str, call: Call, account: Account) -> Iterator[Need]:
             if call.operation in ("CreateTags", "DeleteTags"):
                 context |= _context("aws:RequestTag/", _tags(call.parameters))
             yield Need(action, reference.ec2_arn(kind, name, call.region, account.number), context)
-    made = [
-        kind.name for kind in kinds.values() if kind.by_request_tag and kind.required and kind.name not in found.values()
-    ]
+    new = [kind.name for kind in kinds.values() if kind.by_request_tag and kind.required]
+    made = [name for name in new if name not in found.values()]
     for name in dict.fromkeys([*made, *(renamed.LAUNCHED if call.operation == "RunInstances" else ()), *given]):
         identity = _name_of(name, call.parameters)
         arn = reference.ec2_arn(name, identity, call.region, account.number)

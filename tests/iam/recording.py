@@ -38,11 +38,11 @@ class EmulatedAccount:
         return {one["key"]: one["value"] for one in self._ec2.describe_tags({"resource-id": [identity]})}
 
     def key_pair(self, name: str) -> str:
-        found = self._ec2.keypairs.get(name)
+        found = self._ec2.key_pairs.get(name)
         return str(found.id) if found else name
 
     def ec2_parts(self, name: str) -> list[str]:
-        found = [one.id for one in self._ec2.launch_templates.values() if one.name == name]
+        found: list[Any] = [one.id for one in self._ec2.launch_templates.values() if one.name == name]
         for address in self._ec2.addresses:
             if name in (address.association_id, address.public_ip):
                 found += [address.allocation_id, *([address.eni.id] if address.eni else [])]
@@ -55,8 +55,8 @@ class EmulatedAccount:
                 if part
             ]
         for association in self._ec2.iam_instance_profile_associations.values():
-            if association.id == name:
-                found.append(association.instance.id)
+            if association.association_id == name:
+                found.append(association.instance_id)
         return found
 
     def iam_path(self, kind: str, name: str) -> str:
@@ -91,7 +91,9 @@ class Recorder:
         try:
             lines = self._lines(environ["REQUEST_METHOD"], path, environ["QUERY_STRING"], headers, body)
         except Exception as error:  # the test that reads the file fails by this line
-            lines = [{"action": "unreadable", "resource": f"{environ['REQUEST_METHOD']} {path}: {error!r}", "context": {}}]
+            lines = [
+                {"action": "unreadable", "resource": f"{environ['REQUEST_METHOD']} {path}: {error!r}", "context": {}}
+            ]
         with self._file.open("a", encoding="utf-8") as file:
             file.write("".join(f"{json.dumps(line)}\n" for line in lines))
 

@@ -58,8 +58,10 @@ def known(action: str) -> bool:
 def reads(action: str) -> bool:
     """Return whether the action only looks; one that the data lacks is judged by its name."""
     service, _, name = action.partition(":")
-    levels = [one["access_level"] for one in _services().get(service, {"privileges": []})["privileges"] if one["privilege"] == name]
-    return levels[0] in ("List", "Read") if levels else name.startswith(("Describe", "Get", "List"))
+    if not known(action):
+        return name.startswith(("Describe", "Get", "List"))
+    (level,) = [one["access_level"] for one in _services()[service]["privileges"] if one["privilege"] == name]
+    return level in ("List", "Read")
 
 
 def ec2_arn(kind: str, identity: str, region: str, account: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.iam import documents
+
 from . import provisioned, stack_template
 from .conftest import ROOT, Account
 from .inventory_of_account import contents, instances
@@ -45,6 +47,7 @@ def read(account: Account, inventory: Path, **variables: str) -> dict[str, Any]:
         check=True,
         timeout=120,
     )
+    account.check_permissions(list(documents.BASE))
     # Text that came from outside is marked as no template.
     found: dict[str, Any] = json.loads(listed.stdout, object_hook=lambda it: it.get("__ansible_unsafe", it))
     return found

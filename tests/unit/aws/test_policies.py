@@ -25,7 +25,17 @@ USED = sorted({row.action for row in KEPT})
 OURS = {"aws:ResourceTag/Project": "lowlatency-trading"}
 THEIRS = {"aws:ResourceTag/Project": "another"}
 # How a resource shows that it is ours, or one of those that AWS makes for this purpose alone.
-OUR_NAMES = ("trading-", "/trading/", "/aws-service-role/", ":parameter/aws/service/", "AWS-StartSSHSession", "session/${aws:user")
+OUR_NAMES = (
+    "trading-",
+    "lowlatency-trading/",
+    "/trading/",
+    "/aws-service-role/",
+    ":parameter/aws/service/",
+    "AWS-StartSSHSession",
+    "session/${aws:user",
+)
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+BY_EBS = {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}
 
 
 def judge(need: Need, policies: tuple[str, ...], taken_away: str = "") -> bool:
@@ -76,7 +86,9 @@ def test_what_may_change_things_of_others_is_named_with_its_reason() -> None:
 def test_parliament_finds_nothing_that_is_not_explained() -> None:
     # A process of its own, because parliament's own code warns.
     command = [sys.executable, "-W", "ignore", "-m", "tests.iam.findings"]
-    done = subprocess.run(command, cwd=documents.FOLDER.parents[1], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=documents.FOLDER.parents[1], capture_output=True, text=True, check=True, timeout=120
+    )
     explained = {name: sorted(one["finding"] for one in entries) for name, entries in NOTES["findings"].items()}
     assert json.loads(done.stdout) == explained
 
@@ -109,7 +121,7 @@ ROLE = "arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-host
         Need("iam:DeleteRole", "arn:aws:iam::123456789012:role/admin"),
         Need("logs:DeleteLogGroup", "arn:aws:logs:us-east-1:123456789012:log-group:/other"),
         Need("s3:GetObject", "arn:aws:s3:::other/object"),
-        Need("kms:CreateGrant", "arn:aws:kms:us-east-1:123456789012:key/1", {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}),
+        Need("kms:CreateGrant", KEY, BY_EBS),
         Need("ssm:StartSession", ec2("instance"), {"ssm:resourceTag/Project": "another"}),
         Need("ssm:StartSession", "arn:aws:ssm:us-east-1::document/SSM-SessionManagerRunShell"),
     ],
@@ -126,11 +138,8 @@ def test_what_is_not_ours_stays_out_of_reach(need: Need) -> None:
         Need("ec2:DetachVolume", ec2("volume"), OURS),
         Need("ssm:StartSession", ec2("instance"), {"ssm:resourceTag/Project": "lowlatency-trading"}),
         Need("ssm:StartSession", "arn:aws:ssm:us-east-1::document/AWS-StartSSHSession"),
-        Need(
-            "kms:CreateGrant",
-            "arn:aws:kms:us-east-1:123456789012:key/1",
-            {"kms:GrantIsForAWSResource": "true", "kms:ViaService": "ec2.us-east-1.amazonaws.com"},
-        ),
+        Need("kms:CreateGrant", KEY, {**BY_EBS, "kms:GrantIsForAWSResource": "true"}),
+        Need("kms:Decrypt", KEY, BY_EBS),
         Need("iam:GetRole", "arn:aws:iam::123456789012:role/trading-demo-host"),
     ],
     ids=str,
