@@ -17,6 +17,8 @@ import yaml
 from tests.iam import calls, documents, reference
 from tests.iam.evaluate import Need, allowed
 
+from .templates import render
+
 NOTES = yaml.safe_load((documents.FOLDER / "notes.yml").read_text(encoding="utf-8"))
 EVERY = [one for name in documents.names() for one in documents.statements(name)]
 ACTIONS = sorted({action for name in documents.names() for action in documents.actions(name)})
@@ -172,3 +174,22 @@ def test_an_operator_that_the_evaluator_does_not_know_is_no_silent_yes() -> None
     statement = {"Effect": "Allow", "Action": ["*"], "Resource": ["*"], "Condition": {"IpAddress": OURS}}
     with pytest.raises(KeyError):
         allowed(Need("ec2:StopInstances", ec2("instance"), OURS), [statement])
+
+
+def test_the_schedulers_role_starts_our_hosts_whatever_key_their_volumes_have() -> None:
+    account = {
+        "aws_schedule_account": "123456789012",
+        "aws_schedule_partition": "aws",
+        "aws_schedule_environment": "demo",
+    }
+    policy = render("policy.json.j2", "aws_schedule", **account)
+    statements = [
+        {**one, **{key: documents.as_list(one[key]) for key in ("Action", "Resource")}} for one in policy["Statement"]
+    ]
+    ours = {"ec2:ResourceTag/Project": "lowlatency-trading", "ec2:ResourceTag/Environment": "demo"}
+    assert allowed(Need("ec2:StartInstances", ec2("instance"), ours), statements)
+    assert not allowed(
+        Need("ec2:StartInstances", ec2("instance"), {**ours, "ec2:ResourceTag/Environment": "b"}), statements
+    )
+    assert allowed(Need("kms:CreateGrant", KEY, {**BY_EBS, "kms:GrantIsForAWSResource": "true"}), statements)
+    assert not allowed(Need("kms:CreateGrant", KEY, BY_EBS), statements)
