@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
+@functools.cache
 def statements(name: str) -> list[Statement]:
     """Return a document's statements, actions and resources as lists."""
     document = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_con
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,9 +44,13 @@ def _allows(statement: Statement, need: Need) -> bool:
 
 def matches(pattern: str, value: str) -> bool:
     """Return whether IAM's wildcards * and ? make the pattern the whole value."""
+    return _expression(pattern).fullmatch(value) is not None
+
+
+@functools.cache
+def _expression(pattern: str) -> re.Pattern[str]:
     parts = {"*": ".*", "?": "."}
-    expression = "".join(parts.get(letter) or re.escape(letter) for letter in pattern)
-    return re.fullmatch(expression, value, re.DOTALL) is not None
+    return re.compile("".join(parts.get(letter) or re.escape(letter) for letter in pattern), re.DOTALL)
 
 
 def _equal(pattern: str, value: str) -> bool:
