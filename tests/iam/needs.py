@@ -126,7 +126,7 @@ def _iam(action: str, call: Call, account: Account) -> Iterator[Need]:
         resource = asked.get("PolicyArn") or f"{head}policy{asked.get('Path', '/')}{asked['PolicyName']}"
     else:
         (kind,) = kinds
-        name = asked["InstanceProfileName" if kind == "instance-profile" else "RoleName"]
+        name = asked.get("InstanceProfileName" if kind == "instance-profile" else "RoleName", "*")  # a list has none
         made = asked.get("Path", "/") if call.operation.startswith("Create") else account.iam_path(kind, name)
         resource = f"{head}{kind}{made}{name}"
     yield Need(action, resource, context)
