@@ -24,8 +24,8 @@ class Account(Protocol):
     def ec2_parts(self, name: str) -> list[str]:
         """Return the ids of what a name or an association stands for."""
 
-    def key_pair(self, name: str) -> str:
-        """Return the id of a key pair, or its name when it is not there."""
+    def identity(self, kind: str, name: str) -> str:
+        """Return the id of a key pair or placement group, or the name when it is not there or is an id already."""
 
     def iam_path(self, kind: str, name: str) -> str:
         """Return the path of a role or instance profile; none for one that is not there."""
@@ -51,8 +51,8 @@ def _ec2(action: str, call: Call, account: Account) -> Iterator[Need]:
     found = dict(_named(call, account))
     for name, kind in found.items():
         if kind in kinds:
-            key = account.key_pair(name) if kind == "key-pair" else name
-            context = _context("aws:ResourceTag/", account.ec2_tags(key)) if kinds[kind].by_tag else {}
+            tags = account.ec2_tags(account.identity(kind, name)) if kinds[kind].by_tag else {}
+            context = _context("aws:ResourceTag/", tags)
             if call.operation in ("CreateTags", "DeleteTags"):
                 context |= _context("aws:RequestTag/", _tags(call.parameters))
             yield Need(action, reference.ec2_arn(kind, name, call.region, account.number), context)

@@ -37,8 +37,10 @@ class EmulatedAccount:
     def ec2_tags(self, identity: str) -> Mapping[str, str]:
         return {one["key"]: one["value"] for one in self._ec2.describe_tags({"resource-id": [identity]})}
 
-    def key_pair(self, name: str) -> str:
-        found = self._ec2.key_pairs.get(name)
+    def identity(self, kind: str, name: str) -> str:
+        # Placement groups are the sandbox's own.
+        named = {"key-pair": self._ec2.key_pairs, "placement-group": vars(self._ec2).get("placement_groups", {})}
+        found = named.get(kind, {}).get(name)
         return str(found.id) if found else name
 
     def ec2_parts(self, name: str) -> list[str]:
