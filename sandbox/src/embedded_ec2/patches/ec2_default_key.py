@@ -3,7 +3,7 @@
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
 from moto.ec2.responses import EC2Response
-from moto.kms import kms_backends
+from moto.kms.models import kms_backends
 
 from embedded_ec2.hooks import Hooks
 
