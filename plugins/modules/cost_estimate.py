@@ -71,6 +71,18 @@ options:
     description: The data sent to the internet, GiB a month.
     type: float
     required: true
+  generator_type:
+    description: The instance type of load generators.
+    type: str
+    default: ""
+  generators:
+    description: The number of load generators.
+    type: int
+    default: 0
+  generator_hours:
+    description: The hours that each of them runs in a month.
+    type: float
+    default: 0
   offers:
     description:
       - The prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the
@@ -144,7 +156,8 @@ def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
     used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
     prices = {**given["prices"]}
     if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:
-        prices["instance_per_hour"] = {used.instance_type: given["offers"][0]["usd_per_hour"]}
+        told = {used.instance_type: given["offers"][0]["usd_per_hour"]}
+        prices["instance_per_hour"] = {**prices["instance_per_hour"], **told}
     lines = cost.estimate(prices, used)
     beside = cost.side_by_side(lines, used, given["offers"], prices["hours_per_month"])
     return lines, [heading(prices, given["region"]), *cost.table(lines), *beside]
@@ -152,7 +165,8 @@ def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
 
 def main() -> None:
     """Reckon, and compare with the budget."""
-    amounts = {name: {"type": "int", "required": True} for name in cost.Amounts._fields}
+    optional = cost.Amounts._field_defaults
+    amounts = {name: {"type": "int", "required": True} for name in cost.Amounts._fields if name not in optional}
     for name in ("logs_gib", "logs_kept_gib", "snapshots_gib", "data_out_gib"):
         amounts[name]["type"] = "float"
     amounts["instance_type"]["type"] = "str"
@@ -161,6 +175,9 @@ def main() -> None:
             "prices": {"type": "dict", "required": True},
             "region": {"type": "str", "required": True},
             **amounts,
+            "generator_type": {"type": "str", "default": ""},
+            "generators": {"type": "int", "default": 0},
+            "generator_hours": {"type": "float", "default": 0},
             "offers": {"type": "list", "elements": "dict", "default": []},
             "budget_usd": {"type": "float", "default": 0},
         },

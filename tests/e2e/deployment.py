@@ -102,19 +102,14 @@ class Deployment:
         """Remove the sandbox."""
         return run(ROOT / "scripts/sandbox", "down", "--name", self.sandbox)
 
+    def command(self, playbook: str, *arguments: str, **variables: object) -> list[str]:
+        """Return the command that runs a playbook of the checkout."""
+        extra = {**self.addresses, "trading_report_dir": str(self.reports), **variables}
+        return ["ansible-playbook", "-i", str(INVENTORY), str(ROOT / playbook), "-e", json.dumps(extra), *arguments]
+
     def play(self, playbook: str, *arguments: str, **variables: object) -> Play:
         """Run a playbook of the checkout with the given extra variables."""
-        extra = {**self.addresses, "trading_report_dir": str(self.reports), **variables}
-        done = run(
-            "ansible-playbook",
-            "-i",
-            INVENTORY,
-            ROOT / playbook,
-            "-e",
-            json.dumps(extra),
-            *arguments,
-            environment=self.environment,
-        )
+        done = run(*self.command(playbook, *arguments, **variables), environment=self.environment)
         return Play(done.returncode, done.stdout + done.stderr)
 
     def play_installed(self, name: str, **variables: object) -> Play:

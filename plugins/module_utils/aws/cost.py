@@ -43,6 +43,9 @@ class Amounts(NamedTuple):
     logs_kept_gib: float
     snapshots_gib: float
     data_out_gib: float
+    generator_type: str = ""
+    generators: int = 0
+    generator_hours: float = 0
 
 
 def _usd(value: Decimal) -> Decimal:
@@ -56,6 +59,18 @@ def _plain(value: Any) -> Decimal:
 def _above_free(what: str, amount: float, free: Any, each: Any, unit: str) -> Line:
     paid = max(Decimal(0), _plain(amount) - _plain(free))
     return Line(what, f"{amount:g}{unit}, {free:g} free, then {each:g}", _usd(paid * _plain(each)))
+
+
+def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
+    """Return the line of load generators, if any; one of unknown price is named and not counted."""
+    if not used.generators:
+        return []
+    hours = f"{used.generators} x {used.generator_type}, {used.generator_hours:g} h a month"
+    each = prices["instance_per_hour"].get(used.generator_type)
+    if each is None:
+        return [Line("load generator", f"{hours}, price unknown", Decimal(0))]
+    usd = _plain(each) * _plain(used.generator_hours) * used.generators
+    return [Line("load generator", f"{hours} at {each}", _usd(usd))]
 
 
 def instance_month(prices: Mapping[str, Any], instance_type: str, per_hour: Any = None) -> Decimal:
@@ -81,6 +96,7 @@ def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
     snapshot_price = _plain(prices["snapshot_per_gib_month"])
     return [
         Line(COMPUTE, f"{used.instances} x {used.instance_type}, {hours} h", compute * used.instances),
+        *_generators(prices, used),
         Line("gp3 volumes", f"{used.volume_gib} GiB at {volume_price}", _usd(volume_price * used.volume_gib)),
         Line(
             "public IPv4",

@@ -22,7 +22,12 @@ class Quota(NamedTuple):
 
 
 QUOTAS = {
-    "vcpus": Quota("ec2", "L-1216C47A", "vCPUs of running standard on-demand instances", "trading_instance_count"),
+    "vcpus": Quota(
+        "ec2",
+        "L-1216C47A",
+        "vCPUs of running standard on-demand instances",
+        "trading_instance_count, trading_generator_host",
+    ),
     "spot_vcpus": Quota("ec2", "L-34B43A08", "vCPUs of standard Spot instances", "trading_instance_count"),
     "elastic_ips": Quota("ec2", "L-0263D0A3", "Elastic IP addresses", "trading_instance_count"),
     "vpcs": Quota("vpc", "L-F678F1CE", "VPCs", "trading_region"),

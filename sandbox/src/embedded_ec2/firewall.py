@@ -13,12 +13,17 @@ ANYWHERE = IPv4Network("0.0.0.0/0")
 
 @dataclass(frozen=True)
 class Rule:
-    """One permission: a protocol (`-1` is every one), a port range (of ICMP: type and code), and the other side."""
+    """One permission: a protocol (`-1` is every one), a port range (of ICMP: type and code), and the other side.
+
+    The members of a group are the other side at private addresses only ("Security group referencing" in the VPC user
+    guide): what went to a public address has another sender on AWS.
+    """
 
     protocol: str
     from_port: int | None
     to_port: int | None
     peers: tuple[IPv4Network, ...]
+    members: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,14 @@ def _chains(machine: Guarded) -> list[str]:
 
 
 def _matches(rule: Rule, side: str) -> list[str]:
-    """Return a rule's nft matches, each ending in a space: one for every protocol and peer; none without peers."""
-    if ANYWHERE in rule.peers:
-        peers = [""]
-    else:
-        peers = [f"ip {side} {{ {', '.join(map(str, sorted(set(rule.peers))))} }} "] if rule.peers else []
-    return [peer + _protocol(rule) for peer in peers]
+    """Return a rule's nft matches, each ending in a space: one for its networks, one for its groups, if it has any."""
+    peers = [""] if ANYWHERE in rule.peers else _addresses(side, rule.peers)
+    members = [f"ct status & dnat == 0 {match}" for match in _addresses(side, rule.members)]
+    return [match + _protocol(rule) for match in peers + members]
+
+
+def _addresses(side: str, networks: tuple[IPv4Network, ...]) -> list[str]:
+    return [f"ip {side} {{ {', '.join(map(str, sorted(set(networks))))} }} "] if networks else []
 
 
 def _protocol(rule: Rule) -> str:

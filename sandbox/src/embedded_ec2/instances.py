@@ -129,9 +129,8 @@ def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guard
 def _rule(rule: Any, members: dict[str, list[IPv4Network]]) -> Rule:
     """Read one of moto's rules; a group as the other side stands for the private addresses of its machines."""
     peers = [IPv4Network(rule.cidr_ipv4, strict=False)] if rule.cidr_ipv4 else []
-    if rule.source_group:
-        peers += members.get(rule.source_group.get("GroupId", ""), [])
-    return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers))
+    group = members.get(rule.source_group.get("GroupId", ""), []) if rule.source_group else []
+    return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers), tuple(group))
 
 
 def vcpus_of(instance_type: str) -> int:

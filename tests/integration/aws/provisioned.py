@@ -34,12 +34,14 @@ def _network(account: Any, environment: str) -> dict[str, dict[str, Any]]:
         "Routes": table,
         "InternetRoute": route,
         "S3Endpoint": ec2.describe_vpc_endpoints(Filters=mine)["VpcEndpoints"][0],
-        "SecurityGroup": _security_group(ec2, mine),
+        "SecurityGroup": _security_group(ec2, mine, "host"),
+        "GeneratorGroup": _security_group(ec2, mine, "generator"),
     }
 
 
-def _security_group(ec2: Any, mine: list[dict[str, Any]]) -> dict[str, Any]:
-    (group,) = ec2.describe_security_groups(Filters=mine)["SecurityGroups"]
+def _security_group(ec2: Any, mine: list[dict[str, Any]], whose: str) -> dict[str, Any]:
+    named = [{"Name": "group-name", "Values": [f"*-{whose}"]}]
+    (group,) = ec2.describe_security_groups(Filters=mine + named)["SecurityGroups"]
     group["GroupDescription"] = group["Description"]
     for key, permissions in (("Ingress", "IpPermissions"), ("Egress", "IpPermissionsEgress")):
         group[f"SecurityGroup{key}"] = [

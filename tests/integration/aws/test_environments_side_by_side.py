@@ -75,7 +75,7 @@ def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None
     )
     made = provisioned.resources(account, "pair")
     # What only ties the others together, the key, whose name differs, and what a stack without clients leaves out.
-    ties = {"GatewayOfVpc", "RoutesOfSubnet", "Key", "OrdersFromClients"}
+    ties = {"GatewayOfVpc", "RoutesOfSubnet", "Key", "OrdersFromClients", "OrdersFromGenerators"}
     assert set(asked) - set(made) == ties
     for name, properties in made.items():
         wanted = asked[name]
@@ -103,6 +103,18 @@ def test_the_inventory_shows_one_environment_by_its_kinds(account: Account, inve
         (seen,) = found["_meta"]["hostvars"].values()
         assert seen["trading_spot"] is (environment == "pair-b")
         assert seen["trading_journal_device"] == ""
+
+
+def test_an_instance_without_a_role_is_in_no_group_and_no_error(account: Account, inventories: Path) -> None:
+    ec2, (host,) = account.client("ec2"), instances(account, "pair-b")
+    role = {"Resources": [host["InstanceId"]], "Tags": [{"Key": "Role", "Value": "trading"}]}
+    ec2.delete_tags(**role)
+    try:
+        found = read(account, inventories / "pair-b")
+    finally:
+        ec2.create_tags(**role)
+    assert list(found["_meta"]["hostvars"]) == ["trading-pair-b-1"]
+    assert "hosts" not in found.get("trading", {})
 
 
 @pytest.mark.parametrize(

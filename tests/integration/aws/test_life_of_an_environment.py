@@ -39,7 +39,8 @@ def test_check_mode_on_an_empty_account_lists_what_would_be_made_and_makes_nothi
     run = account.play("provision.yml", "--check", **LIFE, trading_backup_snapshots="true")
     assert run.code == 0, run.output
     assert run.changed == 0
-    for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life", "GiB at 0.05"):
+    load = "2 x c6g.large, 0.5 h a month at 0.068"
+    for line in ("vpc trading-life-vpc", "instance trading-life-1", "dashboard trading-life", "GiB at 0.05", load):
         assert line in run.output
     assert contents(account) == empty
 
@@ -116,15 +117,24 @@ def test_s3_and_ipv6_have_their_routes(account: Account) -> None:
 
 def test_the_host_is_open_to_the_operator_only(account: Account) -> None:
     host = instances(account, "life")[0]
-    (group,) = account.client("ec2").describe_security_groups(
-        GroupIds=[group["GroupId"] for group in host["SecurityGroups"]]
-    )["SecurityGroups"]
+    ec2 = account.client("ec2")
+    (group,) = ec2.describe_security_groups(GroupIds=[group["GroupId"] for group in host["SecurityGroups"]])[
+        "SecurityGroups"
+    ]
     opened = {
         (rule["FromPort"], rule["ToPort"], network.get("CidrIp") or network["CidrIpv6"])
         for rule in group["IpPermissions"]
         for network in rule["IpRanges"] + rule["Ipv6Ranges"]
     }
     assert opened == {(port, port, cidr) for port in (22, 8000) for cidr in ("198.51.100.7/32", "2001:db8::/64")}
+    named = [{"Name": "group-name", "Values": ["trading-life-generator"]}]
+    (generators,) = ec2.describe_security_groups(Filters=named)["SecurityGroups"]
+    (rule,) = [rule for rule in group["IpPermissions"] if rule["UserIdGroupPairs"]]
+    assert (rule["FromPort"], rule["ToPort"]) == (9001, 9001)
+    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [generators["GroupId"]]
+    assert [(rule["FromPort"], rule["IpRanges"][0]["CidrIp"]) for rule in generators["IpPermissions"]] == [
+        (22, "198.51.100.7/32")
+    ]
 
 
 def test_every_resource_carries_project_and_environment(account: Account) -> None:
@@ -134,7 +144,7 @@ def test_every_resource_carries_project_and_environment(account: Account) -> Non
     assert len(ec2.describe_subnets(Filters=mine)["Subnets"]) == 2
     assert len(ec2.describe_internet_gateways(Filters=mine)["InternetGateways"]) == 1
     assert len(ec2.describe_route_tables(Filters=mine)["RouteTables"]) == 1
-    assert len(ec2.describe_security_groups(Filters=mine)["SecurityGroups"]) == 1
+    assert len(ec2.describe_security_groups(Filters=mine)["SecurityGroups"]) == 2
     assert len(ec2.describe_key_pairs(Filters=mine)["KeyPairs"]) == 1
     assert len(ec2.describe_volumes(Filters=mine)["Volumes"]) == 4
     assert len(ec2.describe_addresses(Filters=mine)["Addresses"]) == 2
@@ -205,7 +215,7 @@ def test_of_a_newer_image_and_a_rule_that_somebody_added_only_the_rule_is_a_chan
         assert run.code == 0, run.output
         assert run.changed == 1, run.output
     (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
-    assert {rule["FromPort"] for rule in group["IpPermissions"]} == {22, 8000}
+    assert {rule["FromPort"] for rule in group["IpPermissions"]} == {22, 8000, 9001}
     assert [host["InstanceId"] for host in instances(account, "life")] == [host["InstanceId"] for host in before]
 
 

@@ -90,6 +90,14 @@ def test_a_machine_that_powers_itself_off_is_a_stopped_instance(cloud: Cloud, in
     assert cloud.answer(instance["PrivateIpAddress"], "cat /var/kept") == "kept"
 
 
+def test_a_machine_that_is_to_end_with_its_shutdown_is_terminated_by_it(cloud: Cloud) -> None:
+    """Also when the shutdown is its user data's, as for a machine whose maker may be gone by then."""
+    ends = "#cloud-config\nruncmd: [[systemd-run, --on-active=1s, systemctl, poweroff]]\n"
+    launched = cloud.run(UserData=ends, InstanceInitiatedShutdownBehavior="terminate")
+    eventually(lambda: cloud.state(launched["InstanceId"]) == "terminated")
+    assert cloud.describe(launched["InstanceId"])["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+
+
 def test_stop_and_start_keep_the_disk(cloud: Cloud, instance: dict[str, Any]) -> None:
     cloud.ec2.stop_instances(InstanceIds=[instance["InstanceId"]])
     eventually(lambda: (row := cloud.row(instance["InstanceId"])) and row["machine"] == "none")

@@ -49,6 +49,17 @@ def test_a_port_without_a_rule_is_closed_to_the_neighbour(
     assert not opens(cloud, client, server["PrivateIpAddress"])
 
 
+def test_a_group_as_the_other_side_is_its_machines_at_private_addresses_only(
+    cloud: Cloud, group: str, server: dict[str, Any], client: dict[str, Any]
+) -> None:
+    rule = permission(UserIdGroupPairs=[{"GroupId": cloud.group_id}])
+    cloud.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    eventually(lambda: opens(cloud, client, server["PrivateIpAddress"]))
+    assert not opens(cloud, client, server["PublicIpAddress"])
+    cloud.ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    eventually(lambda: not opens(cloud, client, server["PrivateIpAddress"]))
+
+
 @pytest.mark.parametrize("other_side", ["address", "group"])
 def test_a_rule_opens_the_port_and_its_removal_closes_it(
     cloud: Cloud, group: str, server: dict[str, Any], client: dict[str, Any], other_side: str

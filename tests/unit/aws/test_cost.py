@@ -66,6 +66,20 @@ def test_what_is_used_beyond_the_allowance_is_paid(change: dict[str, Any], line:
     assert usd(DEFAULT._replace(**change))[line] == Decimal(expected)
 
 
+@pytest.mark.parametrize(("hours", "expected"), [(0.5, "0.07"), (730, "99.28")])
+def test_a_generator_is_paid_by_its_hours(hours: float, expected: str) -> None:
+    used = DEFAULT._replace(generator_type="c6g.large", generators=2, generator_hours=hours)
+    assert usd(used)["load generator"] == Decimal(expected)
+
+
+def test_a_generator_of_unknown_price_is_named_and_stops_nothing() -> None:
+    used = DEFAULT._replace(generator_type="c9g.large", generators=1, generator_hours=0.5)
+    (line,) = [line for line in cost.estimate(PRICES, used) if line.what == "load generator"]
+    assert "c9g.large" in line.how
+    assert "price unknown" in line.how
+    assert line.usd == 0
+
+
 def test_every_line_and_the_total_are_in_the_text() -> None:
     text = cost.table(cost.estimate(PRICES, DEFAULT))
     assert len(text) == 12

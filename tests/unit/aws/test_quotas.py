@@ -101,7 +101,7 @@ def test_too_little_left_is_refused_by_variable_and_code(
         stubs["ec2"].add_response("describe_instances", {"Reservations": [{"Instances": RUNNING}]}, {})
         report = run_module("service_quota_info", region="us-east-1", needed={"vcpus": 2})
     assert report["failed"] is True
-    assert report["msg"].startswith("trading_instance_count: 2 more vCPUs of running standard on-demand instances")
+    assert report["msg"].startswith("trading_instance_count, trading_generator_host: 2 more vCPUs of running standard")
     for words in ("account's 5 in this region 4 are used", "L-1216C47A"):
         assert words in report["msg"]
 

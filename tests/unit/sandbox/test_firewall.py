@@ -47,6 +47,11 @@ def test_a_group_without_machines_as_the_other_side_allows_nobody() -> None:
     assert ingress_lines(Rule("tcp", 22, 22, ())) == ["drop"]
 
 
+def test_members_of_a_group_are_let_in_at_private_addresses_only() -> None:
+    rule = Rule("tcp", 9001, 9001, (), (IPv4Network("10.0.1.9/32"),))
+    assert ingress_lines(rule) == ["ct status & dnat == 0 ip saddr { 10.0.1.9/32 } tcp dport 9001-9001 accept", "drop"]
+
+
 def test_leaving_one_machine_is_not_yet_entering_another() -> None:
     script = render([guarded("vm-1", egress=(Rule("-1", None, None, (ANY,)),))])
     leaving = script[script.index("chain from-vm-1") : script.index("chain to-vm-1")]

@@ -5,6 +5,8 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import Instance
 from moto.ec2.responses.instances import InstanceResponse
 
 from embedded_ec2.hooks import Hooks
@@ -13,6 +15,7 @@ from embedded_ec2.patches import ec2_placement_groups, replace
 
 def install(hooks: Hooks) -> None:
     """Have RunInstances remember placement group, CPU options and, from a launch template, the Spot market."""
+    Instance.cpu_options = property(_cpu_options)  # type: ignore[attr-defined]  # moto has none
     run: Callable[..., ActionResult] = InstanceResponse.run_instances
 
     def run_instances(self: InstanceResponse) -> ActionResult:
@@ -26,12 +29,19 @@ def install(hooks: Hooks) -> None:
         for instance in reservation.instances:
             instance.placement.group_name = group or ""
             if cpus:
-                instance.cpu_options = {name: int(value) for name, value in cpus.items()}
+                instance.cpus_asked_for = {name: int(value) for name, value in cpus.items()}
             if spot:
                 instance.lifecycle = "spot"
         return answer
 
     replace(InstanceResponse, "run_instances", run_instances)
+
+
+def _cpu_options(self: Instance) -> dict[str, int]:
+    """Return what was asked for at the launch, else what the type has; AWS reports it of every instance."""
+    facts: dict[str, int] = INSTANCE_TYPES.get(self.instance_type, {}).get("VCpuInfo", {})
+    usual = {"CoreCount": facts.get("DefaultCores", 1), "ThreadsPerCore": facts.get("DefaultThreadsPerCore", 1)}
+    return getattr(self, "cpus_asked_for", usual)
 
 
 def _is_spot(backend: EC2Backend, template: dict[str, Any]) -> bool:

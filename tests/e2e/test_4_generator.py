@@ -1,0 +1,60 @@
+"""A host with one vCPU is measured from an instance beside it, which is gone however the run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+from tests.e2e.deployment import Deployment, Play
+from tests.e2e.test_3_instances import client
+
+EPHEMERAL = {"trading_generator_host": "ephemeral", "trading_generator_type": "c6g.medium", "slo_duration_s": 3}
+NAME = "trading-sandbox-generator-us-east-1a"
+LAUNCHED_WITHIN_S = 120
+
+
+def generators(deployed: Deployment) -> dict[str, str]:
+    """Return the state of each generator by its id."""
+    role = [{"Name": "tag:Role", "Values": ["trading_generator"]}]
+    pages = client(deployed).describe_instances(Filters=role)["Reservations"]
+    return {one["InstanceId"]: one["State"]["Name"] for page in pages for one in page["Instances"]}
+
+
+def verify(deployed: Deployment, **variables: object) -> Play:
+    """Measure, and leave no generator."""
+    play = deployed.play("playbooks/verify.yml", **EPHEMERAL, **variables)
+    assert set(generators(deployed).values()) == {"terminated"}, play.output[-6000:]
+    return play
+
+
+def test_one_that_an_interrupted_run_has_left_is_terminated_by_the_next_which_measures(deployed: Deployment) -> None:
+    command = deployed.command("playbooks/verify.yml", **EPHEMERAL)
+    environment = {**os.environ, **deployed.environment}
+    quiet: Any = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True) as killed:
+        try:
+            deadline_s = time.monotonic() + LAUNCHED_WITHIN_S
+            while "running" not in generators(deployed).values():
+                assert killed.poll() is None, "it ended without a generator"
+                assert time.monotonic() < deadline_s, "no generator was launched"
+        finally:
+            os.killpg(killed.pid, signal.SIGKILL)
+    (left,) = generators(deployed)
+    assert generators(deployed)[left] == "running"
+
+    play = verify(deployed, slo_enforce="report")
+    assert play.exit_code == 0, play.output[-6000:]
+    assert play.count("changed") == 0, play.output
+    assert left in generators(deployed)
+    assert len(generators(deployed)) == 2
+    report = (deployed.reports / "trading-sandbox-1.html").read_text(encoding="utf-8")
+    assert f"from {NAME}" in report
+
+
+def test_none_is_left_of_a_measurement_that_fails(deployed: Deployment) -> None:
+    play = verify(deployed, trading_slo={"p99_us": 1}, slo_enforce="missed")
+    assert play.exit_code != 0
+    assert "missed p99" in play.output.partition("Outcome | Fail where the measurement has failed]")[2]
