@@ -1,0 +1,73 @@
+"""A host that was stopped, as `trading_hours` does each night, comes back at another address."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ROOT, Account
+from .inventory_of_account import instances
+
+HOST = {"trading_environment": "stopped", "trading_vpc_cidr": "10.91.0.0/16", "trading_subnet_cidr": "10.91.1.0/24"}
+PROBE = """
+- name: Provision
+  ansible.builtin.import_playbook: {provision}
+
+- name: Say how the host is reached
+  hosts: trading
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Write it down
+      ansible.builtin.copy:
+        content: "{{{{ {{'host': ansible_host, 'options': ansible_ssh_extra_args | default('')}} }}}}"
+        dest: {reached}
+        mode: "0600"
+      vars:
+        ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+"""
+
+
+@pytest.fixture(scope="module")
+def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Provision the host, and return how the plays after it reach it."""
+    folder: Path = tmp_path_factory.mktemp("stopped")
+    reached, playbook = folder / "reached.json", folder / "probe.yml"
+    (folder / "collections").symlink_to(ROOT / "collections")
+    playbook.write_text(textwrap.dedent(PROBE).format(provision=ROOT / "playbooks/provision.yml", reached=reached))
+
+    def run() -> dict[str, Any]:
+        done = account.play(str(playbook), **HOST)
+        assert done.code == 0, done.output
+        found: dict[str, Any] = json.loads(reached.read_text())
+        return found
+
+    yield run
+    done = account.play("destroy.yml", **HOST, trading_destroy_confirm="stopped", trading_destroy_data="true")
+    assert done.code == 0, done.output
+
+
+def test_a_stopped_host_is_started_and_reached_at_its_new_address(
+    account: Account, provision: Callable[[], dict[str, Any]]
+) -> None:
+    first = provision()
+    (host,) = instances(account, "stopped")
+    assert first["host"] == host["PublicIpAddress"]
+
+    ec2 = account.client("ec2")
+    ec2.stop_instances(InstanceIds=[host["InstanceId"]])
+    (stopped,) = instances(account, "stopped")
+    assert "PublicIpAddress" not in stopped
+    taken = ec2.allocate_address(Domain="vpc")
+    assert taken["PublicIp"] == first["host"]
+
+    second = provision()
+    (started,) = instances(account, "stopped")
+    assert started["State"]["Name"] == "running"
+    assert second["host"] == started["PublicIpAddress"] != first["host"]
+    ec2.release_address(AllocationId=taken["AllocationId"])

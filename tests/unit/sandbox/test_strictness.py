@@ -1,0 +1,55 @@
+"""The API refuses and forgets what AWS does, where moto alone would let a mistake of ours pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import ec2_addresses
+from moto import mock_aws
+
+Client = Callable[[str], Any]
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """Give clients of an empty account in this process."""
+    ec2_addresses.install(Hooks())
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with mock_aws():
+        yield lambda service: boto3.client(service, region_name="us-east-1")
+
+
+def launch(ec2: Any, **options: Any) -> str:
+    """Launch an instance in a default subnet, and return its id."""
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    launched = ec2.run_instances(ImageId=image, SubnetId=subnet, MinCount=1, MaxCount=1, **options)
+    return str(launched["Instances"][0]["InstanceId"])
+
+
+def public_address(ec2: Any, instance: str) -> str | None:
+    """Return an instance's public address."""
+    (found,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"]
+    address: str | None = found.get("PublicIpAddress")
+    return address
+
+
+def test_an_address_that_ec2_gave_goes_with_the_stop_and_an_elastic_one_stays(client: Client) -> None:
+    ec2 = client("ec2")
+    instance = launch(ec2)
+    assert public_address(ec2, instance)
+    ec2.stop_instances(InstanceIds=[instance])
+    assert public_address(ec2, instance) is None
+    ec2.start_instances(InstanceIds=[instance])
+
+    elastic = ec2.allocate_address(Domain="vpc")
+    ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=instance)
+    for change in (ec2.stop_instances, ec2.start_instances):
+        change(InstanceIds=[instance])
+        assert public_address(ec2, instance) == elastic["PublicIp"]
