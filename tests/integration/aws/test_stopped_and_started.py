@@ -14,6 +14,8 @@ from .conftest import ROOT, Account
 from .inventory_of_account import instances
 
 HOST = {"trading_environment": "stopped", "trading_vpc_cidr": "10.91.0.0/16", "trading_subnet_cidr": "10.91.1.0/24"}
+# A tag's key may hold what the metadata service does not take.
+TAGS = {"cost centre/desk": "fast ones"}
 PROBE = """
 - name: Provision
   ansible.builtin.import_playbook: {provision}
@@ -42,7 +44,7 @@ def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Ite
     playbook.write_text(textwrap.dedent(PROBE).format(provision=ROOT / "playbooks/provision.yml", reached=reached))
 
     def run() -> dict[str, Any]:
-        done = account.play(str(playbook), **HOST)
+        done = account.play(str(playbook), "-e", json.dumps({"trading_tags": TAGS}), **HOST)
         assert done.code == 0, done.output
         found: dict[str, Any] = json.loads(reached.read_text())
         return found
@@ -57,6 +59,7 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
 ) -> None:
     first = provision()
     (host,) = instances(account, "stopped")
+    assert {tag["Key"]: tag["Value"] for tag in host["Tags"]}.items() >= TAGS.items()
     assert first["host"] == host["PublicIpAddress"]
 
     ec2 = account.client("ec2")

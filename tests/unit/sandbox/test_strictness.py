@@ -8,8 +8,9 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from embedded_ec2.hooks import Hooks
-from embedded_ec2.patches import ec2_addresses
+from embedded_ec2.patches import ec2_addresses, ec2_metadata_tags
 from moto import mock_aws
 
 Client = Callable[[str], Any]
@@ -18,7 +19,8 @@ Client = Callable[[str], Any]
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """Give clients of an empty account in this process."""
-    ec2_addresses.install(Hooks())
+    for patch in (ec2_addresses, ec2_metadata_tags):
+        patch.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with mock_aws():
@@ -53,3 +55,15 @@ def test_an_address_that_ec2_gave_goes_with_the_stop_and_an_elastic_one_stays(cl
     for change in (ec2.stop_instances, ec2.start_instances):
         change(InstanceIds=[instance])
         assert public_address(ec2, instance) == elastic["PublicIp"]
+
+
+def test_an_instance_shows_no_tag_whose_key_has_a_blank_or_a_slash(client: Client) -> None:
+    ec2 = client("ec2")
+    shown = {"MetadataOptions": {"InstanceMetadataTags": "enabled"}}
+    tagged = {"TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "cost centre/desk", "Value": "x"}]}]}
+    with pytest.raises(ClientError, match="is not a valid tag key"):
+        launch(ec2, **shown, **tagged)
+    assert launch(ec2, **tagged)
+    instance = launch(ec2, **shown)
+    with pytest.raises(ClientError, match="is not a valid tag key"):
+        ec2.create_tags(Resources=[instance], Tags=[{"Key": "cost centre", "Value": "x"}])
