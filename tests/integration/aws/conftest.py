@@ -74,7 +74,7 @@ class Account:
             "trading_operator_cidr": "198.51.100.7/32",
             "trading_public_key_file": str(self.public_key_file),
             "aws_instance_reachable": "false",
-            "aws_instance_known_hosts_file": str(self.folder / "known_hosts"),
+            "trading_known_hosts_file": str(self.folder / "ssh" / "known_hosts"),
             **variables,
         }
         extra = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]

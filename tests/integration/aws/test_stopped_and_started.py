@@ -58,6 +58,7 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     account: Account, provision: Callable[[], dict[str, Any]]
 ) -> None:
     first = provision()
+    assert (account.folder / "ssh").stat().st_mode & 0o777 == 0o700  # where the host keys go
     (host,) = instances(account, "stopped")
     assert {tag["Key"]: tag["Value"] for tag in host["Tags"]}.items() >= TAGS.items()
     assert first["host"] == host["PublicIpAddress"]
