@@ -74,4 +74,28 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     (started,) = instances(account, "stopped")
     assert started["State"]["Name"] == "running"
     assert second["host"] == started["PublicIpAddress"] != first["host"]
+    assert second["options"] == first["options"]
+    assert f"HostKeyAlias={host['InstanceId']}" in first["options"]
+    assert f'IdentityFile="{account.public_key_file.with_suffix("")}"' in first["options"]
     ec2.release_address(AllocationId=taken["AllocationId"])
+
+
+def test_a_host_that_is_known_by_its_id_is_trusted_at_another_address(account: Account, tmp_path: Path) -> None:
+    known_hosts, playbook = tmp_path / "known_hosts", tmp_path / "ssh.yml"
+    known_hosts.write_text(f"i-0123456789abcdef0 {account.public_key_file.read_text()}")
+    (tmp_path / "collections").symlink_to(ROOT / "collections")
+    host = {"instance_id": "i-0123456789abcdef0", "public_ip_address": "127.0.0.1", "tags": {"Name": "trading-a-1"}}
+    given = {
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "aws_instance_hosts": [host],
+        "aws_instance_resources": [{"kind": "instance", "name": "trading-a-1", "type": "c6g.medium"}],
+        "aws_instance_ssh_wait_seconds": 1,  # nobody answers SSH here
+    }
+    role = {"name": "lowlatency.trading.aws_instance", "tasks_from": "ssh.yml"}
+    tasks = [{"name": "Ssh", "ansible.builtin.import_role": role}]
+    play = {"name": "Ssh", "hosts": "localhost", "connection": "local", "gather_facts": False}
+    playbook.write_text(json.dumps([{**play, "vars": given, "tasks": tasks}]))
+    run = account.play(str(playbook), trading_known_hosts_file=str(known_hosts), aws_instance_reachable="true")
+    assert "trading-a-1 does not answer SSH at 127.0.0.1" in run.output
+    # The console, which may show no key any more, is not asked.
+    assert "skipping" in run.output[run.output.index("Read host keys from the console output") :].splitlines()[1]
