@@ -48,7 +48,7 @@ def _know_elastic_addresses_tags() -> None:
 
 
 def _keep_elastic_addresses_over_a_stop() -> None:
-    """An Elastic IP stays with a stopped instance (EC2 user guide, "Elastic IP addresses"); moto puts another in its place.
+    """An Elastic IP stays with a stopped instance (EC2 user guide, "Elastic IP addresses"); moto replaces it.
 
     The address that EC2 itself gave goes with the stop, which moto does.
     """
