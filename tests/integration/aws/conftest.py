@@ -68,6 +68,12 @@ class Account:
         """Return a boto3 client of ``service`` that may do everything."""
         return _client(self.url, service, self.admin)
 
+    def order_faults(self, *faults: dict[str, Any]) -> None:
+        """Have the API answer the next calls of some actions with errors."""
+        request = urllib.request.Request(f"{self.url}/_embedded_ec2/faults", json.dumps(faults).encode())  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our API
+            assert answer.status == 204
+
     def play(self, playbook: str, *arguments: str, inventory: str = "localhost,", **variables: str) -> Run:
         """Run a playbook of the collection from an empty folder; ``variables`` are its extra variables."""
         given = {
