@@ -34,6 +34,8 @@ NOT_YET_HEARD_OF = (
         "message": "IAM Instance Profile 'trading-stopped-host' has no associated IAM Roles",
     },
 )
+MAIL = {"protocol": "email", "endpoint": "ops@example.com"}
+PENDING = "Not told of alarms until the link in the mail of AWS is followed: ops@example.com"
 PROBE = """
 - name: Provision
   ansible.builtin.import_playbook: {provision}
@@ -62,10 +64,11 @@ def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Ite
     playbook.write_text(textwrap.dedent(PROBE).format(provision=ROOT / "playbooks/provision.yml", reached=reached))
 
     def run() -> dict[str, Any]:
-        done = account.play(str(playbook), "-e", json.dumps({"trading_tags": TAGS}), **HOST)
+        done = account.play(
+            str(playbook), "-e", json.dumps({"trading_tags": TAGS, "trading_alarm_subscriptions": [MAIL]}), **HOST
+        )
         assert done.code == 0, done.output
-        found: dict[str, Any] = json.loads(reached.read_text())
-        return found
+        return {**json.loads(reached.read_text()), "output": done.output}
 
     yield run
     done = account.play("destroy.yml", **HOST, trading_destroy_confirm="stopped", trading_destroy_data="true")
@@ -82,6 +85,8 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     assert {tag["Key"]: tag["Value"] for tag in host["Tags"]}.items() >= TAGS.items()
     assert first["host"] == host["PublicIpAddress"]
 
+    assert PENDING in first["output"]
+
     ec2 = account.client("ec2")
     ec2.stop_instances(InstanceIds=[host["InstanceId"]])
     (stopped,) = instances(account, "stopped")
@@ -96,7 +101,27 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     assert second["options"] == first["options"]
     assert f"HostKeyAlias={host['InstanceId']}" in first["options"]
     assert f'IdentityFile="{account.public_key_file.with_suffix("")}"' in first["options"]
+    assert PENDING in second["output"]
     ec2.release_address(AllocationId=taken["AllocationId"])
+
+
+def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
+    account: Account, provision: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    assert provision
+    inventory = tmp_path / "hosts"
+    inventory.write_text("localhost\n[trading]\ntrading-stopped-1 instance_id=i-0123456789abcdef0\n")
+
+    def diagnosis() -> str:
+        run = account.play("diagnose.yml", "--limit", "localhost", inventory=str(inventory), **HOST)
+        assert run.code == 0, run.output
+        return run.output
+
+    assert PENDING in diagnosis()
+    sns = account.client("sns")
+    (topic,) = [one["TopicArn"] for one in sns.list_topics()["Topics"] if "trading-stopped-" in one["TopicArn"]]
+    sns.confirm_subscription(TopicArn=topic, Token="ops@example.com")
+    assert "Told of alarms: ops@example.com" in diagnosis()
 
 
 def test_a_host_that_is_known_by_its_id_is_trusted_at_another_address(account: Account, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from embedded_ec2.hooks import Hooks
-from embedded_ec2.patches import ec2_addresses, ec2_metadata_tags
+from embedded_ec2.patches import ec2_addresses, ec2_metadata_tags, sns_subscriptions
 from moto import mock_aws
 
 Client = Callable[[str], Any]
@@ -19,7 +19,7 @@ Client = Callable[[str], Any]
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """Give clients of an empty account in this process."""
-    for patch in (ec2_addresses, ec2_metadata_tags):
+    for patch in (ec2_addresses, ec2_metadata_tags, sns_subscriptions):
         patch.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -67,3 +67,25 @@ def test_an_instance_shows_no_tag_whose_key_has_a_blank_or_a_slash(client: Clien
     instance = launch(ec2, **shown)
     with pytest.raises(ClientError, match="is not a valid tag key"):
         ec2.create_tags(Resources=[instance], Tags=[{"Key": "cost centre", "Value": "x"}])
+
+
+def test_who_has_an_address_is_asked_before_anything_is_sent_there(client: Client) -> None:
+    sns = client("sns")
+    topic = sns.create_topic(Name="alarms")["TopicArn"]
+    mail = {"TopicArn": topic, "Protocol": "email", "Endpoint": "ops@example.com"}
+    queue = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": "arn:aws:sqs:us-east-1:123456789012:q"}
+
+    def arns() -> dict[str, str]:
+        listed = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        return {one["Protocol"]: one["SubscriptionArn"] for one in listed}
+
+    assert sns.subscribe(**mail)["SubscriptionArn"] == "pending confirmation"
+    assert sns.subscribe(**queue)["SubscriptionArn"].startswith(topic)
+    assert arns()["email"] == "PendingConfirmation"
+    assert arns()["sqs"].startswith(topic)
+    with pytest.raises(ClientError, match="InvalidParameter"):
+        sns.unsubscribe(SubscriptionArn="PendingConfirmation")
+    with pytest.raises(ClientError, match="Token"):
+        sns.confirm_subscription(TopicArn=topic, Token="of somebody else")
+    confirmed = sns.confirm_subscription(TopicArn=topic, Token="ops@example.com")["SubscriptionArn"]
+    assert arns()["email"] == confirmed
