@@ -63,10 +63,15 @@ availability_zones:
   sample: [us-east-1a, us-east-1b]
 """
 
+import re
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
+
+# An Availability Zone is its region and a letter (EC2 user guide, "Regions and Zones"). Local and Wavelength Zones, of
+# few services and other prices, name a place behind the region (us-east-1-bos-1a), and sort before the others.
+_AVAILABILITY_ZONE = re.compile(r"[a-z]{2}(-[a-z]+)+-\d[a-z]")
 
 
 def zones_of(client: Any, instance_type: str) -> list[str]:
@@ -75,7 +80,8 @@ def zones_of(client: Any, instance_type: str) -> list[str]:
         LocationType="availability-zone",
         Filters=[{"Name": "instance-type", "Values": [instance_type]}],
     )
-    return sorted(offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"])
+    offered = (offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"])
+    return sorted(zone for zone in offered if _AVAILABILITY_ZONE.fullmatch(zone))
 
 
 def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]:

@@ -64,9 +64,8 @@ def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Ite
     playbook.write_text(textwrap.dedent(PROBE).format(provision=ROOT / "playbooks/provision.yml", reached=reached))
 
     def run() -> dict[str, Any]:
-        done = account.play(
-            str(playbook), "-e", json.dumps({"trading_tags": TAGS, "trading_alarm_subscriptions": [MAIL]}), **HOST
-        )
+        given = json.dumps({"trading_tags": TAGS, "trading_alarm_subscriptions": [MAIL]})
+        done = account.play(str(playbook), "-e", given, **HOST)
         assert done.code == 0, done.output
         return {**json.loads(reached.read_text()), "output": done.output}
 

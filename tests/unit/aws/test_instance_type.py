@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from .conftest import Account, RunModule
+from .stubs import stubbed
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,16 @@ def test_a_type_that_is_not_offered_is_said_with_what_to_do(run_module: RunModul
     report = run_module("instance_type_info", region="us-east-1", instance_type="c0.none")
     assert report["failed"] is True
     assert report["msg"].startswith("trading_instance_type: c0.none is not offered in us-east-1; choose another")
+
+
+def test_local_and_wavelength_zones_are_left_out(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names as the EC2 user guide has them under "Local Zones" and "Wavelength Zones"; they sort before us-east-1a."""
+    zones = ["us-east-1-bos-1a", "us-east-1-wl1-bos-wlz-1", "us-east-1b", "us-east-1a"]
+    kind = {"ProcessorInfo": {"SupportedArchitectures": ["arm64"]}, "VCpuInfo": {"DefaultVCpus": 1}}
+    with stubbed(monkeypatch, "ec2") as stubs:
+        ec2 = stubs["ec2"]
+        offerings = [{"InstanceType": "c6g.medium", "Location": zone} for zone in zones]
+        ec2.add_response("describe_instance_type_offerings", {"InstanceTypeOfferings": offerings})
+        ec2.add_response("describe_instance_types", {"InstanceTypes": [{**kind, "MemoryInfo": {"SizeInMiB": 2048}}]})
+        report = run_module("instance_type_info", region="us-east-1", instance_type="c6g.medium")
+    assert report["availability_zones"] == ["us-east-1a", "us-east-1b"]
