@@ -47,7 +47,8 @@ PROBE = """
   tasks:
     - name: Write it down
       ansible.builtin.copy:
-        content: "{{{{ {{'host': ansible_host, 'options': ansible_ssh_extra_args | default('')}} }}}}"
+        content: "{{{{ {{'host': ansible_host, 'options': ansible_ssh_extra_args | default(''),
+                      'python': hostvars[inventory_hostname].ansible_python_interpreter | default('')}} }}}}"
         dest: {reached}
         mode: "0600"
       vars:
@@ -85,6 +86,7 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     assert first["host"] == host["PublicIpAddress"]
 
     assert PENDING in first["output"]
+    assert first["python"] == "/usr/bin/python3"
 
     ec2 = account.client("ec2")
     ec2.stop_instances(InstanceIds=[host["InstanceId"]])
