@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from embedded_ec2.hooks import Hooks
-from embedded_ec2.patches import ec2_addresses, ec2_metadata_tags, sns_subscriptions
+from embedded_ec2.patches import ec2_addresses, ec2_deletions, ec2_metadata_tags, sns_subscriptions
 from moto import mock_aws
 
 Client = Callable[[str], Any]
@@ -19,7 +20,7 @@ Client = Callable[[str], Any]
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """Give clients of an empty account in this process."""
-    for patch in (ec2_addresses, ec2_metadata_tags, sns_subscriptions):
+    for patch in (ec2_addresses, ec2_deletions, ec2_metadata_tags, sns_subscriptions):
         patch.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -89,3 +90,40 @@ def test_who_has_an_address_is_asked_before_anything_is_sent_there(client: Clien
         sns.confirm_subscription(TopicArn=topic, Token="of somebody else")
     confirmed = sns.confirm_subscription(TopicArn=topic, Token="ops@example.com")["SubscriptionArn"]
     assert arns()["email"] == confirmed
+
+
+def test_what_is_in_use_is_not_deleted_and_what_uses_it_goes_by_and_by(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("embedded_ec2.patches.ec2_deletions.time", SimpleNamespace(monotonic=lambda: now))
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.1.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="a", Description="a", VpcId=vpc)["GroupId"]
+    service = {"ServiceName": "com.amazonaws.us-east-1.s3", "VpcEndpointType": "Gateway"}
+    endpoint = ec2.create_vpc_endpoint(VpcId=vpc, **service)["VpcEndpoint"]
+    interface = {"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group], "DeleteOnTermination": True}
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    launched = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
+
+    def left() -> int:
+        mine = [{"Name": "vpc-id", "Values": [vpc]}]
+        states = {one["State"] for one in ec2.describe_vpc_endpoints(Filters=mine)["VpcEndpoints"]}
+        return len(ec2.describe_network_interfaces(Filters=mine)["NetworkInterfaces"]) + len(states - {"deleted"})
+
+    ec2.terminate_instances(InstanceIds=[launched["Instances"][0]["InstanceId"]])
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint["VpcEndpointId"]])
+    assert left() == 2
+    for refuse in (
+        lambda: ec2.delete_security_group(GroupId=group),
+        lambda: ec2.delete_subnet(SubnetId=subnet),
+        lambda: ec2.delete_vpc(VpcId=vpc),
+    ):
+        with pytest.raises(ClientError, match="DependencyViolation"):
+            refuse()
+    now = 10.0
+    assert left() == 0
+    ec2.delete_security_group(GroupId=group)
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)
