@@ -34,6 +34,17 @@ NOT_YET_HEARD_OF = (
         "message": "IAM Instance Profile 'trading-stopped-host' has no associated IAM Roles",
     },
 )
+# Amazon's modules and ours try again: those of EC2 and IAM by AWSRetry, all others by botocore, five times in all.
+THROTTLED = tuple(
+    {"action": action, "code": "Throttling", "message": "Rate exceeded", "times": 3}
+    for action in (
+        *("DescribeVpcs", "CreateVpc", "CreateSubnet", "CreateRouteTable", "CreateInternetGateway", "CreateTags"),
+        *("CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreateVpcEndpoint", "ImportKeyPair"),
+        *("CreatePolicy", "CreateRole", "CreateInstanceProfile", "DescribeInstances", "DescribeImages"),
+        *("CreateLogGroup", "PutRetentionPolicy", "DescribeLogGroups", "CreateTopic", "Subscribe", "ListTopics"),
+        *("ListSubscriptionsByTopic", "PutMetricAlarm", "PutCompositeAlarm", "DescribeAlarms", "PutDashboard"),
+    )
+)
 MAIL = {"protocol": "email", "endpoint": "ops@example.com"}
 PENDING = "Not told of alarms until the link in the mail of AWS is followed: ops@example.com"
 PROBE = """
@@ -78,8 +89,9 @@ def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     account: Account, provision: Callable[[], dict[str, Any]]
 ) -> None:
-    account.order_faults(*NOT_YET_HEARD_OF)
+    account.order_faults(*NOT_YET_HEARD_OF, *THROTTLED)
     first = provision()
+    account.order_faults()
     assert (account.folder / "ssh").stat().st_mode & 0o777 == 0o700  # where the host keys go
     (host,) = instances(account, "stopped")
     assert {tag["Key"]: tag["Value"] for tag in host["Tags"]}.items() >= TAGS.items()
