@@ -51,6 +51,19 @@ PROBE = """
 - name: Provision
   ansible.builtin.import_playbook: {provision}
 
+- name: Act
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+    aws_monitoring_first_datum_seconds: 15
+  tasks:
+    - name: Act
+      ansible.builtin.include_role:
+        name: lowlatency.trading.aws_monitoring
+        tasks_from: act
+
 - name: Say how the host is reached
   hosts: trading
   connection: local
@@ -86,6 +99,13 @@ def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Ite
     assert done.code == 0, done.output
 
 
+def promise(account: Account) -> dict[str, Any]:
+    """Return the host's alarm that tells somebody."""
+    kinds = {"AlarmNamePrefix": "trading-stopped/", "AlarmTypes": ["CompositeAlarm"]}
+    alarms: list[dict[str, Any]] = account.client("cloudwatch").describe_alarms(**kinds)["CompositeAlarms"]
+    return {alarm["AlarmName"].rpartition("/")[2]: alarm for alarm in alarms}["promise"]
+
+
 def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     account: Account, provision: Callable[[], dict[str, Any]]
 ) -> None:
@@ -98,9 +118,14 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     assert first["host"] == host["PublicIpAddress"]
 
     assert PENDING in first["output"]
+    assert "CloudWatch has seen nothing of trading-stopped-1 yet: the alarms act 15 minutes late" in first["output"]
+    assert promise(account)["ActionsSuppressorWaitPeriod"] == 900
     assert first["python"] == "/usr/bin/python3"
 
     ec2 = account.client("ec2")
+    # The emulator evaluates no alarm: its state is what it would be once the engine has published.
+    engine = "trading-stopped/trading-stopped-1/engine-up"
+    account.client("cloudwatch").set_alarm_state(AlarmName=engine, StateValue="OK", StateReason="published")
     ec2.stop_instances(InstanceIds=[host["InstanceId"]])
     (stopped,) = instances(account, "stopped")
     assert "PublicIpAddress" not in stopped
@@ -115,6 +140,7 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     assert f"HostKeyAlias={host['InstanceId']}" in first["options"]
     assert f'IdentityFile="{account.public_key_file.with_suffix("")}"' in first["options"]
     assert PENDING in second["output"]
+    assert "ActionsSuppressor" not in promise(account)
     ec2.release_address(AllocationId=taken["AllocationId"])
 
 
