@@ -70,7 +70,8 @@ class Account:
 
     def order_faults(self, *faults: dict[str, Any]) -> None:
         """Have the API answer the next calls of some actions with errors."""
-        request = urllib.request.Request(f"{self.url}/_embedded_ec2/faults", json.dumps(faults).encode())  # noqa: S310
+        url, document = f"{self.url}/_embedded_ec2/faults", json.dumps(faults).encode()
+        request = urllib.request.Request(url, document, method="PUT")  # noqa: S310  our API
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our API
             assert answer.status == 204
 

@@ -34,16 +34,10 @@ NOT_YET_HEARD_OF = (
         "message": "IAM Instance Profile 'trading-stopped-host' has no associated IAM Roles",
     },
 )
-# Amazon's modules and ours try again: those of EC2 and IAM by AWSRetry, all others by botocore, five times in all.
+# More often than botocore tries by itself, of which its default mode has three; some of Amazon's modules add nothing to it.
 THROTTLED = tuple(
     {"action": action, "code": "Throttling", "message": "Rate exceeded", "times": 3}
-    for action in (
-        *("DescribeVpcs", "CreateVpc", "CreateSubnet", "CreateRouteTable", "CreateInternetGateway", "CreateTags"),
-        *("CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreateVpcEndpoint", "ImportKeyPair"),
-        *("CreatePolicy", "CreateRole", "CreateInstanceProfile", "DescribeInstances", "DescribeImages"),
-        *("CreateLogGroup", "PutRetentionPolicy", "DescribeLogGroups", "CreateTopic", "Subscribe", "ListTopics"),
-        *("ListSubscriptionsByTopic", "PutMetricAlarm", "PutCompositeAlarm", "DescribeAlarms", "PutDashboard"),
-    )
+    for action in ("CreateVpc", "CreateLogGroup", "CreateTopic", "PutMetricAlarm", "PutDashboard")
 )
 MAIL = {"protocol": "email", "endpoint": "ops@example.com"}
 PENDING = "Not told of alarms until the link in the mail of AWS is followed: ops@example.com"
@@ -147,7 +141,7 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
 def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
     account: Account, provision: Callable[[], dict[str, Any]], tmp_path: Path
 ) -> None:
-    assert provision
+    assert provision()["host"]
     inventory = tmp_path / "hosts"
     inventory.write_text("localhost\n[trading]\ntrading-stopped-1 instance_id=i-0123456789abcdef0\n")
 

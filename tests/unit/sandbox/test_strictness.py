@@ -115,15 +115,15 @@ def test_what_is_in_use_is_not_deleted_and_what_uses_it_goes_by_and_by(
     ec2.terminate_instances(InstanceIds=[launched["Instances"][0]["InstanceId"]])
     ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint["VpcEndpointId"]])
     assert left() == 2
-    for refuse in (
-        lambda: ec2.delete_security_group(GroupId=group),
-        lambda: ec2.delete_subnet(SubnetId=subnet),
-        lambda: ec2.delete_vpc(VpcId=vpc),
-    ):
+    deletions: list[tuple[Any, dict[str, str]]] = [
+        (ec2.delete_security_group, {"GroupId": group}),
+        (ec2.delete_subnet, {"SubnetId": subnet}),
+        (ec2.delete_vpc, {"VpcId": vpc}),
+    ]
+    for delete, arguments in deletions:
         with pytest.raises(ClientError, match="DependencyViolation"):
-            refuse()
+            delete(**arguments)
     now = 10.0
     assert left() == 0
-    ec2.delete_security_group(GroupId=group)
-    ec2.delete_subnet(SubnetId=subnet)
-    ec2.delete_vpc(VpcId=vpc)
+    for delete, arguments in deletions:
+        delete(**arguments)

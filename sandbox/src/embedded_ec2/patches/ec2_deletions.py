@@ -86,7 +86,8 @@ def _let_endpoints_go_slowly() -> None:
 
 
 def _note_deleted(backend: EC2Backend) -> None:
-    for endpoint in backend.vpc_end_points.values():
+    endpoints: list[Any] = list(backend.vpc_end_points.values())
+    for endpoint in endpoints:
         if endpoint.state == "deleting" and time.monotonic() >= endpoint.gone_at:
             endpoint.state = "deleted"
 
