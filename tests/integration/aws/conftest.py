@@ -86,13 +86,20 @@ class Account:
         unknown = set() if calls.keep(policies, asked) else {need.action for need in asked} - known
         assert not unknown, f"{sorted(unknown)} are new: {calls.HOW_TO_KEEP}"
 
+    def order_faults(self, *faults: dict[str, Any]) -> None:
+        """Have the API answer the next calls of some actions with errors."""
+        url, document = f"{self.url}/_embedded_ec2/faults", json.dumps(faults).encode()
+        request = urllib.request.Request(url, document, method="PUT")  # noqa: S310  our API
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our API
+            assert answer.status == 204
+
     def play(self, playbook: str, *arguments: str, inventory: str = "localhost,", **variables: str) -> Run:
         """Run a playbook of the collection from an empty folder; ``variables`` are its extra variables."""
         given = {
             "trading_operator_cidr": "198.51.100.7/32",
             "trading_public_key_file": str(self.public_key_file),
             "aws_instance_reachable": "false",
-            "aws_instance_known_hosts_file": str(self.folder / "known_hosts"),
+            "trading_known_hosts_file": str(self.folder / "ssh" / "known_hosts"),
             **variables,
         }
         self.record.unlink(missing_ok=True)  # what somebody else called
