@@ -2,7 +2,7 @@
 
 demo_summary.py REPORTS LOG          all of it; standard input is `scripts/sandbox status --json`
 demo_summary.py --table REPORTS      the promises alone
-demo_summary.py --host               USER@ADDRESS of the first host in standard input
+demo_summary.py --host               how to log in to the first host in standard input: its instance's id, USER@ADDRESS
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
             hosts = running_hosts(json.load(sys.stdin))
             if not hosts:
                 raise SystemExit("error: no machine is running; scripts/demo makes one")
-            print(f"debian@{hosts[0]['private_address']}")
+            print(hosts[0]["instance_id"], f"debian@{hosts[0]['private_address']}")
         case ["--table", reports]:
             for report in read_reports(Path(reports)):
                 print("\n".join(promises(report)))

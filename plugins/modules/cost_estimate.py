@@ -138,6 +138,7 @@ text:
   sample: ["compute  1 x c6g.medium, 730 h  24.82"]
 """
 
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -198,7 +199,7 @@ def main() -> None:
     if budget and total > budget:
         module.fail_json(
             msg=f"A month would cost {total} USD, the budget is {budget}: "
-            "choose less, or raise trading_budget_usd\n" + "\n".join(text)
+            f"choose less, or allow it with -e trading_budget_usd={math.ceil(total)}\n" + "\n".join(text)
         )
     module.exit_json(
         changed=False,

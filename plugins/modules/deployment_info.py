@@ -26,6 +26,7 @@ options:
       - The network that the environment's VPC shall have.
       - Fail when the VPC exists with another one, or does not exist yet and the network overlaps with
         another VPC of the region.
+      - Also warn when EBS encrypts with a key of the account's own, for which the deployer needs more permissions.
     type: str
   wanted:
     description: The names of the resources that ought to exist, by kind as in RV(resources).
@@ -86,6 +87,17 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import addr
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment import missing, observe
 
 
+def warn_of_own_key(module: AnsibleAWSModule) -> None:
+    """Say what an account needs whose volumes are encrypted with a key that is not AWS's own."""
+    with aws.explained(module, "read the default key of EBS"):
+        key = aws.client(module, "ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
+    if not key.endswith("alias/aws/ebs"):
+        module.warn(
+            f"EBS encrypts with {key} here: the deployer also needs files/iam/customer-key.json, and the key's policy"
+            " has to let IAM decide; otherwise hosts end right after their launch (Client.InternalError)"
+        )
+
+
 def main() -> None:
     """Read the identity and the resources, and compare with what is wanted."""
     module = AnsibleAWSModule(
@@ -109,6 +121,7 @@ def main() -> None:
         problems = list(address_plan.problems(vpcs, tags, module.params["vpc_cidr"]))
         if problems:
             module.fail_json(msg="\n".join(problems), problems=problems)
+        warn_of_own_key(module)
     module.exit_json(
         changed=False,
         account=identity["Account"],

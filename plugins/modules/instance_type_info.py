@@ -11,7 +11,7 @@ short_description: Say what an EC2 instance type is, and where it is offered
 version_added: 0.1.0
 description:
   - Return the architecture, the size and the Availability Zones of one instance type in a region.
-  - Fail when the type does not exist in the region.
+  - Fail when the type does not exist in the region, or the account is on AWS's free plan, which does not launch it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -63,10 +63,17 @@ availability_zones:
   sample: [us-east-1a, us-east-1b]
 """
 
+import re
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
+
+# An Availability Zone is its region and a letter (EC2 user guide, "Regions and Zones"). Local and Wavelength Zones, of
+# few services and other prices, name a place behind the region (us-east-1-bos-1a), and sort before the others.
+_AVAILABILITY_ZONE = re.compile(r"[a-z]{2}(-[a-z]+)+-\d[a-z]")
+# AWS Free Tier has one endpoint for all regions.
+_FREE_TIER_REGION = "us-east-1"
 
 
 def zones_of(client: Any, instance_type: str) -> list[str]:
@@ -75,7 +82,8 @@ def zones_of(client: Any, instance_type: str) -> list[str]:
         LocationType="availability-zone",
         Filters=[{"Name": "instance-type", "Values": [instance_type]}],
     )
-    return sorted(offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"])
+    offered = (offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"])
+    return sorted(zone for zone in offered if _AVAILABILITY_ZONE.fullmatch(zone))
 
 
 def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]:
@@ -86,8 +94,47 @@ def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]
     return zones, client.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"][0]
 
 
+def is_on_free_plan(client: Any) -> bool:
+    """Return whether the account may launch nothing but what is free; not so when nobody tells it."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        plan = client.get_account_plan_state()
+    except (BotoCoreError, ClientError, AttributeError):  # the last: botocore from before July 2025
+        return False
+    return bool(plan["accountPlanType"] == "FREE" and plan["accountPlanStatus"] != "EXPIRED")
+
+
+def free_types(client: Any, architecture: str) -> list[str]:
+    """Return the instance types that an account on the free plan may launch."""
+    pages = client.get_paginator("describe_instance_types").paginate(
+        Filters=[
+            {"Name": "free-tier-eligible", "Values": ["true"]},
+            {"Name": "processor-info.supported-architecture", "Values": [architecture]},
+        ]
+    )
+    return sorted(found["InstanceType"] for page in pages for found in page["InstanceTypes"])
+
+
+def free_plan_problem(module: Any, client: Any, found: dict[str, Any]) -> str:
+    """Return why the account cannot launch this type, empty when it can."""
+    from botocore.config import Config
+
+    if found.get("FreeTierEligible"):
+        return ""
+    impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})
+    if not is_on_free_plan(aws.client(module, "freetier", region=_FREE_TIER_REGION, config=impatient)):
+        return ""
+    architecture = found["ProcessorInfo"]["SupportedArchitectures"][0]
+    return (
+        f"trading_instance_type: this account is on AWS's free plan, which does not launch {found['InstanceType']}. "
+        f"Upgrade it to the paid plan (Billing and Cost Management), or take one of: "
+        f"{', '.join(free_types(client, architecture)) or 'none of this architecture'}"
+    )
+
+
 def main() -> None:
-    """Read the type and its zones."""
+    """Read the type and its zones, and whether the account may launch it."""
     module = AnsibleAWSModule(
         argument_spec={"instance_type": {"type": "str", "required": True}},
         supports_check_mode=True,
@@ -96,6 +143,9 @@ def main() -> None:
     client = aws.client(module, "ec2")
     with aws.explained(module, f"find the instance type {instance_type}"):
         zones, found = observe(client, instance_type)
+        problem = free_plan_problem(module, client, found) if zones else ""
+    if problem:
+        module.fail_json(msg=problem)
     if not zones:
         module.fail_json(
             msg=f"trading_instance_type: {instance_type} is not offered in {module.region}; "

@@ -31,7 +31,7 @@ _ADVICE_BY_CODE = {
     "InvalidClientTokenId": "AWS does not know this access key: check AWS_PROFILE or AWS_ACCESS_KEY_ID",
     "AuthFailure": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
     "SignatureDoesNotMatch": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
-    **dict.fromkeys(NOT_ALLOWED, "the credentials lack this permission: see files/iam/deployer-policy.json"),
+    **dict.fromkeys(NOT_ALLOWED, "the credentials lack this permission: see files/iam and docs/aws.md"),
     "OptInRequired": "the account is not enabled for this region: choose another trading_region",
     "VcpuLimitExceeded": "ask for a higher quota L-1216C47A (Service Quotas), or choose a smaller instance type",
 }

@@ -1,4 +1,7 @@
-"""An AWS account for the tests: the embedded EC2's API as a process of its own, and playbooks run against it."""
+"""An AWS account for the tests: the embedded EC2's API as a process of its own, and playbooks run against it.
+
+Each playbook's calls are judged by the documents of files/iam that its variables ask for: docs/aws.md says which.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from typing import Any
 
 import boto3
 import pytest
+
+from tests.iam import calls, documents
+from tests.iam.evaluate import allowed
 
 from .inventory_of_account import contents
 
@@ -49,6 +55,7 @@ class Account:
     public_key_file: Path
     admin: Keys
     deployer: Keys
+    record: Path
 
     @property
     def environment(self) -> dict[str, str]:
@@ -68,15 +75,34 @@ class Account:
         """Return a boto3 client of ``service`` that may do everything."""
         return _client(self.url, service, self.admin)
 
+    def check_permissions(self, policies: list[str]) -> None:
+        """Fail when a call since the last time was not allowed by these policies, or is new to the unit tests."""
+        asked = calls.read(self.record)
+        self.record.unlink(missing_ok=True)
+        statements = [one for name in policies for one in documents.statements(name)]
+        refused = {str(need) for need in asked if not allowed(need, statements)}
+        assert not refused, f"{', '.join(policies)} refuse:\n" + "\n".join(sorted(refused))
+        known = {row.action for row in calls.kept()}
+        unknown = set() if calls.keep(policies, asked) else {need.action for need in asked} - known
+        assert not unknown, f"{sorted(unknown)} are new: {calls.HOW_TO_KEEP}"
+
+    def order_faults(self, *faults: dict[str, Any]) -> None:
+        """Have the API answer the next calls of some actions with errors."""
+        url, document = f"{self.url}/_embedded_ec2/faults", json.dumps(faults).encode()
+        request = urllib.request.Request(url, document, method="PUT")  # noqa: S310  our API
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our API
+            assert answer.status == 204
+
     def play(self, playbook: str, *arguments: str, inventory: str = "localhost,", **variables: str) -> Run:
         """Run a playbook of the collection from an empty folder; ``variables`` are its extra variables."""
         given = {
             "trading_operator_cidr": "198.51.100.7/32",
             "trading_public_key_file": str(self.public_key_file),
             "aws_instance_reachable": "false",
-            "aws_instance_known_hosts_file": str(self.folder / "known_hosts"),
+            "trading_known_hosts_file": str(self.folder / "ssh" / "known_hosts"),
             **variables,
         }
+        self.record.unlink(missing_ok=True)  # what somebody else called
         extra = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
         done = subprocess.run(
             ["ansible-playbook", "-i", inventory, str(ROOT / "playbooks" / playbook), *extra, *arguments],
@@ -86,6 +112,10 @@ class Account:
             text=True,
             check=False,
             timeout=900,
+        )
+        as_json = [json.loads(argument) for argument in arguments if argument.startswith("{")]
+        self.check_permissions(
+            documents.needed({name: str(value) for one in [given, *as_json] for name, value in one.items()})
         )
         output = done.stdout + done.stderr
         recap = _RECAP.search(done.stdout)
@@ -102,30 +132,18 @@ def _client(url: str, service: str, keys: Keys) -> Any:
     )
 
 
-def _deployer_actions() -> list[str]:
-    """Return what the deployer's policy allows, as moto knows it: without conditions, for all resources."""
-    policy = json.loads((ROOT / "files/iam/deployer-policy.json").read_text(encoding="utf-8"))
-    actions = [
-        action
-        for statement in policy["Statement"]
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
-    ]
-    # CloudWatch signs as "monitoring", and the permissions of S3 and Budgets are not called as their operations.
-    monitoring = [action.replace("cloudwatch:", "monitoring:") for action in actions]
-    return [*monitoring, "budgets:*", "s3:*"]
-
-
-def _user(url: str, name: str, actions: list[str]) -> Keys:
+def _user(url: str, name: str) -> Keys:
+    """Make a user whom moto, which knows neither resources nor conditions, lets do everything."""
     iam = _client(url, "iam", Keys("root", "root"))
     iam.create_user(UserName=name)
-    allow = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
     iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=document)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return Keys(key["AccessKeyId"], key["SecretAccessKey"])
 
 
-def _check_permissions_from_now_on(url: str) -> None:
+def _check_signatures_from_now_on(url: str) -> None:
     head = {"Content-Type": "text/plain"}  # anything else moto takes for a form
     request = urllib.request.Request(f"{url}/moto-api/reset-auth", data=b"0", headers=head)  # noqa: S310  our API
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
@@ -136,20 +154,21 @@ def _check_permissions_from_now_on(url: str) -> None:
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An empty account that lives as long as the tests."""
     folder = tmp_path_factory.mktemp("account")
-    key = folder / "key"
+    key, record = folder / "key", folder / "needs"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "sandbox" / "src")}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'sandbox' / 'src'}"}
     with subprocess.Popen(
-        [sys.executable, "-m", "embedded_ec2", "api"], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-m", "tests.iam.recording", str(record)], stdout=subprocess.PIPE, text=True, env=environment
     ) as api:
         try:
             assert api.stdout is not None
             found = re.search(r"http://\S+", api.stdout.readline())
             assert found, "the API ended without saying its address"
             url = found[0]
-            admin, deployer = _user(url, "admin", ["*"]), _user(url, "deployer", _deployer_actions())
-            _check_permissions_from_now_on(url)
-            yield Account(url, folder, key.with_suffix(".pub"), admin, deployer)
+            admin, deployer = _user(url, "admin"), _user(url, "deployer")
+            _check_signatures_from_now_on(url)
+            (folder / "needs.key").write_text(deployer.identity)
+            yield Account(url, folder, key.with_suffix(".pub"), admin, deployer, record)
         finally:
             api.terminate()
             api.wait(timeout=20)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.iam import documents
+
 from . import provisioned, stack_template
 from .conftest import ROOT, Account
 from .inventory_of_account import contents, instances
@@ -45,6 +47,7 @@ def read(account: Account, inventory: Path, **variables: str) -> dict[str, Any]:
         check=True,
         timeout=120,
     )
+    account.check_permissions(list(documents.BASE))
     # Text that came from outside is marked as no template.
     found: dict[str, Any] = json.loads(listed.stdout, object_hook=lambda it: it.get("__ansible_unsafe", it))
     return found
@@ -153,6 +156,21 @@ def test_the_inventory_of_another_environment_is_refused(account: Account, inven
     for words in ("The inventory shows hosts of another environment", "These are others: trading-pair-b-1"):
         assert words in " ".join(run.output.split())
     assert contents(account) == before
+
+
+def test_tags_and_subscribers_come_and_go(account: Account) -> None:
+    topic = account.client("sns").list_topics()["Topics"]
+    (topic_arn,) = [one["TopicArn"] for one in topic if one["TopicArn"].endswith(":trading-pair-alarms")]
+    queue = "arn:aws:sqs:us-east-1:123456789012:by-test"
+    more = {"trading_tags": {"Team": "a"}, "trading_alarm_subscriptions": [{"protocol": "sqs", "endpoint": queue}]}
+    for given, tagged, subscribed in ((more, 1, [queue]), ({}, 0, [])):
+        run = account.play("provision.yml", "-e", json.dumps({"trading_environment": "pair", **given}))
+        assert run.code == 0, run.output
+        for listed in ("describe_vpcs", "describe_subnets", "describe_security_groups"):
+            found = getattr(account.client("ec2"), listed)(Filters=[{"Name": "tag:Team", "Values": ["a"]}])
+            assert len(next(value for key, value in found.items() if key != "ResponseMetadata")) == tagged
+        listed_subscribers = account.client("sns").list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
+        assert [one["Endpoint"] for one in listed_subscribers] == subscribed
 
 
 def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]]) -> None:

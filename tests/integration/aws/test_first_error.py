@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,15 @@ def test_credentials_that_aws_does_not_know_are_named(account: Account) -> None:
     ):
         assert word in first
     assert "Traceback" not in run.output
+
+
+def test_a_folder_for_the_host_keys_that_cannot_be_made_ends_the_run_before_the_first_resource(
+    account: Account, tmp_path: Path
+) -> None:
+    before = contents(account)
+    (tmp_path / "ssh").write_text("no folder")
+    known_hosts = str(tmp_path / "ssh" / "of" / "known_hosts")
+    run = account.play("provision.yml", trading_environment="refused", trading_known_hosts_file=known_hosts)
+    assert run.code != 0
+    assert str(tmp_path / "ssh" / "of") in run.output
+    assert contents(account) == before

@@ -4,8 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 
 from tests.proofs.tuning_host import UNTUNE, TuningHost
+
+HARDEN = Path(__file__).with_name("harden.yml")
+DNF = '#!/bin/sh\necho "$@" >> /run/dnf.said\n'
+
+
+def test_security_updates_are_installed_in_the_window(tuning_host: TuningHost) -> None:
+    """Look-alike: dnf is a script that says what it was asked for."""
+    assert tuning_host.shell("ls /usr/bin/unattended-upgrade || true") == ""
+    tuning_host.shell(f"printf %s {quote(DNF)} > /usr/bin/dnf; chmod +x /usr/bin/dnf")
+    timer = "trading-security-updates.timer"
+    try:
+        play = tuning_host.play_to_the_end(HARDEN)
+        assert f"{timer} at Sun *-*-* 04:00:00 UTC, which reboots nothing" in play.output
+        assert tuning_host.shell(f"systemctl is-active {timer}") == "active"
+        assert tuning_host.shell(f"systemctl is-enabled {timer}") == "enabled"
+        tuning_host.shell("systemctl start trading-security-updates.service")
+        assert tuning_host.shell("cat /run/dnf.said") == "upgrade --security --releasever=latest --assumeyes"
+        again = tuning_host.play_to_the_end(HARDEN)
+        assert "changed=0" in again.output
+        tuning_host.play_to_the_end(HARDEN, "-e", "hardening_security_updates=false")
+        assert tuning_host.shell(f"systemctl is-active {timer} || true") == "inactive"
+        assert tuning_host.shell("find /etc -name '*trading-security-updates*'") == ""
+    finally:
+        tuning_host.shell("rm -f /usr/bin/dnf /run/dnf.said")
 
 
 def test_boot_arguments_go_through_grubby_and_come_back(tuning_host: TuningHost) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from embedded_ec2.hooks import Hooks
-from embedded_ec2.patches import cloudwatch_alarms, ec2_placement_groups
+from embedded_ec2.patches import cloudwatch_alarms, ec2_default_key, ec2_placement_groups
 from moto import mock_aws
 
 from tests.unit.plugins.conftest import RunModule, run_module
@@ -24,6 +24,7 @@ Account = Callable[[str], Any]
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """Let every AWS client of this process use an empty account of moto's, whatever the environment says."""
     cloudwatch_alarms.install(Hooks())
+    ec2_default_key.install(Hooks())
     ec2_placement_groups.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

@@ -124,7 +124,7 @@ def test_a_refusal_is_explained(monkeypatch: pytest.MonkeyPatch, run_module: Run
         stubs["budgets"].add_client_error("describe_budget", "AccessDeniedException", "no")
         report = run_module("budget", **ARGUMENTS)
     assert report["msg"].startswith("Cannot read the budget trading-demo in region us-east-1: no")
-    assert "files/iam/deployer-policy.json" in report["msg"]
+    assert "see files/iam and docs/aws.md" in report["msg"]
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied"])

@@ -1,12 +1,39 @@
-"""AWS's own linter has nothing to say about the template."""
+"""AWS's own linter has nothing to say about the template, and a stack can be made where an earlier one has been."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
+
+from .conftest import Account
+
+TEMPLATE = Path(__file__).parents[3] / "files/cloudformation/trading-host.yml"
 
 
 def test_the_template_is_valid() -> None:
-    template = Path(__file__).parents[3] / "files/cloudformation/trading-host.yml"
-    assert [f"line {match.linenumber}: {match.message}" for match in lint_file(template)] == []
+    assert [f"line {match.linenumber}: {match.message}" for match in lint_file(TEMPLATE)] == []
+
+
+@pytest.mark.filterwarnings("ignore:Tried to parse")  # a key pair, which moto leaves out
+def test_a_stack_is_made_beside_the_log_group_that_an_earlier_one_left(account: Account) -> None:
+    logs, stacks = account("logs"), account("cloudformation")
+    logs.create_log_group(logGroupName="/trading/demo/host")
+    given = {
+        "Environment": "demo",
+        "PublicKey": "ssh-ed25519 AAAA",
+        "OperatorCidr": "198.51.100.7/32",
+        "AvailabilityZone": "us-east-1a",
+        "LogGroup": "existing",
+    }
+
+    listed = [{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()]
+    stack = stacks.create_stack(
+        StackName="demo",
+        TemplateBody=TEMPLATE.read_text(),
+        Parameters=listed,
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    (made,) = stacks.describe_stacks(StackName=stack["StackId"])["Stacks"]
+    assert made["StackStatus"] == "CREATE_COMPLETE"

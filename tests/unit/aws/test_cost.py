@@ -99,7 +99,7 @@ def test_the_module_stops_above_the_budget_only(run_module: RunModule) -> None:
     refused = run_module("cost_estimate", **arguments(budget_usd=36.13))
     assert refused["failed"] is True
     assert refused["msg"].startswith("A month would cost 36.14 USD, the budget is 36.13")
-    assert "trading_budget_usd" in refused["msg"]
+    assert "-e trading_budget_usd=37" in refused["msg"]
 
 
 def test_a_type_without_a_price_is_named(run_module: RunModule) -> None:

@@ -154,3 +154,15 @@ def test_a_network_that_an_environment_cannot_have_is_refused(
     assert report["failed"] is True
     assert said in report["msg"]
     assert report["problems"] == [report["msg"]]
+
+
+def test_a_key_of_the_accounts_own_needs_more_permissions(account: Account, run_module: RunModule) -> None:
+    own = account("kms").create_key()["KeyMetadata"]["Arn"]
+    # An encrypted volume before that: AWS's own key is named by its alias all the same.
+    account("ec2").create_volume(AvailabilityZone="us-east-1a", Size=8, Encrypted=True)
+    assert "warnings" not in look(run_module, "demo", vpc_cidr="10.77.0.0/16")
+
+    account("ec2").modify_ebs_default_kms_key_id(KmsKeyId=own)
+    (warning,) = look(run_module, "demo", vpc_cidr="10.77.0.0/16")["warnings"]
+    assert f"EBS encrypts with {own} here" in str(warning)
+    assert "files/iam/customer-key.json" in str(warning)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from .conftest import Account, RunModule
+from .stubs import stubbed
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,43 @@ def test_a_type_that_is_not_offered_is_said_with_what_to_do(run_module: RunModul
     report = run_module("instance_type_info", region="us-east-1", instance_type="c0.none")
     assert report["failed"] is True
     assert report["msg"].startswith("trading_instance_type: c0.none is not offered in us-east-1; choose another")
+
+
+def test_local_and_wavelength_zones_are_left_out(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names as the EC2 user guide has them under "Local Zones" and "Wavelength Zones"; they sort before us-east-1a."""
+    zones = ["us-east-1-bos-1a", "us-east-1-wl1-bos-wlz-1", "us-east-1b", "us-east-1a"]
+    kind = {"ProcessorInfo": {"SupportedArchitectures": ["arm64"]}, "VCpuInfo": {"DefaultVCpus": 1}}
+    with stubbed(monkeypatch, "ec2", "freetier") as stubs:
+        ec2 = stubs["ec2"]
+        stubs["freetier"].add_client_error("get_account_plan_state", "AccessDeniedException")
+        offerings = [{"InstanceType": "c6g.medium", "Location": zone} for zone in zones]
+        ec2.add_response("describe_instance_type_offerings", {"InstanceTypeOfferings": offerings})
+        found = {**kind, "InstanceType": "c6g.medium", "MemoryInfo": {"SizeInMiB": 2048}}
+        ec2.add_response("describe_instance_types", {"InstanceTypes": [found]})
+        report = run_module("instance_type_info", region="us-east-1", instance_type="c6g.medium")
+    assert report["availability_zones"] == ["us-east-1a", "us-east-1b"]
+
+
+@pytest.mark.parametrize(("plan", "refused"), [("FREE", True), ("PAID", False)])
+def test_an_account_on_the_free_plan_is_told_what_it_may_launch(
+    run_module: RunModule, monkeypatch: pytest.MonkeyPatch, plan: str, refused: bool
+) -> None:
+    """Answers as botocore's model of AWS Free Tier (2023-09-07) and of EC2 have them; no emulator has the first."""
+    processor = {"SupportedArchitectures": ["arm64"]}
+    size = {"VCpuInfo": {"DefaultVCpus": 1}, "MemoryInfo": {"SizeInMiB": 2048}}
+    found = {"InstanceType": "c6g.medium", "FreeTierEligible": False, "ProcessorInfo": processor, **size}
+    state = {"accountId": "123456789012", "accountPlanType": plan, "accountPlanStatus": "ACTIVE"}
+    with stubbed(monkeypatch, "ec2", "freetier") as stubs:
+        ec2 = stubs["ec2"]
+        offering = {"InstanceType": "c6g.medium", "Location": "us-east-1a"}
+        ec2.add_response("describe_instance_type_offerings", {"InstanceTypeOfferings": [offering]})
+        ec2.add_response("describe_instance_types", {"InstanceTypes": [found]})
+        stubs["freetier"].add_response("get_account_plan_state", state)
+        if refused:
+            free = [{"InstanceType": name} for name in ("t4g.small", "t4g.micro")]
+            ec2.add_response("describe_instance_types", {"InstanceTypes": free})
+        report = run_module("instance_type_info", region="us-east-1", instance_type="c6g.medium")
+    assert report.get("failed", False) is refused
+    if refused:
+        assert "free plan, which does not launch c6g.medium" in report["msg"]
+        assert report["msg"].endswith("take one of: t4g.micro, t4g.small")

@@ -163,6 +163,24 @@ def thresholds(**variables: Any) -> dict[str, float]:
     return {alarm["AlarmName"].rpartition("/")[2]: alarm["Threshold"] for alarm in rendered if "Threshold" in alarm}
 
 
+def test_a_host_that_is_being_set_up_rings_late_and_one_that_publishes_nothing_rings() -> None:
+    """PutCompositeAlarm: without its suppressor on, an alarm acts once the wait period is over."""
+    host = {"kind": "instance", "name": "trading-demo-1"}
+    rendered = {
+        alarm["AlarmName"]: alarm
+        for alarm in render("alarms.yml.j2", aws_preflight_deployment={"missing": [host], "resources": []})
+    }
+    starting, promise = (rendered[f"trading-demo/trading-demo-1/{name}"] for name in ("starting", "promise"))
+    assert starting["AlarmRule"] == "FALSE"
+    assert promise["ActionsSuppressor"] == starting["AlarmName"]
+    assert promise["ActionsSuppressorWaitPeriod"] == 900
+    assert "ActionsSuppressor" not in rendered["trading-demo/trading-demo-2/promise"]
+    there = {"kind": "composite-alarm", "name": "trading-demo/trading-demo-2/starting"}
+    names = render("alarms.yml.j2", aws_preflight_deployment={"missing": [], "resources": [there]})
+    assert "trading-demo/trading-demo-2/starting" in {alarm["AlarmName"] for alarm in names}
+    assert not [alarm for alarm in render("alarms.yml.j2") if "ActionsSuppressor" in alarm]
+
+
 def test_alarm_thresholds_are_the_promise_and_follow_the_shared_targets() -> None:
     promised = {"latency-avg": 500, "latency-p95": 1000, "latency-p99": 2000, "cpu": 80, "memory": 90}
     assert promised.items() <= thresholds().items()

@@ -7,7 +7,7 @@ from typing import Any
 
 from trading_engine.published.histogram import BUCKETS, middle_ns
 
-from trading_telemetry.clock import clock_offset_us
+from trading_telemetry.clock import read_clock
 from trading_telemetry.host import sample_host
 from trading_telemetry.observer import Observation, Window
 
@@ -82,6 +82,6 @@ def _host(disk: Path) -> dict[str, float]:
     if disk.exists():
         status = os.statvfs(disk)
         found["DiskUsed"] = 100 * (1 - status.f_bavail / status.f_blocks)
-    if (offset_us := clock_offset_us()) is not None:
-        found["ClockOffset"] = offset_us
+    if clock := read_clock():
+        found["ClockOffset"] = clock.offset_us
     return found

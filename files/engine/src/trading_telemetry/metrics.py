@@ -60,6 +60,10 @@ OWN: Final = (
         absent="the clock is not synchronised",
     ),
     Metric(
+        "trading_host_clock_error_bound_seconds", "gauge", "seconds", "The most that the clock's offset can be.",
+        absent="the clock is not synchronised",
+    ),
+    Metric(
         "trading_host_allowance_exceeded_total", "counter", "count", "Packets that AWS held back, by the limit.",
         label="limit", absent="there is no ENA interface",
     ),

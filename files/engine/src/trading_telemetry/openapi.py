@@ -108,6 +108,7 @@ HOST: Schema = _object(
         "received_bytes_per_s": NUMBER,
         "sent_bytes_per_s": NUMBER,
         "clock_offset_us": _nullable(NUMBER, "Null when the clock is not synchronised or the kernel does not say."),
+        "clock_error_bound_us": _nullable(NUMBER, "The most that the offset can be; null as the offset is."),
         "tuning_profile": _nullable(TEXT, "Null when the host was not tuned."),
     }
 )

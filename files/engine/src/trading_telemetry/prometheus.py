@@ -9,7 +9,7 @@ from trading_engine.published.histogram import Distribution, bucket_of
 from trading_engine.published.shm import State
 
 from trading_telemetry import metrics
-from trading_telemetry.clock import clock_offset_us
+from trading_telemetry.clock import read_clock
 from trading_telemetry.config import Targets
 from trading_telemetry.health import check_all, overall
 from trading_telemetry.host import resident_bytes, sample_host, tuning
@@ -120,8 +120,9 @@ def _host() -> Iterator[Metric]:
     yield _each("trading_host_cpu_seconds_total", sample.cpu_s)
     yield _single("trading_host_memory_bytes", sample.memory_total_bytes)
     yield _single("trading_host_memory_available_bytes", sample.memory_available_bytes)
-    if (offset_us := clock_offset_us()) is not None:
-        yield _single("trading_host_clock_offset_seconds", offset_us / 1e6)
+    if clock := read_clock():
+        yield _single("trading_host_clock_offset_seconds", clock.offset_us / 1e6)
+        yield _single("trading_host_clock_error_bound_seconds", clock.bound_us / 1e6)
     if exceeded := allowance_exceeded():
         yield _each("trading_host_allowance_exceeded_total", exceeded)
     network = {"received": sample.received_bytes, "sent": sample.sent_bytes}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from moto.cloudwatch.exceptions import ValidationError
 from moto.cloudwatch.models import Alarm, CloudWatchBackend
@@ -12,6 +13,7 @@ from moto.sns.models import sns_backends
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import replace
 
+_CONSTANTS = ("TRUE", "FALSE")
 _NAME_IN_RULE = re.compile(r'(?:ALARM|OK|INSUFFICIENT_DATA)\("?([^")]+)"?\)')
 
 
@@ -33,10 +35,16 @@ def _take_composite_alarms() -> None:
 
     def put_composite_alarm(self: CloudWatchResponse) -> ActionResult:
         rule = self._get_param("AlarmRule") or ""
-        unknown = _rule_names(rule) - set(self.cloudwatch_backend.alarms)
-        if unknown or not _rule_names(rule):
+        suppressor = self._get_param("ActionsSuppressor")
+        named = _rule_names(rule) | ({suppressor} if suppressor else set())
+        unknown = named - set(self.cloudwatch_backend.alarms)
+        if unknown or not (named or rule.strip() in _CONSTANTS):
             raise ValidationError(f"Could not save the composite alarm as alarms in the rule do not exist: {unknown}")
         answer: ActionResult = self.put_metric_alarm()
+        alarm: Any = self.cloudwatch_backend.alarms[self._get_param("AlarmName")]
+        alarm.actions_suppressor = suppressor
+        alarm.actions_suppressor_wait_period = self._get_param("ActionsSuppressorWaitPeriod")
+        alarm.actions_suppressor_extension_period = self._get_param("ActionsSuppressorExtensionPeriod")
         return answer
 
     setattr(CloudWatchResponse, "put_composite_alarm", put_composite_alarm)  # noqa: B010  moto does not declare it
@@ -47,9 +55,9 @@ def _keep_alarms_that_others_stand_on() -> None:
     delete = CloudWatchBackend.delete_alarms
 
     def delete_alarms(self: CloudWatchBackend, alarm_names: list[str]) -> None:
-        rules = [alarm.rule for name, alarm in self.alarms.items() if alarm.rule and name not in alarm_names]
+        others: list[Any] = [alarm for name, alarm in self.alarms.items() if alarm.rule and name not in alarm_names]
         for name in alarm_names:
-            if any(name in _rule_names(rule) for rule in rules):
+            if any(name in {*_rule_names(one.rule), one.actions_suppressor} for one in others):
                 raise ValidationError(f"Cannot delete {name} as there are composite alarm(s) depending on it.")
         delete(self, alarm_names)
 

@@ -1,9 +1,11 @@
-"""moto's EC2 hands out addresses that belong to strangers, and does not find an Elastic IP's tags."""
+"""moto's EC2 hands out addresses that belong to strangers, and loses Elastic IPs and their tags."""
 
+from collections.abc import Callable
 from ipaddress import IPv4Network
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
+from moto.ec2.models.instances import Instance, InstanceState
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
 
 from embedded_ec2.hooks import Hooks
@@ -15,6 +17,7 @@ def install(hooks: Hooks) -> None:
     """Hand out addresses of the sandbox's own network, and know Elastic IPs by AWS's name."""
     _hand_out_own_public_addresses(hooks.public_addresses)
     _know_elastic_addresses_tags()
+    _keep_elastic_addresses_over_a_stop()
 
 
 def _public_addresses_in_use() -> set[str]:
@@ -42,3 +45,21 @@ def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
 def _know_elastic_addresses_tags() -> None:
     """DescribeTags calls the resource type `elastic-ip`; moto has another name for it and finds no tags by AWS's."""
     EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"
+
+
+def _keep_elastic_addresses_over_a_stop() -> None:
+    """An Elastic IP stays with a stopped instance (EC2 user guide, "Elastic IP addresses"); moto replaces it.
+
+    The address that EC2 itself gave goes with the stop, which moto does.
+    """
+    for name in ("stop", "start"):
+        original: Callable[[Instance], InstanceState] = getattr(Instance, name)
+
+        def keep(self: Instance, original: Callable[[Instance], InstanceState] = original) -> InstanceState:
+            mine = [one for one in self.ec2_backend.addresses if one.eni and one.eni in self.nics.values()]
+            before = original(self)
+            for address in mine:
+                address.eni.public_ip = address.public_ip
+            return before
+
+        replace(Instance, name, keep)

@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: what the SSH server makes of all its files and options together."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: sshd_settings_info
+short_description: Read the settings that an SSH server has in effect
+version_added: 0.2.0
+description:
+  - Ask C(sshd -T) what it makes of its configuration with the options of the server that runs, and compare that with
+    what is wanted.
+  - A drop-in alone says little, since a file that nobody includes, a line before it, or an option on the server's
+    command line counts more.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  unit:
+    description: The systemd unit of the running server.
+    type: str
+    required: true
+  user:
+    description: The user for whom C(Match) blocks are decided.
+    type: str
+    default: root
+  wanted:
+    description: What the settings should be, by their names in sshd_config(5); a list for one that can be given again.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Read whether passwords are refused
+  lowlatency.trading.sshd_settings_info:
+    unit: ssh
+    wanted:
+      PasswordAuthentication: "no"
+  register: sshd
+"""
+
+RETURN = r"""
+settings:
+  description: Setting in lower case → its values.
+  type: dict
+  returned: success
+  sample: {"passwordauthentication": ["no"]}
+arguments:
+  description: The options of the running server that settings can come from.
+  type: list
+  elements: str
+  returned: success
+  sample: ["-o", "PasswordAuthentication=yes"]
+differing:
+  description: One sentence for each setting that is not as wanted.
+  type: list
+  elements: str
+  returned: success
+  sample: ["PasswordAuthentication is yes instead of no"]
+"""
+
+import getopt
+import shlex
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+# sshd(8). Of these the ones that settings come from are passed on.
+_OPTIONS = "46DGQRTdeiqrtVC:E:b:c:f:g:h:k:o:p:u:"
+_SETTING = ("-c", "-f", "-h", "-o", "-p")
+# What sshd_config(5) calls one thing by two names; `sshd -T` prints the older.
+_SYNONYMS = {"prohibit-password": "without-password"}
+
+
+def arguments(command_line: str) -> list[str]:
+    """Return the options of a running server that settings come from.
+
+    ``command_line`` is that of /proc, where it is the title that the server gave itself:
+    ``sshd: /usr/sbin/sshd -D -o Port=22 [listener] 0 of 10-100 startups``.
+    """
+    title = command_line.replace("\0", " ").strip()
+    title = title[len("sshd: ") :] if title.startswith("sshd: ") else title
+    words = shlex.split(title.partition(" [listener]")[0])[1:]
+    try:
+        options, _rest = getopt.getopt(words, _OPTIONS)
+    except getopt.GetoptError:
+        return words
+    return [word for name, value in options if name in _SETTING for word in (name, value)]
+
+
+def parse(output: str) -> dict[str, list[str]]:
+    """Return what ``sshd -T`` printed; a setting that repeats has a line for each value."""
+    settings: dict[str, list[str]] = {}
+    for line in output.splitlines():
+        name, _, value = line.strip().partition(" ")
+        if name:
+            settings.setdefault(name, []).append(value)
+    return settings
+
+
+def compare(settings: dict[str, list[str]], wanted: dict[str, Any]) -> list[str]:
+    """Return one sentence for each setting that is not as wanted."""
+    found = []
+    for name, value in wanted.items():
+        values = [str(one) for one in (value if isinstance(value, list) else [value])]
+        there = settings.get(name.lower(), [])
+        if sorted(map(_normal, there)) != sorted(map(_normal, values)):
+            found.append(f"{name} is {' '.join(there) or 'not set'} instead of {' '.join(values)}")
+    return found
+
+
+def _normal(value: str) -> str:
+    return _SYNONYMS.get(value.lower(), value)
+
+
+def observe(module: AnsibleModule) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the running server's options, and its settings."""
+    show = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
+    _code, pid, _error = module.run_command(show, check_rc=True)
+    # Where systemd holds the socket there is a server only once somebody has come.
+    command_line = Path("/proc", pid.strip(), "cmdline")
+    given = arguments(command_line.read_text(encoding="utf-8", errors="replace")) if int(pid or 0) else []
+    connection = f"user={module.params['user']},host=localhost,addr=127.0.0.1"
+    sshd = module.get_bin_path("sshd", required=True, opt_dirs=["/usr/sbin"])
+    _code, output, _error = module.run_command([sshd, "-T", "-C", connection, *given], check_rc=True)
+    return given, parse(output)
+
+
+def main() -> None:
+    """Read and compare."""
+    module = AnsibleModule(
+        argument_spec={
+            "unit": {"type": "str", "required": True},
+            "user": {"type": "str", "default": "root"},
+            "wanted": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    given, settings = observe(module)
+    differing = compare(settings, module.params["wanted"])
+    module.exit_json(changed=False, settings=settings, arguments=given, differing=differing)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The policies of files/iam, the actions in them, and which of them a run needs."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[2] / "files" / "iam"
+# A managed policy takes so many characters, blanks not counted:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+LARGEST = 6144
+BASE = ("base-ec2", "base-account")
+# Which document a variable asks for, unless it says no. Also to take back what an option made its document is needed.
+BY_VARIABLE = {
+    "trading_backup_bucket": "backup",
+    "trading_backup_snapshots": "backup",
+    "aws_monitoring_budget_alert": "budget",
+    "trading_budget_alert": "budget",
+    "trading_hours": "schedule",
+    "trading_spot": "spot",
+    "aws_network_flow_logs": "flow-logs",
+    "aws_identity_session_manager": "session-manager",
+}
+
+Statement = dict[str, Any]
+
+
+def names() -> list[str]:
+    """Return the documents' names."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+@functools.cache
+def statements(name: str) -> list[Statement]:
+    """Return a document's statements, actions and resources as lists."""
+    document = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return [
+        {**one, "Action": as_list(one["Action"]), "Resource": as_list(one["Resource"])} for one in document["Statement"]
+    ]
+
+
+def size(name: str) -> int:
+    """Return a document's characters as AWS counts them."""
+    return len("".join((FOLDER / f"{name}.json").read_text(encoding="utf-8").split()))
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return one or many as many."""
+    return list(value) if isinstance(value, list) else [value]
+
+
+def actions(name: str) -> set[str]:
+    """Return every action that a document names."""
+    return {action for one in statements(name) for action in one["Action"]}
+
+
+def needed(variables: Mapping[str, str]) -> list[str]:
+    """Return the documents that a run with these extra variables needs."""
+    asked = {document for name, document in BY_VARIABLE.items() if variables.get(name, "") not in ("", "false")}
+    return [*BASE, *sorted(asked)]
+
+
+def without(action: str, given: list[Statement]) -> list[Statement]:
+    """Return the statements with one action taken away."""
+    return [{**one, "Action": [name for name in one["Action"] if name != action]} for one in given]

@@ -1,0 +1,81 @@
+"""Decides by policy statements as AWS does, for what our documents hold: Allow, wildcards and conditions.
+
+The rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tests.iam.documents import Statement, as_list
+
+
+@dataclass(frozen=True)
+class Need:
+    """One permission that a call needs: an action on a resource, in the context of the request."""
+
+    action: str
+    resource: str
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        context = ", ".join(f"{key}={value}" for key, value in sorted(self.context.items()))
+        return f"{self.action} on {self.resource}" + (f" with {context}" if context else "")
+
+
+def allowed(need: Need, statements: Iterable[Statement]) -> bool:
+    """Return whether a statement allows it; there is no Deny among ours, which would win."""
+    return any(_allows(one, need) for one in statements)
+
+
+def _allows(statement: Statement, need: Need) -> bool:
+    if statement["Effect"] != "Allow":
+        raise ValueError(f"{statement.get('Sid')}: this evaluator knows Allow only")
+    return (
+        any(matches(pattern.lower(), need.action.lower()) for pattern in statement["Action"])
+        and any(matches(pattern, need.resource) for pattern in statement["Resource"])
+        and _conditions_hold(statement.get("Condition", {}), need.context)
+    )
+
+
+def matches(pattern: str, value: str) -> bool:
+    """Return whether IAM's wildcards * and ? make the pattern the whole value."""
+    return _expression(pattern).fullmatch(value) is not None
+
+
+@functools.cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts = {"*": ".*", "?": "."}
+    return re.compile("".join(parts.get(letter) or re.escape(letter) for letter in pattern), re.DOTALL)
+
+
+def _equal(pattern: str, value: str) -> bool:
+    return pattern == value
+
+
+# ArnEquals and ArnLike are the same to AWS.
+_OPERATORS: dict[str, Callable[[str, str], bool]] = {
+    "StringEquals": _equal,
+    "StringLike": matches,
+    "ArnEquals": matches,
+    "ArnLike": matches,
+    "Bool": _equal,
+}
+
+
+def _conditions_hold(conditions: Mapping[str, Mapping[str, object]], context: Mapping[str, str]) -> bool:
+    """Return whether each operator holds for each key by one of its values; a key without a value holds for none."""
+    known = {key.lower(): value for key, value in context.items()}
+    return all(
+        _holds(_OPERATORS[operator], as_list(values), known.get(key.lower()))
+        for operator, keys in conditions.items()
+        for key, values in keys.items()
+    )
+
+
+def _holds(operator: Callable[[str, str], bool], wanted: list[str], value: str | None) -> bool:
+    return value is not None and any(operator(str(one), value) for one in wanted)

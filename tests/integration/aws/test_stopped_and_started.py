@@ -1,0 +1,178 @@
+"""A host that was stopped, as `trading_hours` does each night, comes back at another address."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ROOT, Account
+from .inventory_of_account import instances
+
+HOST = {"trading_environment": "stopped", "trading_vpc_cidr": "10.91.0.0/16", "trading_subnet_cidr": "10.91.1.0/24"}
+# A tag's key may hold what the metadata service does not take.
+TAGS = {"cost centre/desk": "fast ones"}
+# What IAM and EC2 answer in the seconds after a policy, a role and an instance profile were made: as reported in
+# https://github.com/hashicorp/terraform-provider-aws/pull/6709, and under https://github.com/hashicorp/terraform in
+# /issues/15341 and /issues/4306.
+NOT_YET_HEARD_OF = (
+    {"action": "AttachRolePolicy", "code": "NoSuchEntity", "message": "Policy does not exist or is not attachable."},
+    {"action": "AddRoleToInstanceProfile", "code": "NoSuchEntity", "message": "The role cannot be found."},
+    {
+        "action": "RunInstances",
+        "code": "InvalidParameterValue",
+        "message": "Value (trading-stopped-host) for parameter iamInstanceProfile.name is invalid. "
+        "Invalid IAM Instance Profile name",
+    },
+    {
+        "action": "RunInstances",
+        "code": "InvalidParameterValue",
+        "message": "IAM Instance Profile 'trading-stopped-host' has no associated IAM Roles",
+    },
+)
+# More often than botocore tries by itself, of which its default mode has three; some of Amazon's modules add nothing to it.
+THROTTLED = tuple(
+    {"action": action, "code": "Throttling", "message": "Rate exceeded", "times": 3}
+    for action in ("CreateVpc", "CreateLogGroup", "CreateTopic", "PutMetricAlarm", "PutDashboard")
+)
+MAIL = {"protocol": "email", "endpoint": "ops@example.com"}
+PENDING = "Not told of alarms until the link in the mail of AWS is followed: ops@example.com"
+PROBE = """
+- name: Provision
+  ansible.builtin.import_playbook: {provision}
+
+- name: Act
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+    aws_monitoring_first_datum_seconds: 15
+  tasks:
+    - name: Act
+      ansible.builtin.include_role:
+        name: lowlatency.trading.aws_monitoring
+        tasks_from: act
+
+- name: Say how the host is reached
+  hosts: trading
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Write it down
+      ansible.builtin.copy:
+        content: "{{{{ {{'host': ansible_host, 'options': ansible_ssh_extra_args | default(''),
+                      'python': hostvars[inventory_hostname].ansible_python_interpreter | default('')}} }}}}"
+        dest: {reached}
+        mode: "0600"
+      vars:
+        ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+"""
+
+
+@pytest.fixture(scope="module")
+def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Provision the host, and return how the plays after it reach it."""
+    folder: Path = tmp_path_factory.mktemp("stopped")
+    reached, playbook = folder / "reached.json", folder / "probe.yml"
+    (folder / "collections").symlink_to(ROOT / "collections")
+    playbook.write_text(textwrap.dedent(PROBE).format(provision=ROOT / "playbooks/provision.yml", reached=reached))
+
+    def run() -> dict[str, Any]:
+        given = json.dumps({"trading_tags": TAGS, "trading_alarm_subscriptions": [MAIL]})
+        done = account.play(str(playbook), "-e", given, **HOST)
+        assert done.code == 0, done.output
+        return {**json.loads(reached.read_text()), "output": done.output}
+
+    yield run
+    done = account.play("destroy.yml", **HOST, trading_destroy_confirm="stopped", trading_destroy_data="true")
+    assert done.code == 0, done.output
+
+
+def promise(account: Account) -> dict[str, Any]:
+    """Return the host's alarm that tells somebody."""
+    kinds = {"AlarmNamePrefix": "trading-stopped/", "AlarmTypes": ["CompositeAlarm"]}
+    alarms: list[dict[str, Any]] = account.client("cloudwatch").describe_alarms(**kinds)["CompositeAlarms"]
+    return {alarm["AlarmName"].rpartition("/")[2]: alarm for alarm in alarms}["promise"]
+
+
+def test_a_stopped_host_is_started_and_reached_at_its_new_address(
+    account: Account, provision: Callable[[], dict[str, Any]]
+) -> None:
+    account.order_faults(*NOT_YET_HEARD_OF, *THROTTLED)
+    first = provision()
+    account.order_faults()
+    assert (account.folder / "ssh").stat().st_mode & 0o777 == 0o700  # where the host keys go
+    (host,) = instances(account, "stopped")
+    assert {tag["Key"]: tag["Value"] for tag in host["Tags"]}.items() >= TAGS.items()
+    assert first["host"] == host["PublicIpAddress"]
+
+    assert PENDING in first["output"]
+    assert "CloudWatch has seen nothing of trading-stopped-1 yet: the alarms act 15 minutes late" in first["output"]
+    assert promise(account)["ActionsSuppressorWaitPeriod"] == 900
+    assert first["python"] == "/usr/bin/python3"
+
+    ec2 = account.client("ec2")
+    # The emulator evaluates no alarm: its state is what it would be once the engine has published.
+    engine = "trading-stopped/trading-stopped-1/engine-up"
+    account.client("cloudwatch").set_alarm_state(AlarmName=engine, StateValue="OK", StateReason="published")
+    ec2.stop_instances(InstanceIds=[host["InstanceId"]])
+    (stopped,) = instances(account, "stopped")
+    assert "PublicIpAddress" not in stopped
+    taken = ec2.allocate_address(Domain="vpc")
+    assert taken["PublicIp"] == first["host"]
+
+    second = provision()
+    (started,) = instances(account, "stopped")
+    assert started["State"]["Name"] == "running"
+    assert second["host"] == started["PublicIpAddress"] != first["host"]
+    assert second["options"] == first["options"]
+    assert f"HostKeyAlias={host['InstanceId']}" in first["options"]
+    assert f'IdentityFile="{account.public_key_file.with_suffix("")}"' in first["options"]
+    assert PENDING in second["output"]
+    assert "ActionsSuppressor" not in promise(account)
+    ec2.release_address(AllocationId=taken["AllocationId"])
+
+
+def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
+    account: Account, provision: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    assert provision()["host"]
+    inventory = tmp_path / "hosts"
+    inventory.write_text("localhost\n[trading]\ntrading-stopped-1 instance_id=i-0123456789abcdef0\n")
+
+    def diagnosis() -> str:
+        run = account.play("diagnose.yml", "--limit", "localhost", inventory=str(inventory), **HOST)
+        assert run.code == 0, run.output
+        return run.output
+
+    assert PENDING in diagnosis()
+    sns = account.client("sns")
+    (topic,) = [one["TopicArn"] for one in sns.list_topics()["Topics"] if "trading-stopped-" in one["TopicArn"]]
+    sns.confirm_subscription(TopicArn=topic, Token="ops@example.com")
+    assert "Told of alarms: ops@example.com" in diagnosis()
+
+
+def test_a_host_that_is_known_by_its_id_is_trusted_at_another_address(account: Account, tmp_path: Path) -> None:
+    known_hosts, playbook = tmp_path / "known_hosts", tmp_path / "ssh.yml"
+    known_hosts.write_text(f"i-0123456789abcdef0 {account.public_key_file.read_text()}")
+    (tmp_path / "collections").symlink_to(ROOT / "collections")
+    host = {"instance_id": "i-0123456789abcdef0", "public_ip_address": "127.0.0.1", "tags": {"Name": "trading-a-1"}}
+    given = {
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "aws_instance_hosts": [host],
+        "aws_instance_resources": [{"kind": "instance", "name": "trading-a-1", "type": "c6g.medium"}],
+        "aws_instance_ssh_wait_seconds": 1,  # nobody answers SSH here
+    }
+    role = {"name": "lowlatency.trading.aws_instance", "tasks_from": "ssh.yml"}
+    tasks = [{"name": "Ssh", "ansible.builtin.import_role": role}]
+    play = {"name": "Ssh", "hosts": "localhost", "connection": "local", "gather_facts": False}
+    playbook.write_text(json.dumps([{**play, "vars": given, "tasks": tasks}]))
+    run = account.play(str(playbook), trading_known_hosts_file=str(known_hosts), aws_instance_reachable="true")
+    assert "trading-a-1 does not answer SSH at 127.0.0.1" in run.output
+    # The console, which may show no key any more, is not asked.
+    assert "skipping" in run.output[run.output.index("Read host keys from the console output") :].splitlines()[1]

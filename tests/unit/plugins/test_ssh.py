@@ -1,0 +1,48 @@
+"""SSH itself says what it makes of the options."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+from ansible_collections.lowlatency.trading.plugins.filter.ssh import FilterModule
+
+ssh_options = FilterModule().filters()["ssh_options"]
+INSTANCE = "i-0123456789abcdef0"
+
+
+def understood(options: str) -> dict[str, list[str]]:
+    """Return ssh's settings, by the names that `ssh -G` gives them."""
+    argv = ["ssh", "-G", "-F", "/dev/null", *shlex.split(options), "203.0.113.1"]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    settings: dict[str, list[str]] = {}
+    for name, _, value in (line.partition(" ") for line in lines):
+        settings.setdefault(name, []).append(value)
+    return settings
+
+
+def test_a_hosts_key_is_kept_under_its_id() -> None:
+    settings = understood(ssh_options(INSTANCE))
+    assert settings["hostkeyalias"] == [INSTANCE]
+    assert settings["identitiesonly"] == ["no"]
+
+
+def test_the_private_key_beside_the_public_one_is_the_only_one_offered(tmp_path: Path) -> None:
+    folder = tmp_path / "100 % mine"
+    folder.mkdir()
+    for name in ("key", "key.pub"):
+        (folder / name).touch()
+    settings = understood(ssh_options(INSTANCE, str(folder / "key.pub")))
+    assert settings["identityfile"] == [str(folder / "key").replace("%", "%%")]
+    assert settings["identitiesonly"] == ["yes"]
+
+
+def test_without_the_private_key_the_public_one_says_which_an_agent_shall_offer(tmp_path: Path) -> None:
+    public = tmp_path / "key.pub"
+    public.touch()
+    assert understood(ssh_options(INSTANCE, str(public)))["identityfile"] == [str(public)]
+
+
+def test_what_is_no_instance_and_has_no_key_needs_no_options() -> None:
+    assert ssh_options("") == ""

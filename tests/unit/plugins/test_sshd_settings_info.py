@@ -1,0 +1,47 @@
+"""What an SSH server says of itself is read, and compared with what is wanted."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.lowlatency.trading.plugins.modules import sshd_settings_info as module
+
+# Lines as OpenSSH 9.2 of Debian 12 prints them for `sshd -T`.
+OUTPUT = """port 22
+maxauthtries 6
+permitrootlogin without-password
+passwordauthentication yes
+authenticationmethods any
+allowusers debian
+allowusers operator
+"""
+
+
+@pytest.mark.parametrize(
+    ("command_line", "expected"),
+    [
+        ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0", []),
+        (
+            "sshd: /usr/sbin/sshd -D -o PasswordAuthentication=yes -f /etc/ssh/other [listener] 1 of 10-100 startups",
+            ["-o", "PasswordAuthentication=yes", "-f", "/etc/ssh/other"],
+        ),
+        ("/usr/sbin/sshd\0-D\0-p2222\0", ["-p", "2222"]),
+    ],
+)
+def test_options_of_the_running_server_are_found(command_line: str, expected: list[str]) -> None:
+    assert module.arguments(command_line) == expected
+
+
+def test_what_is_not_as_wanted_is_named() -> None:
+    wanted = {
+        "MaxAuthTries": 6,
+        "PermitRootLogin": "prohibit-password",
+        "AllowUsers": ["operator", "debian"],
+        "PasswordAuthentication": "no",
+        "AuthenticationMethods": "publickey",
+        "PermitTunnel": "no",
+    }
+    assert module.compare(module.parse(OUTPUT), wanted) == [
+        "PasswordAuthentication is yes instead of no",
+        "AuthenticationMethods is any instead of publickey",
+        "PermitTunnel is not set instead of no",
+    ]
