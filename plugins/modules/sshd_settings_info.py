@@ -28,7 +28,8 @@ options:
     type: str
     default: root
   wanted:
-    description: The settings that should be in effect, by their names in sshd_config(5); a list for one that can be given again.
+    description:
+      - The settings that should be in effect, by their names in sshd_config(5); a list for one that can be given again.
     type: dict
     default: {}
 extends_documentation_fragment:
