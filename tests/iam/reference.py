@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-
 # Actions that are newer than parliament's data, and take no resource:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsfreetier.html
 _NEWER = frozenset({"freetier:GetAccountPlanState"})
