@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from .conftest import ROOT, Account, Run
 
@@ -26,6 +27,19 @@ FILTERS = [
 def tagged(kind: str) -> dict[str, Any]:
     """Return the argument that gives a new resource the tags of the environment, as the deployment's have."""
     return {"TagSpecifications": [{"ResourceType": kind, "Tags": MINE_TAGS}]}
+
+
+def once_unused(delete: Callable[[], object]) -> None:
+    """Delete something once the interfaces of terminated instances are gone from it."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            delete()
+            return
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "DependencyViolation" or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 class Hosts:
@@ -56,16 +70,7 @@ class Hosts:
 
     def delete_group(self) -> None:
         """Delete the group once nothing uses it."""
-        self.wait_for_interfaces("group-id", self.group)
-        self.ec2.delete_security_group(GroupId=self.group)
-
-    def wait_for_interfaces(self, kind: str, identity: str) -> None:
-        """Wait until the interfaces of terminated instances are gone."""
-        using = [{"Name": kind, "Values": [identity]}]
-        deadline = time.monotonic() + 60
-        while self.ec2.describe_network_interfaces(Filters=using)["NetworkInterfaces"]:
-            assert time.monotonic() < deadline, f"interfaces of {identity} stay"
-            time.sleep(0.2)
+        once_unused(lambda: self.ec2.delete_security_group(GroupId=self.group))
 
     def launch(self, kind: str, role: str) -> str:
         """Launch an instance of the environment and return its id."""
@@ -115,8 +120,7 @@ class Hosts:
         self.ec2.delete_placement_group(GroupName="trading-load")
         self.ec2.delete_key_pair(KeyName="load")
         self.delete_group()
-        self.wait_for_interfaces("subnet-id", self.subnet)
-        self.ec2.delete_subnet(SubnetId=self.subnet)
+        once_unused(lambda: self.ec2.delete_subnet(SubnetId=self.subnet))
         self.ec2.delete_vpc(VpcId=self.vpc)
 
 
