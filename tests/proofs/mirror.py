@@ -1,0 +1,60 @@
+"""What a machine of the sandbox gets from outside: a folder over HTTP, and Debian's packages by a proxy.
+
+Its machines have no way to the internet, as those of a closed network.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+PASSED_ON = {"deb.debian.org", "security.debian.org"}
+LIMIT_S = 60
+IP_FREEBIND = 15  # ip(7); Python 3.11 has no name for it
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path.startswith("/"):
+            super().do_GET()
+        elif urlsplit(self.path).hostname not in PASSED_ON:
+            self.send_error(403)
+        else:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        with httpx.stream("GET", self.path, timeout=LIMIT_S, follow_redirects=True) as answer:
+            self.send_response(answer.status_code)
+            self.end_headers()
+            for part in answer.iter_raw():
+                self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    """On an address that this machine has only while the subnet holds a machine."""
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
+        super().server_bind()
+
+
+@contextmanager
+def serving(folder: Path, address: str) -> Iterator[str]:
+    """Yield the URL of the folder and of the proxy, which are one."""
+    with _Server((address, 0), partial(_Handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://{address}:{server.server_port}"
+        finally:
+            server.shutdown()
