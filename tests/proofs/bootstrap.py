@@ -72,7 +72,7 @@ def _wheels() -> Path:
     tags = [f"--platform={tag}_{platform.machine()}" for tag in ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17")]
     options = ["--only-binary=:all:", "--require-hashes", "--no-deps", "--implementation=cp", "--python-version=3.11"]
     for lock in LOCKS:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", *options, *tags, f"--dest={home}", f"-r{lock}"]
+        command = [sys.executable, "-m", "pip", "download", "-qq", *options, *tags, f"--dest={home}", f"-r{lock}"]
         subprocess.run(command, check=True)
     return home
 
@@ -136,7 +136,7 @@ class _Host:
         return self.cloud.console(self.instance_id)
 
     def _trust(self) -> None:
-        """Learn the host keys from the machine itself: cloud-init shows them after the user data, if it comes so far."""
+        """Ask the machine itself for its keys: cloud-init shows them after the user data, if it comes so far."""
         scanned = subprocess.run(["ssh-keyscan", self.address], check=True, capture_output=True, text=True)
         (self.cloud.directory / "known_hosts").write_text(scanned.stdout)
 

@@ -22,6 +22,8 @@ IP_FREEBIND = 15  # ip(7); Python 3.11 has no name for it
 
 
 class _Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # apt sends its next request before it has read an answer
+
     def do_GET(self) -> None:
         if self.path.startswith("/"):
             super().do_GET()
@@ -31,11 +33,12 @@ class _Handler(SimpleHTTPRequestHandler):
             self._pass_on()
 
     def _pass_on(self) -> None:
-        with httpx.stream("GET", self.path, timeout=LIMIT_S, follow_redirects=True) as answer:
-            self.send_response(answer.status_code)
-            self.end_headers()
-            for part in answer.iter_raw():
-                self.wfile.write(part)
+        as_it_is = {"Accept-Encoding": "identity"}
+        answer = httpx.get(self.path, headers=as_it_is, timeout=LIMIT_S, follow_redirects=True)
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
