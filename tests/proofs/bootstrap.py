@@ -13,19 +13,19 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.integration.sandbox.conftest import Cloud, eventually
 from tests.proofs.evidence import CACHE, ROOT, Evidence
 from tests.proofs.mirror import serving
 
 # What the console shows when the first boot is killed; the first is never.
-CASES = ("", "Install Ansible and the collection", "Release | Collect the wheels")
+CASES = ("", "Unpacking ", "Install Ansible and the collection", "Release | Collect the wheels")
 SCRIPT = ROOT / "scripts/bootstrap-host"
 LOCKS = (ROOT / "requirements.lock", ROOT / "files/engine/requirements.lock")
 SOURCES = [ROOT / name for name in ("roles", "playbooks", "plugins", "files/engine/src", "sandbox/src")]
@@ -39,7 +39,6 @@ AGAIN = "sudo /var/lib/cloud/instance/scripts/part-001"
 def prove(hosts: int) -> Path:
     """Return the record of so many hosts; raises AssertionError when one is no trading host in the end."""
     evidence = Evidence("bootstrap", hosts, SOURCES)
-    script_sha256 = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as name:
         folder = Path(name)
         (folder / "wheels").symlink_to(_wheels())
@@ -48,13 +47,21 @@ def prove(hosts: int) -> Path:
         try:
             cloud.down()
             cloud.up()
+            telemetry = {"IpProtocol": "tcp", "FromPort": 8000, "ToPort": 8000, "CidrIp": f"{GATEWAY}/32"}
+            cloud.ec2.authorize_security_group_ingress(GroupId=cloud.group_id, **telemetry)
             with serving(folder, GATEWAY) as url:
+                user_data = _user_data(url, tarball)
                 for number in range(evidence.done, hosts):
-                    evidence.add(_Host.launch(cloud, _user_data(url, tarball)).bootstrap(CASES[number % len(CASES)]))
+                    host = _Host.launch(cloud, user_data)
+                    evidence.add({"script_sha256": _sha256(SCRIPT), **host.bootstrap(CASES[number % len(CASES)])})
                     print(f"{number + 1} of {hosts}: {evidence.results[-1]}", file=sys.stderr)
         finally:
             cloud.down()
-    return evidence.finish({"script_sha256": script_sha256, "hosts": evidence.results})
+    return evidence.finish({"hosts": evidence.results})
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _tarball(folder: Path) -> Path:
@@ -78,11 +85,10 @@ def _wheels() -> Path:
 
 def _user_data(url: str, tarball: Path) -> str:
     """Return the script behind the lines that a user in a closed network writes before it."""
-    checksum = hashlib.sha256(tarball.read_bytes()).hexdigest()
     return "\n".join(
         [
             "#!/bin/bash",
-            f"export TRADING_RELEASE={url}/{tarball.name} TRADING_RELEASE_SHA256={checksum}",
+            f"export TRADING_RELEASE={url}/{tarball.name} TRADING_RELEASE_SHA256={_sha256(tarball)}",
             f"export http_proxy={url} no_proxy={GATEWAY}",
             f"export PIP_NO_INDEX=1 PIP_FIND_LINKS={url}/wheels/ PIP_TRUSTED_HOST={GATEWAY}",
             "export TRADING_EXTRA_VARS=/etc/trading-bootstrap.yml",
@@ -101,10 +107,6 @@ class _Host:
 
     @classmethod
     def launch(cls, cloud: Cloud, user_data: str) -> _Host:
-        group = [{"FromPort": 8000, "ToPort": 8000, "IpProtocol": "tcp", "IpRanges": [{"CidrIp": f"{GATEWAY}/32"}]}]
-        groups = cloud.ec2.describe_security_groups(GroupIds=[cloud.group_id])["SecurityGroups"]
-        if not any(rule["FromPort"] == 8000 for rule in groups[0]["IpPermissions"]):
-            cloud.ec2.authorize_security_group_ingress(GroupId=cloud.group_id, IpPermissions=group)
         instance = cloud.run(UserData=user_data)
         return cls(cloud, instance["InstanceId"], instance["PrivateIpAddress"])
 
@@ -147,16 +149,13 @@ class _Host:
 
     def _health(self) -> int | None:
         try:
-            with urllib.request.urlopen(f"http://{self.address}:8000/health", timeout=5) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
+            return httpx.get(f"http://{self.address}:8000/health", timeout=5).status_code
+        except httpx.TransportError:
             return None
 
 
 def _seen(said: str) -> dict[str, Any]:
-    """Return the steps of a run, how much it changed, and its last line; raises AssertionError when it failed."""
+    """Return the steps of a run, and how much it changed; raises AssertionError when it failed."""
     steps = [line.partition("bootstrap-host: ")[2].strip() for line in said.splitlines() if "bootstrap-host: " in line]
     assert steps, said[-6000:]
     assert "Done. " in steps[-1], said[-6000:]

@@ -73,14 +73,14 @@ def test_it_fits_into_user_data_with_room_for_a_users_own_lines() -> None:
     assert len(SCRIPT.encode()) < USER_DATA_LIMIT_BYTES * 0.75
 
 
-def without_start(command: str = "") -> str:
+def without_start(command: str = "", environment: dict[str, str] | None = None) -> str:
     """Return what a shell says that has read the script without its last line, and then runs a command."""
     functions, start, _ = SCRIPT.rpartition('\nmain "$@"\n')
     assert start
-    done = subprocess.run(
-        ["bash", "-s"], input=f"{functions}\n{command}", capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout + done.stderr
+    script = f"exec 2>&1\n{functions}\n{command}"
+    return subprocess.run(
+        ["bash", "-s"], input=script, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    ).stdout
 
 
 def test_a_script_that_was_cut_off_does_nothing() -> None:
@@ -171,6 +171,12 @@ def test_a_release_that_cannot_be_fetched_is_named(debian: dict[str, str], serve
 @as_root
 def test_a_path_that_does_not_exist_is_named(debian: dict[str, str]) -> None:
     assert "'/nowhere.tar.gz'" in refusal({**debian, "TRADING_RELEASE": "/nowhere.tar.gz"})
+
+
+def test_a_tarball_of_something_else_is_named(debian: dict[str, str], tmp_path: Path) -> None:
+    environment = {**debian, "TRADING_RELEASE_SHA256": hashlib.sha256(b"no tarball").hexdigest()}
+    said = without_start(f"packages=() installed={shlex.quote(str(tmp_path / 'it'))}; (work) || :", environment)
+    assert f"{debian['TRADING_RELEASE']} is no tarball of this collection" in said
 
 
 @as_root
