@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -26,6 +27,7 @@ NOBODY = 65534
 CHECKSUM = "0" * 64
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what root alone comes to")
+with_curl = pytest.mark.skipif(not shutil.which("curl"), reason="it would install curl on this machine")
 
 
 @pytest.fixture
@@ -157,11 +159,13 @@ def test_another_checksum_is_refused_with_both_and_nothing_is_used(debian: dict[
 
 
 @as_root
+@with_curl
 def test_another_checksum_of_a_url_is_refused(debian: dict[str, str], server: str) -> None:
     assert CHECKSUM in refusal({**debian, "TRADING_RELEASE": f"{server}/{Path(debian['TRADING_RELEASE']).name}"})
 
 
 @as_root
+@with_curl
 @pytest.mark.parametrize("release", ["{server}/another.tar.gz", "http://127.0.0.1:1/release.tar.gz"])
 def test_a_release_that_cannot_be_fetched_is_named(debian: dict[str, str], server: str, release: str) -> None:
     url = release.format(server=server)
