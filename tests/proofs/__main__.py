@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.proofs import blame, demo, determinism, durability, fuzz, graviton, interrupted, null, witness
+from tests.proofs import blame, bootstrap, demo, determinism, durability, fuzz, graviton, interrupted, null, witness
 
 PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "blame": (blame.prove, 5, "verdicts of a hog, and as many of a slow link"),
+    "bootstrap": (bootstrap.prove, len(bootstrap.CASES), "hosts that make themselves, all but the first interrupted"),
     "demo": (demo.prove, 25, "runs of scripts/demo, every fifth on a busy machine"),
     "witness": (witness.prove, 12, "pairs of each case"),
     "durability": (durability.prove, len(durability.CASES), "deaths"),

@@ -141,12 +141,12 @@ class Cloud:
     def console(self, instance_id: str) -> str:
         return str(self.ec2.get_console_output(InstanceId=instance_id)["Output"])
 
-    def ssh(self, address: str, command: str) -> subprocess.CompletedProcess[str]:
+    def ssh(self, address: str, command: str, limit_s: float = 240) -> subprocess.CompletedProcess[str]:
         options = ["BatchMode=yes", "ConnectTimeout=5", "StrictHostKeyChecking=yes", "LogLevel=ERROR"]
         options.append(f"UserKnownHostsFile={self.directory / 'known_hosts'}")
         argv = ["ssh", "-i", str(self.key_file), *(word for option in options for word in ("-o", option))]
         argv += [f"debian@{address}", command]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=240)
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=limit_s)
 
     def connects(self, address: str, port: int) -> bool:
         """Whether this machine gets a connection within a second."""

@@ -33,5 +33,5 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_scripts_and_playbooks_that_a_page_names_exist(page: Path) -> None:
-    named = re.findall(r"\b((?:scripts|playbooks)/[a-z_]+(?:\.yml)?)\b", page.read_text(encoding="utf-8"))
+    named = re.findall(r"(?<!/)\b((?:scripts|playbooks)/[a-z_-]+(?:\.yml)?)\b", page.read_text(encoding="utf-8"))
     assert not [name for name in named if not (ROOT / name).exists()]

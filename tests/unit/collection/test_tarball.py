@@ -32,6 +32,7 @@ def test_the_tarball_holds_the_product_only(installed: Path) -> None:
         "plugins",
         "files",
         "meta",
+        "requirements.lock",
         "README.md",
         "LICENSE",
         "MANIFEST.json",

@@ -1,0 +1,69 @@
+"""What a machine of the sandbox gets from outside: a folder over HTTP, and Debian's packages by a proxy.
+
+Its machines have no way to the internet, as those of a closed network.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+PASSED_ON = {"deb.debian.org", "security.debian.org"}
+LIMIT_S = 60
+IP_FREEBIND = 15  # ip(7); Python 3.11 has no name for it
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # apt sends its next request before it has read an answer
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/"):
+            super().do_GET()
+        elif urlsplit(self.path).hostname not in PASSED_ON:
+            self.send_error(403)
+        else:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        as_it_is = {"Accept-Encoding": "identity"}
+        answer = httpx.get(self.path, headers=as_it_is, timeout=LIMIT_S, follow_redirects=True)
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    """On an address that this machine has only while the subnet holds a machine."""
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
+        super().server_bind()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # whoever is killed does not read to the end
+            super().handle_error(request, client_address)
+
+
+@contextmanager
+def serving(folder: Path, address: str) -> Iterator[str]:
+    """Yield the URL of the folder and of the proxy, which are one."""
+    with _Server((address, 0), partial(_Handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://{address}:{server.server_port}"
+        finally:
+            server.shutdown()
