@@ -12,6 +12,7 @@ from dataclasses import dataclass
 _STA_PLL = 0x0001
 _STA_NANO = 0x2000
 _TIME_ERROR = 5
+_PATH = "/usr/bin:/usr/local/bin:/bin"
 _TRACKING_FIELDS = 14
 _ASK_LIMIT_S = 2.0
 READ_S = 10.0
@@ -52,7 +53,7 @@ def read_clock(host: str = "127.0.0.1", port: int = 323) -> Clock | None:
 
 def _ask_chrony(host: str, port: int) -> Clock | None:
     """Its monitoring commands need no privilege. None where it does not run or says nothing in time."""
-    chronyc = shutil.which("chronyc", path="/usr/bin:/usr/local/bin:/bin")
+    chronyc = shutil.which("chronyc", path=_PATH)
     if chronyc is None:
         return None
     try:
