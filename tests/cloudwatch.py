@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# The guide's table shows five data points for an alarm of three: what is looked at reaches further back than what is judged.
+# The guide's table shows five data points for an alarm of three: more is looked at than is judged.
 _LOOKED_BACK = 2
 _WORD = re.compile(r'\s*(AND|OR|NOT|\(|\)|(ALARM|OK|INSUFFICIENT_DATA)\(\s*"?([^")]+)"?\s*\))')
 _ACTIONS = {"ALARM": "AlarmActions", "OK": "OKActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
@@ -124,10 +124,8 @@ def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) ->
     breaches = _BREACHES[alarm["ComparisonOperator"]]
     real = [breaches(point, alarm["Threshold"]) for point in points if point is not None][:wanted]
     treatment = alarm.get("TreatMissingData", "missing")
-    if len(real) < wanted and treatment in ("missing", "ignore"):
-        if not real or all(real):
-            retained = "INSUFFICIENT_DATA" if not real else "ALARM"
-            return state if treatment == "ignore" else retained
+    if len(real) < wanted and treatment in ("missing", "ignore") and all(real):
+        return state if treatment == "ignore" else "ALARM" if real else "INSUFFICIENT_DATA"
     filled = real + [treatment == "breaching"] * (wanted - len(real))
     return "ALARM" if sum(filled) >= needed else "OK"
 
@@ -159,6 +157,6 @@ def _holds(rule: str, states: Mapping[str, str]) -> bool:
             held = either()
             assert words.pop(0)[0] == ")", rule
             return held
-        return states[name] == state
+        return bool(states[name] == state)
 
     return either()

@@ -36,7 +36,7 @@ NOT_YET_HEARD_OF = (
         "message": "IAM Instance Profile 'trading-stopped-host' has no associated IAM Roles",
     },
 )
-# More often than botocore tries by itself, of which its default mode has three; some of Amazon's modules add nothing to it.
+# More often than botocore tries by itself, which is three times; some of Amazon's modules add nothing to it.
 THROTTLED = tuple(
     {"action": action, "code": "Throttling", "message": "Rate exceeded", "times": 3}
     for action in ("CreateVpc", "CreateLogGroup", "CreateTopic", "PutMetricAlarm", "PutDashboard")

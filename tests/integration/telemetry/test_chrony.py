@@ -1,4 +1,4 @@
-"""A real chronyd says how far the clock is. It runs with -x, which leaves this machine's clock alone, as nobody's child."""
+"""A real chronyd says how far the clock is. It runs without privilege, and with -x, which leaves the clock alone."""
 
 from __future__ import annotations
 
@@ -56,9 +56,8 @@ class Daemons:
         os.chown(own, self._user.pw_uid, self._user.pw_gid)
         paths = {"bindcmdaddress": "command.sock", "pidfile": "pid", "driftfile": "drift"}
         file = self._folder / f"{name}.conf"
-        file.write_text(
-            "\n".join([*lines, f"bindcmdaddress {HOST}", *(f"{key} {own / path}" for key, path in paths.items())]) + "\n"
-        )
+        settings = [*lines, f"bindcmdaddress {HOST}", *(f"{key} {own / path}" for key, path in paths.items())]
+        file.write_text("\n".join(settings) + "\n")
         command = [self._program, "-x", "-U", "-u", self._user.pw_name, "-d", "-f", str(file)]
         self.running[name] = subprocess.Popen([*self._prefix, *command], stderr=subprocess.DEVNULL)
 
@@ -135,7 +134,7 @@ def test_offset_and_bound_are_chronys_and_without_its_source_the_clock_is_not_sy
     kept = chrony.wait_until(lambda clock: clock.synchronised)
     assert kept.offset_us is not None
     assert kept.bound_us is not None
-    # -x corrects nothing, so all of the source's offset is left to correct; the kernel of this machine knows none of it.
+    # -x corrects nothing, so all of the source's offset is left to correct; this machine's kernel knows none of it.
     assert kept.offset_us == pytest.approx(OFFSET_US, rel=0.5)
     assert kept.bound_us > kept.offset_us
     assert published(kept, monkeypatch, tmp_path) == {
@@ -150,7 +149,8 @@ def test_offset_and_bound_are_chronys_and_without_its_source_the_clock_is_not_sy
 
     # What nobody measures any more is sure by less and less.
     chrony.end_source()
-    chrony.wait_until(lambda clock: clock.bound_us is None or clock.bound_us > kept.bound_us)
+    bound_us = kept.bound_us
+    chrony.wait_until(lambda clock: clock.bound_us is None or clock.bound_us > bound_us)
 
 
 def test_where_chrony_does_not_answer_the_kernel_is_asked(chrony: Time) -> None:

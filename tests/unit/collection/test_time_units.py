@@ -1,4 +1,4 @@
-"""The engine waits for the clock at boot, and no longer than half a minute; systemd itself finds nothing wrong with it."""
+"""The engine waits for the clock at boot, half a minute at the most; systemd itself finds nothing wrong with it."""
 
 from __future__ import annotations
 

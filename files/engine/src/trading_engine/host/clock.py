@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import datetime, tzinfo
 
-
 NOTICED_NS = 1_000_000
 _LOOKS = 3
 
@@ -13,7 +12,8 @@ _LOOKS = 3
 class Clock:
     """Follows the monotonic clock from where it was anchored; the wall clock may jump as it likes.
 
-    A jump is never followed within a session: times would go back, or lifetimes of orders would end early. It is noticed.
+    A jump is never followed within a session: times would go back, or orders' times in force would end early.
+    It is noticed instead.
     """
 
     def __init__(self, zone: tzinfo) -> None:
