@@ -103,13 +103,14 @@ def test_the_server_notes_and_publishes_a_step(wall: dict[str, int], capsys: pyt
 
 
 def test_a_wall_clock_that_went_back_over_midnight_ends_no_session_and_gives_no_name_twice(
-    monkeypatch: pytest.MonkeyPatch,
+    wall: dict[str, int],
 ) -> None:
     clock = Clock(UTC)
-    monkeypatch.setattr(clock, "today", lambda: "20260104")
+    wall["wall"] -= 24 * HOUR_NS
+    assert clock.today() == "20260104"
     assert not clock.is_over("2026010500")
     assert clock.next_session("2026010500") == "2026010501"
-    monkeypatch.setattr(clock, "today", lambda: "20260106")
+    wall["wall"] += 48 * HOUR_NS
     assert clock.is_over("2026010500")
     assert clock.next_session("2026010500") == "2026010600"
 

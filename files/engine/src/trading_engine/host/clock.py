@@ -62,7 +62,7 @@ class Clock:
 
     def today(self) -> str:
         """Return the zone's date as YYYYMMDD."""
-        return datetime.now(self._zone).strftime("%Y%m%d")
+        return datetime.fromtimestamp(time.time_ns() / 1e9, self._zone).strftime("%Y%m%d")
 
     def next_session(self, previous: str) -> str:
         """Return the name of today's next session: the date and a number from 00."""
