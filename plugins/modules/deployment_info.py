@@ -26,7 +26,8 @@ options:
       - The network that the environment's VPC shall have.
       - Fail when the VPC exists with another one, or does not exist yet and the network overlaps with
         another VPC of the region.
-      - Also warn when EBS encrypts with a key of the account's own, for which the deployer needs more permissions.
+      - Say as a warning that EBS encrypts with a key of the account's own, for which the deployer needs more
+        permissions.
     type: str
   wanted:
     description: The names of the resources that ought to exist, by kind as in RV(resources).

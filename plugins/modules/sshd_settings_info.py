@@ -14,8 +14,8 @@ version_added: 0.2.0
 description:
   - Ask C(sshd -T) what it makes of its configuration with the options of the server that runs, and compare that with
     what is wanted.
-  - A drop-in alone says little, since a file that nobody includes, a line before it, or an option on the server's
-    command line counts more.
+  - Look at all files and options together, since a drop-in that nobody includes, or that a line before it or an option
+    on the server's command line overrules, has no effect.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -28,7 +28,8 @@ options:
     type: str
     default: root
   wanted:
-    description: What the settings should be, by their names in sshd_config(5); a list for one that can be given again.
+    description:
+      - The settings that should be in effect, by their names in sshd_config(5); a list for one that can be given again.
     type: dict
     default: {}
 extends_documentation_fragment:

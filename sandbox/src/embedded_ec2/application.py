@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
+from embedded_ec2 import free_tier
 from embedded_ec2.faults import Faults
 from embedded_ec2.hooks import Hooks
 
@@ -40,6 +41,9 @@ class Application:
         fault = self._faults.answer(environ)
         if fault:
             return Response(fault.body, fault.status, content_type=fault.content_type)(environ, start_response)
+        plan = free_tier.answer(environ)
+        if plan:
+            return plan(environ, start_response)
         try:
             answer: Iterable[bytes] = self._moto(environ, start_response)
             return answer

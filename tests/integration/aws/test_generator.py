@@ -6,11 +6,13 @@ There is no machine behind the API here, so a generator never answers SSH: what 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from .conftest import ROOT, Account, Run
 
@@ -22,25 +24,53 @@ FILTERS = [
 ]
 
 
+def tagged(kind: str) -> dict[str, Any]:
+    """Return the argument that gives a new resource the tags of the environment, as the deployment's have."""
+    return {"TagSpecifications": [{"ResourceType": kind, "Tags": MINE_TAGS}]}
+
+
+def once_unused(delete: Callable[[], object]) -> None:
+    """Delete something once the interfaces of terminated instances are gone from it."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            delete()
+            return
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "DependencyViolation" or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
 class Hosts:
     """Two hosts in one subnet, one with one vCPU and one with two, made without a deployment's other resources."""
 
     def __init__(self, account: Account, folder: Path) -> None:
         self.account, self.folder = account, folder
         self.ec2 = account.client("ec2")
-        self.vpc = self.ec2.create_vpc(CidrBlock="10.91.0.0/16")["Vpc"]["VpcId"]
-        self.subnet = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock="10.91.1.0/24", AvailabilityZone="us-east-1a")[
-            "Subnet"
-        ]["SubnetId"]
+        self.vpc = self.ec2.create_vpc(CidrBlock="10.91.0.0/16", **tagged("vpc"))["Vpc"]["VpcId"]
+        self.subnet = self.ec2.create_subnet(
+            VpcId=self.vpc, CidrBlock="10.91.1.0/24", AvailabilityZone="us-east-1a", **tagged("subnet")
+        )["Subnet"]["SubnetId"]
         self.ec2.modify_subnet_attribute(SubnetId=self.subnet, MapPublicIpOnLaunch={"Value": True})
-        self.group = self.ec2.create_security_group(
-            GroupName="trading-load-generator", Description="load", VpcId=self.vpc
-        )["GroupId"]
-        self.ec2.import_key_pair(KeyName="load", PublicKeyMaterial=account.public_key_file.read_bytes())
-        self.ec2.create_placement_group(GroupName="trading-load", Strategy="cluster")
+        self.group = self.make_group()
+        key = account.public_key_file.read_bytes()
+        self.ec2.import_key_pair(KeyName="load", PublicKeyMaterial=key, **tagged("key-pair"))
+        self.ec2.create_placement_group(GroupName="trading-load", Strategy="cluster", **tagged("placement-group"))
         parameter = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
         self.image = account.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"]
         self.one, self.two = (self.launch(f"c6g.{size}", "trading") for size in ("medium", "large"))
+
+    def make_group(self) -> str:
+        """Make the generators' security group and return its id."""
+        made = self.ec2.create_security_group(
+            GroupName="trading-load-generator", Description="load", VpcId=self.vpc, **tagged("security-group")
+        )
+        return str(made["GroupId"])
+
+    def delete_group(self) -> None:
+        """Delete the group once nothing uses it."""
+        once_unused(lambda: self.ec2.delete_security_group(GroupId=self.group))
 
     def launch(self, kind: str, role: str) -> str:
         """Launch an instance of the environment and return its id."""
@@ -89,8 +119,8 @@ class Hosts:
         self.ec2.terminate_instances(InstanceIds=[one["InstanceId"] for page in pages for one in page["Instances"]])
         self.ec2.delete_placement_group(GroupName="trading-load")
         self.ec2.delete_key_pair(KeyName="load")
-        self.ec2.delete_security_group(GroupId=self.group)
-        self.ec2.delete_subnet(SubnetId=self.subnet)
+        self.delete_group()
+        once_unused(lambda: self.ec2.delete_subnet(SubnetId=self.subnet))
         self.ec2.delete_vpc(VpcId=self.vpc)
 
 
@@ -158,13 +188,11 @@ def test_a_host_with_two_vcpus_or_without_an_instance_gets_none(hosts: Hosts) ->
 
 
 def test_a_deployment_without_the_group_is_told_what_makes_it(hosts: Hosts) -> None:
-    hosts.ec2.delete_security_group(GroupId=hosts.group)
+    hosts.delete_group()
     try:
         run = hosts.run(hosts.one)
     finally:
-        hosts.group = hosts.ec2.create_security_group(
-            GroupName="trading-load-generator", Description="load", VpcId=hosts.vpc
-        )["GroupId"]
+        hosts.group = hosts.make_group()
     assert run.code != 0
     assert "There is no security group trading-load-generator" in " ".join(run.output.split())
     assert not hosts.generators()

@@ -160,7 +160,8 @@ def test_a_key_of_the_accounts_own_needs_more_permissions(account: Account, run_
     own = account("kms").create_key()["KeyMetadata"]["Arn"]
     # An encrypted volume before that: AWS's own key is named by its alias all the same.
     account("ec2").create_volume(AvailabilityZone="us-east-1a", Size=8, Encrypted=True)
-    assert "warnings" not in look(run_module, "demo", vpc_cidr="10.77.0.0/16")
+    report = look(run_module, "demo", vpc_cidr="10.77.0.0/16")
+    assert "warnings" not in report, report["warnings"]
 
     account("ec2").modify_ebs_default_kms_key_id(KmsKeyId=own)
     (warning,) = look(run_module, "demo", vpc_cidr="10.77.0.0/16")["warnings"]

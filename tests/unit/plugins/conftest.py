@@ -26,6 +26,8 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     def run(name: str, /, check: bool = False, **arguments: object) -> dict[str, Any]:
         module = importlib.import_module(f"ansible_collections.lowlatency.trading.plugins.modules.{name}")
         capsys.readouterr()
+        # Ansible keeps the warnings of a process, which for a module is one run.
+        monkeypatch.setattr("ansible.module_utils.common.warnings._global_warnings", {})
         with (
             patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),
             pytest.raises(SystemExit),
