@@ -10,9 +10,27 @@ declare -A sets=(
   [own-kernel]="${own_kernel_packages[*]}"
   [shell]="shellcheck"
 )
+# Unpacked and not installed: chrony's service would keep this machine's clock, in the place of whatever keeps it now.
+unpack_chrony() {
+  [ -x /usr/sbin/chronyd ] || [ -x "$cache/chrony/usr/sbin/chronyd" ] && return
+  local into
+  say "Unpacking Debian's package chrony"
+  command -v apt-get >/dev/null || die "missing package: chrony; apt-get is not here, unpack it into $cache/chrony by hand"
+  mkdir -p "$cache"
+  into=$(mktemp -d -p "$cache")
+  as_root apt-get -o DPkg::Lock::Timeout=300 update -qq
+  (cd "$into" && apt-get download -qq chrony >&2 && dpkg-deb -x chrony_*.deb chrony)
+  rm -rf "$cache/chrony"
+  mv "$into/chrony" "$cache/chrony"
+  rm -r "$into"
+}
 packages=()
 for name; do
-  is_one_of "$name" "${!sets[@]}"
+  is_one_of "$name" "${!sets[@]}" time
+  if [ "$name" = time ]; then
+    unpack_chrony
+    continue
+  fi
   read -ra some <<<"${sets[$name]}"
   packages+=("${some[@]}")
 done

@@ -108,7 +108,11 @@ def plan_alarms(wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[s
     return AlarmPlan(
         put=[alarm for alarm in put if "AlarmRule" not in alarm],
         put_composite=[alarm for alarm in put if "AlarmRule" in alarm],
-        delete_composite=[name for name in delete if "AlarmRule" in there[name]],
+        # One whose actions another suppresses goes before that other, which CloudWatch keeps as long as it is named.
+        delete_composite=sorted(
+            (name for name in delete if "AlarmRule" in there[name]),
+            key=lambda name: "ActionsSuppressor" not in there[name],
+        ),
         delete=[name for name in delete if "AlarmRule" not in there[name]],
     )
 

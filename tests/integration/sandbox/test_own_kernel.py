@@ -3,6 +3,7 @@
 Emulated on a busy machine this takes minutes; the limits bound a failure and are no expectation of speed.
 """
 
+import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,13 @@ import pytest
 from .conftest import Cloud, clouds, eventually
 
 BOOT_LIMIT_SECONDS = 1200.0
+ROOT = Path(__file__).parents[3]
+# What chrony tells the kernel under `rtcsync` (sys_timex.c, set_sync_status): ADJ_MAXERROR, ADJ_ESTERROR, ADJ_STATUS.
+TELL_THE_KERNEL = """
+timex = Timex(modes=0x4 | 0x8 | 0x10, maxerror={bound_us}, esterror={offset_us}, status=0)
+assert ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) != -1
+print(_ask_kernel())
+"""
 OWN_KERNEL = [{"ResourceType": "instance", "Tags": [{"Key": "embedded-ec2:machine", "Value": "qemu"}]}]
 
 
@@ -50,6 +58,20 @@ def test_a_kernel_setting_is_its_own(qemu: Cloud, instance: dict[str, Any]) -> N
     )
     assert shown.split() == [there, there]
     assert Path("/proc/sys/vm/swappiness").read_text() == here
+
+
+def test_offset_and_bound_of_the_clock_are_what_its_kernel_was_told(qemu: Cloud, instance: dict[str, Any]) -> None:
+    """On this machine's kernel nothing may be set; the daemon that would set it again is stopped meanwhile."""
+    reader = (ROOT / "files/engine/src/trading_telemetry/clock.py").read_text(encoding="utf-8")
+    program = base64.b64encode((reader + TELL_THE_KERNEL.format(bound_us=4321, offset_us=98)).encode()).decode()
+    address = instance["PrivateIpAddress"]
+    qemu.answer(address, "sudo systemctl stop chrony")
+    shown = qemu.answer(address, f"echo {program} | base64 -d | sudo python3 -")
+    qemu.answer(address, "sudo systemctl start chrony")
+    assert shown.startswith("Clock(source='kernel', offset_us=98.0, bound_us=")
+    # The kernel adds what the clock may have drifted since, 500 parts in a million: 0.5 ms a second.
+    bound_us = float(shown.rstrip(")\n").rpartition("=")[2])
+    assert bound_us >= 4321
 
 
 def test_boot_arguments_hold_after_the_machines_own_reboot(qemu: Cloud, instance: dict[str, Any]) -> None:

@@ -85,7 +85,6 @@ def _variables(role: Path) -> dict[str, Any]:
         "trading_environment": "demo",
         "aws_monitoring_partition": "aws",
         "aws_monitoring_hosts": HOSTS,
-        "aws_preflight_deployment": {"missing": [], "resources": []},
         "__aws_monitoring_topic": {"sns_arn": "arn:aws:sns:us-east-1:1:trading-demo-alarms"},
     }
 

@@ -19,8 +19,8 @@ DEFAULT = cost.Amounts(
     volume_gib=8,
     public_addresses=1,
     custom_metrics=31,
-    alarms=12,
-    composite_alarms=1,
+    alarms=13,
+    composite_alarms=2,
     dashboards=1,
     logs_gib=1,
     logs_kept_gib=1,
@@ -41,12 +41,12 @@ def test_the_default_deployment_costs_the_golden_figures() -> None:
         "gp3 volumes": Decimal("0.64"),
         "public IPv4": Decimal("3.65"),
         "custom metrics": Decimal("6.30"),
-        "alarms": Decimal("0.20"),
-        "composite alarms": Decimal("0.50"),
+        "alarms": Decimal("0.30"),
+        "composite alarms": Decimal("1.00"),
         "logs kept": Decimal("0.03"),
     }
     assert lines["compute"] + lines["gp3 volumes"] + lines["public IPv4"] == Decimal("29.11")
-    assert cost.total(cost.estimate(PRICES, DEFAULT)) == Decimal("36.14")
+    assert cost.total(cost.estimate(PRICES, DEFAULT)) == Decimal("36.74")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_generator_of_unknown_price_is_named_and_stops_nothing() -> None:
 def test_every_line_and_the_total_are_in_the_text() -> None:
     text = cost.table(cost.estimate(PRICES, DEFAULT))
     assert len(text) == 12
-    assert text[-1].split() == ["total", "USD", "a", "month", "36.14"]
+    assert text[-1].split() == ["total", "USD", "a", "month", "36.74"]
     assert len({len(line) for line in text}) == 1
 
 
@@ -93,12 +93,12 @@ def arguments(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_module_stops_above_the_budget_only(run_module: RunModule) -> None:
-    assert run_module("cost_estimate", **arguments())["total_usd"] == 36.14
-    assert run_module("cost_estimate", **arguments(budget_usd=36.14))["changed"] is False
+    assert run_module("cost_estimate", **arguments())["total_usd"] == 36.74
+    assert run_module("cost_estimate", **arguments(budget_usd=36.74))["changed"] is False
     assert run_module("cost_estimate", **arguments(budget_usd=0, instances=9))["changed"] is False
-    refused = run_module("cost_estimate", **arguments(budget_usd=36.13))
+    refused = run_module("cost_estimate", **arguments(budget_usd=36.73))
     assert refused["failed"] is True
-    assert refused["msg"].startswith("A month would cost 36.14 USD, the budget is 36.13")
+    assert refused["msg"].startswith("A month would cost 36.74 USD, the budget is 36.73")
     assert "-e trading_budget_usd=37" in refused["msg"]
 
 
@@ -144,4 +144,4 @@ def test_the_estimate_counts_the_alarms_that_are_made() -> None:
     preflight = yaml.safe_load((ROOT / "roles/aws_preflight/vars/main.yml").read_text(encoding="utf-8"))
     made = [alarm for alarm in render("alarms.yml.j2") if "trading-demo-1/" in alarm["AlarmName"]]
     assert len([alarm for alarm in made if "AlarmRule" not in alarm]) == preflight["__aws_preflight_alarms_per_host"]
-    assert len([alarm for alarm in made if "AlarmRule" in alarm]) == 1
+    assert len([alarm for alarm in made if "AlarmRule" in alarm]) == 2

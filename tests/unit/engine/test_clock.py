@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
 from trading_engine.host.clock import Clock
+from trading_engine.process.server import Server
 
 HOUR_NS = 3_600_000_000_000
 
@@ -34,13 +37,82 @@ def test_time_counts_from_midnight_of_the_day_in_its_zone(wall: dict[str, int]) 
     assert clock.now() == 5 * HOUR_NS
 
 
-def test_a_jump_of_the_wall_clock_changes_nothing(wall: dict[str, int]) -> None:
+@pytest.mark.parametrize("jump_ns", [HOUR_NS, -2 * HOUR_NS, 2_000_000, -2_000_000])
+def test_a_step_of_the_wall_clock_changes_no_times_and_is_noticed_once(wall: dict[str, int], jump_ns: int) -> None:
     clock = Clock(UTC)
     clock.anchor("2026010500")
-    for jump_ns in (HOUR_NS, -2 * HOUR_NS):
-        wall["wall"] += jump_ns
-        wall["monotonic"] += 1_000
-        assert clock.at(6_000) == 10 * HOUR_NS + 1_000
+    assert clock.deviation_ns() == 0
+    wall["wall"] += jump_ns + 1_000
+    wall["monotonic"] += 1_000
+    assert clock.at(6_000) == 10 * HOUR_NS + 1_000
+    assert clock.deviation_ns() == -jump_ns
+    assert clock.noticed_step(-jump_ns) == jump_ns
+    assert clock.noticed_step(clock.deviation_ns()) == 0
+
+
+def test_a_second_step_is_noticed_by_itself_and_the_next_session_has_none(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    clock.anchor("2026010500")
+    for step_ns in (HOUR_NS, -HOUR_NS // 2):
+        wall["wall"] += step_ns
+        assert clock.noticed_step(clock.deviation_ns()) == step_ns
+    assert clock.deviation_ns() == -HOUR_NS // 2
+    clock.anchor("2026010501")
+    assert clock.now() == 10 * HOUR_NS + HOUR_NS // 2
+    assert clock.noticed_step(clock.deviation_ns()) == 0
+
+
+def test_a_restart_after_a_step_back_says_how_far_its_times_are_ahead(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    clock.anchor("2026010500", 11 * HOUR_NS)
+    assert clock.noticed_step(clock.deviation_ns()) == -HOUR_NS
+
+
+def test_less_than_a_millisecond_is_no_step(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    clock.anchor("2026010500")
+    wall["wall"] += 999_999
+    assert clock.noticed_step(clock.deviation_ns()) == 0
+
+
+class Notes(list[str]):
+    """What the server notes and publishes."""
+
+    published: dict[str, int]
+
+    def event(self, text: str) -> None:
+        self.append(text)
+
+    def set(self, name: str, value: int) -> None:
+        self.published = {name: value}
+
+
+def test_the_server_notes_and_publishes_a_step(wall: dict[str, int], capsys: pytest.CaptureFixture[str]) -> None:
+    clock, notes = Clock(UTC), Notes()
+    clock.anchor("2026010500")
+    engine = SimpleNamespace(clock=clock, core=SimpleNamespace(day="2026010500"))
+    server = cast(Server, SimpleNamespace(_engine=engine, _stats=notes))
+    for step_ns, count in ((0, 0), (HOUR_NS, 1), (0, 1)):
+        wall["wall"] += step_ns
+        Server._watch_clock(server)
+        assert len(notes) == count
+    assert notes.published == {"clock_deviation_ns": -HOUR_NS}
+    expected = "the wall clock was stepped by +3600.000 s: times of session 2026010500 are 3600.000 s behind it"
+    assert notes[0].startswith(expected)
+    assert expected in capsys.readouterr().err
+
+
+def test_a_wall_clock_that_went_back_over_midnight_ends_no_session_and_gives_no_name_twice(
+    wall: dict[str, int],
+) -> None:
+    clock = Clock(UTC)
+    wall["wall"] -= 24 * HOUR_NS
+    assert clock.today() == "20260104"
+    assert not clock.is_over("2026010500")
+    assert clock.next_session("2026010500") == "2026010501"
+    wall["wall"] += 48 * HOUR_NS
+    assert clock.is_over("2026010500")
+    assert clock.next_session("2026010500") == "2026010600"
 
 
 def test_time_after_a_restart_is_never_before_the_last_journaled(wall: dict[str, int]) -> None:

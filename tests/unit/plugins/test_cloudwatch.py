@@ -81,6 +81,12 @@ def test_alarms_that_are_no_longer_wanted_are_deleted_the_composite_ones_apart()
     assert (plan.delete_composite, plan.delete) == (["trading-demo/promise"], ["trading-demo/cpu"])
 
 
+def test_an_alarm_is_deleted_after_the_one_that_waits_for_it() -> None:
+    silent = {**COMPOSITE, "AlarmName": "trading-demo/silent", "ActionsSuppressor": "trading-demo/promise"}
+    plan = cloudwatch.plan_alarms([], [COMPOSITE_DESCRIBED, silent, DESCRIBED])
+    assert plan.delete_composite == ["trading-demo/silent", "trading-demo/promise"]
+
+
 def test_a_setting_that_somebody_added_by_hand_is_a_difference() -> None:
     assert len(cloudwatch.plan_alarms([ALARM], [{**DESCRIBED, "DatapointsToAlarm": 1}]).put) == 1
 

@@ -31,7 +31,7 @@ def test_the_exporter_has_exactly_the_contracts_metrics(
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
         exported[name] = (family.type, labels, family.documentation)
     written = {m["name"]: (m["type"], m["labels"], m["meaning"]) for m in contract["prometheus"]}
-    clock = {"trading_host_clock_offset_seconds", "trading_host_clock_error_bound_seconds"}
+    clock = {f"trading_host_clock_{name}" for name in ("synchronised", "offset_seconds", "error_bound_seconds")}
     of_the_host = clock | {"trading_host_allowance_exceeded_total"}
     absent = of_the_host - exported.keys()
     assert exported == {name: meaning for name, meaning in written.items() if name not in absent}

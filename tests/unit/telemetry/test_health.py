@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from trading_telemetry.clock import Clock
 from trading_telemetry.config import Targets, load_targets
 from trading_telemetry.health import Check, Status, check_all, overall
 from trading_telemetry.host import Tuning
@@ -25,7 +26,7 @@ def checks(state_path: Path, targets: Targets | None) -> dict[str, Check]:
 
 def test_all_is_well(engine: Publisher, state_path: Path, targets: Targets) -> None:
     found = checks(state_path, targets)
-    assert list(found) == ["engine", "journal", "journal_space", "trading", "tuning", "slo"]
+    assert list(found) == ["engine", "journal", "journal_space", "trading", "tuning", "clock", "slo"]
     assert overall(list(found.values())) is Status.OK
 
 
@@ -153,3 +154,32 @@ def test_a_reboot_that_tuning_waits_for_is_said(
     check = next(it for it in check_all(observer.sample(), None, None, tuning) if it.name == "tuning")
     assert check.status is status
     assert ("wait for a reboot" in check.reason) is (status is Status.DEGRADED)
+
+
+@pytest.mark.parametrize(
+    ("clock", "deviation_ns", "status", "words"),
+    [
+        (Clock("chrony", 12.0, 340.0), 0, Status.OK, "12 µs off, at most 340 µs (chrony)"),
+        (Clock("chrony", 12.0, 340.0), 999_999, Status.OK, "12 µs off"),
+        (Clock("chrony"), 0, Status.DEGRADED, "not synchronised: `chronyc sources`"),
+        (Clock("kernel"), 0, Status.OK, "not synchronised: no time service runs here"),
+        (None, 0, Status.OK, "unknown"),
+        (Clock("chrony", 12.0, 340.0), 3_600_000_000_000, Status.DEGRADED, "3600.000 s ahead of the wall clock"),
+        (None, -2_000_000, Status.DEGRADED, "0.002 s behind the wall clock"),
+    ],
+)
+def test_the_clock_says_whether_it_is_kept_and_whether_it_was_stepped(
+    engine: Publisher,
+    state_path: Path,
+    targets: Targets,
+    clock: Clock | None,
+    deviation_ns: int,
+    status: Status,
+    words: str,
+) -> None:
+    engine.gauge("clock_deviation_ns", deviation_ns)
+    engine.publish()
+    observation = Observer(state_path).sample()
+    check = next(each for each in check_all(observation, None, targets, None, clock) if each.name == "clock")
+    assert check.status is status
+    assert words in check.reason

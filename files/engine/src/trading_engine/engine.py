@@ -106,7 +106,7 @@ class Engine:
         self.clock.anchor(day or self.clock.today(), found.last_time_ns)
         settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
         self.submit(inputs.CONFIGURE, payload=settings_json)
-        if not self.core.open or day[:8] != self.clock.today():
+        if not self.core.open or self.clock.is_over(day):
             self.start_day(self.clock.next_session(day))
         return found
 

@@ -75,11 +75,12 @@ def make_app(config: Config) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        sampling = asyncio.create_task(service.keep_sampling())
+        looking = [asyncio.create_task(service.keep_sampling()), asyncio.create_task(service.keep_reading_the_clock())]
         yield
-        sampling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sampling
+        for task in looking:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         service.close()
 
     return Starlette(

@@ -82,6 +82,7 @@ def _host(disk: Path) -> dict[str, float]:
     if disk.exists():
         status = os.statvfs(disk)
         found["DiskUsed"] = 100 * (1 - status.f_bavail / status.f_blocks)
-    if clock := read_clock():
+    clock = read_clock()
+    if clock is not None and clock.offset_us is not None:
         found["ClockOffset"] = clock.offset_us
     return found

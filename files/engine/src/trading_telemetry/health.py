@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from trading_engine.published.shm import State
 
+from trading_telemetry.clock import Clock
 from trading_telemetry.config import Targets
 from trading_telemetry.host import Tuning
 from trading_telemetry.observer import Observation, Window
@@ -17,6 +18,7 @@ from trading_telemetry.promise import broken, figures_us, worst_us
 JOURNAL_DEGRADED_SHARE = 0.80
 JOURNAL_REFUSING_SHARE = 0.95
 ENOUGH_ORDERS = 100
+CLOCK_DEVIATION_NS = 1_000_000
 
 
 class Status(StrEnum):
@@ -39,9 +41,13 @@ def overall(checks: list[Check]) -> Status:
 
 
 def check_all(
-    observation: Observation, last_minute: Window | None, targets: Targets | None, tuning: Tuning | None
+    observation: Observation,
+    last_minute: Window | None,
+    targets: Targets | None,
+    tuning: Tuning | None,
+    clock: Clock | None = None,
 ) -> list[Check]:
-    """The first check says whether the others can know anything."""
+    """The first check says whether the others can know anything; of a clock that may not be asked nothing is known."""
     engine = _engine(observation)
     state = observation.state
     if state is None or engine.status is Status.FAILING:
@@ -52,6 +58,7 @@ def check_all(
         _journal_space(state),
         _trading(state),
         _tuning(tuning),
+        _clock(state, clock),
         _latency(last_minute, targets),
     ]
 
@@ -99,6 +106,22 @@ def _tuning(tuning: Tuning | None) -> Check:
     if tuning.awaits_reboot:
         return Check("tuning", Status.DEGRADED, f"boot arguments of profile {tuning.profile} wait for a reboot")
     return Check("tuning", Status.OK, f"profile {tuning.profile}")
+
+
+def _clock(state: State, clock: Clock | None) -> Check:
+    """A host without a time service is as it was set up; one whose service has lost its source is not."""
+    deviation_ns = state.gauges.get("clock_deviation_ns", 0)
+    if abs(deviation_ns) >= CLOCK_DEVIATION_NS:
+        side = "ahead of" if deviation_ns > 0 else "behind"
+        text = f"the session's times are {abs(deviation_ns) / 1e9:.3f} s {side} the wall clock, which was stepped"
+        return Check("clock", Status.DEGRADED, f"{text}: the next session is right, or a restart of the engine")
+    if clock is None:
+        return Check("clock", Status.OK, "unknown: neither chrony nor the kernel may be asked")
+    if clock.offset_us is None or clock.bound_us is None:
+        if clock.source == "chrony":
+            return Check("clock", Status.DEGRADED, "not synchronised: `chronyc sources` says which source is missing")
+        return Check("clock", Status.OK, "not synchronised: no time service runs here")
+    return Check("clock", Status.OK, f"{clock.offset_us:.0f} µs off, at most {clock.bound_us:.0f} µs ({clock.source})")
 
 
 def _latency(last_minute: Window | None, targets: Targets | None) -> Check:

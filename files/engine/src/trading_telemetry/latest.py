@@ -5,7 +5,7 @@ from typing import Any
 
 from trading_engine.published.shm import State
 
-from trading_telemetry.clock import read_clock
+from trading_telemetry.clock import Clock
 from trading_telemetry.config import Targets
 from trading_telemetry.health import Check, overall
 from trading_telemetry.history import History
@@ -70,15 +70,16 @@ def slo_document(last_minute: Window | None, targets: Targets | None, history: H
     }
 
 
-def host_document(now: HostSample, earlier: HostSample, seconds: float) -> Document:
+def host_document(now: HostSample, earlier: HostSample, seconds: float, clock: Clock | None) -> Document:
     """The host between two samples."""
-    tuned, clock = tuning(), read_clock()
+    tuned = tuning()
     return {
         "cpu_percent": now.cpu_percent_since(earlier),
         "memory_percent": now.memory_percent,
         "memory_available_bytes": now.memory_available_bytes,
         "received_bytes_per_s": (now.received_bytes - earlier.received_bytes) / seconds,
         "sent_bytes_per_s": (now.sent_bytes - earlier.sent_bytes) / seconds,
+        "clock_synchronised": clock.synchronised if clock else None,
         "clock_offset_us": clock.offset_us if clock else None,
         "clock_error_bound_us": clock.bound_us if clock else None,
         "tuning_profile": tuned.profile if tuned else None,

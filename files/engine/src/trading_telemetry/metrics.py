@@ -56,6 +56,11 @@ OWN: Final = (
         "Bytes on all interfaces but the loopback, by direction.", label="direction",
     ),
     Metric(
+        "trading_host_clock_synchronised", "gauge", "flag",
+        "1 when the host's clock is synchronised, 0 when it is not.",
+        absent="neither chrony nor the kernel may be asked",
+    ),
+    Metric(
         "trading_host_clock_offset_seconds", "gauge", "seconds", "Distance of the host's clock from its reference.",
         absent="the clock is not synchronised",
     ),

@@ -107,7 +107,8 @@ HOST: Schema = _object(
         "memory_available_bytes": INTEGER,
         "received_bytes_per_s": NUMBER,
         "sent_bytes_per_s": NUMBER,
-        "clock_offset_us": _nullable(NUMBER, "Null when the clock is not synchronised or the kernel does not say."),
+        "clock_synchronised": _nullable({"type": "boolean"}, "Null when neither chrony nor the kernel may be asked."),
+        "clock_offset_us": _nullable(NUMBER, "Null unless the clock is synchronised."),
         "clock_error_bound_us": _nullable(NUMBER, "The most that the offset can be; null as the offset is."),
         "tuning_profile": _nullable(TEXT, "Null when the host was not tuned."),
     }

@@ -1,6 +1,6 @@
 """/metrics: a collector that turns one observation into metric families when Prometheus asks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -9,7 +9,7 @@ from trading_engine.published.histogram import Distribution, bucket_of
 from trading_engine.published.shm import State
 
 from trading_telemetry import metrics
-from trading_telemetry.clock import read_clock
+from trading_telemetry.clock import Clock, read_clock
 from trading_telemetry.config import Targets
 from trading_telemetry.health import check_all, overall
 from trading_telemetry.host import resident_bytes, sample_host, tuning
@@ -22,19 +22,22 @@ _COMPILED = {True: "true", False: "false", None: "unknown"}
 class EngineCollector(Collector):
     """Looks at the engine anew for each scrape; keeps nothing between two."""
 
-    def __init__(self, observer: Observer, targets: Targets | None) -> None:
+    def __init__(
+        self, observer: Observer, targets: Targets | None, clock: Callable[[], Clock | None] = read_clock
+    ) -> None:
         self._observer = observer
         self._targets = targets
+        self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        observation = self._observer.look()
-        checks = check_all(observation, self._observer.window(60), self._targets, tuning())
+        observation, clock = self._observer.look(), self._clock()
+        checks = check_all(observation, self._observer.window(60), self._targets, tuning(), clock)
         up = observation.state is not None and not observation.problem and not observation.is_stale
         yield _single("trading_up", float(up))
         status = overall(checks)
         yield _each("trading_health", {name: float(name == status) for name in ("ok", "degraded", "failing")})
         yield from _targets(self._targets)
-        yield from _host()
+        yield from _host(clock)
         if observation.state is not None:
             yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
             yield from _engine(observation.state)
@@ -115,14 +118,16 @@ def _over_target(distribution: Distribution, targets: Targets) -> Metric:
     return _each("trading_slo_over_target_total", slow)
 
 
-def _host() -> Iterator[Metric]:
+def _host(clock: Clock | None) -> Iterator[Metric]:
     sample = sample_host()
     yield _each("trading_host_cpu_seconds_total", sample.cpu_s)
     yield _single("trading_host_memory_bytes", sample.memory_total_bytes)
     yield _single("trading_host_memory_available_bytes", sample.memory_available_bytes)
-    if clock := read_clock():
-        yield _single("trading_host_clock_offset_seconds", clock.offset_us / 1e6)
-        yield _single("trading_host_clock_error_bound_seconds", clock.bound_us / 1e6)
+    if clock is not None:
+        yield _single("trading_host_clock_synchronised", float(clock.synchronised))
+        if clock.offset_us is not None and clock.bound_us is not None:
+            yield _single("trading_host_clock_offset_seconds", clock.offset_us / 1e6)
+            yield _single("trading_host_clock_error_bound_seconds", clock.bound_us / 1e6)
     if exceeded := allowance_exceeded():
         yield _each("trading_host_allowance_exceeded_total", exceeded)
     network = {"received": sample.received_bytes, "sent": sample.sent_bytes}

@@ -7,6 +7,7 @@ import time
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from trading_engine.host.notify import notify, watchdog_interval_ns
 
+from trading_telemetry.clock import READ_S, read_clock
 from trading_telemetry.config import Config, load_targets
 from trading_telemetry.health import check_all
 from trading_telemetry.history import History
@@ -27,11 +28,12 @@ class Service:
         self._targets = load_targets(config.slo_path)
         self._observer = Observer(config.state_path)
         self._hosts = [(time.monotonic(), sample_host())]
+        self._clock = read_clock()
         self._slow: Document = {}
         self.history = History(self._targets)
         self.broadcast = Broadcast()
         self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(EngineCollector(self._observer, self._targets))
+        self.registry.register(EngineCollector(self._observer, self._targets, lambda: self._clock))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.sample()
@@ -39,7 +41,7 @@ class Service:
     def latest(self) -> Document:
         """Counters, checks and age of this moment; windows, promise and host of the last full second."""
         observation = self._observer.look()
-        checks = check_all(observation, self._observer.window(60), self._targets, tuning())
+        checks = check_all(observation, self._observer.window(60), self._targets, tuning(), self._clock)
         return {**engine_document(observation, checks), **self._slow}
 
     def sample(self) -> None:
@@ -50,7 +52,7 @@ class Service:
         self._slow = {
             "windows": {f"{seconds}s": window_document(self._observer.window(seconds)) for seconds in WINDOWS_S},
             "slo": slo_document(self._observer.window(60), self._targets, self.history),
-            "host": host_document(host, earlier, max(now_s - then_s, 0.01)),
+            "host": host_document(host, earlier, max(now_s - then_s, 0.01), self._clock),
             "second": self.history.newest(),
         }
 
@@ -66,6 +68,12 @@ class Service:
                 self.broadcast.publish(json.dumps(self.latest(), separators=(",", ":")).encode())
             if watched:
                 notify("WATCHDOG=1")
+
+    async def keep_reading_the_clock(self) -> None:
+        """Until cancelled, and in a thread: chrony may take its time to answer."""
+        while True:
+            await asyncio.sleep(READ_S)
+            self._clock = await asyncio.to_thread(read_clock)
 
     def close(self) -> None:
         self._observer.close()

@@ -13,7 +13,6 @@ from moto.sns.models import sns_backends
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import replace
 
-_CONSTANTS = ("TRUE", "FALSE")
 _NAME_IN_RULE = re.compile(r'(?:ALARM|OK|INSUFFICIENT_DATA)\("?([^")]+)"?\)')
 
 
@@ -38,7 +37,7 @@ def _take_composite_alarms() -> None:
         suppressor = self._get_param("ActionsSuppressor")
         named = _rule_names(rule) | ({suppressor} if suppressor else set())
         unknown = named - set(self.cloudwatch_backend.alarms)
-        if unknown or not (named or rule.strip() in _CONSTANTS):
+        if unknown or not _rule_names(rule):
             raise ValidationError(f"Could not save the composite alarm as alarms in the rule do not exist: {unknown}")
         answer: ActionResult = self.put_metric_alarm()
         alarm: Any = self.cloudwatch_backend.alarms[self._get_param("AlarmName")]

@@ -163,6 +163,7 @@ class Server:
         self._timed("timers", self._check_timers)
         if self._ticks % _TICKS_A_SECOND == 1:
             self._timed("snapshot", self._watch_disk)
+            self._watch_clock()
             self._garbage.begin_second()
         if self._watchdog_ns and begun_ns >= self._watchdog_due_ns:
             self._watchdog_due_ns = begun_ns + self._watchdog_ns // 2
@@ -178,7 +179,7 @@ class Server:
     def _check_timers(self) -> None:
         engine = self._engine
         engine.tick()
-        if self._config.daily and engine.core.day[:8] != engine.clock.today():
+        if self._config.daily and engine.clock.is_over(engine.core.day):
             self._roll_day()
         self._gateway.check_timers(TICK_S * 4)
 
@@ -194,6 +195,18 @@ class Server:
         self._gateway.end_sessions()
         engine.start_day(engine.clock.next_session(engine.core.day))
         self._stats.event(f"session {engine.core.day} began")
+
+    def _watch_clock(self) -> None:
+        clock = self._engine.clock
+        deviation_ns = clock.deviation_ns()
+        self._stats.set("clock_deviation_ns", deviation_ns)
+        if step_ns := clock.noticed_step(deviation_ns):
+            text = (
+                f"the wall clock was stepped by {step_ns / 1e9:+.3f} s: times of session {self._engine.core.day} are "
+                f"{abs(deviation_ns) / 1e9:.3f} s {'ahead of' if deviation_ns > 0 else 'behind'} it until the next one"
+            )
+            self._stats.event(text)
+            print(f"trading-engine: {text}", file=sys.stderr, flush=True)
 
     def _watch_disk(self) -> None:
         stats, engine = self._stats, self._engine

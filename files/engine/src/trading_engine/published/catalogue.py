@@ -407,6 +407,13 @@ GAUGE_METRICS: Final = (
         "memory_locked",
     ),
     _one("", "gauge", "flag", "1 when the engine runs compiled; a label of trading_engine_info.", "compiled"),
+    _one(
+        "trading_clock_deviation_seconds",
+        "gauge",
+        "seconds",
+        "Engine time minus the wall clock's: what steps of the wall clock in this session left.",
+        "clock_deviation_ns",
+    ),
 )
 
 HISTOGRAM_METRICS: Final = (

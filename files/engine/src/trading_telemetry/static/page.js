@@ -133,7 +133,8 @@ function renderTables() {
     ["Dropped clients (slow, silent)", dropped.map((count) => number(count)).join(", ")], ["Open orders", number(gauges.open_orders)],
     ["Engine's memory", bytes(latest.engine?.resident_bytes)], ["Host's memory used", percent(latest.host.memory_percent / 100)],
     ["Longest loop lag", `${number(gauges.loop_lag_max_ns / 1e3)} µs`], ["Longest GC pause", `${number(gauges.gc_pause_max_ns / 1e3)} µs`],
-    ["Clock offset (at most)", latest.host.clock_offset_us == null ? "not synchronised"
+    ["Clock offset (at most)", latest.host.clock_offset_us == null
+      ? (latest.host.clock_synchronised === false ? "not synchronised" : "unknown")
       : `${number(latest.host.clock_offset_us, 1)} µs (${number(latest.host.clock_error_bound_us, 0)} µs)`],
     ["Kill switches in force", number(gauges.kill_switches)],
   ], "–");

@@ -1,0 +1,162 @@
+"""What CloudWatch makes of alarms, minute by minute, as its guide says; nothing here can evaluate an alarm for real.
+
+Sources: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/ with alarm-evaluation.html (states, periods),
+alarms-and-missing-data.html (its table of what missing data points become), Create_Composite_Alarm.html (rules) and
+Create_Composite_Alarm_Suppression.html (WaitPeriod, ExtensionPeriod).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# The guide's table shows five data points for an alarm of three: more is looked at than is judged.
+_LOOKED_BACK = 2
+_WORD = re.compile(r'\s*(AND|OR|NOT|\(|\)|(ALARM|OK|INSUFFICIENT_DATA)\(\s*"?([^")]+)"?\s*\))')
+_ACTIONS = {"ALARM": "AlarmActions", "OK": "OKActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
+_BREACHES: dict[str, Callable[[float, float], bool]] = {
+    "GreaterThanThreshold": lambda value, threshold: value > threshold,
+    "LessThanThreshold": lambda value, threshold: value < threshold,
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message to whoever has subscribed: the minute, the alarm and its new state."""
+
+    minute: int
+    alarm: str
+    state: str
+
+
+@dataclass
+class Watch:
+    """Alarms, as they are put or described, from the minute in which they are made."""
+
+    alarms: Iterable[Mapping[str, Any]]
+    minute: int = 0
+    states: dict[str, str] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._metric = [alarm for alarm in self.alarms if not alarm.get("AlarmRule")]
+        self._composite = [alarm for alarm in self.alarms if alarm.get("AlarmRule")]
+        self.states = {alarm["AlarmName"]: "INSUFFICIENT_DATA" for alarm in self.alarms}
+        self._data: dict[str, tuple[list[int], list[float]]] = {}  # minutes and values of a metric
+        self._waiting: dict[str, tuple[str, int]] = {}  # the state before, and since when nothing suppresses
+        self._follow()
+
+    def pass_minute(self, data: Mapping[str, float]) -> None:
+        """Take a minute's datum of each metric, and evaluate each alarm, one after the other as CloudWatch does."""
+        self.minute += 1
+        for metric, value in data.items():
+            minutes, values = self._data.setdefault(metric, ([], []))
+            minutes.append(self.minute)
+            values.append(value)
+        for alarm in self._metric:
+            self._change(alarm, _judged(alarm, self._points(alarm), self.states[alarm["AlarmName"]]))
+            self._follow()
+        self._stop_waiting()
+
+    def _points(self, alarm: Mapping[str, Any]) -> list[float | None]:
+        """Return what is looked at, newest first."""
+        length, (minutes, values) = alarm["Period"] // 60, self._data.get(alarm["MetricName"], ([], []))
+        points: list[float | None] = []
+        for number in range(alarm["EvaluationPeriods"] + _LOOKED_BACK):
+            after = self.minute - number * length + 1
+            taken = values[bisect_left(minutes, after - length) : bisect_left(minutes, after)]
+            points.append(_statistic(alarm, taken) if taken else None)
+        return points
+
+    def _follow(self) -> None:
+        """Let composite alarms take the states that their rules give, until none changes any more."""
+        before: dict[str, str] = {}
+        while before != self.states:
+            before = dict(self.states)
+            for alarm in self._composite:
+                self._change(alarm, "ALARM" if _holds(alarm["AlarmRule"], self.states) else "OK")
+
+    def _change(self, alarm: Mapping[str, Any], state: str) -> None:
+        name = alarm["AlarmName"]
+        before, self.states[name] = self.states[name], state
+        if state == before:
+            return
+        if not alarm.get("ActionsSuppressor"):
+            self._act(alarm)
+        elif name in self._waiting and self._waiting[name][0] == state:
+            del self._waiting[name]  # it went back before anybody was told
+        else:
+            self._waiting.setdefault(name, (before, self.minute + alarm["ActionsSuppressorWaitPeriod"] // 60))
+
+    def _stop_waiting(self) -> None:
+        for alarm in self._composite:
+            name = alarm["AlarmName"]
+            if name not in self._waiting:
+                continue
+            before, until = self._waiting[name]
+            if self.states[alarm["ActionsSuppressor"]] == "ALARM":
+                self._waiting[name] = (before, self.minute + alarm["ActionsSuppressorExtensionPeriod"] // 60)
+            elif self.minute >= until:
+                del self._waiting[name]
+                self._act(alarm)
+
+    def _act(self, alarm: Mapping[str, Any]) -> None:
+        state = self.states[alarm["AlarmName"]]
+        if any(":sns:" in action for action in alarm.get(_ACTIONS[state]) or []):
+            self.notices.append(Notice(self.minute, alarm["AlarmName"].rpartition("/")[2], state))
+
+
+def _statistic(alarm: Mapping[str, Any], values: list[float]) -> float:
+    if alarm.get("ExtendedStatistic"):
+        return max(values)
+    count = float(len(values))
+    made = {"Average": sum(values) / count, "Sum": sum(values), "SampleCount": count}
+    return {**made, "Minimum": min(values), "Maximum": max(values)}[alarm["Statistic"]]
+
+
+def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) -> str:
+    """The table of alarms-and-missing-data.html: real data points first, then what the missing ones are taken for."""
+    wanted = alarm["EvaluationPeriods"]
+    needed = alarm.get("DatapointsToAlarm") or wanted
+    breaches = _BREACHES[alarm["ComparisonOperator"]]
+    real = [breaches(point, alarm["Threshold"]) for point in points if point is not None][:wanted]
+    treatment = alarm.get("TreatMissingData", "missing")
+    if len(real) < wanted and treatment in ("missing", "ignore") and all(real):
+        return state if treatment == "ignore" else "ALARM" if real else "INSUFFICIENT_DATA"
+    filled = real + [treatment == "breaching"] * (wanted - len(real))
+    return "ALARM" if sum(filled) >= needed else "OK"
+
+
+def _holds(rule: str, states: Mapping[str, str]) -> bool:
+    """Say whether a composite alarm's rule is true: NOT binds before AND, and AND before OR."""
+    words = [(word, state, name) for word, state, name in _WORD.findall(rule)]
+    assert "".join(word for word, _, _ in words) == re.sub(r"\s+", "", rule), f"not understood: {rule}"
+
+    def either() -> bool:
+        held = both()
+        while words and words[0][0] == "OR":
+            words.pop(0)
+            held = both() or held
+        return held
+
+    def both() -> bool:
+        held = one()
+        while words and words[0][0] == "AND":
+            words.pop(0)
+            held = one() and held
+        return held
+
+    def one() -> bool:
+        word, state, name = words.pop(0)
+        if word == "NOT":
+            return not one()
+        if word == "(":
+            held = either()
+            assert words.pop(0)[0] == ")", rule
+            return held
+        return bool(states[name] == state)
+
+    return either()

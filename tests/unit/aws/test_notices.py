@@ -1,0 +1,90 @@
+"""When somebody is told of an alarm: not while a host is set up, in time when it stays silent, and at once afterwards.
+
+CloudWatch evaluates alarms in an order that nobody knows, so each life of a host is lived in two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cloudwatch import Notice, Watch
+
+from .templates import HOSTS, ROOT, render
+
+DAY = 1440
+IDLE = {"CPUUtilization": 20.0}
+BUSY = {"CPUUtilization": 100.0}  # as a host is while it is set up
+WELL = {**IDLE, "EngineUp": 1.0, "ClockOffset": 20.0, "MemoryUsed": 30.0, "DiskUsed": 10.0, "Rejects": 0.0}
+DOWN = {**WELL, "EngineUp": 0.0}
+NO_CLOCK = {name: value for name, value in WELL.items() if name != "ClockOffset"}
+
+
+@pytest.fixture(params=[False, True], ids=["as listed", "backwards"])
+def watch(request: pytest.FixtureRequest) -> Watch:
+    alarms: list[dict[str, Any]] = render("alarms.yml.j2", aws_monitoring_hosts=HOSTS[:1])
+    return Watch(alarms[::-1] if request.param else alarms)
+
+
+def live(watch: Watch, minutes: int, data: dict[str, float]) -> list[Notice]:
+    """Let minutes pass; return what was said in them."""
+    before = len(watch.notices)
+    for _ in range(minutes):
+        watch.pass_minute(data)
+    return watch.notices[before:]
+
+
+def told(notices: list[Notice]) -> list[tuple[str, str]]:
+    return [(notice.alarm, notice.state) for notice in notices]
+
+
+@pytest.mark.parametrize("set_up_minutes", [0, 1, 7, 12])
+def test_setting_up_a_host_tells_nobody(watch: Watch, set_up_minutes: int) -> None:
+    assert [notice for notice in watch.notices if notice.state == "ALARM"] == []
+    assert live(watch, set_up_minutes, BUSY) == []
+    assert live(watch, 2 * DAY, WELL) == []
+
+
+def test_a_host_that_never_publishes_is_told_once_after_a_quarter_of_an_hour(watch: Watch) -> None:
+    assert live(watch, 14, {}) == []
+    assert live(watch, 3 * DAY, {}) == [Notice(15, "silent", "ALARM")]
+    assert live(watch, DAY, WELL) == []
+
+
+@pytest.mark.parametrize("broken", [{}, DOWN, NO_CLOCK, {**WELL, "ClockOffset": 2000.0}])
+def test_what_breaks_after_the_first_data_is_told_within_minutes_and_once(
+    watch: Watch, broken: dict[str, float]
+) -> None:
+    live(watch, 7, {})
+    live(watch, 3, WELL)
+    said = live(watch, 10, broken)
+    assert told(said) == [("promise", "ALARM")]
+    assert live(watch, 3 * DAY, broken) == []  # a silence of days is no recovery
+    assert told(live(watch, 10, WELL)) == [("promise", "OK")]
+
+
+def test_an_engine_that_was_never_up_is_told_once_its_host_publishes(watch: Watch) -> None:
+    live(watch, 5, {})
+    assert told(live(watch, 4, DOWN)) == [("promise", "ALARM")]
+
+
+def test_a_host_in_another_ones_place_is_waited_for_as_a_new_one() -> None:
+    names = [
+        {alarm["AlarmName"] for alarm in render("alarms.yml.j2", aws_monitoring_hosts=[{**HOSTS[0], "instance_id": i}])}
+        for i in ("i-1", "i-2")
+    ]
+    assert names[0] ^ names[1] == {f"trading-demo/trading-demo-1/heard-{i}" for i in ("i-1", "i-2")}
+
+
+def test_where_hosts_publish_nothing_only_ec2s_own_metrics_are_told() -> None:
+    watch = Watch(render("alarms.yml.j2", aws_monitoring_hosts=HOSTS[:1], aws_monitoring_publish=False))
+    assert [notice for notice in live(watch, DAY, {}) if notice.state == "ALARM"] == []
+    assert told(live(watch, 15, BUSY)) == [("promise", "ALARM")]
+
+
+def test_alarms_are_taken_back_before_what_they_watch() -> None:
+    (play,) = yaml.safe_load((ROOT / "playbooks/destroy.yml").read_text(encoding="utf-8"))
+    roles = [task["ansible.builtin.import_role"]["name"].rpartition(".")[2] for task in play["tasks"]]
+    assert roles.index("aws_monitoring") < roles.index("aws_instance")
