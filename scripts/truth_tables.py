@@ -1,0 +1,105 @@
+"""Render what was shown where: docs/truth.md, and README.md's list of what was never run.
+
+Source of truth: docs/truth.yml for the rows, README.md and docs/ for the pages that hold their ids (claims.py).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import claims
+import made_files
+
+BEGIN, END = "<!-- never run: begin, made by scripts/docs -->", "<!-- never run: end -->"
+PLACES = {
+    "unit": "one module or program at a time, on the machine of the tests",
+    "emulator": "playbooks and modules against the emulated API of AWS (moto), without machines",
+    "process": "engine, feed, telemetry and load generator as processes on the machine of the tests, the page in a browser",
+    "machine": "the whole on machines of the sandbox: containers with systemd that share the controller's kernel",
+    "own kernel": "an emulated machine with a kernel of its own",
+    "aarch64 by emulation": "the cross-compiled engine on an emulated processor",
+    "AWS": "an account of AWS",
+}
+MEASURED, UNSHOWN = "measured, no record", "not shown"
+HEAD = """# What was shown, and where
+
+Made by `scripts/docs` from `docs/truth.yml`. Each claim of the [README](../README.md) and of these pages has an id, in a comment beside
+it (`<!-- claim: … -->`), and a row here with the tests and the records that show it. `tests/unit/collection/test_truth.py` fails on an id without
+a row, on a row without its id, on a test or record that is not there, and on a measured figure that no id covers. It cannot tell whether
+a test shows enough: whoever writes a row has read the test.
+
+"""
+LEGEND = f"""
+A row can count in several places. *{MEASURED.capitalize()}* are figures that the command printed once, on the date and machine that the page
+names; nothing but the page keeps them, and the command prints them anew.
+"""
+
+
+def places(row: dict[str, Any]) -> list[str]:
+    """Return where a row's claim was shown, in the order of PLACES."""
+    found = {claims.place(shown) for shown in row.get("shown", ())}
+    return [name for name in PLACES if name in found] + ([MEASURED] if "measured" in row else [])
+
+
+def row_line(row: dict[str, Any]) -> str:
+    """Return a row of a page's table."""
+    by = [f"`{shown}`" for shown in [*row.get("shown", ()), *row.get("measured", ())]]
+    if "unshown" in row:
+        by.append(f"{UNSHOWN}: {row['unshown']}")
+    where = ", ".join(places(row)) or UNSHOWN
+    return f"| `{row['claim']}` | {row['says']} | {where} | {'<br>'.join(by) or '–'} |\n"
+
+
+def counts(rows: list[dict[str, Any]]) -> str:
+    """Return the table of the places with how many claims were shown in each."""
+    counted = Counter(place for row in rows for place in places(row))
+    lines = ["| where | claims | what that is |\n|---|---|---|\n"]
+    lines += [f"| {name} | {counted[name]} | {what} |\n" for name, what in PLACES.items()]
+    lines.append(f"| {MEASURED} | {counted[MEASURED]} | a command printed the figures; no file has them but the page |\n")
+    partly = sum("unshown" in row and bool(places(row)) for row in rows)
+    lines.append(
+        f"| {UNSHOWN} | {sum('unshown' in row for row in rows)} | nothing shows the claim, or a part of it ({partly}) |\n"
+    )
+    return "".join(lines)
+
+
+def never(rows: list[dict[str, Any]]) -> str:
+    """Return the list of what was never run."""
+    return "".join(f"- {row['never']}\n" for row in rows if "never" in row)
+
+
+def page(root: Path) -> str:
+    """Return docs/truth.md."""
+    rows = claims.rows(root)
+    first: dict[str, str] = {}
+    for unit in claims.all_units(root):
+        for claim in unit.ids:
+            first.setdefault(claim, unit.page)
+    parts = [HEAD, counts(rows), LEGEND, "\n## Never run\n\n", never(rows), "\n## Not shown\n\n"]
+    parts += [f"- `{row['claim']}` {row['says']} {row['unshown']}\n" for row in rows if "unshown" in row]
+    for name in dict.fromkeys(str(each.relative_to(root)) for each in claims.pages(root)):
+        lines = [row_line(row) for row in rows if first.get(row["claim"]) == name]
+        if lines:
+            parts.append(f"\n## {name}\n\n| id | claim | where | shown by |\n|---|---|---|---|\n{''.join(lines)}")
+    return "".join(parts)
+
+
+def with_region(text: str, region: str) -> str:
+    """Return README.md with the list made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{region}{END}{after}"
+
+
+def wanted(root: Path) -> dict[Path, str]:
+    """Return the text of each file that is made here."""
+    readme = root / "README.md"
+    region = never(claims.rows(root))
+    return {readme: with_region(readme.read_text(encoding="utf-8"), region), root / "docs/truth.md": page(root)}
+
+
+if __name__ == "__main__":
+    sys.exit(made_files.main(__doc__, wanted))
