@@ -2,12 +2,12 @@
 
 An id stands in a comment, `<!-- claim: one-id, another-id -->`, and covers
   - the paragraph, the list item or the table row in which the comment stands;
-  - all of the block that follows, when the comment has a line of its own above it. A block ends at an empty line, a code
-    block with its fence.
+  - all of the block that follows, when the comment has a line of its own above it. A block ends at an empty line, a
+    code block with its fence.
 
-A measured figure is a number with a unit of measurement (FIGURE). These are none:
+A measured figure is a number with a unit, or so many of so many (FIGURE). These are none:
   - what is in a code span: a setting, a command, a name;
-  - what is in a heading or behind a comparison sign or a word of LIMIT: a target, a limit, a rhythm;
+  - what is in a heading or behind a comparison sign or a word of LIMITING: a target, a limit, a rhythm;
   - pages that are made from data (MADE): their figures are defaults and descriptions of inputs.
 Everything else needs an id: also a figure that is a setting, because a reader cannot tell it from a measured one.
 """
@@ -28,12 +28,13 @@ MADE_BEGIN, MADE_END = re.compile(r"<!-- .*: begin, made by"), re.compile(r"<!--
 ITEM = re.compile(r"\s*(?:[-*]|\d+\.) ")
 CODE_SPAN = re.compile(r"`[^`]*`")
 UNIT = (
-    r"(?:[µmn]?s|min|h|%|×|[kM]B|[KMG]iB|bytes|USD|lines|tasks|calls|times|cycles"
+    r"(?:[µmn]?s|min|h|%|\xd7|[kM]B|[KMG]iB|bytes|USD|lines|tasks|calls|times|cycles"
     r"|seconds?|minutes?|hours?|(?:orders|messages|echoes)(?:/s| a second)?|a second|/s)(?![\w/-])"
 )
-LIMIT = r"(?:[<>≤≥]|\b(?:at most|at least|up to|within|under|above|below|beyond|more than|less than|every|after|each))\s*"
+LIMITING = r"at most|at least|up to|within|under|above|below|beyond|more than|less than|every|after|each"
+LIMIT = rf"(?:[<>≤≥]|\b(?:{LIMITING}))\s*"
 NUMBER = r"\d[\d,.]*(?: million)?"
-FIGURE = re.compile(rf"(?P<limit>{LIMIT})?(?<![\w.,-])(?P<figure>{NUMBER}\s?{UNIT})")
+FIGURE = re.compile(rf"(?P<limit>{LIMIT})?(?<![\w.,-])(?P<figure>{NUMBER}\s?{UNIT}|\d+ of \d+)")
 
 # The first that fits: where a test or a record shows something.
 PLACES = (
@@ -76,7 +77,8 @@ class Unit:
         """Return what looks measured."""
         if self.text.startswith("#"):
             return []
-        return [found["figure"] for found in FIGURE.finditer(CODE_SPAN.sub("`", self.text)) if not found["limit"]]
+        text = self.text if self.text.lstrip().startswith("```") else CODE_SPAN.sub("`", self.text)
+        return [found["figure"] for found in FIGURE.finditer(text) if not found["limit"]]
 
 
 def units(page: str, text: str) -> Iterator[Unit]:
@@ -128,9 +130,7 @@ def pages(root: Path) -> list[Path]:
 def all_units(root: Path) -> list[Unit]:
     """Return the units of all pages, README.md's first."""
     return [
-        unit
-        for page in pages(root)
-        for unit in units(str(page.relative_to(root)), page.read_text(encoding="utf-8"))
+        unit for page in pages(root) for unit in units(str(page.relative_to(root)), page.read_text(encoding="utf-8"))
     ]
 
 

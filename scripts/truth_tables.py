@@ -5,6 +5,7 @@ Source of truth: docs/truth.yml for the rows, README.md and docs/ for the pages 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,7 @@ BEGIN, END = "<!-- never run: begin, made by scripts/docs -->", "<!-- never run:
 PLACES = {
     "unit": "one module or program at a time, on the machine of the tests",
     "emulator": "playbooks and modules against the emulated API of AWS (moto), without machines",
-    "process": "engine, feed, telemetry and load generator as processes on the machine of the tests, the page in a browser",
+    "process": "engine, feed, telemetry and load generator as processes beside the tests, the page in a browser",
     "machine": "the whole on machines of the sandbox: containers with systemd that share the controller's kernel",
     "own kernel": "an emulated machine with a kernel of its own",
     "aarch64 by emulation": "the cross-compiled engine on an emulated processor",
@@ -26,15 +27,23 @@ PLACES = {
 MEASURED, UNSHOWN = "measured, no record", "not shown"
 HEAD = """# What was shown, and where
 
-Made by `scripts/docs` from `docs/truth.yml`. Each claim of the [README](../README.md) and of these pages has an id, in a comment beside
-it (`<!-- claim: … -->`), and a row here with the tests and the records that show it. `tests/unit/collection/test_truth.py` fails on an id without
-a row, on a row without its id, on a test or record that is not there, and on a measured figure that no id covers. It cannot tell whether
-a test shows enough: whoever writes a row has read the test.
+Made by `scripts/docs` from `docs/truth.yml`. Each claim of the [README](../README.md) and of these pages has an id, in
+a comment beside it (`<!-- claim: … -->`), and a row here with the tests and the records that show it.
+`tests/unit/collection/test_truth.py` fails on an id without a row, on a row without its id, on a test or record that is
+not there, and on a measured figure that no id covers. It cannot tell whether a test shows enough: whoever writes a row
+has read the test.
 
 """
 LEGEND = f"""
-A row can count in several places. *{MEASURED.capitalize()}* are figures that the command printed once, on the date and machine that the page
-names; nothing but the page keeps them, and the command prints them anew.
+A row can count in several places. *{MEASURED.capitalize()}* are figures that a command printed once, on the machine
+that the page names; nothing but the page keeps them, and the command prints them anew.
+"""
+RECORDS = """
+## Records
+
+`scripts/prove` left these. Each is of the sources of its time, whose digest it holds (`sources_sha256`); what was
+changed since is held by the tests alone.
+
 """
 
 
@@ -50,19 +59,28 @@ def row_line(row: dict[str, Any]) -> str:
     if "unshown" in row:
         by.append(f"{UNSHOWN}: {row['unshown']}")
     where = ", ".join(places(row)) or UNSHOWN
-    return f"| `{row['claim']}` | {row['says']} | {where} | {'<br>'.join(by) or '–'} |\n"
+    return f"| `{row['claim']}` | {row['says']} | {where} | {'<br>'.join(by) or 'nothing'} |\n"
 
 
 def counts(rows: list[dict[str, Any]]) -> str:
     """Return the table of the places with how many claims were shown in each."""
     counted = Counter(place for row in rows for place in places(row))
-    lines = ["| where | claims | what that is |\n|---|---|---|\n"]
-    lines += [f"| {name} | {counted[name]} | {what} |\n" for name, what in PLACES.items()]
-    lines.append(f"| {MEASURED} | {counted[MEASURED]} | a command printed the figures; no file has them but the page |\n")
-    partly = sum("unshown" in row and bool(places(row)) for row in rows)
-    lines.append(
-        f"| {UNSHOWN} | {sum('unshown' in row for row in rows)} | nothing shows the claim, or a part of it ({partly}) |\n"
-    )
+    unshown = [row for row in rows if "unshown" in row]
+    partly = sum(bool(places(row)) for row in unshown)
+    lines = [(name, counted[name], what) for name, what in PLACES.items()]
+    lines.append((MEASURED, counted[MEASURED], "a command printed the figures; no file has them but the page"))
+    lines.append((UNSHOWN, len(unshown), f"nothing shows the claim, or a part of it ({partly})"))
+    body = "".join(f"| {name} | {count} | {what} |\n" for name, count, what in lines)
+    return f"| where | claims | what that is |\n|---|---|---|\n{body}"
+
+
+def records(root: Path) -> str:
+    """Return the table of the records, with the day and the place of each."""
+    lines = ["| record | of | where |\n|---|---|---|\n"]
+    for path in sorted((root / "docs/evidence").glob("*.json")):
+        made = json.loads(path.read_text(encoding="utf-8"))["at"].replace("T", " ").removesuffix("Z")
+        name = str(path.relative_to(root))
+        lines.append(f"| [{path.name}](evidence/{path.name}) | {made} UTC | {claims.place(name)} |\n")
     return "".join(lines)
 
 
@@ -79,7 +97,8 @@ def page(root: Path) -> str:
         for claim in unit.ids:
             first.setdefault(claim, unit.page)
     parts = [HEAD, counts(rows), LEGEND, "\n## Never run\n\n", never(rows), "\n## Not shown\n\n"]
-    parts += [f"- `{row['claim']}` {row['says']} {row['unshown']}\n" for row in rows if "unshown" in row]
+    parts += [f"- `{row['claim']}`: {row['says']} *{row['unshown']}*\n" for row in rows if "unshown" in row]
+    parts += [RECORDS, records(root)]
     for name in dict.fromkeys(str(each.relative_to(root)) for each in claims.pages(root)):
         lines = [row_line(row) for row in rows if first.get(row["claim"]) == name]
         if lines:
