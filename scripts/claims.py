@@ -52,6 +52,7 @@ PLACES = (
 )
 PLACE_OF_PROOF = {
     "blame": "machine",
+    "bootstrap": "machine",
     "demo": "machine",
     "determinism": "process",
     "durability": "process",
@@ -144,6 +145,8 @@ def place(shown: str) -> str:
     """Return where a test or a record shows what it shows."""
     if shown.startswith("docs/evidence/"):
         proof = re.sub(r"^\d{4}-\d\d-\d\d-|\.json$", "", Path(shown).name).split("-")[0]
+        if proof not in PLACE_OF_PROOF:
+            raise ValueError(f"{shown}: say in scripts/claims.py, PLACE_OF_PROOF, where the proof {proof!r} runs")
         return PLACE_OF_PROOF[proof]
     return next(where for path, where in PLACES if shown.startswith(path))
 
