@@ -10,6 +10,7 @@ import time
 import pytest
 
 from .conftest import ROOT, Account
+from .inventory_of_account import contents
 
 COMMAND = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/plan.yml")]
 
@@ -51,7 +52,8 @@ def _talk(terminal: int, answers: dict[str, str]) -> str:
     pytest.fail(f"still running:\n{output}")
 
 
-def test_at_a_terminal_both_are_asked_for_and_count(account: Account) -> None:
+def test_at_a_terminal_both_are_asked_for_and_count_and_nothing_is_made(account: Account) -> None:
+    before = contents(account)
     answers = {
         "trading_operator_cidr, the network you work from": "198.51.100.7/32",
         "trading_public_key_file, the file of your SSH public key": str(account.public_key_file),
@@ -59,6 +61,7 @@ def test_at_a_terminal_both_are_asked_for_and_count(account: Account) -> None:
     code, output = at_a_terminal(account, answers)
     assert code == 0, output
     assert "instance trading-production-1" in output
+    assert contents(account) == before
 
 
 def test_at_a_terminal_only_what_was_not_given_is_asked_for(account: Account) -> None:

@@ -158,6 +158,14 @@ def test_a_host_may_put_metrics_of_the_contract_and_no_others() -> None:
     assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": CONTRACT["namespace"]}}
 
 
+def test_a_host_may_do_nothing_else_but_write_its_logs() -> None:
+    policy = json.loads((ROOT / "roles/aws_identity/templates/host-policy.json.j2").read_text(encoding="utf-8"))
+    assert [one["Action"] for one in policy["Statement"]] == [
+        "cloudwatch:PutMetricData",
+        ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+    ]
+
+
 def test_what_a_host_publishes_fits_the_metrics_that_cloudwatch_gives_for_nothing_and_the_agents_are_few() -> None:
     assert CONTRACT["dimensions"] == ["InstanceId"]
     assert len(CONTRACT["metrics"]) <= FREE_METRICS

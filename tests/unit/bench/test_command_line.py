@@ -1,7 +1,10 @@
 """The command as a user types it: wrong input, a dead port, a peer that is something else."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,3 +115,17 @@ def test_the_help_explains_the_exit_codes(bench: Bench) -> None:
     run = bench("--help")
     assert run.returncode == 0
     assert "the run was interrupted" in run.stdout
+
+
+def test_it_needs_nothing_but_the_standard_library(password_file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    # -S: no packages are found, those of a virtual environment neither.
+    command = [sys.executable, "-S", "-m", "trading_bench", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--account", "test", "--symbol", "TEST", "--password-file", str(password_file)]
+    sources = str(Path(__file__).parents[3] / "files/engine/src")
+    run = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": sources}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1), run.stderr
+    assert f"cannot connect to 127.0.0.1:{port}" in run.stderr

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trading_bench.disturbance import UNCERTAIN_NS
 from trading_bench.generator import Recording
 from trading_bench.html_report import render
 from trading_bench.summary import Round, Summary, distribution_us, percentile, summarize, table
@@ -149,3 +150,17 @@ def test_the_report_holds_the_figures_and_refers_to_nothing_outside() -> None:
     assert "1,234.0" in document
     assert "<script>" not in document
     assert document.count("<polyline") >= 4
+
+
+@pytest.mark.parametrize(("beyond_ns", "set_aside"), [(0, 2), (1000, 0)])
+def test_clocks_that_are_not_known_well_enough_set_nothing_aside(beyond_ns: int, set_aside: int) -> None:
+    made = recording([0] * 50 + [(2 * UNCERTAIN_NS + 2 * beyond_ns) // 1000] + [0] * 949, lateness_us=0)
+    made.engine_ns[50] = (made.sent_ns[50] + made.answered_ns[50]) // 2
+    witness: dict[str, Any] = {"cpu": 0, "refused": "", "quiet_loop_ns": 5_000, "loaded_loop_ns": 5_000}
+    witness |= {"milliseconds": 1000, "cpu_ns": 20_000_000, "marks": [[made.intended_ns[450], 0, 200_000]]}
+    about: dict[str, Any] = {"samples": [], "real_time_tasks": [], "stalls": []}
+    seen = {"engine_ahead_ns": 0, "outside_cpus": 1, "witnesses": [witness], **about}
+    disturbance = summarize([Round(made, engine_host=seen)])["disturbance"]
+    assert disturbance["set_aside"] == set_aside
+    said = "the clock of the engine's host is not known well enough: what was seen there is left out"
+    assert (said in disturbance["remarks"]) is (set_aside == 0)

@@ -1,0 +1,163 @@
+"""Claims of README.md and docs/: where their ids stand, which figures they cover, and the rows of docs/truth.yml.
+
+An id stands in a comment, `<!-- claim: one-id, another-id -->`, and covers
+  - the paragraph, the list item or the table row in which the comment stands;
+  - all of the block that follows, when the comment has a line of its own above it. A block ends at an empty line, a
+    code block with its fence.
+
+A measured figure is a number with a unit, or so many of so many (FIGURE). These are none:
+  - what is in a code span: a setting, a command, a name;
+  - what is in a heading or behind a comparison sign or a word of LIMITING: a target, a limit, a rhythm;
+  - pages that are made from data (MADE): their figures are defaults and descriptions of inputs.
+Everything else needs an id: also a figure that is a setting, because a reader cannot tell it from a measured one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MADE = ("variables.md", "metrics.md", "truth.md")
+COMMENT = re.compile(r"<!-- claim: ([a-z0-9-]+(?:, [a-z0-9-]+)*) -->")
+MADE_BEGIN, MADE_END = re.compile(r"<!-- .*: begin, made by"), re.compile(r"<!-- .*: end -->")
+ITEM = re.compile(r"\s*(?:[-*]|\d+\.) ")
+CODE_SPAN = re.compile(r"`[^`]*`")
+UNIT = (
+    r"(?:[µmn]?s|min|h|%|\xd7|[kM]B|[KMG]iB|bytes|USD|lines|tasks|calls|times|cycles"
+    r"|seconds?|minutes?|hours?|(?:orders|messages|echoes)(?:/s| a second)?|a second|/s)(?![\w/-])"
+)
+LIMITING = r"at most|at least|up to|within|under|above|below|beyond|more than|less than|every|after|each"
+LIMIT = rf"(?:[<>≤≥]|\b(?:{LIMITING}))\s*"
+NUMBER = r"\d[\d,.]*(?: million)?"
+FIGURE = re.compile(rf"(?P<limit>{LIMIT})?(?<![\w.,-])(?P<figure>{NUMBER}\s?{UNIT}|\d+ of \d+)")
+
+# The first that fits: where a test or a record shows something.
+PLACES = (
+    ("tests/unit/", "unit"),
+    ("tests/integration/aws/", "emulator"),
+    ("tests/integration/sandbox/test_api.py", "emulator"),
+    ("tests/integration/sandbox/test_own_kernel.py", "own kernel"),
+    ("extensions/molecule/os_tuning_kernel/", "own kernel"),
+    ("tests/integration/sandbox/", "machine"),
+    ("tests/integration/tuning/", "machine"),
+    ("tests/e2e/", "machine"),
+    ("extensions/molecule/", "machine"),
+    ("docs/images/", "machine"),
+    ("tests/integration/", "process"),
+)
+PLACE_OF_PROOF = {
+    "blame": "machine",
+    "bootstrap": "machine",
+    "demo": "machine",
+    "determinism": "process",
+    "durability": "process",
+    "fuzz": "process",
+    "graviton": "aarch64 by emulation",
+    "interrupted": "machine",
+    "null": "machine",
+    "witness": "process",
+}
+
+
+@dataclass
+class Unit:
+    """A paragraph, list item, table row or code block with the line on which it begins and the ids that cover it."""
+
+    page: str
+    line: int
+    text: str
+    ids: list[str] = field(default_factory=list)
+
+    @property
+    def figures(self) -> list[str]:
+        """Return what looks measured."""
+        if self.text.startswith("#"):
+            return []
+        text = self.text if self.text.lstrip().startswith("```") else CODE_SPAN.sub("`", self.text)
+        return [found["figure"] for found in FIGURE.finditer(text) if not found["limit"]]
+
+
+def units(page: str, text: str) -> Iterator[Unit]:
+    """Give the units of a page; what scripts/docs makes within it is left out."""
+    above: list[str] = []  # ids of a comment on a line of its own
+    now: Unit | None = None
+    fenced = made = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if made or MADE_BEGIN.match(line):
+            made = not MADE_END.match(line)
+        elif fenced and now:
+            now.text += f"\n{line}"
+            fenced = not line.lstrip().startswith("```")
+        elif not line.strip():
+            if now:
+                yield now
+            now, above = None, []
+        elif line.startswith("<!-- claim:") and COMMENT.fullmatch(line):
+            if now:
+                yield now
+            now = None
+            above = above + ids_in(line)
+        else:
+            fenced = line.lstrip().startswith("```")
+            begins = fenced or line.startswith(("|", "#")) or ITEM.match(line)
+            if now and begins:
+                yield now
+                now = None
+            if now:
+                now.text += f"\n{line}"
+                now.ids += ids_in(line)
+            else:
+                now = Unit(page, number, line, above + ids_in(line))
+    if now:
+        yield now
+
+
+def ids_in(line: str) -> list[str]:
+    """Return the ids of a line's comments."""
+    return [each for found in COMMENT.findall(line) for each in found.split(", ")]
+
+
+def pages(root: Path) -> list[Path]:
+    """Return the pages whose claims need ids."""
+    docs = sorted((root / "docs").glob("*.md"))
+    return [root / "README.md", *(page for page in docs if page.name not in MADE)]
+
+
+def all_units(root: Path) -> list[Unit]:
+    """Return the units of all pages, README.md's first."""
+    return [
+        unit for page in pages(root) for unit in units(str(page.relative_to(root)), page.read_text(encoding="utf-8"))
+    ]
+
+
+def rows(root: Path) -> list[dict[str, Any]]:
+    """Return the rows of docs/truth.yml."""
+    found: list[dict[str, Any]] = yaml.safe_load((root / "docs/truth.yml").read_text(encoding="utf-8"))
+    return found
+
+
+def place(shown: str) -> str:
+    """Return where a test or a record shows what it shows."""
+    if shown.startswith("docs/evidence/"):
+        proof = re.sub(r"^\d{4}-\d\d-\d\d-|\.json$", "", Path(shown).name).split("-")[0]
+        if proof not in PLACE_OF_PROOF:
+            raise ValueError(f"{shown}: say in scripts/claims.py, PLACE_OF_PROOF, where the proof {proof!r} runs")
+        return PLACE_OF_PROOF[proof]
+    return next(where for path, where in PLACES if shown.startswith(path))
+
+
+def what_is_missing(root: Path, shown: str) -> str | None:
+    """Return what is wrong with FILE, or FILE::NAME with a test or a task of that name, or None."""
+    path, _, name = shown.partition("::")
+    if not (root / path).is_file():
+        return f"{path}: no such file"
+    if not name:
+        return f"{path}: name the test, as {path}::NAME" if path.endswith(".py") else None
+    mark = rf"^\s*(?:async )?def {re.escape(name)}\(" if path.endswith(".py") else rf"^\s*- name: {re.escape(name)}$"
+    found = re.search(mark, (root / path).read_text(encoding="utf-8"), re.MULTILINE)
+    return None if found else f"{path}: holds no {name!r}"

@@ -1,0 +1,124 @@
+"""Render what was shown where: docs/truth.md, and README.md's list of what was never run.
+
+Source of truth: docs/truth.yml for the rows, README.md and docs/ for the pages that hold their ids (claims.py).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import claims
+import made_files
+
+BEGIN, END = "<!-- never run: begin, made by scripts/docs -->", "<!-- never run: end -->"
+PLACES = {
+    "unit": "one module or program at a time, on the machine of the tests",
+    "emulator": "playbooks and modules against the emulated API of AWS (moto), without machines",
+    "process": "engine, feed, telemetry and load generator as processes beside the tests, the page in a browser",
+    "machine": "the whole on machines of the sandbox: containers with systemd that share the controller's kernel",
+    "own kernel": "an emulated machine with a kernel of its own",
+    "aarch64 by emulation": "the cross-compiled engine on an emulated processor",
+    "AWS": "an account of AWS",
+}
+MEASURED, UNSHOWN = "measured, no record", "not shown"
+HEAD = """# What was shown, and where
+
+Made by `scripts/docs` from `docs/truth.yml`. Each claim of the [README](../README.md) and of these pages has an id, in
+a comment beside it (`<!-- claim: … -->`), and a row here with the tests and the records that show it.
+`tests/unit/collection/test_truth.py` fails on an id without a row, on a row without its id, on a test or record that is
+not there, and on a measured figure that no id covers. It cannot tell whether a test shows enough: whoever writes a row
+has read the test.
+
+"""
+LEGEND = f"""
+A row can count in several places. *{MEASURED.capitalize()}* are figures that a command printed once, on the machine
+that the page names; nothing but the page keeps them, and the command prints them anew.
+"""
+RECORDS = """
+## Records
+
+`scripts/prove` left these. Each is of the sources of its time, whose digest it holds (`sources_sha256`); what was
+changed since is held by the tests alone.
+
+"""
+
+
+def places(row: dict[str, Any]) -> list[str]:
+    """Return where a row's claim was shown, in the order of PLACES."""
+    found = {claims.place(shown) for shown in row.get("shown", ())}
+    return [name for name in PLACES if name in found] + ([MEASURED] if "measured" in row else [])
+
+
+def row_line(row: dict[str, Any]) -> str:
+    """Return a row of a page's table."""
+    by = [f"`{shown}`" for shown in [*row.get("shown", ()), *row.get("measured", ())]]
+    if "unshown" in row:
+        by.append(f"{UNSHOWN}: {row['unshown']}")
+    where = ", ".join(places(row)) or UNSHOWN
+    return f"| `{row['claim']}` | {row['says']} | {where} | {'<br>'.join(by) or 'nothing'} |\n"
+
+
+def counts(rows: list[dict[str, Any]]) -> str:
+    """Return the table of the places with how many claims were shown in each."""
+    counted = Counter(place for row in rows for place in places(row))
+    unshown = [row for row in rows if "unshown" in row]
+    partly = sum(bool(places(row)) for row in unshown)
+    lines = [(name, counted[name], what) for name, what in PLACES.items()]
+    lines.append((MEASURED, counted[MEASURED], "a command printed the figures; no file has them but the page"))
+    lines.append((UNSHOWN, len(unshown), f"nothing shows the claim, or a part of it ({partly})"))
+    body = "".join(f"| {name} | {count} | {what} |\n" for name, count, what in lines)
+    return f"| where | claims | what that is |\n|---|---|---|\n{body}"
+
+
+def records(root: Path) -> str:
+    """Return the table of the records, with the day and the place of each."""
+    lines = ["| record | of | where |\n|---|---|---|\n"]
+    for path in sorted((root / "docs/evidence").glob("*.json")):
+        made = json.loads(path.read_text(encoding="utf-8"))["at"].replace("T", " ").removesuffix("Z")
+        name = str(path.relative_to(root))
+        lines.append(f"| [{path.name}](evidence/{path.name}) | {made} UTC | {claims.place(name)} |\n")
+    return "".join(lines)
+
+
+def never(rows: list[dict[str, Any]]) -> str:
+    """Return the list of what was never run."""
+    return "".join(f"- {row['never']}\n" for row in rows if "never" in row)
+
+
+def page(root: Path) -> str:
+    """Return docs/truth.md."""
+    rows = claims.rows(root)
+    first: dict[str, str] = {}
+    for unit in claims.all_units(root):
+        for claim in unit.ids:
+            first.setdefault(claim, unit.page)
+    parts = [HEAD, counts(rows), LEGEND, "\n## Never run\n\n", never(rows), "\n## Not shown\n\n"]
+    parts += [f"- `{row['claim']}`: {row['says']} *{row['unshown']}*\n" for row in rows if "unshown" in row]
+    parts += [RECORDS, records(root)]
+    for name in dict.fromkeys(str(each.relative_to(root)) for each in claims.pages(root)):
+        lines = [row_line(row) for row in rows if first.get(row["claim"]) == name]
+        if lines:
+            parts.append(f"\n## {name}\n\n| id | claim | where | shown by |\n|---|---|---|---|\n{''.join(lines)}")
+    return "".join(parts)
+
+
+def with_region(text: str, region: str) -> str:
+    """Return README.md with the list made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{region}{END}{after}"
+
+
+def wanted(root: Path) -> dict[Path, str]:
+    """Return the text of each file that is made here."""
+    readme = root / "README.md"
+    region = never(claims.rows(root))
+    return {readme: with_region(readme.read_text(encoding="utf-8"), region), root / "docs/truth.md": page(root)}
+
+
+if __name__ == "__main__":
+    sys.exit(made_files.main(__doc__, wanted))
