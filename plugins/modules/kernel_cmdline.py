@@ -90,6 +90,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_arguments, kernelfs, undo
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_arguments import Change, Ours, plan
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_loaders import Grub, Grubby, Run
@@ -259,15 +260,14 @@ def main() -> None:
     )
 
     def command(argv: list[str]) -> tuple[int, str, str]:
-        status, output, said = module.run_command(argv)
-        return int(status), str(output), str(said)
+        return outside.run(module, argv)
 
     wanted = module.params
     try:
         result = run(Path("/"), wanted["arguments"], wanted["never"], Tools.found(), command, module.check_mode)
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

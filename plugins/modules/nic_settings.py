@@ -75,6 +75,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
     boot_files,
     ethtool,
@@ -171,8 +172,7 @@ def main() -> None:
     )
 
     def command(argv: list[str]) -> tuple[int, str, str]:
-        status, output, said = module.run_command(argv)
-        return int(status), str(output), str(said)
+        return outside.run(module, argv)
 
     program = shutil.which("ethtool", path="/usr/sbin:/sbin:/usr/bin:/bin") or ""
     wanted = module.params
@@ -181,8 +181,8 @@ def main() -> None:
         tool = Ethtool(command, program)
         result = run(Path("/"), tool, wanted["min_cpus"], coalesce, module.check_mode, wanted["force"])
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

@@ -117,6 +117,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     ReleaseError,
     check_manifest,
@@ -176,7 +177,7 @@ def unpack(archive: Path, to: Path) -> None:
 
 def run(module: AnsibleModule, what: str, command: list[str]) -> None:
     # What an environment variable names instead of the release would be what is tried out.
-    returned, out, err = module.run_command(command, environ_update={"PYTHONPATH": ""})
+    returned, out, err = outside.run(module, command, {"PYTHONPATH": ""})
     if returned != 0:
         said = err.strip() or out.strip() or f"it ended with {returned}"
         if "Traceback (most recent call last)" in said:

@@ -95,6 +95,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 HEALTH_TIMEOUT_S = 5
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -163,7 +164,7 @@ def unit_properties(module: AnsibleModule, units: list[str]) -> dict[str, dict[s
     properties = {}
     for unit in units:
         wanted = "--property=ActiveState,UnitFileState,MainPID"
-        _returned, shown, _err = module.run_command(["systemctl", "show", wanted, unit])
+        _returned, shown, _err = outside.run(module, ["systemctl", "show", wanted, unit])
         properties[unit] = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     return properties
 
@@ -184,7 +185,7 @@ def unit_cpus(properties: dict[str, str]) -> list[int]:
 def engine_status(module: AnsibleModule) -> dict[str, Any]:
     """Return what the status command printed, nothing when that is no JSON object or it failed."""
     try:
-        returned, out, _err = module.run_command(module.params["status_command"], handle_exceptions=False)
+        returned, out, _err = outside.run(module, module.params["status_command"], handle_exceptions=False)
         status = json.loads(out) if returned == 0 else {}
     except (OSError, ValueError):
         return {}

@@ -100,6 +100,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.compiling import (
     check_compiled,
     cross_environment,
@@ -154,7 +155,7 @@ def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dic
     """Run pip; raise ReleaseError with its own first error line when it fails."""
     common = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "20"]
     command = [sys.executable, "-m", "pip", arguments[0], *common, *arguments[1:]]
-    returned, out, err = module.run_command(command, environ_update=environment)
+    returned, out, err = outside.run(module, command, environment)
     if returned == 0:
         return
     if "No module named pip" in err:
