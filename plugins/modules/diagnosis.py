@@ -51,7 +51,7 @@ def observe(module: AnsibleModule, command: list[str]) -> str:
     try:
         returned, out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
-        returned, out, err = error.errno, "", str(error)
+        returned, out, err = error.errno or 1, "", str(error)
     return f"$ {shlex.join(command)}\n{out}{err}".rstrip() + f"\n[exit code {returned}]\n"
 
 

@@ -75,6 +75,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
     boot_files,
     cpuset,
@@ -158,7 +159,7 @@ def _irqbalance_is_stale(root: Path, banned: str) -> bool:
     for name in kernelfs.under(root, "/proc").glob("[0-9]*/comm"):
         # A process may end while it is looked at; then it bans nothing any more.
         with contextlib.suppress(OSError):
-            if name.read_text(encoding="utf-8").strip() != "irqbalance":
+            if name.read_bytes().strip() != b"irqbalance":
                 continue
             environment = name.with_name("environ").read_text(encoding="utf-8", errors="replace").split("\0")
             bans = [entry.partition("=")[2] for entry in environment if entry.startswith(f"{BAN_VARIABLE}=")]
@@ -187,8 +188,8 @@ def main() -> None:
     try:
         result = run(Path("/"), wanted["housekeeping"], present, module.check_mode, wanted["force"])
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

@@ -114,12 +114,12 @@ def machine_busy_s(stat: str) -> float:
     return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
 
 
-def process_fields(stat: str) -> list[str]:
-    """Return the fields after the name, which may itself hold blanks and brackets."""
-    return stat.rsplit(")", 1)[1].split()
+def process_fields(stat: bytes) -> list[bytes]:
+    """Return the fields after the name, which may itself hold blanks, brackets, and bytes of any kind."""
+    return stat.rsplit(b")", 1)[1].split()
 
 
-def process_busy_s(stat: str) -> float:
+def process_busy_s(stat: bytes) -> float:
     """Return the CPU time of one process from the text of its /proc/PID/stat (proc_pid_stat(5)), in seconds."""
     fields = process_fields(stat)
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
@@ -131,10 +131,10 @@ def processes_busy_s(proc: Path) -> dict[str, float]:
     for directory in proc.iterdir():
         if directory.name.isdigit() and int(directory.name) != os.getpid():
             try:
-                stat = (directory / "stat").read_text(encoding="utf-8")
+                stat = (directory / "stat").read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            busy_s[f"{directory.name}@{process_fields(stat)[19]}"] = process_busy_s(stat)
+            busy_s[f"{directory.name}@{int(process_fields(stat)[19])}"] = process_busy_s(stat)
     return busy_s
 
 

@@ -151,7 +151,7 @@ def _install(recipe: Recipe, root: Path) -> None:
         except FileNotFoundError:
             raise SandboxError("mmdebstrap is not installed: apt-get install mmdebstrap") from None
     if done.returncode:
-        last_lines = "\n  ".join(log.read_text().splitlines()[-5:])
+        last_lines = "\n  ".join(log.read_text(errors="replace").splitlines()[-5:])
         raise SandboxError(f"the image could not be built from Debian's packages; {log} ends with:\n  {last_lines}")
     log.unlink()
 

@@ -115,5 +115,5 @@ def _start_process(sandbox: Sandbox, slot: int, images: Mapping[str, Path]) -> N
         if ready.readline() == "ready\n":
             return
     process.wait()
-    last_words = sandbox.log_file.read_text().strip().splitlines()[-1:] or ["nothing"]
+    last_words = sandbox.log_file.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
     raise SandboxError(f"the sandbox could not start: {last_words[0]} (all of it: {sandbox.log_file})")

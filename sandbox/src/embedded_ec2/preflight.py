@@ -39,7 +39,7 @@ def require_machines_possible(*, qemu: bool) -> None:
 
 def _may_administer_network() -> bool:
     """Whether CAP_NET_ADMIN and CAP_SYS_ADMIN are among the effective capabilities (capability.h: bits 12 and 21)."""
-    with open("/proc/self/status") as status:
+    with open("/proc/self/status", errors="replace") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
     needed = 1 << 12 | 1 << 21
     return effective & needed == needed

@@ -83,6 +83,15 @@ def test_a_running_irqbalance_with_another_ban_is_stale_until_it_is_restarted(ho
     assert not converge(host, present=False)["changed"]
 
 
+def test_other_peoples_bytes_are_no_obstacle(host: HostTree) -> None:
+    run_irqbalance(host, "IRQBALANCE_BANNED_CPULIST=2-3")
+    host.place("/proc/76").mkdir()
+    host.place("/proc/76/comm").write_bytes(b"\xfc\n")
+    host.put("/etc/default/irqbalance", "")
+    host.place("/etc/default/irqbalance").write_bytes(b"# f\xfcr uns\n")
+    assert not converge(host)["irqbalance_stale"]
+
+
 def test_a_ban_of_the_administrators_own_is_left_in_force(host: HostTree) -> None:
     run_irqbalance(host, "IRQBALANCE_BANNED_CPULIST=0")
     host.put("/etc/default/irqbalance", '#IRQBALANCE_ONESHOT=\nIRQBALANCE_BANNED_CPULIST="0"')

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
+from .conftest import RunModule
 from .host_tree import HostTree, full_disk
 
 kernel_tunables = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.kernel_tunables")
@@ -43,6 +44,18 @@ def converge(host: HostTree, *tunables: dict[str, Any], check: bool = False, **o
         host.root, kernel_tunables.Request(tunables=list(tunables), **request), check
     )
     return result
+
+
+def test_a_value_of_any_bytes_is_shown_and_comes_back(
+    host: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    host.put_sysctls(kernel__core_pattern="")
+    host.place("/proc/sys/kernel/core_pattern").write_bytes(b"/var/crash/\xfc\n")
+    host.stand_in(monkeypatch, kernel_tunables)
+    wanted = {"name": "kernel.core_pattern", "value": "core"}
+    assert run_module("kernel_tunables", tunables=[wanted])["knobs"][0]["before"] == "/var/crash/\\xfc"
+    assert run_module("kernel_tunables", tunables=[])["changed"]
+    assert host.place("/proc/sys/kernel/core_pattern").read_bytes() == b"/var/crash/\xfc\n"
 
 
 def statuses(result: dict[str, Any]) -> dict[str, str]:
