@@ -198,8 +198,9 @@ def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
 def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
     """Bring the host below `root` to the request; return the module's result. Raises TuningError."""
     wanted, gated = plan(request, observe(root))
+    later = boot_files.later_assignments(root)
     result = converge(root, kernelfs.Files(root), "kernel_tunables", wanted, boot_texts, check, request.force)
-    overridden = boot_files.overriding(root, sysctls(result.held))
+    overridden = boot_files.overriding(later, sysctls(result.held))
     outcomes = sorted([*result.outcomes, *gated], key=lambda outcome: outcome.name)
     return {
         "changed": result.changed,

@@ -112,12 +112,14 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+from ansible_collections.lowlatency.trading.plugins.module_utils.release import pip_settings
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     ReleaseError,
     check_manifest,
@@ -128,7 +130,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.release
 
 COMPLETE = ".complete"
 SELF_CHECK_LIMIT_S = 60
-OFFLINE = ("--no-index", "--disable-pip-version-check", "--no-cache-dir")
+OFFLINE = ("--isolated", "--no-index", "--disable-pip-version-check", "--no-cache-dir")
 
 
 class Releases:
@@ -177,7 +179,8 @@ def unpack(archive: Path, to: Path) -> None:
 
 def run(module: AnsibleModule, what: str, command: list[str]) -> None:
     # What an environment variable names instead of the release would be what is tried out.
-    returned, out, err = outside.run(module, command, {"PYTHONPATH": ""})
+    environment = {"PYTHONPATH": "", **pip_settings.none_of_them(os.environ)}
+    returned, out, err = outside.run(module, command, environment)
     if returned != 0:
         said = err.strip() or out.strip() or f"it ended with {returned}"
         if "Traceback (most recent call last)" in said:
@@ -206,7 +209,7 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
         twins = pure_twins(wheels)
         left_out = {installer(wheels), *twins.values()}
         paths = [str(Path(scratch) / name) for name in wheels if name not in left_out]
-        run(module, f"install release {release}", [*pip, *paths])
+        install_wheels(module, release, home, pip, paths)
         reason = ""
         try:
             try_out(module, release, home / "bin", bool(twins))
@@ -215,10 +218,31 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
                 raise
             reason = " ".join(str(error).split())
             pure = [str(Path(scratch) / name) for name in twins.values()]
-            run(module, f"install release {release}", [*pip, "--force-reinstall", *pure])
+            install_wheels(module, release, home, [*pip, "--force-reinstall"], pure)
             try_out(module, release, home / "bin", False)
     noted = {"wheels": wheels, "compiled": bool(twins) and not reason, "reason": reason}
     (home / COMPLETE).write_text(json.dumps(noted, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def install_wheels(module: AnsibleModule, release: str, home: Path, pip: list[str], wheels: list[str]) -> None:
+    """Have pip install the wheels, and look whether it did."""
+    run(module, f"install release {release}", [*pip, *wheels])
+    missing = not_installed(home, wheels)
+    if missing:
+        raise ReleaseError(f"cannot install release {release}: pip reported success, and {home} has no {missing[0]}")
+
+
+def not_installed(home: Path, wheels: list[str]) -> list[str]:
+    """Return the metadata that the wheels bring and that the environment below `home` has not got."""
+    there = {path.parent.name for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA")}
+    brought = []
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            parts = [name.split("/") for name in archive.namelist()]
+        brought += [
+            directory for directory, *rest in parts if rest == ["METADATA"] and directory.endswith(".dist-info")
+        ]
+    return sorted(set(brought) - there)
 
 
 def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool) -> None:

@@ -65,7 +65,6 @@ differing:
 """
 
 import getopt
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def arguments(command_line: str) -> list[str]:
     """
     title = command_line.replace("\0", " ").strip()
     title = title[len("sshd: ") :] if title.startswith("sshd: ") else title
-    words = shlex.split(title.partition(" [listener]")[0])[1:]
+    words = title.partition(" [listener]")[0].split()[1:]  # the title has no quotation marks but those of the options
     try:
         options, _rest = getopt.getopt(words, _OPTIONS)
     except getopt.GetoptError:

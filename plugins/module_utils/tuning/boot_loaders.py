@@ -37,7 +37,7 @@ class Grub:
         """Return the arguments of the first menu entry as the next boot would have them. Raises TuningError."""
         text = undo.read_file(kernelfs.under(self._root, GRUB_CONFIGURATION))
         line = re.search(r"^\s*linux\S*\s+\S+(.*)$", text, re.MULTILINE)
-        return shlex.split(line[1]) if line else []
+        return _words(line[1]) if line else []
 
     def files(self, ours: Ours) -> tuple[str, str]:
         """Return the drop-in as it is, and as it is to be. They differ after a run that was killed, too."""
@@ -73,7 +73,7 @@ class Grubby:
             raise TuningError(
                 f"{self._grubby} --info=DEFAULT: no arguments in its output ({_last_line(said or output)})"
             )
-        return shlex.split(line[1])
+        return _words(line[1])
 
     def files(self, ours: Ours) -> tuple[str, str]:
         """Return nothing: there is no file of ours."""
@@ -90,6 +90,14 @@ class Grubby:
             status, _output, said = self._run(argv)
             if status:
                 raise TuningError(f"{' '.join(argv)} failed ({status}): {_last_line(said)}")
+
+
+def _words(text: str) -> list[str]:
+    """Return the arguments of a line; one with a quotation mark that nothing closes is divided at blanks."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _drop_in_text(ours: Ours) -> str:

@@ -263,6 +263,26 @@ def test_a_later_file_that_sets_another_value_is_named(host: HostTree) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["net..core = 1", ".a.b = 1", "vm.swappiness.. = 1", "kernel/../x = 1", "no value", "= 1", "a.b", "\0.\x85 = \x1b"],
+)
+def test_a_malformed_line_of_a_later_file_is_skipped_as_at_boot(host: HostTree, line: str) -> None:
+    host.put("/etc/sysctl.d/99-x.conf", f"{line}\nvm.swappiness = 0")
+    host.place("/etc/sysctl.d/99-y.conf").mkdir()
+    result = converge(host, knob("vm.swappiness", "10"))
+    assert result["knobs"][0]["overridden_by"] == "/etc/sysctl.d/99-x.conf sets 0"
+    assert not converge(host, knob("vm.swappiness", "10"))["changed"]
+
+
+def test_a_later_file_that_cannot_be_read_is_named_and_nothing_is_changed(host: HostTree) -> None:
+    host.link("/etc/sysctl.d/99-x.conf", "/proc/self/mem")  # reading fails whoever reads
+    before = host.snapshot()
+    with pytest.raises(TuningError, match=r"99-x\.conf: cannot be read"):
+        converge(host, knob("vm.swappiness", "10"))
+    assert host.snapshot() == before
+
+
 def test_a_later_file_masked_by_a_file_of_the_same_name_does_not_count(host: HostTree) -> None:
     host.put("/usr/lib/sysctl.d/99-vendor.conf", "vm.swappiness = 0")
     host.put("/etc/sysctl.d/99-vendor.conf", "")
