@@ -146,7 +146,7 @@ def belongs(password: Path, hashed: Path) -> bool:
         made = hashlib.scrypt(
             first_line.encode(), salt=salt, n=cost, r=block, p=parallel, dklen=len(digest), maxmem=1 << 28
         )
-    except ValueError:  # costs that scrypt does not take: no hash of the engine's
+    except (AttributeError, ValueError):  # costs that scrypt does not take; or no scrypt, which the engine then tells
         return False
     return hmac.compare_digest(made, digest)
 

@@ -143,7 +143,7 @@ class Releases:
     def installed_s(self) -> dict[str, float]:
         """Return release → time of its complete installation, in seconds."""
         markers = self.directory.glob(f"*/{COMPLETE}")
-        return {marker.parent.name: marker.stat().st_mtime for marker in markers}
+        return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
 
     def record(self, release: str) -> dict[str, Any]:
         """Return what was noted when the release was installed; `compiled` and `reason` are not in an older one's."""
@@ -163,6 +163,17 @@ class Releases:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(Path("releases") / release)
         os.replace(fresh, self.root / link)
+
+
+def has_python(home: Path) -> bool:
+    """Return whether an environment still has its interpreter, which an upgrade of the distribution may take away."""
+    return (home / "bin/python").exists()
+
+
+def versioned(python: str) -> str:
+    """Return the interpreter under the name that has its version: python3 is another one after the next upgrade."""
+    found = shutil.which(python)
+    return os.path.realpath(found) if found else python
 
 
 def unpack(archive: Path, to: Path) -> None:
@@ -202,7 +213,11 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
         except (tarfile.TarError, EOFError) as error:
             raise ReleaseError(f"cannot unpack {archive}: {error}") from error
         wheels = check_manifest(Path(scratch), release)
-        run(module, f"make a virtual environment with {python}", [python, "-m", "venv", "--without-pip", str(home)])
+        run(
+            module,
+            f"make a virtual environment with {python}",
+            [versioned(python), "-m", "venv", "--without-pip", str(home)],
+        )
         # pip runs from its own wheel: several seconds sooner than a virtual environment with a pip of its own.
         pip = [str(home / "bin" / "python"), str(Path(scratch) / installer(wheels) / "pip")]
         pip += ["install", "--quiet", *OFFLINE, "--no-deps"]

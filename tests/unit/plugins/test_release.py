@@ -69,7 +69,7 @@ def collect(run_module: RunModule, tmp_path: Path) -> Run:
 @pytest.fixture
 def install(run_module: RunModule, tmp_path: Path) -> Run:
     def run(**arguments: object) -> dict[str, Any]:
-        return run_module("python_release", root=str(tmp_path / "opt"), python=sys.executable, **arguments)
+        return run_module("python_release", **{"root": str(tmp_path / "opt"), "python": sys.executable, **arguments})
 
     return run
 
@@ -467,6 +467,27 @@ def test_a_release_of_before_there_was_a_choice_can_be_in_force(install: Run, gr
     noted.write_text('{"greeter-1.0-py3-none-any.whl": "0123"}\n')
     report = install(**made)
     assert (report["changed"], report["compiled"], report["reason"]) == (False, False, "")
+
+
+def test_an_environment_has_an_interpreter_that_no_upgrade_turns_into_another(
+    install: Run, greeter: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python3 = tmp_path / "python3"
+    python3.symlink_to(os.path.realpath(sys.executable))
+    made = greeter(saying("hello"))
+    install(**made, python=str(python3))
+    python3.unlink()
+    assert greeting(tmp_path / "opt") == "hello"
+
+
+def test_an_environment_that_lost_its_interpreter_is_made_again(install: Run, greeter: Run, tmp_path: Path) -> None:
+    made = greeter(saying("hello"))
+    install(**made)
+    interpreter = tmp_path / "opt/current/bin/python"
+    interpreter.unlink()
+    interpreter.symlink_to("/nowhere/python3.9")
+    assert install(**made)["changed"]
+    assert greeting(tmp_path / "opt") == "hello"
 
 
 def test_an_unknown_release_without_an_archive_is_refused(install: Run) -> None:
