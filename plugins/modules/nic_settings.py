@@ -113,7 +113,7 @@ def run(
     wanted = plan(tool, names, coalesce) if coalesce and not obstacle else []
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
-        return {RULE_FILE: rules(root, tool.program, held)}
+        return {RULE_FILE: rules(root, tool, held)}
 
     result = converge(root, tool, "nic_settings", wanted, boot_texts, check, force)
     outcomes = [dataclasses.replace(o, reason=_reason(o)) for o in result.outcomes]
@@ -145,17 +145,24 @@ def _reason(outcome: Outcome) -> str:
     return "the driver has no such setting" if outcome.status == "not_applicable" else outcome.reason
 
 
-def rules(root: Path, program: str, held: dict[str, str]) -> str:
-    """Return a udev rule for each card, known by its address, since names are given while rules run; empty for none."""
+def rules(root: Path, tool: Ethtool, held: dict[str, str]) -> str:
+    """Return a udev rule for each card, known by its address, since names are given while rules run; empty for none.
+
+    VLANs, bridges and bonds have a card's address and no driver of their own. A card in a bond has the bond's address,
+    but not yet when it appears.
+    """
     commands: dict[str, dict[str, list[str]]] = {}
     for path, value in held.items():
         nic, group, name = path.split("/")
         commands.setdefault(nic, {}).setdefault(ethtool.SET[group], []).append(f"{name} {value}")
     lines = []
     for nic, groups in commands.items():
-        address = undo.read_file(kernelfs.under(root, f"/sys/class/net/{nic}/address")).strip()
-        runs = [f'RUN+="{program} {option} $name {" ".join(words)}"' for option, words in groups.items()]
-        lines.append(", ".join(['ACTION=="add"', 'SUBSYSTEM=="net"', f'ATTR{{address}}=="{address}"', *runs]))
+        present = undo.read_file(kernelfs.under(root, f"/sys/class/net/{nic}/address")).strip()
+        address = tool.permanent_address(nic) or present
+        runs = [f'RUN+="{tool.program} {option} $name {" ".join(words)}"' for option, words in groups.items()]
+        lines.append(
+            ", ".join(['ACTION=="add"', 'SUBSYSTEM=="net"', 'DRIVERS=="?*"', f'ATTR{{address}}=="{address}"', *runs])
+        )
     return boot_files.HEADER + "".join(f"{line}\n" for line in lines) if lines else ""
 
 

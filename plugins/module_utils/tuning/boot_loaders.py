@@ -54,8 +54,24 @@ class Grub:
         if status:
             undo.place_file(self._drop_in, before)
             raise TuningError(f"{self._update_grub} failed ({status}): {_last_line(said)}; {DROP_IN} is as it was")
+        missing = _missing(change, self.arguments())
+        if missing:
+            undo.place_file(self._drop_in, before)
+            self._run([self._update_grub])
+            raise TuningError(
+                f"{GRUB_CONFIGURATION} has no {' '.join(missing)} after {self._update_grub}: {self._later_files()} is "
+                f"read after {DROP_IN}, and begins GRUB_CMDLINE_LINUX_DEFAULT anew. Have it add to the variable; "
+                "nothing was changed"
+            )
         if not change.ours.added:
             undo.remove(self._drop_in)
+
+    def _later_files(self) -> str:
+        """Return the files after ours that set our variable, or a word for them."""
+        own = self._drop_in.name
+        later = [file for file in sorted(self._drop_in.parent.glob("*.cfg")) if file.name > own]
+        setting = [file.name for file in later if "GRUB_CMDLINE_LINUX_DEFAULT=" in undo.read_file(file)]
+        return ", ".join(f"{DROP_IN.rpartition('/')[0]}/{name}" for name in setting) or "something"
 
 
 class Grubby:
@@ -90,6 +106,14 @@ class Grubby:
             status, _output, said = self._run(argv)
             if status:
                 raise TuningError(f"{' '.join(argv)} failed ({status}): {_last_line(said)}")
+            missing = _missing(change, self.arguments())
+            if missing:
+                raise TuningError(f"{' '.join(argv)} succeeded, and the default entry has no {' '.join(missing)}")
+
+
+def _missing(change: Change, current: list[str]) -> list[str]:
+    """Return what was added and is not there; nothing where no argument at all can be read."""
+    return [argument for argument in change.add if argument not in current] if current else []
 
 
 def _words(text: str) -> list[str]:
