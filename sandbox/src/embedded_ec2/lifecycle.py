@@ -37,6 +37,8 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Ru
         if sandbox.directory.exists():
             say("Removing what an earlier sandbox left behind")
             _remove(sandbox)
+        if kinds:
+            preflight.require_place_for_machines(sandbox.directory.parent)
         sandbox.directory.mkdir(mode=0o755)
         sandbox.machines_directory.mkdir(mode=0o700)
         sandbox.holder_file.write_text(holder)
