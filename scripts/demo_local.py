@@ -120,7 +120,7 @@ def looked_at(directory: Path) -> dict[str, Any]:
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     busy_s = {}
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()
         busy_s[str(pid)] = (int(fields[11]) + int(fields[12])) / ticks_per_s
     return {"cpu_busy_s": busy_s, "cpu_scope": "processes", "cpus": 1}
 

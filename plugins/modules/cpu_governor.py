@@ -70,6 +70,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_files, kernelfs
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
@@ -120,8 +121,8 @@ def main() -> None:
     try:
         result = run(Path("/"), wanted["governor"], wanted["state"] == "present", module.check_mode, wanted["force"])
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

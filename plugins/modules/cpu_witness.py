@@ -76,6 +76,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 UNIT = "trading-witness.service"
 RECORD = Path("/run/trading-witness.json")
@@ -93,7 +94,7 @@ PROPERTIES = {
 def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
     """Return exit code and errors of a command; a host without systemd has none to run."""
     try:
-        returned, _out, err = module.run_command(command, handle_exceptions=False)
+        returned, _out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
         return 127, str(error)
     return returned, err
@@ -116,7 +117,7 @@ def apply(module: AnsibleModule, command: list[str]) -> str:
         RECORD.unlink(missing_ok=True)
     except OSError as error:
         return f"trading-witness cannot leave its record in {RECORD}: {error.strerror}"
-    returned, _out, err = module.run_command(command)
+    returned, _out, err = outside.run(module, command)
     return "" if returned == 0 else f"trading-witness does not start on this host: {err.strip()}"
 
 

@@ -43,14 +43,15 @@ text:
 import shlex
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 
 def observe(module: AnsibleModule, command: list[str]) -> str:
     """Return the command, what it printed and its exit code."""
     try:
-        returned, out, err = module.run_command(command, handle_exceptions=False)
+        returned, out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
-        returned, out, err = error.errno, "", str(error)
+        returned, out, err = error.errno or 1, "", str(error)
     return f"$ {shlex.join(command)}\n{out}{err}".rstrip() + f"\n[exit code {returned}]\n"
 
 

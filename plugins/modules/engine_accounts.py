@@ -84,6 +84,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 # SoupBinTCP carries at most 10 characters; 62 different ones make 59 bits, and the engine throttles attempts.
 PASSWORD_LENGTH = 10
@@ -145,7 +146,7 @@ def belongs(password: Path, hashed: Path) -> bool:
         made = hashlib.scrypt(
             first_line.encode(), salt=salt, n=cost, r=block, p=parallel, dklen=len(digest), maxmem=1 << 28
         )
-    except ValueError:  # costs that scrypt does not take: no hash of the engine's
+    except (AttributeError, ValueError):  # costs that scrypt does not take; or no scrypt, which the engine then tells
         return False
     return hmac.compare_digest(made, digest)
 
@@ -222,11 +223,12 @@ def apply(
 def make_hash(module: AnsibleModule, directory: Path, name: str) -> str:
     """Keep the hash of the account's password beside it, and return it."""
     password, hashed = directory / f"{name}.password", directory / f"{name}.hash"
-    returned, out, err = module.run_command(module.params["hash_command"], data=password.read_text(encoding="utf-8"))
+    secret = password.read_text(encoding="utf-8")
+    returned, out, err = outside.run(module, module.params["hash_command"], data=secret)
     if returned != 0:
         module.fail_json(msg=f"cannot hash the password in {password}: {err.strip()}")
     write_private(hashed, out)
-    return str(out).strip()
+    return out.strip()
 
 
 def main() -> None:

@@ -77,11 +77,13 @@ reason:
 """
 
 import json
+import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,19 @@ def plan(observed: Observed, restart: str) -> Plan:
     return Plan((*actions, "restart"), False, reason)
 
 
-def parse_started(timestamp: str) -> float:
-    """Return a time of `systemctl show --timestamp=us+utc` in seconds, 0 when there is none."""
-    if not timestamp or timestamp == "n/a":
+def parse_started(printed: str, monotonic_us: str, booted_s: float) -> float:
+    """Return when a process began, in seconds, 0 when it never did.
+
+    `printed` is a time as every systemd prints it, in UTC and to the second; the day's name is not read, because Python
+    knows it in the language of the locale only. `monotonic_us` is exact, counted from `booted_s`. Where the two differ,
+    the clock was set meanwhile, and the earlier counts: rather one restart too many than one too few.
+    """
+    if not printed or printed == "n/a":
         return 0.0
-    moment = datetime.strptime(timestamp, "%a %Y-%m-%d %H:%M:%S.%f UTC")
-    return moment.replace(tzinfo=timezone.utc).timestamp()
+    _day, date, time_of_day, _zone = printed.split()
+    moment = datetime.fromisoformat(f"{date}T{time_of_day}+00:00").timestamp()
+    exact = booted_s + int(monotonic_us) / 1e6
+    return exact if -0.5 < exact - moment < 1.5 else min(exact, moment)
 
 
 class Unit:
@@ -136,19 +145,22 @@ class Unit:
         self.name: str = module.params["name"]
 
     def systemctl(self, *arguments: str) -> str:
-        returned, out, err = self.module.run_command(["systemctl", *arguments])
+        returned, out, err = outside.run(self.module, ["systemctl", *arguments], {"TZ": "UTC"})
         if returned != 0:
-            _returned, log, _err = self.module.run_command(["journalctl", "-u", self.name, "-n", "5", "-o", "cat"])
+            _returned, log, _err = outside.run(self.module, ["journalctl", "-u", self.name, "-n", "5", "-o", "cat"])
             said = " | ".join(log.strip().splitlines())
             self.module.fail_json(msg=f"systemctl {' '.join(arguments)} failed: {err.strip()} Last in its log: {said}")
-        return str(out)
+        return out
 
     def observe(self) -> Observed:
-        names = "LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp,FragmentPath,DropInPaths"
-        shown = self.systemctl("show", "--timestamp=us+utc", "--property", names, self.name)
+        times = "ExecMainStartTimestamp,ExecMainStartTimestampMonotonic"
+        names = f"LoadState,UnitFileState,ActiveState,NeedDaemonReload,{times},FragmentPath,DropInPaths"
+        shown = self.systemctl("show", "--property", names, self.name)
         properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         active = properties["ActiveState"] in ("active", "reloading")
-        started_s = parse_started(properties["ExecMainStartTimestamp"])
+        booted_s = time.time() - time.monotonic()
+        printed, monotonic_us = (properties[name] for name in times.split(","))
+        started_s = parse_started(printed, monotonic_us, booted_s)
         unit_files = [properties["FragmentPath"], *properties["DropInPaths"].split()]
         sources = [path for path in (*self.module.params["sources"], *unit_files) if path]
         younger = [path for path in sources if changed_s(path) > started_s] if active else []
@@ -164,7 +176,8 @@ class Unit:
     def disturbed(self) -> int | None:
         """Return how many clients a restart would disturb, None when that cannot be known."""
         try:
-            returned, out, _err = self.module.run_command(self.module.params["busy_command"], handle_exceptions=False)
+            command = self.module.params["busy_command"]
+            returned, out, _err = outside.run(self.module, command, handle_exceptions=False)
             return int(json.loads(out)["sessions_open"]) if returned == 0 else None
         except (OSError, ValueError, KeyError, TypeError):
             return None

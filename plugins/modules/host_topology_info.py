@@ -73,6 +73,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpu_layout, cpuset, topology
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
@@ -102,8 +103,8 @@ def main() -> None:
     try:
         result = observe(Path("/"), module.params["engine_cpus"])
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

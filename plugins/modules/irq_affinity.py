@@ -48,6 +48,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+irqbalance_ignores:
+  description:
+    - Interrupts that were found on a CPU that irqbalance is banned from, after this module had moved them away. There
+      is a warning as well, because nothing but another version of irqbalance, or none, helps then.
+  returned: always
+  type: list
+  elements: str
 irqbalance_stale:
   description:
     - Whether irqbalance runs with another ban than it should, so that systemd must read it and irqbalance be restarted.
@@ -75,6 +82,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
     boot_files,
     cpuset,
@@ -90,6 +98,8 @@ DEFAULT = "/proc/irq/default_smp_affinity"
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-irq.conf"
 IRQBALANCE_FILE = "/etc/systemd/system/irqbalance.service.d/os-tuning.conf"
 BAN_VARIABLE = "IRQBALANCE_BANNED_CPULIST"
+# What irqbalance before 1.8 reads instead (Debian 11, Ubuntu 20.04), as a mask; later ones ignore it beside the list.
+OLD_BAN_VARIABLE = "IRQBALANCE_BANNED_CPUS"
 ENVIRONMENT_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/system/irqbalance.service")
 
@@ -112,26 +122,32 @@ def run(root: Path, housekeeping_list: str, present: bool, check: bool, force: b
     housekeeping = _housekeeping(housekeeping_list, usable)
     files = kernelfs.Files(root)
     needed = present and housekeeping != usable
-    banned = cpuset.render(usable - housekeeping)
+    banned = {BAN_VARIABLE: cpuset.render(usable - housekeeping), OLD_BAN_VARIABLE: cpuset.mask(usable - housekeeping)}
+    strayed = _strayed(root, files, housekeeping) if needed else []
     wanted = _wanted(root, files, housekeeping) if needed else []
     has_irqbalance = any(kernelfs.under(root, unit).exists() for unit in IRQBALANCE_UNITS)
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
         lines = {DEFAULT: cpuset.mask(housekeeping), "/proc/irq/*/smp_affinity_list": cpuset.render(housekeeping)}
-        ban = f"{boot_files.HEADER}[Service]\nEnvironment={BAN_VARIABLE}={banned}\n"
+        ban = (
+            boot_files.HEADER + "[Service]\n" + "".join(f"Environment={name}={cpus}\n" for name, cpus in banned.items())
+        )
         return {
             TMPFILES_FILE: boot_files.tmpfiles_text(lines if held else {}, may_fail=True),
             IRQBALANCE_FILE: ban if held and has_irqbalance else "",
         }
 
     result = converge(root, files, "irq_affinity", wanted, boot_texts, check, force)
-    stale = _irqbalance_is_stale(root, banned if boot_texts(result.held)[IRQBALANCE_FILE] else "")
+    running = _bans_in_force(root)
+    expected = _bans_expected(root, banned if boot_texts(result.held)[IRQBALANCE_FILE] else {})
+    stale = any(bans != expected for bans in running)
     outcomes = result.outcomes
     if present and not needed:
         outcomes = [Outcome("", "not_applicable", reason="every CPU of this host is a housekeeping CPU")]
     return {
         "changed": result.changed or stale,
         "diff": result.diff,
+        "irqbalance_ignores": strayed if running and not stale else [],
         "irqbalance_stale": stale,
         "knobs": summary("irq_affinity", outcomes),
     }
@@ -147,24 +163,45 @@ def _housekeeping(text: str, usable: frozenset[int]) -> frozenset[int]:
     return housekeeping
 
 
-def _irqbalance_is_stale(root: Path, banned: str) -> bool:
-    """Whether some running irqbalance was started with another ban than this one, empty for none.
+def _bans_expected(root: Path, banned: dict[str, str]) -> dict[str, str]:
+    """Return the variables that irqbalance is to have.
 
     An assignment in the distribution's environment file wins over our drop-in (systemd.exec(5), EnvironmentFile=).
     """
+    expected = dict(banned)
     for path in ENVIRONMENT_FILES:
-        assigned = re.search(rf"^{BAN_VARIABLE}=(.*)$", undo.read_file(kernelfs.under(root, path)), re.MULTILINE)
-        banned = assigned[1].strip().strip("\"'") if assigned else banned
+        text = undo.read_file(kernelfs.under(root, path))
+        for name in (BAN_VARIABLE, OLD_BAN_VARIABLE):
+            assigned = re.search(rf"^{name}=(.*)$", text, re.MULTILINE)
+            if assigned:
+                expected[name] = assigned[1].strip().strip("\"'")
+    return {name: cpus for name, cpus in expected.items() if cpus}
+
+
+def _bans_in_force(root: Path) -> list[dict[str, str]]:
+    """Return the variables of each running irqbalance."""
+    found = []
     for name in kernelfs.under(root, "/proc").glob("[0-9]*/comm"):
         # A process may end while it is looked at; then it bans nothing any more.
         with contextlib.suppress(OSError):
-            if name.read_text(encoding="utf-8").strip() != "irqbalance":
+            if name.read_bytes().strip() != b"irqbalance":
                 continue
             environment = name.with_name("environ").read_text(encoding="utf-8", errors="replace").split("\0")
-            bans = [entry.partition("=")[2] for entry in environment if entry.startswith(f"{BAN_VARIABLE}=")]
-            if "".join(bans) != banned:
-                return True
-    return False
+            entries = [entry.partition("=") for entry in environment]
+            found.append({key: cpus for key, _, cpus in entries if key in (BAN_VARIABLE, OLD_BAN_VARIABLE) and cpus})
+    return found
+
+
+def _strayed(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[str]:
+    """Return the interrupts that an earlier run moved to the housekeeping CPUs and that are on others again."""
+    record = undo.load(kernelfs.under(root, f"{undo.DIRECTORY}/irq_affinity.json"))
+    strayed = []
+    for name, touch in record.touched.items():
+        with contextlib.suppress(ValueError):
+            moved = name != "default" and cpuset.parse(touch.ours) <= housekeeping
+            if moved and not cpuset.parse(files.read(touch.path) or "") <= housekeeping:
+                strayed.append(name)
+    return strayed
 
 
 def _wanted(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[Setting]:
@@ -187,8 +224,13 @@ def main() -> None:
     try:
         result = run(Path("/"), wanted["housekeeping"], present, module.check_mode, wanted["force"])
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    if result["irqbalance_ignores"]:
+        module.warn(
+            f"irqbalance ignores its ban and has put {', '.join(result['irqbalance_ignores'])} on the engine's CPUs "
+            "again: install a newer one, or stop it (systemctl disable --now irqbalance)"
+        )
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ description:
   - Hand the listed arguments to the next boot, by C(grubby) where there is one, else by a file for C(update-grub).
   - Replace an argument of the host with a listed name and another value; with an empty list it comes back.
   - Never reboot. RV(reboot_required) compares with C(/proc/cmdline).
+  - Fail when a boot did not bring the arguments that it should have, so that nobody reboots a host for them again.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -90,6 +91,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_arguments, kernelfs, undo
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_arguments import Change, Ours, plan
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_loaders import Grub, Grubby, Run
@@ -99,6 +101,8 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 RECORD = f"{undo.DIRECTORY}/kernel_cmdline.json"
 # Where the kernel shows what it made of an argument.
 SHOWN_BY = {"isolcpus": "/sys/devices/system/cpu/isolated", "nohz_full": "/sys/devices/system/cpu/nohz_full"}
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+BOOT_FILES = {Grub: "GRUB's menu", Grubby: "the default boot entry"}
 # Below /run, so that it is forgotten by the very boot it waits for.
 REMOVED = "/run/os-tuning-removed-arguments.json"
 
@@ -124,22 +128,26 @@ class Observed:
     current: list[str]
     ours: Ours
     removed: list[str]
+    boot: str
 
 
 def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
     """Return what the host below `root` has; without a boot loader there is no next boot to know of."""
     ours = _load(kernelfs.under(root, RECORD))
-    running = (kernelfs.Files(root).read("/proc/cmdline") or "").split()
+    files = kernelfs.Files(root)
+    running = (files.read("/proc/cmdline") or "").split()
+    boot = files.read(BOOT_ID) or ""
     if loader is None:
-        return Observed(running, [], ours, [])
-    return Observed(running, loader.arguments(), ours, _load_removed(root))
+        return Observed(running, [], ours, [], boot)
+    return Observed(running, loader.arguments(), ours, _load_removed(root), boot)
 
 
 def apply(root: Path, loader: Grub | Grubby, ours: Ours, change: Change, removed: list[str]) -> None:
     """Hand the arguments to the next boot, and record which of them are ours."""
     record = kernelfs.under(root, RECORD)
     # Both the old and the new are ours until the boot entries are written.
-    _save(record, Ours([*dict.fromkeys([*ours.added, *change.ours.added])], change.ours.replaced or ours.replaced))
+    both = [*dict.fromkeys([*ours.added, *change.ours.added])]
+    _save(record, Ours(both, change.ours.replaced or ours.replaced, change.ours.boot))
     loader.apply(change)
     _save(record, change.ours)
     undo.place_file(kernelfs.under(root, REMOVED), json.dumps(removed) if removed else "")
@@ -166,9 +174,21 @@ def run(
     files = loader.files(change.ours)
     changed = bool(change.add or change.remove) or files[0] != files[1]
     removed = [a for a in [*found.removed, *change.remove] if a not in wanted]
+    change = dataclasses.replace(
+        change, ours=dataclasses.replace(change.ours, boot=found.boot if change.ours.added else "")
+    )
     if changed and not check:
         apply(root, loader, found.ours, change, removed)
     awaiting = boot_arguments.awaiting_boot(found.running, wanted, removed)
+    lost = [] if changed else boot_arguments.lost(awaiting, found.ours, found.boot)
+    if lost:
+        raise TuningError(
+            f"boot arguments {' '.join(lost)} did not come with the last boot, though {BOOT_FILES[type(loader)]} has "
+            "them: this host boots by something else (another boot loader, another entry, a kernel started by kexec). "
+            "Set them there, or take them out of the profile (os_tuning_veto); no further reboot is asked for"
+        )
+    if awaiting and not changed and not check and found.boot and not found.ours.boot:
+        _save(kernelfs.under(root, RECORD), dataclasses.replace(found.ours, boot=found.boot))
     for argument in wanted:
         name = boot_arguments.key(argument)
         ignored = _ignored(root, name) if argument in found.running else ""
@@ -210,7 +230,7 @@ def _loader(root: Path, tools: Tools, command: Run) -> Grub | Grubby | None:
 def _load(path: Path) -> Ours:
     try:
         document = json.loads(undo.read_file(path) or '{"added": [], "replaced": []}')
-        return Ours(list(document["added"]), list(document["replaced"]))
+        return Ours(list(document["added"]), list(document["replaced"]), str(document.get("boot", "")))
     except (ValueError, KeyError, TypeError) as error:
         raise TuningError(f"{path}: is damaged ({error}); nothing was changed. Restore it from a backup") from error
 
@@ -259,15 +279,14 @@ def main() -> None:
     )
 
     def command(argv: list[str]) -> tuple[int, str, str]:
-        status, output, said = module.run_command(argv)
-        return int(status), str(output), str(said)
+        return outside.run(module, argv)
 
     wanted = module.params
     try:
         result = run(Path("/"), wanted["arguments"], wanted["never"], Tools.found(), command, module.check_mode)
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

@@ -165,6 +165,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import boot_files, kernelfs
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.converge import converge
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
@@ -197,8 +198,9 @@ def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
 def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
     """Bring the host below `root` to the request; return the module's result. Raises TuningError."""
     wanted, gated = plan(request, observe(root))
+    later = boot_files.later_assignments(root)
     result = converge(root, kernelfs.Files(root), "kernel_tunables", wanted, boot_texts, check, request.force)
-    overridden = boot_files.overriding(root, sysctls(result.held))
+    overridden = boot_files.overriding(later, sysctls(result.held))
     outcomes = sorted([*result.outcomes, *gated], key=lambda outcome: outcome.name)
     return {
         "changed": result.changed,
@@ -260,8 +262,8 @@ def main() -> None:
     try:
         result = run(Path("/"), Request(**module.params), module.check_mode)
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

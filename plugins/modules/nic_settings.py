@@ -75,6 +75,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
     boot_files,
     ethtool,
@@ -112,7 +113,7 @@ def run(
     wanted = plan(tool, names, coalesce) if coalesce and not obstacle else []
 
     def boot_texts(held: dict[str, str]) -> dict[str, str]:
-        return {RULE_FILE: rules(root, tool.program, held)}
+        return {RULE_FILE: rules(root, tool, held)}
 
     result = converge(root, tool, "nic_settings", wanted, boot_texts, check, force)
     outcomes = [dataclasses.replace(o, reason=_reason(o)) for o in result.outcomes]
@@ -144,17 +145,24 @@ def _reason(outcome: Outcome) -> str:
     return "the driver has no such setting" if outcome.status == "not_applicable" else outcome.reason
 
 
-def rules(root: Path, program: str, held: dict[str, str]) -> str:
-    """Return a udev rule for each card, known by its address, since names are given while rules run; empty for none."""
+def rules(root: Path, tool: Ethtool, held: dict[str, str]) -> str:
+    """Return a udev rule for each card, known by its address, since names are given while rules run; empty for none.
+
+    VLANs, bridges and bonds have a card's address and no driver of their own. A card in a bond has the bond's address,
+    but not yet when it appears.
+    """
     commands: dict[str, dict[str, list[str]]] = {}
     for path, value in held.items():
         nic, group, name = path.split("/")
         commands.setdefault(nic, {}).setdefault(ethtool.SET[group], []).append(f"{name} {value}")
     lines = []
     for nic, groups in commands.items():
-        address = undo.read_file(kernelfs.under(root, f"/sys/class/net/{nic}/address")).strip()
-        runs = [f'RUN+="{program} {option} $name {" ".join(words)}"' for option, words in groups.items()]
-        lines.append(", ".join(['ACTION=="add"', 'SUBSYSTEM=="net"', f'ATTR{{address}}=="{address}"', *runs]))
+        present = undo.read_file(kernelfs.under(root, f"/sys/class/net/{nic}/address")).strip()
+        address = tool.permanent_address(nic) or present
+        runs = [f'RUN+="{tool.program} {option} $name {" ".join(words)}"' for option, words in groups.items()]
+        lines.append(
+            ", ".join(['ACTION=="add"', 'SUBSYSTEM=="net"', 'DRIVERS=="?*"', f'ATTR{{address}}=="{address}"', *runs])
+        )
     return boot_files.HEADER + "".join(f"{line}\n" for line in lines) if lines else ""
 
 
@@ -171,8 +179,7 @@ def main() -> None:
     )
 
     def command(argv: list[str]) -> tuple[int, str, str]:
-        status, output, said = module.run_command(argv)
-        return int(status), str(output), str(said)
+        return outside.run(module, argv)
 
     program = shutil.which("ethtool", path="/usr/sbin:/sbin:/usr/bin:/bin") or ""
     wanted = module.params
@@ -181,8 +188,8 @@ def main() -> None:
         tool = Ethtool(command, program)
         result = run(Path("/"), tool, wanted["min_cpus"], coalesce, module.check_mode, wanted["force"])
     except TuningError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=outside.printable(str(error)))
+    module.exit_json(**outside.printable(result))
 
 
 if __name__ == "__main__":

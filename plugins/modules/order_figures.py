@@ -65,6 +65,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 # The exit codes of trading-figures that come with figures.
 MEASURED = 0
@@ -83,7 +84,7 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
                 words.append(str(record))
         report = Path(folder, "figures.json")
         command = [*module.params["command"], *words, "--json", str(report)]
-        returned, out, err = module.run_command(command)
+        returned, out, err = outside.run(module, command)
         if returned not in (MEASURED, INTERRUPTED):
             module.fail_json(msg=err.strip() or out.strip() or f"{command[0]} ended with exit code {returned}")
         figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))

@@ -111,6 +111,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 # Exit codes of trading-bench; the first and the last come with figures.
 MEASURED = 0
@@ -146,7 +147,7 @@ def plan(parameters: dict[str, Any], report: Path) -> list[str]:
 
 def apply(module: AnsibleModule, command: list[str]) -> None:
     """Put the load on the engine."""
-    returned, out, err = module.run_command(command, data=module.params["password"])
+    returned, out, err = outside.run(module, command, data=module.params["password"])
     if returned == WRONG_OPTION and "unrecognized arguments" in err:
         module.fail_json(
             msg=f"{command[0]} is of a release that is older than this collection: install the one that belongs to it "

@@ -112,11 +112,14 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+from ansible_collections.lowlatency.trading.plugins.module_utils.release import pip_settings
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     ReleaseError,
     check_manifest,
@@ -127,7 +130,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.release
 
 COMPLETE = ".complete"
 SELF_CHECK_LIMIT_S = 60
-OFFLINE = ("--no-index", "--disable-pip-version-check", "--no-cache-dir")
+OFFLINE = ("--isolated", "--no-index", "--disable-pip-version-check", "--no-cache-dir")
 
 
 class Releases:
@@ -140,7 +143,7 @@ class Releases:
     def installed_s(self) -> dict[str, float]:
         """Return release → time of its complete installation, in seconds."""
         markers = self.directory.glob(f"*/{COMPLETE}")
-        return {marker.parent.name: marker.stat().st_mtime for marker in markers}
+        return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
 
     def record(self, release: str) -> dict[str, Any]:
         """Return what was noted when the release was installed; `compiled` and `reason` are not in an older one's."""
@@ -162,6 +165,17 @@ class Releases:
         os.replace(fresh, self.root / link)
 
 
+def has_python(home: Path) -> bool:
+    """Return whether an environment still has its interpreter, which an upgrade of the distribution may take away."""
+    return (home / "bin/python").exists()
+
+
+def versioned(python: str) -> str:
+    """Return the interpreter under the name that has its version: python3 is another one after the next upgrade."""
+    found = shutil.which(python)
+    return os.path.realpath(found) if found else python
+
+
 def unpack(archive: Path, to: Path) -> None:
     """Unpack an archive whose members must be plain files without directories."""
     with tarfile.open(archive) as tar:
@@ -176,7 +190,8 @@ def unpack(archive: Path, to: Path) -> None:
 
 def run(module: AnsibleModule, what: str, command: list[str]) -> None:
     # What an environment variable names instead of the release would be what is tried out.
-    returned, out, err = module.run_command(command, environ_update={"PYTHONPATH": ""})
+    environment = {"PYTHONPATH": "", **pip_settings.none_of_them(os.environ)}
+    returned, out, err = outside.run(module, command, environment)
     if returned != 0:
         said = err.strip() or out.strip() or f"it ended with {returned}"
         if "Traceback (most recent call last)" in said:
@@ -198,14 +213,18 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
         except (tarfile.TarError, EOFError) as error:
             raise ReleaseError(f"cannot unpack {archive}: {error}") from error
         wheels = check_manifest(Path(scratch), release)
-        run(module, f"make a virtual environment with {python}", [python, "-m", "venv", "--without-pip", str(home)])
+        run(
+            module,
+            f"make a virtual environment with {python}",
+            [versioned(python), "-m", "venv", "--without-pip", str(home)],
+        )
         # pip runs from its own wheel: several seconds sooner than a virtual environment with a pip of its own.
         pip = [str(home / "bin" / "python"), str(Path(scratch) / installer(wheels) / "pip")]
         pip += ["install", "--quiet", *OFFLINE, "--no-deps"]
         twins = pure_twins(wheels)
         left_out = {installer(wheels), *twins.values()}
         paths = [str(Path(scratch) / name) for name in wheels if name not in left_out]
-        run(module, f"install release {release}", [*pip, *paths])
+        install_wheels(module, release, home, pip, paths)
         reason = ""
         try:
             try_out(module, release, home / "bin", bool(twins))
@@ -214,10 +233,31 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
                 raise
             reason = " ".join(str(error).split())
             pure = [str(Path(scratch) / name) for name in twins.values()]
-            run(module, f"install release {release}", [*pip, "--force-reinstall", *pure])
+            install_wheels(module, release, home, [*pip, "--force-reinstall"], pure)
             try_out(module, release, home / "bin", False)
     noted = {"wheels": wheels, "compiled": bool(twins) and not reason, "reason": reason}
     (home / COMPLETE).write_text(json.dumps(noted, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def install_wheels(module: AnsibleModule, release: str, home: Path, pip: list[str], wheels: list[str]) -> None:
+    """Have pip install the wheels, and look whether it did."""
+    run(module, f"install release {release}", [*pip, *wheels])
+    missing = not_installed(home, wheels)
+    if missing:
+        raise ReleaseError(f"cannot install release {release}: pip reported success, and {home} has no {missing[0]}")
+
+
+def not_installed(home: Path, wheels: list[str]) -> list[str]:
+    """Return the metadata that the wheels bring and that the environment below `home` has not got."""
+    there = {path.parent.name for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA")}
+    brought = []
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            parts = [name.split("/") for name in archive.namelist()]
+        brought += [
+            directory for directory, *rest in parts if rest == ["METADATA"] and directory.endswith(".dist-info")
+        ]
+    return sorted(set(brought) - there)
 
 
 def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool) -> None:

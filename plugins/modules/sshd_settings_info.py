@@ -66,11 +66,11 @@ differing:
 """
 
 import getopt
-import shlex
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 # sshd(8). Of these the ones that settings come from are passed on.
 _OPTIONS = "46DGQRTdeiqrtVC:E:b:c:f:g:h:k:o:p:u:"
@@ -87,7 +87,7 @@ def arguments(command_line: str) -> list[str]:
     """
     title = command_line.replace("\0", " ").strip()
     title = title[len("sshd: ") :] if title.startswith("sshd: ") else title
-    words = shlex.split(title.partition(" [listener]")[0])[1:]
+    words = title.partition(" [listener]")[0].split()[1:]  # the title has no quotation marks but those of the options
     try:
         options, _rest = getopt.getopt(words, _OPTIONS)
     except getopt.GetoptError:
@@ -123,13 +123,13 @@ def _normal(value: str) -> str:
 def observe(module: AnsibleModule) -> tuple[list[str], dict[str, list[str]]]:
     """Return the running server's options, and its settings."""
     show = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
-    _code, pid, _error = module.run_command(show, check_rc=True)
+    _code, pid, _error = outside.run(module, show, check_rc=True)
     # Where systemd holds the socket there is a server only once somebody has come.
     command_line = Path("/proc", pid.strip(), "cmdline")
     given = arguments(command_line.read_text(encoding="utf-8", errors="replace")) if int(pid or 0) else []
     connection = f"user={module.params['user']},host=localhost,addr=127.0.0.1"
     sshd = module.get_bin_path("sshd", required=True, opt_dirs=["/usr/sbin"])
-    _code, output, _error = module.run_command([sshd, "-T", "-C", connection, *given], check_rc=True)
+    _code, output, _error = outside.run(module, [sshd, "-T", "-C", connection, *given], check_rc=True)
     return given, parse(output)
 
 

@@ -95,6 +95,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 HEALTH_TIMEOUT_S = 5
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -113,12 +114,12 @@ def machine_busy_s(stat: str) -> float:
     return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
 
 
-def process_fields(stat: str) -> list[str]:
-    """Return the fields after the name, which may itself hold blanks and brackets."""
-    return stat.rsplit(")", 1)[1].split()
+def process_fields(stat: bytes) -> list[bytes]:
+    """Return the fields after the name, which may itself hold blanks, brackets, and bytes of any kind."""
+    return stat.rsplit(b")", 1)[1].split()
 
 
-def process_busy_s(stat: str) -> float:
+def process_busy_s(stat: bytes) -> float:
     """Return the CPU time of one process from the text of its /proc/PID/stat (proc_pid_stat(5)), in seconds."""
     fields = process_fields(stat)
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
@@ -130,10 +131,10 @@ def processes_busy_s(proc: Path) -> dict[str, float]:
     for directory in proc.iterdir():
         if directory.name.isdigit() and int(directory.name) != os.getpid():
             try:
-                stat = (directory / "stat").read_text(encoding="utf-8")
+                stat = (directory / "stat").read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            busy_s[f"{directory.name}@{process_fields(stat)[19]}"] = process_busy_s(stat)
+            busy_s[f"{directory.name}@{int(process_fields(stat)[19])}"] = process_busy_s(stat)
     return busy_s
 
 
@@ -163,7 +164,7 @@ def unit_properties(module: AnsibleModule, units: list[str]) -> dict[str, dict[s
     properties = {}
     for unit in units:
         wanted = "--property=ActiveState,UnitFileState,MainPID"
-        _returned, shown, _err = module.run_command(["systemctl", "show", wanted, unit])
+        _returned, shown, _err = outside.run(module, ["systemctl", "show", wanted, unit])
         properties[unit] = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     return properties
 
@@ -184,7 +185,7 @@ def unit_cpus(properties: dict[str, str]) -> list[int]:
 def engine_status(module: AnsibleModule) -> dict[str, Any]:
     """Return what the status command printed, nothing when that is no JSON object or it failed."""
     try:
-        returned, out, _err = module.run_command(module.params["status_command"], handle_exceptions=False)
+        returned, out, _err = outside.run(module, module.params["status_command"], handle_exceptions=False)
         status = json.loads(out) if returned == 0 else {}
     except (OSError, ValueError):
         return {}

@@ -100,6 +100,8 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+from ansible_collections.lowlatency.trading.plugins.module_utils.release import pip_settings
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.compiling import (
     check_compiled,
     cross_environment,
@@ -153,8 +155,14 @@ def plan(cache: Path, release: str) -> Path:
 def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dict[str, str] | None = None) -> None:
     """Run pip; raise ReleaseError with its own first error line when it fails."""
     common = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "20"]
-    command = [sys.executable, "-m", "pip", arguments[0], *common, *arguments[1:]]
-    returned, out, err = module.run_command(command, environ_update=environment)
+    program = [sys.executable, "-m", "pip"]
+    returned, out, err = outside.run(module, [*program, "config", "list"])
+    if returned != 0 and "No module named pip" not in err:
+        raise ReleaseError(f"cannot {what}: pip cannot read its settings: {' '.join(err.split())[-300:]}")
+    if returned == 0:
+        settings = pip_settings.of_the_index(out, os.environ)
+        command = [*program, arguments[0], *common, *arguments[1:]]
+        returned, out, err = outside.run(module, command, {**settings, **(environment or {})})
     if returned == 0:
         return
     if "No module named pip" in err:

@@ -4,7 +4,7 @@
 declare -A sets=(
   [browser]="chromium ethtool prometheus"
   [capture]="tshark"
-  [client]="openssh-client openssl tshark"
+  [client]="locales openssh-client openssl tshark"
   [compiler]="gcc libc6-dev openssl python3-dev"
   [machines]="${machine_packages[*]}"
   [own-kernel]="${own_kernel_packages[*]}"

@@ -35,10 +35,14 @@ def key(argument: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Ours:
-    """What was done to the boot arguments so far: those added, and those of the host that they replaced."""
+    """What was done to the boot arguments so far: those added, and those of the host that they replaced.
+
+    `boot` is the boot in which they were last handed to the next one, as the kernel names it; empty when not noted.
+    """
 
     added: list[str]
     replaced: list[str]
+    boot: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +76,13 @@ def plan(current: list[str], wanted: list[str], ours: Ours) -> Change:
             replaced=kept + [argument for argument in in_the_way if argument not in kept],
         ),
     )
+
+
+def lost(awaiting: list[str], ours: Ours, boot: str) -> list[str]:
+    """Return the arguments that did not come with a boot that should have brought them."""
+    if not boot or ours.boot in ("", boot):
+        return []
+    return [argument[1:] for argument in awaiting if argument.startswith("+") and argument[1:] in ours.added]
 
 
 def awaiting_boot(running: list[str], wanted: list[str], removed: list[str]) -> list[str]:

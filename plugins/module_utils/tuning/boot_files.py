@@ -8,6 +8,7 @@ Sources: sysctl.d(5) for order and precedence, tmpfiles.d(5) for the `w` line.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from pathlib import Path
 
@@ -38,22 +39,34 @@ def _text(lines: list[str]) -> str:
     return HEADER + "".join(f"{line}\n" for line in lines) if lines else ""
 
 
-def overriding(root: Path, values: dict[str, str]) -> dict[str, str]:
-    """Return, for each key that a later file sets otherwise, which file sets it to what.
+# Of a later file: its name, the path or pattern of a key, and the value.
+Assignment = tuple[str, str, str]
+
+
+def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str]:
+    """Return, for each key that a later file sets otherwise, which file sets it to what."""
+    found: dict[str, str] = {}
+    by_path = {kernelfs.path_of(name): name for name in values}
+    for file, pattern, value in later:
+        for path in fnmatch.filter(by_path, pattern):
+            name = by_path[path]
+            if kernelfs.canonical(path, value) != kernelfs.canonical(path, values[name]):
+                found[name] = f"{file} sets {value}"
+            else:
+                found.pop(name, None)
+    return found
+
+
+def later_assignments(root: Path) -> list[Assignment]:
+    """Return what files that are read after ours set, in that order; a line that is none is skipped, as at boot.
 
     Raises TuningError when a file cannot be read.
     """
-    found: dict[str, str] = {}
-    by_path = {kernelfs.path_of(name): name for name in values}
+    found = []
     for file in _later_files(root):
         for key, value in _assignments(file):
-            pattern = kernelfs.path_of(key)
-            for path in fnmatch.filter(by_path, pattern):
-                name = by_path[path]
-                if kernelfs.canonical(path, value) != kernelfs.canonical(path, values[name]):
-                    found[name] = f"/{file.relative_to(root)} sets {value}"
-                else:
-                    found.pop(name, None)
+            with contextlib.suppress(TuningError):
+                found.append((f"/{file.relative_to(root)}", kernelfs.path_of(key), value))
     return found
 
 
@@ -67,10 +80,10 @@ def _later_files(root: Path) -> list[Path]:
 
 
 def _assignments(file: Path) -> list[tuple[str, str]]:
+    if not file.is_file():  # such as a link to /etc/sysctl.conf, which is not there, or to /dev/null
+        return []
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:  # a link to /etc/sysctl.conf, which is not there
-        return []
     except OSError as error:
         raise TuningError(f"{file}: cannot be read ({error.strerror})") from error
     found = []

@@ -37,7 +37,7 @@ class Grub:
         """Return the arguments of the first menu entry as the next boot would have them. Raises TuningError."""
         text = undo.read_file(kernelfs.under(self._root, GRUB_CONFIGURATION))
         line = re.search(r"^\s*linux\S*\s+\S+(.*)$", text, re.MULTILINE)
-        return shlex.split(line[1]) if line else []
+        return _words(line[1]) if line else []
 
     def files(self, ours: Ours) -> tuple[str, str]:
         """Return the drop-in as it is, and as it is to be. They differ after a run that was killed, too."""
@@ -54,8 +54,24 @@ class Grub:
         if status:
             undo.place_file(self._drop_in, before)
             raise TuningError(f"{self._update_grub} failed ({status}): {_last_line(said)}; {DROP_IN} is as it was")
+        missing = _missing(change, self.arguments())
+        if missing:
+            undo.place_file(self._drop_in, before)
+            self._run([self._update_grub])
+            raise TuningError(
+                f"{GRUB_CONFIGURATION} has no {' '.join(missing)} after {self._update_grub}: {self._later_files()} is "
+                f"read after {DROP_IN}, and begins GRUB_CMDLINE_LINUX_DEFAULT anew. Have it add to the variable; "
+                "nothing was changed"
+            )
         if not change.ours.added:
             undo.remove(self._drop_in)
+
+    def _later_files(self) -> str:
+        """Return the files after ours that set our variable, or a word for them."""
+        own = self._drop_in.name
+        later = [file for file in sorted(self._drop_in.parent.glob("*.cfg")) if file.name > own]
+        setting = [file.name for file in later if "GRUB_CMDLINE_LINUX_DEFAULT=" in undo.read_file(file)]
+        return ", ".join(f"{DROP_IN.rpartition('/')[0]}/{name}" for name in setting) or "something"
 
 
 class Grubby:
@@ -73,7 +89,7 @@ class Grubby:
             raise TuningError(
                 f"{self._grubby} --info=DEFAULT: no arguments in its output ({_last_line(said or output)})"
             )
-        return shlex.split(line[1])
+        return _words(line[1])
 
     def files(self, ours: Ours) -> tuple[str, str]:
         """Return nothing: there is no file of ours."""
@@ -90,6 +106,22 @@ class Grubby:
             status, _output, said = self._run(argv)
             if status:
                 raise TuningError(f"{' '.join(argv)} failed ({status}): {_last_line(said)}")
+            missing = _missing(change, self.arguments())
+            if missing:
+                raise TuningError(f"{' '.join(argv)} succeeded, and the default entry has no {' '.join(missing)}")
+
+
+def _missing(change: Change, current: list[str]) -> list[str]:
+    """Return what was added and is not there; nothing where no argument at all can be read."""
+    return [argument for argument in change.add if argument not in current] if current else []
+
+
+def _words(text: str) -> list[str]:
+    """Return the arguments of a line; one with a quotation mark that nothing closes is divided at blanks."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _drop_in_text(ours: Ours) -> str:

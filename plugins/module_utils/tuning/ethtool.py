@@ -56,6 +56,12 @@ class Ethtool:
         """Return the largest ring the driver takes, an empty text when it has none."""
         return parse_ring(self._show(nic, "ring"))[0].get(ring, "")
 
+    def permanent_address(self, nic: str) -> str:
+        """Return the address that the card was made with, empty when it does not say; in a bond it has another."""
+        status, output, _said = self._run([self.program, "-P", nic])
+        found = re.search(r"^Permanent address: ((?:[0-9a-f]{2}:){5}[0-9a-f]{2})$", output, re.MULTILINE)
+        return found[1] if found and not status and found[1].strip("0:") else ""
+
     def read(self, path: str) -> str | None:
         nic, group, name = path.split("/")
         text = self._show(nic, group)

@@ -52,7 +52,7 @@ class Files:
     def read(self, path: str) -> str | None:
         """Return the canonical value, or None when there is no such key or it cannot be read."""
         try:
-            text = under(self._root, path).read_text(encoding="utf-8")
+            text = under(self._root, path).read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:
             return None
         return canonical(path, text)
@@ -62,7 +62,7 @@ class Files:
         try:
             descriptor = os.open(under(self._root, path), os.O_WRONLY | os.O_TRUNC)
             try:
-                os.write(descriptor, f"{value}\n".encode())
+                os.write(descriptor, f"{value}\n".encode(errors="surrogateescape"))
             finally:
                 os.close(descriptor)
         except OSError as error:

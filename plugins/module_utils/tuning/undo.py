@@ -97,14 +97,15 @@ def place_record(path: Path, text: str) -> None:
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
     """Replace a file as a whole, durably; return whether it was different. Raises TuningError."""
+    content = text.encode(errors="surrogateescape")
     temporary = None
     try:
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
+        if path.is_file() and path.read_bytes() == content:
             return False
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
@@ -117,9 +118,9 @@ def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
 
 
 def read_file(path: Path) -> str:
-    """Return a file's text, empty when there is none. Raises TuningError."""
+    """Return a file's text, empty when there is none; what is no UTF-8 survives being written. Raises TuningError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return ""
     except OSError as error:

@@ -14,7 +14,7 @@ def run(*argv: str, input_text: str | None = None) -> str:
     Raises SandboxError, naming the command and what it said, when it fails or is not installed.
     """
     try:
-        done = subprocess.run(argv, input=input_text, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, input=input_text, capture_output=True, text=True, errors="replace", check=False)
     except FileNotFoundError:
         raise SandboxError(f"{argv[0]} is not installed; install the package that has it") from None
     if done.returncode:

@@ -73,6 +73,8 @@ class Recipe:
     packages: tuple[str, ...]
     files: Mapping[str, str]
     proof: tuple[str, ...]
+    # Where the suite is once the mirrors have dropped it.
+    archive: str = ""
 
     @property
     def name(self) -> str:
@@ -88,8 +90,9 @@ VIRTUAL = Recipe(
     {**FILES, **qemu_image.FILES},
     (*PROOF, *qemu_image.PROOF),
 )
+BULLSEYE = Recipe("container", "bullseye", PACKAGES, FILES, PROOF, archive="http://archive.debian.org/debian")
 # By the kind of machine that starts from it, as an instance's tag names it. Debian 11 is there for its Python 3.9.
-RECIPES = {"container": CONTAINER, "bullseye": Recipe("container", "bullseye", PACKAGES, FILES, PROOF), "qemu": VIRTUAL}
+RECIPES = {"container": CONTAINER, "bullseye": BULLSEYE, "qemu": VIRTUAL}
 
 
 def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE) -> Path:
@@ -145,13 +148,20 @@ def _install(recipe: Recipe, root: Path) -> None:
         raise SandboxError(f"{KEYRING} is missing: apt-get install debian-archive-keyring")
     log = root.with_suffix(".log")
     argv = ["mmdebstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--include={','.join(recipe.packages)}"]
+    # What is in the archive was signed for a time that is over.
+    archived = ["--aptopt=Acquire::Check-Valid-Until false", recipe.suite, str(root), recipe.archive]
     with log.open("w") as output:
         try:
             done = subprocess.run([*argv, recipe.suite, str(root)], stdout=output, stderr=output, check=False)
+            if done.returncode and recipe.archive:
+                output.write(f"\nThe mirrors have no {recipe.suite}; trying {recipe.archive}\n")
+                output.flush()
+                _remove_trees(root)
+                done = subprocess.run([*argv, *archived], stdout=output, stderr=output, check=False)
         except FileNotFoundError:
             raise SandboxError("mmdebstrap is not installed: apt-get install mmdebstrap") from None
     if done.returncode:
-        last_lines = "\n  ".join(log.read_text().splitlines()[-5:])
+        last_lines = "\n  ".join(log.read_text(errors="replace").splitlines()[-5:])
         raise SandboxError(f"the image could not be built from Debian's packages; {log} ends with:\n  {last_lines}")
     log.unlink()
 

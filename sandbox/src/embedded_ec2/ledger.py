@@ -96,7 +96,7 @@ def _delete_route(route: str) -> None:
 
 
 def _unmount(path: str) -> None:
-    mounted = {line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()}
+    mounted = {line.split()[1] for line in Path("/proc/self/mounts").read_text(errors="surrogateescape").splitlines()}
     if path in mounted:
         run("umount", path)
 

@@ -37,6 +37,8 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Ru
         if sandbox.directory.exists():
             say("Removing what an earlier sandbox left behind")
             _remove(sandbox)
+        if kinds:
+            preflight.require_place_for_machines(sandbox.directory.parent)
         sandbox.directory.mkdir(mode=0o755)
         sandbox.machines_directory.mkdir(mode=0o700)
         sandbox.holder_file.write_text(holder)
@@ -115,5 +117,5 @@ def _start_process(sandbox: Sandbox, slot: int, images: Mapping[str, Path]) -> N
         if ready.readline() == "ready\n":
             return
     process.wait()
-    last_words = sandbox.log_file.read_text().strip().splitlines()[-1:] or ["nothing"]
+    last_words = sandbox.log_file.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
     raise SandboxError(f"the sandbox could not start: {last_words[0]} (all of it: {sandbox.log_file})")

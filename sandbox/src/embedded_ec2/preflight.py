@@ -4,7 +4,10 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
+from pathlib import Path
 
+from embedded_ec2.commands import succeeds
 from embedded_ec2.errors import SandboxError
 
 TOOLS = {
@@ -17,6 +20,8 @@ TOOLS = {
     "sysctl": "procps",
 }
 QEMU_TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
+# What a handful of machines write: their logs, the engine's release and its journal's first segments.
+NEEDED_BYTES = 1 * 1024**3
 ALONE = "`up --no-machines` runs the API alone"
 
 
@@ -37,9 +42,31 @@ def require_machines_possible(*, qemu: bool) -> None:
         raise SandboxError(f"this root may not make network devices (an unprivileged container?); {ALONE}")
 
 
+def require_place_for_machines(base: Path) -> None:
+    """Raise SandboxError when there is no room, or no way, for what machines write on their image."""
+    there = next(path for path in (base, *base.parents) if path.is_dir())
+    free_bytes = shutil.disk_usage(there).free
+    if free_bytes < NEEDED_BYTES:
+        raise SandboxError(
+            f"{base} has {free_bytes / 1e9:.1f} GB free, machines need {NEEDED_BYTES / 1e9:.1f} GB: make room there; "
+            + ALONE
+        )
+    with tempfile.TemporaryDirectory(dir=there, prefix=".overlay-") as scratch:
+        lower, upper, work, root = (Path(scratch, name) for name in ("lower", "upper", "work", "root"))
+        for path in (lower, upper, work, root):
+            path.mkdir()
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        if not succeeds("mount", "-t", "overlay", "overlay", "-o", options, str(root)):
+            raise SandboxError(
+                f"{base} carries no overlay, which each machine's disk is (a container's own disk is one already, and "
+                f"so is a live system's): mount a volume there, or a tmpfs; {ALONE}"
+            )
+        succeeds("umount", str(root))
+
+
 def _may_administer_network() -> bool:
     """Whether CAP_NET_ADMIN and CAP_SYS_ADMIN are among the effective capabilities (capability.h: bits 12 and 21)."""
-    with open("/proc/self/status") as status:
+    with open("/proc/self/status", errors="replace") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
     needed = 1 << 12 | 1 << 21
     return effective & needed == needed

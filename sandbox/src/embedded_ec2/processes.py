@@ -9,11 +9,11 @@ from pathlib import Path
 def start_ticks(pid: int) -> int | None:
     """Return when the process started, in clock ticks since boot (proc(5) stat, field 22), or None when it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
+    fields = stat.rpartition(b")")[2].split()  # the name before it may have any bytes
+    return None if fields[0] == b"Z" else int(fields[19])
 
 
 def is_alive(pid: int, started_ticks: int) -> bool:
@@ -42,7 +42,7 @@ def children(pid: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            fields = stat.read_bytes().rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         if int(fields[1]) == pid:

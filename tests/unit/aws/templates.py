@@ -80,7 +80,6 @@ def _variables(role: Path) -> dict[str, Any]:
     for file in [role / "defaults/main.yml", *sorted((role / "vars").rglob("*.yml"))]:
         loaded |= yaml.safe_load(file.read_text(encoding="utf-8"))
     return loaded | {
-        "ansible_managed": "Ansible managed",  # which the module `template` adds as well
         "role_path": str(role),
         "trading_environment": "demo",
         "aws_monitoring_partition": "aws",

@@ -47,6 +47,13 @@ def rendered_defaults() -> dict[str, dict[str, Any]]:
     return values
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_file_begins_with_the_same_line_in_every_run(role: Path) -> None:
+    """Some people's `ansible_managed` has the time in it: the file would change, and its service be restarted."""
+    templates = [path for path in (role / "templates").rglob("*") if path.is_file()]
+    assert [path.name for path in templates if "ansible_managed" in path.read_text(encoding="utf-8")] == []
+
+
 def roles_with_tasks_from(node: object) -> Iterator[dict[str, str]]:
     """Yield the arguments of every include_role and import_role below a YAML node."""
     if isinstance(node, dict):

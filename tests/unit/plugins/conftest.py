@@ -34,6 +34,7 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         ):
             module.main()
         report: dict[str, Any] = json.loads(capsys.readouterr().out)
+        json.dumps(report, ensure_ascii=False).encode()  # Ansible takes no result with half of a character in it
         return report
 
     return run

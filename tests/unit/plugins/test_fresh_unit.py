@@ -52,9 +52,25 @@ def test_a_changed_unit_file_is_loaded_even_when_no_restart_is_allowed() -> None
     assert plan(replace(STALE, needs_reload=True), "never").actions == ("reload",)
 
 
-def test_a_start_time_is_read_as_systemd_prints_it() -> None:
-    assert parse_started("Mon 2026-11-23 15:49:08.123456 UTC") == pytest.approx(1795448948.123456)
-    assert parse_started("n/a") == parse_started("") == 0.0
+BOOTED_S = 1795448000.0
+STARTED_S = 1795448948.123456
+PRINTED, MONOTONIC_US = "Mon 2026-11-23 15:49:08 UTC", "948123456"
+
+
+@pytest.mark.parametrize("day", ["Mon", "Mo", "lun.", "月"])
+def test_a_start_time_is_read_whatever_language_the_modules_locale_has(day: str) -> None:
+    printed = f"{day} 2026-11-23 15:49:08 UTC"
+    assert parse_started(printed, MONOTONIC_US, BOOTED_S) == pytest.approx(STARTED_S)
+
+
+@pytest.mark.parametrize("printed", ["n/a", ""])
+def test_a_unit_that_never_ran_has_no_start_time(printed: str) -> None:
+    assert parse_started(printed, "0", BOOTED_S) == 0.0
+
+
+@pytest.mark.parametrize(("set_s", "counts"), [(3600, 1795448948.0), (-3600, STARTED_S - 3600)])
+def test_the_earlier_time_counts_where_the_clock_was_set_after_the_start(set_s: int, counts: float) -> None:
+    assert parse_started(PRINTED, MONOTONIC_US, BOOTED_S + set_s) == pytest.approx(counts)
 
 
 def test_a_file_moved_into_place_is_younger_than_a_process_started_before(tmp_path: Path) -> None:
@@ -72,10 +88,12 @@ SYSTEMCTL = """#!/bin/sh
 cd "${0%/*}/unit" || exit 1
 [ ! -e "refuse-$1" ] || { echo "Job for $2 failed." >&2; exit 1; }
 case "$1" in
-  show) IFS=,; for name in $4; do IFS= read -r value < "$name"; echo "$name=$value"; done; exit ;;
+  show) [ "$LC_ALL $TZ" = "C UTC" ] || exit 1; IFS=,
+    for name in $3; do IFS= read -r value < "$name"; echo "$name=$value"; done; exit ;;
   daemon-reload) echo no > NeedDaemonReload ;;
   enable) echo enabled > UnitFileState ;;
-  start | restart) echo active > ActiveState; echo "Thu 2099-12-31 23:59:59.000000 UTC" > ExecMainStartTimestamp ;;
+  start | restart) echo active > ActiveState; echo "Thu 2099-12-31 23:59:59 UTC" > ExecMainStartTimestamp
+    echo 99999999999999999 > ExecMainStartTimestampMonotonic ;;
 esac
 echo "$*" >> ../calls
 """
@@ -88,6 +106,7 @@ NEW = {
     "ActiveState": "inactive",
     "NeedDaemonReload": "no",
     "ExecMainStartTimestamp": "",
+    "ExecMainStartTimestampMonotonic": "0",
     "FragmentPath": "",
     "DropInPaths": "",
 }
@@ -96,7 +115,7 @@ RUNNING_LONG = {
     **NEW,
     "UnitFileState": "enabled",
     "ActiveState": "active",
-    "ExecMainStartTimestamp": "Mon 2001-01-01 00:00:00.000000 UTC",
+    "ExecMainStartTimestamp": "Mon 2001-01-01 00:00:00 UTC",
 }
 
 

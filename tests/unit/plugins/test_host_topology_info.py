@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
+from .conftest import RunModule
 from .host_tree import HostTree
 
 host_topology_info = importlib.import_module(
@@ -49,6 +50,16 @@ def test_a_c6g_medium_is_seen_as_it_is(graviton: HostTree) -> None:
         "isolated_list": "",
         "housekeeping_mask": "1",
     }
+
+
+def test_an_interface_may_have_any_name(
+    graviton: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    graviton.put("/sys/class/net/et\udcfc0/device/numa_node", "0")
+    graviton.place("/proc/cmdline").write_bytes(b"root=LABEL=\xfc")
+    graviton.stand_in(monkeypatch, host_topology_info)
+    topology = run_module("host_topology_info")["topology"]
+    assert [nic["name"] for nic in topology["nics"]] == ["ens5", "et\\xfc0"]
 
 
 def test_threads_of_a_core_and_numa_nodes_are_told_apart(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from .host_tree import HostTree
 irq_affinity = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.irq_affinity")
 
 BAN = "/etc/systemd/system/irqbalance.service.d/os-tuning.conf"
+BANNED = "IRQBALANCE_BANNED_CPULIST=2-3\0IRQBALANCE_BANNED_CPUS=c"
 BOOT = "/etc/tmpfiles.d/os-tuning-irq.conf"
 
 
@@ -61,7 +62,7 @@ def test_irqbalance_is_banned_from_the_other_cpus_only_where_it_is_installed(hos
     assert not host.place(BAN).exists()
     host.put("/usr/lib/systemd/system/irqbalance.service", "[Service]")
     assert converge(host)["changed"]
-    assert "IRQBALANCE_BANNED_CPULIST=2-3" in host.text(BAN)
+    assert "Environment=IRQBALANCE_BANNED_CPULIST=2-3\nEnvironment=IRQBALANCE_BANNED_CPUS=c" in host.text(BAN)
     assert not converge(host)["changed"]
 
 
@@ -76,17 +77,50 @@ def test_a_running_irqbalance_with_another_ban_is_stale_until_it_is_restarted(ho
     assert converge(host)["irqbalance_stale"]
     again = converge(host)
     assert (again["changed"], again["irqbalance_stale"]) == (True, True), "a play killed before the restart is repeated"
-    run_irqbalance(host, "IRQBALANCE_BANNED_CPULIST=2-3")
+    run_irqbalance(host, BANNED)
     assert not converge(host)["changed"]
     assert converge(host, present=False)["irqbalance_stale"]
     run_irqbalance(host, "")
     assert not converge(host, present=False)["changed"]
 
 
+def test_other_peoples_bytes_are_no_obstacle(host: HostTree) -> None:
+    run_irqbalance(host, BANNED)
+    host.place("/proc/76").mkdir()
+    host.place("/proc/76/comm").write_bytes(b"\xfc\n")
+    host.put("/etc/default/irqbalance", "")
+    host.place("/etc/default/irqbalance").write_bytes(b"# f\xfcr uns\n")
+    assert not converge(host)["irqbalance_stale"]
+
+
 def test_a_ban_of_the_administrators_own_is_left_in_force(host: HostTree) -> None:
-    run_irqbalance(host, "IRQBALANCE_BANNED_CPULIST=0")
+    run_irqbalance(host, "IRQBALANCE_BANNED_CPULIST=0\0IRQBALANCE_BANNED_CPUS=c")
     host.put("/etc/default/irqbalance", '#IRQBALANCE_ONESHOT=\nIRQBALANCE_BANNED_CPULIST="0"')
     assert not converge(host)["irqbalance_stale"]
+
+
+@pytest.mark.parametrize("known", ["IRQBALANCE_BANNED_CPULIST=2-3", "IRQBALANCE_BANNED_CPUS=c"])
+def test_an_irqbalance_is_stale_without_either_ban_because_its_version_may_know_one_only(
+    host: HostTree, known: str
+) -> None:
+    run_irqbalance(host, known)
+    assert converge(host)["irqbalance_stale"]
+
+
+def test_an_irqbalance_that_ignores_its_ban_is_told_of_after_its_next_pass(
+    host: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    run_irqbalance(host, BANNED)
+    assert converge(host)["irqbalance_ignores"] == []
+    host.put("/proc/irq/24/smp_affinity_list", "0")
+    assert converge(host)["irqbalance_ignores"] == [], (
+        "irqbalance moves interrupts about as it likes among its own CPUs"
+    )
+    host.put("/proc/irq/24/smp_affinity_list", "3")
+    host.stand_in(monkeypatch, irq_affinity)
+    report = run_module("irq_affinity", housekeeping="0-1")
+    assert report["irqbalance_ignores"] == ["irq24"]
+    assert "irqbalance ignores its ban and has put irq24 on the engine's CPUs again" in str(report["warnings"])
 
 
 def test_an_interrupt_the_kernel_holds_is_told_apart(host: HostTree) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from .host_tree import HostTree, full_disk
 kernel_cmdline = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.kernel_cmdline")
 
 GRUB_CFG = "/boot/grub/grub.cfg"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 # What Debian's grub-mkconfig does with arguments: source the files with /bin/sh, write them into the menu.
 UPDATE_GRUB = """#!/bin/sh
@@ -57,6 +59,10 @@ class BootHost(HostTree):
 
     def boot(self) -> None:
         self.put("/proc/cmdline", " ".join(self.next_boot()))
+        self.boot_by_something_else()
+
+    def boot_by_something_else(self) -> None:
+        self.put(BOOT_ID, str(uuid.uuid4()))
         self.place("/run/os-tuning-removed-arguments.json").unlink(missing_ok=True)
 
 
@@ -127,6 +133,48 @@ def test_check_mode_writes_nothing_and_foretells(host: BootHost) -> None:
     assert host.snapshot() == before
 
 
+def test_arguments_that_did_not_come_with_a_boot_are_an_error_and_no_reason_for_another(host: BootHost) -> None:
+    assert host.converge("skew_tick=1", "quiet")["reboot_required"]
+    assert host.converge("skew_tick=1", "quiet")["reboot_required"], "nobody has booted yet"
+    host.boot_by_something_else()
+    before = host.snapshot()
+    with pytest.raises(TuningError, match=r"boot arguments skew_tick=1 did not come with the last boot"):
+        host.converge("skew_tick=1", "quiet")
+    assert host.snapshot() == before
+    assert host.converge("tsc=reliable")["reboot_required"], "another wish has a boot of its own"
+    host.boot()
+    assert not host.converge("tsc=reliable")["reboot_required"]
+
+
+def test_arguments_that_nobody_noted_a_boot_for_have_one_more(host: BootHost) -> None:
+    host.converge("skew_tick=1")
+    record = host.place("/var/lib/os-tuning/kernel_cmdline.json")
+    record.write_text('{"added": ["skew_tick=1"], "replaced": []}')
+    host.boot_by_something_else()
+    assert host.converge("skew_tick=1")["reboot_required"]
+    host.boot_by_something_else()
+    with pytest.raises(TuningError, match="did not come"):
+        host.converge("skew_tick=1")
+
+
+def test_a_later_file_that_drops_the_arguments_is_named_before_any_reboot(tmp_path: Path) -> None:
+    host = DebianHost(tmp_path)
+    host.put("/etc/default/grub.d/99-cloud.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="console=tty0"')
+    command([host.tools.update_grub])
+    host.boot()
+    before = host.next_boot()
+    with pytest.raises(TuningError, match=r"has no skew_tick=1 after .*/grub\.d/99-cloud\.cfg is read"):
+        host.converge("skew_tick=1")
+    assert host.next_boot() == before
+    assert not host.place(DROP_IN).exists()
+
+
+def test_arguments_with_a_quotation_mark_that_nothing_closes_are_read(tmp_path: Path) -> None:
+    host = DebianHost(tmp_path, own="dyndbg=it's")
+    host.put(GRUB_CFG, "\tlinux\t/boot/vmlinuz-6.1 root=UUID=1 ro dyndbg=it's quiet")
+    assert statuses(host.converge("quiet", check=True)) == {"quiet": "already"}
+
+
 def test_an_empty_list_brings_every_file_back(host: BootHost) -> None:
     before = host.snapshot()
     host.converge("skew_tick=1", "nohz_full=3")
@@ -139,7 +187,7 @@ def test_an_empty_list_brings_every_file_back(host: BootHost) -> None:
 
     host.boot()
     assert not host.converge()["reboot_required"]
-    after = host.snapshot()
+    after = {**host.snapshot(), BOOT_ID: before[BOOT_ID]}
     assert {path: " ".join(text.split()) for path, text in after.items()} == {
         path: " ".join(text.split()) for path, text in before.items()
     }

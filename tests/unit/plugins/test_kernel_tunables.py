@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
+from .conftest import RunModule
 from .host_tree import HostTree, full_disk
 
 kernel_tunables = importlib.import_module("ansible_collections.lowlatency.trading.plugins.modules.kernel_tunables")
@@ -43,6 +44,18 @@ def converge(host: HostTree, *tunables: dict[str, Any], check: bool = False, **o
         host.root, kernel_tunables.Request(tunables=list(tunables), **request), check
     )
     return result
+
+
+def test_a_value_of_any_bytes_is_shown_and_comes_back(
+    host: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    host.put_sysctls(kernel__core_pattern="")
+    host.place("/proc/sys/kernel/core_pattern").write_bytes(b"/var/crash/\xfc\n")
+    host.stand_in(monkeypatch, kernel_tunables)
+    wanted = {"name": "kernel.core_pattern", "value": "core"}
+    assert run_module("kernel_tunables", tunables=[wanted])["knobs"][0]["before"] == "/var/crash/\\xfc"
+    assert run_module("kernel_tunables", tunables=[])["changed"]
+    assert host.place("/proc/sys/kernel/core_pattern").read_bytes() == b"/var/crash/\xfc\n"
 
 
 def statuses(result: dict[str, Any]) -> dict[str, str]:
@@ -248,6 +261,26 @@ def test_a_later_file_that_sets_another_value_is_named(host: HostTree) -> None:
         "vm.swappiness": "/etc/sysctl.d/99-hardening.conf sets 0",
         "net.core.somaxconn": "",
     }
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["net..core = 1", ".a.b = 1", "vm.swappiness.. = 1", "kernel/../x = 1", "no value", "= 1", "a.b", "\0.\x85 = \x1b"],
+)
+def test_a_malformed_line_of_a_later_file_is_skipped_as_at_boot(host: HostTree, line: str) -> None:
+    host.put("/etc/sysctl.d/99-x.conf", f"{line}\nvm.swappiness = 0")
+    host.place("/etc/sysctl.d/99-y.conf").mkdir()
+    result = converge(host, knob("vm.swappiness", "10"))
+    assert result["knobs"][0]["overridden_by"] == "/etc/sysctl.d/99-x.conf sets 0"
+    assert not converge(host, knob("vm.swappiness", "10"))["changed"]
+
+
+def test_a_later_file_that_cannot_be_read_is_named_and_nothing_is_changed(host: HostTree) -> None:
+    host.link("/etc/sysctl.d/99-x.conf", "/proc/self/mem")  # reading fails whoever reads
+    before = host.snapshot()
+    with pytest.raises(TuningError, match=r"99-x\.conf: cannot be read"):
+        converge(host, knob("vm.swappiness", "10"))
+    assert host.snapshot() == before
 
 
 def test_a_later_file_masked_by_a_file_of_the_same_name_does_not_count(host: HostTree) -> None:

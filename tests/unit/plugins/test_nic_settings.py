@@ -88,6 +88,7 @@ case "$1" in
   -c) sed "s/^Adaptive RX: on/Adaptive RX: $(cat adaptive-rx)/; s/^rx-usecs: .*/rx-usecs: $(cat rx-usecs)/; \
       s/^tx-usecs: .*/tx-usecs: $(cat tx-usecs)/" coalesce ;;
   -g) awk -v size="$(cat rx)" '/^Current/ {now = 1} now && /^RX:/ {print "RX:\t\t" size; next} {print}' ring ;;
+  -P) cat permanent ;;
   -C | -G) [ ! -e "refuse-$3" ] || { echo "netlink error: Operation not supported" >&2; exit 76; }
       echo "$4" > "$3" ;;
 esac
@@ -110,6 +111,22 @@ def host(tmp_path: Path) -> HostTree:
         tree.put(f"/card/{name}", value)
     tree.put("/ethtool", ETHTOOL).chmod(0o755)
     return tree
+
+
+@pytest.mark.parametrize(
+    ("said", "known_by"),
+    [
+        ("Permanent address: 06:aa:bb:cc:dd:ee", "06:aa:bb:cc:dd:ee"),
+        ("Permanent address: not set", "02:11:22:33:44:55"),
+        ("Permanent address: 00:00:00:00:00:00", "02:11:22:33:44:55"),
+    ],
+)
+def test_a_card_in_a_bond_is_known_by_the_address_that_it_appears_with(
+    host: HostTree, said: str, known_by: str
+) -> None:
+    host.put("/card/permanent", said)
+    converge(host)
+    assert f'ATTR{{address}}=="{known_by}"' in host.text(RULES)
 
 
 def converge(host: HostTree, present: bool = True, check: bool = False, program: str = "ethtool") -> Any:
@@ -142,7 +159,7 @@ def test_a_card_delivers_at_once_and_again_at_boot(host: HostTree) -> None:
         "8192",
     ]
     rule = host.text(RULES).splitlines()[-1]
-    assert rule.startswith('ACTION=="add", SUBSYSTEM=="net", ATTR{address}=="02:11:22:33:44:55"')
+    assert rule.startswith('ACTION=="add", SUBSYSTEM=="net", DRIVERS=="?*", ATTR{address}=="02:11:22:33:44:55"')
     assert "-C $name adaptive-rx off rx-usecs 0 tx-usecs 0" in rule
     assert "-G $name rx 8192" in rule
     assert not converge(host)["changed"]

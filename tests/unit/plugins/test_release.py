@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import compiling, release
+from ansible_collections.lowlatency.trading.plugins.modules import python_release
 
 RunModule = Callable[..., dict[str, Any]]
 Run = Callable[..., dict[str, Any]]
@@ -68,7 +69,7 @@ def collect(run_module: RunModule, tmp_path: Path) -> Run:
 @pytest.fixture
 def install(run_module: RunModule, tmp_path: Path) -> Run:
     def run(**arguments: object) -> dict[str, Any]:
-        return run_module("python_release", root=str(tmp_path / "opt"), python=sys.executable, **arguments)
+        return run_module("python_release", **{"root": str(tmp_path / "opt"), "python": sys.executable, **arguments})
 
     return run
 
@@ -327,6 +328,64 @@ def test_a_release_runs_is_kept_and_can_be_gone_back_to(greeter: Run, install: R
     assert install(release="previous")["release"] == old["release"]
 
 
+# What people have in pip.conf, one by one: pip ends with an error, or installs elsewhere and says that all is well.
+OTHER_PEOPLES = (
+    "user = true",
+    "target = {}/t",
+    "prefix = {}/p",
+    "root = {}/r",
+    "require-hashes = true",
+    "dry-run = true",
+)
+
+
+@pytest.mark.parametrize("setting", OTHER_PEOPLES)
+def test_a_release_is_installed_whatever_settings_of_pip_the_host_has(
+    greeter: Run, install: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    made = greeter(saying("good morning"))
+    conf = tmp_path / "pip.conf"
+    conf.write_text(f"[global]\n{setting.format(tmp_path)}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
+    assert install(**made)["changed"]
+    assert greeting(tmp_path / "opt") == "good morning"
+    assert not {"t", "p", "r", "elsewhere"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_pip_that_reports_success_and_installed_nothing_is_an_error(
+    greeter: Run, install: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = greeter(saying("good morning"))
+    monkeypatch.setattr(python_release, "OFFLINE", (*python_release.OFFLINE, "--dry-run"))
+    report = install(**made)
+    assert report["failed"]
+    assert "pip reported success" in report["msg"]
+    assert "has no greeter-1.0.dist-info" in report["msg"]
+    assert not (tmp_path / "opt/current").exists()
+
+
+@pytest.mark.parametrize("setting", [*OTHER_PEOPLES, "no-binary = :all:"])
+def test_wheels_are_collected_whatever_settings_of_pip_the_controller_has(
+    collect: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """The index's own settings count from a file and from variables alike."""
+    conf = tmp_path / "pip.conf"
+    conf.write_text(f"[global]\n{setting.format(tmp_path)}\nfind-links = {PIP_WHEEL.parent}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    assert collect(project=str(project))["changed"]
+
+
+def test_a_damaged_file_of_pips_settings_is_named(
+    collect: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = tmp_path / "pip.conf"
+    conf.write_text("index-url = nowhere\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
+    assert str(conf) in collect(project=str(project))["msg"]
+
+
 def test_a_damaged_wheel_is_refused_and_what_was_in_force_stays(greeter: Run, install: Run, tmp_path: Path) -> None:
     in_force = tmp_path / "opt/releases/before"
     in_force.mkdir(parents=True)
@@ -408,6 +467,27 @@ def test_a_release_of_before_there_was_a_choice_can_be_in_force(install: Run, gr
     noted.write_text('{"greeter-1.0-py3-none-any.whl": "0123"}\n')
     report = install(**made)
     assert (report["changed"], report["compiled"], report["reason"]) == (False, False, "")
+
+
+def test_an_environment_has_an_interpreter_that_no_upgrade_turns_into_another(
+    install: Run, greeter: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python3 = tmp_path / "python3"
+    python3.symlink_to(os.path.realpath(sys.executable))
+    made = greeter(saying("hello"))
+    install(**made, python=str(python3))
+    python3.unlink()
+    assert greeting(tmp_path / "opt") == "hello"
+
+
+def test_an_environment_that_lost_its_interpreter_is_made_again(install: Run, greeter: Run, tmp_path: Path) -> None:
+    made = greeter(saying("hello"))
+    install(**made)
+    interpreter = tmp_path / "opt/current/bin/python"
+    interpreter.unlink()
+    interpreter.symlink_to("/nowhere/python3.9")
+    assert install(**made)["changed"]
+    assert greeting(tmp_path / "opt") == "hello"
 
 
 def test_an_unknown_release_without_an_archive_is_refused(install: Run) -> None:

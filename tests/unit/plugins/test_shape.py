@@ -93,6 +93,8 @@ def problems(source: str) -> Iterator[str]:
             yield f"has no {' and no '.join(sorted(missing))}"
         if not there & APPLIES:
             yield "applies nothing"
+    if any(isinstance(node, ast.Attribute) and node.attr == "run_command" for node in ast.walk(tree)):
+        yield "runs a command in the language of whoever runs it, instead of by outside.run"
     last = tree.body[-1]
     if not isinstance(last, ast.If) or ast.unparse(last) != "if __name__ == '__main__':\n    main()":
         yield "does not end with main()"
@@ -121,6 +123,7 @@ READING = (FOLDER / "diagnosis.py").read_text(encoding="utf-8")
         (SOUND, "def plan(", "def decide(", "has no plan"),
         (SOUND, "def apply(", "def act(", "applies nothing"),
         (SOUND, "\n\nif __name__", "\n\nif __main__", "does not end with main()"),
+        (SOUND, "outside.run(self.module, [", "self.module.run_command([", "instead of by outside.run"),
         (READING, "def observe(", "def look(", "does not observe"),
         (READING, "def observe(", "def apply(", "and applies"),
     ],

@@ -51,10 +51,11 @@ def test_waiting_for_a_disk_is_not_busy() -> None:
     assert host.machine_busy_s("cpu  100 0 50 9999 7777 0 25 25 0 0\ncpu0 1 1 1 1\n") == 200 / host.TICKS_PER_S
 
 
-def test_a_process_name_may_hold_brackets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [b"odd) name", b"\xfc", b"\x85\xa0"])
+def test_a_process_name_may_hold_brackets_and_any_bytes(tmp_path: Path, name: bytes) -> None:
     (tmp_path / "42").mkdir()
     fields = ["S", *["0"] * 10, "300", "100", *["0"] * 6, "777", "0"]
-    (tmp_path / "42" / "stat").write_text(f"42 (odd) name) {' '.join(fields)}\n")
+    (tmp_path / "42" / "stat").write_bytes(b"42 (" + name + f") {' '.join(fields)}\n".encode())
     (tmp_path / "self").mkdir()
     assert host.processes_busy_s(tmp_path) == {"42@777": 400 / host.TICKS_PER_S}
 

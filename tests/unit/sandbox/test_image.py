@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,43 @@ def test_a_full_disk_is_named_with_what_is_needed(tmp_path: Path, monkeypatch: p
     with pytest.raises(SandboxError, match=f"{tmp_path} has .* GB free"):
         image.ensure_image(image.CONTAINER, lambda _: None, tmp_path)
     assert not list(tmp_path.glob("*-*"))
+
+
+# Has suites as a mirror does: bullseye only where the archive is named. Writes down what it was asked for.
+MMDEBSTRAP = """#!/bin/sh
+echo "$*" >> "$ASKED"
+case "$*" in *bullseye*archive.debian.org*) mkdir -p "$TREE"; exit 0 ;; esac
+echo "E: no Release file"; exit 100
+"""
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand for mmdebstrap, and return where its calls are written down."""
+    program, asked, keyring = tmp_path / "bin/mmdebstrap", tmp_path / "asked", tmp_path / "keyring"
+    program.parent.mkdir()
+    program.write_text(MMDEBSTRAP)
+    program.chmod(0o755)
+    keyring.touch()
+    monkeypatch.setattr(image, "KEYRING", keyring)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("ASKED", str(asked))
+    monkeypatch.setenv("TREE", str(tmp_path / "tree"))
+    return asked
+
+
+def test_a_suite_that_the_mirrors_have_dropped_comes_from_the_archive(tmp_path: Path, mirror: Path) -> None:
+    image._install(image.BULLSEYE, tmp_path / "tree")
+    first, second = mirror.read_text().splitlines()
+    assert first.endswith(f"bullseye {tmp_path}/tree")
+    assert second.endswith(f"bullseye {tmp_path}/tree http://archive.debian.org/debian")
+    assert "Acquire::Check-Valid-Until false" in second
+
+
+def test_a_suite_that_can_be_had_nowhere_is_told_with_the_end_of_the_log(tmp_path: Path, mirror: Path) -> None:
+    with pytest.raises(SandboxError, match=r"could not be built.*\n.*no Release file"):
+        image._install(image.CONTAINER, tmp_path / "tree")
+    assert len(mirror.read_text().splitlines()) == 1
 
 
 def test_another_package_or_file_makes_another_image() -> None:

@@ -1,10 +1,13 @@
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from embedded_ec2 import preflight
 from embedded_ec2.errors import SandboxError
-from embedded_ec2.preflight import require_machines_possible
+from embedded_ec2.preflight import require_machines_possible, require_place_for_machines
 
 
 def test_what_is_not_installed_is_named_with_the_command_that_installs_it(
@@ -26,3 +29,30 @@ def test_another_system_than_linux_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(SandboxError, match=r"need Linux, and this is darwin"):
         require_machines_possible(qemu=False)
+
+
+def test_a_full_disk_is_named_before_a_machine_writes_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "NEEDED_BYTES", 2**62)
+    with pytest.raises(SandboxError, match=f"{tmp_path}/state has .* GB free, machines need"):
+        require_place_for_machines(tmp_path / "state")
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Iterator[Path]:
+    """What a container has for its own disk."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root; `sudo -E scripts/test` runs this test")
+    parts = [tmp_path / name for name in ("lower", "upper", "work", "root")]
+    for part in parts:
+        part.mkdir()
+    options = "lowerdir={},upperdir={},workdir={}".format(*parts)
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, parts[-1]], check=True)
+    yield parts[-1]
+    subprocess.run(["umount", parts[-1]], check=True)
+
+
+def test_a_containers_own_disk_is_named_with_the_way_out(overlay: Path, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=f"{overlay}/state carries no overlay.*mount a volume there"):
+        require_place_for_machines(overlay / "state")
+    require_place_for_machines(tmp_path / "state")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lower", "root", "upper", "work"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from trading_engine.wire.soupbintcp import PASSWORD_BYTES
 
 EXIT_NOT_RUNNING = 1
 EXIT_ERROR = 2
+SERVICE_PAUSE_S = 5.0
 
 
 class UserError(Exception):
@@ -38,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"trading-engine: error: {error}", file=sys.stderr)
     except OSError as error:
         print(f"trading-engine: error: {error.filename}: {error.strerror}", file=sys.stderr)
+    if options.run is _serve and os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()):
+        # systemd starts it again at once. What it has just said is seldom mended by then, and would fill the log.
+        time.sleep(SERVICE_PAUSE_S)
     return EXIT_ERROR
 
 
@@ -105,6 +111,9 @@ def _hash_password(options: argparse.Namespace) -> int:
     password = sys.stdin.readline().rstrip("\r\n")
     if not 1 <= len(password) <= PASSWORD_BYTES or not password.isascii():
         raise UserError(f"SoupBinTCP passwords have 1 to {PASSWORD_BYTES} ASCII characters, got {len(password)}")
+    obstacle = passwords.obstacle()
+    if obstacle:
+        raise UserError(obstacle)
     print(passwords.hash_password(password))
     return 0
 

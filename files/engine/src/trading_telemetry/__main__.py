@@ -84,6 +84,7 @@ def settings(app: Starlette, config: Config) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(config.trusted_proxies),
         timeout_graceful_shutdown=2,
     )
 

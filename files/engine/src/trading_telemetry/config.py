@@ -1,6 +1,7 @@
 """telemetry.toml and slo.toml, checked whole before anything is served."""
 
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from pathlib import Path
 
 from trading_engine.settings.tables import ConfigError, Table, load
@@ -31,6 +32,9 @@ file = "/etc/trading/slo.toml"
 # PEM files; both or none. With them the port speaks TLS only.
 #certificate_file = "/etc/trading/telemetry.crt"
 #key_file = "/etc/trading/secrets/telemetry.key"
+# Addresses or networks of proxies in front of the port. Whoever comes through one counts by the address that it names
+# in X-Forwarded-For; from anybody else that header means nothing.
+trusted_proxies = ["127.0.0.1", "::1"]
 
 [cloudwatch]
 # For `trading-telemetry publish` only. Region and instance are asked from EC2 when they are not written here.
@@ -58,6 +62,7 @@ class Config:
     token_path: Path | None
     certificate_path: Path | None
     key_path: Path | None
+    trusted_proxies: tuple[str, ...]
     cloudwatch: CloudWatchConfig
 
     def read_token(self) -> str:
@@ -93,6 +98,7 @@ def load_config(path: Path) -> Config:
         token_path=_optional_path(access, "token_file"),
         certificate_path=_optional_path(access, "certificate_file"),
         key_path=_optional_path(access, "key_file"),
+        trusted_proxies=_networks(access, "trusted_proxies", ("127.0.0.1", "::1")),
         cloudwatch=CloudWatchConfig(
             period_s=cloudwatch.integer("period_s", 60, 1, 3600),
             region=cloudwatch.text("region", ""),
@@ -112,6 +118,16 @@ def load_config(path: Path) -> Config:
 def _optional_path(table: Table, key: str) -> Path | None:
     text = table.text(key, "")
     return Path(text) if text else None
+
+
+def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    values = table.take(key, list(default))
+    try:
+        if not isinstance(values, list):
+            raise TypeError
+        return tuple(str(ip_network(str(value))) for value in values)
+    except (TypeError, ValueError):
+        raise table.wrong(key, "a list of addresses or networks such as 10.0.0.0/24", values) from None
 
 
 def load_targets(path: Path) -> Targets | None:

@@ -37,9 +37,9 @@ def sample_host(proc: Path = PROC) -> HostSample:
     ticks = (proc / "stat").read_text().split("\n", 1)[0].split()[1:]
     memory = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
     received_bytes = sent_bytes = 0
-    for line in (proc / "net/dev").read_text().splitlines()[2:]:
-        name, values = line.split(":", 1)
-        if name.strip() != "lo":
+    for line in (proc / "net/dev").read_bytes().split(b"\n")[2:-1]:  # an interface's name may have any bytes
+        name, values = line.split(b":", 1)
+        if name.strip() != b"lo":
             columns = values.split()
             received_bytes += int(columns[0])
             sent_bytes += int(columns[8])

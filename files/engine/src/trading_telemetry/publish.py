@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
-from urllib.request import Request, urlopen
+from urllib.request import ProxyHandler, Request, build_opener
 
 from trading_engine.host.notify import notify
 from trading_engine.settings.tables import ConfigError
@@ -116,11 +116,14 @@ def _client(settings: CloudWatchConfig) -> tuple[Any, str]:
 
 def _metadata(name: str) -> str:
     """Ask EC2's instance metadata service, version 2."""
+    direct = build_opener(
+        ProxyHandler({})
+    )  # the address is this machine's own affair, whatever proxy its variables name
     lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
     try:
-        with urlopen(Request(f"{METADATA_URL}/api/token", headers=lifetime, method="PUT"), timeout=2) as answer:  # noqa: S310
+        with direct.open(Request(f"{METADATA_URL}/api/token", headers=lifetime, method="PUT"), timeout=2) as answer:  # noqa: S310
             token = {"X-aws-ec2-metadata-token": answer.read().decode("ascii")}
-        with urlopen(Request(f"{METADATA_URL}/meta-data/{name}", headers=token), timeout=2) as answer:  # noqa: S310
+        with direct.open(Request(f"{METADATA_URL}/meta-data/{name}", headers=token), timeout=2) as answer:  # noqa: S310
             text: str = answer.read().decode("ascii")
             return text
     except OSError as error:

@@ -286,6 +286,9 @@ def _account(tables: Table, name: str, limits: Limits) -> Account:
         raise ConfigError(
             f"{table.where}: password must be what `trading-engine hash-password` prints, never the clear text"
         )
+    obstacle = passwords.obstacle()
+    if obstacle:
+        raise ConfigError(f"{table.where}: {obstacle}")
     own = table.table("risk")
     account = Account(
         name,

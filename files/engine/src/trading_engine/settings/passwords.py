@@ -16,6 +16,15 @@ def is_hash(text: str) -> bool:
     return _PATTERN.fullmatch(text) is not None
 
 
+def obstacle() -> str:
+    """Return why this machine cannot check a password, empty when it can."""
+    try:
+        hashlib.scrypt(b"", salt=b"", n=2, r=1, p=1)
+    except (AttributeError, OSError, ValueError) as error:
+        return f"this machine's Python has no scrypt, in which passwords are kept; FIPS mode takes it away ({error})"
+    return ""
+
+
 def hash_password(password: str) -> str:
     salt = os.urandom(16)
     digest = hashlib.scrypt(password.encode(), salt=salt, n=_COST, r=_BLOCK, p=_PARALLEL, dklen=32)

@@ -1,0 +1,39 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules take from outside: the words of programs, and bytes that somebody else chose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+# What a module reads must not depend on the language of whoever runs it; SSH carries that to the host.
+ENGLISH = {"LANG": "C", "LANGUAGE": "C", "LC_ALL": "C"}
+
+
+def run(
+    module: AnsibleModule, command: list[str], environment: dict[str, str] | None = None, **more: Any
+) -> tuple[int, str, str]:
+    """Run a command in English; return its exit code, output and errors, of which each byte can be shown.
+
+    `more` is for AnsibleModule.run_command.
+    """
+    update = {**ENGLISH, **(environment or {})}
+    returned, out, err = module.run_command(command, environ_update=update, errors="backslashreplace", **more)
+    return int(returned), str(out), str(err)
+
+
+def printable(value: Any) -> Any:
+    """Return a result in which each byte that was no UTF-8 is written out, such as \\xfc; Ansible takes no other.
+
+    Such bytes are in the names of processes, interfaces and files, and in the kernel's values.
+    """
+    if isinstance(value, str):
+        return value.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    if isinstance(value, dict):
+        return {printable(key): printable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable(one) for one in value]
+    return value

@@ -1,0 +1,48 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which of a machine's settings of pip count: on a host none, on the controller those that say how to reach the index.
+
+Others, such as `user`, `target`, `root` or `require-virtualenv`, would have pip put things elsewhere, or nowhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping
+
+REACHING_THE_INDEX = (
+    "cert",
+    "client-cert",
+    "extra-index-url",
+    "find-links",
+    "index-url",
+    "keyring-provider",
+    "no-index",
+    "proxy",
+    "trusted-host",
+    "use-deprecated",
+    "use-feature",
+)
+# pip reads no file at all, not even /etc/pip.conf, which it reads in spite of its option --isolated.
+NO_FILE = {"PIP_CONFIG_FILE": os.devnull}
+
+
+def none_of_them(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what to add to an environment for pip to have no settings; a variable that is empty counts as none."""
+    return {**{name: "" for name in environment if name.startswith("PIP_")}, **NO_FILE}
+
+
+def of_the_index(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what to add to an environment for pip to have none but the settings that say how to reach the index.
+
+    `listed` is the output of `pip config list`: files first, those of a command after the global ones, then variables.
+    """
+    found = {}
+    for line in listed.splitlines():
+        name, equals, value = line.partition("=")
+        section, _dot, option = name.rpartition(".")
+        if equals and option in REACHING_THE_INDEX and section in ("global", "download", "wheel", "install", ":env:"):
+            found[f"PIP_{option.replace('-', '_').upper()}"] = str(ast.literal_eval(value))
+    return {**none_of_them(environment), **found}

@@ -1,0 +1,56 @@
+"""Playbooks for hosts say in check mode what they would do, on a host that has nothing yet as well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+# The controller is nobody's to become root on: who tries gets an error.
+GROUP_VARS = """\
+ansible_become: true
+ansible_become_exe: /nonexistent/sudo
+"""
+
+
+def play(tmp_path: Path, name: str, *arguments: str, succeeds: bool = True) -> str:
+    """Run a playbook in check mode with this machine for its host, and return what it said."""
+    inventory = tmp_path / "inventory.ini"
+    inventory.write_text(
+        f"[trading]\nhost-1 ansible_connection=local ansible_become=false ansible_python_interpreter={sys.executable}\n"
+    )
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text(GROUP_VARS)
+    words = ["-i", str(inventory), "--check", "-e", f"trading_backup_dir={tmp_path}", *arguments]
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "ANSIBLE_BECOME_ALLOW_SAME_USER": "1",
+    }
+    program = [Path(sys.executable).with_name("ansible-playbook"), ROOT / "playbooks" / name]
+    done = subprocess.run(
+        [*program, *words], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert (done.returncode == 0) is succeeds, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_backup_says_where_the_archive_would_be(tmp_path: Path) -> None:
+    assert f"fetched to {tmp_path}/host-1.tar.gz" in play(tmp_path, "backup.yml")
+    assert not (tmp_path / "host-1.tar.gz").exists()
+
+
+def test_a_restore_says_what_would_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "host-1.tar.gz").write_bytes(b"")
+    said = play(tmp_path, "restore.yml", "-e", "trading_engine_restore_confirm=host-1")
+    assert "would be stopped, and started on the state" in said
+
+
+def test_a_run_that_starts_late_does_not_take_a_tuned_host_for_one_without_a_layout(tmp_path: Path) -> None:
+    late = "Units | Install the systemd units of engine and feed"
+    said = play(tmp_path, "configure.yml", "--start-at-task", late, succeeds=False)
+    assert "the CPU layout is not known, because the tasks that work it out were skipped" in said

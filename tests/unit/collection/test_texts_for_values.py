@@ -1,0 +1,54 @@
+"""What `-e NAME=VALUE` gives is a text: "false" is not false, and a list of one name is not that name's letters."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+
+
+def switches() -> set[str]:
+    """Return the inputs of all roles that are true or false."""
+    found = set()
+    for specification in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
+        points: dict[str, Any] = yaml.safe_load(specification.read_text(encoding="utf-8"))["argument_specs"]
+        options = [option for point in points.values() for option in point.get("options", {}).items()]
+        found |= {name for name, option in options if option["type"] == "bool"}
+    return found
+
+
+def conditions(node: Any) -> list[str]:
+    """Return every condition below a YAML node."""
+    if isinstance(node, list):
+        return [text for one in node for text in conditions(one)]
+    if not isinstance(node, dict):
+        return []
+    own = [node[key] for key in ("when", "changed_when", "failed_when", "until") if key in node]
+    texts = [text for one in own for text in (one if isinstance(one, list) else [one])]
+    return [str(text) for text in texts] + conditions(list(node.values()))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "roles").glob("*/tasks/*.yml")), ids=lambda path: str(path.name))
+def test_a_switch_is_turned_into_true_or_false_before_it_decides(path: Path) -> None:
+    texts = conditions(yaml.safe_load(path.read_text(encoding="utf-8")))
+    words = [(word, text) for text in texts for word in re.findall(r"\b[a-z_]+\b(?!\s*\|\s*bool)", text)]
+    assert [text for word, text in words if word in switches()] == []
+
+
+@pytest.mark.parametrize("given", ["admin,ops", "admin, ops", ["admin", "ops"]])
+def test_users_who_may_log_in_are_names_however_they_are_given(given: str | list[str]) -> None:
+    text = json.dumps({"hardening_ssh_users": given}) if isinstance(given, list) else f"hardening_ssh_users='{given}'"
+    words = ["-m", "debug", "-a", "var=__hardening_users", "-e", f"@{ROOT}/roles/hardening/vars/main.yml", "-e", text]
+    program = Path(sys.executable).with_name("ansible")
+    done = subprocess.run(
+        [program, "-i", "localhost,", "localhost", *words], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.partition("=> ")[2])["__hardening_users"] == ["admin", "ops"]
