@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from trading_engine.cancellations import Cancellations
-from trading_engine.host.clock import Clock
+from trading_engine.host.clock import Clock, SessionsUsedUpError
 from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
 from trading_engine.machine.inputs import Record, apply_record
@@ -98,6 +98,7 @@ class Engine:
                 settings = self.config.journal
                 self.writer = Writer(directory, settings.segment_bytes, MACHINE_VERSION, found.segment, found.records)
                 self.used_bytes = journal.used_bytes(directory)
+            newest = max(self.core.day, self.outbox.newest_session())
         except (JournalError, SnapshotError) as error:
             raise StartError(str(error)) from error
         except OSError as error:
@@ -106,8 +107,11 @@ class Engine:
         self.clock.anchor(day or self.clock.today(), found.last_time_ns)
         settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
         self.submit(inputs.CONFIGURE, payload=settings_json)
-        if not self.core.open or day[:8] != self.clock.today():
-            self.start_day(self.clock.next_session(day))
+        if not self.core.open or day != newest or day[:8] < self.clock.today():
+            try:
+                self.start_day(self.clock.next_session(newest))
+            except SessionsUsedUpError as error:
+                raise StartError(f"{error}; start again when the date of [day] zone is a later one") from error
         return found
 
     def _unusable(self, error: OSError) -> StartError:
@@ -136,9 +140,9 @@ class Engine:
         """Begin the session of that name, after ending the one that is open."""
         if self.core.open or self.core.closing:
             self.end_day()
-        self.clock.anchor(session)
+        same_date = session[:8] == self.core.day[:8]
+        self.clock.anchor(session, self.clock.now() if same_date else 0)
         self.outbox.begin_day(session)
-        self.outbox.finish_replay()  # without a journal a session's name comes again: what its logs hold was another's
         self.submit(inputs.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:

@@ -104,7 +104,7 @@ def parties_of(directory: Path, match: int) -> list[list[str]]:
     found = []
     for account in sorted((directory / "replies").iterdir()):
         symbols: dict[str, str] = {}
-        sessions = sorted({path.name[:10] for path in account.glob("*.replies")})
+        sessions = sorted({path.name.partition("-")[0] for path in account.glob("*.replies")})
         for path in sorted(account.glob(f"{sessions[-1]}-*.replies") if sessions else []):
             for packet in itch.split_log(path.read_bytes()):
                 message = ouch.OUTBOUND.decode(packet[1:])
