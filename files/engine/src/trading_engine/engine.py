@@ -17,6 +17,7 @@ from typing import Final
 
 from trading_engine.cancellations import Cancellations
 from trading_engine.host.clock import Clock, SessionsUsedUpError
+from trading_engine.host.descriptors import TRANSIENT
 from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
 from trading_engine.machine.inputs import Record, apply_record
@@ -49,6 +50,7 @@ class Engine:
         self.clock = Clock(config.zone)
         self.failure = ""
         self.used_bytes = 0
+        self._left_bytes = 0
         self.syncs = 0
         self.deliver: Callable[[Output], None] = lambda output: None
         self.on_failure: Callable[[str], None] = lambda reason: None
@@ -240,8 +242,11 @@ class Engine:
             self.used_bytes = journal.used_bytes(self.config.journal.directory)
             left_bytes, _ = self.disk_left_bytes()
         except OSError as error:
+            if error.errno in TRANSIENT:
+                return self._left_bytes  # a look is no write, and the next one is soon
             self.fail(f"journal directory: {error}")
             return 0
+        self._left_bytes = left_bytes
         accepting = left_bytes > (1 - _REFUSE_AT) * self.config.journal.budget_bytes
         if accepting != self.core.accepting:
             self.submit(inputs.ACCEPTING, payload=b"\x01" if accepting else b"\x00")
