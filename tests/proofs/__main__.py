@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.proofs import blame, bootstrap, demo, determinism, durability, fuzz, graviton, interrupted, null, witness
+from tests.proofs import (
+    blame,
+    bootstrap,
+    demo,
+    determinism,
+    durability,
+    fuzz,
+    graviton,
+    http,
+    interrupted,
+    null,
+    witness,
+)
 
 PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "blame": (blame.prove, 5, "verdicts of a hog, and as many of a slow link"),
@@ -18,6 +30,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "determinism": (determinism.prove, 10_000_000, "messages"),
     "fuzz": (fuzz.prove, 10_000_000, "frames"),
     "graviton": (graviton.prove, 2, "self-checks of the emulated host"),
+    "http": (http.prove, 60, "minutes"),
     "null": (null.prove, 40, "comparisons"),
     "interrupted": (interrupted.prove, 1000, "kills, of those that there can be"),
 }

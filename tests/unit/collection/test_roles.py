@@ -208,3 +208,13 @@ def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
         assert switch["choices"] == ["present", "absent"]
         # The modules of os_tuning take back by themselves what its profile does not name, or, when absent, all.
         assert (role / "tasks/absent.yml").exists() or role.name == "os_tuning"
+
+
+def test_a_restore_asks_whether_the_engine_can_go_on_before_anything_is_replaced() -> None:
+    """In the block whose rescue starts the engine on the state that there was."""
+    tasks = load(ROOT / "roles/trading_engine/tasks/restore.yml")
+    unpacking = next(task for task in tasks if "block" in task)
+    asked = [task for task in unpacking["block"] if "trading_engine_check_journal_command" in str(task)]
+    replacing = next(number for number, task in enumerate(tasks) if "mv" in str(task.get("loop", "")))
+    assert len(asked) == 1
+    assert tasks.index(unpacking) < replacing

@@ -19,7 +19,7 @@ from trading_engine.published.stats import Stats
 from trading_engine.wire import ouch, soupbintcp
 from trading_telemetry.latency import Latency
 
-from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
+from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
 
 FLOOD = 20_000
 STOPPED_S = 1.0
@@ -131,6 +131,21 @@ def test_it_enters_no_order_while_the_journal_has_no_space(tmp_path: Path) -> No
         later = wait_for_state(engine, lambda now: now.counters["reads"] > state.counters["reads"] + 20)
         assert later.counters["journal_records"] == state.counters["journal_records"]
         assert (later.counters["canary_round_trips"], later.counters["canary_failures"]) == (0, 0)
+
+
+def test_it_is_answered_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tokens increase: one that is not greater than the last is ignored in silence."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\nread = time.time_ns\n"
+        "time.time_ns = lambda: read() + int(os.environ['AHEAD_S']) * 1_000_000_000\n"
+    )
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}")
+    engine = EngineProcess(tmp_path, canary={"symbol": "TEST"})
+    for ahead_s in ("3600", "0"):
+        monkeypatch.setitem(ENVIRONMENT, "AHEAD_S", ahead_s)
+        with engine:
+            wait_for_state(engine, has_measured(3))
+            engine.stop()
 
 
 def test_who_names_no_symbol_has_no_canary(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
-from trading_engine.host.clock import Clock
+from trading_engine.host.clock import SESSIONS_A_DATE, Clock, SessionsUsedUpError
 from trading_engine.process.server import Server
+from trading_engine.wire import soupbintcp
 
 HOUR_NS = 3_600_000_000_000
 
@@ -120,7 +121,14 @@ def test_time_after_a_restart_is_never_before_the_last_journaled(wall: dict[str,
     clock.anchor("2026010500", 11 * HOUR_NS)
     assert clock.now() == 11 * HOUR_NS
     wall["monotonic"] += 2 * HOUR_NS
-    assert clock.now() == 12 * HOUR_NS
+    assert clock.now() == 13 * HOUR_NS  # it does not stand still until the wall clock is there
+
+
+def test_time_runs_on_though_the_date_went_back(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    clock.anchor("2026010600", 3 * HOUR_NS)
+    wall["monotonic"] += HOUR_NS
+    assert clock.now() == 4 * HOUR_NS
 
 
 def test_a_day_that_is_not_ended_goes_beyond_24_hours(wall: dict[str, int]) -> None:
@@ -135,3 +143,25 @@ def test_sessions_of_one_date_are_numbered() -> None:
     assert clock.next_session("") == date + "00"
     assert clock.next_session("2020010107") == date + "00"
     assert clock.next_session(date + "00") == date + "01"
+
+
+def test_a_date_that_is_not_later_is_not_taken(wall: dict[str, int]) -> None:
+    assert Clock(UTC).next_session("2026010603") == "2026010604"
+
+
+def test_all_names_of_a_date_have_ten_characters_and_sort_by_age(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    names = [clock.next_session("")]
+    while len(names) < SESSIONS_A_DATE:
+        names.append(clock.next_session(names[-1]))
+    assert names == sorted(set(names))
+    assert {len(name) for name in names} == {soupbintcp.SESSION_BYTES}
+    assert (names[9], names[10], names[-1]) == ("2026010509", "202601050A", "20260105ZZ")
+    with pytest.raises(SessionsUsedUpError, match="20260105ZZ"):
+        clock.next_session(names[-1])
+
+
+def test_names_of_older_builds_are_followed_by_greater_ones(wall: dict[str, int]) -> None:
+    clock = Clock(UTC)
+    assert clock.next_session("2026010599") == "202601059A"
+    assert clock.next_session("20260105100") > "20260105100"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from trading_engine.__main__ import main
 from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
 from trading_engine.machine.inputs import apply_record
@@ -209,8 +210,17 @@ def test_an_engine_whose_machine_has_changed_says_what_to_do(tmp_path: Path) -> 
     recorder.writer = Writer(tmp_path, SEGMENT_BYTES, MACHINE_VERSION.replace("+", "+0"), 1, 0)
     recorder.start()
     recorder.writer.close()
-    with pytest.raises(JournalError, match=r"\+0.* once .* stop it cleanly .* then start this one"):
-        recovered(tmp_path)
+    for refused in (recovered, tools.check_journal):
+        with pytest.raises(JournalError, match=r"\+0.* once .* stop it cleanly .* then start this one"):
+            refused(tmp_path)
+
+
+def test_whether_a_version_can_go_on_is_told_without_a_change(recorder: Recorder) -> None:
+    recorder.run(1, 10)
+    recorder.writer.sync()
+    before = {path: path.read_bytes() for path in recorder.directory.iterdir()}
+    assert main(["check-journal", str(recorder.directory)]) == 0
+    assert {path: path.read_bytes() for path in recorder.directory.iterdir()} == before
 
 
 def test_the_machines_version_covers_all_that_the_machine_imports() -> None:

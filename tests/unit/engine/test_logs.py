@@ -87,7 +87,8 @@ def test_without_a_journal_a_start_begins_new_logs(
     trade(start(), loop, "1", "2", "3")
     engine = start()
     trade(engine, loop, "4")
-    messages = map(itch.FEED.decode, itch.split_log(market_data(tmp_path)))
+    (own,) = (tmp_path / "itch").glob(f"{engine.core.day}-*")
+    messages = map(itch.FEED.decode, itch.split_log(own.read_bytes()))
     assert sum(isinstance(message, itch.AddOrder) for message in messages) == 1
     replies, count = engine.outbox.log(ANNA).read_from(1, 1 << 16)
     said = [ouch.OUTBOUND.decode(payload) for _, payload in soupbintcp.Splitter().feed(replies)]

@@ -1,6 +1,6 @@
 """A published state written by the engine's own writer, and the service in front of it."""
 
-import socket
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from trading_engine.published.catalogue import COUNTERS, GAUGES
 from trading_engine.published.shm import StateWriter
-from trading_telemetry.__main__ import settings
+from trading_telemetry.__main__ import listen, settings
 from trading_telemetry.app import make_app
 from trading_telemetry.config import load_config
 
@@ -95,8 +95,8 @@ def engine_that_died(state_path: Path) -> None:
 @pytest.fixture
 def client(config_file: Path) -> Iterator[httpx.Client]:
     """A client of the application behind a real server and a real socket."""
-    config = load_config(config_file)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    config = dataclasses.replace(load_config(config_file), port=0)
+    with listen(config) as listener:
         server = uvicorn.Server(settings(make_app(config), config))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

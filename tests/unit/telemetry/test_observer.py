@@ -1,5 +1,6 @@
 """Windows: differences between two publications of one engine process."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,20 @@ def test_data_is_stale_after_two_seconds(engine: Publisher, state_path: Path) ->
     assert state is not None
     assert not Observation(state.published_ns + STALE_NS, state, "").is_stale
     assert Observation(state.published_ns + STALE_NS + 1, state, "").is_stale
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_wall_clock_that_is_set_makes_no_window_longer(
+    engine: Publisher, state_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    observer = Observer(state_path)
+    observer.sample()
+    wall_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + step_s * 1_000_000_000)
+    engine.orders(10, latency_us=100)
+    engine.publish()
+    observer.sample()
+    window = observer.window(1)
+    assert window is not None
+    assert window.count(("enters_received",)) == 10
+    assert 0 < window.seconds < 60

@@ -1,19 +1,24 @@
 """What reaches CloudWatch, and what happens while it cannot be reached; the emulator stands for AWS."""
 
 import datetime
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import httpx
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import cloudwatch_metrics
 from moto.server import ThreadedMotoServer
+from trading_telemetry import config as telemetry_config
 from trading_telemetry import publish
 from trading_telemetry.cloudwatch import NAMESPACE, VALUES_IN_ONE_DATUM, Datum, Period
 from trading_telemetry.observer import Observer
@@ -182,3 +187,79 @@ def test_failures_are_tried_again_after_growing_pauses(caplog: pytest.LogCapture
         outbox.send(now_s)
         now_s += 1
     assert [round(b - a) for a, b in pairwise(tries)][:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidParameterValueException", "ValidationError"])
+def test_what_is_never_accepted_goes_and_holds_nothing_behind_it(caplog: pytest.LogCaptureFixture, code: str) -> None:
+    sent: list[list[Datum]] = []
+
+    def put(data: list[Datum]) -> None:
+        if not data:
+            raise ClientError({"Error": {"Code": code, "Message": "Timestamp"}}, "PutMetricData")
+        sent.append(data)
+
+    outbox = Outbox(put)
+    outbox.add([])
+    outbox.add([{"MetricName": "EngineUp"}])
+    outbox.send(0.0)
+    assert sent == [[{"MetricName": "EngineUp"}]]
+    assert (len(outbox), outbox.dropped) == (0, 1)
+    assert "1 periods dropped" in caplog.text
+
+
+def test_what_boto3_does_not_send_goes_as_well(cloudwatch: Any, data: list[Datum]) -> None:
+    outbox = put_with(cloudwatch)
+    outbox.add([{**data[0], "MetricName": ""}])
+    outbox.add(data)
+    outbox.send(0.0)
+    assert (len(outbox), outbox.dropped) == (0, 1)
+    assert statistic(cloudwatch, "Rejects", "Sum") == [5]
+
+
+@pytest.mark.parametrize("code", ["Throttling", "RequestExpired", "AccessDenied", "InternalFailure"])
+def test_what_may_be_accepted_later_waits(code: str) -> None:
+    def put(_data: list[Datum]) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": ""}}, "PutMetricData")
+
+    outbox = Outbox(put)
+    outbox.add([])
+    outbox.send(0.0)
+    assert (len(outbox), outbox.dropped) == (1, 0)
+
+
+HOUR_S = 3600.0
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("step_s", [-3 * HOUR_S, 3 * HOUR_S])
+def test_a_wall_clock_that_is_set_silences_nothing(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    """The clocks and the waits between them are the test's: a period each 10 s of five minutes."""
+    clock = {"monotonic": 1000.0, "ahead": 1_800_000_000.0}
+    sent: list[float] = []
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            clock["monotonic"] += timeout or 0.0
+            if 1100 < clock["monotonic"] <= 1100 + publish.LOOK_S:
+                clock["ahead"] += step_s
+            return clock["monotonic"] > 1300
+
+    def put_metric_data(Namespace: str, MetricData: list[Datum]) -> None:  # noqa: N803  # boto3's names
+        sent.append(MetricData[0]["Timestamp"])
+
+    text = config_file.read_text()
+    config_file.write_text(f'{text}[cloudwatch]\nperiod_s = 10\nregion = "us-east-1"\ninstance_id = "i-0123"\n')
+    monkeypatch.setattr(publish, "_client", lambda _: (SimpleNamespace(put_metric_data=put_metric_data), "i-0123"))
+    monkeypatch.setattr(
+        publish,
+        "time",
+        SimpleNamespace(monotonic=lambda: clock["monotonic"], time=lambda: clock["monotonic"] + clock["ahead"]),
+    )
+    monkeypatch.setattr(publish, "threading", SimpleNamespace(Event=Stopping))
+    monkeypatch.setattr(publish, "signal", SimpleNamespace(**{**vars(signal), "signal": lambda *_: None}))
+    publish.publish(telemetry_config.load_config(config_file))
+    assert len(sent) == pytest.approx(30, abs=2)
+    assert all(time_s % 10 == 0 for time_s in sent)
+    assert len(set(sent)) == len(sent)

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 
 import httpx
@@ -64,17 +65,63 @@ def test_what_is_not_http_is_400(engine: Publisher, connect: Connect) -> None:
 def test_a_request_that_never_ends_is_given_up(
     engine: Publisher, monkeypatch: pytest.MonkeyPatch, connect: Connect, client: httpx.Client
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
     slow, silent = connect(), connect()
     slow.sendall(b"GET /health HTTP/1.1\r\nhost:")
     assert received(slow) == received(silent) == b""
     assert client.get("/api").status_code == 200
 
 
+def test_a_body_that_never_ends_is_given_up(
+    engine: Publisher, monkeypatch: pytest.MonkeyPatch, connect: Connect
+) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
+    one = connect()
+    one.sendall(b"POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n")
+    while one.recv(65536):
+        one.sendall(b"x")  # slowly, for ever
+
+
+def test_a_connection_with_nothing_but_blank_lines_is_given_up(
+    engine: Publisher, monkeypatch: pytest.MonkeyPatch, connect: Connect
+) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
+    one = connect()
+    one.sendall(b"GET /api HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert one.recv(20).startswith(b"HTTP/1.1 200 ")
+    one.sendall(b"\r\n")
+    received(one)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trading_telemetry.__main__.UNREAD_TIMEOUT_MS", 300)
+
+
+@pytest.mark.usefixtures("impatient", "engine")
+def test_who_takes_nothing_of_what_was_asked_for_is_given_up(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernel keeps a connection alive for ever whose other side says that it has no room."""
+    client.get("/health")
+    before = len(os.listdir("/proc/self/fd"))
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.connect(("127.0.0.1", client.base_url.port or 0))
+        one.sendall(b"GET /static/uplot.js HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
+        end_s = time.monotonic() + 30
+        while len(os.listdir("/proc/self/fd")) < before + 2:  # its own and the service's
+            assert time.monotonic() < end_s
+        while len(os.listdir("/proc/self/fd")) > before + 1:
+            assert time.monotonic() < end_s
+    client.get("/health")
+    assert "Exception" not in caplog.text
+
+
 def test_a_connection_that_asks_again_is_not_given_up(
     engine: Publisher, monkeypatch: pytest.MonkeyPatch, client: httpx.Client
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.5)
     with client.stream("GET", "/stream") as answer:
         lines = answer.iter_lines()
         events = [next(line for line in lines if line.startswith("data: ")) for _ in range(2)]

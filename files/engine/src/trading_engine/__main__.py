@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     itself.set_defaults(run=_self_check)
     for name, run, text in (
         ("verify", _verify, "check every segment and snapshot of a journal directory"),
+        ("check-journal", _check_journal, "say whether this version can go on from a journal directory"),
         ("replay", _replay, "replay a journal directory; print what comes out as SHA-256"),
         ("snapshot", _snapshot, "write a snapshot of what a journal directory's sealed segments hold"),
     ):
@@ -151,6 +152,12 @@ def _status(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     for line in tools.verify(_existing(options.directory)):
         print(line)
+    return 0
+
+
+def _check_journal(options: argparse.Namespace) -> int:
+    records = tools.check_journal(_existing(options.directory))
+    print(f"{options.directory}: this version goes on after record {records}")
     return 0
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from trading_engine.cancellations import Cancellations
-from trading_engine.host.clock import Clock
+from trading_engine.host.clock import Clock, SessionsUsedUpError
+from trading_engine.host.descriptors import TRANSIENT
 from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
 from trading_engine.machine.inputs import Record, apply_record
@@ -49,6 +50,7 @@ class Engine:
         self.clock = Clock(config.zone)
         self.failure = ""
         self.used_bytes = 0
+        self._left_bytes = 0
         self.syncs = 0
         self.deliver: Callable[[Output], None] = lambda output: None
         self.on_failure: Callable[[str], None] = lambda reason: None
@@ -98,6 +100,7 @@ class Engine:
                 settings = self.config.journal
                 self.writer = Writer(directory, settings.segment_bytes, MACHINE_VERSION, found.segment, found.records)
                 self.used_bytes = journal.used_bytes(directory)
+            newest = max(self.core.day, self.outbox.newest_session())
         except (JournalError, SnapshotError) as error:
             raise StartError(str(error)) from error
         except OSError as error:
@@ -106,8 +109,11 @@ class Engine:
         self.clock.anchor(day or self.clock.today(), found.last_time_ns)
         settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
         self.submit(inputs.CONFIGURE, payload=settings_json)
-        if not self.core.open or self.clock.is_over(day):
-            self.start_day(self.clock.next_session(day))
+        if not self.core.open or day != newest or self.clock.is_over(day):
+            try:
+                self.start_day(self.clock.next_session(newest))
+            except SessionsUsedUpError as error:
+                raise StartError(f"{error}; start again when the date of [day] zone is a later one") from error
         return found
 
     def _unusable(self, error: OSError) -> StartError:
@@ -136,9 +142,9 @@ class Engine:
         """Begin the session of that name, after ending the one that is open."""
         if self.core.open or self.core.closing:
             self.end_day()
-        self.clock.anchor(session)
+        same_date = session[:8] == self.core.day[:8]
+        self.clock.anchor(session, self.clock.now() if same_date else 0)
         self.outbox.begin_day(session)
-        self.outbox.finish_replay()  # without a journal a session's name comes again: what its logs hold was another's
         self.submit(inputs.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:
@@ -236,8 +242,11 @@ class Engine:
             self.used_bytes = journal.used_bytes(self.config.journal.directory)
             left_bytes, _ = self.disk_left_bytes()
         except OSError as error:
+            if error.errno in TRANSIENT:
+                return self._left_bytes  # a look is no write, and the next one is soon
             self.fail(f"journal directory: {error}")
             return 0
+        self._left_bytes = left_bytes
         accepting = left_bytes > (1 - _REFUSE_AT) * self.config.journal.budget_bytes
         if accepting != self.core.accepting:
             self.submit(inputs.ACCEPTING, payload=b"\x01" if accepting else b"\x00")

@@ -22,6 +22,7 @@ FOLLOW_S = 0.005
 IDLE_S = 0.2
 REFRESH_S = 0.2
 MAX_CONNECTIONS = 256
+LOGIN_S = 10.0
 HEARTBEAT_S = soupbintcp.HEARTBEAT_INTERVAL_NS / 1e9
 SILENCE_S = soupbintcp.SILENCE_LIMIT_NS / 1e9
 
@@ -33,7 +34,7 @@ class Feed:
 
     def __init__(self, config: EngineConfig, log: Log) -> None:
         self.log = log
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
         # Subscribers at the log's end ask for the same bytes one after the other: framed once, sent to all.
         self.read = functools.lru_cache(maxsize=8)(LogFile.packets)
         self._accounts = config.accounts
@@ -64,6 +65,14 @@ class Feed:
                 connection.turn(now_s)
             await asyncio.sleep(0 if grew else FOLLOW_S if self.connections else IDLE_S)
 
+    def make_room(self) -> bool:
+        """Drop who is the longest here without a login; return whether there was one."""
+        for connection in self.connections:
+            if connection.is_stranger:
+                connection.drop("it does not log in, and others wait")
+                return True
+        return False
+
     def close(self) -> None:
         for connection in list(self.connections):
             connection.finish(soupbintcp.END_OF_SESSION_PACKET)
@@ -80,21 +89,32 @@ class Connection(asyncio.Protocol):
         self._peer = ""
         self._paused = False
         self._login: asyncio.Task[None] | None = None
-        self._sent_s = self._received_s = time.monotonic()
+        self._begun_s = self._sent_s = self._received_s = time.monotonic()
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether it has not even tried to log in."""
+        return self._login is None
+
+    def drop(self, reason: str) -> None:
+        """End the connection at once."""
+        logger.warning("%s disconnected: %s", self._peer, reason)
+        self._feed.connections.pop(self, None)
+        self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass of it
         address, port = transport.get_extra_info("peername")[:2]
         self._peer = f"{address}:{port}"
-        if len(self._feed.connections) >= MAX_CONNECTIONS:
+        if len(self._feed.connections) >= MAX_CONNECTIONS and not self._feed.make_room():
             logger.warning("%s refused: %d connections are open", self._peer, MAX_CONNECTIONS)
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=256 * 1024)
-        self._feed.connections.add(self)
+        self._feed.connections[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._feed.connections.discard(self)
+        self._feed.connections.pop(self, None)
         if self._login is not None:
             self._login.cancel()
 
@@ -109,8 +129,7 @@ class Connection(asyncio.Protocol):
         try:
             self._subscriber.receive(data)
         except WireError as error:
-            logger.warning("%s disconnected: %s", self._peer, error)
-            self._transport.abort()
+            self.drop(str(error))
             return
         if self._subscriber.ended:
             self.finish(b"")
@@ -131,8 +150,10 @@ class Connection(asyncio.Protocol):
     def turn(self, now_s: float) -> None:
         """Send what there is and may be sent; heartbeats when nothing else was; drop whoever fell silent."""
         if now_s - self._received_s > SILENCE_S:
-            logger.warning("%s disconnected: nothing was received for %d s", self._peer, SILENCE_S)
-            self._transport.abort()
+            self.drop(f"nothing was received for {SILENCE_S:.0f} s")
+            return
+        if self.is_stranger and now_s - self._begun_s > LOGIN_S:
+            self.drop(f"no login for {LOGIN_S:.0f} s")
             return
         while self._subscriber.admitted and not self._paused:
             data = self._subscriber.packets(self._feed.read)
@@ -147,7 +168,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self, last: bytes) -> None:
         """Send the last bytes, then close."""
-        self._feed.connections.discard(self)
+        self._feed.connections.pop(self, None)
         self._transport.write(last)
         self._transport.close()
 

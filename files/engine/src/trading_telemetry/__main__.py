@@ -18,6 +18,8 @@ from trading_telemetry.protocol import GuardedProtocol
 from trading_telemetry.publish import publish
 
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
+UNREAD_TIMEOUT_MS = 10_000
+"""For how long a client may take nothing of what it asked for."""
 
 
 class Server(uvicorn.Server):
@@ -91,12 +93,14 @@ def settings(app: Starlette, config: Config) -> uvicorn.Config:
 
 def listen(config: Config) -> socket.socket:
     try:
-        return socket.create_server((config.address, config.port), family=family_of(config.address), backlog=512)
+        listener = socket.create_server((config.address, config.port), family=family_of(config.address), backlog=512)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {config.address}:{config.port}: {error.strerror}; "
             "another process may have the port: see [http] in telemetry.toml"
         ) from error
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_TIMEOUT_MS)  # accepted sockets have it too
+    return listener
 
 
 if __name__ == "__main__":

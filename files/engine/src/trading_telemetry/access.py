@@ -2,12 +2,11 @@
 
 import hmac
 import time
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trading_engine.settings.tables import ConfigError
@@ -106,10 +105,13 @@ class Access:
 
     async def _log_in(self, request: Request) -> Response:
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LOGIN_LIMIT_BYTES:
-                return JSONResponse({"error": "too large"}, 413)
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LOGIN_LIMIT_BYTES:
+                    return JSONResponse({"error": "too large"}, 413)
+        except ClientDisconnect:
+            return JSONResponse({"error": "not whole"}, 400)  # which nobody gets
         token = parse_qs(body.decode("latin-1")).get("token", [""])[0]
         if not self._knows(token):
             return HTMLResponse(LOGIN_PAGE, 401)
@@ -125,8 +127,5 @@ def _presented(headers: Headers) -> str:
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip()
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+    # Not http.cookies: another application's cookie that it does not understand would hide ours.
+    return cookie_parser("; ".join(headers.getlist("cookie"))).get(COOKIE, "")

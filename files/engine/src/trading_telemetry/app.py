@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 
 from prometheus_client import exposition
@@ -25,6 +26,7 @@ from trading_telemetry.stream import MAX_CLIENTS, EventStream
 LINKS = {name: f"/{name}" for name in ("health", "latest", "history", "stream", "metrics", "api")}
 INFORMATION = {"service": "trading-telemetry", "links": LINKS}
 HISTORY_S = 600
+_UNKNOWN_VERSIONS = re.compile(r";\s*version=(?!(?:0\.0\.[14]|[12]\.0\.0)\s*(?:[;,]|$))[^;,]*")
 
 
 def make_app(config: Config) -> Starlette:
@@ -54,12 +56,13 @@ def make_app(config: Config) -> Starlette:
 
     async def history(request: Request) -> Response:
         window = request.query_params.get("window", str(HISTORY_S))
-        if not (window.isascii() and window.isdigit() and 1 <= int(window[:6]) <= KEPT_S):
+        digits = window.lstrip("0")
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(KEPT_S)) and int(digits) <= KEPT_S):
             raise HTTPException(422, f"window must be a whole number of seconds from 1 to {KEPT_S}")
-        return JSONResponse(service.history.columns(int(window)))
+        return JSONResponse(service.history.columns(int(digits)))
 
     async def metrics(request: Request) -> Response:
-        encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        encode, content_type = exposition.choose_encoder(acceptable(request.headers.get("accept", "")))
         return Response(encode(service.registry), headers={"content-type": content_type})
 
     async def api(_request: Request) -> Response:
@@ -98,6 +101,14 @@ def make_app(config: Config) -> Starlette:
         exception_handlers={HTTPException: _error},
         lifespan=lifespan,
     )
+
+
+def acceptable(accept: str) -> str:
+    """The Accept header without quotes, which mean nothing there, and without versions that there are not.
+
+    The library compares whatever is written there with numbers, and would send it back.
+    """
+    return _UNKNOWN_VERSIONS.sub("", accept.replace('"', ""))
 
 
 async def _error(_request: Request, error: Exception) -> Response:

@@ -15,6 +15,8 @@ from trading_engine.published.shm import State, StateError, StateReader
 from trading_telemetry.latency import Latency
 
 STALE_NS = 2_000_000_000
+STEP_S = 1.0
+"""A look and a publication are apart by less; whatever says more is a wall clock that was set."""
 WINDOWS_S = (1, 10, 60)
 
 
@@ -35,17 +37,24 @@ class Observation:
         return self.age_ns is not None and self.age_ns > STALE_NS
 
 
+@dataclass(frozen=True)
+class Look:
+    """A state, and when it was read, by the monotonic clock."""
+
+    at_s: float
+    state: State
+
+
 class Window:
     """What happened between two publications of one engine process. Latencies are worked out once."""
 
-    def __init__(self, older: State, newer: State) -> None:
-        self.older = older
-        self.newer = newer
+    def __init__(self, older: Look, newer: Look) -> None:
+        self.older = older.state
+        self.newer = newer.state
+        published_s = (self.newer.published_ns - self.older.published_ns) / 1e9
+        looked_s = newer.at_s - older.at_s
+        self.seconds = published_s if abs(published_s - looked_s) < STEP_S else looked_s
         self._latencies: dict[str, Latency] = {}
-
-    @property
-    def seconds(self) -> float:
-        return (self.newer.published_ns - self.older.published_ns) / 1e9
 
     def count(self, names: Iterable[str]) -> int:
         """Sum of the named counters' increases."""
@@ -69,7 +78,7 @@ class Observer:
 
     def __init__(self, path: Path) -> None:
         self._reader = StateReader(path)
-        self._minute: deque[State] = deque(maxlen=max(WINDOWS_S) + 1)
+        self._minute: deque[Look] = deque(maxlen=max(WINDOWS_S) + 1)
         self._windows: dict[int, Window | None] = {}
         self._grew = False
 
@@ -88,10 +97,10 @@ class Observer:
         self._windows.clear()
         self._grew = False
         if state is not None:
-            if self._minute and self._minute[-1].started_ns != state.started_ns:
+            if self._minute and self._minute[-1].state.started_ns != state.started_ns:
                 self._minute.clear()
-            if not self._minute or self._minute[-1].sequence != state.sequence:
-                self._minute.append(state)
+            if not self._minute or self._minute[-1].state.sequence != state.sequence:
+                self._minute.append(Look(time.monotonic(), state))
                 self._grew = True
         return observation
 
@@ -110,8 +119,8 @@ class Observer:
             return None
         newer = self._minute[-1]
         # Half a second of tolerance: the sampler's own lateness must not make a window a second longer.
-        begin_ns = newer.published_ns - seconds * 1_000_000_000 - 500_000_000
-        older = next(state for state in self._minute if state.published_ns >= begin_ns)
+        begin_s = newer.at_s - seconds - 0.5
+        older = next(look for look in self._minute if look.at_s >= begin_s)
         return Window(older if older is not newer else self._minute[-2], newer)
 
     def close(self) -> None:

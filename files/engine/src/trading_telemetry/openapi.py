@@ -73,7 +73,7 @@ SLO: Schema = _object(
         "targets": _nullable(TARGETS, "Null when there is no slo.toml."),
         "latency_us": _nullable(FIGURES, "The last minute's, each of the source that is worst; null without any."),
         "latency_by_source_us": _map(FIGURES),
-        "curves_us": _map(_list({"type": "array", "prefixItems": [NUMBER, NUMBER], "description": "Percentile, µs."})),
+        "curves_us": _map(_list({**_list(NUMBER), "minItems": 2, "maxItems": 2, "description": "Percentile, µs."})),
         "broken": _list(TEXT),
         "last_hour": _map(
             _object(
@@ -149,9 +149,19 @@ LATEST: Schema = _object(
 HEALTH: Schema = _object({"status": STATUS, "age_s": AGE, "checks": CHECKS})
 
 
+ERROR: Schema = _object({"error": TEXT})
+REFUSALS = {"401": "the token is asked for", "429": "too many requests"}
+"""What any path may answer, but for the token, which /health does not ask for."""
+
+
+def _answer(description: str, schema: Schema, content_type: str = "application/json") -> Schema:
+    return {"description": description, "content": {content_type: {"schema": schema}}}
+
+
 def _get(summary: str, content_type: str, schema: Schema, *, more: dict[str, Any] | None = None) -> Schema:
-    answers = {"200": {"description": "OK", "content": {content_type: {"schema": schema}}}, **(more or {})}
-    return {"get": {"summary": summary, "responses": answers}}
+    answers = {"200": _answer("OK", schema, content_type), **(more or {})}
+    refusals = {status: _answer(meaning, ERROR) for status, meaning in REFUSALS.items()}
+    return {"get": {"summary": summary, "responses": {**refusals, **answers}}}
 
 
 DESCRIPTION: Schema = {
@@ -166,22 +176,32 @@ DESCRIPTION: Schema = {
         "/": _get("A live page for browsers, links for programs", "application/json", _map({})),
         "/static/{name}": {
             "parameters": [{"name": "name", "in": "path", "required": True, "schema": TEXT}],
-            **_get("The page's files", "*/*", {}),
+            **_get("The page's files", "*/*", {}, more={"404": _answer("no such file", ERROR)}),
         },
         "/health": _get(
             "Is the host keeping its promise?",
             "application/json",
             HEALTH,
-            more={"503": {"description": "failing", "content": {"application/json": {"schema": HEALTH}}}},
+            more={"503": _answer("failing", HEALTH)},
         ),
         "/latest": _get("Everything that is known now", "application/json", LATEST),
         "/history": {
             "parameters": [
                 {"name": "window", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 3600}}
             ],
-            **_get("One value a second and column, oldest first", "application/json", _map(_list({}))),
+            **_get(
+                "One value a second and column, oldest first",
+                "application/json",
+                _map(_list({})),
+                more={"422": _answer("another window", ERROR)},
+            ),
         },
-        "/stream": _get("/latest once a second as server-sent events", "text/event-stream", TEXT),
+        "/stream": _get(
+            "/latest once a second as server-sent events",
+            "text/event-stream",
+            TEXT,
+            more={"503": _answer("as many streams as there may be are open", ERROR)},
+        ),
         "/metrics": _get("Prometheus or OpenMetrics", "text/plain", TEXT),
         "/api": _get("This description", "application/json", _map({})),
     },

@@ -1,13 +1,14 @@
-"""Uvicorn's HTTP protocol with the limits that it lacks: connections, size and duration of a request's head."""
+"""Uvicorn's HTTP protocol with the limits that it lacks: connections, a request's duration, the size of its head."""
 
 import asyncio
 import logging
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_CONNECTIONS = 256
 HEAD_LIMIT_BYTES = 16 * 1024
-HEAD_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 10.0
 HEAD_END = b"\r\n\r\n"
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n"
@@ -20,9 +21,11 @@ logger = logging.getLogger("trading-telemetry")
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. Whoever exceeds a limit is disconnected; nobody else notices."""
 
+    _in_head = False
     _head_bytes = 0
     _head_tail = b""
-    _head_timer: asyncio.TimerHandle | None = None
+    _request_timer: asyncio.TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -30,21 +33,27 @@ class GuardedProtocol(HttpToolsProtocol):
             logger.warning("connection refused: %d are open", MAX_CONNECTIONS)
             transport.abort()
             return
-        self._expect_head()
+        self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_complete()
+        self._in_time()
+        if self._answering is not None and not self._answering.response_complete:
+            # Uvicorn tells only the newest request, behind which older ones may still be answered.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is not None:
+        if self._request_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect_request()  # blank lines begin no message, but end uvicorn's wait for one
+        if self._in_head:
             # A body may come in the same piece, and the head's end in two.
             piece = self._head_tail + data
             end = piece.find(HEAD_END)
             self._head_bytes += len(data) if end < 0 else end
             self._head_tail = piece[-len(HEAD_END) + 1 :]
             if self._head_bytes > HEAD_LIMIT_BYTES:
-                self._head_complete()
+                self._in_time()
                 self.transport.write(TOO_LARGE)
                 self.transport.close()
                 return
@@ -52,23 +61,33 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._head_timer is None:
-            self._expect_head()
+        if self._request_timer is None:
+            self._expect_request()
 
     def on_headers_complete(self) -> None:
-        self._head_complete()
+        self._in_head = False
         super().on_headers_complete()
 
-    def _expect_head(self) -> None:
+    def on_message_complete(self) -> None:
+        self._in_time()
+        super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _expect_request(self) -> None:
+        self._in_head = True
         self._head_bytes = 0
         self._head_tail = b""
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
+        self._request_timer = self.loop.call_later(REQUEST_TIMEOUT_S, self._too_slow)
 
-    def _head_complete(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _in_time(self) -> None:
+        self._in_head = False
+        if self._request_timer is not None:
+            self._request_timer.cancel()
+            self._request_timer = None
 
     def _too_slow(self) -> None:
-        self._head_timer = None
+        self._request_timer = None
         self.transport.abort()

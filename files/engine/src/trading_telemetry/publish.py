@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 LOOK_S = 5.0
 KEPT_PERIODS = 60
+NEVER_ACCEPTED = frozenset(
+    f"{code}{ending}"
+    for code in ("InvalidFormat", "InvalidParameterCombination", "InvalidParameterValue", "MissingParameter",
+                 "MissingRequiredParameter", "RequestEntityTooLarge", "SerializationError", "Validation")
+    for ending in ("", "Error", "Exception", "Fault")
+)  # fmt: skip
+"""Codes by which CloudWatch says that it is the data it does not want: a time beyond its limits, or a value."""
+SHORTEST_S = 0.5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 METADATA_URL = "http://169.254.169.254/latest"
@@ -28,7 +36,7 @@ logger = logging.getLogger("trading-publish")
 
 
 class Outbox:
-    """Periods that wait to be sent: bounded, oldest first; what does not fit any more is counted and said."""
+    """Periods that wait to be sent: bounded, oldest first. Those beyond the bound, or refused for what they are, go."""
 
     def __init__(self, put: "Callable[[list[Datum]], None]") -> None:
         self._put = put
@@ -42,9 +50,7 @@ class Outbox:
 
     def add(self, data: list[Datum]) -> None:
         if len(self._waiting) == KEPT_PERIODS:
-            self._waiting.popleft()
-            self.dropped += 1
-            logger.warning("CloudWatch still unreachable: %d periods dropped, %d wait", self.dropped, KEPT_PERIODS)
+            self._drop("CloudWatch is still unreachable")
         self._waiting.append(data)
 
     def send(self, now_s: float) -> None:
@@ -55,12 +61,53 @@ class Outbox:
             try:
                 self._put(self._waiting[0])
             except Exception as error:  # whatever boto3 raises: throttling, outage, credentials, a proxy's answer
+                if _is_for_ever(error):
+                    self._drop(str(error))
+                    continue
                 self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
                 self._retry_at_s = now_s + self._pause_s
                 logger.warning("%d periods wait, next try in %.0f s: %s", len(self), self._pause_s, error)
                 return
             self._waiting.popleft()
             self._pause_s = 0.0
+
+    def _drop(self, reason: str) -> None:
+        self._waiting.popleft()
+        self.dropped += 1
+        logger.warning("%d periods dropped, %d wait: %s", self.dropped, len(self), reason)
+
+
+def _is_for_ever(error: Exception) -> bool:
+    """Return whether the same data will get the same answer: by CloudWatch's code, or because boto3 sends no such."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return response.get("Error", {}).get("Code") in NEVER_ACCEPTED
+    return type(error).__name__ == "ParamValidationError"
+
+
+class Schedule:
+    """When periods end: at the wall clock's multiples, so that all hosts' periods are the same.
+
+    What is waited for is monotonic time: a wall clock that is set makes one period shorter and none longer.
+    """
+
+    def __init__(self, period_s: int) -> None:
+        self._period_s = period_s
+        self._due_s = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a period now: up to the next multiple, or the one after when that is just being reached."""
+        left_s = self._period_s - time.time() % self._period_s
+        self._due_s = time.monotonic() + left_s + (self._period_s if left_s < SHORTEST_S else 0)
+
+    @property
+    def left_s(self) -> float:
+        return max(self._due_s - time.monotonic(), 0.0)
+
+    def ended_s(self) -> float:
+        """Return the multiple at which the period ended, as the wall clock is now."""
+        return round(time.time() / self._period_s) * float(self._period_s)
 
 
 def publish(config: Config) -> None:
@@ -81,21 +128,18 @@ def publish(config: Config) -> None:
     notify("READY=1")
     observer, outbox, period = Observer(config.state_path), Outbox(put), Period()
     observer.sample()
-    due_s = _next_due_s(time.time(), settings.period_s)
-    while not stopping.wait(max(min(LOOK_S, due_s - time.time()), 0.0)):
+    schedule = Schedule(settings.period_s)
+    while not stopping.wait(min(LOOK_S, schedule.left_s)):
         observation = observer.sample()
         if (window := observer.newest_window()) is not None:
             period.add(window)
-        if time.time() >= due_s:
-            outbox.add(period.data(observation, settings.disk_path, due_s, instance_id, settings.period_s))
-            period, due_s = Period(), _next_due_s(time.time(), settings.period_s)
+        if not schedule.left_s:
+            time_s = schedule.ended_s()
+            outbox.add(period.data(observation, settings.disk_path, time_s, instance_id, settings.period_s))
+            period = Period()
+            schedule.begin()
         outbox.send(time.monotonic())
         notify("WATCHDOG=1")
-
-
-def _next_due_s(now_s: float, period_s: int) -> float:
-    """The next multiple of the period, so that all hosts' periods are the same."""
-    return (now_s // period_s + 1) * period_s
 
 
 def _client(settings: CloudWatchConfig) -> tuple[Any, str]:

@@ -16,6 +16,7 @@ from trading_engine.clients.connection import Connection
 from trading_engine.clients.login import Login
 from trading_engine.engine import Engine
 from trading_engine.host import timestamps
+from trading_engine.host.descriptors import for_sockets
 from trading_engine.host.sockets import family_of
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.garbage import Garbage
@@ -27,7 +28,9 @@ from trading_engine.wire import soupbintcp
 READ_BYTES = 4096
 CATCH_UP_BYTES = 1 << 16
 SEND_BUFFER_BYTES = 1 << 18  # what a client may leave unread in the kernel, besides slow_client_bytes
+MAX_STRANGERS: Final = 256  # connections that have not logged in
 _ACCEPTS_A_TURN = 16
+_ACCEPT_PAUSE_S = 0.1
 _ANCILLARY_BYTES: Final = timestamps.ANCILLARY_BYTES
 _monotonic_ns: Final = time.monotonic_ns
 _wall_ns: Final = time.time_ns
@@ -46,6 +49,9 @@ class Gateway:
         self._loop = loop
         self._config = engine.config
         self._everybody: deque[Connection] = deque()
+        self._strangers: dict[Connection, None] = {}
+        self._out_of_descriptors = False
+        self._crowded = False
         self._listener: socket.socket | None = None
         self.connections: dict[int, Connection] = {}
         self.canary = -1
@@ -116,9 +122,15 @@ class Gateway:
                 sock, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError as error:  # out of descriptors, or the client is gone again
-                self._stats.event(f"accept: {error.strerror}")
+            except ConnectionError:
+                continue  # the client is gone again
+            except OSError as error:
+                self._pause_accepting(error)
                 return
+            self._out_of_descriptors = False
+            if not self._has_room():
+                sock.close()
+                continue
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             timestamps.enable(sock)
@@ -128,7 +140,40 @@ class Gateway:
             )  # fmt: skip
             connection.on_drained = self.catch_up
             self._everybody.append(connection)
+            self._strangers[connection] = None
             self._loop.add_reader(connection.descriptor, self.readable, connection)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """Out of descriptors or memory the socket stays ready: asking it again at once would be all that is done."""
+        assert self._listener is not None
+        if not self._out_of_descriptors:
+            self._out_of_descriptors = True
+            self._stats.event(f"accept: {error.strerror}")
+        self._loop.remove_reader(self._listener.fileno())
+        self._loop.call_later(_ACCEPT_PAUSE_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self._listener is not None:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _has_room(self) -> bool:
+        """Keep descriptors for journal and logs; whoever is the longest here without a login makes room."""
+        if len(self._strangers) < MAX_STRANGERS and len(self._everybody) < for_sockets():
+            self._crowded = False
+            return True
+        if not self._crowded:
+            self._crowded = True
+            self._stats.event(f"{len(self._everybody)} connections, of which {len(self._strangers)} have not logged in")
+        for stranger in self._strangers:
+            if not stranger.checking:
+                self.drop(stranger)
+                return True
+        return False
+
+    def logged_in(self, connection: Connection, number: int) -> None:
+        """Take the connection as the account's."""
+        self._strangers.pop(connection, None)
+        self.connections[number] = connection
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -242,6 +287,7 @@ class Gateway:
         connection.close()
         self._stats.connections_closed += 1
         self._everybody.remove(connection)
+        self._strangers.pop(connection, None)
         number = connection.session.account
         if number >= 0 and self.connections.get(number) is connection:
             del self.connections[number]

@@ -72,6 +72,9 @@ class Sessions(Protocol):
     def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
         """Give a logged-in session's bytes to the engine."""
 
+    def logged_in(self, connection: Connection, number: int) -> None:
+        """Take the connection as the account's."""
+
     def send(self, connection: Connection, data: bytes) -> None:
         """Send now, or as soon as the client reads."""
 
@@ -179,7 +182,7 @@ class Login:
         connection.session.account = number
         connection.next_number = first
         connection.catching_up = first <= log.last
-        self._gateway.connections[number] = connection
+        self._gateway.logged_in(connection, number)
         self._gateway.send(connection, soupbintcp.login_accepted(engine.core.day, first))
         self._gateway.catch_up(connection)
         rest = connection.session.rest

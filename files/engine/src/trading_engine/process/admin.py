@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trading_engine.engine import Engine
+from trading_engine.host.clock import SessionsUsedUpError
 from trading_engine.machine import inputs
 from trading_engine.wire import ouch
 
@@ -58,10 +59,17 @@ class Admin:
         elif command == "next-day":
             if self._engine.core.closing:
                 raise AdminError("the day is being closed already; ask again in a second")
+            self._check_next_day()
             self._roll_day()
         else:
             raise AdminError(f"unknown command {command!r}")
         return {"done": command, "name": name}
+
+    def _check_next_day(self) -> None:
+        try:
+            self._engine.clock.next_session(self._engine.core.day)
+        except SessionsUsedUpError as error:
+            raise AdminError(f"{error}; the next day begins with the next date") from error
 
     def _submit(self, payload: dict[str, Any]) -> None:
         self._engine.submit(inputs.ADMIN, payload=json.dumps(payload, sort_keys=True).encode())

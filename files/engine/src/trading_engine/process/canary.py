@@ -56,7 +56,9 @@ class Canary:
         password: str,
         stats: Stats,
         has_space: Callable[[], bool],
+        last_token: bytes = b"",
     ) -> None:
+        """`last_token` is the account's: a clock that was set back must not make tokens that were used before."""
         self._loop = loop
         self._address = _reachable(address)
         self._symbol = symbol
@@ -64,7 +66,7 @@ class Canary:
         self._stats = stats
         self._has_space = has_space
         self._waiting: deque[list[int]] = deque()
-        self._last_token = time.time_ns() // 1000
+        self._last_token = max(time.time_ns() // 1000, int(last_token or b"0", 16))
         self._failing = False
         self._task = loop.create_task(self._keep_connected())
 

@@ -132,8 +132,10 @@ class Server:
         config, endpoint, core = self._config, self._config.order_entry, self._engine.core
         self._gateway.canary = core.accounts[CANARY_ACCOUNT].number
         address = (endpoint.address, endpoint.port)
-        password = self._canary_password
-        return Canary(self._loop, address, config.canary_symbol, password, self._stats, lambda: core.accepting)
+        password, last_token = self._canary_password, core.accounts[CANARY_ACCOUNT].last_token
+        return Canary(
+            self._loop, address, config.canary_symbol, password, self._stats, lambda: core.accepting, last_token
+        )
 
     def _spin(self) -> None:
         """Keep the loop from ever sleeping: the next turn finds what arrived without a wake-up."""

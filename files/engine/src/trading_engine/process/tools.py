@@ -13,7 +13,7 @@ from typing import Any
 from trading_engine.machine.core import Core
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.storage import journal, snapshot
-from trading_engine.storage.recovery import NOTHING, Tail, apply_journaled, make_snapshot
+from trading_engine.storage.recovery import NOTHING, Tail, apply_journaled, make_snapshot, newest_snapshot
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.wire import itch, ouch
 
@@ -38,6 +38,17 @@ def verify(directory: Path) -> Iterator[str]:
     if tail.torn is not None:
         path, offset, size = tail.torn
         yield f"{path.name}: {size} bytes of an unfinished record at offset {offset}; the next start cuts them"
+
+
+def check_journal(directory: Path) -> int:
+    """Return after which record this version would go on; raises JournalError or SnapshotError when it would not.
+
+    Nothing is applied and nothing is changed, so it is quicker than a start.
+    """
+    tail = Tail(directory, newest_snapshot(directory, Core(), []), MACHINE_VERSION)
+    for _ in tail:
+        pass
+    return tail.records
 
 
 def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, Any]:
@@ -104,7 +115,7 @@ def parties_of(directory: Path, match: int) -> list[list[str]]:
     found = []
     for account in sorted((directory / "replies").iterdir()):
         symbols: dict[str, str] = {}
-        sessions = sorted({path.name[:10] for path in account.glob("*.replies")})
+        sessions = sorted({path.name.partition("-")[0] for path in account.glob("*.replies")})
         for path in sorted(account.glob(f"{sessions[-1]}-*.replies") if sessions else []):
             for packet in itch.split_log(path.read_bytes()):
                 message = ouch.OUTBOUND.decode(packet[1:])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from trading_engine.machine.core import Core
 from trading_engine.storage.messagelog import MessageLog
 
+_SESSION = re.compile(r"\d{8}([0-9A-Z]{2}|\d{3})")  # three digits: the 100th of a date, by older builds
 _ACCOUNT_FILES = 64
 _ITCH_FILES = 16
 _FLUSH_BYTES = 1 << 16
@@ -26,6 +28,7 @@ class Outbox:
     def __init__(self, core: Core, replies: Path, retention_bytes: int, itch: Path, itch_bytes: int) -> None:
         self._core = core
         self._replies = replies
+        self._itch_directory = itch
         self._retention_bytes = retention_bytes
         self._logs: list[MessageLog] = []
         self._dirty: dict[int, None] = {}
@@ -66,6 +69,12 @@ class Outbox:
             self._dirty[number] = None
         if market_data_count:
             self._itch.append(market_data, market_data_count)
+
+    def newest_session(self) -> str:
+        """Return the greatest name of a session that a log has, "" without any: no journal may know of it."""
+        files = [*self._itch_directory.glob("*.itch"), *self._replies.glob("*/*.replies")]
+        names = [path.name.partition("-")[0] for path in files]
+        return max((name for name in names if _SESSION.fullmatch(name)), default="")
 
     def begin_day(self, session: str) -> None:
         """Call before the core starts that day. Raises OSError."""

@@ -1,0 +1,78 @@
+"""Anything is sent to telemetry: no error of its own, nothing that hangs, and no more memory at the end.
+
+Three ways: the requests that are kept because they once failed or are typical, raw ones that hypothesis makes, and
+schemathesis by what /api describes. A minute of one service process is a step; after an interruption another process
+goes on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hypothesis import Phase, given, seed, settings
+
+from tests.proofs.evidence import ROOT, Evidence
+from tests.unit.telemetry import api_fuzzer
+from tests.unit.telemetry.anything import requests
+from tests.unit.telemetry.raw import asked
+from tests.unit.telemetry.target import TOKEN, Target, started
+
+_TELEMETRY = ROOT / "files/engine/src/trading_telemetry"
+_CORPUS = sorted((ROOT / "tests/unit/telemetry/requests").glob("*/*.http"))
+_MINUTE_S = 60.0
+_RAW_A_TIME = 200
+_WARM_UP_MINUTES = 5
+_GROWTH_BYTES = 8 << 20
+"""What a process may gain after its first minutes: an hour of history, and what fragments."""
+
+
+def prove(minutes: int) -> Path:
+    """Return the record; raises AssertionError, TimeoutError or HTTPException for a request that broke a promise."""
+    evidence = Evidence("http", minutes, (_TELEMETRY,))
+    sizes: list[int] = []
+    with tempfile.TemporaryDirectory(prefix="http-") as name, started(Path(name)) as target:
+        while evidence.done < minutes:
+            result = _minute(target, Path(name))
+            sizes.append(result["resident_bytes"])
+            evidence.add(result)
+            print(f"{evidence.done} of {minutes} minutes: {result}", file=sys.stderr)
+            warm = max(sizes[:_WARM_UP_MINUTES])
+            assert sizes[-1] <= warm + _GROWTH_BYTES, f"memory grew from {warm} to {sizes[-1]} bytes"
+    totals = {kind: sum(each[kind] for each in evidence.results) for kind in ("kept", "raw", "described")}
+    memory = [each["resident_bytes"] for each in evidence.results]
+    return evidence.finish({"minutes": minutes, **totals, "resident_bytes": [memory[0], max(memory), memory[-1]]})
+
+
+def _minute(target: Target, directory: Path) -> dict[str, int]:
+    begun_s = time.monotonic()
+    number = secrets.randbits(32)
+    for path in _CORPUS:
+        port = target.guarded_port if path.parent.name == "guarded" else target.open_port
+        assert asked(port, TOKEN, path.read_bytes()) == (int(path.stem[:3]), 200), path
+    described = api_fuzzer.fuzz(target.open_port, directory, f"--seed={number}", "--max-time=25")
+    raw = 0
+    while time.monotonic() - begun_s < _MINUTE_S:
+        raw += _send_raw(target, number + raw)
+    return {"kept": len(_CORPUS), "raw": raw, "described": described, "resident_bytes": target.resident_bytes}
+
+
+def _send_raw(target: Target, number: int) -> int:
+    """Send some hundred raw requests to either service; return how many."""
+    sent = 0
+
+    @seed(number)
+    @settings(max_examples=_RAW_A_TIME, deadline=None, database=None, phases=[Phase.generate])
+    @given(request=requests())
+    def send(request: bytes) -> None:
+        nonlocal sent
+        for port in (target.open_port, target.guarded_port):
+            statuses = asked(port, TOKEN, request)
+            assert max(statuses) < 500, (statuses, request)
+            sent += 1
+
+    send()
+    return sent

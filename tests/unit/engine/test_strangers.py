@@ -1,0 +1,97 @@
+"""Connections that never log in: their number, what they cost the engine's own files, and who is served beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from trading_engine.clients.gateway import MAX_STRANGERS, Gateway
+from trading_engine.engine import Engine
+from trading_engine.published.garbage import Garbage
+from trading_engine.published.shm import StateReader, StateWriter
+from trading_engine.published.stats import Stats
+from trading_engine.settings.config import Endpoint
+from trading_engine.wire import ouch
+
+from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess, free_port
+
+STRANGERS = 1000
+DESCRIPTORS = 80
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    with EngineProcess(tmp_path, order_entry={"second_login": "refuse"}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_thousand_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
+    assert engine.process is not None
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.prlimit(engine.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS if few else most, most))
+    reader = StateReader(engine.directory / "engine.shm")
+    client = Client(engine.port)
+    with ExitStack() as opened:
+        for _ in range(STRANGERS):
+            opened.enter_context(socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S))
+        begun = reader.read()
+        client.send(ouch.EnterOrder("one", "B", 100, "TEST", 1_000_000))
+        client.wait_for(2)
+        other = Client(engine.port, "BERT")
+        other.wait_for(1)
+        while (state := reader.read()).sequence < begun.sequence + 25:  # 2.5 s, in which the disk is looked at
+            assert state.failure == ""
+        held = state.counters["connections_accepted"] - state.counters["connections_closed"]
+        assert held <= MAX_STRANGERS + 2
+        assert any("have not logged in" in event.text for event in state.events)
+        client.send(ouch.EnterOrder("two", "B", 100, "TEST", 1_000_000))
+        client.wait_for(3)
+        client.close()
+        other.close()
+    reader.close()
+
+
+def test_out_of_descriptors_the_listener_is_left_alone_for_a_moment(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path
+) -> None:
+    writer = StateWriter(tmp_path / "own.shm", "1.2.3", "os")
+    stats = Stats(writer)
+    engine = start()
+    engine.config = dataclasses.replace(engine.config, order_entry=Endpoint("127.0.0.1", free_port()))
+    gateway = Gateway(engine, stats, Garbage(stats), loop)
+    _turn(loop)  # writes the market data of the day's start
+    gateway.listen()
+    gateway.open()
+    assert gateway._listener is not None
+    listener = gateway._listener
+    with socket.create_connection(listener.getsockname(), DEADLINE_S):
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))  # the next descriptor would be the first too many
+        try:
+            _turn(loop)
+            assert not loop.remove_reader(listener.fileno())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert [event.text for event in stats.events] == ["accept: Too many open files"]
+        end_s = time.monotonic() + DEADLINE_S
+        while not stats.connections_accepted:
+            assert time.monotonic() < end_s
+            _turn(loop)
+    gateway.close()
+    writer.close()
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_soon(loop.stop)
+    loop.run_forever()

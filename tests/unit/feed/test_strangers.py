@@ -1,0 +1,67 @@
+"""Connections that never log in to the feed hold no place that a subscriber needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from trading_engine.settings import config
+from trading_engine.settings.passwords import hash_password
+from trading_engine.wire import soupbintcp
+from trading_feed import server
+from trading_feed.log import Log
+from trading_feed.server import Connection, Feed
+
+DEADLINE_S = 20.0
+
+
+@asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[tuple[str, int]]:
+    """Serve one session without messages; yield the address."""
+    (directory / "2026112300-00000000000000000001.itch").write_bytes(b"")
+    (directory / "engine.toml").write_text(
+        f'[accounts.ANNA]\npassword = "{hash_password("secret")}"\n[[symbol]]\nname = "TEST"\nreference_price = "100"\n'
+    )
+    log = Log(directory)
+    feed = Feed(config.read(directory / "engine.toml"), log)
+    listening = await asyncio.get_running_loop().create_server(lambda: Connection(feed), "127.0.0.1", 0)
+    following = asyncio.ensure_future(feed.follow())
+    yield listening.sockets[0].getsockname()
+    following.cancel()
+    await asyncio.wait([following])
+    listening.close()
+    feed.close()
+    log.close()
+
+
+async def test_who_does_not_log_in_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    async with asyncio.timeout(DEADLINE_S), serving(tmp_path) as address:
+        strangers = [await asyncio.open_connection(*address) for _ in range(3)]
+        for _, stranger in strangers:
+            stranger.write(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+        subscribers = [await asyncio.open_connection(*address) for _ in range(3)]
+        for reader, subscriber in subscribers:
+            subscriber.write(soupbintcp.login_request("ANNA", "secret"))
+            assert (await reader.readexactly(33))[2] == soupbintcp.LOGIN_ACCEPTED
+        for reader, writer in [*strangers, await asyncio.open_connection(*address)]:  # no place is left to make
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await reader.readexactly(1)
+            writer.close()
+        for _, subscriber in subscribers:
+            subscriber.close()
+
+
+async def test_heartbeats_are_no_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LOGIN_S", 0.2)
+    async with asyncio.timeout(DEADLINE_S), serving(tmp_path) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        ended = asyncio.ensure_future(reader.read())
+        while not ended.done():
+            writer.write(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+            await asyncio.wait([ended], timeout=0.01)
+        assert isinstance(ended.exception(), ConnectionError | None)
+        writer.close()

@@ -1,0 +1,34 @@
+"""schemathesis against what /api describes, and headers and parameters that nobody described."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from trading_telemetry.openapi import DESCRIPTION
+
+HEADERS = (
+    "Accept", "Accept-Encoding", "Authorization", "Cookie", "If-None-Match", "Range", "Upgrade", "X-Forwarded-For",
+    "X-Forwarded-Proto",
+)  # fmt: skip
+
+
+def fuzz(port: int, directory: Path, *options: str) -> int:
+    """Return how many requests were made; raises AssertionError with what was found."""
+    description = copy.deepcopy(DESCRIPTION)
+    del description["paths"]["/stream"]  # which does not end
+    more = [{"name": name, "in": "header", "schema": {"type": "string"}} for name in HEADERS]
+    more += [{"name": "anything", "in": where, "schema": {}} for where in ("query", "cookie")]
+    for path in description["paths"].values():
+        path["parameters"] = [*path.get("parameters", []), *more]
+    (directory / "api.json").write_text(json.dumps(description))
+    command = [sys.executable, "-m", "schemathesis.cli", "run", str(directory / "api.json")]
+    command += [f"--url=http://127.0.0.1:{port}", "--checks=all", "--request-timeout=20", "--no-color", *options]
+    command += ["--warnings=off", "--report=json", f"--report-json-path={directory}/report.json"]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    made: int = json.loads((directory / "report.json").read_text())["test_cases"]["generated"]
+    return made

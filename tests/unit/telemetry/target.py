@@ -1,0 +1,92 @@
+"""The service as a process for tests that send it anything: python -m tests.unit.telemetry.target DIRECTORY
+
+It prints the ports of two services, one of which asks for a token, and ends when its input does. There is no limit of
+requests, which would keep most of them from what is to be tested, and a request that is not whole is given up early.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+from trading_engine.published.shm import StateWriter
+from trading_telemetry import access, protocol
+from trading_telemetry.__main__ import listen, settings
+from trading_telemetry.app import make_app
+from trading_telemetry.config import load_config
+
+TOKEN = "correct-horse-battery"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What was started: its process, and the ports without and with a token."""
+
+    pid: int
+    open_port: int
+    guarded_port: int
+
+    @property
+    def resident_bytes(self) -> int:
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def started(directory: Path) -> Iterator[Target]:
+    """Start one. What it logs as an error is an exception that nobody handled: AssertionError at the end."""
+    command = [sys.executable, "-m", "tests.unit.telemetry.target", str(directory)]
+    with (directory / "errors").open("w+") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        with process:
+            assert process.stdout is not None
+            ports = json.loads(process.stdout.readline())
+            try:
+                yield Target(process.pid, *ports)
+            finally:
+                process.terminate()
+        errors.seek(0)
+        said = errors.read()
+        assert said == "", said
+
+
+def publish(writer: StateWriter) -> None:
+    """Be an engine that lives: /health answers 200."""
+    while True:
+        writer.publish([], [], [])
+        time.sleep(0.2)
+
+
+def serve(directory: Path) -> None:
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    access.BURST = access.REQUESTS_PER_S = float("inf")
+    protocol.REQUEST_TIMEOUT_S = 1.0
+    threading.Thread(target=publish, args=(StateWriter(directory / "engine.shm", "1.2.3", "os"),), daemon=True).start()
+    (directory / "token").write_text(TOKEN)
+    (directory / "telemetry.toml").write_text(
+        f'[http]\naddress = "127.0.0.1"\n[shared_memory]\npath = "{directory}/engine.shm"\n'
+        f'[slo]\nfile = "{directory}/slo.toml"\n'
+    )
+    config = dataclasses.replace(load_config(directory / "telemetry.toml"), port=0)
+    ports = []
+    for each in (config, dataclasses.replace(config, token_path=directory / "token")):
+        listener = listen(each)
+        ports.append(listener.getsockname()[1])
+        server = uvicorn.Server(settings(make_app(each), each))
+        threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
+    print(json.dumps(ports), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

@@ -1,0 +1,42 @@
+"""Whatever a client sends, the answer is a proper status, and the next request is answered as well.
+
+`scripts/prove http` does the same for an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from tests.unit.telemetry import api_fuzzer
+from tests.unit.telemetry.anything import requests
+from tests.unit.telemetry.raw import asked
+from tests.unit.telemetry.target import TOKEN, Target, started
+
+CORPUS = sorted((Path(__file__).parent / "requests").glob("*/*.http"))
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    with started(tmp_path_factory.mktemp("target")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_once_failed_or_is_typical_has_its_status(target: Target, path: Path) -> None:
+    port = target.guarded_port if path.parent.name == "guarded" else target.open_port
+    assert asked(port, TOKEN, path.read_bytes()) == (int(path.stem[:3]), 200)
+
+
+@given(request=requests())
+@settings(max_examples=600, deadline=None, derandomize=True, database=None)
+def test_anything_gets_an_answer_that_is_no_error_of_ours(target: Target, request: bytes) -> None:
+    for port in (target.open_port, target.guarded_port):
+        assert max(asked(port, TOKEN, request)) < 500
+
+
+def test_what_is_described_is_what_is_answered(target: Target, tmp_path: Path) -> None:
+    api_fuzzer.fuzz(target.open_port, tmp_path, "--generation-deterministic", "--max-examples=40")
