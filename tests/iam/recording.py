@@ -1,6 +1,6 @@
 """The embedded EC2's API, which writes down what each call of one user needs: python -m tests.iam.recording FILE.
 
-The file has one need a line. A user whose access key is in FILE.key is written down; that file may come later.
+The file has one need a line, and FILE.calls a dot for each call. A user whose access key is in FILE.key is written down; that file may come later.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class Recorder:
         self._application = application
         self._file = file
         self._key_file = file.with_name(f"{file.name}.key")
+        self._calls_file = file.with_name(f"{file.name}.calls")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         authorization = environ.get("HTTP_AUTHORIZATION", "")
@@ -96,6 +97,8 @@ class Recorder:
             lines = [
                 {"action": "unreadable", "resource": f"{environ['REQUEST_METHOD']} {path}: {error!r}", "context": {}}
             ]
+        with self._calls_file.open("a", encoding="utf-8") as file:
+            file.write(".")
         with self._file.open("a", encoding="utf-8") as file:
             file.write("".join(f"{json.dumps(line)}\n" for line in lines))
 

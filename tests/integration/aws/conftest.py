@@ -30,12 +30,13 @@ _RECAP = re.compile(r"localhost\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)
 
 @dataclass(frozen=True)
 class Run:
-    """A finished playbook: exit code, output, and how many tasks changed something."""
+    """A finished playbook: exit code, output, how many tasks changed something, and how often AWS was asked."""
 
     code: int
     output: str
     ok: int
     changed: int
+    calls: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ class Account:
             "trading_known_hosts_file": str(self.folder / "ssh" / "known_hosts"),
             **variables,
         }
-        self.record.unlink(missing_ok=True)  # what somebody else called
+        counted = self.record.with_name(f"{self.record.name}.calls")
+        for file in (self.record, counted):
+            file.unlink(missing_ok=True)  # what somebody else called
         extra = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
         done = subprocess.run(
             ["ansible-playbook", "-i", inventory, str(ROOT / "playbooks" / playbook), *extra, *arguments],
@@ -119,7 +122,8 @@ class Account:
         )
         output = done.stdout + done.stderr
         recap = _RECAP.search(done.stdout)
-        return Run(done.returncode, output, int(recap[1]) if recap else 0, int(recap[2]) if recap else 0)
+        ok, changed = (int(recap[1]), int(recap[2])) if recap else (0, 0)
+        return Run(done.returncode, output, ok, changed, counted.stat().st_size if counted.exists() else 0)
 
 
 def _client(url: str, service: str, keys: Keys) -> Any:

@@ -58,6 +58,10 @@ def test_two_environments_stand_side_by_side(account: Account, empty: set[tuple[
     run = account.play("provision.yml", trading_environment="pair")
     assert run.code == 0, run.output
     assert run.ok <= 60
+    assert 100 < run.calls <= 200
+    again = account.play("provision.yml", trading_environment="pair")
+    assert again.changed == 0, again.output
+    assert 50 < again.calls <= 150
     run = account.play("provision.yml", **PAIR_B)
     assert run.code == 0, run.output
     (host,), (spot_host,) = instances(account, "pair"), instances(account, "pair-b")
