@@ -141,10 +141,16 @@ def belongs(password: Path, hashed: Path) -> bool:
         return hashed.stat().st_mtime_ns >= password.stat().st_mtime_ns
     cost, block, parallel = (int(number) for number in match.groups()[:3])
     salt, digest = (base64.b64decode(text) for text in match.groups()[3:])
-    first_line = (password.read_text(encoding="utf-8").splitlines() or [""])[0]
+    first_line = (password.read_text(encoding="utf-8", errors="surrogateescape").splitlines() or [""])[0]
     try:
         made = hashlib.scrypt(
-            first_line.encode(), salt=salt, n=cost, r=block, p=parallel, dklen=len(digest), maxmem=1 << 28
+            first_line.encode(errors="surrogateescape"),
+            salt=salt,
+            n=cost,
+            r=block,
+            p=parallel,
+            dklen=len(digest),
+            maxmem=1 << 28,
         )
     except (AttributeError, ValueError):  # costs that scrypt does not take; or no scrypt, which the engine then tells
         return False
@@ -223,7 +229,7 @@ def apply(
 def make_hash(module: AnsibleModule, directory: Path, name: str) -> str:
     """Keep the hash of the account's password beside it, and return it."""
     password, hashed = directory / f"{name}.password", directory / f"{name}.hash"
-    secret = password.read_text(encoding="utf-8")
+    secret = password.read_text(encoding="utf-8", errors="surrogateescape")
     returned, out, err = outside.run(module, module.params["hash_command"], data=secret)
     if returned != 0:
         module.fail_json(msg=f"cannot hash the password in {password}: {err.strip()}")

@@ -91,6 +91,7 @@ class Observed:
     """One look at a unit. `younger` are the sources that changed after the process began."""
 
     known: bool
+    masked: bool
     enabled: bool
     active: bool
     needs_reload: bool
@@ -166,6 +167,7 @@ class Unit:
         younger = [path for path in sources if changed_s(path) > started_s] if active else []
         return Observed(
             known=properties["LoadState"] == "loaded",
+            masked=properties["LoadState"] == "masked",
             enabled=properties["UnitFileState"] == "enabled",
             active=active,
             needs_reload=properties["NeedDaemonReload"] == "yes",
@@ -214,6 +216,8 @@ def main() -> None:
     )
     unit = Unit(module)
     observed = unit.observe()
+    if observed.masked:
+        module.fail_json(msg=f"{unit.name} is masked, so nobody can start it; systemctl unmask {unit.name}")
     if not observed.known and not module.check_mode:
         module.fail_json(msg=f"{unit.name} is not known to systemd; install its unit file first")
     wanted = plan(observed, module.params["restart"])

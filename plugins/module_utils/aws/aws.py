@@ -30,6 +30,8 @@ _ADVICE_BY_CODE = {
     "RequestExpired": "the credentials have expired, or this machine's clock is wrong: log in again, check `date`",
     "InvalidClientTokenId": "AWS does not know this access key: check AWS_PROFILE or AWS_ACCESS_KEY_ID",
     "AuthFailure": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
+    "InvalidSignatureException": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
+    "RequestTimeTooSkewed": "this machine's clock is wrong: check `date`",
     "SignatureDoesNotMatch": "AWS refused the credentials: check AWS_SECRET_ACCESS_KEY and this machine's clock",
     **dict.fromkeys(NOT_ALLOWED, "the credentials lack this permission: see files/iam and docs/aws.md"),
     "OptInRequired": "the account is not enabled for this region: choose another trading_region",

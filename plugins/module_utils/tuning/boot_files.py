@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import re
 from pathlib import Path
 
-from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs, undo
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 SYSCTL_FILE = "/etc/sysctl.d/95-os-tuning.conf"
@@ -70,13 +71,21 @@ def later_assignments(root: Path) -> list[Assignment]:
     return found
 
 
+def _firewalls_file(root: Path) -> list[Path]:
+    """Return the file that ufw sets kernel values from whenever it starts, which is after the boot's; see ufw(8)."""
+    enabled = kernelfs.under(root, "/etc/ufw/ufw.conf"), r"^ENABLED=[\"']?yes"
+    named = kernelfs.under(root, "/etc/default/ufw"), r"^IPT_SYSCTL=[\"']?(/[^\"'\s]+)"
+    is_enabled, name = (re.search(pattern, undo.read_file(file), re.MULTILINE) for file, pattern in (enabled, named))
+    return [kernelfs.under(root, name[1])] if is_enabled and name else []
+
+
 def _later_files(root: Path) -> list[Path]:
     files: dict[str, Path] = {}
     for directory in SYSCTL_DIRECTORIES:
         for file in sorted(kernelfs.under(root, directory).glob("*.conf")):
             files.setdefault(file.name, file)
     own = SYSCTL_FILE.rpartition("/")[2]
-    return [files[name] for name in sorted(files) if name > own]
+    return [files[name] for name in sorted(files) if name > own] + _firewalls_file(root)
 
 
 def _assignments(file: Path) -> list[tuple[str, str]]:

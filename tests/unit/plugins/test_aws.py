@@ -17,6 +17,8 @@ def client_error(code: str) -> ClientError:
     [
         (client_error("ExpiredToken"), ["what AWS says (ExpiredToken)", "log in again"]),
         (client_error("RequestExpired"), ["clock"]),
+        (client_error("RequestTimeTooSkewed"), ["clock"]),
+        (client_error("InvalidSignatureException"), ["clock"]),
         (client_error("UnauthorizedOperation"), ["lack this permission"]),
         (client_error("VcpuLimitExceeded"), ["L-1216C47A"]),
         (client_error("Other"), ["what AWS says (Other)"]),

@@ -127,3 +127,15 @@ def test_names_that_the_protocol_cannot_carry_are_refused(run: Callable[..., dic
 
 def test_an_account_named_twice_is_refused(run: Callable[..., dict[str, Any]]) -> None:
     assert run(BENCH, BENCH)["msg"] == "account BENCH is there twice"
+
+
+def test_a_password_that_somebody_wrote_in_another_encoding_is_told_of_in_one_line(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    run(BENCH)
+    password_file = tmp_path / "secrets/BENCH.password"
+    password_file.write_bytes(b"gr\xfcn\n")
+    report = run(BENCH)
+    assert report["failed"] is True
+    assert str(password_file) in report["msg"]
+    assert "ASCII characters" in report["msg"]

@@ -13,7 +13,7 @@ from ansible_collections.lowlatency.trading.plugins.modules.fresh_unit import Ob
 
 from .conftest import RunModule
 
-UP_TO_DATE = Observed(known=True, enabled=True, active=True, needs_reload=False, younger=(), disturbed=0)
+UP_TO_DATE = Observed(known=True, masked=False, enabled=True, active=True, needs_reload=False, younger=(), disturbed=0)
 STALE = replace(UP_TO_DATE, younger=("/etc/engine.toml",))
 
 
@@ -25,7 +25,7 @@ def test_a_unit_that_is_up_to_date_is_left_alone(restart: str) -> None:
 
 @pytest.mark.parametrize("restart", ["idle", "always", "never"])
 def test_a_new_unit_is_enabled_and_started_whatever_the_policy(restart: str) -> None:
-    new = Observed(known=True, enabled=False, active=False, needs_reload=True, younger=(), disturbed=0)
+    new = Observed(known=True, masked=False, enabled=False, active=False, needs_reload=True, younger=(), disturbed=0)
     assert plan(new, restart).actions == ("reload", "enable", "start")
 
 
@@ -203,6 +203,14 @@ def test_a_unit_that_systemd_does_not_know_is_an_error_but_may_be_to_come_in_che
     assert systemd.run(check=True)["actions"] == ["enable", "start"]
     said = "trading-engine.service is not known to systemd; install its unit file first"
     assert systemd.run()["msg"] == said
+    assert systemd.calls() == []
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_unit_that_somebody_has_masked_is_told_with_the_way_out(systemd: Systemd, check: bool) -> None:
+    systemd.has(NEW, LoadState="masked", UnitFileState="masked")
+    said = "trading-engine.service is masked, so nobody can start it; systemctl unmask trading-engine.service"
+    assert systemd.run(check=check)["msg"] == said
     assert systemd.calls() == []
 
 

@@ -283,6 +283,16 @@ def test_a_later_file_that_cannot_be_read_is_named_and_nothing_is_changed(host: 
     assert host.snapshot() == before
 
 
+@pytest.mark.parametrize(("enabled", "overridden"), [("yes", "/etc/ufw/sysctl.conf sets 0"), ("no", "")])
+def test_a_firewall_that_sets_kernel_values_is_named_while_it_is_enabled(
+    host: HostTree, enabled: str, overridden: str
+) -> None:
+    host.put("/etc/ufw/ufw.conf", f"# set by ufw\nENABLED={enabled}\nLOGLEVEL=low")
+    host.put("/etc/default/ufw", 'IPV6=yes\nIPT_SYSCTL=/etc/ufw/sysctl.conf\nIPT_MODULES=""')
+    host.put("/etc/ufw/sysctl.conf", "# kernel values\n#net/ipv4/tcp_sack=1\nvm/swappiness=0")
+    assert converge(host, knob("vm.swappiness", "10"))["knobs"][0]["overridden_by"] == overridden
+
+
 def test_a_later_file_masked_by_a_file_of_the_same_name_does_not_count(host: HostTree) -> None:
     host.put("/usr/lib/sysctl.d/99-vendor.conf", "vm.swappiness = 0")
     host.put("/etc/sysctl.d/99-vendor.conf", "")

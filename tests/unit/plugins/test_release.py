@@ -480,6 +480,19 @@ def test_an_environment_has_an_interpreter_that_no_upgrade_turns_into_another(
     assert greeting(tmp_path / "opt") == "hello"
 
 
+def test_a_release_can_be_read_by_the_engines_user_whatever_umask_the_host_has(
+    install: Run, greeter: Run, tmp_path: Path
+) -> None:
+    made = greeter(saying("hello"))
+    before = os.umask(0o077)
+    try:
+        install(**made)
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode for path in (tmp_path / "opt").rglob("*") if not path.is_symlink()]
+    assert [mode for mode in modes if not mode & 0o004] == []
+
+
 def test_an_environment_that_lost_its_interpreter_is_made_again(install: Run, greeter: Run, tmp_path: Path) -> None:
     made = greeter(saying("hello"))
     install(**made)
