@@ -62,6 +62,7 @@ class Engine:
             config.itch.budget_bytes,
         )
         self.journal_times = Histogram()
+        self.on_progress: Callable[[int], None] = lambda records: None
         self.on_stall: Callable[[str, int], None] = lambda cause, duration_ns: None
         self.writer: Writer | None = None
         self._loop = loop
@@ -96,7 +97,7 @@ class Engine:
         found = Recovered()
         try:
             if self.config.journal.durability != "none":
-                found = recover(self.core, self.outbox, directory, MACHINE_VERSION)
+                found = recover(self.core, self.outbox, directory, MACHINE_VERSION, self.on_progress)
                 settings = self.config.journal
                 self.writer = Writer(directory, settings.segment_bytes, MACHINE_VERSION, found.segment, found.records)
                 self.used_bytes = journal.used_bytes(directory)
