@@ -373,4 +373,4 @@ def test_a_long_recovery_tells_how_far_it_is(recorder: Recorder, tmp_path: Path)
         (tmp_path / name).mkdir()
     recover(core, outbox, recorder.directory, MACHINE_VERSION, told.append)
     outbox.close()
-    assert told == [0, PROGRESS_RECORDS, 2 * PROGRESS_RECORDS]
+    assert told[:3] == [0, PROGRESS_RECORDS, 2 * PROGRESS_RECORDS]

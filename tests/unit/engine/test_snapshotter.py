@@ -88,4 +88,4 @@ def test_systemd_is_told_that_a_recovery_goes_on(tmp_path: Path) -> None:
         assert engine.extensions == 0
         engine.stop(signal.SIGKILL)
         engine.start()
-        assert engine.extensions == 1
+        assert engine.extensions >= 1

@@ -108,6 +108,8 @@ class Server:
         stats.set("compiled", int(is_compiled()))
         if config.busy_poll:
             self._spin()
+        if self._engine.failure:  # the first sync, beside the start
+            raise StartError(self._engine.failure)
         gateway.open()
         self._engine.cancellations.resume()
         loop.call_later(config.reconnect_grace_s, gateway.disconnect_absent)

@@ -92,7 +92,7 @@ def recover(
     version: str,
     on_progress: Callable[[int], None] = lambda records: None,
 ) -> Recovered:
-    """Load the newest good snapshot, replay what follows, fill the logs up, and cut a torn tail.
+    """Load the newest good snapshot, replay what follows, fill the logs up, cut a torn tail, put all on the disk.
 
     `on_progress` is told from time to time how many records have been replayed.
     Raises JournalError for damage, SnapshotError or OSError when files cannot be used.
@@ -122,6 +122,11 @@ def recover(
         journal.cut_torn(path, offset)
     elif tail.files:
         journal.cut_torn(tail.files[-1], journal.end_of(tail.files[-1]))
+    for path in tail.files:
+        on_progress(found.replayed)
+        journal.put_on_disk(path)
+    if tail.files:
+        journal.sync_directory(directory)
     found.duration_ns = time.monotonic_ns() - begun_ns
     return found
 
