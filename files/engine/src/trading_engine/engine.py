@@ -102,8 +102,8 @@ class Engine:
                 self.writer = Writer(directory, settings.segment_bytes, MACHINE_VERSION, found.segment, found.records)
                 self.used_bytes = journal.used_bytes(directory)
             newest = max(self.core.day, self.outbox.newest_session())
-        except (JournalError, SnapshotError) as error:
-            raise StartError(str(error)) from error
+        except (JournalError, SnapshotError) as damage:
+            raise StartError(str(damage)) from damage
         except OSError as error:
             raise self._unusable(error) from error
         day = self.core.day
@@ -113,8 +113,8 @@ class Engine:
         if not self.core.open or day != newest or day[:8] < self.clock.today():
             try:
                 self.start_day(self.clock.next_session(newest))
-            except SessionsUsedUpError as error:
-                raise StartError(f"{error}; start again when the date of [day] zone is a later one") from error
+            except SessionsUsedUpError as end:
+                raise StartError(f"{end}; start again when the date of [day] zone is a later one") from end
         return found
 
     def _unusable(self, error: OSError) -> StartError:
