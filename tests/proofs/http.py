@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hypothesis import Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.proofs.evidence import ROOT, Evidence
 from tests.unit.telemetry import api_fuzzer
@@ -65,7 +65,13 @@ def _send_raw(target: Target, number: int) -> int:
     sent = 0
 
     @seed(number)
-    @settings(max_examples=_RAW_A_TIME, deadline=None, database=None, phases=[Phase.generate])
+    @settings(
+        max_examples=_RAW_A_TIME,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(request=requests())
     def send(request: bytes) -> None:
         nonlocal sent

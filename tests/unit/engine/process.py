@@ -58,6 +58,7 @@ class EngineProcess:
         lines += ["[[symbol]]", 'name = "TEST"', 'reference_price = "100"']
         self.config.write_text("\n".join(lines))
         self.process: subprocess.Popen[str] | None = None
+        self.extensions = 0
 
     def start(self) -> None:
         """Return when the engine serves."""
@@ -73,6 +74,9 @@ class EngineProcess:
                 text=True,
             )
             message = ready.recv(4096)
+            while message.startswith(b"EXTEND_TIMEOUT_USEC="):
+                self.extensions += 1
+                message = ready.recv(4096)
         assert message.startswith(b"READY=1"), message
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from trading_engine.process import tools
 from trading_engine.storage import journal, snapshot
 from trading_engine.storage.journal import JournalError, Writer
 from trading_engine.storage.outbox import Outbox
-from trading_engine.storage.recovery import Recovered, make_snapshot, recover
+from trading_engine.storage.recovery import PROGRESS_RECORDS, Recovered, make_snapshot, recover
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.storage.snapshotter import prune
 
@@ -360,3 +360,17 @@ def test_a_record_of_an_unknown_kind_is_named_by_its_number(recorder: Recorder) 
     recorder.writer.close()
     with pytest.raises(JournalError, match=r"record 3: unknown kind 99"):
         recovered(recorder.directory)
+
+
+def test_a_long_recovery_tells_how_far_it_is(recorder: Recorder, tmp_path: Path) -> None:
+    for _ in range(2 * PROGRESS_RECORDS):
+        recorder.record(inputs.ACCEPTING, 0, b"\x01")
+    recorder.writer.sync()
+    core = Core()
+    told: list[int] = []
+    outbox = Outbox(core, tmp_path / "replies", 1 << 20, tmp_path / "itch", 1 << 20)
+    for name in ("replies", "itch"):
+        (tmp_path / name).mkdir()
+    recover(core, outbox, recorder.directory, MACHINE_VERSION, told.append)
+    outbox.close()
+    assert told[:3] == [0, PROGRESS_RECORDS, 2 * PROGRESS_RECORDS]

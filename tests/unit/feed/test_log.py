@@ -88,3 +88,12 @@ def test_the_current_session_is_the_latest_and_older_ones_stay_available(tmp_pat
     assert log.session("2026112300") is not None
     assert log.session("2026112200") is None
     log.close()
+
+
+def test_a_file_that_is_deleted_as_it_is_found_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, 1, [b"one"])
+    (tmp_path / f"{SESSION}-{2:020}.itch").symlink_to(tmp_path / "deleted")
+    log = indexed(tmp_path)
+    assert log.current is not None
+    assert log.current.next_sequence == 2
+    log.close()

@@ -70,7 +70,7 @@ def publish(writer: StateWriter) -> None:
 def serve(directory: Path) -> None:
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     access.BURST = access.REQUESTS_PER_S = float("inf")
-    protocol.REQUEST_TIMEOUT_S = 1.0
+    protocol.REQUEST_TIMEOUT_S = 3.0
     threading.Thread(target=publish, args=(StateWriter(directory / "engine.shm", "1.2.3", "os"),), daemon=True).start()
     (directory / "token").write_text(TOKEN)
     (directory / "telemetry.toml").write_text(

@@ -1,8 +1,10 @@
 """Clients that misbehave are refused or given up; the others notice nothing."""
 
+import errno
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -12,6 +14,7 @@ import pytest
 from trading_telemetry import protocol, stream
 from trading_telemetry.app import LINKS
 from trading_telemetry.history import COLUMNS
+from trading_telemetry.host import HostSample, sample_host
 from trading_telemetry.openapi import DESCRIPTION
 
 from tests.unit.telemetry.conftest import Publisher
@@ -156,6 +159,22 @@ def test_every_stream_gets_the_newest_document_and_the_limit_is_503(
         assert json.loads(line.removeprefix("data: "))["schema"] == 1
         refused = client.get("/stream")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_second_that_cannot_be_sampled_is_one_second(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    def failing() -> HostSample:
+        if failed.is_set():
+            return sample_host()
+        failed.set()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("trading_telemetry.service.sample_host", failing)
+    assert failed.wait(10)
+    with client.stream("GET", "/stream") as answer:
+        assert next(answer.iter_lines()).startswith("data: ")
 
 
 def test_streams_that_leave_without_a_word_leave_nothing_behind(

@@ -62,6 +62,7 @@ class Engine:
             config.itch.budget_bytes,
         )
         self.journal_times = Histogram()
+        self.on_progress: Callable[[int], None] = lambda records: None
         self.on_stall: Callable[[str, int], None] = lambda cause, duration_ns: None
         self.writer: Writer | None = None
         self._loop = loop
@@ -96,13 +97,13 @@ class Engine:
         found = Recovered()
         try:
             if self.config.journal.durability != "none":
-                found = recover(self.core, self.outbox, directory, MACHINE_VERSION)
+                found = recover(self.core, self.outbox, directory, MACHINE_VERSION, self.on_progress)
                 settings = self.config.journal
                 self.writer = Writer(directory, settings.segment_bytes, MACHINE_VERSION, found.segment, found.records)
                 self.used_bytes = journal.used_bytes(directory)
             newest = max(self.core.day, self.outbox.newest_session())
-        except (JournalError, SnapshotError) as error:
-            raise StartError(str(error)) from error
+        except (JournalError, SnapshotError) as damage:
+            raise StartError(str(damage)) from damage
         except OSError as error:
             raise self._unusable(error) from error
         day = self.core.day
@@ -112,8 +113,8 @@ class Engine:
         if not self.core.open or day != newest or self.clock.is_over(day):
             try:
                 self.start_day(self.clock.next_session(newest))
-            except SessionsUsedUpError as error:
-                raise StartError(f"{error}; start again when the date of [day] zone is a later one") from error
+            except SessionsUsedUpError as end:
+                raise StartError(f"{end}; start again when the date of [day] zone is a later one") from end
         return found
 
     def _unusable(self, error: OSError) -> StartError:

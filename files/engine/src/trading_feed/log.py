@@ -130,7 +130,10 @@ class Log:
             if gone in self._growing:
                 self._growing.remove(gone)
         for path in sorted(found.keys() - self._files.keys()):
-            self._files[path] = LogFile(path, int(found[path][2]))
+            try:
+                self._files[path] = LogFile(path, int(found[path][2]))
+            except FileNotFoundError:
+                continue  # the engine has deleted it since it was listed
             self._growing.append(self._files[path])
         self._sessions = {}
         for path, file in sorted(self._files.items()):

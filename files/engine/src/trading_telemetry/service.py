@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -18,6 +19,8 @@ from trading_telemetry.prometheus import EngineCollector
 from trading_telemetry.stream import Broadcast
 
 SAMPLE_S = 1.0
+
+logger = logging.getLogger("trading-telemetry")
 
 
 class Service:
@@ -63,7 +66,11 @@ class Service:
         while True:
             next_s = max(next_s + SAMPLE_S, time.monotonic())
             await asyncio.sleep(next_s - time.monotonic())
-            self.sample()
+            try:
+                self.sample()
+            except OSError as error:  # out of descriptors, for example; the watchdog hears nothing while that lasts
+                logger.warning("no sample of this second: %s", error)
+                continue
             if self.broadcast.clients:
                 self.broadcast.publish(json.dumps(self.latest(), separators=(",", ":")).encode())
             if watched:

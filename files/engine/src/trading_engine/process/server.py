@@ -29,6 +29,8 @@ from trading_engine.storage.growth import Growth
 from trading_engine.storage.snapshotter import Snapshotter
 
 TICK_S = 0.05
+_PATIENCE_US = 120_000_000
+"""What a start asks of systemd each time that it has come further: a snapshot or a log may take so long."""
 _TICKS_A_SECOND = 20
 
 
@@ -84,6 +86,7 @@ class Server:
             ) from error
         self._engine.journal_times = state.histograms["journal"]
         self._engine.on_stall = stats.stall
+        self._engine.on_progress = _say_progress
         loop.set_exception_handler(self._unexpected)
         recovered = self._engine.start()
         stats.leave_out_replayed(self._engine.core)
@@ -105,6 +108,8 @@ class Server:
         stats.set("compiled", int(is_compiled()))
         if config.busy_poll:
             self._spin()
+        if self._engine.failure:  # the first sync, beside the start
+            raise StartError(self._engine.failure)
         gateway.open()
         self._engine.cancellations.resume()
         loop.call_later(config.reconnect_grace_s, gateway.disconnect_absent)
@@ -246,3 +251,7 @@ class Server:
             gateway.sessions(time.time_ns() - time.monotonic_ns()),
             list(stats.events),
         )
+
+
+def _say_progress(records: int) -> None:
+    notify(f"EXTEND_TIMEOUT_USEC={_PATIENCE_US}\nSTATUS=recovery: {records} records replayed")

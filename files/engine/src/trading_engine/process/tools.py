@@ -17,6 +17,9 @@ from trading_engine.storage.recovery import NOTHING, Tail, apply_journaled, make
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.wire import itch, ouch
 
+OOM_SCORE = 500
+"""The engine's own is inherited, which its unit sets to -900."""
+
 
 def verify(directory: Path) -> Iterator[str]:
     """Yield a line for every file that is good; raises JournalError or SnapshotError at the first that is not."""
@@ -101,7 +104,12 @@ def oldest_state(directory: Path, core: Core) -> SnapshotHead:
 
 
 def snapshot_at_idle(directory: Path) -> Path | None:
-    """Write a snapshot without taking processor time that anybody else wants. Raises as `make_snapshot` does."""
+    """Write a snapshot without taking processor time that anybody else wants; when memory is out this process goes.
+
+    Raises as `make_snapshot` does.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
     with contextlib.suppress(OSError):  # a container's filter may refuse it
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     return make_snapshot(directory, MACHINE_VERSION)

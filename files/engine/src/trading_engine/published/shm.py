@@ -253,9 +253,9 @@ class StateReader:
                 self._map = mmap.mmap(file.fileno(), FILE_BYTES, access=mmap.ACCESS_READ)
                 self._identity = (status.st_dev, status.st_ino)
                 return self._map
-        except FileNotFoundError as error:
+        except FileNotFoundError as missing:
             self.close()
-            raise MissingStateError(f"{self._path} does not exist: the engine has not run since the start") from error
+            raise MissingStateError(f"{self._path} does not exist: the engine has not run since the start") from missing
         except OSError as error:
             self.close()
             raise MissingStateError(f"{self._path} cannot be read: {error.strerror}") from error

@@ -21,6 +21,7 @@ RECORD: Final = struct.Struct("<IIQQIB")
 _pack_checked: Final = struct.Struct("<IQQIB").pack  # what follows a record's CRC
 MAX_PAYLOAD_BYTES: Final = 16 << 20
 _READ_PAYLOAD_BYTES: Final = 8192
+_REWRITE_BYTES: Final = 1 << 20
 
 
 class JournalError(Exception):
@@ -207,6 +208,25 @@ def cut_torn(path: Path, offset: int) -> None:
     with open(path, "r+b") as file:
         file.truncate(offset)
         os.fsync(file.fileno())
+
+
+def put_on_disk(path: Path) -> None:
+    """Write the segment's bytes once more, the same ones, and sync them; raises OSError.
+
+    What is read may be in the page cache only: after a failed sync the kernel takes for written what the disk has not
+    got, and no later sync writes it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        at = 0
+        while data := os.pread(descriptor, _REWRITE_BYTES, at):
+            written = os.pwrite(descriptor, data, at)
+            if written != len(data):
+                raise OSError(f"{path}: short write, {written} of {len(data)} bytes")
+            at += written
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def end_of(path: Path) -> int:

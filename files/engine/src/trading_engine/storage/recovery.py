@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from trading_engine.storage.outbox import Outbox
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 NOTHING = SnapshotHead("", 1, 0, 0)
+PROGRESS_RECORDS = 4096
 
 
 @dataclass(slots=True)
@@ -84,9 +85,16 @@ def newest_snapshot(directory: Path, core: Core, remarks: list[str]) -> Snapshot
     return NOTHING
 
 
-def recover(core: Core, outbox: Outbox, directory: Path, version: str) -> Recovered:
-    """Load the newest good snapshot, replay what follows, fill the logs up, and cut a torn tail.
+def recover(
+    core: Core,
+    outbox: Outbox,
+    directory: Path,
+    version: str,
+    on_progress: Callable[[int], None] = lambda records: None,
+) -> Recovered:
+    """Load the newest good snapshot, replay what follows, fill the logs up, cut a torn tail, put all on the disk.
 
+    `on_progress` is told from time to time how many records have been replayed.
     Raises JournalError for damage, SnapshotError or OSError when files cannot be used.
     """
     found = Recovered()
@@ -97,6 +105,8 @@ def recover(core: Core, outbox: Outbox, directory: Path, version: str) -> Recove
         outbox.resume(core.day)
     tail = Tail(directory, head, version)
     for record in tail:
+        if found.replayed % PROGRESS_RECORDS == 0:
+            on_progress(found.replayed)
         found.replayed += 1
         found.last_time_ns = record.time_ns
         if record.kind == inputs.START_DAY:
@@ -112,6 +122,11 @@ def recover(core: Core, outbox: Outbox, directory: Path, version: str) -> Recove
         journal.cut_torn(path, offset)
     elif tail.files:
         journal.cut_torn(tail.files[-1], journal.end_of(tail.files[-1]))
+    for path in tail.files:
+        on_progress(found.replayed)
+        journal.put_on_disk(path)
+    if tail.files:
+        journal.sync_directory(directory)
     found.duration_ns = time.monotonic_ns() - begun_ns
     return found
 

@@ -225,6 +225,6 @@ def read(path: Path, core: Core | None) -> SnapshotHead:
     if core is not None:
         try:
             load(core, body)
-        except SnapshotError as error:
-            raise SnapshotError(f"{path}: {error}") from error
+        except SnapshotError as damage:
+            raise SnapshotError(f"{path}: {damage}") from damage
     return SnapshotHead(version.rstrip(b"\0").decode("ascii", "replace"), segment, records, time_ns)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 from trading_engine.storage import journal, snapshot
 
 _KEPT_SNAPSHOTS = 2
 _PRUNE_AT = 0.5
+FIRST_PAUSE_NS: Final = 60_000_000_000
+LONGEST_PAUSE_NS: Final = 3_600_000_000_000
 
 
 class Snapshotter:
@@ -23,6 +29,8 @@ class Snapshotter:
         self._covered = 0
         self._pending = 0
         self._child = 0
+        self._pause_ns = 0
+        self._next_ns = 0
         self._threads = ThreadPoolExecutor(1, "prune")
         self._pruning: Future[int] | None = None
 
@@ -37,9 +45,16 @@ class Snapshotter:
                 if code == 0:
                     self.made += 1
                     self._covered = self._pending
+                    self._pause_ns = 0
                 else:
-                    told.append(f"snapshot failed with exit code {code}; the journal stays longer than it should")
-        elif sealed > self._covered:
+                    # What failed will fail again, and what was killed for memory would take it again.
+                    self._pause_ns = min(max(2 * self._pause_ns, FIRST_PAUSE_NS), LONGEST_PAUSE_NS)
+                    self._next_ns = time.monotonic_ns() + self._pause_ns
+                    told.append(
+                        f"snapshot failed with exit code {code}; the journal stays longer than it should, "
+                        f"next try in {self._pause_ns // 1_000_000_000} s"
+                    )
+        elif sealed > self._covered and time.monotonic_ns() >= self._next_ns:
             self._pending = sealed
             command = [sys.executable, "-m", "trading_engine", "snapshot", str(self._directory)]
             quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
@@ -55,10 +70,14 @@ class Snapshotter:
         return told
 
     def stop(self) -> None:
-        """Wait for the child, so that it does not write beside the next engine."""
+        """End the child, so that it does not write beside the next engine: what it has begun is no snapshot yet."""
         if self._child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
             os.waitpid(self._child, 0)
             self._child = 0
+            for part in self._directory.glob("*[0-9].part"):
+                part.unlink(missing_ok=True)
         self._threads.shutdown(wait=True)
 
 
