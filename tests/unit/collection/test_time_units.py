@@ -59,7 +59,7 @@ def test_the_engines_journal_says_when_the_clock_is_not_synchronised(
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze here")
-    unit = templates.text("etc/systemd/system/trading-engine.service.j2", "trading_engine")
+    unit = templates.text("etc/systemd/system/trading-engine.service.j2", "trading_engine", __trading_engine_links=[])
     lines = [line for line in unit.splitlines() if not line.startswith(("ExecStart=", "User=", "Alias="))]
     (tmp_path / "trading-engine.service").write_text(
         "\n".join(lines).replace("[Service]", "[Service]\nExecStart=/bin/true", 1) + "\n", encoding="utf-8"
