@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
