@@ -1,7 +1,8 @@
 """The service as a process for tests that send it anything: python -m tests.unit.telemetry.target DIRECTORY
 
 It prints the ports of two services, one of which asks for a token, and ends when its input does. There is no limit of
-requests, which would keep most of them from what is to be tested, and a request that is not whole is given up early.
+requests, which would keep most of them from what is to be tested, a request that is not whole is given up early, and
+history is short, so that memory which grows is a leak.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import uvicorn
 from trading_engine.published.shm import StateWriter
-from trading_telemetry import access, protocol
+from trading_telemetry import access, history, protocol
 from trading_telemetry.__main__ import listen, settings
 from trading_telemetry.app import make_app
 from trading_telemetry.config import load_config
@@ -71,6 +72,7 @@ def serve(directory: Path) -> None:
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     access.BURST = access.REQUESTS_PER_S = float("inf")
     protocol.REQUEST_TIMEOUT_S = 3.0
+    history.KEPT_S = 60  # of an hour, by which a process grows whatever is sent
     threading.Thread(target=publish, args=(StateWriter(directory / "engine.shm", "1.2.3", "os"),), daemon=True).start()
     (directory / "token").write_text(TOKEN)
     (directory / "telemetry.toml").write_text(

@@ -115,6 +115,13 @@ def test_the_table_of_addresses_is_bounded() -> None:
     assert len(rates._buckets) == MAX_ADDRESSES
 
 
+def test_an_address_that_a_proxy_passes_on_takes_no_more_room_than_one() -> None:
+    rates = Rates()
+    for number in range(100):
+        rates.allows("9" * 16_000 + str(number), 0.0)
+    assert sum(len(address) for address in rates._buckets) <= 64
+
+
 def test_too_many_requests_are_429(engine: Publisher, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "BURST", 3.0)
     monkeypatch.setattr(access, "REQUESTS_PER_S", 0.0)

@@ -23,7 +23,7 @@ def test_a_client_that_leaves_as_a_document_comes_leaves_nothing_behind() -> Non
         async def send(message: MutableMapping[str, Any]) -> None:
             began.set()
 
-        stream = asyncio.ensure_future(EventStream(broadcast)({"type": "http"}, receive, send))
+        stream = asyncio.ensure_future(EventStream(broadcast)({"type": "http", "method": "GET"}, receive, send))
         await began.wait()
         for _ in range(10):  # it waits for a document now
             await asyncio.sleep(0)

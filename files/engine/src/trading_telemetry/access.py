@@ -18,6 +18,7 @@ LOGIN_LIMIT_BYTES = 4096
 REQUESTS_PER_S = 50.0
 BURST = 200.0
 MAX_ADDRESSES = 4096
+ADDRESS_CHARACTERS = 64  # one that a proxy passes on may be anything, 16 KiB of it
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -54,6 +55,7 @@ class Rates:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def allows(self, address: str, now_s: float) -> bool:
+        address = address[:ADDRESS_CHARACTERS]
         left, seen_s = self._buckets.pop(address, (BURST, now_s))
         left = min(BURST, left + (now_s - seen_s) * REQUESTS_PER_S)
         self._buckets[address] = (max(left - 1, 0.0), now_s)
