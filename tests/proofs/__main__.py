@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.proofs import blame, demo, determinism, durability, fuzz, graviton, interrupted, null, witness
+from tests.proofs import account, blame, demo, determinism, durability, fuzz, graviton, interrupted, null, witness
 
 PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
+    "account": (account.prove, 1, "pairs of a killed and a whole acceptance run"),
     "blame": (blame.prove, 5, "verdicts of a hog, and as many of a slow link"),
     "demo": (demo.prove, 25, "runs of scripts/demo, every fifth on a busy machine"),
     "witness": (witness.prove, 12, "pairs of each case"),
