@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Optional
+from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleError
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible carries no type
 
     _requires_connection = False
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the playbook and return how it ended; a playbook that fails is no failure of this action."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(argument_spec=_SPEC)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 _SHORTEST_WAIT_S = 3.0
 _KEY = r"(?:ssh-[a-z0-9]+|ecdsa-[a-z0-9-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]{20,}|SHA256:[A-Za-z0-9+/=]{20,}"
 _PRIVATE = r"-----BEGIN [A-Z ]*KEY-----.*?(?:-----END [A-Z ]*KEY-----|$)"
-_IPV6 = r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:){2,7}(?::?[0-9a-fA-F]{1,4}){0,7}(?![\w:])|(?<![\w:])::(?:[0-9a-fA-F]{1,4}:?)+"
+_IPV6 = re.compile(r"(?<![\w:.])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:])")
 _SECRETS = [
     (re.compile(_PRIVATE, re.DOTALL), "(key)"),
     (re.compile(_KEY), "(key)"),
@@ -22,9 +23,17 @@ _SECRETS = [
     (re.compile(r"\b(?:ip|ec2)-\d{1,3}(?:-\d{1,3}){3}\b"), "(address)"),
     (re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"), "(address)"),
     (re.compile(r"\b(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b"), "(address)"),
-    (re.compile(_IPV6), "(address)"),
     (re.compile(r"(?<!\d)\d{12}(?!\d)"), "(account)"),
 ]
+
+
+def _without_address(found: re.Match[str]) -> str:
+    """Return nothing of an IPv6 address; a time of the day looks like one, too."""
+    try:
+        ipaddress.IPv6Address(found[0])
+    except ValueError:
+        return found[0]
+    return "(address)"
 
 
 def redacted(value: Any) -> Any:
@@ -32,7 +41,7 @@ def redacted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {redacted(str(key)): redacted(one) for key, one in value.items()}
     if isinstance(value, str):
-        text = str(value)
+        text = _IPV6.sub(_without_address, str(value))
         for pattern, instead in _SECRETS:
             text = pattern.sub(instead, text)
         return text

@@ -10,8 +10,8 @@ module: playbook_run
 short_description: Run a playbook as a process of its own, with a time limit
 version_added: 0.3.0
 description:
-  - Run a playbook on the controller with the extra variables of the present run and some more, and return how it ended. A play that fails ends its
-    run, so this is how a run goes on after one.
+  - Run a playbook on the controller with the extra variables of the present run and some more, and return how it ended.
+    A play that fails ends its run, so this is how a run goes on after one.
   - The playbook is ended when its time is over, and when the present run is killed.
 author:
   - lowlatency.trading contributors (@lowlatency)

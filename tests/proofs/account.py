@@ -1,6 +1,6 @@
 """playbooks/acceptance.yml on an embedded EC2 with machines: killed in the middle, and then whole.
 
-It ends green, its evidence names what only AWS can settle, and neither the killed run nor the whole one leaves anything.
+It ends green, its evidence names what only AWS can settle, and neither of the two leaves anything.
 """
 
 from __future__ import annotations
@@ -140,5 +140,5 @@ def prove(runs: int) -> Path:
                 account.down()
         settled = [claim["id"] for claim in seen["claims"] if claim["settled"]]
         steps = {step["name"]: step["seconds"] for step in seen["steps"]}
-        evidence.add({"left_by_the_killed_run": left, "settled": settled, "unsettled": seen["unsettled"], "steps_s": steps})
+        evidence.add({"left_by_the_killed_run": left, "settled": settled, "not_settled": seen["unsettled"], "s": steps})
     return evidence.finish({"each": evidence.results})

@@ -12,7 +12,7 @@ import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 # A playbook that is asked to end stops its workers first.
 GRACE_S = 20.0
@@ -76,7 +76,7 @@ def tasks(folder: str) -> list[dict[str, Any]]:
 def _task(case: ElementTree.Element) -> dict[str, Any]:
     found = _TEST_CASE.fullmatch(case.get("name", ""))
     host, rest = (found["host"], found["rest"]) if found else ("", case.get("name", ""))
-    wrong: Optional[ElementTree.Element] = next((part for part in case if part.tag in ("failure", "error")), None)
+    wrong = next((part for part in case if part.tag in ("failure", "error")), None)
     skipped = case.find("skipped") is not None
     return {
         "host": host,
