@@ -54,7 +54,7 @@ def requirements(role: Path) -> list[str]:
     """Return what a role needs of the controller and of a host, a line each."""
     about = load(role / "meta/main.yml")["galaxy_info"]
     needs = [f"- Ansible {about['min_ansible_version']} or newer on the controller."]
-    if role.name.startswith("aws_"):
+    if role.name.startswith(("aws_", "acceptance")):
         return [
             *needs,
             "- The collections amazon.aws and community.aws, and boto3, on the controller (`requirements.txt`).",
