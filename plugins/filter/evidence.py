@@ -63,11 +63,17 @@ def _number(seen: Any) -> bool:
     return isinstance(seen, (int, float)) and not isinstance(seen, bool)
 
 
+def _contains(seen: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        return isinstance(seen, Mapping) and all(seen.get(key) == one for key, one in wanted.items())
+    return all(one in seen for one in wanted)
+
+
 COMPARISONS = {
     "equals": Comparison("", lambda seen, wanted: bool(seen == wanted)),
     "at_most": Comparison("at most ", lambda seen, wanted: _number(seen) and bool(seen <= wanted)),
     "at_least": Comparison("at least ", lambda seen, wanted: _number(seen) and bool(seen >= wanted)),
-    "contains": Comparison("among others ", lambda seen, wanted: all(one in seen for one in wanted)),
+    "contains": Comparison("among others ", lambda seen, wanted: _contains(seen, wanted)),
 }
 
 

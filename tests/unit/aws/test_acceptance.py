@@ -78,7 +78,7 @@ def test_what_nobody_else_should_read_is_left_out(text: str, clean: str) -> None
     }
 
 
-SEEN = {"a": 5, "b": ["x", "y"]}
+SEEN = {"a": 5, "b": ["x", "y"], "d": {"p99": "met", "health": "met"}}
 RAN = [
     {"name": "look", "outcome": "ok", "seconds": 7.5, "denials": ["ec2:RunInstances"], "tasks": []},
     {
@@ -110,6 +110,8 @@ def judged(claim: dict[str, Any], on_aws: bool = True) -> dict[str, Any]:
         ({"id": "b", "expected": {"contains": ["y"]}}, True),
         ({"id": "b", "expected": {"contains": ["z"]}}, False),
         ({"id": "b", "expected": {"at_most": 9}}, False),
+        ({"id": "d", "expected": {"contains": {"p99": "met"}}}, True),
+        ({"id": "d", "expected": {"contains": {"p99": "met", "avg": "met"}}}, False),
         ({"id": "made", "step": "make", "by_outcome": True, "expected": {"equals": "ok"}}, False),
         ({"id": "waited", "step": "make", "task": "Wait | It", "expected": {"at_most": 9.5}}, True),
         ({"id": "iam-denials", "expected": {"equals": []}}, False),
