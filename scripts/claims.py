@@ -51,6 +51,7 @@ PLACES = (
     ("tests/integration/", "process"),
 )
 PLACE_OF_PROOF = {
+    "account": "machine",
     "blame": "machine",
     "bootstrap": "machine",
     "demo": "machine",
@@ -58,6 +59,7 @@ PLACE_OF_PROOF = {
     "durability": "process",
     "fuzz": "process",
     "graviton": "aarch64 by emulation",
+    "http": "process",
     "interrupted": "machine",
     "null": "machine",
     "witness": "process",

@@ -54,7 +54,7 @@ def requirements(role: Path) -> list[str]:
     """Return what a role needs of the controller and of a host, a line each."""
     about = load(role / "meta/main.yml")["galaxy_info"]
     needs = [f"- Ansible {about['min_ansible_version']} or newer on the controller."]
-    if role.name.startswith("aws_"):
+    if role.name.startswith(("aws_", "acceptance")):
         return [
             *needs,
             "- The collections amazon.aws and community.aws, and boto3, on the controller (`requirements.txt`).",
@@ -140,6 +140,8 @@ def with_region(text: str, region: str) -> str:
 def wanted(root: Path) -> dict[Path, str]:
     """Return the text of each file that is made here."""
     roles = sorted(path.parent.parent for path in root.glob("roles/*/meta/argument_specs.yml"))
+    # A deployment's own roles say what a shared variable means, the trial of one comes last.
+    roles.sort(key=lambda role: role.name == "acceptance")
     readme = root / "README.md"
     return {
         root / "docs/variables.md": all_variables(roles),

@@ -23,6 +23,7 @@ BY_VARIABLE = {
     "trading_spot": "spot",
     "aws_network_flow_logs": "flow-logs",
     "aws_identity_session_manager": "session-manager",
+    "acceptance_part": "cloudformation",
 }
 
 Statement = dict[str, Any]

@@ -202,6 +202,9 @@ def _arns(call: Call, account: Account) -> Iterator[str]:
         yield f"arn:aws:ssm:{region}:{owner}:parameter{asked['Name']}"
     elif call.service == "scheduler":
         yield f"arn:aws:scheduler:{region}:{number}:schedule/{asked.get('GroupName', 'default')}/{asked['Name']}"
+    elif call.service == "cloudformation":
+        name = asked["StackName"].rpartition(":stack/")[2].partition("/")[0]  # of an ARN, or by itself
+        yield f"arn:aws:cloudformation:{region}:{number}:stack/{name}/*"
     elif call.service == "service-quotas":
         yield f"arn:aws:servicequotas:{region}:{number}:{asked['ServiceCode']}/{asked['QuotaCode']}"
     else:

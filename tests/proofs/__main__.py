@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.proofs import (
+    account,
     blame,
     bootstrap,
     demo,
@@ -22,6 +23,7 @@ from tests.proofs import (
 )
 
 PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
+    "account": (account.prove, 1, "pairs of a killed and a whole acceptance run"),
     "blame": (blame.prove, 5, "verdicts of a hog, and as many of a slow link"),
     "bootstrap": (bootstrap.prove, len(bootstrap.CASES), "hosts that make themselves, all but the first interrupted"),
     "demo": (demo.prove, 25, "runs of scripts/demo, every fifth on a busy machine"),

@@ -142,3 +142,68 @@ def missing(wanted: Mapping[str, Sequence[str]], present: Sequence[Resource]) ->
     return [
         {"kind": kind, "name": name} for kind, names in wanted.items() for name in names if (kind, name) not in there
     ]
+
+
+def _tagged(client: Any, beginning: str) -> Iterator[str]:
+    filters = [{"Name": "key", "Values": ["Environment"]}, {"Name": "value", "Values": [f"{beginning}*"]}]
+    for found in _pages(client, "describe_tags", "Tags", Filters=filters):
+        yield found["Value"]
+
+
+def _in_paths(client: Any, beginning: str) -> Iterator[str]:
+    kinds: list[tuple[str, str, dict[str, str]]] = [
+        ("list_roles", "Roles", {}),
+        ("list_instance_profiles", "InstanceProfiles", {}),
+        ("list_policies", "Policies", {"Scope": "Local"}),
+    ]
+    for operation, key, more in kinds:
+        for found in _pages(client, operation, key, PathPrefix=f"/{PROJECT}/{beginning}", **more):
+            yield found["Path"].split("/")[2]
+
+
+def _in_log_groups(client: Any, beginning: str) -> Iterator[str]:
+    for found in _pages(client, "describe_log_groups", "logGroups", logGroupNamePrefix=f"/trading/{beginning}"):
+        yield found["logGroupName"].split("/")[2]
+
+
+def _in_alarms(client: Any, beginning: str) -> Iterator[str]:
+    prefix, kinds = f"trading-{beginning}", ["MetricAlarm", "CompositeAlarm"]
+    for page in client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix, AlarmTypes=kinds):
+        for found in [*page.get("MetricAlarms", []), *page.get("CompositeAlarms", [])]:
+            yield found["AlarmName"].partition("/")[0].partition("-")[2]
+    for found in _pages(client, "list_dashboards", "DashboardEntries", DashboardNamePrefix=prefix):
+        yield found["DashboardName"].partition("-")[2]
+
+
+def _in_topics(client: Any, beginning: str) -> Iterator[str]:
+    for found in _pages(client, "list_topics", "Topics"):
+        ours = re.fullmatch(rf".*:trading-({re.escape(beginning)}.*)-alarms", found["TopicArn"])
+        if ours:
+            yield ours[1]
+
+
+def _in_buckets(client: Any, beginning: str) -> Iterator[str]:
+    for found in client.list_buckets()["Buckets"]:
+        ours = re.fullmatch(rf"trading-({re.escape(beginning)}.*?)-\d{{12}}-[a-z0-9-]+", found["Name"])
+        if ours:
+            yield ours[1]
+
+
+_FINDERS: list[tuple[str, Callable[[Any, str], Iterator[str]]]] = [
+    ("ec2", _tagged),
+    ("iam", _in_paths),
+    ("logs", _in_log_groups),
+    ("cloudwatch", _in_alarms),
+    ("sns", _in_topics),
+    ("s3", _in_buckets),
+]
+
+
+def environments(client_of: Callable[[str], Any], beginning: str) -> dict[str, list[Resource]]:
+    """Return the resources of each environment whose name begins so; one without any is none.
+
+    What ended an hour ago keeps its tags for a while.
+    """
+    names = {name for service, finder in _FINDERS for name in finder(client_of(service), beginning)}
+    found = {name: observe(client_of, name) for name in sorted(names)}
+    return {name: resources for name, resources in found.items() if resources}

@@ -37,6 +37,7 @@ OUR_NAMES = (
     "session/${aws:user",
 )
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+BY_A_STACK = {"aws:CalledViaFirst": "cloudformation.amazonaws.com"}
 BY_EBS = {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}
 
 
@@ -126,6 +127,10 @@ ROLE = "arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-host
         Need("kms:CreateGrant", KEY, BY_EBS),
         Need("ssm:StartSession", ec2("instance"), {"ssm:resourceTag/Project": "another"}),
         Need("ssm:StartSession", "arn:aws:ssm:us-east-1::document/SSM-SessionManagerRunShell"),
+        Need("cloudformation:DeleteStack", "arn:aws:cloudformation:us-east-1:123456789012:stack/other/0"),
+        Need("cloudwatch:SetAlarmState", "arn:aws:cloudwatch:us-east-1:123456789012:alarm:other"),
+        Need("ec2:RunInstances", ec2("volume")),
+        Need("ec2:CreateTags", ec2("vpc"), {**BY_A_STACK, "aws:RequestTag/Project": "another"}),
     ],
     ids=str,
 )
@@ -143,6 +148,8 @@ def test_what_is_not_ours_stays_out_of_reach(need: Need) -> None:
         Need("kms:CreateGrant", KEY, {**BY_EBS, "kms:GrantIsForAWSResource": "true"}),
         Need("kms:Decrypt", KEY, BY_EBS),
         Need("iam:GetRole", "arn:aws:iam::123456789012:role/trading-demo-host"),
+        Need("ec2:RunInstances", ec2("volume"), BY_A_STACK),
+        Need("ec2:CreateTags", ec2("vpc"), {**BY_A_STACK, "aws:RequestTag/Project": "lowlatency-trading"}),
     ],
     ids=str,
 )

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "roles").glob("*/README.md"))]
 
 
-@pytest.mark.parametrize("script", ["variable_tables.py", "metric_tables.py", "truth_tables.py"])
+@pytest.mark.parametrize("script", ["variable_tables.py", "metric_tables.py", "truth_tables.py", "acceptance_table.py"])
 def test_what_is_made_from_data_is_up_to_date(script: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / script, ROOT, "--check"],

@@ -1,0 +1,71 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a playbook of this collection as a process of its own; the module of the same name documents it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.lowlatency.trading.plugins.module_utils.acceptance import child
+
+_SPEC = {
+    "playbook": {"type": "path", "required": True},
+    "inventory": {"type": "str", "default": "localhost,"},
+    "variables": {"type": "dict", "default": {}},
+    "folder": {"type": "path", "required": True},
+    "limit_seconds": {"type": "int", "required": True},
+}
+
+
+def command(given: dict[str, Any], extra_vars: tuple[str, ...]) -> list[str]:
+    """Return the command line; the last word of a variable counts, so ours stand behind the user's."""
+    words = [sys.executable, "-m", "ansible", "playbook", "-i", given["inventory"]]
+    for one in extra_vars:
+        words += ["-e", one]
+    return [*words, "-e", f"@{os.path.join(given['folder'], 'variables.json')}", given["playbook"]]
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible carries no types
+    """Runs on the controller, within the play's own process, whose command line it reads."""
+
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the playbook and return how it ended; a playbook that fails is no failure of this action."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(argument_spec=_SPEC)
+        folder, log = given["folder"], os.path.join(given["folder"], "log")
+        try:
+            os.makedirs(folder, mode=0o700)
+            with open(os.path.join(folder, "variables.json"), "w", encoding="utf-8") as file:
+                json.dump(given["variables"], file)
+        except OSError as error:
+            raise AnsibleError(f"{error.filename}: {error.strerror}; give a folder that does not exist") from error
+        environment = {
+            **os.environ,
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit",
+            "JUNIT_OUTPUT_DIR": folder,
+            "JUNIT_HIDE_TASK_ARGUMENTS": "true",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        ended = child.run(command(given, context.CLIARGS["extra_vars"]), environment, log, given["limit_seconds"])
+        done = child.tasks(folder)
+        failed = [one for one in done if one["outcome"] == "failed"] if ended.code else []
+        outcome = "limit" if ended.limit_reached else "failed" if ended.code else "ok"
+        result.update(
+            changed=True,
+            outcome=outcome,
+            seconds=ended.seconds,
+            tasks=done,
+            denials=child.denials(log),
+            failed_task=failed[-1]["task"] if failed else "",
+            message="" if outcome == "ok" else failed[-1]["message"] if failed else child.last_lines(log),
+        )
+        return result

@@ -1,0 +1,103 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a playbook as a process of its own, which ends with its limit and with whoever started it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import subprocess
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+# A playbook that is asked to end stops its workers first.
+GRACE_S = 20.0
+_LOOK_EACH_S = 0.5
+# What the services of AWS say to who lacks a permission, line breaks of a log taken for blanks.
+_DENIED = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)|\b(UnauthorizedOperation|AccessDenied)\b")
+_TEST_CASE = re.compile(r"\[(?P<host>[^\]]*)\] (?P<rest>.*)", re.DOTALL)
+
+
+class Ended(NamedTuple):
+    """How a process ended: its exit code, the seconds that it took, and whether its time was over."""
+
+    code: int
+    seconds: float
+    limit_reached: bool
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], log: str, limit_s: float) -> Ended:
+    """Run a command with its output in a file.
+
+    It is ended when its time is over, and when the process that this one was started by is gone: a run that was killed
+    leaves nobody behind who goes on making things.
+    """
+    started_s = time.monotonic()
+    parent = os.getppid()
+    with open(log, "ab") as output:
+        child = subprocess.Popen(
+            list(command), env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    over = False
+    try:
+        while child.poll() is None and not over and os.getppid() == parent:
+            try:
+                child.wait(_LOOK_EACH_S)
+            except subprocess.TimeoutExpired:
+                over = time.monotonic() - started_s >= limit_s
+    finally:
+        _end(child)
+    return Ended(child.returncode, round(time.monotonic() - started_s, 1), over)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def tasks(folder: str) -> list[dict[str, Any]]:
+    """Return each task of the run, as Ansible's junit callback wrote it; nothing of a run that was ended."""
+    return [
+        _task(case)
+        for path in sorted(glob.glob(os.path.join(folder, "*.xml")))
+        for case in ElementTree.parse(path).getroot().iter("testcase")  # noqa: S314  Ansible's own file
+    ]
+
+
+def _task(case: ElementTree.Element) -> dict[str, Any]:
+    found = _TEST_CASE.fullmatch(case.get("name", ""))
+    host, rest = (found["host"], found["rest"]) if found else ("", case.get("name", ""))
+    wrong = next((part for part in case if part.tag in ("failure", "error")), None)
+    skipped = case.find("skipped") is not None
+    return {
+        "host": host,
+        # "Play: role : File | Task"
+        "task": rest.partition(": ")[2].rpartition(" : ")[2],
+        "seconds": round(float(case.get("time", "0")), 1),
+        "outcome": "failed" if wrong is not None else "skipped" if skipped else "ok",
+        "message": (wrong.get("message") or "") if wrong is not None else "",
+    }
+
+
+def denials(log: str) -> list[str]:
+    """Return what AWS refused for want of a permission, by action where AWS named it."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        text = " ".join(file.read().split())
+    found = {action or code for action, code in _DENIED.findall(text)}
+    named = {one for one in found if ":" in one}
+    return sorted(named or found)
+
+
+def last_lines(log: str, number: int = 15) -> str:
+    """Return the end of a log."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        return "".join(file.readlines()[-number:])

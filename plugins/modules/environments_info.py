@@ -1,0 +1,60 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: environments_info
+short_description: List the trading environments of an account
+version_added: 0.3.0
+description:
+  - List the environments that have something on AWS, among those whose name begins as given.
+  - Change nothing.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  beginning:
+    description: What the names begin with.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: List what tests have left
+  lowlatency.trading.environments_info:
+    beginning: test-
+    region: us-east-1
+  register: left
+"""
+
+RETURN = r"""
+environments:
+  description: The resources of each environment, by its name; each a dictionary of kind, id, name and state.
+  type: dict
+  returned: success
+  sample: {"test-a": [{"kind": "vpc", "id": "vpc-1", "name": "trading-test-a-vpc", "state": "available"}]}
+"""
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment import environments
+
+
+def main() -> None:
+    """Look."""
+    module = AnsibleAWSModule(argument_spec={"beginning": {"type": "str", "required": True}}, supports_check_mode=True)
+    beginning = module.params["beginning"]
+    with aws.explained(module, f"list the environments whose name begins with {beginning}"):
+        found = environments(lambda service: aws.client(module, service), beginning)
+    module.exit_json(changed=False, environments=found)
+
+
+if __name__ == "__main__":
+    main()

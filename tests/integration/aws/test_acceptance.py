@@ -1,0 +1,115 @@
+"""The parts of an acceptance run that talk to the account, with the deployer's permissions.
+
+The whole of it, with machines, is `scripts/prove account`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Account, Run
+from .inventory_of_account import contents
+
+ENVIRONMENT = "accept-0badcafe"
+TAGS = [
+    {"Key": "Project", "Value": "lowlatency-trading"},
+    {"Key": "Environment", "Value": ENVIRONMENT},
+    {"Key": "Role", "Value": "trading"},
+    {"Key": "Name", "Value": f"trading-{ENVIRONMENT}-1"},
+]
+ALARM = f"trading-{ENVIRONMENT}/trading-{ENVIRONMENT}-1/"
+
+
+class Parts:
+    """An environment with a host and its alarm, as far as the parts look at them."""
+
+    def __init__(self, account: Account, folder: Path) -> None:
+        self.account, self.folder = account, folder
+        (folder / "seen").mkdir()
+        self.ec2, self.alarms = account.client("ec2"), account.client("cloudwatch")
+        parameter = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
+        image = account.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"]
+        made = self.ec2.run_instances(
+            ImageId=image,
+            InstanceType="c6g.medium",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": TAGS}],
+        )
+        self.host = made["Instances"][0]["InstanceId"]
+        self.alarms.put_metric_alarm(
+            AlarmName=f"{ALARM}engine-up",
+            MetricName="EngineUp",
+            Namespace="LowLatencyTrading",
+            Statistic="Minimum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="LessThanThreshold",
+        )
+        self.alarms.put_composite_alarm(AlarmName=f"{ALARM}promise", AlarmRule=f'ALARM("{ALARM}engine-up")')
+
+    def run(self, part: str) -> Run:
+        """Run a part."""
+        return self.account.play(
+            "acceptance_account.yml",
+            trading_environment=ENVIRONMENT,
+            acceptance_part=part,
+            acceptance_run_dir=str(self.folder),
+            acceptance_alarm_wait_seconds="1",
+        )
+
+    def seen(self, part: str) -> dict[str, Any]:
+        """Return what the part has noted."""
+        run = self.run(part)
+        assert run.code == 0, run.output
+        noted: dict[str, Any] = json.loads((self.folder / "seen" / f"{part}.json").read_text(encoding="utf-8"))
+        return noted
+
+    def remove(self) -> None:
+        self.alarms.delete_alarms(AlarmNames=[f"{ALARM}promise"])
+        self.alarms.delete_alarms(AlarmNames=[f"{ALARM}engine-up"])
+        self.ec2.terminate_instances(InstanceIds=[self.host])
+
+
+@pytest.fixture(scope="module")
+def parts(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    made = Parts(account, tmp_path_factory.mktemp("acceptance"))
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def test_the_alarm_is_set_off(parts: Parts) -> None:
+    assert parts.seen("alarm")["alarm-acts"] is False  # the emulator evaluates no alarm
+    (alarm,) = parts.alarms.describe_alarms(AlarmNames=[f"{ALARM}engine-up"])["MetricAlarms"]
+    assert alarm["StateValue"] == "ALARM"
+
+
+def test_a_stack_is_made_and_deleted_but_for_its_log_group(parts: Parts) -> None:
+    before = contents(parts.account)
+    noted = parts.seen("stack")
+    assert {"instance", "vpc", "iam-role", "vpc-endpoint"} <= set(noted["stack-made"])
+    assert noted["stack-deleted"] == ["log-group"]
+    group = f"/trading/{ENVIRONMENT}-stack/host"
+    assert parts.seen("remove") == {}
+    more = contents(parts.account) - before
+    assert {one for one in more if one[0] != "interface"} == {("log group", group)}  # moto keeps that of a stack's host
+    parts.account.client("logs").delete_log_group(logGroupName=group)
+
+
+def test_the_host_is_stopped_and_its_address_gone(parts: Parts) -> None:
+    assert parts.seen("stop")["address-released"] is True
+
+
+def test_what_is_left_is_named_and_fails(parts: Parts) -> None:
+    run = parts.run("left")
+    assert run.code != 0
+    assert "Still in the account" in run.output
+    assert not (parts.folder / "seen/left.json").exists()

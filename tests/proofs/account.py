@@ -1,0 +1,144 @@
+"""playbooks/acceptance.yml on an embedded EC2 with machines: killed in the middle, and then whole.
+
+It ends green, its evidence names what only AWS can settle, and neither of the two leaves anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment import environments
+
+from tests.e2e.deployment import Deployment, addresses
+from tests.proofs.evidence import ROOT, Evidence
+
+SOURCES = [ROOT / name for name in ("roles", "playbooks", "plugins", "files", "sandbox/src")]
+CLAIMS = yaml.safe_load((ROOT / "files/acceptance.yml").read_text(encoding="utf-8"))
+ONLY_AWS = [claim["id"] for claim in CLAIMS if not claim.get("anywhere")]
+BEGINNING = "accept-"
+LAUNCHED_WITHIN_S = 600
+LIMIT_S = 5400
+
+
+class Account(Deployment):
+    """A sandbox that is used as an account is: without an inventory, by variables alone."""
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def run(self, log: Path) -> subprocess.Popen[bytes]:
+        """Start an acceptance run."""
+        known_hosts = self.work / "known_hosts"
+        given = {
+            **{name: value for name, value in self.addresses.items() if name != "trading_client_cidrs"},
+            "trading_public_key_file": f"{self.key}.pub",
+            "trading_known_hosts_file": str(known_hosts),
+            "ansible_ssh_common_args": f"-o 'UserKnownHostsFile=\"{known_hosts}\"'",
+            "ansible_timeout": 60,
+            "trading_address": "private",
+            "trading_user": "debian",
+            "trading_publish": False,
+            "trading_generator_type": "c6g.medium",
+            "slo_duration_s": 3,
+            "slo_disturbed": "set_aside",
+            "slo_machine_group": "{{ 'embedded-ec2-' ~ instance_id if instance_id is defined else '' }}",
+            "acceptance_dir": str(self.work / "acceptance"),
+            "acceptance_alarm_wait_seconds": 5,  # nothing evaluates an alarm here
+        }
+        command = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/acceptance.yml")]
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                [*command, "-e", json.dumps(given)],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.work,
+            )
+
+    def instances(self) -> list[str]:
+        """Return the ids of all instances that are not terminated."""
+        pages = self.client("ec2").describe_instances()["Reservations"]
+        found = [one for page in pages for one in page["Instances"]]
+        return [one["InstanceId"] for one in found if one["State"]["Name"] not in ("terminated", "shutting-down")]
+
+    def left(self) -> dict[str, list[str]]:
+        """Return the kinds of what acceptance runs have left, by environment."""
+        found = environments(self.client, BEGINNING)
+        return {name: sorted({one["kind"] for one in resources}) for name, resources in found.items()}
+
+
+def kill(account: Account) -> dict[str, list[str]]:
+    """Kill a run when its host has been launched, and return what it has left."""
+    killed = account.run(account.work / "killed.log")
+    try:
+        deadline_s = time.monotonic() + LAUNCHED_WITHIN_S
+        while not account.instances():
+            assert killed.poll() is None, (account.work / "killed.log").read_text()[-3000:]
+            assert time.monotonic() < deadline_s, "no host was launched"
+            time.sleep(0.5)
+    finally:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    left = account.left()
+    assert left, "the killed run has left nothing, so there is nothing to prove"
+    return left
+
+
+def whole(account: Account) -> dict[str, Any]:
+    """Return the evidence of a run to its end; raises AssertionError when it is not as it should be."""
+    log = account.work / "whole.log"
+    began_s = time.monotonic()
+    code = account.run(log).wait(LIMIT_S)
+    files = sorted((account.work / "acceptance").glob("*/evidence.json"))
+    said = log.read_text(encoding="utf-8", errors="replace")[-5000:]
+    assert files, said
+    evidence: dict[str, Any] = json.loads(files[-1].read_text(encoding="utf-8"))
+    assert code == 0, said
+    assert not evidence["on_aws"]
+    assert sorted(evidence["unsettled"]) == sorted(ONLY_AWS), evidence["unsettled"]
+    assert not account.left(), account.left()
+    assert not account.instances(), account.instances()
+    print(f"took {time.monotonic() - began_s:.0f} s", file=sys.stderr)
+    return evidence
+
+
+def prove(runs: int) -> Path:
+    """Return the record of so many pairs of a killed and a whole run."""
+    evidence = Evidence("account", runs, SOURCES)
+    while evidence.done < runs:
+        with tempfile.TemporaryDirectory(prefix="account-") as folder:
+            account = Account(Path(folder), sandbox="account", addresses=addresses(83))
+            try:
+                account.down()  # what a proof that was killed may have left
+                account.up()
+                left = kill(account)
+                seen = whole(account)
+            except BaseException:
+                kept = Path(folder).with_name("account-failed")
+                subprocess.run(["rm", "-rf", str(kept)], check=True)
+                subprocess.run(["cp", "-r", folder, str(kept)], check=True)
+                print(f"logs and evidence: {kept}", file=sys.stderr)
+                raise
+            finally:
+                account.down()
+        settled = [claim["id"] for claim in seen["claims"] if claim["settled"]]
+        steps = {step["name"]: step["seconds"] for step in seen["steps"]}
+        evidence.add({"left_by_the_killed_run": left, "settled": settled, "not_settled": seen["unsettled"], "s": steps})
+    return evidence.finish({"each": evidence.results})
