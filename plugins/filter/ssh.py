@@ -5,28 +5,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shlex
 from collections.abc import Callable
 from typing import Any
 
 
-def ssh_options(instance_id: str, public_key_file: str = "") -> str:
+def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "") -> str:
     """Return options for ssh's command line.
 
     A host key is kept under the instance's id, because a stop and a start give the instance another address.
     Of ``public_key_file`` the private key beside it is offered; where there is none the public key itself, of which an
-    agent offers the private one. No other key is: a server counts each as an attempt.
+    agent offers the private one. No other key is: a server counts each as an attempt. A host whose key pair
+    ``key_name`` is of another key, since it was launched with that, is left to the choice of ssh.
     """
     options = [f"HostKeyAlias={instance_id}"] if instance_id else []
+    public = ""
     if public_key_file:
         public = os.path.expanduser(public_key_file)
+        if _is_of_another_key(key_name, public):
+            public = ""
+    if public:
         private = public[: -len(".pub")] if public.endswith(".pub") else public
         key = private if os.path.isfile(private) else public
         # ssh reads a blank as the end of a file's name, and a percent sign as the start of a token.
         quoted = key.replace("%", "%%")
         options += ["IdentitiesOnly=yes", f'IdentityFile="{quoted}"']
     return " ".join(f"-o {shlex.quote(option)}" for option in options)
+
+
+def _is_of_another_key(key_name: str, public: str) -> bool:
+    """Return whether a key pair of ours, whose name ends with its key's digest, holds another key than this file."""
+    digest = key_name.rpartition("-")[2]
+    if not re.fullmatch(r"[0-9a-f]{12}", digest) or not os.path.isfile(public):
+        return False
+    with open(public, encoding="utf-8", errors="replace") as file:
+        words = " ".join(file.read().split()[:2])
+    return hashlib.sha256(words.encode()).hexdigest()[:12] != digest
 
 
 class FilterModule:

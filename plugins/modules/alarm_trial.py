@@ -93,6 +93,17 @@ def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -
         time.sleep(_POLL_SECONDS)
 
 
+def wait_until_quiet(client: Any, composite: str, wait_seconds: float) -> None:
+    """Wait until the composite alarm is not on, or ``wait_seconds`` are over: one that is on would not go on again."""
+    deadline = time.monotonic() + wait_seconds
+    named = {"AlarmNames": [composite], "AlarmTypes": ["CompositeAlarm"]}
+    while time.monotonic() < deadline:
+        states = [alarm["StateValue"] for alarm in client.describe_alarms(**named)["CompositeAlarms"]]
+        if "ALARM" not in states:
+            return
+        time.sleep(_POLL_SECONDS)
+
+
 def succeeded(summary: str) -> bool:
     """Return whether this is an action that was run."""
     return summary.startswith("Successfully executed action")
@@ -110,8 +121,9 @@ def main() -> None:
     )
     alarm, composite = module.params["alarm"], module.params["composite"]
     client = aws.client(module, "cloudwatch")
-    since, started = datetime.now(timezone.utc), time.monotonic()
     with aws.explained(module, f"set off the alarm {alarm}"):
+        wait_until_quiet(client, composite, module.params["wait_seconds"])
+        since, started = datetime.now(timezone.utc), time.monotonic()
         client.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="Trial: nothing is wrong")
         history = observe(client, composite, since, module.params["wait_seconds"])
     module.exit_json(

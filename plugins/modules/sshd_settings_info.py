@@ -66,6 +66,7 @@ differing:
 """
 
 import getopt
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,16 @@ def arguments(command_line: str) -> list[str]:
     ``command_line`` is that of /proc, where it is the title that the server gave itself:
     ``sshd: /usr/sbin/sshd -D -o Port=22 [listener] 0 of 10-100 startups``.
     """
-    title = command_line.replace("\0", " ").strip()
-    title = title[len("sshd: ") :] if title.startswith("sshd: ") else title
-    words = title.partition(" [listener]")[0].split()[1:]  # the title has no quotation marks but those of the options
-    try:
-        options, _rest = getopt.getopt(words, _OPTIONS)
-    except getopt.GetoptError:
-        return words
+    words = command_line.strip("\0").split("\0")
+    if len(words) == 1:
+        # A title has no mark at the end of a word: a value with blanks goes on to the next option.
+        parts = re.split(r" (?=-[A-Za-z0-9])", words[0].partition(" [listener]")[0])[1:]
+        options = [(part[:2], part[2:].strip()) for part in parts]
+    else:
+        try:
+            options, _rest = getopt.getopt(words[1:], _OPTIONS)
+        except getopt.GetoptError:
+            return words[1:]
     return [word for name, value in options if name in _SETTING for word in (name, value)]
 
 
@@ -129,7 +133,12 @@ def observe(module: AnsibleModule) -> tuple[list[str], dict[str, list[str]]]:
     given = arguments(command_line.read_text(encoding="utf-8", errors="replace")) if int(pid or 0) else []
     connection = f"user={module.params['user']},host=localhost,addr=127.0.0.1"
     sshd = module.get_bin_path("sshd", required=True, opt_dirs=["/usr/sbin"])
-    _code, output, _error = outside.run(module, [sshd, "-T", "-C", connection, *given], check_rc=True)
+    code, output, error = outside.run(module, [sshd, "-T", "-C", connection, *given], check_rc=not given)
+    if code:
+        module.warn(
+            f"sshd -T does not take the options of {module.params['unit']}, so they are left out: {error.strip()}"
+        )
+        _code, output, _error = outside.run(module, [sshd, "-T", "-C", connection], check_rc=True)
     return given, parse(output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import subprocess
 from pathlib import Path
@@ -46,3 +47,11 @@ def test_without_the_private_key_the_public_one_says_which_an_agent_shall_offer(
 
 def test_what_is_no_instance_and_has_no_key_needs_no_options() -> None:
     assert ssh_options("") == ""
+
+
+def test_a_host_of_another_key_is_left_to_sshs_own_choice(tmp_path: Path) -> None:
+    public = tmp_path / "key.pub"
+    public.write_text("ssh-ed25519 AAAA me@here\n", encoding="utf-8")
+    digest = hashlib.sha256(b"ssh-ed25519 AAAA").hexdigest()[:12]
+    for key_name, offered in ((f"trading-a-{digest}", True), ("trading-a-0123456789ab", False), ("mine", True)):
+        assert ("IdentityFile" in ssh_options(INSTANCE, str(public), key_name)) is offered

@@ -25,6 +25,16 @@ allowusers operator
             ["-o", "PasswordAuthentication=yes", "-f", "/etc/ssh/other"],
         ),
         ("/usr/sbin/sshd\0-D\0-p2222\0", ["-p", "2222"]),
+        (  # Ubuntu's images on EC2, with EC2 Instance Connect
+            "sshd: /usr/sbin/sshd -D -o AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys"
+            " %u %f -o AuthorizedKeysCommandUser ec2-instance-connect [listener] 0 of 10-100 startups\0\0",
+            [
+                "-o",
+                "AuthorizedKeysCommand /usr/share/ec2-instance-connect/eic_run_authorized_keys %u %f",
+                "-o",
+                "AuthorizedKeysCommandUser ec2-instance-connect",
+            ],
+        ),
     ],
 )
 def test_options_of_the_running_server_are_found(command_line: str, expected: list[str]) -> None:
