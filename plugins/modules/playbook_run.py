@@ -46,8 +46,6 @@ attributes:
   diff_mode:
     description: What the playbook changes is in its log.
     support: none
-extends_documentation_fragment:
-  - ansible.builtin.action_common_attributes
 """
 
 EXAMPLES = r"""
