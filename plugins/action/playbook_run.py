@@ -40,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible carries no type
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the playbook and return how it ended; a playbook that fails is no failure of this action."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(argument_spec=_SPEC)
+        given = self.validate_argument_spec(argument_spec=_SPEC)[1]
         folder, log = given["folder"], os.path.join(given["folder"], "log")
         try:
             os.makedirs(folder, mode=0o700)

@@ -73,7 +73,7 @@ COMPARISONS = {
     "equals": Comparison("", lambda seen, wanted: bool(seen == wanted)),
     "at_most": Comparison("at most ", lambda seen, wanted: _number(seen) and bool(seen <= wanted)),
     "at_least": Comparison("at least ", lambda seen, wanted: _number(seen) and bool(seen >= wanted)),
-    "contains": Comparison("among others ", lambda seen, wanted: _contains(seen, wanted)),
+    "contains": Comparison("among others ", _contains),
 }
 
 

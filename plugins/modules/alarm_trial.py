@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 ---
 module: alarm_trial
 short_description: Set an alarm off, and see whether it tells somebody
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Set the state of a CloudWatch alarm to C(ALARM), which CloudWatch takes back at its next look at the metric, and
     wait until the composite alarm that stands on it has run its actions.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 ---
 module: environments_info
 short_description: List the trading environments of an account
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - List the environments that have something on AWS, among those whose name begins as given.
   - Change nothing.

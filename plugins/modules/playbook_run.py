@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 ---
 module: playbook_run
 short_description: Run a playbook as a process of its own, with a time limit
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Run a playbook on the controller with the extra variables of the present run and some more, and return how it ended.
     A play that fails ends its run, so this is how a run goes on after one.
@@ -46,8 +46,6 @@ attributes:
   diff_mode:
     description: What the playbook changes is in its log.
     support: none
-extends_documentation_fragment:
-  - ansible.builtin.action_common_attributes
 """
 
 EXAMPLES = r"""

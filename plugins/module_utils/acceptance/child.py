@@ -10,9 +10,9 @@ import os
 import re
 import subprocess
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 # A playbook that is asked to end stops its workers first.
 GRACE_S = 20.0

@@ -6,6 +6,7 @@ The whole of it, with machines, is `scripts/prove account`.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,41 @@ def test_a_stack_is_made_and_deleted_but_for_its_log_group(parts: Parts) -> None
 
 def test_the_host_is_stopped_and_its_address_gone(parts: Parts) -> None:
     assert parts.seen("stop")["address-released"] is True
+
+
+@pytest.fixture
+def left(account: Account) -> Iterator[str]:
+    """What an acceptance run has left: a log group."""
+    name = "accept-0badf00d"
+    logs = account.client("logs")
+    logs.create_log_group(logGroupName=f"/trading/{name}/host")
+    yield name
+    logs.delete_log_group(logGroupName=f"/trading/{name}/host")
+
+
+def refusal(account: Account, folder: Path) -> str:
+    """Return what a run says that removes nothing."""
+    run = account.play("acceptance.yml", "-e", '{"acceptance_steps": ["none"]}', acceptance_dir=str(folder))
+    assert run.code != 0
+    assert "failed: prepare" in run.output
+    assert list(folder.glob("*/evidence.json"))
+    return " ".join(run.output.split())
+
+
+def test_a_run_of_another_controller_is_left_alone(account: Account, left: str, tmp_path: Path) -> None:
+    said = refusal(account, tmp_path)
+    assert f"The account holds {left}, of an acceptance run on another controller" in said
+
+
+def test_a_run_that_goes_on_here_is_left_alone(account: Account, left: str, tmp_path: Path) -> None:
+    folder = tmp_path / left.removeprefix("accept-")
+    folder.mkdir()
+    with subprocess.Popen(["acceptance.yml", "600"], executable="/bin/sleep") as other:
+        try:
+            (folder / "process").write_text(str(other.pid), encoding="utf-8")
+            assert "An acceptance run goes on on this controller" in refusal(account, tmp_path)
+        finally:
+            other.kill()
 
 
 def test_what_is_left_is_named_and_fails(parts: Parts) -> None:
