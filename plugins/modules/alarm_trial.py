@@ -93,15 +93,23 @@ def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -
         time.sleep(_POLL_SECONDS)
 
 
-def wait_until_quiet(client: Any, composite: str, wait_seconds: float) -> None:
-    """Wait until the composite alarm is not on, or ``wait_seconds`` are over: one that is on would not go on again."""
+def plan(client: Any, composite: str, wait_seconds: float) -> str:
+    """Return why the trial would show nothing, empty when it would; wait until the composite alarm is off."""
     deadline = time.monotonic() + wait_seconds
-    named = {"AlarmNames": [composite], "AlarmTypes": ["CompositeAlarm"]}
-    while time.monotonic() < deadline:
-        states = [alarm["StateValue"] for alarm in client.describe_alarms(**named)["CompositeAlarms"]]
-        if "ALARM" not in states:
-            return
+    while True:
+        found = client.describe_alarms(AlarmNames=[composite], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+        if not found:
+            return f"there is no composite alarm {composite}"
+        if found[0]["StateValue"] != "ALARM":
+            return ""
+        if time.monotonic() >= deadline:
+            return f"{composite} is on by itself, and would tell nobody again: {found[0].get('StateReason', '')}"
         time.sleep(_POLL_SECONDS)
+
+
+def apply(client: Any, alarm: str) -> None:
+    """Set the alarm off."""
+    client.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="Trial: nothing is wrong")
 
 
 def succeeded(summary: str) -> bool:
@@ -122,9 +130,11 @@ def main() -> None:
     alarm, composite = module.params["alarm"], module.params["composite"]
     client = aws.client(module, "cloudwatch")
     with aws.explained(module, f"set off the alarm {alarm}"):
-        wait_until_quiet(client, composite, module.params["wait_seconds"])
+        problem = plan(client, composite, module.params["wait_seconds"])
+        if problem:
+            module.fail_json(msg=problem)
         since, started = datetime.now(timezone.utc), time.monotonic()
-        client.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="Trial: nothing is wrong")
+        apply(client, alarm)
         history = observe(client, composite, since, module.params["wait_seconds"])
     module.exit_json(
         changed=True,

@@ -16,7 +16,7 @@ author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   beginning:
-    description: What the names begin with.
+    description: The beginning of the names.
     type: str
     required: true
 extends_documentation_fragment:
@@ -47,13 +47,17 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment import environments
 
 
+def observe(module: AnsibleAWSModule) -> dict[str, list[dict[str, str]]]:
+    """Return the resources of each environment."""
+    beginning = module.params["beginning"]
+    with aws.explained(module, f"list the environments whose name begins with {beginning}"):
+        return environments(lambda service: aws.client(module, service), beginning)
+
+
 def main() -> None:
     """Look."""
     module = AnsibleAWSModule(argument_spec={"beginning": {"type": "str", "required": True}}, supports_check_mode=True)
-    beginning = module.params["beginning"]
-    with aws.explained(module, f"list the environments whose name begins with {beginning}"):
-        found = environments(lambda service: aws.client(module, service), beginning)
-    module.exit_json(changed=False, environments=found)
+    module.exit_json(changed=False, environments=observe(module))
 
 
 if __name__ == "__main__":
