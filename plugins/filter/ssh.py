@@ -13,15 +13,18 @@ from collections.abc import Callable
 from typing import Any
 
 
-def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "") -> str:
+def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "", known_hosts_file: str = "") -> str:
     """Return options for ssh's command line.
 
-    A host key is kept under the instance's id, because a stop and a start give the instance another address.
+    A host key is kept under the instance's id, because a stop and a start give the instance another address. The file
+    is named, because ``~`` is the variable HOME to Ansible, and to ssh the home that the user database says.
     Of ``public_key_file`` the private key beside it is offered; where there is none the public key itself, of which an
     agent offers the private one. No other key is: a server counts each as an attempt. A host whose key pair
     ``key_name`` is of another key, since it was launched with that, is left to the choice of ssh.
     """
     options = [f"HostKeyAlias={instance_id}"] if instance_id else []
+    if known_hosts_file:
+        options.append(f"UserKnownHostsFile={_quoted(os.path.expanduser(known_hosts_file))}")
     public = ""
     if public_key_file:
         public = os.path.expanduser(public_key_file)
@@ -30,10 +33,13 @@ def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "")
     if public:
         private = public[: -len(".pub")] if public.endswith(".pub") else public
         key = private if os.path.isfile(private) else public
-        # ssh reads a blank as the end of a file's name, and a percent sign as the start of a token.
-        quoted = key.replace("%", "%%")
-        options += ["IdentitiesOnly=yes", f'IdentityFile="{quoted}"']
+        options += ["IdentitiesOnly=yes", f"IdentityFile={_quoted(key)}"]
     return " ".join(f"-o {shlex.quote(option)}" for option in options)
+
+
+def _quoted(path: str) -> str:
+    # ssh reads a blank as the end of a file's name, and a percent sign as the start of a token.
+    return '"' + path.replace("%", "%%") + '"'
 
 
 def _is_of_another_key(key_name: str, public: str) -> bool:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import pytest
 from ansible_collections.lowlatency.trading.plugins.filter.ssh import FilterModule
 
 ssh_options = FilterModule().filters()["ssh_options"]
@@ -55,3 +56,12 @@ def test_a_host_of_another_key_is_left_to_sshs_own_choice(tmp_path: Path) -> Non
     digest = hashlib.sha256(b"ssh-ed25519 AAAA").hexdigest()[:12]
     for key_name, offered in ((f"trading-a-{digest}", True), ("trading-a-0123456789ab", False), ("mine", True)):
         assert ("IdentityFile" in ssh_options(INSTANCE, str(public), key_name)) is offered
+
+
+def test_the_file_of_host_keys_is_below_the_home_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "a home"
+    monkeypatch.setenv("HOME", str(home))
+    options = ssh_options(INSTANCE, known_hosts_file="~/.ssh/known_hosts")
+    assert understood(options)["userknownhostsfile"] == [f"{home}/.ssh/known_hosts"]
