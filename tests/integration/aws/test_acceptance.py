@@ -144,6 +144,15 @@ def test_a_run_that_goes_on_here_is_left_alone(account: Account, left: str, tmp_
             other.kill()
 
 
+def test_when_the_time_is_over_no_step_begins_and_the_run_fails(account: Account, tmp_path: Path) -> None:
+    given = '{"acceptance_steps": ["provision", "look"], "acceptance_minutes": 0}'
+    run = account.play("acceptance.yml", "-e", given, acceptance_dir=str(tmp_path))
+    assert run.code != 0
+    assert "not run: provision, look" in run.output
+    (written,) = tmp_path.glob("*/evidence.json")
+    assert json.loads(written.read_text(encoding="utf-8"))["not_run"] == ["provision", "look"]
+
+
 def test_what_is_left_is_named_and_fails(parts: Parts) -> None:
     run = parts.run("left")
     assert run.code != 0
