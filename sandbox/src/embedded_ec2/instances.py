@@ -15,6 +15,8 @@ from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.seed import Identity
 
 KIND_TAG = "embedded-ec2:machine"
+# Whom the publishers' images let in, by the beginning of an image's name.
+LOGINS = {"al20": "ec2-user", "amzn": "ec2-user", "debian-": "admin", "ubuntu/": "ubuntu"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Wanted:
     public_key: str | None
     user_data: bytes
     tags: dict[str, str]
+    login: str
 
     @property
     def kind(self) -> str:
@@ -47,7 +50,7 @@ class Wanted:
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data)
+        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login)
 
 
 def backends() -> list[EC2Backend]:
@@ -101,6 +104,7 @@ def _wanted(instance: Instance) -> Wanted:
         public_key=key.public_key.strip() if key else None,
         user_data=decode_user_data(instance.user_data),
         tags=tags,
+        login=login_of(instance),
     )
 
 
@@ -131,6 +135,13 @@ def _rule(rule: Any, members: dict[str, list[IPv4Network]]) -> Rule:
     peers = [IPv4Network(rule.cidr_ipv4, strict=False)] if rule.cidr_ipv4 else []
     group = members.get(rule.source_group.get("GroupId", ""), []) if rule.source_group else []
     return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers), tuple(group))
+
+
+def login_of(instance: Instance) -> str:
+    """Return the user of the image that was asked for; empty for one of another publisher."""
+    image = instance.ec2_backend.amis.get(instance.image_id)
+    name = str(image.name or "") if image else ""
+    return next((login for beginning, login in LOGINS.items() if name.startswith(beginning)), "")
 
 
 def vcpus_of(instance_type: str) -> int:

@@ -14,6 +14,7 @@ class Identity:
     private_address: IPv4Address
     public_key: str | None
     user_data: bytes
+    login: str = ""
 
     @property
     def hostname(self) -> str:
@@ -26,6 +27,15 @@ def plant(root: Path, identity: Identity) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "meta-data").write_text(render_meta_data(identity))
     (directory / "user-data").write_bytes(identity.user_data or b"#cloud-config\n{}\n")
+    if identity.login:
+        (root / "etc/cloud/cloud.cfg.d/90-login.cfg").write_text(render_login(identity))
+
+
+def render_login(identity: Identity) -> str:
+    """Return cloud-init's setting for the user of the image that was asked for, beside the machine's own."""
+    keys = [identity.public_key] if identity.public_key else []
+    user = {"name": identity.login, "shell": "/bin/bash", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
+    return json.dumps({"users": ["default", {**user, "ssh_authorized_keys": keys}]}, indent=1) + "\n"
 
 
 def render_meta_data(identity: Identity) -> str:

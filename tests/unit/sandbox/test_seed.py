@@ -31,3 +31,11 @@ def test_user_data_is_planted_byte_by_byte(tmp_path: Path) -> None:
 def test_only_root_may_read_the_seed(tmp_path: Path) -> None:
     plant(tmp_path, identity())
     assert (tmp_path / "var/lib/cloud/seed/nocloud").stat().st_mode & 0o077 == 0
+
+
+def test_the_user_of_the_image_that_was_asked_for_is_made_beside_the_machines_own(tmp_path: Path) -> None:
+    (tmp_path / "etc/cloud/cloud.cfg.d").mkdir(parents=True)
+    plant(tmp_path, Identity("i-1", IPv4Address("10.0.1.4"), "ssh-ed25519 AAAA", b"", "ec2-user"))
+    users = json.loads((tmp_path / "etc/cloud/cloud.cfg.d/90-login.cfg").read_text())["users"]
+    assert users[0] == "default"
+    assert (users[1]["name"], users[1]["ssh_authorized_keys"]) == ("ec2-user", ["ssh-ed25519 AAAA"])
