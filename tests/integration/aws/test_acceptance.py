@@ -1,4 +1,4 @@
-"""The parts of an acceptance run that talk to the account, with the deployer's permissions.
+"""What an acceptance run asks of the account, as the deployer. The first tests want an account without such a run.
 
 The whole of it, with machines, is `scripts/prove account`.
 """
@@ -24,6 +24,50 @@ TAGS = [
     {"Key": "Name", "Value": f"trading-{ENVIRONMENT}-1"},
 ]
 ALARM = f"trading-{ENVIRONMENT}/trading-{ENVIRONMENT}-1/"
+
+
+@pytest.fixture
+def left(account: Account) -> Iterator[str]:
+    """What an acceptance run has left: a log group."""
+    name = "accept-0badf00d"
+    logs = account.client("logs")
+    logs.create_log_group(logGroupName=f"/trading/{name}/host")
+    yield name
+    logs.delete_log_group(logGroupName=f"/trading/{name}/host")
+
+
+def refusal(account: Account, folder: Path) -> str:
+    """Return what a run says that removes nothing."""
+    run = account.play("acceptance.yml", "-e", '{"acceptance_steps": ["none"]}', acceptance_dir=str(folder))
+    assert run.code != 0
+    assert "failed: prepare" in run.output
+    assert list(folder.glob("*/evidence.json"))
+    return " ".join(run.output.split())
+
+
+def test_a_run_of_another_controller_is_left_alone(account: Account, left: str, tmp_path: Path) -> None:
+    said = refusal(account, tmp_path)
+    assert f"The account holds {left}, of an acceptance run on another controller" in said
+
+
+def test_a_run_that_goes_on_here_is_left_alone(account: Account, left: str, tmp_path: Path) -> None:
+    folder = tmp_path / left.removeprefix("accept-")
+    folder.mkdir()
+    with subprocess.Popen(["acceptance.yml", "600"], executable="/bin/sleep") as other:
+        try:
+            (folder / "process").write_text(str(other.pid), encoding="utf-8")
+            assert "An acceptance run goes on on this controller" in refusal(account, tmp_path)
+        finally:
+            other.kill()
+
+
+def test_when_the_time_is_over_no_step_begins_and_the_run_fails(account: Account, tmp_path: Path) -> None:
+    given = '{"acceptance_steps": ["provision", "look"], "acceptance_minutes": 0}'
+    run = account.play("acceptance.yml", "-e", given, acceptance_dir=str(tmp_path))
+    assert run.code != 0
+    assert "not run: provision, look" in run.output, run.output[-2500:]
+    (written,) = tmp_path.glob("*/evidence.json")
+    assert json.loads(written.read_text(encoding="utf-8"))["not_run"] == ["provision", "look"]
 
 
 class Parts:
@@ -107,50 +151,6 @@ def test_a_stack_is_made_and_deleted_but_for_its_log_group(parts: Parts) -> None
 
 def test_the_host_is_stopped_and_its_address_gone(parts: Parts) -> None:
     assert parts.seen("stop")["address-released"] is True
-
-
-@pytest.fixture
-def left(account: Account) -> Iterator[str]:
-    """What an acceptance run has left: a log group."""
-    name = "accept-0badf00d"
-    logs = account.client("logs")
-    logs.create_log_group(logGroupName=f"/trading/{name}/host")
-    yield name
-    logs.delete_log_group(logGroupName=f"/trading/{name}/host")
-
-
-def refusal(account: Account, folder: Path) -> str:
-    """Return what a run says that removes nothing."""
-    run = account.play("acceptance.yml", "-e", '{"acceptance_steps": ["none"]}', acceptance_dir=str(folder))
-    assert run.code != 0
-    assert "failed: prepare" in run.output
-    assert list(folder.glob("*/evidence.json"))
-    return " ".join(run.output.split())
-
-
-def test_a_run_of_another_controller_is_left_alone(account: Account, left: str, tmp_path: Path) -> None:
-    said = refusal(account, tmp_path)
-    assert f"The account holds {left}, of an acceptance run on another controller" in said
-
-
-def test_a_run_that_goes_on_here_is_left_alone(account: Account, left: str, tmp_path: Path) -> None:
-    folder = tmp_path / left.removeprefix("accept-")
-    folder.mkdir()
-    with subprocess.Popen(["acceptance.yml", "600"], executable="/bin/sleep") as other:
-        try:
-            (folder / "process").write_text(str(other.pid), encoding="utf-8")
-            assert "An acceptance run goes on on this controller" in refusal(account, tmp_path)
-        finally:
-            other.kill()
-
-
-def test_when_the_time_is_over_no_step_begins_and_the_run_fails(account: Account, tmp_path: Path) -> None:
-    given = '{"acceptance_steps": ["provision", "look"], "acceptance_minutes": 0}'
-    run = account.play("acceptance.yml", "-e", given, acceptance_dir=str(tmp_path))
-    assert run.code != 0
-    assert "not run: provision, look" in run.output
-    (written,) = tmp_path.glob("*/evidence.json")
-    assert json.loads(written.read_text(encoding="utf-8"))["not_run"] == ["provision", "look"]
 
 
 def test_what_is_left_is_named_and_fails(parts: Parts) -> None:
