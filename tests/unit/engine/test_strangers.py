@@ -23,7 +23,7 @@ from trading_engine.wire import ouch
 
 from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess, free_port
 
-STRANGERS = 1000
+STRANGERS = 600  # more than the engine keeps, and no more than the tests' own process may have open
 DESCRIPTORS = 80
 
 
@@ -34,7 +34,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_a_thousand_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
+def test_hundreds_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
     assert engine.process is not None
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.prlimit(engine.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS if few else most, most))
@@ -48,8 +48,11 @@ def test_a_thousand_of_them_harm_nobody(engine: EngineProcess, few: bool) -> Non
         client.wait_for(2)
         other = Client(engine.port, "BERT")
         other.wait_for(1)
+        end_s = time.monotonic() + DEADLINE_S
         while (state := reader.read()).sequence < begun.sequence + 25:  # 2.5 s, in which the disk is looked at
+            assert engine.process.poll() is None
             assert state.failure == ""
+            assert time.monotonic() < end_s
         held = state.counters["connections_accepted"] - state.counters["connections_closed"]
         assert held <= MAX_STRANGERS + 2
         assert any("have not logged in" in event.text for event in state.events)
