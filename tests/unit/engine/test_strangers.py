@@ -19,9 +19,10 @@ from trading_engine.published.garbage import Garbage
 from trading_engine.published.shm import StateReader, StateWriter
 from trading_engine.published.stats import Stats
 from trading_engine.settings.config import Endpoint
-from trading_engine.wire import ouch
+from trading_engine.wire import ouch, soupbintcp
 
-from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess, free_port
+from tests.unit.engine.process import DEADLINE_S, PASSWORD, Client, EngineProcess, free_port
+from tests.unit.engine.test_numbers import FAILED_LOGINS
 
 STRANGERS = 600  # more than the engine keeps, and no more than the tests' own process may have open
 DESCRIPTORS = 80
@@ -61,6 +62,37 @@ def test_hundreds_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
         client.close()
         other.close()
     reader.close()
+
+
+def test_one_address_with_wrong_passwords_takes_neither_places_nor_checks_from_others(engine: EngineProcess) -> None:
+    reader = StateReader(engine.directory / "engine.shm")
+    wrong = soupbintcp.login_request("ANNA", "wrong", "", 1)
+    with ExitStack() as opened:
+        for _ in range(STRANGERS):
+            stranger = socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S, ("127.0.0.2", 0))
+            opened.enter_context(stranger).sendall(wrong)
+        client = Client(engine.port)
+        assert isinstance(client.login, soupbintcp.LoginAccepted)
+        end_s = time.monotonic() + DEADLINE_S
+        while not (counters := reader.read().counters)["logins_throttled"]:
+            assert time.monotonic() < end_s
+        assert counters["logins_rejected"] == FAILED_LOGINS
+        client.close()
+    reader.close()
+
+
+def test_many_right_logins_at_once_are_all_answered_as_such(engine: EngineProcess) -> None:
+    right = soupbintcp.login_request("ANNA", PASSWORD, "", 1)
+    with ExitStack() as opened:
+        sockets = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S)) for _ in range(50)
+        ]
+        for one in sockets:
+            one.sendall(right)
+        answers = [one.recv(4, socket.MSG_WAITALL) for one in sockets]
+    assert sorted(answer[2:3] for answer in answers) == [b"A"] + 49 * [b"J"]
+    refused = [answer for answer in answers if answer[2:3] == b"J"]
+    assert {answer[3:] for answer in refused} == {soupbintcp.SESSION_NOT_AVAILABLE.encode()}
 
 
 def test_out_of_descriptors_the_listener_is_left_alone_for_a_moment(
