@@ -3,7 +3,6 @@
 . "$(dirname -- "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 declare -A sets=(
   [browser]="chromium ethtool prometheus"
-  [capture]="tshark"
   [client]="locales openssh-client openssl tshark"
   [compiler]="gcc libc6-dev openssl python3-dev"
   [machines]="${machine_packages[*]}"

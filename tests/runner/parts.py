@@ -77,7 +77,7 @@ _PARTS = (
         needs=("shell",),
         again="lint ruff mypy yaml shell ansible changelog",
     ),
-    _tests("unit", "tests/unit", workers=UNIT_WORKERS, split="worksteal", needs=("compiler", "capture")),
+    _tests("unit", "tests/unit", workers=UNIT_WORKERS, split="worksteal", needs=("compiler", "client")),
     # The API without machines: an account for each worker.
     _tests("aws", "tests/integration/aws", workers=AWS_WORKERS, needs=("compiler",)),
     # Engine, feed and telemetry as processes on this machine.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
+from trading_engine.engine import Engine
 from trading_engine.host.clock import SESSIONS_A_DATE, Clock, SessionsUsedUpError
 from trading_engine.process.server import Server
 from trading_engine.wire import soupbintcp
@@ -61,6 +63,36 @@ def test_a_second_step_is_noticed_by_itself_and_the_next_session_has_none(wall: 
     clock.anchor("2026010501")
     assert clock.now() == 10 * HOUR_NS + HOUR_NS // 2
     assert clock.noticed_step(clock.deviation_ns()) == 0
+
+
+@pytest.mark.parametrize(("step_ns", "left_ns"), [(-HOUR_NS, 0), (HOUR_NS, 0), (-24 * HOUR_NS, 24 * HOUR_NS)])
+def test_the_next_session_of_the_date_is_right_unless_its_date_is_to_come(
+    wall: dict[str, int], start: Callable[[], Engine], step_ns: int, left_ns: int
+) -> None:
+    engine = start()
+    clock = engine.clock
+    wall["wall"] += step_ns
+    assert clock.deviation_ns() == -step_ns
+    engine.start_day(clock.next_session(engine.core.day))
+    assert engine.core.day == "2026010501"
+    assert clock.deviation_ns() == left_ns
+    assert clock.noticed_step(clock.deviation_ns()) == -left_ns
+
+
+def test_who_is_interrupted_between_the_clocks_takes_no_step_from_it(
+    wall: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> int:
+        monkeypatch.setattr(time, "time_ns", lambda: wall["wall"])
+        wall_ns = wall["wall"]
+        for value in wall:
+            wall[value] += 5_000_000
+        return wall_ns
+
+    clock = Clock(UTC)
+    monkeypatch.setattr(time, "time_ns", interrupted)
+    clock.anchor("2026010500")
+    assert clock.deviation_ns() == 0
 
 
 def test_a_restart_after_a_step_back_says_how_far_its_times_are_ahead(wall: dict[str, int]) -> None:

@@ -162,6 +162,41 @@ def test_a_torn_last_record_is_cut_and_reported(recorder: Recorder, seed: int) -
     recorder.writer.close()
 
 
+@pytest.mark.parametrize("size", [0, 10, SEGMENT_BYTES])
+def test_a_last_segment_whose_header_was_lost_does_no_harm_to_later_starts(recorder: Recorder, size: int) -> None:
+    recorder.run(3, 50)
+    recorder.writer.close()
+    last = journal.segment_path(recorder.directory, recorder.writer.segment + 1)
+    last.write_bytes(bytes(size))
+    _, found = recovered(recorder.directory)
+    assert found.remarks == [f"{last.name}: deleted, nothing was written to it yet"]
+    assert (found.segment, found.records) == (int(last.stem), recorder.writer.records)
+    Writer(recorder.directory, SEGMENT_BYTES, MACHINE_VERSION, found.segment, found.records).close()
+    core, again = recovered(recorder.directory)
+    assert (again.segment, again.remarks) == (found.segment + 1, [])
+    assert snapshot.digest(core) == snapshot.digest(recorder.core)
+
+
+def test_a_file_that_goes_while_the_directory_is_looked_at_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+    (tmp_path / "kept").write_bytes(bytes(7))
+    (tmp_path / "gone").write_bytes(bytes(5))
+    (tmp_path / "replies").mkdir()
+    assert journal.used_bytes(tmp_path) == 12
+
+    def and_one_goes(directory: Path) -> list[Path]:
+        paths = list(listed(directory))
+        (tmp_path / "gone").unlink()
+        return paths
+
+    monkeypatch.setattr(Path, "iterdir", and_one_goes)
+    assert journal.used_bytes(tmp_path) == 7
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        journal.used_bytes(tmp_path / "nowhere")
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_flipped_byte_in_the_middle_refuses_with_file_and_offset(recorder: Recorder, seed: int) -> None:
     recorder.run(seed, 100)

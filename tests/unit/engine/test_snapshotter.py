@@ -17,6 +17,7 @@ from trading_engine.wire import ouch
 
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
 
+FULL_BYTES = 1 << 30
 LONGER = "the journal stays longer than it should"
 
 
@@ -26,27 +27,31 @@ def snapshotter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sna
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", ENVIRONMENT["PYTHONPYCACHEPREFIX"])
     os.mkfifo(tmp_path / "000000000001.journal")
     (tmp_path / "000000000002.journal").touch()
-    made = Snapshotter(tmp_path, 1 << 30)
+    made = Snapshotter(tmp_path, FULL_BYTES)
     yield made
     if made._child:
         os.kill(made._child, signal.SIGKILL)
     made.stop()
 
 
-def told_after_a_kill(snapshotter: Snapshotter) -> str:
+def told_after_a_kill(snapshotter: Snapshotter, used_bytes: int = 0) -> str:
     os.kill(snapshotter._child, signal.SIGKILL)
     end_s = time.monotonic() + DEADLINE_S
-    while not (told := snapshotter.tick(1, 0)):
+    while not (told := snapshotter.tick(1, used_bytes)):
         assert time.monotonic() < end_s
     return told[0]
 
 
-def test_one_that_is_killed_is_not_started_again_at_once(
-    snapshotter: Snapshotter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Nanoseconds by which a test lets time pass."""
     monotonic_ns = time.monotonic_ns
     passed = [0]
     monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns() + passed[0])
+    return passed
+
+
+def test_one_that_is_killed_is_not_started_again_at_once(snapshotter: Snapshotter, passed: list[int]) -> None:
     pause_ns = FIRST_PAUSE_NS
     for _ in range(8):
         snapshotter.tick(1, 0)
@@ -56,6 +61,27 @@ def test_one_that_is_killed_is_not_started_again_at_once(
         assert not snapshotter._child
         passed[0] += pause_ns
         pause_ns = min(2 * pause_ns, LONGEST_PAUSE_NS)
+
+
+def test_without_room_no_pause_is_long(snapshotter: Snapshotter, passed: list[int]) -> None:
+    for _ in range(4):
+        snapshotter.tick(1, 0)
+        told_after_a_kill(snapshotter)
+        passed[0] += LONGEST_PAUSE_NS
+    snapshotter.tick(1, 0)
+    told_after_a_kill(snapshotter)
+    passed[0] += FIRST_PAUSE_NS
+    snapshotter.tick(1, 0)
+    assert not snapshotter._child
+    snapshotter.tick(1, FULL_BYTES)  # in the middle of a long pause
+    assert snapshotter._child
+    pause_s = FIRST_PAUSE_NS // 10**9
+    assert told_after_a_kill(snapshotter, FULL_BYTES).endswith(f"next try in {pause_s} s")
+    snapshotter.tick(1, FULL_BYTES)
+    assert not snapshotter._child
+    passed[0] += FIRST_PAUSE_NS
+    snapshotter.tick(1, FULL_BYTES)
+    assert snapshotter._child
 
 
 def test_a_stop_ends_it_and_removes_what_it_had_begun(snapshotter: Snapshotter, tmp_path: Path) -> None:

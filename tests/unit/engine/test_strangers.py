@@ -19,11 +19,12 @@ from trading_engine.published.garbage import Garbage
 from trading_engine.published.shm import StateReader, StateWriter
 from trading_engine.published.stats import Stats
 from trading_engine.settings.config import Endpoint
-from trading_engine.wire import ouch
+from trading_engine.wire import ouch, soupbintcp
 
-from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess, free_port
+from tests.unit.engine.process import DEADLINE_S, PASSWORD, Client, EngineProcess, free_port
+from tests.unit.engine.test_numbers import FAILED_LOGINS
 
-STRANGERS = 1000
+STRANGERS = 600  # more than the engine keeps, and no more than the tests' own process may have open
 DESCRIPTORS = 80
 
 
@@ -34,7 +35,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_a_thousand_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
+def test_hundreds_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
     assert engine.process is not None
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.prlimit(engine.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS if few else most, most))
@@ -48,8 +49,11 @@ def test_a_thousand_of_them_harm_nobody(engine: EngineProcess, few: bool) -> Non
         client.wait_for(2)
         other = Client(engine.port, "BERT")
         other.wait_for(1)
+        end_s = time.monotonic() + DEADLINE_S
         while (state := reader.read()).sequence < begun.sequence + 25:  # 2.5 s, in which the disk is looked at
+            assert engine.process.poll() is None
             assert state.failure == ""
+            assert time.monotonic() < end_s
         held = state.counters["connections_accepted"] - state.counters["connections_closed"]
         assert held <= MAX_STRANGERS + 2
         assert any("have not logged in" in event.text for event in state.events)
@@ -58,6 +62,37 @@ def test_a_thousand_of_them_harm_nobody(engine: EngineProcess, few: bool) -> Non
         client.close()
         other.close()
     reader.close()
+
+
+def test_one_address_with_wrong_passwords_takes_neither_places_nor_checks_from_others(engine: EngineProcess) -> None:
+    reader = StateReader(engine.directory / "engine.shm")
+    wrong = soupbintcp.login_request("ANNA", "wrong", "", 1)
+    with ExitStack() as opened:
+        for _ in range(STRANGERS):
+            stranger = socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S, ("127.0.0.2", 0))
+            opened.enter_context(stranger).sendall(wrong)
+        client = Client(engine.port)
+        assert isinstance(client.login, soupbintcp.LoginAccepted)
+        end_s = time.monotonic() + DEADLINE_S
+        while not (counters := reader.read().counters)["logins_throttled"]:
+            assert time.monotonic() < end_s
+        assert counters["logins_rejected"] == FAILED_LOGINS
+        client.close()
+    reader.close()
+
+
+def test_many_right_logins_at_once_are_all_answered_as_such(engine: EngineProcess) -> None:
+    right = soupbintcp.login_request("ANNA", PASSWORD, "", 1)
+    with ExitStack() as opened:
+        sockets = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S)) for _ in range(50)
+        ]
+        for one in sockets:
+            one.sendall(right)
+        answers = [one.recv(4, socket.MSG_WAITALL) for one in sockets]
+    assert sorted(answer[2:3] for answer in answers) == [b"A"] + 49 * [b"J"]
+    refused = [answer for answer in answers if answer[2:3] == b"J"]
+    assert {answer[3:] for answer in refused} == {soupbintcp.SESSION_NOT_AVAILABLE.encode()}
 
 
 def test_out_of_descriptors_the_listener_is_left_alone_for_a_moment(

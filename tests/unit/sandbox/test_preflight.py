@@ -46,7 +46,10 @@ def overlay(tmp_path: Path) -> Iterator[Path]:
     for part in parts:
         part.mkdir()
     options = "lowerdir={},upperdir={},workdir={}".format(*parts)
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, parts[-1]], check=True)
+    command = ["mount", "-t", "overlay", "overlay", "-o", options, str(parts[-1])]
+    mounted = subprocess.run(command, check=False, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"an overlay cannot be mounted here: {mounted.stderr.strip()}")
     yield parts[-1]
     subprocess.run(["umount", parts[-1]], check=True)
 

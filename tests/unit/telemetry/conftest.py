@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from trading_engine.published.catalogue import COUNTERS, GAUGES
 from trading_engine.published.shm import StateWriter
+from trading_telemetry import service
 from trading_telemetry.__main__ import listen, settings
 from trading_telemetry.app import make_app
 from trading_telemetry.config import load_config
@@ -54,6 +55,12 @@ class Publisher:
 
     def publish(self) -> None:
         self.writer.publish([], [], [])
+
+
+@pytest.fixture(autouse=True)
+def no_time_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine's own chronyd says is no part of a test."""
+    monkeypatch.setattr(service, "read_clock", lambda: None)
 
 
 @pytest.fixture

@@ -183,3 +183,4 @@ def test_the_clock_says_whether_it_is_kept_and_whether_it_was_stepped(
     check = next(each for each in check_all(observation, None, targets, None, clock) if each.name == "clock")
     assert check.status is status
     assert words in check.reason
+    assert ("restart of the engine" in check.reason) is (deviation_ns <= -1_000_000)  # it takes no times back

@@ -37,6 +37,7 @@ def asked(config_file: Path, through: str, *forwarded: str) -> list[int]:
 @pytest.fixture
 def behind_a_proxy(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(access, "BURST", 2.0)
+    monkeypatch.setattr(access, "REQUESTS_PER_S", 0.0)  # however long the test takes
     config_file.write_text(config_file.read_text() + '[access]\ntrusted_proxies = ["10.1.2.0/24"]\n')
     return config_file
 

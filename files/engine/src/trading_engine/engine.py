@@ -143,8 +143,9 @@ class Engine:
         """Begin the session of that name, after ending the one that is open."""
         if self.core.open or self.core.closing:
             self.end_day()
-        same_date = session[:8] == self.core.day[:8]
-        self.clock.anchor(session, self.clock.now() if same_date else 0)
+        # Before its date there is no time of the wall clock to take: those of the session before run on.
+        runs_on = self.clock.today() < session[:8] == self.core.day[:8]
+        self.clock.anchor(session, self.clock.now() if runs_on else 0)
         self.outbox.begin_day(session)
         self.submit(inputs.START_DAY, payload=session.encode("ascii"))
 

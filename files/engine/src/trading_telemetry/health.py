@@ -112,9 +112,10 @@ def _clock(state: State, clock: Clock | None) -> Check:
     """A host without a time service is as it was set up; one whose service has lost its source is not."""
     deviation_ns = state.gauges.get("clock_deviation_ns", 0)
     if abs(deviation_ns) >= CLOCK_DEVIATION_NS:
-        side = "ahead of" if deviation_ns > 0 else "behind"
+        # A restart never takes times back, so after a step back it changes nothing.
+        side, way_out = ("ahead of", "") if deviation_ns > 0 else ("behind", ", or a restart of the engine")
         text = f"the session's times are {abs(deviation_ns) / 1e9:.3f} s {side} the wall clock, which was stepped"
-        return Check("clock", Status.DEGRADED, f"{text}: the next session is right, or a restart of the engine")
+        return Check("clock", Status.DEGRADED, f"{text}: the next session is right{way_out}")
     if clock is None:
         return Check("clock", Status.OK, "unknown: neither chrony nor the kernel may be asked")
     if clock.offset_us is None or clock.bound_us is None:

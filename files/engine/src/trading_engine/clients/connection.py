@@ -28,6 +28,7 @@ class Connection:
         self.next_number = 0
         self.closed = False
         self.checking = False
+        self.waiting = False  # for the check of its login to begin
         self.queued_bytes = 0
         self.on_drained: Callable[[Connection], None] | None = None
         self._loop = loop

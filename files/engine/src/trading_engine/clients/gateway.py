@@ -303,7 +303,7 @@ class Gateway:
             action = connection.session.timer(now_ns)
             if action == "heartbeat":
                 self.send(connection, soupbintcp.SERVER_HEARTBEAT_PACKET)
-            elif action and not connection.checking:
+            elif action and not connection.checking and not connection.waiting:
                 self._stats.dropped_silent_clients += 1
                 self.drop(connection)
 

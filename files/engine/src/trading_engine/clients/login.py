@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 from asyncio import AbstractEventLoop, Future
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, Protocol
@@ -28,6 +28,7 @@ _FAILURES = 10
 _WINDOW_NS = 60_000_000_000
 _ADDRESSES = 1024
 _RETRY_S = 0.001
+_REFUSALS_A_TURN = 16
 _monotonic_ns: Final = time.monotonic_ns
 
 
@@ -37,9 +38,10 @@ class Throttle:
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def allows(self, address: str, now_ns: int) -> bool:
+    def left(self, address: str, now_ns: int) -> int:
+        """Return how many more logins may fail before the address has to wait."""
         since_ns, failures = self._failures.get(address, (now_ns, 0))
-        return failures < _FAILURES or now_ns - since_ns > _WINDOW_NS
+        return _FAILURES - failures if now_ns - since_ns <= _WINDOW_NS else _FAILURES
 
     def failed(self, address: str, now_ns: int) -> None:
         since_ns, failures = self._failures.pop(address, (now_ns, 0))
@@ -86,7 +88,11 @@ class Sessions(Protocol):
 
 
 class Login:
-    """Reads what comes before a session; `gateway` has the session from its login on."""
+    """Reads what comes before a session; `gateway` has the session from its login on.
+
+    A check under way may be the next failure: an address has no more of them than failures left. Who comes beyond that
+    waits without one, and may be dropped for room.
+    """
 
     def __init__(self, gateway: Sessions, engine: Engine, stats: Stats, loop: AbstractEventLoop) -> None:
         self._gateway = gateway
@@ -94,6 +100,8 @@ class Login:
         self._stats = stats
         self._loop = loop
         self._throttle = Throttle()
+        self._under_way: Counter[str] = Counter()
+        self._waiting: dict[str, deque[tuple[Connection, soupbintcp.LoginRequest]]] = {}
         self.checks = PasswordChecks()
 
     def read(self, connection: Connection, data: bytes) -> None:
@@ -105,7 +113,12 @@ class Login:
             return
         if request is None:
             return
-        if not self._throttle.allows(connection.address, _monotonic_ns()):
+        self._admit(connection, request)
+
+    def _admit(self, connection: Connection, request: soupbintcp.LoginRequest) -> None:
+        address = connection.address
+        left = self._throttle.left(address, _monotonic_ns())
+        if left <= 0:
             self._stats.logins_throttled += 1
             self._refuse(connection, soupbintcp.NOT_AUTHORISED)
             return
@@ -114,6 +127,12 @@ class Login:
         if account is not None and self.checks.verifier.remembered(hashed, request.password):
             self._log_in(connection, account, request)
             return
+        if self._under_way[address] >= left:
+            connection.waiting = True
+            self._loop.remove_reader(connection.descriptor)
+            self._waiting.setdefault(address, deque()).append((connection, request))
+            return
+        self._under_way[address] += 1
         self._stop_reading(connection)
         check = self._loop.run_in_executor(
             self.checks.threads, self.checks.verifier.check, hashed, request.password
@@ -127,8 +146,42 @@ class Login:
         request: soupbintcp.LoginRequest,
         check: Future[bool],
     ) -> None:
-        if check.cancelled() or not self._read_on(connection):
+        address = connection.address
+        self._under_way[address] -= 1
+        if not self._under_way[address]:
+            del self._under_way[address]
+        if check.cancelled():
             return
+        if self._read_on(connection):
+            self._decide(connection, account, request, check)
+        self._admit_waiting(address)
+
+    def _admit_waiting(self, address: str) -> None:
+        """Go on with those who waited for a check of their address to end; a refusal takes time, so some a turn."""
+        waiting = self._waiting.get(address)
+        if waiting is None:
+            return
+        for _ in range(min(len(waiting), _REFUSALS_A_TURN)):
+            if 0 < self._throttle.left(address, _monotonic_ns()) <= self._under_way[address]:
+                return
+            connection, request = waiting.popleft()
+            if connection.closed:
+                continue
+            connection.waiting = False
+            self._loop.add_reader(connection.descriptor, self._gateway.readable, connection)
+            self._admit(connection, request)
+        if waiting:
+            self._loop.call_soon(self._admit_waiting, address)
+        else:
+            self._waiting.pop(address, None)
+
+    def _decide(
+        self,
+        connection: Connection,
+        account: Account | None,
+        request: soupbintcp.LoginRequest,
+        check: Future[bool],
+    ) -> None:
         error = check.exception()
         if error is not None:
             self._stats.event(f"login of {request.username!r} cannot be checked: {type(error).__name__}")

@@ -36,7 +36,8 @@ class Clock:
         """Take the time since midnight of `day`, YYYYMMDD…, by the wall clock, or the last time if that is later."""
         midnight = datetime.strptime(day[:8], "%Y%m%d").replace(tzinfo=self._zone)
         self._midnight_ns = int(midnight.timestamp()) * 1_000_000_000
-        self._offset_ns = max(time.time_ns() - self._midnight_ns, last_ns) - time.monotonic_ns()
+        monotonic_ns, wall_ns = _look()
+        self._offset_ns = max(wall_ns - self._midnight_ns, last_ns) - monotonic_ns
         self._last_ns = last_ns
         self._noticed_ns = 0
 
@@ -52,9 +53,7 @@ class Clock:
 
     def deviation_ns(self) -> int:
         """Return engine time minus the wall clock's; both are slewed alike, so only a step makes it."""
-        looks = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(_LOOKS)]
-        # Whoever is interrupted between the two clocks would see a step; the shortest look is the one that was not.
-        _, monotonic_ns, wall_ns = min((after - before, after, wall) for before, wall, after in looks)
+        monotonic_ns, wall_ns = _look()
         return self.at(monotonic_ns) - (wall_ns - self._midnight_ns)
 
     def noticed_step(self, deviation_ns: int) -> int:
@@ -88,3 +87,11 @@ class Clock:
             raise SessionsUsedUpError(f"session {previous} is the last that {date} has a name for")
         tens, ones = divmod(number, 36)
         return date + _DIGITS[tens] + _DIGITS[ones]
+
+
+def _look() -> tuple[int, int]:
+    """Return the monotonic and the wall clock's time of one moment."""
+    looks = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(_LOOKS)]
+    # Whoever is interrupted between the two clocks would see a step; the shortest look is the one that was not.
+    _, monotonic_ns, wall_ns = min((after - before, after, wall) for before, wall, after in looks)
+    return monotonic_ns, wall_ns

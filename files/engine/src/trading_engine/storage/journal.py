@@ -6,7 +6,9 @@ one session (or one other input), with the engine's time and a CRC32 over everyt
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -149,8 +151,13 @@ def segments(directory: Path) -> list[Path]:
 
 
 def used_bytes(directory: Path) -> int:
-    """Return the size of all segments and snapshots, the spare segment included."""
-    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+    """Return the size of all segments and snapshots, the spare segment included. Raises OSError."""
+    used = 0
+    for path in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # renamed or deleted since it was listed
+            status = path.stat()
+            used += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return used
 
 
 def read_segment(
@@ -208,6 +215,21 @@ def cut_torn(path: Path, offset: int) -> None:
     with open(path, "r+b") as file:
         file.truncate(offset)
         os.fsync(file.fileno())
+
+
+def drop_unbegun(directory: Path) -> str:
+    """Delete the last segment when its header never reached the disk, and return its name; "" when there is none.
+
+    It holds no record, and would be damage as soon as another one follows it. Raises OSError.
+    """
+    for path in segments(directory)[-1:]:
+        with open(path, "rb") as file:
+            header = file.read(HEADER.size)
+        if not header.strip(b"\0"):
+            path.unlink()
+            sync_directory(directory)
+            return path.name
+    return ""
 
 
 def put_on_disk(path: Path) -> None:

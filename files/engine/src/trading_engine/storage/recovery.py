@@ -103,6 +103,8 @@ def recover(
     found.last_time_ns = head.time_ns
     if core.day:
         outbox.resume(core.day)
+    if unbegun := journal.drop_unbegun(directory):
+        found.remarks.append(f"{unbegun}: deleted, nothing was written to it yet")
     tail = Tail(directory, head, version)
     for record in tail:
         if found.replayed % PROGRESS_RECORDS == 0:

@@ -30,13 +30,16 @@ class Snapshotter:
         self._pending = 0
         self._child = 0
         self._pause_ns = 0
-        self._next_ns = 0
+        self._failed_ns = 0
         self._threads = ThreadPoolExecutor(1, "prune")
         self._pruning: Future[int] | None = None
 
     def tick(self, sealed: int, used_bytes: int) -> list[str]:
         """Start, watch, clean up; return what an operator should know. `sealed` counts the sealed segments."""
         told: list[str] = []
+        excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
+        # Only a snapshot lets old segments go: without room no pause is long.
+        longest_ns = FIRST_PAUSE_NS if excess_bytes > 0 else LONGEST_PAUSE_NS
         if self._child:
             done, status = os.waitpid(self._child, os.WNOHANG)
             if done:
@@ -48,13 +51,13 @@ class Snapshotter:
                     self._pause_ns = 0
                 else:
                     # What failed will fail again, and what was killed for memory would take it again.
-                    self._pause_ns = min(max(2 * self._pause_ns, FIRST_PAUSE_NS), LONGEST_PAUSE_NS)
-                    self._next_ns = time.monotonic_ns() + self._pause_ns
+                    self._pause_ns = min(max(2 * self._pause_ns, FIRST_PAUSE_NS), longest_ns)
+                    self._failed_ns = time.monotonic_ns()
                     told.append(
                         f"snapshot failed with exit code {code}; the journal stays longer than it should, "
                         f"next try in {self._pause_ns // 1_000_000_000} s"
                     )
-        elif sealed > self._covered and time.monotonic_ns() >= self._next_ns:
+        elif sealed > self._covered and time.monotonic_ns() - self._failed_ns >= min(self._pause_ns, longest_ns):
             self._pending = sealed
             command = [sys.executable, "-m", "trading_engine", "snapshot", str(self._directory)]
             quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
@@ -64,8 +67,7 @@ class Snapshotter:
             if error is not None:
                 told.append(f"old journal segments cannot be deleted: {error}")
             self._pruning = None
-        if self._pruning is None and used_bytes > self._budget_bytes * _PRUNE_AT:
-            excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
+        if self._pruning is None and excess_bytes > 0:
             self._pruning = self._threads.submit(prune, self._directory, excess_bytes)
         return told
 
