@@ -103,7 +103,7 @@ def parse(output: str) -> dict[str, list[str]]:
     """Return what ``sshd -T`` printed; a setting that repeats has a line for each value."""
     settings: dict[str, list[str]] = {}
     for line in output.splitlines():
-        name, _, value = line.strip().partition(" ")
+        name, _blank, value = line.strip().partition(" ")
         if name:
             settings.setdefault(name, []).append(value)
     return settings
