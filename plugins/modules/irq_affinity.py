@@ -188,7 +188,9 @@ def _bans_in_force(root: Path) -> list[dict[str, str]]:
                 continue
             environment = name.with_name("environ").read_text(encoding="utf-8", errors="replace").split("\0")
             entries = [entry.partition("=") for entry in environment]
-            found.append({key: cpus for key, _sign, cpus in entries if key in (BAN_VARIABLE, OLD_BAN_VARIABLE) and cpus})
+            found.append(
+                {key: cpus for key, _sign, cpus in entries if key in (BAN_VARIABLE, OLD_BAN_VARIABLE) and cpus}
+            )
     return found
 
 
