@@ -51,6 +51,6 @@ def test_a_restore_says_what_would_be_replaced(tmp_path: Path) -> None:
 
 
 def test_a_run_that_starts_late_does_not_take_a_tuned_host_for_one_without_a_layout(tmp_path: Path) -> None:
-    late = "Units | Look for links to the engine's state"
+    late = "Units | Find state directories that are symbolic links"
     said = play(tmp_path, "configure.yml", "--start-at-task", late, succeeds=False)
     assert "the CPU layout is not known, because the tasks that work it out were skipped" in said
