@@ -35,7 +35,7 @@ def verify(deployed: Deployment, **variables: object) -> tuple[Play, dict[str, A
 def must_name_the_p99(play: Play, report: dict[str, Any]) -> None:
     assert play.exit_code != 0, play.output[-6000:]
     assert {row["name"]: row["verdict"] for row in report["verdict"]}["p99"] == "missed"
-    assert "missed p99" in play.output.partition("Verdict | Fail where a target is missed]")[2]
+    assert "missed p99" in play.output.partition("Verdict | Fail if an SLO target is missed]")[2]
 
 
 @contextmanager
