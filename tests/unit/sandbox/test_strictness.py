@@ -127,3 +127,16 @@ def test_what_is_in_use_is_not_deleted_and_what_uses_it_goes_by_and_by(
     assert left() == 0
     for delete, arguments in deletions:
         delete(**arguments)
+
+
+def test_an_interface_that_a_launch_made_goes_with_the_instance(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ec2_deletions, "SECONDS", 0.0)
+    ec2 = client("ec2")
+    instance = launch(ec2)
+    of_it = [{"Name": "attachment.instance-id", "Values": [instance]}]
+    assert len(ec2.describe_network_interfaces(Filters=of_it)["NetworkInterfaces"]) == 1
+    before = len(ec2.describe_network_interfaces()["NetworkInterfaces"])
+    ec2.terminate_instances(InstanceIds=[instance])
+    assert len(ec2.describe_network_interfaces()["NetworkInterfaces"]) == before - 1

@@ -21,6 +21,7 @@ SECONDS = 3.0
 def install(hooks: Hooks) -> None:
     """Let interfaces of terminated instances and deleted endpoints go by and by, and refuse to delete what they use."""
     if Instance.terminate.__module__ != __name__:
+        _let_interfaces_of_a_launch_go_with_it()
         _let_interfaces_go_slowly()
         _let_endpoints_go_slowly()
         _refuse_what_is_in_use()
@@ -39,6 +40,20 @@ def _in_use(backend: EC2Backend) -> Iterator[NetworkInterface]:
         if interface.instance is None or interface.instance.state != "terminated":
             yield interface
     yield from [interface for interface, _ in _going(backend).values()]
+
+
+def _let_interfaces_of_a_launch_go_with_it() -> None:
+    """Delete what a launch made, unless it was asked to stay: EC2 user guide, "Delete a network interface"."""
+    prepare: Callable[..., None] = Instance.prep_nics
+
+    def prep_nics(self: Instance, nic_spec: list[dict[str, Any]], *arguments: Any, **named: Any) -> None:
+        asked = {int(nic["DeviceIndex"]): dict(nic) for nic in nic_spec}
+        prepare(self, nic_spec, *arguments, **named)
+        for index, interface in self.nics.items():
+            if not {"NetworkInterfaceId", "DeleteOnTermination"} & set(asked.get(index, {})):
+                interface.delete_on_termination = True
+
+    replace(Instance, "prep_nics", prep_nics)
 
 
 def _let_interfaces_go_slowly() -> None:
