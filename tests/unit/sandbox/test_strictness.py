@@ -140,3 +140,4 @@ def test_an_interface_that_a_launch_made_goes_with_the_instance(
     before = len(ec2.describe_network_interfaces()["NetworkInterfaces"])
     ec2.terminate_instances(InstanceIds=[instance])
     assert len(ec2.describe_network_interfaces()["NetworkInterfaces"]) == before - 1
+    ec2.terminate_instances(InstanceIds=[instance])

@@ -1,5 +1,6 @@
 """What moto's EC2 deletes is gone at once, and whatever still uses it is left in the air."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,6 +61,8 @@ def _let_interfaces_go_slowly() -> None:
     terminate: Callable[[Instance], InstanceState] = Instance.terminate
 
     def terminate_slowly(self: Instance) -> InstanceState:
+        if self.state == "terminated":  # once more is no error on AWS
+            return copy.copy(self._state)
         had = [interface for interface in self.nics.values() if interface.id in self.ec2_backend.enis]
         before = terminate(self)
         for interface in had:
