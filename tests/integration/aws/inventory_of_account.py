@@ -11,16 +11,21 @@ def contents(account: Any) -> set[tuple[str, str]]:
     """Return kind and name or id of everything an environment could leave behind, of any environment."""
     ec2, iam, cloudwatch = account.client("ec2"), account.client("iam"), account.client("cloudwatch")
     instances = [found for page in ec2.describe_instances()["Reservations"] for found in page["Instances"]]
+    gone = {one["InstanceId"] for one in instances if one["State"]["Name"] in _GONE}
     found: list[tuple[str, str]] = []
-    found += [("instance", one["InstanceId"]) for one in instances if one["State"]["Name"] not in _GONE]
+    found += [("instance", one["InstanceId"]) for one in instances if one["InstanceId"] not in gone]
     found += [("volume", one["VolumeId"]) for one in ec2.describe_volumes()["Volumes"]]
     found += [("vpc", one["VpcId"]) for one in ec2.describe_vpcs()["Vpcs"]]
     found += [("subnet", one["SubnetId"]) for one in ec2.describe_subnets()["Subnets"]]
     found += [("gateway", one["InternetGatewayId"]) for one in ec2.describe_internet_gateways()["InternetGateways"]]
     found += [("route table", one["RouteTableId"]) for one in ec2.describe_route_tables()["RouteTables"]]
     found += [("security group", one["GroupId"]) for one in ec2.describe_security_groups()["SecurityGroups"]]
+    # An interface that goes with its instance is listed for seconds after it: whoever looks meanwhile sees nothing left.
+    interfaces = ec2.describe_network_interfaces()["NetworkInterfaces"]
     found += [
-        ("interface", one["NetworkInterfaceId"]) for one in ec2.describe_network_interfaces()["NetworkInterfaces"]
+        ("interface", one["NetworkInterfaceId"])
+        for one in interfaces
+        if one.get("Attachment", {}).get("InstanceId") not in gone
     ]
     found += [("key pair", one["KeyName"]) for one in ec2.describe_key_pairs()["KeyPairs"]]
     found += [("address", one["AllocationId"]) for one in ec2.describe_addresses()["Addresses"]]
@@ -31,7 +36,7 @@ def contents(account: Any) -> set[tuple[str, str]]:
     ]
     found += [("flow log", one["FlowLogId"]) for one in ec2.describe_flow_logs()["FlowLogs"]]
     endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
-    found += [("endpoint", one["VpcEndpointId"]) for one in endpoints if one["State"].lower() != "deleted"]
+    found += [("endpoint", one["VpcEndpointId"]) for one in endpoints if one["State"].lower() not in {"deleting", "deleted"}]
     found += [("role", one["RoleName"]) for one in iam.list_roles()["Roles"]]
     found += [("profile", one["InstanceProfileName"]) for one in iam.list_instance_profiles()["InstanceProfiles"]]
     found += [("policy", one["PolicyName"]) for one in iam.list_policies(Scope="Local")["Policies"]]

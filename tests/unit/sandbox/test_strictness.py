@@ -141,3 +141,14 @@ def test_an_interface_that_a_launch_made_goes_with_the_instance(
     ec2.terminate_instances(InstanceIds=[instance])
     assert len(ec2.describe_network_interfaces()["NetworkInterfaces"]) == before - 1
     ec2.terminate_instances(InstanceIds=[instance])
+
+
+def test_an_interface_on_its_way_out_names_the_instance_that_it_goes_with(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ec2_deletions, "SECONDS", 60.0)
+    ec2 = client("ec2")
+    instance = launch(ec2)
+    ec2.terminate_instances(InstanceIds=[instance])
+    listed = ec2.describe_network_interfaces()["NetworkInterfaces"]
+    assert [one["Attachment"]["InstanceId"] for one in listed if "Attachment" in one] == [instance]
