@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "overload": stress.overload,
     "flat": stress.flat,
     "telemetry": telemetry.telemetry,
+    "preflight": deployment.preflight,
     "deployment": deployment.deployment,
     "tuning": tuning.tuning,
 }

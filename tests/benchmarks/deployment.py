@@ -1,4 +1,4 @@
-"""How long a deployment on the embedded EC2 takes: the sandbox, the first site.yml and the second one."""
+"""How long a deployment on the embedded EC2 takes: preflight, sandbox, the first site.yml and the second one."""
 
 from __future__ import annotations
 
@@ -50,6 +50,21 @@ def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
         yield figure("time of the load that was disturbed", lambda one: one.disturbed_percent or 0.0, "%")
 
 
+def preflight(variant: str, count: int = 3) -> Iterator[Figure]:
+    """What somebody waits for before the plan is shown: `plan.yml`, which asks the account and makes nothing."""
+    if variant != "pure":
+        return
+    with tempfile.TemporaryDirectory(prefix="preflight-bench-") as folder:
+        it = Deployment(Path(folder))
+        try:
+            it.up()
+            times_s = [_timed(lambda: _play(it, "playbooks/plan.yml"))[0] for _ in range(count)]
+        finally:
+            it.down()
+    median = statistics.median(times_s)
+    yield Figure("preflight", variant, "plan.yml", median, "s", "", None, reach=f"median of {count}", aim="≤ 10")
+
+
 def _round() -> Round:
     with tempfile.TemporaryDirectory(prefix="deployment-bench-") as folder:
         it = Deployment(Path(folder))
@@ -66,9 +81,13 @@ def _round() -> Round:
 
 
 def _site(it: Deployment) -> Play:
-    play = it.play("site.yml", slo_enforce="report")
+    return _play(it, "site.yml", slo_enforce="report")
+
+
+def _play(it: Deployment, playbook: str, **variables: object) -> Play:
+    play = it.play(playbook, **variables)
     if play.exit_code != 0:
-        raise SystemExit(f"site.yml failed, so there is nothing to measure:\n{play.output[-3000:]}")
+        raise SystemExit(f"{playbook} failed, so there is nothing to measure:\n{play.output[-3000:]}")
     return play
 
 

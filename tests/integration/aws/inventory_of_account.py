@@ -20,7 +20,7 @@ def contents(account: Any) -> set[tuple[str, str]]:
     found += [("gateway", one["InternetGatewayId"]) for one in ec2.describe_internet_gateways()["InternetGateways"]]
     found += [("route table", one["RouteTableId"]) for one in ec2.describe_route_tables()["RouteTables"]]
     found += [("security group", one["GroupId"]) for one in ec2.describe_security_groups()["SecurityGroups"]]
-    # An interface that goes with its instance is listed for seconds after it: whoever looks meanwhile sees nothing left.
+    # What goes with its instance is listed for seconds after it: whoever looks meanwhile sees nothing that stays.
     interfaces = ec2.describe_network_interfaces()["NetworkInterfaces"]
     found += [
         ("interface", one["NetworkInterfaceId"])
@@ -36,7 +36,7 @@ def contents(account: Any) -> set[tuple[str, str]]:
     ]
     found += [("flow log", one["FlowLogId"]) for one in ec2.describe_flow_logs()["FlowLogs"]]
     endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
-    found += [("endpoint", one["VpcEndpointId"]) for one in endpoints if one["State"].lower() not in {"deleting", "deleted"}]
+    found += [("endpoint", one["VpcEndpointId"]) for one in endpoints if not one["State"].lower().startswith("delet")]
     found += [("role", one["RoleName"]) for one in iam.list_roles()["Roles"]]
     found += [("profile", one["InstanceProfileName"]) for one in iam.list_instance_profiles()["InstanceProfiles"]]
     found += [("policy", one["PolicyName"]) for one in iam.list_policies(Scope="Local")["Policies"]]
