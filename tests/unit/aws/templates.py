@@ -25,6 +25,7 @@ HOSTS = [
         "instance_type": "c6g.medium",
         "placement": {"availability_zone": "us-east-1a"},
         "tags": {"Name": f"trading-demo-{number}"},
+        "block_device_mappings": [{"device_name": "/dev/xvda", "ebs": {"volume_id": f"vol-{number}"}}],
     }
     for number in (1, 2)
 ]

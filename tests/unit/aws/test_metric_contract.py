@@ -19,7 +19,11 @@ SEARCH = re.compile(
     r"InstanceId=\"(?P<instance>[^\"]+)\"(?: pattern=\"(?P<pattern>[^\"]+)\")?', '(?P<statistic>\w+)', 60\)"
 )
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
-EC2_METRICS = {"CPUUtilization", "StatusCheckFailed_System"}
+EC2_METRICS = {
+    **dict.fromkeys(("CPUUtilization", "StatusCheckFailed_System"), {"Average", "Maximum"}),
+    **dict.fromkeys(("NetworkIn", "NetworkOut", "EBSReadBytes", "EBSWriteBytes"), {"Sum"}),
+}
+VOLUME_SEARCH = re.compile(r"SEARCH\('MetricName=\"(?P<name>\w+)\" VolumeId=\"(?P<volume>[^\"]+)\"', 'Average', 60\)")
 FREE_METRICS = 10
 AGENT_METRICS = 21  # paid; docs/aws.md says so
 SESSION = {"from_hour_utc": 14, "to_hour_utc": 21, "floor_per_s": 100}
@@ -44,7 +48,7 @@ def dashboard() -> dict[str, Any]:
 def published(namespace: str) -> dict[str, set[str]]:
     """Return the names of a namespace's metrics with the statistics that mean something."""
     if namespace == "AWS/EC2":
-        return {name: {"Average", "Maximum"} for name in EC2_METRICS}
+        return EC2_METRICS
     assert namespace == CONTRACT["namespace"]
     return {metric["name"]: set(metric["statistics"]) for metric in CONTRACT["metrics"]}
 
@@ -123,7 +127,7 @@ def test_the_dashboard_searches_every_metric_that_the_agent_collects(dashboard: 
     searched = []
     for widget in dashboard["widgets"]:
         for line in widget["properties"].get("metrics", []):
-            if len(line) == 1:
+            if len(line) == 1 and not VOLUME_SEARCH.fullmatch(line[0]["expression"]):
                 found = SEARCH.fullmatch(line[0]["expression"])
                 assert found, line
                 searched.append(found.groupdict())
@@ -145,6 +149,20 @@ def test_the_dashboard_searches_every_metric_that_the_agent_collects(dashboard: 
         return str(sorted(one.items(), key=str))
 
     assert sorted(searched, key=by_text) == sorted(wanted, key=by_text)
+
+
+def test_the_dashboard_shows_network_and_disks_of_each_host_which_aws_tells_for_nothing(dashboard: dict[str, Any]) -> None:
+    lines = [line for widget in dashboard["widgets"] for line in widget["properties"].get("metrics", [])]
+    shown = {(line[1], line[3]) for line in lines if line[0] == "AWS/EC2"}
+    assert {(name, f"i-{number}") for name in EC2_METRICS for number in (1, 2)} - shown == {
+        ("StatusCheckFailed_System", "i-1"),
+        ("StatusCheckFailed_System", "i-2"),
+    }
+    found = [VOLUME_SEARCH.fullmatch(line[0]["expression"]) for line in lines if len(line) == 1]
+    latencies = {"VolumeAvgReadLatency", "VolumeAvgWriteLatency"}
+    assert {(one["name"], one["volume"]) for one in found if one} == {
+        (name, f"vol-{number}") for name in latencies for number in (1, 2)
+    }
 
 
 def test_the_dashboard_is_drawn_as_it_says(dashboard: dict[str, Any]) -> None:
@@ -186,3 +204,14 @@ def test_alarm_thresholds_are_the_promise_and_follow_the_shared_targets() -> Non
 
 def test_a_target_under_its_former_name_is_followed_for_one_release() -> None:
     assert thresholds(slo_p99_us=1500)["latency-p99"] == 1500
+
+
+def test_each_alarm_links_to_its_runbook_and_each_runbook_belongs_to_an_alarm() -> None:
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
+    linked = {alarm["AlarmDescription"].rpartition(" ")[2] for alarm in all_alarms() if "/heard-" not in alarm["AlarmName"]}
+    pages = {page.name for page in (ROOT / "docs/runbooks").glob("*.md")} - {"README.md"}
+    assert linked == {f"{galaxy['documentation']}/runbooks/{page}" for page in pages}
+    for page in pages:
+        text = (ROOT / "docs/runbooks" / page).read_text(encoding="utf-8")
+        assert [word for word in ("**Meaning.**", "**First command.**", "**End.**") if word not in text] == [], page
+        assert f"({page})" in (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
