@@ -126,16 +126,27 @@ is_one_of() {
   die "no part '$word'; there are: $*"
 }
 
+# build_collection DIRECTORY: build the tarball there and print its path. The same files give the same bytes.
+build_collection() {
+  local made
+  mkdir -p "$1"
+  rm -f "$1"/lowlatency-trading-*.tar.gz
+  ansible-galaxy collection build --output-path "$1" "$root" >/dev/null
+  made=$(compgen -G "$1/lowlatency-trading-*.tar.gz")
+  python "$root/scripts/same_bytes.py" "$made"
+  printf '%s\n' "$made"
+}
+
 # install_collection DIRECTORY: build the tarball and install it there, as a user of it would.
 # The collections it depends on are those of the `ansible` package.
 install_collection() {
-  local into=$1 site
+  local into=$1 site tarball
   mkdir -p "$into"
-  ansible-galaxy collection build --force --output-path "$into/tarball" "$root" >/dev/null
+  tarball=$(build_collection "$into/tarball")
   site=$(python -c 'import ansible_collections; print(ansible_collections.__path__[0])')
   mkdir -p "$into/ansible_collections"
   for namespace in amazon ansible community; do
     ln -sfn "$site/$namespace" "$into/ansible_collections/$namespace"
   done
-  ansible-galaxy collection install --force --no-deps --offline -p "$into" "$into"/tarball/lowlatency-trading-*.tar.gz >/dev/null
+  ansible-galaxy collection install --force --no-deps --offline -p "$into" "$tarball" >/dev/null
 }

@@ -14,6 +14,8 @@ description:
   - Verify the sha256 of every wheel in the archive, install them into C(<root>/releases/<release>), a virtual
     environment, without any network, and move the link C(<root>/current) to it in one step.
   - Remove an installation that was interrupted, and make it again.
+  - Write what is installed into C(sbom.cdx.json) of the release's directory, a software bill of materials in
+    CycloneDX 1.6.
   - Keep older releases, so that going back is moving the link.
   - Install the compiled wheel where the archive holds a project both compiled and pure, and run O(self_check).
     When that fails, the pure wheel takes its place, a warning says why, and so does every later run while that release
@@ -119,7 +121,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
-from ansible_collections.lowlatency.trading.plugins.module_utils.release import pip_settings
+from ansible_collections.lowlatency.trading.plugins.module_utils.release import bom, pip_settings
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     ReleaseError,
     check_manifest,
@@ -235,7 +237,11 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
             pure = [str(Path(scratch) / name) for name in twins.values()]
             install_wheels(module, release, home, [*pip, "--force-reinstall"], pure)
             try_out(module, release, home / "bin", False)
-    noted = {"wheels": wheels, "compiled": bool(twins) and not reason, "reason": reason}
+    compiled = bool(twins) and not reason
+    not_in_force = left_out if not reason else {installer(wheels), *twins}
+    in_force = {name: digest for name, digest in wheels.items() if name not in not_in_force}
+    (home / bom.BOM).write_text(bom.render(home, in_force, release, compiled), encoding="utf-8")
+    noted = {"wheels": wheels, "compiled": compiled, "reason": reason}
     (home / COMPLETE).write_text(json.dumps(noted, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

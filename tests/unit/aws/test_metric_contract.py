@@ -20,8 +20,8 @@ SEARCH = re.compile(
 )
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
 EC2_METRICS = {
-    **dict.fromkeys(("CPUUtilization", "StatusCheckFailed_System"), {"Average", "Maximum"}),
-    **dict.fromkeys(("NetworkIn", "NetworkOut", "EBSReadBytes", "EBSWriteBytes"), {"Sum"}),
+    **{name: {"Average", "Maximum"} for name in ("CPUUtilization", "StatusCheckFailed_System")},
+    **{name: {"Sum"} for name in ("NetworkIn", "NetworkOut", "EBSReadBytes", "EBSWriteBytes")},
 }
 VOLUME_SEARCH = re.compile(r"SEARCH\('MetricName=\"(?P<name>\w+)\" VolumeId=\"(?P<volume>[^\"]+)\"', 'Average', 60\)")
 FREE_METRICS = 10
@@ -151,7 +151,9 @@ def test_the_dashboard_searches_every_metric_that_the_agent_collects(dashboard: 
     assert sorted(searched, key=by_text) == sorted(wanted, key=by_text)
 
 
-def test_the_dashboard_shows_network_and_disks_of_each_host_which_aws_tells_for_nothing(dashboard: dict[str, Any]) -> None:
+def test_the_dashboard_shows_network_and_disks_of_each_host_at_no_cost(
+    dashboard: dict[str, Any],
+) -> None:
     lines = [line for widget in dashboard["widgets"] for line in widget["properties"].get("metrics", [])]
     shown = {(line[1], line[3]) for line in lines if line[0] == "AWS/EC2"}
     assert {(name, f"i-{number}") for name in EC2_METRICS for number in (1, 2)} - shown == {
@@ -208,7 +210,9 @@ def test_a_target_under_its_former_name_is_followed_for_one_release() -> None:
 
 def test_each_alarm_links_to_its_runbook_and_each_runbook_belongs_to_an_alarm() -> None:
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
-    linked = {alarm["AlarmDescription"].rpartition(" ")[2] for alarm in all_alarms() if "/heard-" not in alarm["AlarmName"]}
+    linked = {
+        alarm["AlarmDescription"].rpartition(" ")[2] for alarm in all_alarms() if "/heard-" not in alarm["AlarmName"]
+    }
     pages = {page.name for page in (ROOT / "docs/runbooks").glob("*.md")} - {"README.md"}
     assert linked == {f"{galaxy['documentation']}/runbooks/{page}" for page in pages}
     for page in pages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -43,6 +44,27 @@ def test_the_tarball_holds_the_product_only(installed: Path) -> None:
     assert not [
         member.name for member in members if "__pycache__" in member.name or member.name.endswith((".pyc", ".egg-info"))
     ]
+
+
+def test_the_same_files_give_the_same_bytes_in_another_folder_at_another_time(installed: Path, tmp_path: Path) -> None:
+    (tarball,) = (installed / "tarball").glob("*.tar.gz")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    copy = tmp_path / "another checkout"
+    for name in reversed(listed.stdout.splitlines()):  # a file system may list them in the order of their making
+        if (ROOT / name).is_file() and not (ROOT / name).is_symlink():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+            os.utime(copy / name, (0, 0))
+    again = subprocess.run(
+        [copy / "scripts/build", tmp_path / "built"], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert Path(again.stdout.strip()).read_bytes() == tarball.read_bytes()
 
 
 def test_the_installed_playbooks_are_found_by_name_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:

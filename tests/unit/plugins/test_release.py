@@ -7,6 +7,7 @@ import ensurepip
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import subprocess
@@ -21,6 +22,8 @@ from typing import Any
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import compiling, release
 from ansible_collections.lowlatency.trading.plugins.modules import python_release
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 RunModule = Callable[..., dict[str, Any]]
 Run = Callable[..., dict[str, Any]]
@@ -95,7 +98,7 @@ def write_wheel(path: Path, source: str, tag: str = "py3-none-any") -> None:
     """Write a wheel as the binary distribution format asks, with a program `greet`."""
     files = {
         "greeter.py": source,
-        "greeter-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\n",
+        "greeter-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\nLicense: MIT\n",
         "greeter-1.0.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
         "greeter-1.0.dist-info/entry_points.txt": "[console_scripts]\ngreet = greeter:main\n",
     }
@@ -448,6 +451,38 @@ def test_a_compiled_wheel_that_fails_on_the_host_leaves_the_pure_one_in_force_an
     assert not again["changed"]
     assert told in str(again["warnings"])
     assert told in install(**wanted, compiled="always")["msg"]
+
+
+def bill(root: Path) -> dict[str, Any]:
+    """Return the bill of materials of the release in force, which must be one by CycloneDX's own schema."""
+    text = (root / "current/sbom.cdx.json").read_text(encoding="utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    read: dict[str, Any] = json.loads(text)
+    return read
+
+
+def test_the_bill_of_materials_names_what_is_installed_and_nothing_else(
+    greeter: Run, install: Run, tmp_path: Path
+) -> None:
+    root, made = tmp_path / "opt", greeter(saying("pure"), compiled=saying("compiled"))
+    install(**made, programs=["greet"], self_check=["greet"])
+    compiled = bill(root)
+    assert compiled["metadata"]["component"]["version"] == made["release"]
+    (component,) = compiled["components"]
+    with tarfile.open(made["archive"]) as archive:
+        (wheel,) = (name for name in archive.getnames() if name.startswith("greeter-1.0-cp"))
+        packed = archive.extractfile(wheel)
+        assert packed is not None
+        digest = hashlib.sha256(packed.read()).hexdigest()
+    assert (component["purl"], component["hashes"]) == (
+        "pkg:pypi/greeter@1.0",
+        [{"alg": "SHA-256", "content": digest}],
+    )
+    assert component["licenses"] == [{"license": {"name": "MIT"}}]
+
+    install(**greeter(saying("pure"), compiled="raise SystemExit('illegal instruction')"), programs=["greet"])
+    (component,) = bill(root)["components"]
+    assert component["properties"] == [{"name": "lowlatency.trading:wheel", "value": "greeter-1.0-py3-none-any.whl"}]
 
 
 def test_a_compiled_wheel_that_must_be_and_fails_puts_nothing_in_force(

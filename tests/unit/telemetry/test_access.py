@@ -2,6 +2,7 @@
 
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -25,7 +26,9 @@ def guarded(config_file: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("guarded", "engine")
 class TestToken:
-    @pytest.mark.parametrize("path", ["/", "/latest", "/metrics", "/history", "/api", "/stream", "/static/page.js"])
+    @pytest.mark.parametrize(
+        "path", ["/", "/latest", "/metrics", "/history", "/api", "/api/sbom", "/stream", "/static/page.js"]
+    )
     def test_nothing_but_health_is_told_without_it(self, client: httpx.Client, path: str) -> None:
         answer = client.get(path)
         assert answer.status_code == 401
@@ -54,8 +57,24 @@ class TestToken:
         assert client.get("/", headers=browser).status_code == 200
         assert client.get("/latest").status_code == 200
 
+    def test_it_opens_what_the_release_consists_of(
+        self, client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        assert client.get("/api/sbom", headers=headers).status_code == 404
+        (tmp_path / "sbom.cdx.json").write_text('{"bomFormat": "CycloneDX"}\n')
+        answer = client.get("/api/sbom", headers=headers)
+        assert answer.json() == {"bomFormat": "CycloneDX"}
+        assert answer.headers["content-type"] == "application/vnd.cyclonedx+json"
+
     def test_a_huge_login_is_cut_short(self, client: httpx.Client) -> None:
         assert client.post("/login", content=b"token=" + b"x" * 100_000).status_code == 413
+
+
+def test_versions_are_told_to_nobody_where_no_token_is_asked_for(engine: Publisher, client: httpx.Client) -> None:
+    answer = client.get("/api/sbom")
+    assert (answer.status_code, list(answer.json())) == (403, ["error"])
 
 
 @pytest.mark.parametrize("text", ["", "short\n", f"{TOKEN}\nanother-long-enough-token\n"])

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import re
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from prometheus_client import exposition
 from starlette.applications import Starlette
@@ -19,7 +21,7 @@ from trading_telemetry.assets import load_assets
 from trading_telemetry.config import Config
 from trading_telemetry.health import Status
 from trading_telemetry.history import KEPT_S
-from trading_telemetry.openapi import DESCRIPTION
+from trading_telemetry.openapi import DESCRIPTION, SBOM_TYPE
 from trading_telemetry.service import Service
 from trading_telemetry.stream import MAX_CLIENTS, EventStream
 
@@ -68,6 +70,16 @@ def make_app(config: Config) -> Starlette:
     async def api(_request: Request) -> Response:
         return JSONResponse(DESCRIPTION)
 
+    async def sbom(_request: Request) -> Response:
+        if not token:
+            raise HTTPException(403, "versions are told to those with the token, and this service asks for none")
+        # Beside this very environment: the release that answers, whatever is in force meanwhile.
+        path = Path(sys.prefix, "sbom.cdx.json")
+        try:
+            return Response(path.read_bytes(), headers={"content-type": SBOM_TYPE})
+        except OSError as error:
+            raise HTTPException(404, f"this release has no readable {path}: {error.strerror}") from error
+
     class Stream:
         """A class, so that Starlette gives it the connection itself."""
 
@@ -96,6 +108,7 @@ def make_app(config: Config) -> Starlette:
             Route("/stream", Stream(), methods=["GET"]),
             Route("/metrics", metrics),
             Route("/api", api),
+            Route("/api/sbom", sbom),
         ],
         middleware=[Middleware(Access, token=token, tls=config.certificate_path is not None)],
         exception_handlers={HTTPException: _error},

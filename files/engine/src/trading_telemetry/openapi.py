@@ -150,6 +150,7 @@ HEALTH: Schema = _object({"status": STATUS, "age_s": AGE, "checks": CHECKS})
 
 
 ERROR: Schema = _object({"error": TEXT})
+SBOM_TYPE = "application/vnd.cyclonedx+json"
 REFUSALS = {"401": "the token is asked for", "429": "too many requests"}
 """What any path may answer, but for the token, which /health does not ask for."""
 
@@ -204,5 +205,14 @@ DESCRIPTION: Schema = {
         ),
         "/metrics": _get("Prometheus or OpenMetrics", "text/plain", TEXT),
         "/api": _get("This description", "application/json", _map({})),
+        "/api/sbom": _get(
+            "What this release consists of, in CycloneDX",
+            SBOM_TYPE,
+            _map({}),
+            more={
+                "403": _answer("the service asks nobody for a token", ERROR),
+                "404": _answer("a release that was installed without one", ERROR),
+            },
+        ),
     },
 }

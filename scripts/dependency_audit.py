@@ -1,0 +1,100 @@
+"""Merge what pip-audit says of each lock file into one answer: known, not known, or nobody could be asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+# Both have the same advisories. The first takes one request a package, the second is another host.
+SERVICES = ("pypi", "osv")
+
+
+@dataclass
+class Findings:
+    """What is known of the packages: `name version` → advisories, and those that no service knew or answered for."""
+
+    asked: set[str] = field(default_factory=set)
+    vulnerable: dict[str, list[str]] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+    def add(self, report: dict[str, Any]) -> None:
+        """Take over a report of pip-audit (its format json)."""
+        for one in report["dependencies"]:
+            if "skip_reason" in one:
+                self.unknown.setdefault(one["name"], one["skip_reason"])
+                continue
+            package = f"{one['name']} {one['version']}"
+            self.asked.add(package)
+            if one["vulns"]:
+                self.vulnerable[package] = [advisory(vulnerability) for vulnerability in one["vulns"]]
+
+    def lines(self) -> list[str]:
+        """Return what to print."""
+        said = [f"{package}: {text}" for package, texts in sorted(self.vulnerable.items()) for text in texts]
+        said += [f"not known: {name}: {why}" for name, why in sorted(self.unknown.items())] if self.asked else []
+        if not self.asked:
+            return ["warning: no advisory service answered, so nothing is known of the pinned packages"]
+        return [*said, f"{len(self.asked)} packages, {len(self.vulnerable)} of them with known vulnerabilities"]
+
+
+def advisory(vulnerability: dict[str, Any]) -> str:
+    """Return an advisory's names and the versions that repair it."""
+    names = ", ".join([vulnerability["id"], *vulnerability.get("aliases", ())])
+    repaired = ", ".join(vulnerability["fix_versions"]) or "no version yet"
+    return f"{names}; repaired in {repaired}"
+
+
+def ask(lock: Path, service: str) -> dict[str, Any] | None:
+    """Return the service's report of a lock file, None when it does not answer."""
+    options = ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off", "--timeout", "15"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip_audit", "--requirement", lock, *options, "--vulnerability-service", service],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        report: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        print(f"{service}: {(done.stderr.strip().splitlines() or ['no answer'])[-1][:200]}", file=sys.stderr)
+        return None
+    return report
+
+
+def audit(locks: list[Path]) -> Findings:
+    """Ask about each lock file, of the first service that answers anything."""
+    for service in SERVICES:
+        findings = Findings()
+        for lock in locks:
+            print(f"{service}: {lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock}", file=sys.stderr)
+            report = ask(lock, service)
+            if report is None:
+                break
+            findings.add(report)
+        if findings.asked:
+            return findings
+    return Findings()
+
+
+def pinned() -> list[Path]:
+    """Return every lock file of the checkout."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*requirements*.lock"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in listed.stdout.split()]
+
+
+def main(arguments: list[str]) -> int:
+    locks = [Path(argument).resolve() for argument in arguments]
+    findings = audit(locks or pinned())
+    print("\n".join(findings.lines()))
+    return 1 if findings.vulnerable else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""Pack a collection's tarball anew, so that nothing in it tells of the machine, the folder or the time of its making.
+
+`ansible-galaxy collection build` lists files as the file system does, and writes the time into three places.
+https://reproducible-builds.org/docs/source-date-epoch/
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+# As old as an archive's member can be in every format. SOURCE_DATE_EPOCH says another.
+TIME_S = int(os.environ.get("SOURCE_DATE_EPOCH", 315_532_800))
+
+
+def pack(tarball: Path) -> None:
+    """Replace the tarball by one of the same members in the order of their names."""
+    with tarfile.open(tarball) as packed:
+        members = {
+            member.name: (member, extracted.read() if (extracted := packed.extractfile(member)) else b"")
+            for member in packed.getmembers()
+        }
+    listing: dict[str, Any] = json.loads(members["FILES.json"][1])
+    listing["files"].sort(key=lambda one: str(one["name"]))
+    manifest: dict[str, Any] = json.loads(members["MANIFEST.json"][1])
+    files = _text(listing)
+    manifest["file_manifest_file"]["chksum_sha256"] = hashlib.sha256(files).hexdigest()
+    contents = {name: data for name, (_, data) in members.items()} | {
+        "FILES.json": files,
+        "MANIFEST.json": _text(manifest),
+    }
+    fresh = tarball.with_suffix(".new")
+    with (
+        fresh.open("wb") as file,
+        gzip.GzipFile("", "wb", 9, file, mtime=TIME_S) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        for name in sorted(members):
+            member = members[name][0]
+            member.size, member.mtime = len(contents[name]), TIME_S
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.pax_headers = {}
+            archive.addfile(member, io.BytesIO(contents[name]))
+    fresh.replace(tarball)
+
+
+def _text(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    pack(Path(sys.argv[1]))
