@@ -147,7 +147,8 @@ face_draw() {
   [ -n "$face_terminal" ] && [ -n "$face_line" ] || return 0
   [ -n "$face_width" ] || face_fit
   printf -v text '  %-44s %4d s  %s' "$face_line" "$((SECONDS - face_line_started))" "$face_detail"
-  printf '\r\033[K%s' "${text:0:face_width-1}"
+  # Room for the ^C that the terminal shows of an interruption: past its edge the line could not be written over.
+  printf '\r\033[K%s' "${text:0:face_width-3}"
 }
 
 # face_close [WHEN] [WORD]: end the line that is open, if there is one, with its time.
