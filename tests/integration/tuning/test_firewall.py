@@ -26,8 +26,9 @@ LOADS = "Firewall trial | Load the new rules"
 REFUSALS = "/run/trading-firewall/refusals.json"
 URL = "http://169.254.169.254/latest/api/token"
 TOKEN = f"curl -s -m 5 -o /dev/null -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {URL}"
-# Every file but what systemd's timers remember, and what it says.
-FILES = "find /etc /var/lib -type f -not -path '*/systemd/timers/*' -exec sha256sum {} + ; find /etc -type l"
+# Every file but what systemd's timers and the tools for users keep for themselves, and what it says.
+KEPT = "-not -path '*/systemd/timers/*' -not -name '*-'"
+FILES = f"find /etc /var/lib -type f {KEPT} -exec sha256sum {{}} + ; find /etc -type l"
 
 
 def load(host: TuningHost, variables: dict[str, Any], **options: Any) -> Play:
@@ -100,7 +101,7 @@ def test_rules_that_would_lock_the_controller_out_are_taken_back_and_the_play_sa
     play = load(host, OUTSIDE)
     assert play.exit_code != 0
     said = " ".join(play.output.split())
-    assert "would have locked this controller out" in said
+    assert "would have locked this controller out" in said, play.output[-4000:]
     assert "from the networks 192.0.2.0/24 to the ports 22, 8000" in said
     assert host.shell("echo reached") == "reached"
     assert not is_loaded(host)
@@ -139,6 +140,16 @@ def test_the_instance_s_metadata_are_root_s(host: TuningHost) -> None:
     host.shell(TOKEN)
     assert host.cloud.ssh(host.address, TOKEN).returncode == 7  # "Failed to connect", and at once
     eventually(lambda: refused(host)["instance_metadata"] > 0)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_service_that_only_answers_connects_to_nobody_else(host: TuningHost) -> None:
+    web = "python3 -c 'import socket; socket.create_connection((\"{}\", {}), 5)'"
+    elsewhere = web.format("10.207.1.1", 22)
+    host.shell(f"setpriv --reuid=trading-engine --clear-groups {web.format('127.0.0.1', 9001)}")
+    refusal = host.shell(f"setpriv --reuid=trading-engine --clear-groups {elsewhere} 2>&1 || true")
+    assert "No route to host" in refusal or "Permission denied" in refusal or "unreachable" in refusal, refusal
+    eventually(lambda: refused(host)["connecting_out"] > 0)
 
 
 @pytest.mark.usefixtures("loaded")

@@ -12,8 +12,9 @@ import pytest
 
 ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
+SILENT = {"hardening_silent_users": ""}
 NFT = "/usr/sbin/nft"
-OPERATOR = {"trading_operator_cidr": "198.51.100.7/32"}
+OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
 
 
 def rules(folder: Path, variables: dict[str, Any]) -> str:
@@ -55,7 +56,7 @@ def loaded(text: str) -> str:
         OPERATOR,
         {**OPERATOR, "trading_client_cidrs": ["203.0.113.0/28", "203.0.113.0/24"], "trading_order_port": "9100"},
         {**OPERATOR, "trading_operator_ipv6_cidrs": ["2001:db8::/64"], "trading_client_ipv6_cidrs": ["::/0"]},
-        {"hardening_operator_cidrs": "198.51.100.7, 2001:db8::1", "hardening_client_ports": []},
+        {"hardening_operator_cidrs": "198.51.100.7, 2001:db8::1", "hardening_client_ports": [], **SILENT},
         {**OPERATOR, "hardening_metadata_users": ["daemon"]},
     ],
     ids=["operator", "clients", "ipv6", "texts", "publisher"],
@@ -74,7 +75,11 @@ def test_the_rules_are_those_of_the_security_group_s_variables(tmp_path: Path) -
     assert "elements = { 203.0.113.0/28 }" in text
 
 
-def test_the_metadata_are_refused_to_all_but_root_and_the_users_that_publish(tmp_path: Path) -> None:
+def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects(
+    tmp_path: Path,
+) -> None:
     text = loaded(rules(tmp_path, {**OPERATOR, "hardening_metadata_users": "daemon"}))
     assert 'ip daddr 169.254.169.254 meta skuid != { 0, 1 } counter name "instance_metadata" reject' in text
     assert "ip6 daddr fd00:ec2::254 meta skuid != { 0, 1 }" in text
+    assert 'oif != "lo" meta skuid 5 tcp flags syn / fin,syn,rst,ack counter name "connecting_out"' in text
+    assert 'oif != "lo" meta skuid 5 meta l4proto != tcp counter name "connecting_out"' in text
