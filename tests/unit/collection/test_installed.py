@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ DECLARED: list[dict[str, str]] = yaml.safe_load((ROOT / "files/installed.yml").r
 MODULES = ("template", "copy", "file", "get_url", "engine_accounts")
 # Of the controller, and what is gone when the run is over.
 ELSEWHERE = re.compile(r"^/var/cache/|\.restored|__trading_engine_(?:scratch|replaced)|/secrets/$")
+VARIABLE = re.compile(r"{{ (\w+) }}")
 HOST_ROLES = ("cloudwatch_agent", "hardening", "os_tuning", "slo", "telemetry", "trading_engine")
 
 
 def variables(role: Path) -> dict[str, str]:
     texts = [yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in role.glob("vars/main.yml")]
     return {name: value for text in texts for name, value in text.items() if isinstance(value, str)}
+
+
+def value_of(known: dict[str, str], found: re.Match[str]) -> str:
+    return known.get(found[1], found[0])
 
 
 def tasks(node: Any) -> Iterator[dict[str, Any]]:
@@ -44,7 +50,7 @@ def made() -> dict[str, dict[str, Any]]:
         for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
             for task in tasks(yaml.safe_load(path.read_text(encoding="utf-8"))):
                 place = str(task.get("dest") or task.get("path"))
-                place = re.sub(r"{{ (\w+) }}", lambda name: known.get(name[1], name[0]), place)
+                place = VARIABLE.sub(partial(value_of, known), place)
                 if "mode" not in task or ELSEWHERE.search(place):
                     continue
                 items = task["loop"] if isinstance(task["loop"], list) else ["*"]
