@@ -32,6 +32,12 @@ options:
       - The settings that should be in effect, by their names in sshd_config(5); a list for one that can be given again.
     type: dict
     default: {}
+  algorithms:
+    description:
+      - Lists of algorithms, by the names of their settings, of which those that this server can use are returned.
+      - Leave all of them to the server where the kernel is in FIPS mode, in which it knows others than it may use.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - lowlatency.trading.common.info
 """
@@ -57,6 +63,11 @@ arguments:
   elements: str
   returned: success
   sample: ["-o", "PasswordAuthentication=yes"]
+supported:
+  description: Those of O(algorithms) that this server can use, in their order; a setting without any is left out.
+  type: dict
+  returned: success
+  sample: {"KexAlgorithms": ["sntrup761x25519-sha512@openssh.com", "curve25519-sha256"]}
 differing:
   description: One sentence for each setting that is not as wanted.
   type: list
@@ -76,6 +87,9 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 # sshd(8). Of these the ones that settings come from are passed on.
 _OPTIONS = "46DGQRTdeiqrtVC:E:b:c:f:g:h:k:o:p:u:"
 _SETTING = ("-c", "-f", "-h", "-o", "-p")
+_FIPS = Path("/proc/sys/crypto/fips_enabled")
+# A signature by an RSA key goes by other names than the key.
+_KEY_TYPES = {"rsa-sha2-256": "ssh-rsa", "rsa-sha2-512": "ssh-rsa"}
 # What sshd_config(5) calls one thing by two names; `sshd -T` prints the older.
 _SYNONYMS = {"prohibit-password": "without-password"}
 
@@ -124,21 +138,64 @@ def _normal(value: str) -> str:
     return _SYNONYMS.get(value.lower(), value)
 
 
-def observe(module: AnsibleModule) -> tuple[list[str], dict[str, list[str]]]:
+def connection(module: AnsibleModule) -> str:
+    """Return the connection for which Match blocks are decided."""
+    return f"user={module.params['user']},host=localhost,addr=127.0.0.1"
+
+
+def key_types(settings: dict[str, list[str]]) -> set[str]:
+    """Return the types of the host's keys, by the public halves of the files that the server reads.
+
+    None where the host shows certificates, whose algorithms have names of their own.
+    """
+    found: set[str] = set()
+    if settings.get("hostcertificate", ["none"]) != ["none"]:
+        return found
+    for path in settings.get("hostkey", []):
+        try:
+            found.add(Path(f"{path}.pub").read_text(encoding="utf-8").split()[0])
+        except (OSError, UnicodeDecodeError, IndexError):
+            continue
+    return found
+
+
+def usable(names: list[str], types: set[str]) -> list[str]:
+    """Return the algorithms of host keys for which the host has a key."""
+    return [name for name in names if _KEY_TYPES.get(name, name) in types]
+
+
+def supported(module: AnsibleModule, sshd: str, settings: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return those of the algorithms asked for that the server can use; it refuses to start with any other."""
+    if _FIPS.exists() and _FIPS.read_text(encoding="utf-8").strip() == "1":
+        return {}
+    found: dict[str, list[str]] = {}
+    for setting, names in module.params["algorithms"].items():
+        wanted = usable(names, key_types(settings)) if setting.lower() == "hostkeyalgorithms" else list(names)
+
+        asked = [sshd, "-T", "-C", connection(module), "-o"]
+
+        def is_known(some: list[str], asked: list[str] = asked, setting: str = setting) -> bool:
+            return bool(outside.run(module, [*asked, f"{setting}={','.join(some)}"])[0] == 0)
+
+        known = wanted if wanted and is_known(wanted) else [name for name in wanted if is_known([name])]
+        if known:
+            found[setting] = known
+    return found
+
+
+def observe(module: AnsibleModule, sshd: str) -> tuple[list[str], dict[str, list[str]]]:
     """Return the running server's options, and its settings."""
     show = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
     _code, pid, _error = outside.run(module, show, check_rc=True)
     # Where systemd holds the socket there is a server only once somebody has come.
     command_line = Path("/proc", pid.strip(), "cmdline")
     given = arguments(command_line.read_text(encoding="utf-8", errors="replace")) if int(pid or 0) else []
-    connection = f"user={module.params['user']},host=localhost,addr=127.0.0.1"
-    sshd = module.get_bin_path("sshd", required=True, opt_dirs=["/usr/sbin"])
-    code, output, error = outside.run(module, [sshd, "-T", "-C", connection, *given], check_rc=not given)
+    code, output, error = outside.run(module, [sshd, "-T", "-C", connection(module), *given], check_rc=not given)
     if code:
         module.warn(
             f"sshd -T does not take the options of {module.params['unit']}, so they are left out: {error.strip()}"
         )
-        _code, output, _error = outside.run(module, [sshd, "-T", "-C", connection], check_rc=True)
+        _code, output, _error = outside.run(module, [sshd, "-T", "-C", connection(module)], check_rc=True)
     return given, parse(output)
 
 
@@ -149,12 +206,19 @@ def main() -> None:
             "unit": {"type": "str", "required": True},
             "user": {"type": "str", "default": "root"},
             "wanted": {"type": "dict", "default": {}},
+            "algorithms": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
-    given, settings = observe(module)
-    differing = compare(settings, module.params["wanted"])
-    module.exit_json(changed=False, settings=settings, arguments=given, differing=differing)
+    sshd = module.get_bin_path("sshd", required=True, opt_dirs=["/usr/sbin"])
+    given, settings = observe(module, sshd)
+    module.exit_json(
+        changed=False,
+        settings=settings,
+        arguments=given,
+        supported=supported(module, sshd, settings),
+        differing=compare(settings, module.params["wanted"]),
+    )
 
 
 if __name__ == "__main__":

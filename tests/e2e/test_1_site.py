@@ -48,6 +48,17 @@ def test_the_host_is_as_the_scenario_default_verifies_it(deployed: Deployment) -
     assert play.count("ok") > 0
 
 
+def test_a_file_that_somebody_opened_to_all_is_named(deployed: Deployment) -> None:
+    address, password = deployed.host()["ansible_host"], "/etc/trading/secrets/BENCH.password"
+    assert deployed.ssh(address, "sudo", "chmod", "0644", password).returncode == 0
+    try:
+        play = deployed.play("playbooks/verify.yml", slo_verify="never")
+        assert play.exit_code != 0
+        assert f"{password} has the mode 0644 instead of 0600" in " ".join(play.output.split())
+    finally:
+        assert deployed.ssh(address, "sudo", "chmod", "0600", password).returncode == 0
+
+
 @pytest.fixture(scope="module")
 def repeated(deployed: Deployment) -> dict[str, Play]:
     """A second run of the site and one in check mode, side by side: neither is to change anything, nor measures."""

@@ -3,9 +3,9 @@
 . "$(dirname -- "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 declare -A sets=(
   [browser]="chromium ethtool prometheus"
-  [client]="locales openssh-client openssl tshark"
+  [client]="locales nftables openssh-client openssl tshark util-linux"
   [compiler]="gcc libc6-dev openssl python3-dev"
-  [machines]="${machine_packages[*]}"
+  [machines]="${machine_packages[*]} nmap"
   [own-kernel]="${own_kernel_packages[*]}"
   [shell]="shellcheck"
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.lowlatency.trading.plugins.modules import sshd_settings_info as module
 
@@ -55,3 +57,16 @@ def test_what_is_not_as_wanted_is_named() -> None:
         "AuthenticationMethods is any instead of publickey",
         "PermitTunnel is not set instead of no",
     ]
+
+
+def test_an_algorithm_of_host_keys_is_taken_where_the_host_has_such_a_key(tmp_path: Path) -> None:
+    """Where it has none of them, the server could answer nobody any more."""
+    names = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"]
+    (tmp_path / "rsa.pub").write_text("ssh-rsa AAAA root@host\n")
+    (tmp_path / "ecdsa.pub").write_text("ecdsa-sha2-nistp256 AAAA root@host\n")
+    paths = [str(tmp_path / name) for name in ("rsa", "ecdsa", "missing")]
+    types = module.key_types({"hostkey": paths})
+    assert types == {"ssh-rsa", "ecdsa-sha2-nistp256"}
+    assert module.usable(names, types) == ["rsa-sha2-512", "rsa-sha2-256"]
+    assert module.usable(names, {"ecdsa-sha2-nistp256"}) == []
+    assert module.key_types({"hostkey": paths, "hostcertificate": ["/etc/ssh/certificate"]}) == set()

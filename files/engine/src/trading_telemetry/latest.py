@@ -70,7 +70,13 @@ def slo_document(last_minute: Window | None, targets: Targets | None, history: H
     }
 
 
-def host_document(now: HostSample, earlier: HostSample, seconds: float, clock: Clock | None) -> Document:
+def host_document(
+    now: HostSample,
+    earlier: HostSample,
+    seconds: float,
+    clock: Clock | None,
+    refused: dict[str, int] | None = None,
+) -> Document:
     """The host between two samples."""
     tuned = tuning()
     return {
@@ -83,6 +89,7 @@ def host_document(now: HostSample, earlier: HostSample, seconds: float, clock: C
         "clock_offset_us": clock.offset_us if clock else None,
         "clock_error_bound_us": clock.bound_us if clock else None,
         "tuning_profile": tuned.profile if tuned else None,
+        "refused_packets": refused,
     }
 
 

@@ -111,6 +111,7 @@ HOST: Schema = _object(
         "clock_offset_us": _nullable(NUMBER, "Null unless the clock is synchronised."),
         "clock_error_bound_us": _nullable(NUMBER, "The most that the offset can be; null as the offset is."),
         "tuning_profile": _nullable(TEXT, "Null when the host was not tuned."),
+        "refused_packets": _nullable(_map(INTEGER), "By the firewall, by reason; null without one."),
     }
 )
 LATEST: Schema = _object(

@@ -16,6 +16,7 @@ from trading_telemetry.host import sample_host, tuning
 from trading_telemetry.latest import Document, engine_document, host_document, slo_document, window_document
 from trading_telemetry.observer import WINDOWS_S, Observer
 from trading_telemetry.prometheus import EngineCollector
+from trading_telemetry.refusals import refused_packets
 from trading_telemetry.stream import Broadcast
 
 SAMPLE_S = 1.0
@@ -32,6 +33,7 @@ class Service:
         self._observer = Observer(config.state_path)
         self._hosts = [(time.monotonic(), sample_host())]
         self._clock = read_clock()
+        self._refused = refused_packets()
         self._slow: Document = {}
         self.history = History(self._targets)
         self.broadcast = Broadcast()
@@ -50,12 +52,13 @@ class Service:
     def sample(self) -> None:
         observation = self._observer.sample()
         self._hosts = [*self._hosts[-1:], (time.monotonic(), sample_host())]
+        self._refused = refused_packets(earlier=self._refused)
         (then_s, earlier), (now_s, host) = self._hosts
         self.history.add(observation, self._observer, host, earlier)
         self._slow = {
             "windows": {f"{seconds}s": window_document(self._observer.window(seconds)) for seconds in WINDOWS_S},
             "slo": slo_document(self._observer.window(60), self._targets, self.history),
-            "host": host_document(host, earlier, max(now_s - then_s, 0.01), self._clock),
+            "host": host_document(host, earlier, max(now_s - then_s, 0.01), self._clock, self._refused),
             "second": self.history.newest(),
         }
 

@@ -1,0 +1,21 @@
+"""What the host's firewall refused, as a timer of root's writes it down: telemetry itself may not ask the kernel."""
+
+import json
+from pathlib import Path
+
+REFUSALS = Path("/run/trading-firewall/refusals.json")
+
+
+def refused_packets(path: Path = REFUSALS, earlier: dict[str, int] | None = None) -> dict[str, int] | None:
+    """Return packets refused since the rules were loaded, by reason; None without a firewall.
+
+    While the file is being written anew, what it said before counts.
+    """
+    try:
+        entries = json.loads(path.read_bytes())["nftables"]
+        counters = [entry["counter"] for entry in entries if "counter" in entry]
+        return {str(counter["name"]): int(counter["packets"]) for counter in counters}
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return earlier

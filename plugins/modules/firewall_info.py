@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: which firewalls a host has, and whether ours is loaded and proven."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: firewall_info
+short_description: Read which firewalls a host has
+version_added: 0.2.0
+description:
+  - Read whether a table of nftables is loaded, whether its rules have been proven, and which other firewalls there are.
+  - Change nothing.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  table:
+    description: The table of the family C(inet).
+    type: str
+    required: true
+  rules:
+    description: The file with the wanted rules.
+    type: path
+  proven:
+    description: The file with the rules by which the host was reached.
+    type: path
+  users:
+    description: Users that rules name.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Read whether the host's firewall is loaded
+  lowlatency.trading.firewall_info:
+    table: trading
+  register: firewall
+"""
+
+RETURN = r"""
+has_nft:
+  description: Whether the program nft is there.
+  type: bool
+  returned: success
+loaded:
+  description: Whether the table is loaded.
+  type: bool
+  returned: success
+is_proven:
+  description: Whether the proven rules are the wanted ones.
+  type: bool
+  returned: success
+others:
+  description: Other firewalls that are active, of ufw and firewalld.
+  type: list
+  elements: str
+  returned: success
+missing_users:
+  description: Those of O(users) that do not exist.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import pwd
+import re
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+
+_UFW = Path("/etc/ufw/ufw.conf")
+
+
+def is_proven(rules: str | None, proven: str | None) -> bool:
+    """Return whether both files are there and say the same."""
+    try:
+        return bool(rules and proven) and Path(rules or "").read_bytes() == Path(proven or "").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def ufw_is_on(configuration: str) -> bool:
+    """Return whether ufw filters, by its file: its unit is active also where it does not."""
+    return re.search(r"^\s*ENABLED\s*=\s*[\"']?yes\b", configuration, re.MULTILINE | re.IGNORECASE) is not None
+
+
+def others(module: AnsibleModule) -> list[str]:
+    """Return the other firewalls that are active."""
+    found = []
+    if _UFW.exists() and ufw_is_on(_UFW.read_text(encoding="utf-8", errors="replace")):
+        found.append("ufw")
+    _code, state, _error = outside.run(module, ["systemctl", "is-active", "firewalld.service"])
+    if state.strip() == "active":
+        found.append("firewalld")
+    return found
+
+
+def missing(users: list[str]) -> list[str]:
+    """Return those that do not exist."""
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return [user for user in users if user not in known]
+
+
+def main() -> None:
+    """Look."""
+    module = AnsibleModule(
+        argument_spec={
+            "table": {"type": "str", "required": True},
+            "rules": {"type": "path"},
+            "proven": {"type": "path"},
+            "users": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
+    loaded = bool(nft) and outside.run(module, [nft, "list", "chains", "inet"])[1]
+    module.exit_json(
+        changed=False,
+        has_nft=bool(nft),
+        loaded=f"table inet {given['table']} " in str(loaded),
+        is_proven=is_proven(given["rules"], given["proven"]),
+        others=others(module),
+        missing_users=missing(given["users"]),
+    )
+
+
+if __name__ == "__main__":
+    main()

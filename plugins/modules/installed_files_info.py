@@ -1,0 +1,146 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: whether files still have the owner, group and mode that were declared for them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: installed_files_info
+short_description: Read whether files have the owner, group and mode that were declared
+version_added: 0.2.0
+description:
+  - Compare files with a list of their owners, groups and modes, and name each that differs.
+  - Change nothing. A file that does not exist does not differ.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  files:
+    description: The files.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: The file or directory, or a pattern of such. A link is followed.
+        type: str
+        required: true
+      owner:
+        description: Name of its owner.
+        type: str
+        required: true
+      group:
+        description: Name of its group.
+        type: str
+        required: true
+      mode:
+        description: Its mode, in octal digits.
+        type: str
+      most:
+        description: The mode that its own may not exceed, in octal digits.
+        type: str
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Read whether the passwords are root's alone
+  lowlatency.trading.installed_files_info:
+    files:
+      - path: /etc/trading/secrets/*.password
+        owner: root
+        group: root
+        mode: "0600"
+  register: installed
+"""
+
+RETURN = r"""
+compared:
+  description: How many files there are.
+  type: int
+  returned: success
+differing:
+  description: One sentence for each file that is not as declared.
+  type: list
+  elements: str
+  returned: success
+  sample: ["/etc/trading/secrets/BENCH.password has the mode 0644 instead of 0600"]
+"""
+
+import glob
+import grp
+import os
+import pwd
+import stat
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+
+
+def owner_of(uid: int) -> str:
+    """Return a user's name, or the number of one that has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_of(gid: int) -> str:
+    """Return a group's name, or the number of one that has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def differences(path: str, found: os.stat_result, declared: dict[str, Any]) -> list[str]:
+    """Return one sentence for each thing of a file that is not as declared."""
+    mode = stat.S_IMODE(found.st_mode)
+    pairs = [
+        ("owner", owner_of(found.st_uid), declared["owner"]),
+        ("group", group_of(found.st_gid), declared["group"]),
+    ]
+    if declared.get("mode"):
+        pairs.append(("mode", f"{mode:04o}", declared["mode"]))
+    sentences = [f"{path} has the {what} {has} instead of {wanted}" for what, has, wanted in pairs if has != wanted]
+    if declared.get("most") and mode & ~int(declared["most"], 8):
+        sentences.append(f"{path} has the mode {mode:04o}, which is more than {declared['most']}")
+    return sentences
+
+
+def compare(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
+    """Return how many files there are, and the sentences of all that differ."""
+    compared, found = 0, []
+    for declared in files:
+        for path in sorted(glob.glob(declared["path"])):
+            try:
+                state = os.stat(path)
+            except OSError:  # gone meanwhile, or a link to nothing
+                continue
+            compared += 1
+            found += differences(path, state, declared)
+    return compared, found
+
+
+def main() -> None:
+    """Compare."""
+    file = {
+        "path": {"type": "str", "required": True},
+        "owner": {"type": "str", "required": True},
+        "group": {"type": "str", "required": True},
+        "mode": {"type": "str"},
+        "most": {"type": "str"},
+    }
+    module = AnsibleModule(
+        argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": file}},
+        supports_check_mode=True,
+    )
+    compared, differing = compare(module.params["files"])
+    module.exit_json(changed=False, compared=compared, differing=outside.printable(differing))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The host's own firewall, with the security group opened by hand.
+
+Who is outside of the declared networks finds nothing, who is inside the declared ports.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.sandbox.conftest import eventually
+from tests.proofs.tuning_host import Play, TuningHost, changes
+
+HARDEN = Path(__file__).with_name("harden.yml")
+DECLARED = {22, 8000, 9001, 9002}
+LISTENING = {8000, 9001, 9002, 9999}
+INSIDE = {"trading_operator_cidr": "10.207.1.1/32", "trading_client_cidrs": ["10.207.1.1/32"]}
+OUTSIDE = {**INSIDE, "trading_operator_cidr": "192.0.2.0/24", "hardening_firewall_confirm_seconds": 8}
+LOADS = "Firewall trial | Load the new rules"
+REFUSALS = "/run/trading-firewall/refusals.json"
+URL = "http://169.254.169.254/latest/api/token"
+TOKEN = f"curl -s -m 5 -o /dev/null -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {URL}"
+# Every file but what systemd's timers and the tools for users keep for themselves, and what it says.
+KEPT = "-not -path '*/systemd/timers/*' -not -name '*-'"
+FILES = f"find /etc /var/lib -type f {KEPT} -exec sha256sum {{}} + ; find /etc -type l"
+
+
+def load(host: TuningHost, variables: dict[str, Any], **options: Any) -> Play:
+    return host.play(HARDEN, "-e", json.dumps(variables), **options)
+
+
+def load_to_the_end(host: TuningHost, variables: dict[str, Any]) -> Play:
+    return host.play_to_the_end(HARDEN, "-e", json.dumps(variables))
+
+
+def is_loaded(host: TuningHost) -> bool:
+    return "table inet trading" in host.shell("nft list tables")
+
+
+def refused(host: TuningHost) -> dict[str, int]:
+    entries = json.loads(host.shell(f"cat {REFUSALS}"))["nftables"]
+    return {entry["counter"]["name"]: entry["counter"]["packets"] for entry in entries if "counter" in entry}
+
+
+def open_ports(address: str, *inside: str) -> set[int]:
+    """Return the ports that nmap finds open, from this machine or from inside another network namespace."""
+    scan = ["nmap", "-n", "-Pn", "-sS", "-p", "1-10000", "--min-rate", "4000", "--max-retries", "2", "-oG", "-"]
+    found = subprocess.run([*inside, *scan, address], capture_output=True, text=True, check=True).stdout
+    return {int(word.split("/")[0].strip(" :,")) for word in found.replace("Ports:", "\n").split() if "/open/" in word}
+
+
+@pytest.fixture(scope="module")
+def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
+    """A host that listens on more ports than are declared, in a security group that lets everything in."""
+    for port in LISTENING:
+        tuning_host.shell(f"systemd-run --quiet --unit=listens-{port} python3 -m http.server {port}")
+    everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    cloud = tuning_host.cloud
+    cloud.ec2.authorize_security_group_ingress(GroupId=cloud.group_id, IpPermissions=everything)
+    try:
+        eventually(lambda: open_ports(tuning_host.address) == LISTENING | {22})
+        yield tuning_host
+    finally:
+        cloud.ec2.revoke_security_group_ingress(GroupId=cloud.group_id, IpPermissions=everything)
+        tuning_host.play(HARDEN, "-e", "hardening_state=absent")
+        tuning_host.shell("systemctl stop 'listens-*'")
+
+
+@pytest.fixture(scope="module")
+def before(host: TuningHost) -> dict[str, str]:
+    """The host's files before the role, which then is run without an operator's network."""
+    host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
+    untouched = files(host)
+    play = host.play_to_the_end(HARDEN)
+    assert "firewall is not loaded, because no operator's network is declared" in " ".join(play.output.split())
+    assert not is_loaded(host)
+    return untouched
+
+
+def files(host: TuningHost) -> dict[str, str]:
+    lines = host.shell(FILES).splitlines()
+    return {line.split(maxsplit=1)[-1]: line for line in lines}
+
+
+@pytest.fixture(scope="module")
+def loaded(host: TuningHost, before: dict[str, str]) -> Play:
+    assert before
+    return load_to_the_end(host, INSIDE)
+
+
+def test_rules_that_would_lock_the_controller_out_are_taken_back_and_the_play_says_so(
+    host: TuningHost, before: dict[str, str]
+) -> None:
+    assert before
+    play = load(host, OUTSIDE)
+    assert play.exit_code != 0
+    said = " ".join(play.output.split())
+    assert "would have locked this controller out" in said, play.output[-4000:]
+    assert "from the networks 192.0.2.0/24 to the ports 22, 8000" in said
+    assert host.shell("echo reached") == "reached"
+    assert not is_loaded(host)
+
+
+def test_loading_keeps_open_sessions_and_a_second_run_changes_nothing(host: TuningHost, before: dict[str, str]) -> None:
+    assert before
+    cloud = host.cloud
+    options = f"-o UserKnownHostsFile={cloud.directory / 'known_hosts'} -o BatchMode=yes"
+    argv = ["ssh", "-i", str(cloud.key_file), *shlex.split(options), f"debian@{host.address}", "echo open; cat"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdout
+        assert session.stdout.readline() == "open\n"
+        load_to_the_end(host, INSIDE)
+        assert session.communicate("after\n", timeout=60)[0] == "after\n"
+    assert is_loaded(host)
+    again = load_to_the_end(host, INSIDE)
+    assert "changed=0" in again.output
+    assert not [name for name in again.host_tasks if "Firewall trial" in name]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_outside_of_the_declared_networks_nothing_is_found_and_inside_the_declared_ports(host: TuningHost) -> None:
+    stranger = host.cloud.run()
+    try:
+        assert open_ports(host.address, "ip", "netns", "exec", stranger["InstanceId"]) == set()
+        assert open_ports(host.address) == DECLARED
+        eventually(lambda: refused(host).get("unknown_source", 0) >= len(DECLARED))
+        assert refused(host)["undeclared_port"] > 0
+    finally:
+        host.cloud.ec2.terminate_instances(InstanceIds=[stranger["InstanceId"]])
+
+
+@pytest.mark.usefixtures("loaded")
+def test_the_instance_s_metadata_are_root_s(host: TuningHost) -> None:
+    host.shell(TOKEN)
+    assert host.cloud.ssh(host.address, TOKEN).returncode == 7  # "Failed to connect", and at once
+    eventually(lambda: refused(host)["instance_metadata"] > 0)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_service_that_only_answers_connects_to_nobody_else(host: TuningHost) -> None:
+    web = "python3 -c 'import socket; socket.create_connection((\"{}\", {}), 5)'"
+    elsewhere = web.format("10.207.1.1", 22)
+    host.shell(f"setpriv --reuid=trading-engine --clear-groups {web.format('127.0.0.1', 9001)}")
+    refusal = host.shell(f"setpriv --reuid=trading-engine --clear-groups {elsewhere} 2>&1 || true")
+    assert "No route to host" in refusal or "Permission denied" in refusal or "unreachable" in refusal, refusal
+    eventually(lambda: refused(host)["connecting_out"] > 0)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_more_new_connections_than_the_limit_are_dropped_and_counted(host: TuningHost) -> None:
+    flood = ["nmap", "-n", "-Pn", "-sS", "-p", "9001", "--min-rate", "2000", "--max-retries", "0", host.address]
+    load_to_the_end(host, {**INSIDE, "hardening_new_connections_per_second": 1})
+    for _ in range(4):
+        subprocess.run(flood, capture_output=True, check=True)
+    eventually(lambda: refused(host)["too_many_connections"] > 0)
+    load_to_the_end(host, INSIDE)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_controller_that_dies_before_it_confirms_leaves_the_earlier_rules(host: TuningHost) -> None:
+    earlier = host.shell("nft list set inet trading operators_ipv4")
+    whole = load(host, OUTSIDE)
+    assert whole.exit_code != 0
+    at = next(number for number, name in enumerate(whole.host_tasks, 1) if name.endswith(LOADS))
+    killed = load(host, OUTSIDE, kill_after=at)
+    assert killed.exit_code < 0
+    eventually(lambda: host.cloud.ssh(host.address, "true", limit_s=60).returncode == 0)
+    assert host.shell("nft list set inet trading operators_ipv4") == earlier
+
+
+@pytest.mark.usefixtures("loaded")
+def test_the_rules_are_there_after_a_boot(host: TuningHost) -> None:
+    earlier = host.shell("nft --stateless list table inet trading; touch /run/before-boot")
+    host.cloud.ec2.reboot_instances(InstanceIds=[row["instance_id"] for row in host.cloud.status()])
+    eventually(lambda: host.cloud.ssh(host.address, "test ! -e /run/before-boot").returncode == 0)
+    assert host.shell("nft --stateless list table inet trading") == earlier
+    eventually(lambda: "undeclared_port" in refused(host))
+
+
+def test_absent_brings_back_every_file(host: TuningHost, before: dict[str, str], loaded: Play) -> None:
+    assert loaded.exit_code == 0
+    host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
+    assert not is_loaded(host)
+    assert changes(before, files(host)) == {}

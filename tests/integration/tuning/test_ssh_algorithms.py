@@ -1,0 +1,49 @@
+"""ssh-audit, of a pinned version, finds no algorithm to complain of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.proofs.tuning_host import ROOT, TuningHost
+
+HARDEN = Path(__file__).with_name("harden.yml")
+RUN = """
+. "$0/scripts/lib.sh"
+use_venv
+packages_apart "$cache/ssh-audit" "$0/tests/ssh/requirements.lock"
+PYTHONPATH=$cache/ssh-audit exec python -m ssh_audit.ssh_audit --skip-rate-test -jj "$1"
+"""
+# Clients before OpenSSH 9.0 offer no key exchange by default that a quantum computer could not undo.
+EXPLAINED = {
+    ("kex", "curve25519-sha256"),
+    ("kex", "curve25519-sha256@libssh.org"),
+}
+
+
+def audit(address: str) -> dict[str, Any]:
+    done = subprocess.run(["bash", "-c", RUN, ROOT, address], capture_output=True, text=True, check=False)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def complaints(found: dict[str, Any], kind: str) -> set[tuple[str, str]]:
+    """Return what has a note of this kind (fail, warn), each as the list it is in and its name."""
+    return {
+        (list_of, entry["algorithm"])
+        for list_of in ("kex", "key", "enc", "mac")
+        for entry in found[list_of]
+        if entry.get("notes", {}).get(kind)
+    }
+
+
+def test_ssh_audit_fails_nothing_and_warns_of_nothing_that_is_not_explained(tuning_host: TuningHost) -> None:
+    tuning_host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
+    assert len(complaints(audit(tuning_host.address), "fail")) == 6  # of Debian 12's own
+    tuning_host.play_to_the_end(HARDEN)
+    found = audit(tuning_host.address)
+    assert complaints(found, "fail") == set()
+    assert complaints(found, "warn") <= EXPLAINED
+    assert found["cves"] == []

@@ -1,0 +1,85 @@
+"""The rules of the host's firewall, as nft reads them in a network namespace of the test's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROLE = Path(__file__).parents[3] / "roles/hardening"
+APART = ("unshare", "--map-root-user", "--net")
+SILENT = {"hardening_silent_users": ""}
+NFT = "/usr/sbin/nft"
+OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
+
+
+def rules(folder: Path, variables: dict[str, Any]) -> str:
+    """Return the rules of these variables, which nft has checked."""
+    target = folder / "rules.nft"
+    given = {"src": str(ROLE / "templates/etc/trading-firewall.nft.j2"), "dest": str(target)}
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible"),
+            *("-i", "localhost,", "localhost", "-c", "local", "-m", "ansible.builtin.template"),
+            *("-a", json.dumps({**given, "validate": f"{' '.join(APART)} {NFT} --check --file %s"})),
+            *("-e", f"ansible_python_interpreter={sys.executable}"),
+            *("-e", f"@{ROLE / 'defaults/main.yml'}", "-e", f"@{ROLE / 'vars/main.yml'}", "-e", json.dumps(variables)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return target.read_text(encoding="utf-8")
+
+
+def loaded(text: str) -> str:
+    """Return what nft says of the rules once they are loaded, twice as at a change."""
+    script = f"{NFT} --file - && {NFT} --stateless list table inet trading"
+    done = subprocess.run(
+        [*APART, "sh", "-c", script],
+        input=text + text,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        OPERATOR,
+        {**OPERATOR, "trading_client_cidrs": ["203.0.113.0/28", "203.0.113.0/24"], "trading_order_port": "9100"},
+        {**OPERATOR, "trading_operator_ipv6_cidrs": ["2001:db8::/64"], "trading_client_ipv6_cidrs": ["::/0"]},
+        {"hardening_operator_cidrs": "198.51.100.7, 2001:db8::1", "hardening_client_ports": [], **SILENT},
+        {**OPERATOR, "hardening_metadata_users": ["daemon"]},
+    ],
+    ids=["operator", "clients", "ipv6", "texts", "publisher"],
+)
+def test_nft_takes_the_rules_of_each_choice_of_variables(tmp_path: Path, variables: dict[str, Any]) -> None:
+    assert "policy drop" in loaded(rules(tmp_path, variables))
+
+
+def test_the_rules_are_those_of_the_security_group_s_variables(tmp_path: Path) -> None:
+    variables = {**OPERATOR, "trading_client_cidrs": ["203.0.113.0/28"], "trading_telemetry_port": 8001}
+    text = loaded(rules(tmp_path, variables))
+    assert "ip saddr @operators_ipv4 tcp dport { 22, 8001 } jump limited" in text
+    assert "ip saddr @clients_ipv4 tcp dport { 9001, 9002 } jump limited" in text
+    assert "ip saddr @generators tcp dport 9001 jump limited" in text
+    assert "elements = { 198.51.100.7 }" in text
+    assert "elements = { 203.0.113.0/28 }" in text
+
+
+def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects(
+    tmp_path: Path,
+) -> None:
+    text = loaded(rules(tmp_path, {**OPERATOR, "hardening_metadata_users": "daemon"}))
+    assert 'ip daddr 169.254.169.254 meta skuid != { 0, 1 } counter name "instance_metadata" reject' in text
+    assert "ip6 daddr fd00:ec2::254 meta skuid != { 0, 1 }" in text
+    assert 'oif != "lo" meta skuid 5 tcp flags syn / fin,syn,rst,ack counter name "connecting_out"' in text
+    assert 'oif != "lo" meta skuid 5 meta l4proto != tcp counter name "connecting_out"' in text
