@@ -14,7 +14,12 @@ class PlainOrder:
     executed: int
     price_e4: int
     hidden: bool
+    minimum: int
     arrival: int
+
+    def accepts(self, shares: int) -> bool:
+        """Whether so many shares reach its minimum, or all that it has open where that is less."""
+        return shares >= min(self.minimum, self.shares)
 
 
 class ReferenceBook:
@@ -27,29 +32,39 @@ class ReferenceBook:
 
     def enter(
         self, owner: str, token: str, buys: bool, shares: int, price_e4: int, hidden: bool, immediate: bool,
-        executed: int = 0,
+        minimum: int = 0, executed: int = 0,
     ) -> None:  # fmt: skip
         self._arrivals += 1
-        order = PlainOrder(token, owner, buys, shares, executed, price_e4, hidden, self._arrivals)
-        while order.shares:
-            contras = [
-                other
-                for other in self.orders
-                if other.buys != buys and (other.price_e4 <= price_e4 if buys else other.price_e4 >= price_e4)
-            ]
-            if not contras:
-                break
-            sign = 1 if buys else -1
-            best = min(contras, key=lambda other: (sign * other.price_e4, other.hidden, other.arrival))
-            traded = min(order.shares, best.shares)
-            self.fills.append((best.token, token, traded, best.price_e4))
-            for side in (order, best):
-                side.shares -= traded
-                side.executed += traded
-            if best.shares == 0:
-                self.orders.remove(best)
+        order = PlainOrder(token, owner, buys, shares, executed, price_e4, hidden, minimum, self._arrivals)
+        plan = self._plan(order)
+        if order.accepts(sum(traded for _, traded in plan)):
+            for maker, traded in plan:
+                self.fills.append((maker.token, token, traded, maker.price_e4))
+                for side in (order, maker):
+                    side.shares -= traded
+                    side.executed += traded
+                if maker.shares == 0:
+                    self.orders.remove(maker)
         if order.shares and not immediate:
             self.orders.append(order)
+
+    def _plan(self, order: PlainOrder) -> list[tuple[PlainOrder, int]]:
+        """Return what the order would trade with whom, if its own minimum did not matter."""
+        sign = 1 if order.buys else -1
+        contras = [
+            other
+            for other in self.orders
+            if other.buys != order.buys and sign * other.price_e4 <= sign * order.price_e4
+        ]
+        contras.sort(key=lambda other: (sign * other.price_e4, other.hidden, other.arrival))
+        plan = []
+        left = order.shares
+        for other in contras:
+            if left and other.accepts(left):
+                traded = min(left, other.shares)
+                plan.append((other, traded))
+                left -= traded
+        return plan
 
     def find(self, owner: str, token: str) -> PlainOrder | None:
         return next((order for order in self.orders if (order.owner, order.token) == (owner, token)), None)
@@ -61,14 +76,16 @@ class ReferenceBook:
             if order.shares == 0:
                 self.orders.remove(order)
 
-    def replace(self, owner: str, token: str, new_token: str, total: int, price_e4: int, hidden: bool) -> None:
+    def replace(
+        self, owner: str, token: str, new_token: str, total: int, price_e4: int, hidden: bool, minimum: int = 0
+    ) -> None:  # fmt: skip
         order = self.find(owner, token)
         if order is None:
             return
         self.orders.remove(order)
-        if total > order.executed:
+        if total > order.executed and minimum <= total:
             self.enter(
-                owner, new_token, order.buys, total - order.executed, price_e4, hidden, False, order.executed
+                owner, new_token, order.buys, total - order.executed, price_e4, hidden, False, minimum, order.executed
             )  # fmt: skip
 
     def depth(self, buys: bool, hidden: bool | None = None) -> list[tuple[int, int]]:

@@ -13,13 +13,14 @@ from tests.unit.engine.reference_book import ReferenceBook
 
 PRICES = st.integers(9_990, 10_010).map(lambda cents: cents * 100)
 SHARES = st.integers(1, 300)
+MINIMUMS = st.one_of(st.just(0), st.integers(1, 300))  # for those that may have one
 OWNERS = st.sampled_from("AB")
 NUMBERS = st.integers(0, 40)
 FLOW = st.lists(
     st.one_of(
-        st.tuples(st.just("enter"), OWNERS, st.booleans(), SHARES, PRICES, st.booleans(), st.booleans()),
+        st.tuples(st.just("enter"), OWNERS, st.booleans(), SHARES, PRICES, st.booleans(), st.booleans(), MINIMUMS),
         st.tuples(st.just("cancel"), OWNERS, NUMBERS, st.integers(0, 300)),
-        st.tuples(st.just("replace"), OWNERS, NUMBERS, SHARES, PRICES, st.booleans()),
+        st.tuples(st.just("replace"), OWNERS, NUMBERS, SHARES, PRICES, st.booleans(), MINIMUMS),
     ),
     max_size=60,
 )
@@ -71,14 +72,19 @@ def test_any_flow_trades_and_rests_as_in_the_plain_market(flow: list[tuple[Any, 
     for step, (kind, owner, *rest) in enumerate(flow):
         token = f"N{step:03d}"
         if kind == "enter":
-            buys, shares, price_e4, hidden, immediate = rest
+            buys, shares, price_e4, hidden, immediate, minimum = rest
+            minimum = minimum if hidden or immediate else 0
             tokens.append(token)
             display, in_force = "N" if hidden else "Y", 0 if immediate else ouch.TIF_SYSTEM_HOURS
             side = "B" if buys else "S"
             market.send(
-                owner, ouch.EnterOrder(token, side, shares, "TEST", price_e4, in_force, display=display)
-            )  # fmt: skip
-            plain.enter(owner, token, buys, shares, price_e4, hidden, immediate)
+                owner,
+                ouch.EnterOrder(
+                    token, side, shares, "TEST", price_e4, in_force, display=display, minimum_shares=minimum
+                ),
+            )
+            if minimum <= shares:
+                plain.enter(owner, token, buys, shares, price_e4, hidden, immediate, minimum)
         elif not tokens:
             continue
         elif kind == "cancel":
@@ -86,11 +92,15 @@ def test_any_flow_trades_and_rests_as_in_the_plain_market(flow: list[tuple[Any, 
             market.send(owner, ouch.CancelOrder(tokens[number % len(tokens)], total))
             plain.cancel(owner, tokens[number % len(tokens)], total)
         else:
-            number, total, price_e4, hidden = rest
+            number, total, price_e4, hidden, minimum = rest
+            minimum = minimum if hidden else 0
             old = tokens[number % len(tokens)]
             tokens.append(token)
-            market.send(owner, ouch.ReplaceOrder(old, token, total, price_e4, display="N" if hidden else "Y"))
-            plain.replace(owner, old, token, total, price_e4, hidden)
+            display = "N" if hidden else "Y"
+            market.send(
+                owner, ouch.ReplaceOrder(old, token, total, price_e4, display=display, minimum_shares=minimum)
+            )  # fmt: skip
+            plain.replace(owner, old, token, total, price_e4, hidden, minimum)
         executed = [
             reply for replies in market.replies.values() for reply in replies if isinstance(reply, ouch.Executed)
         ]
@@ -102,7 +112,7 @@ def test_any_flow_trades_and_rests_as_in_the_plain_market(flow: list[tuple[Any, 
         for side, buys in (("B", True), ("S", False)):
             assert merged(market.depth(side)) == plain.depth(buys)
             assert seen.depth(buys) == plain.depth(buys, hidden=False)
-        bids, asks = market.depth("B"), market.depth("S")
+        bids, asks = seen.depth(True), seen.depth(False)
         assert not bids or not asks or bids[0][0] < asks[0][0], "crossed"
     assert fills == plain.fills
     live = sum(account.open_orders for account in market.core.by_number)

@@ -372,6 +372,60 @@ def test_a_hidden_order_is_not_executed_below_its_minimum() -> None:
     assert [fill.token for fill in market.replies["A"]] == [hidden]
 
 
+def test_what_is_left_of_a_hidden_order_is_executed_though_it_is_below_its_minimum() -> None:
+    market = Market()
+    market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500)
+    market.enter("B", "S", 700, PAR)
+    market.enter("B", "S", 300, PAR)
+    assert kinds(market.replies["B"]) == ["Accepted", "Executed"]
+    assert market.depth("B") == market.depth("S") == []
+
+
+def test_a_replacement_of_what_is_left_takes_it_though_it_is_below_the_minimum() -> None:
+    market = Market()
+    market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500, token="one")
+    market.enter("B", "S", 700, PAR)
+    market.enter("B", "S", 300, PAR + 100)
+    market.send("A", ouch.ReplaceOrder("one", "two", 1000, PAR + 100, display="N", minimum_shares=500))
+    assert kinds(market.replies["A"]) == ["Replaced", "Executed"]
+    assert market.depth("B") == market.depth("S") == []
+
+
+def test_a_replacement_counts_the_minimum_that_it_shares_with_others_for_itself() -> None:
+    market = Market()
+    for token in ("one", "two"):
+        market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500, token=token)
+    market.enter("B", "S", 700, PAR, time_in_force_s=ouch.TIF_IOC)
+    market.enter("B", "S", 400, PAR, time_in_force_s=ouch.TIF_IOC)  # too little for the second, enough for the first
+    assert [fill.token for fill in market.replies["A"]] == ["one"]
+    assert market.depth("B") == [(PAR, 1000)]
+
+
+def test_an_order_too_small_for_a_hidden_minimum_rests_beside_it() -> None:
+    market = Market()
+    market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500)
+    market.enter("B", "S", 300, PAR)
+    assert kinds(market.replies["B"]) == ["Accepted"]
+    assert kinds(market.feed) == ["AddOrder"]
+
+
+@pytest.mark.parametrize("terms", [{"display": "N"}, {"time_in_force_s": ouch.TIF_IOC}])
+def test_a_minimum_above_the_orders_own_shares_is_rejected(terms: dict[str, Any]) -> None:
+    market = Market()
+    market.enter("A", "B", 100, PAR, minimum_shares=101, **terms)
+    assert [reply.reason for reply in market.replies["A"]] == ["N"]
+    market.enter("A", "B", 100, PAR, minimum_shares=100, **terms)
+    assert kinds(market.replies["A"])[0] == "Accepted"
+
+
+def test_a_replacement_whose_minimum_is_above_its_shares_is_malformed() -> None:
+    market = Market()
+    market.enter("A", "B", 100, PAR, display="N", minimum_shares=50, token="one")
+    replace = ouch.ReplaceOrder("one", "two", 100, PAR, display="N", minimum_shares=101)
+    assert kinds(market.send("A", replace)) == ["Canceled"]
+    assert market.depth("B") == []
+
+
 @pytest.mark.parametrize(
     ("policy", "answers", "left"),
     [

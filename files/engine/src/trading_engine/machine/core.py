@@ -30,6 +30,7 @@ from trading_engine.machine.encode import (
     PACK_U64,
     REJECT_CLOSED,
     REJECT_KILLED,
+    REJECT_MINIMUM,
     REJECT_OTHER,
     REJECT_SYMBOL,
     REPLACE_BYTES,
@@ -45,6 +46,7 @@ from trading_engine.machine.encode import (
     UNPACK_REPLACE,
 )
 from trading_engine.machine.matching import Matching
+from trading_engine.machine.terms import UNDECIDED
 from trading_engine.wire import ouch
 from trading_engine.wire.soupbintcp import CLIENT_HEARTBEAT, DEBUG, LOGOUT_REQUEST, UNSEQUENCED
 
@@ -296,6 +298,8 @@ class Core(Matching):
             refusal = REJECT_SYMBOL
         else:
             refusal = risk.check(account, book, side, shares, price_e4) or terms.refusal
+            if refusal == UNDECIDED:
+                refusal = REJECT_MINIMUM if terms.minimum_shares > shares else 0
             if refusal == 0:
                 if side != BUY and side != SELL and side != SELL_SHORT and side != SELL_SHORT_EXEMPT:
                     refusal = REJECT_OTHER
@@ -393,7 +397,8 @@ class Core(Matching):
         book = old.book
         before = old.terms
         terms = account.terms_after(before, changed)
-        malformed = terms.refusal or shares == 0 or shares > _MAX_SHARES or price_e4 == 0 or price_e4 > _MAX_PRICE_E4
+        malformed = terms.refusal and (terms.refusal != UNDECIDED or terms.minimum_shares > shares)
+        malformed = malformed or shares == 0 or shares > _MAX_SHARES or price_e4 == 0 or price_e4 > _MAX_PRICE_E4
         if malformed or shares <= old.executed_shares:
             self._kill(old, BY_USER)
             return

@@ -51,7 +51,7 @@ class Matching(Outputs):
                 self._end(taker, POST_ONLY)
                 return False
             return True
-        if terms.minimum_shares and self._available(taker, contras) < terms.minimum_shares:
+        if terms.minimum_shares and not self._meets_minimum(taker, contras):
             return True
         buying = taker.side == BUY
         index = len(contras.keys) - 1
@@ -68,32 +68,33 @@ class Matching(Outputs):
                     else:
                         self._end(taker, SELF_MATCH)
                         return False
-                elif not (level.hidden and maker.terms.minimum_shares > min(maker.open_shares, taker.open_shares)):
+                elif not level.hidden or min(maker.terms.minimum_shares, maker.open_shares) <= taker.open_shares:
                     self._trade(taker, maker, contras)
                 maker = following
             index -= 1
         return True
 
-    def _available(self, taker: Order, contras: BookSide) -> int:
-        """Return the shares that `_take` would execute, counting no further than the taker's minimum."""
+    def _meets_minimum(self, taker: Order, contras: BookSide) -> bool:
+        """Return whether `_take` would execute the taker's minimum, or all that is open where that is less."""
         account = taker.account
-        wanted = taker.open_shares
-        found = 0
+        buying = taker.side == BUY
+        left = taker.open_shares
+        enough = left - min(taker.terms.minimum_shares, left)  # when so few are left, the minimum is met
         index = len(contras.keys) - 1
-        while index >= 0 and found < wanted:
+        while index >= 0 and left > enough:
             level = contras.levels[contras.keys[index]]
-            if (level.price_e4 > taker.price_e4) if taker.side == BUY else (level.price_e4 < taker.price_e4):
+            if (level.price_e4 > taker.price_e4) if buying else (level.price_e4 < taker.price_e4):
                 break
             maker = level.oldest
-            while maker is not None and found < wanted:
+            while maker is not None and left > enough:
                 if maker.account is account and account.self_match:
                     if account.self_match == 2:
-                        return found
-                elif not (level.hidden and maker.terms.minimum_shares > min(maker.open_shares, wanted - found)):
-                    found += min(maker.open_shares, wanted - found)
+                        return False
+                elif not level.hidden or min(maker.terms.minimum_shares, maker.open_shares) <= left:
+                    left -= min(maker.open_shares, left)
                 maker = maker.newer
             index -= 1
-        return found
+        return left <= enough
 
     def _trade(self, taker: Order, maker: Order, contras: BookSide) -> None:
         level = maker.level

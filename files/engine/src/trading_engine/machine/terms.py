@@ -10,6 +10,7 @@ from typing import Final
 from trading_engine.machine.encode import REJECT_CROSS, REJECT_DISPLAY, REJECT_MINIMUM, REJECT_OTHER
 from trading_engine.wire import ouch
 
+UNDECIDED: Final = 1  # whether the minimum can be met, the order's shares decide
 _HIDDEN: Final = 78  # N
 _NO_CROSS: Final = 78  # N
 _DISPLAYED: Final = b"AYPL"
@@ -21,7 +22,10 @@ _CUSTOMERS: Final = b"RN "
 
 
 class Terms:
-    """Time in force, firm, display, capacity, sweep, minimum quantity, cross, customer; `refusal` is 0 or a letter."""
+    """Time in force, firm, display, capacity, sweep, minimum quantity, cross, customer.
+
+    `refusal` is 0, a letter, or UNDECIDED.
+    """
 
     __slots__ = (
         "attributed",
@@ -65,3 +69,5 @@ class Terms:
             or customer not in _CUSTOMERS
         ):
             self.refusal = REJECT_OTHER
+        elif self.minimum_shares:
+            self.refusal = UNDECIDED
