@@ -36,10 +36,16 @@ def account_settings(**changes: Any) -> dict[str, Any]:
 def settings_of(
     symbols: tuple[str, ...] = ("TEST",), accounts: tuple[str, ...] = ("A", "B", "C"), **changes: Any
 ) -> dict[str, Any]:
-    """Return core settings; `changes` go to account A."""
+    """Return core settings; `changes` go to account A, tick and lot to each symbol."""
+    listing = {
+        "reference_price_e4": 1_000_000,
+        "restricted": False,
+        "tick_e4": changes.pop("tick_e4", 0),
+        "lot_shares": changes.pop("lot_shares", 1),
+    }
     return {
         "accounts": {name: account_settings(**(changes if name == "A" else {})) for name in accounts},
-        "symbols": [{"name": name, "reference_price_e4": 1_000_000, "restricted": False} for name in symbols],
+        "symbols": [{"name": name, **listing} for name in symbols],
     }
 
 

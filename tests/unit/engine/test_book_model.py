@@ -105,7 +105,7 @@ def test_any_flow_trades_and_rests_as_in_the_plain_market(flow: list[tuple[Any, 
             reply for replies in market.replies.values() for reply in replies if isinstance(reply, ouch.Executed)
         ]
         takers = {reply.match: reply for reply in executed if reply.liquidity == "R"}
-        makers = sorted((reply for reply in executed if reply.liquidity == "A"), key=lambda reply: reply.match)
+        makers = sorted((reply for reply in executed if reply.liquidity != "R"), key=lambda reply: reply.match)
         fills += [(maker.token, takers[maker.match].token, maker.shares, maker.price_e4) for maker in makers]
         for message in market.feed:
             seen.apply(message)

@@ -22,8 +22,18 @@ def test_one_account_and_one_symbol_are_enough(tmp_path: Path) -> None:
     found = read(tmp_path, MINIMAL)
     assert (found.order_entry.port, found.market_data.port) == (9001, 9002)
     assert found.journal.durability == "os"
-    assert found.symbols == (config.Symbol("TEST", 1_002_500, False),)
+    assert found.symbols == (config.Symbol("TEST", 1_002_500, False, 0, 1),)
     assert found.accounts["ANNA"].limits.collar_percent == 10
+
+
+def test_a_symbol_may_have_a_tick_and_a_lot(tmp_path: Path) -> None:
+    (symbol,) = read(tmp_path, MINIMAL + "tick = '0.05'\nlot = 100\n").symbols
+    assert (symbol.tick_e4, symbol.lot_shares) == (500, 100)
+
+
+@pytest.mark.parametrize(("login", "found"), [("ANNA", True), ("anna", True), ("aNnA", True), ("ANN", False)])
+def test_an_account_logs_in_by_its_name_in_any_case(tmp_path: Path, login: str, found: bool) -> None:
+    assert (read(tmp_path, MINIMAL).account_of(login) is not None) == found
 
 
 def test_an_accounts_own_limits_go_before_the_common_ones(tmp_path: Path) -> None:
@@ -61,6 +71,10 @@ def test_passwords_are_no_part_of_what_the_journal_records(tmp_path: Path) -> No
         ("[[symbol]]\nname = 'X'\nreference_price = '1.00001'", "a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 'much'", "a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 200000", "a price like"),
+        ("[[symbol]]\nname = 'X'\nreference_price = 1\ntick = 0", "tick must be a price like"),
+        ("[[symbol]]\nname = 'X'\nreference_price = 1\ntick = '0.00001'", "tick must be a price like"),
+        ("[[symbol]]\nname = 'X'\nreference_price = 1\nlot = 0", "lot must be a whole number from 1"),
+        (f"[accounts.Anna]\npassword = '{HASH}'", "accounts ANNA and Anna differ in case only"),
         ("[canary]\nsymbol = 'NONE'", "[canary]: symbol must be the name of a [[symbol]]"),
         (f"[canary]\nsymbol = 'TEST'\n[accounts.CANARY]\npassword = '{HASH}'", "the canary's account is CANARY"),
         ("= 1", "not valid TOML"),

@@ -285,9 +285,9 @@ def test_terms_that_this_market_does_not_have_are_rejected(terms: dict[str, str]
         ("B", 100, 0, "X"),
         ("B", 100, ouch.MARKET_PRICE_E4, "X"),
         ("B", 1001, PAR, "m"),
-        ("B", 1000, PAR + 1, "n"),
-        ("B", 10, PAR * 11 // 10 + 1, "X"),
-        ("S", 10, PAR * 9 // 10 - 1, "X"),
+        ("B", 1000, PAR + 100, "n"),
+        ("B", 10, PAR * 11 // 10 + 100, "X"),
+        ("S", 10, PAR * 9 // 10 - 100, "X"),
     ],
 )
 def test_an_order_over_a_limit_is_rejected_with_the_limits_letter(
@@ -424,6 +424,102 @@ def test_a_replacement_whose_minimum_is_above_its_shares_is_malformed() -> None:
     replace = ouch.ReplaceOrder("one", "two", 100, PAR, display="N", minimum_shares=101)
     assert kinds(market.send("A", replace)) == ["Canceled"]
     assert market.depth("B") == []
+
+
+@pytest.mark.parametrize("side", ["B", "S"])
+def test_neither_feed_nor_price_tells_which_side_was_hidden_but_its_owner_is_told(side: str) -> None:
+    market = Market()
+    market.enter("A", side, 100, PAR, display="N")
+    market.enter("B", "S" if side == "B" else "B", 100, PAR)
+    (trade,) = market.feed
+    assert (trade.side, trade.reference, trade.shares) == ("B", 0, 100)
+    assert market.replies["A"][0].liquidity == "J"
+    assert market.replies["B"][1].liquidity == "R"
+
+
+@pytest.mark.parametrize(
+    ("price_e4", "listing", "fits"),
+    [
+        (PAR + 1, {}, False),
+        (PAR + 99, {}, False),
+        (PAR + 100, {}, True),
+        (DOLLAR_E4, {}, True),
+        (DOLLAR_E4 + 1, {}, False),
+        (DOLLAR_E4 - 1, {}, True),
+        (1, {}, True),
+        (PAR + 100, {"tick_e4": 500}, False),
+        (PAR + 500, {"tick_e4": 500}, True),
+        (DOLLAR_E4 - 1, {"tick_e4": 500}, False),
+        (PAR + 1, {"tick_e4": 1}, True),
+    ],
+)
+def test_a_price_is_a_multiple_of_the_symbols_tick(price_e4: int, listing: dict[str, Any], fits: bool) -> None:
+    market = Market(**listing)
+    market.enter("A", "B", 100, price_e4)
+    assert [getattr(reply, "reason", "") for reply in market.replies["A"]] == ([""] if fits else ["X"])
+    tick_e4 = listing.get("tick_e4", 1)
+    market.enter("A", "B", 100, tick_e4, token="one")
+    answers = market.send("A", ouch.ReplaceOrder("one", "two", 100, price_e4))
+    assert kinds(answers) == (["Replaced"] if fits else ["Canceled"])
+
+
+def test_shares_are_a_multiple_of_the_symbols_lot_and_stay_one() -> None:
+    market = Market(lot_shares=10)
+    market.enter("A", "B", 105, PAR)
+    assert [reply.reason for reply in market.replies["A"]] == ["X"]
+    market.enter("A", "B", 100, PAR, token="one")
+    assert market.send("A", ouch.CancelOrder("one", 95)) == []
+    assert market.send("A", ouch.ModifyOrder("one", "B", 95)) == []
+    assert market.depth("B") == [(PAR, 100)]
+    assert kinds(market.send("A", ouch.CancelOrder("one", 90))) == ["Canceled"]
+    assert kinds(market.send("A", ouch.ModifyOrder("one", "B", 80))) == ["OrderModified"]
+    assert kinds(market.send("A", ouch.ReplaceOrder("one", "two", 75, PAR))) == ["Canceled"]
+    assert market.depth("B") == []
+
+
+def test_the_directory_says_whether_there_are_only_whole_lots() -> None:
+    def directory(market: Market) -> tuple[int, str]:
+        market.core.end_day(market.time_ns)
+        market.core.start_day("2026010600", market.time_ns)
+        market.drain()
+        (message,) = (message for message in market.feed if isinstance(message, itch.StockDirectory))
+        return message.round_lot_shares, message.round_lots_only
+
+    assert directory(Market()) == (100, "N")
+    market = Market(lot_shares=10)
+    assert directory(market) == (10, "Y")
+    market.take()
+    market.core.configure(settings_of(lot_shares=20), market.time_ns)
+    market.drain()
+    assert [message.round_lot_shares for message in market.feed if isinstance(message, itch.StockDirectory)] == [20]
+
+
+@pytest.mark.parametrize("token", ["\0\0\0", "a\tb", "\x7f", "a\n"])
+def test_a_token_with_control_characters_is_rejected_and_not_remembered(token: str) -> None:
+    market = Market(tokens="increasing")
+    for _ in range(2):
+        market.enter("A", "B", 100, PAR, token=token)
+        assert [(reply.token, reply.reason) for reply in market.replies["A"]] == [(token, "O")]
+    assert market.core.accounts["A"].last_token == b""
+    market.enter("A", "B", 100, PAR, token="one_2.3 four")
+    assert kinds(market.replies["A"]) == ["Accepted"]
+    assert kinds(market.send("A", ouch.ReplaceOrder("one_2.3 four", "p" + token, 100, PAR))) == ["Canceled"]
+
+
+@pytest.mark.parametrize("price_e4", [ouch.MARKET_PRICE_E4, 0, PAR + 1])
+def test_an_order_for_a_cross_is_refused_for_that_whatever_its_price(price_e4: int) -> None:
+    market = Market()
+    market.enter("A", "B", 100, price_e4, cross="O")
+    assert [reply.reason for reply in market.replies["A"]] == ["R"]
+
+
+def test_a_modify_under_a_kill_switch_says_nothing_of_the_live_order() -> None:
+    market = Market()
+    market.enter("A", "B", 100, PAR, token="one")
+    market.core.set_killed(market.core.accounts["A"], True)
+    assert market.send("A", ouch.ModifyOrder("one", "B", 50)) == []
+    assert market.depth("B") == [(PAR, 100)]
+    assert kinds(market.send("A", ouch.CancelOrder("one", 50))) == ["Canceled"]
 
 
 @pytest.mark.parametrize(

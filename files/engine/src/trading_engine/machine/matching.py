@@ -16,7 +16,6 @@ from trading_engine.machine.encode import (
     PACK_U64,
     POST_ONLY,
     SELF_MATCH,
-    SELL,
 )
 from trading_engine.machine.expiry import ExpiryTable
 from trading_engine.machine.outputs import Outputs
@@ -24,6 +23,10 @@ from trading_engine.wire import ouch
 
 _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _SECOND_NS: Final = 1_000_000_000
+# What an execution was to the order's book (OUCH 4.2, liquidity flags).
+_ADDED: Final = b"A"
+_ADDED_HIDDEN: Final = b"J"
+_REMOVED: Final = b"R"
 
 
 class Matching(Outputs):
@@ -115,14 +118,15 @@ class Matching(Outputs):
         book.trades += 1
         book.traded_shares += shares
         head = EXECUTED_HEAD + self._time8
-        self._send(taker.account, head + PACK_EXECUTED(taker.token, shares, price_e4, b"R", match))
-        self._send(maker.account, head + PACK_EXECUTED(maker.token, shares, price_e4, b"A", match))
         if level.hidden:
-            side = BUY if maker.side == BUY else SELL
-            trade = PACK_FEED_TRADE(0, side, shares, book.stock, price_e4, match)
+            added = _ADDED_HIDDEN
+            trade = PACK_FEED_TRADE(0, BUY, shares, book.stock, price_e4, match)  # of either side: it is not told
             self._feed(book.trade_head + self._time6 + trade)
         else:
+            added = _ADDED
             self._feed(book.executed_head + self._time6 + PACK_FEED_EXECUTED(maker.reference, shares, match))
+        self._send(taker.account, head + PACK_EXECUTED(taker.token, shares, price_e4, _REMOVED, match))
+        self._send(maker.account, head + PACK_EXECUTED(maker.token, shares, price_e4, added, match))
         if taker.account.max_exposure_e4:
             taker.account.exposure_e4 -= shares * taker.price_e4
         taker.open_shares -= shares

@@ -68,9 +68,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
+    """With a tick of 0 prices are in cents from a dollar on, and in hundredths of a cent below."""
+
     name: str
     reference_price_e4: int
     restricted: bool
+    tick_e4: int
+    lot_shares: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,15 @@ class EngineConfig:
     accounts: dict[str, Account]
     symbols: tuple[Symbol, ...]
     canary_symbol: str
+    _by_login: dict[str, Account] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        by_login = {name.upper(): account for name, account in self.accounts.items()}
+        object.__setattr__(self, "_by_login", by_login)
+
+    def account_of(self, login: str) -> Account | None:
+        """Return the account that logs in by that name, whatever its case."""
+        return self._by_login.get(login.upper())
 
     def core_settings(self) -> dict[str, Any]:
         """Return what decides over the engine's answers, as JSON values; the journal records it."""
@@ -240,7 +253,9 @@ def _symbols(top: Table) -> tuple[Symbol, ...]:
         if name in symbols:
             raise ConfigError(f"{table.where}: {name} is there twice")
         price_e4 = table.price_e4("reference_price", ouch.MAX_PRICE_E4)
-        symbols[name] = Symbol(name, price_e4, table.flag("restricted", False))
+        restricted = table.flag("restricted", False)
+        tick_e4 = table.price_e4("tick", ouch.MAX_PRICE_E4, default=0)
+        symbols[name] = Symbol(name, price_e4, restricted, tick_e4, table.integer("lot", 1, 1, ouch.MAX_SHARES))
         table.finish()
     if len(symbols) > 65_535:
         raise ConfigError(f"{top.where}: {len(symbols)} symbols; ITCH's stock locate ends at 65535")
@@ -252,7 +267,7 @@ def _canary_symbol(top: Table, accounts: dict[str, Account], symbols: tuple[Symb
     name = table.text("symbol", "")
     if name and name not in {symbol.name for symbol in symbols}:
         raise table.wrong("symbol", "the name of a [[symbol]], or nothing for no canary", name)
-    if name and CANARY_ACCOUNT in accounts:
+    if name and any(account.upper() == CANARY_ACCOUNT for account in accounts):
         raise ConfigError(f"{table.where}: the canary's account is {CANARY_ACCOUNT}; give the other one another name")
     table.finish()
     return name
@@ -274,6 +289,10 @@ def _accounts(top: Table, base: Path, limits: Limits) -> dict[str, Account]:
             accounts[name] = _account(tables, name, limits)
         if not accounts:
             raise ConfigError(f"{path}: no account; add [accounts.NAME] with a password")
+    known: dict[str, str] = {}
+    for name in accounts:
+        if (other := known.setdefault(name.upper(), name)) != name:
+            raise ConfigError(f"{top.where}: accounts {other} and {name} differ in case only; logins are in any case")
     return accounts
 
 

@@ -58,6 +58,8 @@ def dump(core: Core) -> bytes:
         {
             "stock": book.stock.decode("ascii"),
             "restricted": book.restricted,
+            "tick_e4": book.own_tick_e4,
+            "lot_shares": book.lot_shares,
             "halted": book.halted,
             "collar_price_e4": book.collar_price_e4,
             "last": [book.last_price_e4, book.last_shares, book.last_ns],
@@ -121,7 +123,8 @@ def load(core: Core, data: bytes) -> None:
             at = _load_account(account, saved, data, at)
         ending: list[Order] = []
         for saved in market["books"]:
-            book = core.add_book(saved["stock"].encode("ascii"), saved["collar_price_e4"], saved["restricted"])
+            book = core.add_book(saved["stock"].encode("ascii"), saved["collar_price_e4"])
+            book.set_listing(saved["restricted"], saved.get("tick_e4", 0), saved.get("lot_shares", 1))  # older: neither
             core.set_halted(book, saved["halted"])
             book.last_price_e4, book.last_shares, book.last_ns = saved["last"]
             book.trades, book.traded_shares = saved["traded"]
