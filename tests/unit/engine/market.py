@@ -26,6 +26,9 @@ def account_settings(**changes: Any) -> dict[str, Any]:
         "test": False,
         "tokens": "any",
         "self_match": "allow",
+        "self_match_within": "account",
+        "firm": "HOUSE",
+        "mpids": ["HOUS", "FIRM"],
         "cancel_on_disconnect": False,
         "limits": {**LIMITS, **{key: value for key, value in changes.items() if key in LIMITS}},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from trading_engine.process.canary import with_account
 from trading_engine.settings import config, passwords
 from trading_engine.settings.tables import ConfigError
 
@@ -29,6 +30,33 @@ def test_one_account_and_one_symbol_are_enough(tmp_path: Path) -> None:
 def test_a_symbol_may_have_a_tick_and_a_lot(tmp_path: Path) -> None:
     (symbol,) = read(tmp_path, MINIMAL + "tick = '0.05'\nlot = 100\n").symbols
     assert (symbol.tick_e4, symbol.lot_shares) == (500, 100)
+
+
+FIRMS = '[firms.ACME]\nmpids = ["ACME", "ACMX"]\n'
+
+
+@pytest.mark.parametrize(
+    ("account", "more", "mpids"),
+    [
+        ("", "", ("HOUS",)),
+        ("", FIRMS, ("HOUS",)),
+        ("", FIRMS + '[firms]\ndefault = "ACME"', ("ACME", "ACMX")),
+        ('firm = "ACME"', FIRMS, ("ACME", "ACMX")),
+        ('firm = "ACME"\nmpids = ["ACMX"]', FIRMS, ("ACMX",)),
+        ("", '[firms.HOUSE]\nmpids = ["OURS"]', ("OURS",)),
+    ],
+)
+def test_an_account_may_use_the_mpids_of_its_firm(
+    tmp_path: Path, account: str, more: str, mpids: tuple[str, ...]
+) -> None:
+    found = read(tmp_path, MINIMAL.replace("[[symbol]]", account + "\n[[symbol]]") + more)
+    assert found.accounts["ANNA"].mpids == mpids
+    assert found.core_settings()["accounts"]["ANNA"]["mpids"] == mpids
+
+
+def test_the_canary_is_of_the_default_firm(tmp_path: Path) -> None:
+    found, _ = with_account(read(tmp_path, MINIMAL + FIRMS + '[firms]\ndefault = "ACME"'))
+    assert (found.accounts["CANARY"].firm, found.accounts["CANARY"].mpids) == ("ACME", ("ACME", "ACMX"))
 
 
 @pytest.mark.parametrize(("login", "found"), [("ANNA", True), ("anna", True), ("aNnA", True), ("ANN", False)])
@@ -71,6 +99,13 @@ def test_passwords_are_no_part_of_what_the_journal_records(tmp_path: Path) -> No
         ("[[symbol]]\nname = 'X'\nreference_price = '1.00001'", "a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 'much'", "a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 200000", "a price like"),
+        ("[firms.ACME]", "mpids is missing"),
+        ("[firms.ACME]\nmpids = []", "mpids must be a list of one or more MPIDs"),
+        ("[firms.ACME]\nmpids = ['toolong']", "mpids must be a list of one or more MPIDs"),
+        (FIRMS + "[firms.OTHER]\nmpids = ['ACMX']", "ACMX is an MPID of ACME and of OTHER; keep one of them"),
+        ("[firms]\ndefault = 'ACME'", "default must be one of the firms, of which there is none"),
+        (f"[accounts.BERT]\npassword = '{HASH}'\nfirm = 'ACME'", "firm must be one of HOUSE"),
+        (f"[accounts.BERT]\npassword = '{HASH}'\nmpids = ['GSCO']", "GSCO is none of firm HOUSE's MPIDs (HOUS)"),
         ("[[symbol]]\nname = 'X'\nreference_price = 1\ntick = 0", "tick must be a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 1\ntick = '0.00001'", "tick must be a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 1\nlot = 0", "lot must be a whole number from 1"),

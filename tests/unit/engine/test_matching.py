@@ -426,6 +426,87 @@ def test_a_replacement_whose_minimum_is_above_its_shares_is_malformed() -> None:
     assert market.depth("B") == []
 
 
+def two_firms(policy: str = "allow", within: str = "firm") -> Market:
+    """Return a market in which A and B are of one firm, C of another; the policy is A's."""
+    one: dict[str, Any] = {"firm": "ONE", "mpids": ["AAAA", "BBB"]}
+    settings = settings_of(**one, self_match=policy, self_match_within=within)
+    settings["accounts"]["B"].update(one)
+    settings["accounts"]["C"].update(firm="TWO", mpids=["GSCO"])
+    return Market(settings)
+
+
+@pytest.mark.parametrize(
+    ("policy", "within", "answers", "left"),
+    [
+        ("allow", "firm", ["Accepted", "Executed"], []),
+        ("cancel_resting", "account", ["Accepted", "Executed"], []),
+        ("cancel_resting", "firm", ["Accepted"], [(PAR, 100)]),
+        ("cancel_incoming", "firm", ["Accepted", "Canceled"], []),
+    ],
+)
+def test_an_account_meets_its_firm_by_its_own_rule(
+    policy: str, within: str, answers: list[str], left: list[tuple[int, int]]
+) -> None:
+    market = two_firms(policy, within)
+    market.enter("B", "S", 100, PAR)
+    market.enter("A", "B", 100, PAR)
+    assert kinds(market.replies["A"]) == answers
+    assert market.depth("B") == left
+    if policy == "cancel_resting" and within == "firm":
+        assert [reply.reason for reply in market.replies["B"]] == ["Q"]
+
+
+@pytest.mark.parametrize("policy", ["cancel_resting", "cancel_incoming"])
+def test_firms_trade_with_each_other_whatever_their_rules(policy: str) -> None:
+    market = two_firms(policy)
+    market.enter("C", "S", 100, PAR)
+    market.enter("A", "B", 100, PAR)
+    assert kinds(market.replies["A"]) == ["Accepted", "Executed"]
+
+
+def test_a_minimum_is_not_met_by_shares_of_the_own_firm() -> None:
+    market = two_firms("cancel_incoming")
+    market.enter("C", "S", 100, PAR)
+    market.enter("B", "S", 100, PAR)
+    market.enter("A", "B", 200, PAR, time_in_force_s=ouch.TIF_IOC, minimum_shares=101)
+    assert kinds(market.replies["A"]) == ["Accepted", "Canceled"]
+    market.enter("A", "B", 200, PAR, time_in_force_s=ouch.TIF_IOC, minimum_shares=100)
+    assert kinds(market.replies["A"]) == ["Accepted", "Executed", "Canceled"]
+
+
+@pytest.mark.parametrize(
+    ("account", "firm", "published"), [("A", "", "AAAA"), ("B", "BBB", "BBB"), ("C", "", "GSCO"), ("C", "GSCO", "GSCO")]
+)
+def test_an_order_is_published_under_an_mpid_of_its_firm(account: str, firm: str, published: str) -> None:
+    market = two_firms()
+    market.enter(account, "B", 100, PAR, display="A", firm=firm, token="one")
+    assert [message.attribution for message in market.feed] == [published]
+    assert market.replies[account][0].firm == published
+    (replaced,) = market.send(account, ouch.ReplaceOrder("one", "two", 100, PAR - 100, display="A"))
+    assert replaced.firm == published
+    assert kinds(market.feed) == ["OrderReplace"]
+
+
+@pytest.mark.parametrize("display", ["A", "Y", "N"])
+def test_an_order_under_an_mpid_of_another_firm_is_rejected(display: str) -> None:
+    market = two_firms()
+    for firm in ("GSCO", "NONE", "AAA"):
+        market.enter("A", "B", 100, PAR, display=display, firm=firm)
+        assert [reply.reason for reply in market.replies["A"]] == ["L"]
+
+
+def test_an_mpid_that_is_taken_away_is_used_by_no_later_order() -> None:
+    market = two_firms()
+    market.enter("A", "B", 100, PAR, firm="BBB", token="one")
+    market.enter("A", "B", 100, PAR, display="A", token="two")
+    market.core.configure(settings_of(firm="ONE", mpids=["CCCC"]), market.time_ns)
+    market.enter("A", "B", 100, PAR, firm="BBB")
+    assert [reply.reason for reply in market.replies["A"]] == ["L"]
+    assert kinds(market.send("A", ouch.ReplaceOrder("one", "three", 100, PAR))) == ["Canceled"]
+    market.enter("A", "B", 100, PAR, display="A")
+    assert [message.attribution for message in market.feed] == ["CCCC"]
+
+
 @pytest.mark.parametrize("side", ["B", "S"])
 def test_neither_feed_nor_price_tells_which_side_was_hidden_but_its_owner_is_told(side: str) -> None:
     market = Market()

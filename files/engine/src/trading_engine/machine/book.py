@@ -40,6 +40,8 @@ class Owner:
         self.sequence = 0
         self.taken = 0  # the last number that left `out`
         self.self_match = 0
+        self.firm = ""
+        self.firm_wide = False  # whether an order of its whole firm is its own
         self.max_exposure_e4 = 0
         self.exposure_e4 = 0
 

@@ -53,7 +53,6 @@ from trading_engine.machine.text import is_text
 from trading_engine.wire import ouch
 from trading_engine.wire.soupbintcp import CLIENT_HEARTBEAT, DEBUG, LOGOUT_REQUEST, UNSEQUENCED
 
-_LIVE: Final = b"L "  # the order's state, and no weight at the best price
 _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
 _MAX_SHARES: Final = ouch.MAX_SHARES
@@ -328,7 +327,7 @@ class Core(Matching):
         self.next_reference = reference + 1
         self.accepted += 1
         reference8 = PACK_U64(reference)
-        account.out.append(self._accepted_head + data[at + 1 : at + 41] + reference8 + data[at + 41 : at + 48] + _LIVE)
+        account.out.append(self._accepted_head + data[at + 1 : at + 32] + terms.head + reference8 + terms.tail)
         account.sequence += 1
         if not account.touched:
             account.touched = True
@@ -459,7 +458,7 @@ class Core(Matching):
             REPLACED_HEAD
             + self._time8
             + PACK_REPLACED(
-                new_token, old.side, open_shares, book.stock, price_e4, terms.raw[0:9],
+                new_token, old.side, open_shares, book.stock, price_e4, terms.head,
                 reference, terms.raw[9:16], b"L", token, b" ",
             ),
         )  # fmt: skip

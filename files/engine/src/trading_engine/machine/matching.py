@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trading_engine.machine.book import BookSide, Order
+from trading_engine.machine.book import BookSide, Order, Owner
 from trading_engine.machine.encode import (
     BUY,
     EXECUTED_HEAD,
@@ -57,6 +57,7 @@ class Matching(Outputs):
         if terms.minimum_shares and not self._meets_minimum(taker, contras):
             return True
         buying = taker.side == BUY
+        self_match = account.self_match
         index = len(contras.keys) - 1
         while index >= 0 and taker.open_shares:
             level = contras.levels[contras.keys[index]]
@@ -65,8 +66,8 @@ class Matching(Outputs):
             maker = level.oldest
             while maker is not None and taker.open_shares:
                 following = maker.newer
-                if maker.account is account and account.self_match:
-                    if account.self_match == 1:
+                if self_match and _is_own(account, maker.account):
+                    if self_match == 1:
                         self._kill(maker, SELF_MATCH)
                     else:
                         self._end(taker, SELF_MATCH)
@@ -90,7 +91,7 @@ class Matching(Outputs):
                 break
             maker = level.oldest
             while maker is not None and left > enough:
-                if maker.account is account and account.self_match:
+                if account.self_match and _is_own(account, maker.account):
                     if account.self_match == 2:
                         return False
                 elif not level.hidden or min(maker.terms.minimum_shares, maker.open_shares) <= left:
@@ -211,3 +212,8 @@ class Matching(Outputs):
     def _set_expiry(self, order: Order) -> None:
         order.expiry_ns = self._time_ns + order.terms.time_in_force_s * _SECOND_NS
         self.expiries.add(order)
+
+
+def _is_own(account: Owner, other: Owner) -> bool:
+    """Return whether an order of the other is the account's own, as its self-match prevention sees it."""
+    return other is account or (account.firm_wide and other.firm == account.firm)

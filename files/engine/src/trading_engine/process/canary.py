@@ -40,7 +40,11 @@ _UNLIMITED = Limits(0, 0, 0, 0, 0, 0, 0, 0)
 def with_account(config: EngineConfig) -> tuple[EngineConfig, str]:
     """Return the configuration with the canary's account, and its password, which only this process ever knows."""
     password = secrets.token_hex(soupbintcp.PASSWORD_BYTES // 2)
-    account = Account(CANARY_ACCOUNT, passwords.hash_password(password), True, "increasing", "allow", False, _UNLIMITED)
+    hashed, firm = passwords.hash_password(password), config.firms.default
+    mpids = config.firms.mpids[firm]
+    account = Account(
+        CANARY_ACCOUNT, hashed, True, "increasing", "allow", "account", firm, mpids, False, _UNLIMITED
+    )  # fmt: skip
     return replace(config, accounts={**config.accounts, CANARY_ACCOUNT: account}), password
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from trading_engine.machine.account import Account
 from trading_engine.machine.book import Book, Order, orders_of
 from trading_engine.machine.core import Core
+from trading_engine.machine.terms import Terms
 from trading_engine.storage.journal import sync_directory
 
 MAGIC: Final = b"LLTSNAP1"
@@ -159,9 +160,12 @@ def _load_orders(core: Core, book: Book, data: bytes) -> list[Order]:
     """Return those that end at a time."""
     accounts = core.by_number
     ending = []
+    without_firm: dict[bytes, Terms] = {}
     for number, token, reference, side, shares, executed, price_e4, raw, expiry_ns in _ORDER.iter_unpack(data):
         account = accounts[number]
         terms = account.terms_of(raw)
+        if terms.raw != raw:  # of an order from before there were firms
+            terms = without_firm.setdefault(raw, Terms(raw, True))
         last_token = account.last_token
         order = Order(token, account, book, reference, side, shares, executed, price_e4, terms)
         account.put(order)
