@@ -53,7 +53,10 @@ def settings_of(
 
 
 class Market:
-    """Accounts A, B, C in an open day. `replies` and `feed` collect decoded messages; `take` empties them."""
+    """Accounts A, B, C in an open day. `replies` and `feed` collect decoded messages; `take` empties them.
+
+    `market_data` is the feed as bytes, `opening` what the day began with.
+    """
 
     def __init__(self, settings: dict[str, Any] | None = None, **changes: Any) -> None:
         self.core = Core()
@@ -62,7 +65,9 @@ class Market:
         self.core.start_day("2026010500", self.time_ns)
         self.replies: dict[str, list[Any]] = {}
         self.feed: list[Any] = []
+        self.market_data = b""
         self.drain()
+        self.opening = self.market_data
         self.take()
         self._tokens = itertools.count(1)
 
@@ -96,12 +101,15 @@ class Market:
             account.out.clear()
             account.touched = False
         self.core.touched.clear()
-        self.feed.extend(itch.FEED.decode(message) for message in itch.split_log(b"".join(self.core.feed)))
+        data = b"".join(self.core.feed)
+        self.market_data += data
+        self.feed.extend(itch.FEED.decode(message) for message in itch.split_log(data))
         self.core.feed.clear()
 
     def take(self) -> None:
         self.replies.clear()
         self.feed.clear()
+        self.market_data = b""
 
     def depth(self, side: str, stock: str = "TEST") -> list[tuple[int, int]]:
         """Return (price, shares) of every level of a side, hidden ones included, best first."""
