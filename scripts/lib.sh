@@ -106,7 +106,7 @@ use_venv() {
   unset PYTHONDONTWRITEBYTECODE              # of an image that saves its own space: each task would compile all of it anew
 }
 
-# packages_apart DIRECTORY LOCK: have the packages of a lock file in a directory of their own, for PYTHONPATH.
+# packages_apart DIRECTORY LOCK: have the packages of a lock file, and no others, in a directory of their own, for PYTHONPATH.
 packages_apart() {
   local wanted
   wanted=$(python -VV; cat "$2")
@@ -114,7 +114,7 @@ packages_apart() {
   say "Installing what ${2#"$root/"} names"
   rm -rf "$1"
   need_uv python
-  "$uv" pip install -q --python "$(command -v python)" --target "$1" --require-hashes -r "$2"
+  "$uv" pip install -q --python "$(command -v python)" --target "$1" --no-deps --require-hashes -r "$2"
   printf '%s\n' "$wanted" >"$1/.made-of"
 }
 

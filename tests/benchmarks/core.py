@@ -116,7 +116,7 @@ def measure_book() -> dict[str, float]:
     account = orderflow.open_core().by_number[0]
     terms = account.terms_of(b"\x00\x01\x86\x9eFIRMYPY\0\0\0\0NN")
     kinds = [(choose.random() < 0.5, choose.randrange(-25, 50)) for _ in range(ORDERS)]
-    book = Book(b"S0      ", 1, orderflow.MID_E4, False)
+    book = Book(b"S0      ", 1, orderflow.MID_E4)
     alive: dict[int, Order] = {}
     canceled = set()  # lightmatchingengine fails on the cancellation of an order that was executed
     gc.disable()

@@ -39,7 +39,8 @@ def settings(symbols: int = 100, accounts: int = 1, tokens: str = "any") -> dict
     return {
         "accounts": {f"B{number}": account for number in range(accounts)},
         "symbols": [
-            {"name": f"S{number}", "reference_price_e4": MID_E4, "restricted": False} for number in range(symbols)
+            {"name": f"S{number}", "reference_price_e4": MID_E4, "restricted": False, "tick_e4": 10}
+            for number in range(symbols)
         ],
     }
 

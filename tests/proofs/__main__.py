@@ -18,6 +18,7 @@ from tests.proofs import (
     graviton,
     http,
     interrupted,
+    market,
     null,
     witness,
 )
@@ -33,6 +34,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "fuzz": (fuzz.prove, 10_000_000, "frames"),
     "graviton": (graviton.prove, 2, "self-checks of the emulated host"),
     "http": (http.prove, 60, "minutes"),
+    "market": (market.prove, 1_000_000, "messages"),
     "null": (null.prove, 40, "comparisons"),
     "interrupted": (interrupted.prove, 1000, "kills, of those that there can be"),
 }

@@ -26,6 +26,9 @@ def account_settings(**changes: Any) -> dict[str, Any]:
         "test": False,
         "tokens": "any",
         "self_match": "allow",
+        "self_match_within": "account",
+        "firm": "HOUSE",
+        "mpids": ["HOUS", "FIRM"],
         "cancel_on_disconnect": False,
         "limits": {**LIMITS, **{key: value for key, value in changes.items() if key in LIMITS}},
     }
@@ -36,15 +39,24 @@ def account_settings(**changes: Any) -> dict[str, Any]:
 def settings_of(
     symbols: tuple[str, ...] = ("TEST",), accounts: tuple[str, ...] = ("A", "B", "C"), **changes: Any
 ) -> dict[str, Any]:
-    """Return core settings; `changes` go to account A."""
+    """Return core settings; `changes` go to account A, tick and lot to each symbol."""
+    listing = {
+        "reference_price_e4": 1_000_000,
+        "restricted": False,
+        "tick_e4": changes.pop("tick_e4", 0),
+        "lot_shares": changes.pop("lot_shares", 1),
+    }
     return {
         "accounts": {name: account_settings(**(changes if name == "A" else {})) for name in accounts},
-        "symbols": [{"name": name, "reference_price_e4": 1_000_000, "restricted": False} for name in symbols],
+        "symbols": [{"name": name, **listing} for name in symbols],
     }
 
 
 class Market:
-    """Accounts A, B, C in an open day. `replies` and `feed` collect decoded messages; `take` empties them."""
+    """Accounts A, B, C in an open day. `replies` and `feed` collect decoded messages; `take` empties them.
+
+    `market_data` is the feed as bytes, `opening` what the day began with.
+    """
 
     def __init__(self, settings: dict[str, Any] | None = None, **changes: Any) -> None:
         self.core = Core()
@@ -53,7 +65,9 @@ class Market:
         self.core.start_day("2026010500", self.time_ns)
         self.replies: dict[str, list[Any]] = {}
         self.feed: list[Any] = []
+        self.market_data = b""
         self.drain()
+        self.opening = self.market_data
         self.take()
         self._tokens = itertools.count(1)
 
@@ -87,12 +101,15 @@ class Market:
             account.out.clear()
             account.touched = False
         self.core.touched.clear()
-        self.feed.extend(itch.FEED.decode(message) for message in itch.split_log(b"".join(self.core.feed)))
+        data = b"".join(self.core.feed)
+        self.market_data += data
+        self.feed.extend(itch.FEED.decode(message) for message in itch.split_log(data))
         self.core.feed.clear()
 
     def take(self) -> None:
         self.replies.clear()
         self.feed.clear()
+        self.market_data = b""
 
     def depth(self, side: str, stock: str = "TEST") -> list[tuple[int, int]]:
         """Return (price, shares) of every level of a side, hidden ones included, best first."""

@@ -16,6 +16,7 @@ from trading_engine.process.canary import Canary
 from trading_engine.published.histogram import bucket_of
 from trading_engine.published.shm import State, StateReader, StateWriter
 from trading_engine.published.stats import Stats
+from trading_engine.settings.config import Symbol
 from trading_engine.wire import ouch, soupbintcp
 from trading_telemetry.latency import Latency
 
@@ -163,7 +164,8 @@ def stats(tmp_path: Path) -> Iterator[Stats]:
 
 
 async def canary_of(address: tuple[str, int], stats: Stats) -> Canary:
-    return Canary(asyncio.get_running_loop(), address, "TEST", "password", stats, lambda: True)
+    symbol = Symbol("TEST", 1_000_000, False, 0, 1)
+    return Canary(asyncio.get_running_loop(), address, symbol, "password", stats, lambda: True)
 
 
 def test_an_answer_that_nobody_expects_ends_the_session_and_nothing_else(stats: Stats) -> None:

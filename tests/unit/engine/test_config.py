@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from trading_engine.process.canary import with_account
 from trading_engine.settings import config, passwords
 from trading_engine.settings.tables import ConfigError
 
@@ -22,8 +23,45 @@ def test_one_account_and_one_symbol_are_enough(tmp_path: Path) -> None:
     found = read(tmp_path, MINIMAL)
     assert (found.order_entry.port, found.market_data.port) == (9001, 9002)
     assert found.journal.durability == "os"
-    assert found.symbols == (config.Symbol("TEST", 1_002_500, False),)
+    assert found.symbols == (config.Symbol("TEST", 1_002_500, False, 0, 1),)
     assert found.accounts["ANNA"].limits.collar_percent == 10
+
+
+def test_a_symbol_may_have_a_tick_and_a_lot(tmp_path: Path) -> None:
+    (symbol,) = read(tmp_path, MINIMAL + "tick = '0.05'\nlot = 100\n").symbols
+    assert (symbol.tick_e4, symbol.lot_shares) == (500, 100)
+
+
+FIRMS = '[firms.ACME]\nmpids = ["ACME", "ACMX"]\n'
+
+
+@pytest.mark.parametrize(
+    ("account", "more", "mpids"),
+    [
+        ("", "", ("HOUS",)),
+        ("", FIRMS, ("HOUS",)),
+        ("", FIRMS + '[firms]\ndefault = "ACME"', ("ACME", "ACMX")),
+        ('firm = "ACME"', FIRMS, ("ACME", "ACMX")),
+        ('firm = "ACME"\nmpids = ["ACMX"]', FIRMS, ("ACMX",)),
+        ("", '[firms.HOUSE]\nmpids = ["OURS"]', ("OURS",)),
+    ],
+)
+def test_an_account_may_use_the_mpids_of_its_firm(
+    tmp_path: Path, account: str, more: str, mpids: tuple[str, ...]
+) -> None:
+    found = read(tmp_path, MINIMAL.replace("[[symbol]]", account + "\n[[symbol]]") + more)
+    assert found.accounts["ANNA"].mpids == mpids
+    assert found.core_settings()["accounts"]["ANNA"]["mpids"] == mpids
+
+
+def test_the_canary_is_of_the_default_firm(tmp_path: Path) -> None:
+    found, _ = with_account(read(tmp_path, MINIMAL + FIRMS + '[firms]\ndefault = "ACME"'))
+    assert (found.accounts["CANARY"].firm, found.accounts["CANARY"].mpids) == ("ACME", ("ACME", "ACMX"))
+
+
+@pytest.mark.parametrize(("login", "found"), [("ANNA", True), ("anna", True), ("aNnA", True), ("ANN", False)])
+def test_an_account_logs_in_by_its_name_in_any_case(tmp_path: Path, login: str, found: bool) -> None:
+    assert (read(tmp_path, MINIMAL).account_of(login) is not None) == found
 
 
 def test_an_accounts_own_limits_go_before_the_common_ones(tmp_path: Path) -> None:
@@ -61,6 +99,17 @@ def test_passwords_are_no_part_of_what_the_journal_records(tmp_path: Path) -> No
         ("[[symbol]]\nname = 'X'\nreference_price = '1.00001'", "a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 'much'", "a price like"),
         ("[[symbol]]\nname = 'X'\nreference_price = 200000", "a price like"),
+        ("[firms.ACME]", "mpids is missing"),
+        ("[firms.ACME]\nmpids = []", "mpids must be a list of one or more MPIDs"),
+        ("[firms.ACME]\nmpids = ['toolong']", "mpids must be a list of one or more MPIDs"),
+        (FIRMS + "[firms.OTHER]\nmpids = ['ACMX']", "ACMX is an MPID of ACME and of OTHER; keep one of them"),
+        ("[firms]\ndefault = 'ACME'", "default must be one of the firms, of which there is none"),
+        (f"[accounts.BERT]\npassword = '{HASH}'\nfirm = 'ACME'", "firm must be one of HOUSE"),
+        (f"[accounts.BERT]\npassword = '{HASH}'\nmpids = ['GSCO']", "GSCO is none of firm HOUSE's MPIDs (HOUS)"),
+        ("[[symbol]]\nname = 'X'\nreference_price = 1\ntick = 0", "tick must be a price like"),
+        ("[[symbol]]\nname = 'X'\nreference_price = 1\ntick = '0.00001'", "tick must be a price like"),
+        ("[[symbol]]\nname = 'X'\nreference_price = 1\nlot = 0", "lot must be a whole number from 1"),
+        (f"[accounts.Anna]\npassword = '{HASH}'", "accounts ANNA and Anna differ in case only"),
         ("[canary]\nsymbol = 'NONE'", "[canary]: symbol must be the name of a [[symbol]]"),
         (f"[canary]\nsymbol = 'TEST'\n[accounts.CANARY]\npassword = '{HASH}'", "the canary's account is CANARY"),
         ("= 1", "not valid TOML"),

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trading_engine.__main__ import main
@@ -22,6 +23,7 @@ from trading_engine.storage.outbox import Outbox
 from trading_engine.storage.recovery import PROGRESS_RECORDS, Recovered, make_snapshot, recover
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.storage.snapshotter import prune
+from trading_engine.wire import itch, ouch, soupbintcp
 
 from tests.unit.engine.flow import reads, seeded
 from tests.unit.engine.market import Market, settings_of
@@ -29,6 +31,8 @@ from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT
 
 SEGMENT_BYTES = 1 << 16
 DAY = "2026010500"
+
+PAR = 1_000_000
 
 
 class Recorder:
@@ -299,6 +303,64 @@ def test_a_loaded_snapshot_goes_on_exactly_as_the_original(seed: int) -> None:
         said.append(b"".join(b"".join(account.out) for account in core.by_number) + b"".join(core.feed))
     assert said[0] == said[1]
     assert snapshot.digest(first.core) == snapshot.digest(second)
+
+
+def goes_on_from_its_snapshot(market: Market, *messages: tuple[Any, ...]) -> list[Any]:
+    """Return what account A and the market are told, after seeing that a core from a snapshot says the same."""
+    market.core.discard_outputs()
+    market.take()
+    second = Core()
+    snapshot.load(second, snapshot.dump(market.core))
+    assert snapshot.digest(second) == snapshot.digest(market.core)
+    said = []
+    for core in (market.core, second):
+        data = b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(message)) for message in messages)
+        core.apply(0, data, 1_000_000)
+        said.append((b"".join(core.by_number[0].out), b"".join(core.feed)))
+    assert said[0] == said[1]
+    assert snapshot.digest(second) == snapshot.digest(market.core)
+    market.drain()
+    return market.replies["A"] + market.feed
+
+
+def test_a_snapshot_keeps_the_mpid_under_which_an_order_came() -> None:
+    market = Market()
+    market.enter("A", "B", 100, PAR, display="A", token="one")
+    market.enter("A", "B", 100, PAR, display="N", firm="FIRM", token="two")
+    market.core.configure(settings_of(mpids=["OTHR", "FIRM"]), market.time_ns)
+    said = goes_on_from_its_snapshot(
+        market,
+        ouch.ReplaceOrder("two", "three", 100, PAR, display="A"),
+        ouch.ReplaceOrder("one", "four", 100, PAR, display="N"),
+        ouch.EnterOrder("five", "B", 100, "TEST", PAR, display="A"),
+    )
+    assert [type(message).__name__ for message in said[:3]] == ["Replaced", "Canceled", "Accepted"]
+    assert [message.attribution for message in said if isinstance(message, itch.AddOrderAttributed)] == ["FIRM", "OTHR"]
+
+
+def test_a_snapshot_from_before_there_were_firms_and_ticks_is_taken() -> None:
+    settings = settings_of()
+    for account in settings["accounts"].values():
+        del account["firm"], account["mpids"], account["self_match_within"]
+    for symbol in settings["symbols"]:
+        del symbol["tick_e4"], symbol["lot_shares"]
+    market = Market(settings)
+    market.enter("A", "B", 100, PAR, display="A", token="one")
+    market.enter("A", "B", 100, PAR, display="A", firm="GSCO", token="two")
+    old = json.loads((data := snapshot.dump(market.core))[8 : 8 + int.from_bytes(data[:8], "big")])
+    for book in old["books"]:
+        del book["tick_e4"], book["lot_shares"]
+    text = json.dumps(old).encode()
+    market.core = Core()
+    snapshot.load(market.core, len(text).to_bytes(8, "big") + text + data[8 + int.from_bytes(data[:8], "big") :])
+    market.core.configure(settings_of(), market.time_ns)
+    said = goes_on_from_its_snapshot(
+        market,
+        ouch.ReplaceOrder("one", "three", 100, PAR, display="A"),
+        ouch.ReplaceOrder("two", "four", 100, PAR, display="A"),
+    )
+    assert [getattr(message, "firm", "") for message in said[:2]] == ["HOUS", ""]
+    assert type(said[1]) is ouch.Canceled
 
 
 def test_a_snapshot_and_the_tail_give_the_same_state_as_everything(recorder: Recorder) -> None:

@@ -285,9 +285,9 @@ def test_terms_that_this_market_does_not_have_are_rejected(terms: dict[str, str]
         ("B", 100, 0, "X"),
         ("B", 100, ouch.MARKET_PRICE_E4, "X"),
         ("B", 1001, PAR, "m"),
-        ("B", 1000, PAR + 1, "n"),
-        ("B", 10, PAR * 11 // 10 + 1, "X"),
-        ("S", 10, PAR * 9 // 10 - 1, "X"),
+        ("B", 1000, PAR + 100, "n"),
+        ("B", 10, PAR * 11 // 10 + 100, "X"),
+        ("S", 10, PAR * 9 // 10 - 100, "X"),
     ],
 )
 def test_an_order_over_a_limit_is_rejected_with_the_limits_letter(
@@ -370,6 +370,237 @@ def test_a_hidden_order_is_not_executed_below_its_minimum() -> None:
     assert kinds(market.replies["B"]) == ["Accepted", "Canceled"]
     market.enter("B", "B", 200, PAR, time_in_force_s=ouch.TIF_IOC)
     assert [fill.token for fill in market.replies["A"]] == [hidden]
+
+
+def test_what_is_left_of_a_hidden_order_is_executed_though_it_is_below_its_minimum() -> None:
+    market = Market()
+    market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500)
+    market.enter("B", "S", 700, PAR)
+    market.enter("B", "S", 300, PAR)
+    assert kinds(market.replies["B"]) == ["Accepted", "Executed"]
+    assert market.depth("B") == market.depth("S") == []
+
+
+def test_a_replacement_of_what_is_left_takes_it_though_it_is_below_the_minimum() -> None:
+    market = Market()
+    market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500, token="one")
+    market.enter("B", "S", 700, PAR)
+    market.enter("B", "S", 300, PAR + 100)
+    market.send("A", ouch.ReplaceOrder("one", "two", 1000, PAR + 100, display="N", minimum_shares=500))
+    assert kinds(market.replies["A"]) == ["Replaced", "Executed"]
+    assert market.depth("B") == market.depth("S") == []
+
+
+def test_a_replacement_counts_the_minimum_that_it_shares_with_others_for_itself() -> None:
+    market = Market()
+    for token in ("one", "two"):
+        market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500, token=token)
+    market.enter("B", "S", 700, PAR, time_in_force_s=ouch.TIF_IOC)
+    market.enter("B", "S", 400, PAR, time_in_force_s=ouch.TIF_IOC)  # too little for the second, enough for the first
+    assert [fill.token for fill in market.replies["A"]] == ["one"]
+    assert market.depth("B") == [(PAR, 1000)]
+
+
+def test_an_order_too_small_for_a_hidden_minimum_rests_beside_it() -> None:
+    market = Market()
+    market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500)
+    market.enter("B", "S", 300, PAR)
+    assert kinds(market.replies["B"]) == ["Accepted"]
+    assert kinds(market.feed) == ["AddOrder"]
+
+
+@pytest.mark.parametrize("terms", [{"display": "N"}, {"time_in_force_s": ouch.TIF_IOC}])
+def test_a_minimum_above_the_orders_own_shares_is_rejected(terms: dict[str, Any]) -> None:
+    market = Market()
+    market.enter("A", "B", 100, PAR, minimum_shares=101, **terms)
+    assert [reply.reason for reply in market.replies["A"]] == ["N"]
+    market.enter("A", "B", 100, PAR, minimum_shares=100, **terms)
+    assert kinds(market.replies["A"])[0] == "Accepted"
+
+
+def test_a_replacement_whose_minimum_is_above_its_shares_is_malformed() -> None:
+    market = Market()
+    market.enter("A", "B", 100, PAR, display="N", minimum_shares=50, token="one")
+    replace = ouch.ReplaceOrder("one", "two", 100, PAR, display="N", minimum_shares=101)
+    assert kinds(market.send("A", replace)) == ["Canceled"]
+    assert market.depth("B") == []
+
+
+def two_firms(policy: str = "allow", within: str = "firm") -> Market:
+    """Return a market in which A and B are of one firm, C of another; the policy is A's."""
+    one: dict[str, Any] = {"firm": "ONE", "mpids": ["AAAA", "BBB"]}
+    settings = settings_of(**one, self_match=policy, self_match_within=within)
+    settings["accounts"]["B"].update(one)
+    settings["accounts"]["C"].update(firm="TWO", mpids=["GSCO"])
+    return Market(settings)
+
+
+@pytest.mark.parametrize(
+    ("policy", "within", "answers", "left"),
+    [
+        ("allow", "firm", ["Accepted", "Executed"], []),
+        ("cancel_resting", "account", ["Accepted", "Executed"], []),
+        ("cancel_resting", "firm", ["Accepted"], [(PAR, 100)]),
+        ("cancel_incoming", "firm", ["Accepted", "Canceled"], []),
+    ],
+)
+def test_an_account_meets_its_firm_by_its_own_rule(
+    policy: str, within: str, answers: list[str], left: list[tuple[int, int]]
+) -> None:
+    market = two_firms(policy, within)
+    market.enter("B", "S", 100, PAR)
+    market.enter("A", "B", 100, PAR)
+    assert kinds(market.replies["A"]) == answers
+    assert market.depth("B") == left
+    if policy == "cancel_resting" and within == "firm":
+        assert [reply.reason for reply in market.replies["B"]] == ["Q"]
+
+
+@pytest.mark.parametrize("policy", ["cancel_resting", "cancel_incoming"])
+def test_firms_trade_with_each_other_whatever_their_rules(policy: str) -> None:
+    market = two_firms(policy)
+    market.enter("C", "S", 100, PAR)
+    market.enter("A", "B", 100, PAR)
+    assert kinds(market.replies["A"]) == ["Accepted", "Executed"]
+
+
+def test_a_minimum_is_not_met_by_shares_of_the_own_firm() -> None:
+    market = two_firms("cancel_incoming")
+    market.enter("C", "S", 100, PAR)
+    market.enter("B", "S", 100, PAR)
+    market.enter("A", "B", 200, PAR, time_in_force_s=ouch.TIF_IOC, minimum_shares=101)
+    assert kinds(market.replies["A"]) == ["Accepted", "Canceled"]
+    market.enter("A", "B", 200, PAR, time_in_force_s=ouch.TIF_IOC, minimum_shares=100)
+    assert kinds(market.replies["A"]) == ["Accepted", "Executed", "Canceled"]
+
+
+@pytest.mark.parametrize(
+    ("account", "firm", "published"), [("A", "", "AAAA"), ("B", "BBB", "BBB"), ("C", "", "GSCO"), ("C", "GSCO", "GSCO")]
+)
+def test_an_order_is_published_under_an_mpid_of_its_firm(account: str, firm: str, published: str) -> None:
+    market = two_firms()
+    market.enter(account, "B", 100, PAR, display="A", firm=firm, token="one")
+    assert [message.attribution for message in market.feed] == [published]
+    assert market.replies[account][0].firm == published
+    (replaced,) = market.send(account, ouch.ReplaceOrder("one", "two", 100, PAR - 100, display="A"))
+    assert replaced.firm == published
+    assert kinds(market.feed) == ["OrderReplace"]
+
+
+@pytest.mark.parametrize("display", ["A", "Y", "N"])
+def test_an_order_under_an_mpid_of_another_firm_is_rejected(display: str) -> None:
+    market = two_firms()
+    for firm in ("GSCO", "NONE", "AAA"):
+        market.enter("A", "B", 100, PAR, display=display, firm=firm)
+        assert [reply.reason for reply in market.replies["A"]] == ["L"]
+
+
+def test_an_mpid_that_is_taken_away_is_used_by_no_later_order() -> None:
+    market = two_firms()
+    market.enter("A", "B", 100, PAR, firm="BBB", token="one")
+    market.enter("A", "B", 100, PAR, display="A", token="two")
+    market.core.configure(settings_of(firm="ONE", mpids=["CCCC"]), market.time_ns)
+    market.enter("A", "B", 100, PAR, firm="BBB")
+    assert [reply.reason for reply in market.replies["A"]] == ["L"]
+    assert kinds(market.send("A", ouch.ReplaceOrder("one", "three", 100, PAR))) == ["Canceled"]
+    market.enter("A", "B", 100, PAR, display="A")
+    assert [message.attribution for message in market.feed] == ["CCCC"]
+
+
+@pytest.mark.parametrize("side", ["B", "S"])
+def test_neither_feed_nor_price_tells_which_side_was_hidden_but_its_owner_is_told(side: str) -> None:
+    market = Market()
+    market.enter("A", side, 100, PAR, display="N")
+    market.enter("B", "S" if side == "B" else "B", 100, PAR)
+    (trade,) = market.feed
+    assert (trade.side, trade.reference, trade.shares) == ("B", 0, 100)
+    assert market.replies["A"][0].liquidity == "J"
+    assert market.replies["B"][1].liquidity == "R"
+
+
+@pytest.mark.parametrize(
+    ("price_e4", "listing", "fits"),
+    [
+        (PAR + 1, {}, False),
+        (PAR + 99, {}, False),
+        (PAR + 100, {}, True),
+        (DOLLAR_E4, {}, True),
+        (DOLLAR_E4 + 1, {}, False),
+        (DOLLAR_E4 - 1, {}, True),
+        (1, {}, True),
+        (PAR + 100, {"tick_e4": 500}, False),
+        (PAR + 500, {"tick_e4": 500}, True),
+        (DOLLAR_E4 - 1, {"tick_e4": 500}, False),
+        (PAR + 1, {"tick_e4": 1}, True),
+    ],
+)
+def test_a_price_is_a_multiple_of_the_symbols_tick(price_e4: int, listing: dict[str, Any], fits: bool) -> None:
+    market = Market(**listing)
+    market.enter("A", "B", 100, price_e4)
+    assert [getattr(reply, "reason", "") for reply in market.replies["A"]] == ([""] if fits else ["X"])
+    tick_e4 = listing.get("tick_e4", 1)
+    market.enter("A", "B", 100, tick_e4, token="one")
+    answers = market.send("A", ouch.ReplaceOrder("one", "two", 100, price_e4))
+    assert kinds(answers) == (["Replaced"] if fits else ["Canceled"])
+
+
+def test_shares_are_a_multiple_of_the_symbols_lot_and_stay_one() -> None:
+    market = Market(lot_shares=10)
+    market.enter("A", "B", 105, PAR)
+    assert [reply.reason for reply in market.replies["A"]] == ["X"]
+    market.enter("A", "B", 100, PAR, token="one")
+    assert market.send("A", ouch.CancelOrder("one", 95)) == []
+    assert market.send("A", ouch.ModifyOrder("one", "B", 95)) == []
+    assert market.depth("B") == [(PAR, 100)]
+    assert kinds(market.send("A", ouch.CancelOrder("one", 90))) == ["Canceled"]
+    assert kinds(market.send("A", ouch.ModifyOrder("one", "B", 80))) == ["OrderModified"]
+    assert kinds(market.send("A", ouch.ReplaceOrder("one", "two", 75, PAR))) == ["Canceled"]
+    assert market.depth("B") == []
+
+
+def test_the_directory_says_whether_there_are_only_whole_lots() -> None:
+    def directory(market: Market) -> tuple[int, str]:
+        market.core.end_day(market.time_ns)
+        market.core.start_day("2026010600", market.time_ns)
+        market.drain()
+        (message,) = (message for message in market.feed if isinstance(message, itch.StockDirectory))
+        return message.round_lot_shares, message.round_lots_only
+
+    assert directory(Market()) == (100, "N")
+    market = Market(lot_shares=10)
+    assert directory(market) == (10, "Y")
+    market.take()
+    market.core.configure(settings_of(lot_shares=20), market.time_ns)
+    market.drain()
+    assert [message.round_lot_shares for message in market.feed if isinstance(message, itch.StockDirectory)] == [20]
+
+
+@pytest.mark.parametrize("token", ["\0\0\0", "a\tb", "\x7f", "a\n"])
+def test_a_token_with_control_characters_is_rejected_and_not_remembered(token: str) -> None:
+    market = Market(tokens="increasing")
+    for _ in range(2):
+        market.enter("A", "B", 100, PAR, token=token)
+        assert [(reply.token, reply.reason) for reply in market.replies["A"]] == [(token, "O")]
+    assert market.core.accounts["A"].last_token == b""
+    market.enter("A", "B", 100, PAR, token="one_2.3 four")
+    assert kinds(market.replies["A"]) == ["Accepted"]
+    assert kinds(market.send("A", ouch.ReplaceOrder("one_2.3 four", "p" + token, 100, PAR))) == ["Canceled"]
+
+
+@pytest.mark.parametrize("price_e4", [ouch.MARKET_PRICE_E4, 0, PAR + 1])
+def test_an_order_for_a_cross_is_refused_for_that_whatever_its_price(price_e4: int) -> None:
+    market = Market()
+    market.enter("A", "B", 100, price_e4, cross="O")
+    assert [reply.reason for reply in market.replies["A"]] == ["R"]
+
+
+def test_a_modify_under_a_kill_switch_says_nothing_of_the_live_order() -> None:
+    market = Market()
+    market.enter("A", "B", 100, PAR, token="one")
+    market.core.set_killed(market.core.accounts["A"], True)
+    assert market.send("A", ouch.ModifyOrder("one", "B", 50)) == []
+    assert market.depth("B") == [(PAR, 100)]
+    assert kinds(market.send("A", ouch.CancelOrder("one", 50))) == ["Canceled"]
 
 
 @pytest.mark.parametrize(

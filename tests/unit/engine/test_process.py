@@ -15,7 +15,7 @@ from trading_engine.machine.version import is_compiled
 from trading_engine.published.shm import StateReader
 from trading_engine.wire import ouch, soupbintcp
 
-from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
+from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, PASSWORD, Client, EngineProcess
 
 PAR = 1_000_000
 
@@ -90,7 +90,25 @@ def test_a_number_that_does_not_exist_yet_is_not_available(shared_engine: Engine
     assert Client(shared_engine.port, sequence=1000).login == soupbintcp.SESSION_NOT_AVAILABLE
 
 
-@pytest.mark.parametrize(("account", "password"), [("ANNA", "wrong"), ("NOBODY", "secret"), ("ANNA", "")])
+@pytest.mark.parametrize(("account", "password"), [("anna", PASSWORD), ("ANNA\0\0", PASSWORD + "\0")])
+def test_a_name_in_lower_case_or_padded_with_nuls_logs_in(
+    shared_engine: EngineProcess, account: str, password: str
+) -> None:
+    client = Client(shared_engine.port, account, password, sequence=0)
+    assert isinstance(client.login, soupbintcp.LoginAccepted)
+    client.close()
+
+
+def test_a_login_of_52_bytes_says_how_long_its_client_may_be_silent(engine: EngineProcess) -> None:
+    before_it_would = soupbintcp.SILENCE_LIMIT_NS / 1e9 - 1
+    with socket.create_connection(("127.0.0.1", engine.port), timeout=before_it_would) as client:
+        request = soupbintcp.login_request("ANNA", PASSWORD)[3:] + b"    1"
+        client.sendall(soupbintcp.packet(soupbintcp.LOGIN_REQUEST, request))
+        answers = b"".join(iter(lambda: client.recv(4096), b""))
+    assert answers[2:3] == b"A"
+
+
+@pytest.mark.parametrize(("account", "password"), [("ANNA", "wrong"), ("NOBODY", PASSWORD), ("ANNA", PASSWORD.upper())])
 def test_a_wrong_password_or_account_is_not_authorised(
     shared_engine: EngineProcess, account: str, password: str
 ) -> None:

@@ -118,7 +118,28 @@ def test_a_packet_of_length_zero_is_refused_even_when_nothing_follows() -> None:
 @pytest.mark.parametrize("number", ["7                   ", "                   7", "0000000000000000007 "])
 def test_a_login_request_reads_numbers_justified_to_either_side(number: str) -> None:
     payload = b"trader" + b"secret    " + b"          " + number.encode()
-    assert soupbintcp.parse_login_request(payload) == ("trader", "secret", "", 7)
+    assert soupbintcp.parse_login_request(payload) == ("trader", "secret", "", 7, 0)
+
+
+def test_a_login_request_may_be_padded_with_nuls() -> None:
+    payload = b"anna\0\0" + b"secret\0\0\0\0" + b"\0" * 10 + b"7".ljust(20, b"\0")
+    assert soupbintcp.parse_login_request(payload) == ("anna", "secret", "", 7, 0)
+
+
+@pytest.mark.parametrize(
+    ("digits", "timeout_s"),
+    [("    5", 5), ("00030", 30), ("0    ", 0), ("    1", 1), ("99999", 60), ("     ", 0), ("\0" * 5, 0)],
+)
+def test_a_login_request_may_say_how_long_its_client_is_silent(digits: str, timeout_s: int) -> None:
+    packet = soupbintcp.login_request("trader", "secret", sequence=7)
+    payload = packet[3:] + digits.encode("ascii")
+    assert soupbintcp.parse_login_request(payload) == ("trader", "secret", "", 7, timeout_s)
+    assert len(payload) + 3 == soupbintcp.LONGEST_LOGIN_BYTES
+
+
+def test_a_login_requests_timeout_is_a_number() -> None:
+    with pytest.raises(WireError, match="heartbeat timeout 'never' is not a number"):
+        soupbintcp.parse_login_request(soupbintcp.login_request("trader", "secret")[3:] + b"never")
 
 
 def test_a_login_request_whose_number_is_none_is_refused() -> None:

@@ -37,12 +37,12 @@ class Feed:
         self.connections: dict[Connection, None] = {}
         # Subscribers at the log's end ask for the same bytes one after the other: framed once, sent to all.
         self.read = functools.lru_cache(maxsize=8)(LogFile.packets)
-        self._accounts = config.accounts
+        self._account_of = config.account_of
         self._verifier = Verifier()
         self._thread = ThreadPoolExecutor(1, "passwords")
 
     async def authorised(self, request: soupbintcp.LoginRequest) -> bool:
-        account = self._accounts.get(request.username)
+        account = self._account_of(request.username)
         if account is None:
             return False
         if self._verifier.remembered(account.password_hash, request.password):

@@ -27,6 +27,7 @@ from trading_engine.wire.layout import WireError
 _FAILURES = 10
 _WINDOW_NS = 60_000_000_000
 _ADDRESSES = 1024
+_SECOND_NS: Final = 1_000_000_000
 _RETRY_S = 0.001
 _REFUSALS_A_TURN = 16
 _monotonic_ns: Final = time.monotonic_ns
@@ -122,7 +123,7 @@ class Login:
             self._stats.logins_throttled += 1
             self._refuse(connection, soupbintcp.NOT_AUTHORISED)
             return
-        account = self._engine.config.accounts.get(request.username)
+        account = self._engine.config.account_of(request.username)
         hashed = account.password_hash if account else ""
         if account is not None and self.checks.verifier.remembered(hashed, request.password):
             self._log_in(connection, account, request)
@@ -233,6 +234,8 @@ class Login:
         self._stats.logins_accepted += 1
         connection.account_name = account.name
         connection.session.account = number
+        if request.timeout_s:
+            connection.session.silence_limit_ns = request.timeout_s * _SECOND_NS
         connection.next_number = first
         connection.catching_up = first <= log.last
         self._gateway.logged_in(connection, number)

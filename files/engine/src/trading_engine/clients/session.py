@@ -6,7 +6,6 @@ from trading_engine.wire import soupbintcp
 from trading_engine.wire.layout import WireError
 
 LOGIN_LIMIT_NS = 10_000_000_000
-_LOGIN_PACKET_BYTES = 49
 
 
 class Session:
@@ -18,6 +17,7 @@ class Session:
         self.connected_ns = now_ns
         self.received_ns = now_ns
         self.sent_ns = now_ns
+        self.silence_limit_ns = soupbintcp.SILENCE_LIMIT_NS
 
     def login_request(self, data: bytes) -> soupbintcp.LoginRequest | None:
         """Take bytes before the login; return the request once it is there. Raises WireError.
@@ -35,7 +35,7 @@ class Session:
             kind = data[2]
             if kind not in (soupbintcp.LOGIN_REQUEST, soupbintcp.CLIENT_HEARTBEAT, soupbintcp.DEBUG):
                 raise WireError("not a login request")
-            if (length + 2 > _LOGIN_PACKET_BYTES and kind != soupbintcp.DEBUG) or length > 1024:
+            if (length + 2 > soupbintcp.LONGEST_LOGIN_BYTES and kind != soupbintcp.DEBUG) or length > 1024:
                 raise WireError("packet too long")
             if len(data) < length + 2:
                 break
@@ -50,7 +50,7 @@ class Session:
         """Return "heartbeat" when one is due, "silent" when the other side is gone, else an empty text."""
         if self.account < 0:
             return "silent" if now_ns - self.connected_ns > LOGIN_LIMIT_NS else ""
-        if now_ns - self.received_ns > soupbintcp.SILENCE_LIMIT_NS:
+        if now_ns - self.received_ns > self.silence_limit_ns:
             return "silent"
         return "heartbeat" if now_ns - self.sent_ns >= soupbintcp.HEARTBEAT_INTERVAL_NS else ""
 

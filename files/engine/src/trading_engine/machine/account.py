@@ -16,6 +16,7 @@ MAX_TOKENS: Final = 1_000_000
 _SPLIT_AT: Final = 2048
 _SHARDS: Final = 256
 _MAX_TERMS: Final = 256
+_NO_FIRM: Final = b"    "
 
 
 class Account(Owner):
@@ -37,6 +38,7 @@ class Account(Owner):
         self._shards: list[dict[bytes, Order | None]] = [{}]
         self._mask = 0
         self.settings = settings
+        self._mpids: list[bytes] = []
         self.increasing = False
         self.test = False
         self.cancel_on_disconnect = False
@@ -56,6 +58,12 @@ class Account(Owner):
         self.increasing = settings["tokens"] == "increasing"
         self.test = bool(settings["test"])
         self.self_match = ("allow", "cancel_resting", "cancel_incoming").index(settings["self_match"])
+        self.firm = settings.get("firm", "")  # builds before this one knew none, and no MPIDs: any could be used
+        self.firm_wide = settings.get("self_match_within") == "firm"
+        mpids = [mpid.encode("ascii").ljust(4) for mpid in settings.get("mpids", ())]
+        if mpids != self._mpids:
+            self._mpids = mpids
+            self._forget_terms()
         self.cancel_on_disconnect = bool(settings["cancel_on_disconnect"])
         self.max_order_shares = limits["max_order_shares"]
         self.max_order_notional_e4 = limits["max_order_notional"] * 10_000
@@ -85,13 +93,25 @@ class Account(Owner):
     def terms_of(self, raw: bytes) -> Terms:
         terms = self._terms.get(raw)
         if terms is None:
-            if len(self._terms) >= _MAX_TERMS:
-                for known in self._terms.values():
-                    known.replacements.clear()  # they name each other, and nothing collects a cycle
-                self._terms.clear()
-            terms = Terms(raw)
-            self._terms[raw] = terms
+            terms = self._judge(raw)
         return terms
+
+    def _judge(self, raw: bytes) -> Terms:
+        """Return terms that are new here. A blank firm is the account's first MPID."""
+        if len(self._terms) >= _MAX_TERMS:
+            self._forget_terms()
+        firm, mpids = raw[4:8], self._mpids
+        if firm == _NO_FIRM and mpids:
+            terms = self.terms_of(raw[0:4] + mpids[0] + raw[8:])
+        else:
+            terms = Terms(raw, not mpids or firm in mpids)
+        self._terms[raw] = terms
+        return terms
+
+    def _forget_terms(self) -> None:
+        for known in self._terms.values():
+            known.replacements.clear()  # they name each other, and nothing collects a cycle
+        self._terms.clear()
 
     def terms_after(self, before: Terms, changed: bytes) -> Terms:
         """Return the terms of a replacement: `changed` is its time in force, display, sweep and minimum, 10 bytes."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trading_engine.machine.terms import Terms
 
 _EMPTY: Final = -(1 << 60)  # below every key
+_CENT_E4: Final = 100  # the tick from a dollar on, where a symbol has none of its own
 
 
 class Owner:
@@ -39,6 +40,8 @@ class Owner:
         self.sequence = 0
         self.taken = 0  # the last number that left `out`
         self.self_match = 0
+        self.firm = ""
+        self.firm_wide = False  # whether an order of its whole firm is its own
         self.max_exposure_e4 = 0
         self.exposure_e4 = 0
 
@@ -201,12 +204,17 @@ class BookSide:
 class Book:
     """One symbol: both sides, what was last traded, and its constant parts of feed messages."""
 
-    def __init__(self, stock: bytes, locate: int, reference_price_e4: int, restricted: bool) -> None:
+    def __init__(self, stock: bytes, locate: int, reference_price_e4: int) -> None:
         """`stock` is padded to 8 bytes."""
         self.stock = stock
         self.locate = locate
-        self.restricted = restricted
+        self.restricted = False
         self.halted = False
+        self.lot_shares = 1
+        self.special = False  # restricted, halted, or with a lot: most are neither, and orders in them ask no more
+        self.own_tick_e4 = 0
+        self.tick_e4 = _CENT_E4
+        self.low_tick_e4 = 1  # below a dollar
         self.bids = BookSide(True)
         self.asks = BookSide(False)
         self.collar_price_e4 = reference_price_e4
@@ -224,6 +232,19 @@ class Book:
         self.replace_head = FEED_REPLACE_HEAD + place
         self.trade_head = FEED_TRADE_HEAD + place
         self.broken_head = FEED_BROKEN_HEAD + place
+
+    def set_listing(self, restricted: bool, own_tick_e4: int, lot_shares: int) -> None:
+        """With a tick of 0 prices are in cents from a dollar on, and in hundredths of a cent below."""
+        self.restricted = restricted
+        self.own_tick_e4 = own_tick_e4
+        self.tick_e4 = own_tick_e4 or _CENT_E4
+        self.low_tick_e4 = own_tick_e4 or 1
+        self.lot_shares = lot_shares
+        self.special = restricted or self.halted or lot_shares != 1
+
+    def set_halted(self, halted: bool) -> None:
+        self.halted = halted
+        self.special = self.restricted or halted or self.lot_shares != 1
 
     def side_of(self, side: int) -> BookSide:
         """Return the book side where orders of this OUCH side rest."""

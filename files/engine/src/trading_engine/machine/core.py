@@ -29,8 +29,10 @@ from trading_engine.machine.encode import (
     PACK_REPLACED,
     PACK_U64,
     REJECT_CLOSED,
-    REJECT_KILLED,
+    REJECT_CROSS,
+    REJECT_MINIMUM,
     REJECT_OTHER,
+    REJECT_PRICE,
     REJECT_SYMBOL,
     REPLACE_BYTES,
     REPLACE_HEAD,
@@ -45,10 +47,12 @@ from trading_engine.machine.encode import (
     UNPACK_REPLACE,
 )
 from trading_engine.machine.matching import Matching
+from trading_engine.machine.risk import DOLLAR_E4
+from trading_engine.machine.terms import UNDECIDED
+from trading_engine.machine.text import is_text
 from trading_engine.wire import ouch
 from trading_engine.wire.soupbintcp import CLIENT_HEARTBEAT, DEBUG, LOGOUT_REQUEST, UNSEQUENCED
 
-_LIVE: Final = b"L "  # the order's state, and no weight at the best price
 _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
 _MAX_SHARES: Final = ouch.MAX_SHARES
@@ -99,17 +103,18 @@ class Core(Matching):
             stock = symbol["name"].encode("ascii").ljust(8)
             listed.add(stock)
             book = self.books.get(stock)
+            lot_shares = symbol.get("lot_shares", 1)
+            is_news = book is None or book.lot_shares != lot_shares
             if book is None:
-                book = self.add_book(stock, symbol["reference_price_e4"], symbol["restricted"])
-                if self.open:
-                    self._announce(book)
-            else:
-                book.restricted = symbol["restricted"]
-                if not book.trades:
-                    book.collar_price_e4 = symbol["reference_price_e4"]
+                book = self.add_book(stock, symbol["reference_price_e4"])
+            elif not book.trades:
+                book.collar_price_e4 = symbol["reference_price_e4"]
+            book.set_listing(symbol["restricted"], symbol.get("tick_e4", 0), lot_shares)
+            if self.open and is_news:
+                self._announce(book)
         for stock, book in self.books.items():
             if stock not in listed:
-                book.restricted = True
+                book.set_listing(True, book.own_tick_e4, book.lot_shares)
         self.recount_exposure()
 
     def add_account(self, name: str, settings: dict[str, Any]) -> Account:
@@ -119,16 +124,16 @@ class Core(Matching):
         self.by_number.append(account)
         return account
 
-    def add_book(self, stock: bytes, reference_price_e4: int, restricted: bool) -> Book:
+    def add_book(self, stock: bytes, reference_price_e4: int) -> Book:
         """Add a symbol under the next stock locate."""
-        book = Book(stock, len(self.books) + 1, reference_price_e4, restricted)
+        book = Book(stock, len(self.books) + 1, reference_price_e4)
         self.books[stock] = book
         self.by_locate.append(book)
         return book
 
     def set_halted(self, book: Book, halted: bool) -> None:
         self.halted_symbols += int(halted) - int(book.halted)
-        book.halted = halted
+        book.set_halted(halted)
 
     def set_killed(self, account: Account, killed: bool) -> None:
         self.killed_accounts += int(killed) - int(account.killed)
@@ -287,6 +292,9 @@ class Core(Matching):
         if account.is_used(token):
             self.ignored += 1
             return
+        if not token.isalnum() and not is_text(token):
+            self._reject(account, token, REJECT_OTHER, risk.REFUSED_TERMS)
+            return
         terms = account.terms_of(raw_terms)
         book = self.books.get(stock)
         detail = 0
@@ -296,6 +304,11 @@ class Core(Matching):
             refusal = REJECT_SYMBOL
         else:
             refusal = risk.check(account, book, side, shares, price_e4) or terms.refusal
+            if refusal:
+                if refusal == UNDECIDED:
+                    refusal = REJECT_MINIMUM if terms.minimum_shares > shares else 0
+                elif refusal == REJECT_PRICE and terms.refusal == REJECT_CROSS:
+                    refusal = REJECT_CROSS  # whose price would be that of the cross
             if refusal == 0:
                 if side != BUY and side != SELL and side != SELL_SHORT and side != SELL_SHORT_EXEMPT:
                     refusal = REJECT_OTHER
@@ -314,7 +327,7 @@ class Core(Matching):
         self.next_reference = reference + 1
         self.accepted += 1
         reference8 = PACK_U64(reference)
-        account.out.append(self._accepted_head + data[at + 1 : at + 41] + reference8 + data[at + 41 : at + 48] + _LIVE)
+        account.out.append(self._accepted_head + data[at + 1 : at + 32] + terms.head + reference8 + terms.tail)
         account.sequence += 1
         if not account.touched:
             account.touched = True
@@ -358,6 +371,8 @@ class Core(Matching):
             self.ignored += 1
         elif shares == 0 or shares <= order.executed_shares:
             self._kill(order, BY_USER)
+        elif shares % order.book.lot_shares:
+            self.ignored += 1
         else:
             self._reduce(order, shares, BY_USER)
 
@@ -374,10 +389,13 @@ class Core(Matching):
             self.ignored += 1
             return
         if account.killed:
-            self._reject(account, token, REJECT_KILLED, 0)
+            self.ignored += 1  # a Rejected would say that the order is dead
             return
         if shares <= order.executed_shares:
             self._kill(order, BY_USER)
+            return
+        if shares % order.book.lot_shares:
+            self.ignored += 1
             return
         order.side = side
         self._shrink(order, total - shares)
@@ -393,8 +411,17 @@ class Core(Matching):
         book = old.book
         before = old.terms
         terms = account.terms_after(before, changed)
-        malformed = terms.refusal or shares == 0 or shares > _MAX_SHARES or price_e4 == 0 or price_e4 > _MAX_PRICE_E4
-        if malformed or shares <= old.executed_shares:
+        if (
+            (terms.refusal and (terms.refusal != UNDECIDED or terms.minimum_shares > shares))
+            or shares == 0
+            or shares > _MAX_SHARES
+            or shares % book.lot_shares
+            or price_e4 == 0
+            or price_e4 > _MAX_PRICE_E4
+            or price_e4 % (book.tick_e4 if price_e4 >= DOLLAR_E4 else book.low_tick_e4)
+            or not (new_token.isalnum() or is_text(new_token))
+            or shares <= old.executed_shares
+        ):
             self._kill(old, BY_USER)
             return
         open_shares = shares - old.executed_shares
@@ -431,7 +458,7 @@ class Core(Matching):
             REPLACED_HEAD
             + self._time8
             + PACK_REPLACED(
-                new_token, old.side, open_shares, book.stock, price_e4, terms.raw[0:9],
+                new_token, old.side, open_shares, book.stock, price_e4, terms.head,
                 reference, terms.raw[9:16], b"L", token, b" ",
             ),
         )  # fmt: skip

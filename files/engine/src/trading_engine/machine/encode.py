@@ -25,6 +25,7 @@ REJECT_KILLED: Final = 97  # a
 REJECT_RESTRICTED: Final = 99  # c
 REJECT_CLOSED: Final = 67  # C
 REJECT_DISPLAY: Final = 68  # D
+REJECT_FIRM: Final = 76  # L
 REJECT_HALTED: Final = 72  # H
 REJECT_TOO_MANY_SHARES: Final = 109  # m
 REJECT_MINIMUM: Final = 78  # N

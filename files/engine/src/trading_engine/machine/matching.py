@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trading_engine.machine.book import BookSide, Order
+from trading_engine.machine.book import BookSide, Order, Owner
 from trading_engine.machine.encode import (
     BUY,
     EXECUTED_HEAD,
@@ -16,7 +16,6 @@ from trading_engine.machine.encode import (
     PACK_U64,
     POST_ONLY,
     SELF_MATCH,
-    SELL,
 )
 from trading_engine.machine.expiry import ExpiryTable
 from trading_engine.machine.outputs import Outputs
@@ -24,6 +23,10 @@ from trading_engine.wire import ouch
 
 _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _SECOND_NS: Final = 1_000_000_000
+# What an execution was to the order's book (OUCH 4.2, liquidity flags).
+_ADDED: Final = b"A"
+_ADDED_HIDDEN: Final = b"J"
+_REMOVED: Final = b"R"
 
 
 class Matching(Outputs):
@@ -51,9 +54,10 @@ class Matching(Outputs):
                 self._end(taker, POST_ONLY)
                 return False
             return True
-        if terms.minimum_shares and self._available(taker, contras) < terms.minimum_shares:
+        if terms.minimum_shares and not self._meets_minimum(taker, contras):
             return True
         buying = taker.side == BUY
+        self_match = account.self_match
         index = len(contras.keys) - 1
         while index >= 0 and taker.open_shares:
             level = contras.levels[contras.keys[index]]
@@ -62,38 +66,39 @@ class Matching(Outputs):
             maker = level.oldest
             while maker is not None and taker.open_shares:
                 following = maker.newer
-                if maker.account is account and account.self_match:
-                    if account.self_match == 1:
+                if self_match and _is_own(account, maker.account):
+                    if self_match == 1:
                         self._kill(maker, SELF_MATCH)
                     else:
                         self._end(taker, SELF_MATCH)
                         return False
-                elif not (level.hidden and maker.terms.minimum_shares > min(maker.open_shares, taker.open_shares)):
+                elif not level.hidden or min(maker.terms.minimum_shares, maker.open_shares) <= taker.open_shares:
                     self._trade(taker, maker, contras)
                 maker = following
             index -= 1
         return True
 
-    def _available(self, taker: Order, contras: BookSide) -> int:
-        """Return the shares that `_take` would execute, counting no further than the taker's minimum."""
+    def _meets_minimum(self, taker: Order, contras: BookSide) -> bool:
+        """Return whether `_take` would execute the taker's minimum, or all that is open where that is less."""
         account = taker.account
-        wanted = taker.open_shares
-        found = 0
+        buying = taker.side == BUY
+        left = taker.open_shares
+        enough = left - min(taker.terms.minimum_shares, left)  # when so few are left, the minimum is met
         index = len(contras.keys) - 1
-        while index >= 0 and found < wanted:
+        while index >= 0 and left > enough:
             level = contras.levels[contras.keys[index]]
-            if (level.price_e4 > taker.price_e4) if taker.side == BUY else (level.price_e4 < taker.price_e4):
+            if (level.price_e4 > taker.price_e4) if buying else (level.price_e4 < taker.price_e4):
                 break
             maker = level.oldest
-            while maker is not None and found < wanted:
-                if maker.account is account and account.self_match:
+            while maker is not None and left > enough:
+                if account.self_match and _is_own(account, maker.account):
                     if account.self_match == 2:
-                        return found
-                elif not (level.hidden and maker.terms.minimum_shares > min(maker.open_shares, wanted - found)):
-                    found += min(maker.open_shares, wanted - found)
+                        return False
+                elif not level.hidden or min(maker.terms.minimum_shares, maker.open_shares) <= left:
+                    left -= min(maker.open_shares, left)
                 maker = maker.newer
             index -= 1
-        return found
+        return left <= enough
 
     def _trade(self, taker: Order, maker: Order, contras: BookSide) -> None:
         level = maker.level
@@ -114,14 +119,15 @@ class Matching(Outputs):
         book.trades += 1
         book.traded_shares += shares
         head = EXECUTED_HEAD + self._time8
-        self._send(taker.account, head + PACK_EXECUTED(taker.token, shares, price_e4, b"R", match))
-        self._send(maker.account, head + PACK_EXECUTED(maker.token, shares, price_e4, b"A", match))
         if level.hidden:
-            side = BUY if maker.side == BUY else SELL
-            trade = PACK_FEED_TRADE(0, side, shares, book.stock, price_e4, match)
+            added = _ADDED_HIDDEN
+            trade = PACK_FEED_TRADE(0, BUY, shares, book.stock, price_e4, match)  # of either side: it is not told
             self._feed(book.trade_head + self._time6 + trade)
         else:
+            added = _ADDED
             self._feed(book.executed_head + self._time6 + PACK_FEED_EXECUTED(maker.reference, shares, match))
+        self._send(taker.account, head + PACK_EXECUTED(taker.token, shares, price_e4, _REMOVED, match))
+        self._send(maker.account, head + PACK_EXECUTED(maker.token, shares, price_e4, added, match))
         if taker.account.max_exposure_e4:
             taker.account.exposure_e4 -= shares * taker.price_e4
         taker.open_shares -= shares
@@ -206,3 +212,8 @@ class Matching(Outputs):
     def _set_expiry(self, order: Order) -> None:
         order.expiry_ns = self._time_ns + order.terms.time_in_force_s * _SECOND_NS
         self.expiries.add(order)
+
+
+def _is_own(account: Owner, other: Owner) -> bool:
+    """Return whether an order of the other is the account's own, as its self-match prevention sees it."""
+    return other is account or (account.firm_wide and other.firm == account.firm)

@@ -95,7 +95,9 @@ class Outputs:
 
     def _announce(self, book: Book) -> None:
         place = book.locate.to_bytes(2, "big") + b"\0\0"
-        listing = b"Q " + PACK_U32(_ROUND_LOT_SHARES) + b"NCZ P  1N" + PACK_U32(0) + b"N"
+        lot_shares = book.lot_shares
+        lots = PACK_U32(_ROUND_LOT_SHARES) + b"N" if lot_shares == 1 else PACK_U32(lot_shares) + b"Y"
+        listing = b"Q " + lots + b"CZ P  1N" + PACK_U32(0) + b"N"
         self._feed(FEED_DIRECTORY_HEAD + place + self._time6 + book.stock + listing)
         self._trading_action(book)
 

@@ -21,6 +21,7 @@ from trading_engine.machine.encode import (
 )
 from trading_engine.wire import ouch
 
+REFUSED_TERMS: Final = 0
 REFUSED_EXPOSURE: Final = 1
 REFUSED_OPEN_ORDERS: Final = 2
 REFUSED_RATE: Final = 3
@@ -29,6 +30,7 @@ REFUSED_TOKEN: Final = 5
 REFUSED_BUDGET: Final = 6
 REFUSALS: Final = ("terms", "exposure", "open_orders", "rate", "duplicate", "token", "journal_budget")
 
+DOLLAR_E4: Final = 10_000
 _MAX_PRICE_E4: Final = ouch.MAX_PRICE_E4
 _MAX_SHARES: Final = ouch.MAX_SHARES
 
@@ -37,15 +39,20 @@ def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -
     """Return the letter for what the order itself says, against the account's limits and the symbol's state."""
     if account.killed:
         return REJECT_KILLED
-    if book.restricted:
-        return REJECT_RESTRICTED
-    if book.halted:
-        return REJECT_HALTED
+    if book.special:
+        if book.restricted:
+            return REJECT_RESTRICTED
+        if book.halted:
+            return REJECT_HALTED
+        if shares % book.lot_shares:
+            return REJECT_PRICE
     if shares == 0 or shares > _MAX_SHARES:
         return REJECT_SHARES
     if shares > account.max_order_shares and account.max_order_shares:
         return REJECT_TOO_MANY_SHARES
     if price_e4 == 0 or price_e4 > _MAX_PRICE_E4:
+        return REJECT_PRICE
+    if price_e4 % (book.tick_e4 if price_e4 >= DOLLAR_E4 else book.low_tick_e4):
         return REJECT_PRICE
     if shares * price_e4 > account.max_order_notional_e4 and account.max_order_notional_e4:
         return REJECT_TOO_MUCH_NOTIONAL

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from trading_engine.machine.encode import REJECT_CROSS, REJECT_DISPLAY, REJECT_MINIMUM, REJECT_OTHER
+from trading_engine.machine.encode import REJECT_CROSS, REJECT_DISPLAY, REJECT_FIRM, REJECT_MINIMUM, REJECT_OTHER
 from trading_engine.wire import ouch
 
+UNDECIDED: Final = 1  # whether the minimum can be met, the order's shares decide
+_LIVE: Final = b"L "  # the order's state, and no weight at the best price
 _HIDDEN: Final = 78  # N
 _NO_CROSS: Final = 78  # N
 _DISPLAYED: Final = b"AYPL"
@@ -21,11 +23,16 @@ _CUSTOMERS: Final = b"RN "
 
 
 class Terms:
-    """Time in force, firm, display, capacity, sweep, minimum quantity, cross, customer; `refusal` is 0 or a letter."""
+    """Time in force, firm, display, capacity, sweep, minimum quantity, cross, customer.
+
+    The firm is the one that the order has, also where its message left it blank. `head` and `tail` are what an Accepted
+    says of them, with the order's reference between. `refusal` is 0, a letter, or UNDECIDED.
+    """
 
     __slots__ = (
         "attributed",
         "firm",
+        "head",
         "hidden",
         "immediate",
         "minimum_shares",
@@ -33,12 +40,15 @@ class Terms:
         "raw",
         "refusal",
         "replacements",
+        "tail",
         "time_in_force_s",
         "usual",
     )
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, may_use_firm: bool) -> None:
         self.raw = raw
+        self.head = raw[0:9]
+        self.tail = raw[9:16] + _LIVE
         self.replacements: dict[bytes, Terms] = {}
         self.time_in_force_s = int.from_bytes(raw[0:4], "big")
         self.firm = raw[4:8]
@@ -52,7 +62,9 @@ class Terms:
         # Rests for the day, shown, and without a name.
         self.usual = self.time_in_force_s >= ouch.TIF_MARKET_HOURS and not self.hidden and not self.attributed
         self.refusal = 0
-        if not self.hidden and display not in _DISPLAYED:
+        if not may_use_firm:
+            self.refusal = REJECT_FIRM
+        elif not self.hidden and display not in _DISPLAYED:
             self.refusal = REJECT_DISPLAY
         elif cross != _NO_CROSS:
             self.refusal = REJECT_CROSS
@@ -65,3 +77,5 @@ class Terms:
             or customer not in _CUSTOMERS
         ):
             self.refusal = REJECT_OTHER
+        elif self.minimum_shares:
+            self.refusal = UNDECIDED

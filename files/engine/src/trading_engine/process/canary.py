@@ -26,7 +26,7 @@ from trading_engine.host.sockets import family_of
 from trading_engine.host.timerfd import IntervalTimer
 from trading_engine.published.stats import Stats
 from trading_engine.settings import passwords
-from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Limits
+from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Limits, Symbol
 from trading_engine.wire import ouch, soupbintcp
 
 INTERVAL_NS = 100_000_000
@@ -34,14 +34,17 @@ PATIENCE_NS = 10_000_000_000
 _RETRY_S = 1.0
 _READ_BYTES = 4096
 _ANSWERS = (ord("A"), ord("J"))  # Accepted and Rejected: every order gets one of them
-_LOWEST_PRICE_E4 = 1
 _UNLIMITED = Limits(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def with_account(config: EngineConfig) -> tuple[EngineConfig, str]:
     """Return the configuration with the canary's account, and its password, which only this process ever knows."""
     password = secrets.token_hex(soupbintcp.PASSWORD_BYTES // 2)
-    account = Account(CANARY_ACCOUNT, passwords.hash_password(password), True, "increasing", "allow", False, _UNLIMITED)
+    hashed, firm = passwords.hash_password(password), config.firms.default
+    mpids = config.firms.mpids[firm]
+    account = Account(
+        CANARY_ACCOUNT, hashed, True, "increasing", "allow", "account", firm, mpids, False, _UNLIMITED
+    )  # fmt: skip
     return replace(config, accounts={**config.accounts, CANARY_ACCOUNT: account}), password
 
 
@@ -52,7 +55,7 @@ class Canary:
         self,
         loop: asyncio.AbstractEventLoop,
         address: tuple[str, int],
-        symbol: str,
+        symbol: Symbol,
         password: str,
         stats: Stats,
         has_space: Callable[[], bool],
@@ -127,7 +130,8 @@ class Canary:
         if self._has_space():
             self._waiting.append(due_ns)
             self._last_token += 1
-            order = ouch.EnterOrder(f"{self._last_token:014x}", "B", 1, self._symbol, _LOWEST_PRICE_E4, ouch.TIF_IOC)
+            symbol, token = self._symbol, f"{self._last_token:014x}"
+            order = ouch.EnterOrder(token, "B", symbol.lot_shares, symbol.name, symbol.tick_e4 or 1, ouch.TIF_IOC)
             sock.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
         else:
             sock.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)  # which the journal does not hold

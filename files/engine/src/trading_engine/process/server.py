@@ -138,9 +138,8 @@ class Server:
         self._gateway.canary = core.accounts[CANARY_ACCOUNT].number
         address = (endpoint.address, endpoint.port)
         password, last_token = self._canary_password, core.accounts[CANARY_ACCOUNT].last_token
-        return Canary(
-            self._loop, address, config.canary_symbol, password, self._stats, lambda: core.accepting, last_token
-        )
+        (symbol,) = (symbol for symbol in config.symbols if symbol.name == config.canary_symbol)
+        return Canary(self._loop, address, symbol, password, self._stats, lambda: core.accepting, last_token)
 
     def _spin(self) -> None:
         """Keep the loop from ever sleeping: the next turn finds what arrived without a wake-up."""

@@ -18,6 +18,8 @@ from trading_engine.wire import ouch, soupbintcp
 
 GIGABYTE = 1 << 30
 CANARY_ACCOUNT = "CANARY"
+DEFAULT_FIRM = "HOUSE"
+_DEFAULT_MPID = "HOUS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +58,38 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Firms:
+    """The MPIDs of each firm, and the firm of accounts that name none."""
+
+    mpids: dict[str, tuple[str, ...]]
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
+    """`mpids` is what its orders may be published under, the first being for those that say nothing."""
+
     name: str
     password_hash: str = field(repr=False)
     test: bool
     tokens: str
     self_match: str
+    self_match_within: str
+    firm: str
+    mpids: tuple[str, ...]
     cancel_on_disconnect: bool
     limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
+    """With a tick of 0 prices are in cents from a dollar on, and in hundredths of a cent below."""
+
     name: str
     reference_price_e4: int
     restricted: bool
+    tick_e4: int
+    lot_shares: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +108,19 @@ class EngineConfig:
     admin_socket: Path
     zone: tzinfo
     daily: bool
+    firms: Firms
     accounts: dict[str, Account]
     symbols: tuple[Symbol, ...]
     canary_symbol: str
+    _by_login: dict[str, Account] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        by_login = {name.upper(): account for name, account in self.accounts.items()}
+        object.__setattr__(self, "_by_login", by_login)
+
+    def account_of(self, login: str) -> Account | None:
+        """Return the account that logs in by that name, whatever its case."""
+        return self._by_login.get(login.upper())
 
     def core_settings(self) -> dict[str, Any]:
         """Return what decides over the engine's answers, as JSON values; the journal records it."""
@@ -172,7 +201,8 @@ def read(path: Path) -> EngineConfig:
     limits = _limits(table, None)
     table.finish()
 
-    accounts = _accounts(top, base, limits)
+    firms = _firms(top)
+    accounts = _accounts(top, base, firms, limits)
     symbols = _symbols(top)
     canary_symbol = _canary_symbol(top, accounts, symbols)
     top.finish()
@@ -191,6 +221,7 @@ def read(path: Path) -> EngineConfig:
         admin_socket,
         zone,
         daily,
+        firms,
         accounts,
         symbols,
         canary_symbol,
@@ -240,7 +271,9 @@ def _symbols(top: Table) -> tuple[Symbol, ...]:
         if name in symbols:
             raise ConfigError(f"{table.where}: {name} is there twice")
         price_e4 = table.price_e4("reference_price", ouch.MAX_PRICE_E4)
-        symbols[name] = Symbol(name, price_e4, table.flag("restricted", False))
+        restricted = table.flag("restricted", False)
+        tick_e4 = table.price_e4("tick", ouch.MAX_PRICE_E4, default=0)
+        symbols[name] = Symbol(name, price_e4, restricted, tick_e4, table.integer("lot", 1, 1, ouch.MAX_SHARES))
         table.finish()
     if len(symbols) > 65_535:
         raise ConfigError(f"{top.where}: {len(symbols)} symbols; ITCH's stock locate ends at 65535")
@@ -252,17 +285,49 @@ def _canary_symbol(top: Table, accounts: dict[str, Account], symbols: tuple[Symb
     name = table.text("symbol", "")
     if name and name not in {symbol.name for symbol in symbols}:
         raise table.wrong("symbol", "the name of a [[symbol]], or nothing for no canary", name)
-    if name and CANARY_ACCOUNT in accounts:
+    if name and any(account.upper() == CANARY_ACCOUNT for account in accounts):
         raise ConfigError(f"{table.where}: the canary's account is {CANARY_ACCOUNT}; give the other one another name")
     table.finish()
     return name
 
 
-def _accounts(top: Table, base: Path, limits: Limits) -> dict[str, Account]:
+def _firms(top: Table) -> Firms:
+    """Read [firms] with its default, and [firms.NAME]."""
+    table = top.table("firms")
+    default = table.text("default", DEFAULT_FIRM)
+    firms: dict[str, tuple[str, ...]] = {}
+    owners: dict[str, str] = {}
+    for name in table.remaining():
+        firm = table.table(name)
+        firms[name] = _mpids(firm)
+        firm.finish()
+    if default == DEFAULT_FIRM:
+        firms.setdefault(DEFAULT_FIRM, (_DEFAULT_MPID,))
+    if default not in firms:
+        raise table.wrong("default", f"one of {', '.join(firms) or 'the firms, of which there is none'}", default)
+    for name, mpids in firms.items():
+        for mpid in mpids:
+            if owners.setdefault(mpid, name) != name:
+                raise ConfigError(f"{table.where}: {mpid} is an MPID of {owners[mpid]} and of {name}; keep one of them")
+    return Firms(firms, default)
+
+
+def _mpids(table: Table) -> tuple[str, ...]:
+    mpids = table.take("mpids")
+    wanted = "a list of one or more MPIDs, each 1 to 4 capital letters or digits"
+    if not isinstance(mpids, list) or not mpids:
+        raise table.wrong("mpids", wanted, mpids)
+    for mpid in mpids:
+        if not isinstance(mpid, str) or not re.fullmatch(r"[A-Z0-9]{1,4}", mpid):
+            raise table.wrong("mpids", wanted, mpids)
+    return tuple(dict.fromkeys(mpids))
+
+
+def _accounts(top: Table, base: Path, firms: Firms, limits: Limits) -> dict[str, Account]:
     """Read [accounts.NAME] of engine.toml and of the file that [accounts] names."""
     inline = top.table("accounts")
     file = inline.text("file", "")
-    accounts = {name: _account(inline, name, limits) for name in inline.remaining()}
+    accounts = {name: _account(inline, name, firms, limits) for name in inline.remaining()}
     if file or not accounts:
         path = base / (file or "/etc/trading/accounts.toml")
         separate = Table(str(path), load(path))
@@ -271,13 +336,17 @@ def _accounts(top: Table, base: Path, limits: Limits) -> dict[str, Account]:
         for name in tables.remaining():
             if name in accounts:
                 raise ConfigError(f"{tables.where}: account {name} is also in {top.where}; keep one of them")
-            accounts[name] = _account(tables, name, limits)
+            accounts[name] = _account(tables, name, firms, limits)
         if not accounts:
             raise ConfigError(f"{path}: no account; add [accounts.NAME] with a password")
+    known: dict[str, str] = {}
+    for name in accounts:
+        if (other := known.setdefault(name.upper(), name)) != name:
+            raise ConfigError(f"{top.where}: accounts {other} and {name} differ in case only; logins are in any case")
     return accounts
 
 
-def _account(tables: Table, name: str, limits: Limits) -> Account:
+def _account(tables: Table, name: str, firms: Firms, limits: Limits) -> Account:
     table = tables.table(name)
     if not re.fullmatch(rf"[A-Za-z0-9]{{1,{soupbintcp.USERNAME_BYTES}}}", name):
         raise ConfigError(f"{table.where}: SoupBinTCP user names are 1 to 6 letters or digits")
@@ -289,6 +358,13 @@ def _account(tables: Table, name: str, limits: Limits) -> Account:
     obstacle = passwords.obstacle()
     if obstacle:
         raise ConfigError(f"{table.where}: {obstacle}")
+    firm = table.text("firm", firms.default)
+    if firm not in firms.mpids:
+        raise table.wrong("firm", f"one of {', '.join(firms.mpids)}, each with its mpids in [firms.NAME]", firm)
+    mpids = _mpids(table) if "mpids" in table.remaining() else firms.mpids[firm]
+    for mpid in mpids:
+        if mpid not in firms.mpids[firm]:
+            raise ConfigError(f"{table.where}: {mpid} is none of firm {firm}'s MPIDs ({', '.join(firms.mpids[firm])})")
     own = table.table("risk")
     account = Account(
         name,
@@ -296,6 +372,9 @@ def _account(tables: Table, name: str, limits: Limits) -> Account:
         table.flag("test", False),
         table.choice("tokens", ("any", "increasing"), "any"),
         table.choice("self_match", ("allow", "cancel_resting", "cancel_incoming"), "allow"),
+        table.choice("self_match_within", ("account", "firm"), "account"),
+        firm,
+        mpids,
         table.flag("cancel_on_disconnect", False),
         _limits(own, limits),
     )

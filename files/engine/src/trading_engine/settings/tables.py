@@ -71,8 +71,11 @@ class Table:
             raise self.wrong(key, f"a whole number from {lowest} to {highest}", value)
         return value
 
-    def price_e4(self, key: str, highest_e4: int) -> int:
-        """Take a price as text ("100.25") or number and return it in 1/10,000 units."""
+    def price_e4(self, key: str, highest_e4: int, default: int | None = None) -> int:
+        """Take a price as text ("100.25") or number and return it in 1/10,000 units; `default` where there is none."""
+        if default is not None and key not in self._values:
+            self._known.append(key)
+            return default
         value = self.take(key)
         try:
             price_e4 = Decimal(str(value)) * 10_000

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from trading_engine.machine.account import Account
 from trading_engine.machine.book import Book, Order, orders_of
 from trading_engine.machine.core import Core
+from trading_engine.machine.terms import Terms
 from trading_engine.storage.journal import sync_directory
 
 MAGIC: Final = b"LLTSNAP1"
@@ -58,6 +59,8 @@ def dump(core: Core) -> bytes:
         {
             "stock": book.stock.decode("ascii"),
             "restricted": book.restricted,
+            "tick_e4": book.own_tick_e4,
+            "lot_shares": book.lot_shares,
             "halted": book.halted,
             "collar_price_e4": book.collar_price_e4,
             "last": [book.last_price_e4, book.last_shares, book.last_ns],
@@ -121,7 +124,8 @@ def load(core: Core, data: bytes) -> None:
             at = _load_account(account, saved, data, at)
         ending: list[Order] = []
         for saved in market["books"]:
-            book = core.add_book(saved["stock"].encode("ascii"), saved["collar_price_e4"], saved["restricted"])
+            book = core.add_book(saved["stock"].encode("ascii"), saved["collar_price_e4"])
+            book.set_listing(saved["restricted"], saved.get("tick_e4", 0), saved.get("lot_shares", 1))  # older: neither
             core.set_halted(book, saved["halted"])
             book.last_price_e4, book.last_shares, book.last_ns = saved["last"]
             book.trades, book.traded_shares = saved["traded"]
@@ -156,9 +160,12 @@ def _load_orders(core: Core, book: Book, data: bytes) -> list[Order]:
     """Return those that end at a time."""
     accounts = core.by_number
     ending = []
+    without_firm: dict[bytes, Terms] = {}
     for number, token, reference, side, shares, executed, price_e4, raw, expiry_ns in _ORDER.iter_unpack(data):
         account = accounts[number]
         terms = account.terms_of(raw)
+        if terms.raw != raw:  # of an order from before there were firms
+            terms = without_firm.setdefault(raw, Terms(raw, True))
         last_token = account.last_token
         order = Order(token, account, book, reference, side, shares, executed, price_e4, terms)
         account.put(order)

@@ -38,15 +38,23 @@ END_OF_SESSION_PACKET = b"\x00\x01Z"
 
 _HEAD = struct.Struct(">HB")
 _LOGIN_REQUEST_BYTES = USERNAME_BYTES + PASSWORD_BYTES + SESSION_BYTES + 20
+_TIMEOUT_BYTES = 5
+LONGEST_LOGIN_BYTES = 3 + _LOGIN_REQUEST_BYTES + _TIMEOUT_BYTES
+"""Of the whole packet."""
+_LONGEST_TIMEOUT_S = 60
 
 
 class LoginRequest(NamedTuple):
-    """`session` blank asks for the current one; `sequence` 1 for everything, 0 for what comes from now on."""
+    """`session` blank asks for the current one; `sequence` 1 for everything, 0 for what comes from now on.
+
+    `timeout_s` is how long the client may be silent, 0 where it does not say.
+    """
 
     username: str
     password: str
     session: str
     sequence: int
+    timeout_s: int = 0
 
     def __repr__(self) -> str:
         """Leave the password out: representations end up in logs."""
@@ -100,11 +108,16 @@ def login_rejected(reason: str) -> bytes:
 
 
 def parse_login_request(payload: bytes) -> LoginRequest:
-    """Numbers and names may be justified to either side: implementations differ. Raises WireError."""
-    if len(payload) != _LOGIN_REQUEST_BYTES:
+    """Raises WireError. Implementations differ, so these are tolerated:
+
+    Numbers and names are justified to either side and padded with blanks or NULs; a heartbeat timeout of five digits,
+    in seconds, follows. More than 60 are 60, and 0 is no wish.
+    """
+    if len(payload) not in (_LOGIN_REQUEST_BYTES, _LOGIN_REQUEST_BYTES + _TIMEOUT_BYTES):
         raise WireError(f"SoupBinTCP: a Login Request has {_LOGIN_REQUEST_BYTES} bytes, got {len(payload)}")
-    text = payload.decode("latin-1")
-    return LoginRequest(text[0:6].strip(), text[6:16].strip(), text[16:26].strip(), _number(text[26:46]))
+    text = payload.decode("latin-1").replace("\0", " ")
+    timeout_s = min(_number(text[46:], "heartbeat timeout"), _LONGEST_TIMEOUT_S)
+    return LoginRequest(text[0:6].strip(), text[6:16].strip(), text[16:26].strip(), _number(text[26:46]), timeout_s)
 
 
 def parse_login_accepted(payload: bytes) -> LoginAccepted:
@@ -148,8 +161,8 @@ def _text(name: str, value: str, width: int) -> bytes:
     return raw.ljust(width)
 
 
-def _number(text: str) -> int:
+def _number(text: str, what: str = "sequence number") -> int:
     digits = text.strip() or "0"
     if not (digits.isascii() and digits.isdigit()):
-        raise WireError(f"SoupBinTCP: sequence number {digits!r} is not a number")
+        raise WireError(f"SoupBinTCP: {what} {digits!r} is not a number")
     return int(digits)
