@@ -1,4 +1,4 @@
-"""The collector: a pause comes after so many messages, looks at what is young, and never again at what lived."""
+"""The collector: a pause comes after so many messages, looks at what is young, never again at what lived. Stalls."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import gc
 import itertools
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-from trading_engine.published.catalogue import COUNTERS, GAUGES, STALL_NS
+from trading_engine.engine import Engine
+from trading_engine.machine import inputs
+from trading_engine.process.server import Server
+from trading_engine.published.catalogue import COUNTERS, GAUGES, STALL_CAUSES, STALL_NS
 from trading_engine.published.garbage import MESSAGES, Garbage
 from trading_engine.published.shm import StateWriter
 from trading_engine.published.stats import Stats
@@ -75,6 +80,34 @@ def test_a_pause_above_the_limit_is_a_stall(garbage: Garbage, stats: Stats, monk
     monkeypatch.setattr(time, "monotonic_ns", lambda: next(clock))
     garbage.collect()
     assert stats.writer.counters[COUNTERS.index("stalls_gc")] == 1
+
+
+@pytest.mark.parametrize("cause", sorted({*STALL_CAUSES} - {"gc", "read", "write"}))
+def test_a_timed_step_above_the_limit_is_a_stall_by_its_cause(
+    stats: Stats, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    server = cast(Server, SimpleNamespace(_stats=stats))
+    for lasted_ns in (STALL_NS, STALL_NS + 1):
+        monkeypatch.setattr(time, "monotonic_ns", itertools.count(step=lasted_ns).__next__)
+        Server._timed(server, cause, lambda: None)
+    published = stats.writer
+    assert published.counters[COUNTERS.index("stalls")] == published.counters[COUNTERS.index(f"stalls_{cause}")] == 1
+    assert published.gauges[GAUGES.index("stall_last_ns")] == STALL_NS + 1
+    assert [event.text for event in stats.events] == [f"stall of 1.0 ms: {cause}"]
+
+
+@pytest.mark.parametrize(("lasted_ns", "told"), [(STALL_NS, []), (STALL_NS + 1, ["write"])])
+def test_a_write_above_the_limit_is_a_stall(
+    start: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch, lasted_ns: int, told: list[str]
+) -> None:
+    engine = start()
+    causes: list[str] = []
+    engine.on_stall = lambda cause, _: causes.append(cause)
+    assert engine.writer is not None
+    clock = iter([0, lasted_ns])
+    monkeypatch.setattr("trading_engine.engine._monotonic_ns", lambda: next(clock, lasted_ns))
+    engine.submit(inputs.CONNECT, 0)
+    assert causes == told
 
 
 def test_pauses_are_counted(garbage: Garbage, stats: Stats) -> None:

@@ -15,10 +15,22 @@ def distribution(histogram: Histogram) -> Distribution:
 
 
 @given(DURATIONS)
-def test_a_bucket_holds_its_durations_within_one_percent(duration_ns: int) -> None:
+def test_a_bucket_holds_its_durations_within_less_than_one_percent(duration_ns: int) -> None:
     bucket = bucket_of(duration_ns)
     assert lower_bound_ns(bucket) <= duration_ns < lower_bound_ns(bucket + 1)
-    assert abs(middle_ns(bucket) - duration_ns) <= duration_ns / 100
+    assert abs(middle_ns(bucket) - duration_ns) <= duration_ns * 0.008
+
+
+def test_no_bucket_is_wider_than_is_said() -> None:
+    errors = [
+        (lower_bound_ns(bucket + 1) - 1 - middle_ns(bucket)) / (lower_bound_ns(bucket + 1) - 1)
+        for bucket in range(bucket_of(1_024), BUCKETS - 1)
+    ]
+    errors += [
+        (middle_ns(bucket) - lower_bound_ns(bucket)) / lower_bound_ns(bucket)
+        for bucket in range(bucket_of(1_024), BUCKETS)
+    ]
+    assert 0.007 < max(errors) <= 0.008
 
 
 def test_buckets_follow_each_other_without_gap_up_to_the_last() -> None:

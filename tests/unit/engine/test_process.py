@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import socket
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from trading_engine.engine import Engine
 from trading_engine.machine.version import is_compiled
 from trading_engine.published.shm import StateReader
 from trading_engine.wire import ouch, soupbintcp
@@ -230,6 +236,14 @@ def test_the_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
     config.write_text(example.stdout)
     result = run("check-config", str(config))
     assert (result.returncode, result.stderr) == (0, "")
+    engine = EngineProcess(tmp_path)
+    engine.config.write_text(example.stdout.replace("port = 9001", f"port = {engine.port}"))  # others may have theirs
+    (password,) = re.findall(r"clear-text password of this one: (\w+)", example.stdout)
+    with engine:
+        client = Client(engine.port, "DEMO", password)
+        client.send(enter("one"))
+        assert isinstance(client.wait_for(2)[1], ouch.Accepted)
+        client.close()
 
 
 def test_an_unknown_option_ends_with_usage_and_no_traceback() -> None:
@@ -269,6 +283,46 @@ def test_a_session_of_another_date_is_ended_at_the_start(tmp_path: Path) -> None
         again.close()
 
 
+def zone_with_midnight_in(directory: Path, seconds: int) -> tuple[str, str]:
+    """Write the time zone `Soon` (tzfile(5)): so many seconds from now a date ends. Return that date and the next."""
+    midnight_s = int(time.time()) + seconds
+    offset_s = (-midnight_s + 43_200) % 86_400 - 43_200
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 5)
+    (directory / "Soon").write_bytes(b"TZif" + bytes(16) + counts + struct.pack(">lbB", offset_s, 0, 0) + b"SOON\0")
+    local = [time.gmtime(midnight_s + offset_s + more_s) for more_s in (-1, 0)]
+    return time.strftime("%Y%m%d", local[0]), time.strftime("%Y%m%d", local[1])
+
+
+def test_a_running_engine_ends_its_session_at_midnight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONTZPATH", str(tmp_path))
+    for seconds in (2, 4, 8, 16):  # until an engine is there and has accepted an order before it is midnight
+        directory = tmp_path / str(seconds)
+        directory.mkdir()
+        old, new = zone_with_midnight_in(tmp_path, seconds)
+        with EngineProcess(directory, day={"zone": "Soon"}) as engine:
+            client = Client(engine.port)
+            if session_date(client) != old:
+                continue
+            client.send(enter("one"))
+            client.wait(lambda: False)
+            answers = [type(message).__name__ for message in client.messages]
+            if "Accepted" not in answers:
+                continue
+            assert answers == ["SystemEvent", "Accepted", "Canceled", "SystemEvent"]
+            assert client.raw.endswith(soupbintcp.END_OF_SESSION_PACKET)
+            again = Client(engine.port)
+            assert session_date(again) == new
+            assert [type(message).__name__ for message in again.wait_for(1)] == ["SystemEvent"]
+            again.close()
+            return
+    pytest.fail("no engine was there in time")
+
+
+def session_date(client: Client) -> str:
+    assert isinstance(client.login, soupbintcp.LoginAccepted)
+    return client.login.session[:8]
+
+
 def test_without_room_new_orders_are_refused_and_cancels_still_work(tmp_path: Path) -> None:
     engine = EngineProcess(tmp_path)
     with engine:
@@ -284,6 +338,34 @@ def test_without_room_new_orders_are_refused_and_cancels_still_work(tmp_path: Pa
         answers = [(type(message).__name__, message.reason) for message in again.wait_for(3)]
         assert answers == [("Rejected", "O"), ("Rejected", "O"), ("Canceled", "U")]
         again.close()
+
+
+@pytest.mark.parametrize("durability", ["os"])
+def test_new_orders_are_refused_at_95_percent_of_the_budget(start: Callable[[], Engine], tmp_path: Path) -> None:
+    engine = start()
+    budget_bytes = engine.config.journal.budget_bytes
+    filler = tmp_path / "journal/filler"  # what others put there counts as well
+
+    def answer(token: str, used_percent: int, more_bytes: int = 0) -> str:
+        filler.touch()
+        engine.watch_disk()
+        others_bytes = engine.used_bytes - filler.stat().st_size
+        os.truncate(filler, budget_bytes * used_percent // 100 + more_bytes - others_bytes)
+        engine.watch_disk()
+        before = len(replies(engine))
+        engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(enter(token))), 0)
+        return "".join(type(message).__name__ for message in replies(engine)[before:])
+
+    assert answer("below", 95) == "Accepted"
+    assert answer("above", 95, 1) == "Rejected"
+    engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(ouch.CancelOrder("below", 0))), 0)
+    assert isinstance(replies(engine)[-1], ouch.Canceled)
+    assert answer("below again", 94) == "Accepted"
+
+
+def replies(engine: Engine) -> list[Any]:
+    packets, _ = engine.outbox.log(0).read_from(1, 1 << 16)
+    return [ouch.OUTBOUND.decode(payload) for _, payload in soupbintcp.Splitter().feed(packets)]
 
 
 def test_guessing_passwords_is_slowed_down(engine: EngineProcess) -> None:

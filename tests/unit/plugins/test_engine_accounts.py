@@ -139,3 +139,21 @@ def test_a_password_that_somebody_wrote_in_another_encoding_is_told_of_in_one_li
     assert report["failed"] is True
     assert str(password_file) in report["msg"]
     assert "ASCII characters" in report["msg"]
+
+
+# As the engine does on a machine in FIPS mode whose Python was built without it.
+WITHOUT_SCRYPT = """
+import hashlib
+del hashlib.scrypt
+from trading_engine.__main__ import main
+raise SystemExit(main(["hash-password"]))
+"""
+
+
+def test_a_machine_that_lost_scrypt_is_told_by_the_engines_line(
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(BENCH)
+    monkeypatch.delattr("hashlib.scrypt")
+    monkeypatch.setattr(sys.modules[__name__], "HASH_COMMAND", [sys.executable, "-c", WITHOUT_SCRYPT])
+    assert "has no scrypt" in run(BENCH)["msg"]

@@ -53,7 +53,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_suite_that_the_mirrors_have_dropped_comes_from_the_archive(tmp_path: Path, mirror: Path) -> None:
-    image._install(image.BULLSEYE, tmp_path / "tree")
+    image._install(image.RECIPES["bullseye"], tmp_path / "tree")
     first, second = mirror.read_text().splitlines()
     assert first.endswith(f"bullseye {tmp_path}/tree")
     assert second.endswith(f"bullseye {tmp_path}/tree http://archive.debian.org/debian")

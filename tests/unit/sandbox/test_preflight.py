@@ -1,13 +1,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from embedded_ec2 import preflight
+from embedded_ec2 import lifecycle, preflight
 from embedded_ec2.errors import SandboxError
-from embedded_ec2.preflight import require_machines_possible, require_place_for_machines
+from embedded_ec2.preflight import require_machines_possible
+from embedded_ec2.state import Sandbox
 
 
 def test_what_is_not_installed_is_named_with_the_command_that_installs_it(
@@ -31,10 +32,22 @@ def test_another_system_than_linux_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         require_machines_possible(qemu=False)
 
 
-def test_a_full_disk_is_named_before_a_machine_writes_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "NEEDED_BYTES", 2**62)
+@pytest.fixture
+def up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], object]:
+    """Return what brings a sandbox up below a directory of a machine that has all else; its process ends at once."""
+    monkeypatch.setattr(preflight, "require_machines_possible", lambda **_options: None)
+    monkeypatch.setattr(lifecycle, "ensure_image", lambda *_arguments: Path("/nowhere"))
+    monkeypatch.setattr(lifecycle, "_start_process", lambda *_arguments: None)
+    return lambda base: lifecycle.up(Sandbox("a", base / "a"), ["container"], print)
+
+
+def test_a_full_disk_is_named_before_a_machine_writes_to_it(
+    up: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "NEEDED_BYTES", 2**62, raising=False)
     with pytest.raises(SandboxError, match=f"{tmp_path}/state has .* GB free, machines need"):
-        require_place_for_machines(tmp_path / "state")
+        up(tmp_path / "state")
+    assert not (tmp_path / "state/a").exists()
 
 
 @pytest.fixture
@@ -54,8 +67,12 @@ def overlay(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", parts[-1]], check=True)
 
 
-def test_a_containers_own_disk_is_named_with_the_way_out(overlay: Path, tmp_path: Path) -> None:
+def test_a_containers_own_disk_is_named_with_the_way_out(
+    up: Callable[[Path], object], overlay: Path, tmp_path: Path
+) -> None:
     with pytest.raises(SandboxError, match=f"{overlay}/state carries no overlay.*mount a volume there"):
-        require_place_for_machines(overlay / "state")
-    require_place_for_machines(tmp_path / "state")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lower", "root", "upper", "work"]
+        up(overlay / "state")
+    assert not (overlay / "state/a").exists()
+    with pytest.raises(SandboxError, match="ended as soon as it was up"):
+        up(tmp_path / "state")
+    assert sorted(path.name for path in (tmp_path / "state").iterdir() if path.is_dir()) == ["a"]
