@@ -56,7 +56,7 @@ def feed(variant: str) -> Iterator[Figure]:
 
 
 def _turn_us(variant: str) -> float:
-    with tempfile.TemporaryDirectory(prefix="ring-bench-", dir="/dev/shm") as place:  # noqa: S108  as /run: memory
+    with tempfile.TemporaryDirectory(prefix="ring-bench-", dir="/dev/shm") as place:  # memory, as /run is
         command = [sys.executable, "-c", _COST, place]
         return float(subprocess.check_output(command, env=variants.environment(variant))) / 1e3
 

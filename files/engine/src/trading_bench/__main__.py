@@ -148,7 +148,11 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     interrupts: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _frame: interrupts.append(signum))
-    mine, recording.spins = cpus.place(options.cpus, [*options.keep_off, *_cpus_of(options.machine_group)])
+    mine, recording.spins = cpus.place(
+        options.cpus,
+        [*options.keep_off, *_cpus_of(options.machine_group)],
+        feed_beside=bool(options.feed and options.keep_off),  # CPUs to keep off are those of an engine on this host
+    )
     password = read_password(options.password_file)
     started_s = time.time()
     watching = None

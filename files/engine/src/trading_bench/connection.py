@@ -35,11 +35,16 @@ def read_password(path: Path) -> str:
 
 
 def connect(
-    host: str, port: int, account: str, password: str, kind: str = "an order-entry port"
+    host: str,
+    port: int,
+    account: str,
+    password: str,
+    kind: str = "an order-entry port",
+    service: str = "the engine",
 ) -> tuple[socket.socket, soupbintcp.Splitter]:
     """Return the logged-in, non-blocking socket, and the splitter with what arrived behind Login Accepted.
 
-    `kind` is what should be at that address.
+    `kind` and `service` are what should be at that address, for the errors.
     """
     where = f"{host}:{port}"
     try:
@@ -51,7 +56,7 @@ def connect(
     except OSError as error:
         reason = error.strerror or str(error)
         raise BenchError(
-            f"cannot connect to {where}: {reason}; is the engine running, and the port open from here?"
+            f"cannot connect to {where}: {reason}; is {service} running, and the port open from here?"
         ) from error
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

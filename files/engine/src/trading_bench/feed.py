@@ -36,7 +36,7 @@ class Subscriber:
 
     def __init__(self, host: str, port: int, account: str, password: str) -> None:
         """Raises BenchError when it cannot log in."""
-        self.socket, self._splitter = connect(host, port, account, password, "a feed of market data")
+        self.socket, self._splitter = connect(host, port, account, password, "a feed of market data", "trading-feed")
         stamped(self.socket)
         self._where = f"{host}:{port}"
         self._pieces: list[tuple[bytes, int]] = []
