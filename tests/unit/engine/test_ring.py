@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trading_engine.engine import Engine
+from trading_engine.machine import inputs
 from trading_engine.published.histogram import Histogram
 from trading_engine.published.ring import LARGEST, SIZE, RingError, RingReader, RingWriter
+from trading_engine.storage.outbox import Output
+from trading_engine.wire import itch, ouch, soupbintcp
 
 SESSION = "2026112300"
 SAID = b"what was said in this turn, and is longer than a word or two"
@@ -199,3 +203,26 @@ def test_a_file_in_the_place_of_the_bell_is_replaced(tmp_path: Path) -> None:
     writer = RingWriter(tmp_path / "ring", tmp_path / "bell")
     assert (tmp_path / "bell").is_fifo()
     writer.close()
+
+
+def test_what_delivering_a_turn_causes_is_shown_behind_it(
+    start: Callable[[], Engine], writer: RingWriter, reader: RingReader
+) -> None:
+    engine = start()
+
+    def enter(token: str) -> None:
+        order = ouch.EnterOrder(token, "B", 100, "TEST", 1_000_000)
+        engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
+
+    def deliver(output: Output) -> None:
+        """As when a client is gone whom a reply was for: that is an input of its own."""
+        engine.deliver = lambda output: None
+        enter("2")
+
+    engine.submit(inputs.CONNECT, 0)
+    engine.ring, engine.deliver = writer, deliver
+    enter("1")
+    engine.ring = None
+    shown = [message for _, data in said(reader) for message in map(itch.FEED.decode, itch.split_log(data))]
+    assert [type(message) for message in shown] == [itch.AddOrder] * 2
+    assert shown[0].reference < shown[1].reference

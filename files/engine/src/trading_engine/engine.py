@@ -72,6 +72,7 @@ class Engine:
         self._threads = ThreadPoolExecutor(2, "journal")
         self._on_disk = config.journal.durability == "disk"
         self._waiting: list[Output] = []
+        self._unshown: list[Output] = []
         self._syncing: list[Output] = []
         self._sync: Future[None] | None = None
         self._spare: Future[None] | None = None
@@ -293,17 +294,22 @@ class Engine:
                 self._start_sync()
 
     def _release(self, output: Output) -> None:
+        market_data_count = output[2]
         try:
             self.outbox.commit(output)
+            if market_data_count:
+                self._unshown.append(output)
             self.deliver(output)
         except OSError as error:
             self.fail(f"reply log: {error}")
             return
-        _, market_data, market_data_count = output
         if not market_data_count:
             return
         if self.ring is not None:
-            self.ring.write(market_data, market_data_count)
+            # What is delivered may end a connection, whose own output came here then before this one.
+            for _, market_data, count in self._unshown:
+                self.ring.write(market_data, count)
+        self._unshown.clear()
         if not self._feed_scheduled:
             self._feed_scheduled = True
             if _monotonic_ns() - self._feed_flushed_ns >= _FEED_PACE_NS:
