@@ -32,6 +32,9 @@ SLO = yaml.safe_load((Path(__file__).parents[1] / "roles/slo/defaults/main.yml")
 UNDISTURBED_S, LONGEST_S = 10, 60
 
 
+PACKAGES = ("trading_engine", "trading_feed", "trading_telemetry")
+
+
 def write_configuration(directory: Path) -> None:
     """Write what the commands themselves print as example, with one account for the measurement."""
     if (directory / "password").exists():
@@ -116,7 +119,7 @@ def stop(directory: Path, package: str) -> None:
 
 def looked_at(directory: Path) -> dict[str, Any]:
     """Return what trading_host_info would say of these processes; they are no units, and this machine is no host."""
-    pids = [pid for package in ("trading_engine", "trading_telemetry") if (pid := running(directory, package))]
+    pids = [pid for package in PACKAGES if (pid := running(directory, package))]
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     busy_s = {}
     for pid in pids:
@@ -135,7 +138,7 @@ def measure(directory: Path) -> list[slo.Row]:
     shared_memory = tomllib.loads((directory / "engine.toml").read_text(encoding="utf-8"))["shared_memory"]["path"]
     options = ["--host", "127.0.0.1", "--port", "9001", "--account", SLO["slo_account"], "--symbol", SLO["slo_symbol"]]
     options += ["--password-file", str(directory / "password"), "--rate", str(SLO["slo_offered_per_s"])]
-    options += ["--duration", str(SLO["slo_duration_s"]), "--state", str(directory / shared_memory)]
+    options += ["--feed", "--duration", str(SLO["slo_duration_s"]), "--state", str(directory / shared_memory)]
     options += ["--witness"] if sys.platform == "linux" else []
     options += ["--keep-off", str(cpus[-1])] if len(cpus) > 1 else []
     options += ["--engine-process", str(engine)] if engine and len(cpus) > 1 else []
@@ -164,11 +167,12 @@ def bench(module: str, *options: str) -> None:
 def main() -> int:
     verb, directory = sys.argv[1], Path(sys.argv[2]).resolve()
     if verb == "down":
-        for package in ("trading_telemetry", "trading_engine"):
+        for package in reversed(PACKAGES):
             stop(directory, package)
         return 0
     write_configuration(directory)
     start(directory, "trading_engine", "engine.toml")
+    start(directory, "trading_feed", "engine.toml")
     start(directory, "trading_telemetry", "telemetry.toml")
     rows = measure(directory)
     for line in slo.slo_table(rows):

@@ -19,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 ROOMS = [f"trading_engine/{room}" for room in ("machine", "storage", "clients", "host", "published")]
 SINGLE = {
     "trading_engine": ("engine",),
-    "trading_feed": ("log", "subscriber"),
+    "trading_feed": ("live", "log", "subscriber", "tail"),
     "trading_bench": ("flow", "generator", "witness"),
 }
 LEFT_OUT = "Not compiled: "

@@ -29,6 +29,10 @@ options:
     description: The TCP port of order entry.
     type: int
     required: true
+  feed_port:
+    description:
+      - The TCP port of market data. With it the generator subscribes, and measures how far that is behind the replies.
+    type: int
   account:
     description: The test account to log in with.
     type: str
@@ -137,6 +141,8 @@ def plan(parameters: dict[str, Any], report: Path) -> list[str]:
     for name in ("machine_group", "keep"):
         if parameters[name]:
             options[f"--{name.replace('_', '-')}"] = parameters[name]
+    if parameters["feed_port"]:
+        options["--feed"] = str(parameters["feed_port"])
     if parameters["engine_state"]:
         options["--state"] = parameters["engine_state"]
     command = [*parameters["command"], *(word for option in options.items() for word in option)]
@@ -169,6 +175,7 @@ def main() -> None:
             "command": {"type": "list", "elements": "str", "required": True},
             "address": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
+            "feed_port": {"type": "int"},
             "account": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
             "symbol": {"type": "str", "required": True},

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks import core, deployment, gateway, stress, telemetry, tuning
+from tests.benchmarks import core, deployment, feed, gateway, stress, telemetry, tuning
 from tests.benchmarks.figures import Figure, table
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "pinned": gateway.pinned,
     "two_cpus": gateway.two_cpus,
     "open_loop": gateway.open_loop,
+    "feed": feed.feed,
     "fairness": stress.fairness,
     "scale": core.scale,
     "recovery": core.recovery,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.deployment import Deployment, Play
 
-TARGETS = ("avg", "p95", "p99", "throughput", "errors", "cpu", "memory")
+TARGETS = ("avg", "p95", "p99", "feed p99", "throughput", "errors", "cpu", "memory")
 
 
 def test_the_dynamic_inventory_lists_the_host_in_its_groups(deployed: Deployment) -> None:

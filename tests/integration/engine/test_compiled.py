@@ -60,7 +60,7 @@ def test_the_compiled_engine_checks_itself() -> None:
     whole_rooms = [f"trading_engine/{room}" for room in ("clients", "host", "machine", "published", "storage")]
     wanted = {path.with_suffix("") for room in whole_rooms for path in (root / room).glob("*.py")}
     wanted -= {path for path in wanted if path.name in ("__init__", "native")}
-    singles = ("trading_engine/engine", "trading_feed/log", "trading_feed/subscriber")
+    singles = ("trading_engine/engine", *(f"trading_feed/{name}" for name in ("live", "log", "subscriber", "tail")))
     wanted |= {
         root / name for name in (*singles, *(f"trading_bench/{name}" for name in ("flow", "generator", "witness")))
     }

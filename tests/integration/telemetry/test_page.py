@@ -23,6 +23,7 @@ SLO = """\
 avg_us = 100000
 p95_us = 200000
 p99_us = 400000
+feed_p99_us = 1000
 throughput_per_s = 1000
 cpu_percent = 80
 memory_percent = 90
@@ -78,9 +79,9 @@ class Host:
         wait_for_port(port)
         return process
 
-    def load(self, duration_s: int) -> "subprocess.Popen[bytes]":
+    def load(self, duration_s: int, *more: str) -> "subprocess.Popen[bytes]":
         options = f"--host 127.0.0.1 --port {self.engine_port} --account BENCH --symbol TEST --rate 1000".split()
-        options += ["--duration", str(duration_s), "--password-file", str(self.directory / "password")]
+        options += ["--duration", str(duration_s), "--password-file", str(self.directory / "password"), *more]
         return subprocess.Popen([sys.executable, "-m", "trading_bench", *options], stdout=subprocess.DEVNULL)
 
 
@@ -155,6 +156,23 @@ def test_the_page_follows_load_death_and_recovery_without_a_reload(host: Host, b
     host.start_engine()
     browser.wait_for(f"{VERDICT} === 'ok'")
     assert browser.value("window.notReloaded") is True
+    assert browser.problems == []
+
+
+def test_how_far_market_data_is_behind_is_on_the_page_while_somebody_subscribes(host: Host, browser: Browser) -> None:
+    tile = "document.querySelector('[data-tile=feed_p99]')?.textContent"
+    browser.open(host.url, 1280, 900)
+    browser.wait_for(f"{tile}?.includes('nobody subscribes')")
+    config, port = host.directory / "engine.toml", free_port()
+    config.write_text(f"{config.read_text()}[market_data]\nport = {port}\n")
+    feed = subprocess.Popen([sys.executable, "-m", "trading_feed", "--config", config], stderr=subprocess.DEVNULL)
+    wait_for_port(port)
+    load = host.load(30, "--feed", str(port))
+    browser.wait_for(f"/\\d µs.*(within target|target missed)/.test({tile})")
+    load.terminate()
+    load.wait(30)
+    feed.terminate()
+    assert feed.wait(10) == 0
     assert browser.problems == []
 
 

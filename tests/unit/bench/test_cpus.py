@@ -45,6 +45,16 @@ def test_of_several_cpus_it_takes_the_last_one(own_affinity: set[int], monkeypat
     assert os.sched_getaffinity(0) == {max(own_affinity)}
 
 
+def test_on_the_one_cpu_that_the_feed_has_as_well_it_sleeps(
+    own_affinity: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpus, "usable", lambda: sorted({*own_affinity, 4096}))
+    monkeypatch.setattr(cpus, "quota", lambda: float("inf"))
+    mine = min(own_affinity)
+    assert place([], {*own_affinity, 4096} - {mine}, feed_beside=True) == ([mine], False)
+    assert os.sched_getaffinity(0) == {mine}
+
+
 def test_where_no_cpu_is_left_it_stays_and_sleeps(own_affinity: set[int]) -> None:
     assert place([], own_affinity) == (sorted(own_affinity), False)
     assert os.sched_getaffinity(0) == own_affinity

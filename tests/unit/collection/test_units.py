@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment, StrictUndefined
 
 ROLES = Path(__file__).parents[3] / "roles"
 UNITS = sorted([*ROLES.glob("*/templates/**/*.service.j2"), *ROLES.glob("*/templates/**/*.service.d/*.j2")])
@@ -26,3 +27,16 @@ def _included(unit: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_no_unit_is_swapped_out(unit: Path) -> None:
     assert "MemorySwapMax=0" in written(unit).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "there", "not_there"), [([0], "CPUAffinity=0", "CPUWeight"), ([], "CPUWeight=idle", "CPUAffinity")]
+)
+def test_the_feed_has_the_second_cpu_or_what_the_engine_leaves(cpus: list[int], there: str, not_there: str) -> None:
+    unit = ROLES / "trading_engine/templates/etc/systemd/system/trading-feed.service.j2"
+    template = Environment(undefined=StrictUndefined, autoescape=False).from_string(unit.read_text())  # noqa: S701
+    text = template.render(
+        trading_engine_feed_command=["trading-feed"], trading_engine_feed_cpus=cpus, lookup=lambda *_: ""
+    )
+    assert there in text.splitlines()
+    assert not_there not in text

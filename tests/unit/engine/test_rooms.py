@@ -118,7 +118,7 @@ def test_whole_rooms_are_compiled_but_for_what_says_why_not() -> None:
 COMPILED_ROOMS = ("machine", "storage", "clients", "host", "published", "engine")
 COMPILED = [
     *(name for name in ENGINES if room_of(name) in COMPILED_ROOMS),
-    *("trading_feed.log", "trading_feed.subscriber"),
+    *(f"trading_feed.{name}" for name in ("live", "log", "subscriber", "tail")),
     *("trading_bench.flow", "trading_bench.generator", "trading_bench.witness"),
 ]
 

@@ -25,7 +25,7 @@ from tests.unit.engine.process import DEADLINE_S, PASSWORD, Client, EngineProces
 from tests.unit.engine.test_numbers import FAILED_LOGINS
 
 STRANGERS = 600  # more than the engine keeps, and no more than the tests' own process may have open
-DESCRIPTORS = 80
+DESCRIPTORS = 96
 
 
 @pytest.fixture

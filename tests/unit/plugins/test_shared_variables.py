@@ -28,6 +28,11 @@ def test_a_target_of_ones_own_replaces_that_of_the_promise_alone() -> None:
     assert slo_targets({"p99_us": 1500}) == {**PROMISED, "p99_us": 1500}
 
 
+def test_on_one_cpu_the_feed_has_more_time_unless_the_user_says_otherwise() -> None:
+    assert slo_targets({}, 1) == {**PROMISED, "feed_p99_us": 10_000}
+    assert slo_targets({"feed_p99_us": 5}, 1)["feed_p99_us"] == 5
+
+
 def test_what_is_no_target_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"trading_slo: there is no target p999_us; there are avg_us, "):
         slo_targets({"p999_us": 1})

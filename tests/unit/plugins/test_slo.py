@@ -16,6 +16,7 @@ TARGETS = {
     "avg_us": 500.0,
     "p95_us": 1000.0,
     "p99_us": 2000.0,
+    "feed_p99_us": 1000.0,
     "throughput_per_s": 10_000.0,
     "cpu_percent": 80.0,
     "memory_percent": 90.0,
@@ -40,6 +41,10 @@ def latencies(
     return {"latency_corrected_us": corrected_us, "latency_raw_us": raw_us, "lateness_us": lateness_us}
 
 
+FEED_US = {"feed_us": {"p50": 80.0, "p99": 400.0}}
+LATE_FEED_US = {"feed_us": {"p50": 3100.0, "p99": 8000.0}}
+
+
 def disturbance(slices: int = 100, set_aside: int = 0) -> dict[str, Any]:
     return {
         "slices": slices,
@@ -53,7 +58,8 @@ def disturbance(slices: int = 100, set_aside: int = 0) -> dict[str, Any]:
 FIGURES = {
     "interrupted": False,
     **latencies(LATENCY_US, LATENCY_US, ON_TIME_US),
-    "undisturbed": latencies(LATENCY_US, LATENCY_US, ON_TIME_US),
+    **FEED_US,
+    "undisturbed": {**latencies(LATENCY_US, LATENCY_US, ON_TIME_US), **FEED_US},
     "disturbance": disturbance(),
     "throughput_per_s": 10_480.0,
     "errors": {},
@@ -214,7 +220,7 @@ def test_an_interrupted_run_is_never_met(load: dict[str, Any]) -> None:
     load["figures"]["interrupted"] = True
     rows = slo_rows(TARGETS, STATE, load)
     assert slo_unmeasured(rows) == [
-        "not measured avg, p95, p99, throughput, errors, rejects, cpu",
+        "not measured avg, p95, p99, feed p99, throughput, errors, rejects, cpu",
         "the load was interrupted",
     ]
 
@@ -265,3 +271,35 @@ def test_the_table_has_a_line_for_each_target_and_fits_a_terminal(load: dict[str
     table = [line for line in lines if not line.startswith("(")]
     assert len(table) == 1 + len(slo_rows(TARGETS, STATE, load))
     assert max(map(len, table)) <= 70
+
+
+def test_a_late_feed_is_missed_by_its_name(load: dict[str, Any]) -> None:
+    load["figures"].update(LATE_FEED_US)
+    assert missed(load) == "missed feed p99, 8000 µs instead of < 1000 µs"
+
+
+def test_a_late_generator_excuses_no_late_feed(load: dict[str, Any]) -> None:
+    load["figures"].update({**latencies(MISSING_US, LATENCY_US, LATE_US), **LATE_FEED_US})
+    assert verdicts(load)["feed p99"] == "missed"
+
+
+def test_a_feed_that_shows_nothing_is_missed(load: dict[str, Any]) -> None:
+    load["figures"]["feed_us"] = {}
+    assert missed(load).startswith("missed feed p99, nothing seen instead of < 1000 µs; the market saw none")
+
+
+def test_a_feed_that_only_a_disturbed_machine_made_late_is_judged_by_the_rest(aside: dict[str, Any]) -> None:
+    aside["figures"].update(LATE_FEED_US)
+    assert verdicts(aside)["feed p99"] == "met"
+    aside["figures"]["undisturbed"].update(LATE_FEED_US)
+    assert verdicts(aside)["feed p99"] == "missed"
+
+
+def test_where_too_little_was_undisturbed_a_late_feed_was_not_measured_and_more_load_may_tell(
+    aside: dict[str, Any],
+) -> None:
+    aside["figures"].update({**latencies(LATENCY_US, LATENCY_US, ON_TIME_US), **LATE_FEED_US})
+    aside["figures"]["disturbance"] = disturbance(100, 80)
+    assert verdicts(aside)["feed p99"] == "not measured"
+    assert verdicts(aside)["p99"] == "met"
+    assert slo_needs_more(TARGETS, aside)

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from trading_engine.settings.tables import ConfigError
 from trading_telemetry.clock import Clock
 from trading_telemetry.config import Targets, load_targets
 from trading_telemetry.health import Check, Status, check_all, overall
@@ -184,3 +185,16 @@ def test_the_clock_says_whether_it_is_kept_and_whether_it_was_stepped(
     assert check.status is status
     assert words in check.reason
     assert ("restart of the engine" in check.reason) is (deviation_ns <= -1_000_000)  # it takes no times back
+
+
+def test_a_file_of_before_there_was_a_target_for_the_feed_is_read(slo_path: Path) -> None:
+    targets = load_targets(slo_path)
+    assert targets is not None
+    assert targets.feed_p99_us == 1000
+    slo_path.write_text(slo_path.read_text().replace("feed_p99_us = 1000\n", ""))
+    older = load_targets(slo_path)
+    assert older is not None
+    assert older.feed_p99_us is None
+    slo_path.write_text(slo_path.read_text() + "feed_p99_us = 0\n")
+    with pytest.raises(ConfigError, match="feed_p99_us"):
+        load_targets(slo_path)

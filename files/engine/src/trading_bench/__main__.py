@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trading_bench import cpus, html_report, recording_file
 from trading_bench.connection import BenchError, connect, read_password
+from trading_bench.feed import Subscriber
 from trading_bench.flow import MAX_SLOTS, Flow
 from trading_bench.generator import Generator, Recording
 from trading_bench.machine import find_group
@@ -68,6 +69,16 @@ def parser() -> argparse.ArgumentParser:
         default=_price_e4("100"),
         metavar="PRICE",
         help="price the orders are around, within the symbol's collar (default: 100)",
+    )
+    arguments.add_argument(
+        "--feed",
+        type=int,
+        nargs="?",
+        const=9002,
+        default=0,
+        metavar="PORT",
+        help="subscribe to the market data of that port (%(const)s without one), and measure how long after its reply "
+        "an order is seen there",
     )
     arguments.add_argument(
         "--rate",
@@ -137,7 +148,11 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     interrupts: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _frame: interrupts.append(signum))
-    mine, recording.spins = cpus.place(options.cpus, [*options.keep_off, *_cpus_of(options.machine_group)])
+    mine, recording.spins = cpus.place(
+        options.cpus,
+        [*options.keep_off, *_cpus_of(options.machine_group)],
+        feed_beside=bool(options.feed and options.keep_off),  # CPUs to keep off are those of an engine on this host
+    )
     password = read_password(options.password_file)
     started_s = time.time()
     watching = None
@@ -147,8 +162,9 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
         watching = Watching(sorted(watched), limit_s, options.state, options.machine_group, options.engine_process)
     try:
         connection, splitter = connect(options.host, options.port, options.account, password)
+        subscriber = Subscriber(options.host, options.feed, options.account, password) if options.feed else None
         cpus.go_first()
-        generator = Generator(connection, splitter, Flow(options.symbol, options.price), recording)
+        generator = Generator(connection, splitter, Flow(options.symbol, options.price), recording, subscriber)
         generator.run(lambda: bool(interrupts))
     finally:
         own = watching.end() if watching else None

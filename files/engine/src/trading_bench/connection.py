@@ -34,8 +34,18 @@ def read_password(path: Path) -> str:
     return lines[0]
 
 
-def connect(host: str, port: int, account: str, password: str) -> tuple[socket.socket, soupbintcp.Splitter]:
-    """Return the logged-in, non-blocking socket, and the splitter with what arrived behind Login Accepted."""
+def connect(
+    host: str,
+    port: int,
+    account: str,
+    password: str,
+    kind: str = "an order-entry port",
+    service: str = "the engine",
+) -> tuple[socket.socket, soupbintcp.Splitter]:
+    """Return the logged-in, non-blocking socket, and the splitter with what arrived behind Login Accepted.
+
+    `kind` and `service` are what should be at that address, for the errors.
+    """
     where = f"{host}:{port}"
     try:
         request = soupbintcp.login_request(account, password, sequence=LIVE)
@@ -46,13 +56,13 @@ def connect(host: str, port: int, account: str, password: str) -> tuple[socket.s
     except OSError as error:
         reason = error.strerror or str(error)
         raise BenchError(
-            f"cannot connect to {where}: {reason}; is the engine running, and the port open from here?"
+            f"cannot connect to {where}: {reason}; is {service} running, and the port open from here?"
         ) from error
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(request)
         splitter = soupbintcp.Splitter()
-        _log_in(connection, splitter, where, account)
+        _log_in(connection, splitter, where, account, kind)
         connection.setblocking(False)
     except BaseException:
         connection.close()
@@ -60,7 +70,7 @@ def connect(host: str, port: int, account: str, password: str) -> tuple[socket.s
     return connection, splitter
 
 
-def _log_in(connection: socket.socket, splitter: soupbintcp.Splitter, where: str, account: str) -> None:
+def _log_in(connection: socket.socket, splitter: soupbintcp.Splitter, where: str, account: str, what: str) -> None:
     """Read until the answer. What follows it in the same piece can only be heartbeats: nothing was ordered yet."""
     deadline_s = time.monotonic() + LOGIN_TIMEOUT_S
     while True:
@@ -83,4 +93,4 @@ def _log_in(connection: socket.socket, splitter: soupbintcp.Splitter, where: str
                 reason = REFUSALS.get(payload.decode("latin-1"), f"unknown reason {payload!r}")
                 raise BenchError(f"{where} rejected the login of account {account!r}: {reason}")
             if kind not in (soupbintcp.DEBUG, soupbintcp.SERVER_HEARTBEAT):
-                raise BenchError(f"{where} answered the login with packet type {chr(kind)!r}: not an order-entry port")
+                raise BenchError(f"{where} answered the login with packet type {chr(kind)!r}: not {what}")

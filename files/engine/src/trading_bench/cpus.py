@@ -81,17 +81,17 @@ def go_first() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, -10)
 
 
-def place(wanted: list[int], keep_off: Collection[int]) -> tuple[list[int], bool]:
+def place(wanted: list[int], keep_off: Collection[int], feed_beside: bool = False) -> tuple[list[int], bool]:
     """Move this process to `wanted` CPUs, or off others; return where it runs and whether it may spin there.
 
     It spins when it shares its CPU with nobody of this measurement and no quota below two CPUs ends its time early:
     a wake-up alone is 30 to 100 µs late. Then it takes one CPU, the last, so that the witness of that CPU sees what it
-    sees. Where nothing is left to choose it stays and sleeps.
+    sees. Where nothing is left to choose it stays and sleeps, and so it does beside the feed that it measures.
     """
     mine = usable()
     allowed = set(wanted or mine) & set(mine)
     chosen = sorted(allowed - set(keep_off))
-    alone = len(mine) > 1 and bool(chosen) and quota() >= 2
+    alone = len(mine) > 1 and len(chosen) > feed_beside and quota() >= 2
     if not chosen:
         return mine, False
     if alone and (wanted or keep_off):

@@ -18,6 +18,7 @@ from trading_engine.wire import ouch, soupbintcp
 SHARES = 100
 TICK_E4 = 100
 SLOTS_PER_CYCLE = 4
+RESTING = (0, 2)  # the cycle's orders that the market sees in the book
 SLOT_DIGITS = 7
 MAX_SLOTS = 10**SLOT_DIGITS
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"

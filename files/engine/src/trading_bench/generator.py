@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from trading_engine.wire import ouch, soupbintcp
 
+from trading_bench import feed
 from trading_bench.connection import BenchError
 from trading_bench.flow import SHARES, Flow
 
@@ -38,6 +39,8 @@ class Recording:
     """What happened at each slot; 0 in `sent_ns` or `answered_ns` means never.
 
     `engine_ns` is the engine's own time in Accepted (OUCH 4.2: nanoseconds since midnight), 0 where there was none.
+    `replied_ns` and `shown_ns` are the kernel's times of receipt, of the reply and of the feed's message of the order,
+    0 where nobody subscribed.
     `offered_s` runs from the first intended time to the last send, `wall_s` to the last answer.
     """
 
@@ -48,6 +51,8 @@ class Recording:
     sent_ns: "array[int]" = field(init=False)
     answered_ns: "array[int]" = field(init=False)
     engine_ns: "array[int]" = field(init=False)
+    replied_ns: "array[int]" = field(init=False)
+    shown_ns: "array[int]" = field(init=False)
     open_shares: "array[int]" = field(init=False)
     rejects: Counter[str] = field(default_factory=Counter)
     surprises: Counter[str] = field(default_factory=Counter)
@@ -61,6 +66,8 @@ class Recording:
         self.sent_ns = array("q", bytes(8 * self.slots))
         self.answered_ns = array("q", bytes(8 * self.slots))
         self.engine_ns = array("q", bytes(8 * self.slots))
+        self.replied_ns = array("q", bytes(8 * self.slots))
+        self.shown_ns = array("q", bytes(8 * self.slots))
         self.open_shares = array("l", bytes(array("l").itemsize * self.slots))
 
 
@@ -68,9 +75,19 @@ class Generator:
     """Drives one logged-in socket: `run` once, then `cancel_all`, then `log_out`."""
 
     def __init__(
-        self, connection: socket.socket, splitter: soupbintcp.Splitter, flow: Flow, recording: Recording
+        self,
+        connection: socket.socket,
+        splitter: soupbintcp.Splitter,
+        flow: Flow,
+        recording: Recording,
+        subscriber: feed.Subscriber | None = None,
     ) -> None:
         self._socket = connection
+        self._subscriber = subscriber
+        self._sockets = [connection]
+        if subscriber is not None:
+            feed.stamped(connection)
+            self._sockets.append(subscriber.socket)
         self._splitter = splitter
         self._backlog = bytearray()
         self._flow = flow
@@ -93,6 +110,7 @@ class Generator:
             after = resource.getrusage(resource.RUSAGE_SELF)
             self._recording.wall_s = (time.monotonic_ns() - start_ns) / 1e9
             self._recording.cpu_s = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
+            self._hear_the_feed_out()
         finally:
             if collecting:
                 gc.enable()
@@ -111,6 +129,20 @@ class Generator:
         self._flush()
         self._socket.close()
 
+    def _hear_the_feed_out(self) -> None:
+        """Wait for what the feed has not shown yet, and write down when it showed what."""
+        subscriber, recording = self._subscriber, self._recording
+        if subscriber is None:
+            return
+        self._wait(lambda: subscriber.missing() == 0)
+        if missing := subscriber.missing():
+            recording.surprises["orders that the feed did not show"] += missing
+        for slot in range(recording.slots):
+            recording.replied_ns[slot], recording.shown_ns[slot] = subscriber.times(slot)
+        subscriber.close()
+        self._subscriber = None
+        self._sockets = [self._socket]
+
     def _schedule(self) -> None:
         first_ns = time.monotonic_ns() + START_DELAY_NS
         gap_ns = 1e9 / self._recording.rate_per_s
@@ -122,16 +154,17 @@ class Generator:
         intended_ns, sent_ns = self._recording.intended_ns, self._recording.sent_ns
         frames, clock, wait = self._flow.frames, time.monotonic_ns, select.select
         spin_ns = SPIN_NS if self._recording.spins else 0
-        readable, nothing = [self._socket], []  # type: tuple[list[socket.socket], list[socket.socket]]
+        readable, writable = self._sockets, [self._socket]
+        nothing: list[socket.socket] = []
         for slot in range(self._recording.slots):
             due_ns = intended_ns[slot]
             while (now_ns := clock()) < due_ns:
                 sleep_s = max(due_ns - now_ns - spin_ns, 0) / 1e9
-                ready = wait(readable, readable if self._backlog else nothing, nothing, sleep_s)
+                ready = wait(readable, writable if self._backlog else nothing, nothing, sleep_s)
                 if ready[1]:
                     self._flush()
                 if ready[0]:
-                    self._receive()
+                    self._read(ready[0])
                 if interrupted():
                     return
             sent_ns[slot] = now_ns
@@ -144,11 +177,11 @@ class Generator:
         sockets = [self._socket]
         self._flush()
         while not finished() and (left_ns := deadline_ns - time.monotonic_ns()) > 0:
-            ready = select.select(sockets, sockets if self._backlog else [], [], left_ns / 1e9)
+            ready = select.select(self._sockets, sockets if self._backlog else [], [], left_ns / 1e9)
             if ready[1]:
                 self._flush()
             if ready[0]:
-                self._receive()
+                self._read(ready[0])
 
     def _flush(self) -> None:
         if not self._backlog:
@@ -160,9 +193,19 @@ class Generator:
         except OSError as error:
             raise BenchError(f"the engine broke the connection after {self._sent} orders: {error.strerror}") from error
 
+    def _read(self, ready: list[socket.socket]) -> None:
+        if self._socket in ready:
+            self._receive()
+        if self._subscriber is not None and self._subscriber.socket in ready:
+            self._subscriber.read()
+
     def _receive(self) -> None:
+        received_ns = 0
         try:
-            data = self._socket.recv(RECEIVE_BYTES)
+            if self._subscriber is None:
+                data = self._socket.recv(RECEIVE_BYTES)
+            else:
+                data, received_ns = feed.receive(self._socket)
         except BlockingIOError:
             return
         except OSError as error:
@@ -172,13 +215,13 @@ class Generator:
         now_ns = time.monotonic_ns()
         for kind, message in self._splitter.feed(data):
             if kind == soupbintcp.SEQUENCED:
-                self._reply(message, now_ns)
+                self._reply(message, now_ns, received_ns)
             elif kind == soupbintcp.END_OF_SESSION:
                 raise BenchError(f"the engine ended the session after {self._sent} orders")
             elif kind not in _IGNORED_PACKETS:
                 self._recording.surprises[f"packet type {chr(kind)!r}"] += 1
 
-    def _reply(self, message: bytes, now_ns: int) -> None:
+    def _reply(self, message: bytes, now_ns: int, received_ns: int) -> None:
         recording = self._recording
         kind = message[0]
         if kind == _SYSTEM_EVENT:
@@ -191,6 +234,8 @@ class Generator:
             recording.answered_ns[slot] = now_ns
             recording.engine_ns[slot] = int.from_bytes(message[1:9], "big")
             self._answered += 1
+            if self._subscriber is not None:
+                self._subscriber.answered(slot, message, received_ns)
             if message[64] == _STATE_LIVE:
                 recording.open_shares[slot] += SHARES
         elif kind in (_EXECUTED, _CANCELED):

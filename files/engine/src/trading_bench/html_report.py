@@ -85,6 +85,7 @@ def _latency_table(summary: Summary) -> str:
         ("from the intended time", summary["latency_corrected_us"]),
         ("from the actual send", summary["latency_raw_us"]),
         ("generator's own lateness", summary["lateness_us"]),
+        *([("feed, from the reply", summary["feed_us"])] if summary["feed_us"] else []),
         *(
             [("undisturbed, from the intended time", summary["undisturbed"]["latency_corrected_us"])]
             if summary["disturbance"]["set_aside"]

@@ -9,7 +9,7 @@ from typing import Any
 from trading_bench.connection import BenchError
 from trading_bench.generator import Recording
 
-ARRAYS = ("intended_ns", "sent_ns", "answered_ns", "engine_ns")
+ARRAYS = ("intended_ns", "sent_ns", "answered_ns", "engine_ns", "replied_ns", "shown_ns")
 _HEAD = ("rate_per_s", "slots", "warmup_slots", "spins", "cpu_s", "offered_s", "wall_s")
 
 

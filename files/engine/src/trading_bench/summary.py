@@ -125,6 +125,7 @@ def summarize(rounds: Sequence[Round]) -> Summary:
         "throughput_per_s": _throughput_per_s(rounds),
         "orders_sent": sum(len(each.measured) for each in rounds),
         "orders_answered": sum(len(each.answered) for each in rounds),
+        "orders_shown": sum(each.recording.shown_ns[slot] > 0 for each in rounds for slot in each.answered),
         "orders_warmup": sum(each.warmup_slots for each in recordings),
         "rejects": dict(sorted(rejects.items())),
         "rejects_total": rejects.total(),
@@ -156,13 +157,20 @@ def _corrected_ns(times: _Times) -> list[int]:
 
 
 def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
-    """Latency from the intended and from the actual send, and the generator's lateness."""
+    """Latency from the intended and from the actual send, the generator's lateness, and the feed behind the reply."""
     raw_ns = [each.answered_ns[slot] - each.sent_ns[slot] for each, _, answered in times for slot in answered]
     late_ns = [each.sent_ns[slot] - each.intended_ns[slot] for each, measured, _ in times for slot in measured]
+    feed_ns = [
+        each.shown_ns[slot] - each.replied_ns[slot]
+        for each, _, answered in times
+        for slot in answered
+        if each.shown_ns[slot]
+    ]
     return {
         "latency_corrected_us": distribution_us(_corrected_ns(times)),
         "latency_raw_us": distribution_us(raw_ns),
         "lateness_us": distribution_us(late_ns),
+        "feed_us": distribution_us(feed_ns),
     }
 
 
@@ -243,6 +251,7 @@ def table(summary: Summary) -> str:
         ("from the intended time", "latency_corrected_us"),
         ("from the actual send", "latency_raw_us"),
         ("generator's own lateness", "lateness_us"),
+        *([("feed, from the reply", "feed_us")] if summary["feed_us"] else []),
     )
     for label, key in kinds:
         lines.append(f"{label:<28}" + "".join(f"{value:>10.1f}" for value in summary[key].values()))

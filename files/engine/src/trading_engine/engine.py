@@ -24,6 +24,7 @@ from trading_engine.machine.inputs import Record, apply_record
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.histogram import Histogram
+from trading_engine.published.ring import RingWriter
 from trading_engine.settings.config import EngineConfig
 from trading_engine.storage import journal, snapshot
 from trading_engine.storage.journal import JournalError, Writer
@@ -62,6 +63,8 @@ class Engine:
             config.itch.budget_bytes,
         )
         self.journal_times = Histogram()
+        self.feed_times = Histogram()
+        self.ring: RingWriter | None = None
         self.on_progress: Callable[[int], None] = lambda records: None
         self.on_stall: Callable[[str, int], None] = lambda cause, duration_ns: None
         self.writer: Writer | None = None
@@ -69,6 +72,7 @@ class Engine:
         self._threads = ThreadPoolExecutor(2, "journal")
         self._on_disk = config.journal.durability == "disk"
         self._waiting: list[Output] = []
+        self._unshown: list[Output] = []
         self._syncing: list[Output] = []
         self._sync: Future[None] | None = None
         self._spare: Future[None] | None = None
@@ -107,6 +111,8 @@ class Engine:
         except OSError as error:
             raise self._unusable(error) from error
         day = self.core.day
+        if self.ring is not None:
+            self.ring.begin(day, self.outbox.next_market_data)
         self.clock.anchor(day or self.clock.today(), found.last_time_ns)
         settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
         self.submit(inputs.CONFIGURE, payload=settings_json)
@@ -147,6 +153,8 @@ class Engine:
         runs_on = self.clock.today() < session[:8] == self.core.day[:8]
         self.clock.anchor(session, self.clock.now() if runs_on else 0)
         self.outbox.begin_day(session)
+        if self.ring is not None:
+            self.ring.begin(session, 1)
         self.submit(inputs.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:
@@ -161,6 +169,8 @@ class Engine:
             if self.writer is not None:
                 self.writer.close()
             self.outbox.close()  # before the snapshot: a start that takes it replays nothing that could fill them up
+            if self.ring is not None:
+                self.ring.close()
             if self.writer is not None:
                 head = SnapshotHead(MACHINE_VERSION, self.writer.segment + 1, self.writer.records, self.clock.now())
                 snapshot.write(self.config.journal.directory, self.core, head)
@@ -197,6 +207,8 @@ class Engine:
         if self.failure:
             return
         self.cancellations.expire()
+        if self.ring is not None:
+            self.ring.take_times(self.feed_times)
         try:
             self.outbox.flush_replies()
         except OSError as error:
@@ -282,14 +294,23 @@ class Engine:
                 self._start_sync()
 
     def _release(self, output: Output) -> None:
+        market_data_count = output[2]
         try:
             self.outbox.commit(output)
+            if market_data_count:
+                self._unshown.append(output)
             self.deliver(output)
         except OSError as error:
             self.fail(f"reply log: {error}")
             return
-        _, _, market_data_count = output
-        if market_data_count and not self._feed_scheduled:
+        if not market_data_count:
+            return
+        if self.ring is not None:
+            # What is delivered may end a connection, whose own output came here then before this one.
+            for _, market_data, count in self._unshown:
+                self.ring.write(market_data, count)
+        self._unshown.clear()
+        if not self._feed_scheduled:
             self._feed_scheduled = True
             if _monotonic_ns() - self._feed_flushed_ns >= _FEED_PACE_NS:
                 self._loop.call_soon(self._flush_feed)
@@ -311,6 +332,9 @@ class Engine:
             self.outbox.flush_feed()
         except OSError as error:
             self.fail(f"ITCH log: {error}")
+            return
+        if self.ring is not None:
+            self.ring.publish()
 
     def _start_sync(self) -> None:
         writer = self.writer

@@ -7,17 +7,15 @@ same bytes again, so a position once known stays right; until they are there aga
 
 import os
 import re
-import struct
 from array import array
 from bisect import bisect_right
 from pathlib import Path
 
-from trading_engine.wire.soupbintcp import SEQUENCED
+from trading_feed.tail import Tail, framed
 
 STRIDE = 1024
 SCAN_BYTES = 1 << 20
 _NAME = re.compile(r"(.{10})-(\d{20})\.itch")
-_HEADS = {length: struct.pack(">HB", length + 1, SEQUENCED) for length in range(1, 256)}
 
 
 class LogFile:
@@ -65,17 +63,8 @@ class LogFile:
     def packets(self, begin_bytes: int, end_bytes: int) -> tuple[bytes, int, int]:
         """Return the whole messages there as SoupBinTCP packets, their number, and the offset after the last."""
         data = os.pread(self._descriptor, end_bytes - begin_bytes, begin_bytes)
-        parts: list[bytes] = []
-        start, size = 0, len(data)
-        while size - start >= 2:
-            length = data[start] << 8 | data[start + 1]
-            end = start + 2 + length
-            if end > size:
-                break
-            parts.append(_HEADS[length])
-            parts.append(data[start + 2 : end])
-            start = end
-        return b"".join(parts), len(parts) // 2, begin_bytes + start
+        packets, count, size = framed(data)
+        return packets, count, begin_bytes + size
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -103,7 +92,7 @@ class Session:
 
 
 class Log:
-    """All sessions in the directory, the current one last."""
+    """All sessions in the directory, the current one last, and behind them the tail that is not in a file yet."""
 
     def __init__(self, directory: Path) -> None:
         """Raises OSError when the directory cannot be listed."""
@@ -111,6 +100,7 @@ class Log:
         self._sessions: dict[str, Session] = {}
         self._files: dict[Path, LogFile] = {}
         self._growing: list[LogFile] = []
+        self.tail = Tail()
         self.refresh()
 
     @property
@@ -120,6 +110,20 @@ class Log:
     def session(self, name: str) -> Session | None:
         """The named session, the current one for a blank name."""
         return self._sessions.get(name) if name else self.current
+
+    def next_sequence(self, session: Session) -> int:
+        """The number of the session's next message."""
+        known = session.next_sequence
+        return max(known, self.tail.following) if self.tail.session == session.name else known
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the ring shows a session whose files have not been noticed."""
+        return self.tail.session > max(self._sessions, default="")
+
+    def is_over(self, session: Session) -> bool:
+        """Whether another session is current and the files of this one are read to their end."""
+        return session is not self.current and session.files[-1] not in self._growing
 
     def refresh(self) -> None:
         """Notice files that came and went. A file is closed when it was deleted: whoever reads it starts again."""
@@ -145,6 +149,9 @@ class Log:
         newest = self._growing[-1:]
         grew = [file for file in self._growing if file.extend()]
         self._growing = [file for file in self._growing if file in grew or file in newest]
+        session = self._sessions.get(self.tail.session)
+        if session is not None:
+            self.tail.forget_before(session.next_sequence)
         return bool(grew)
 
     def close(self) -> None:

@@ -15,10 +15,11 @@ from trading_engine.settings.passwords import Verifier
 from trading_engine.wire import soupbintcp
 from trading_engine.wire.layout import WireError
 
+from trading_feed.live import Live
 from trading_feed.log import Log, LogFile
 from trading_feed.subscriber import Subscriber
 
-FOLLOW_S = 0.005
+FOLLOW_S = 0.005  # of the files: where there is no ring, and to index what the ring gave
 IDLE_S = 0.2
 REFRESH_S = 0.2
 MAX_CONNECTIONS = 256
@@ -40,6 +41,8 @@ class Feed:
         self._account_of = config.account_of
         self._verifier = Verifier()
         self._thread = ThreadPoolExecutor(1, "passwords")
+        loop = asyncio.get_running_loop()
+        self.live = Live(loop, config.feed_ring, config.feed_bell, log, self._serve, logger.info)
 
     async def authorised(self, request: soupbintcp.LoginRequest) -> bool:
         account = self._account_of(request.username)
@@ -55,15 +58,28 @@ class Feed:
         refreshed_s = 0.0
         watched = watchdog_interval_ns() > 0
         while True:
-            if (now_s := time.monotonic()) - refreshed_s >= REFRESH_S:
+            now_s = time.monotonic()
+            if now_s - refreshed_s >= REFRESH_S or self.log.is_behind:
                 self.log.refresh()
+                self.live.check(bool(self.connections))
                 refreshed_s = now_s
                 if watched:
                     notify("WATCHDOG=1")
             grew = self.log.extend()
             for connection in list(self.connections):
                 connection.turn(now_s)
-            await asyncio.sleep(0 if grew else FOLLOW_S if self.connections else IDLE_S)
+            busy = self.connections and not self.live.asleep
+            await asyncio.sleep(0 if grew else FOLLOW_S if busy else IDLE_S)
+
+    def catch_up(self) -> None:
+        """Know all that there is, and follow what comes."""
+        while self.log.extend():
+            pass
+        self.live.check(wanted=True)
+
+    def _serve(self) -> None:
+        for connection in list(self.connections):
+            connection.serve()
 
     def make_room(self) -> bool:
         """Drop who is the longest here without a login; return whether there was one."""
@@ -74,6 +90,7 @@ class Feed:
         return False
 
     def close(self) -> None:
+        self.live.stop()
         for connection in list(self.connections):
             connection.finish(soupbintcp.END_OF_SESSION_PACKET)
         self._thread.shutdown(cancel_futures=True)
@@ -138,6 +155,7 @@ class Connection(asyncio.Protocol):
 
     async def _log_in(self, request: soupbintcp.LoginRequest) -> None:
         if await self._feed.authorised(request):
+            self._feed.catch_up()
             answer = self._subscriber.admit()
         else:
             answer = self._subscriber.refuse(soupbintcp.NOT_AUTHORISED)
@@ -146,6 +164,7 @@ class Connection(asyncio.Protocol):
             self.finish(answer)
         else:
             self._write(answer)
+            self.serve()
 
     def turn(self, now_s: float) -> None:
         """Send what there is and may be sent; heartbeats when nothing else was; drop whoever fell silent."""
@@ -155,16 +174,21 @@ class Connection(asyncio.Protocol):
         if self.is_stranger and now_s - self._begun_s > LOGIN_S:
             self.drop(f"no login for {LOGIN_S:.0f} s")
             return
-        while self._subscriber.admitted and not self._paused:
-            data = self._subscriber.packets(self._feed.read)
-            if self._subscriber.ended:
+        if self.serve() and now_s - self._sent_s >= HEARTBEAT_S and not self._paused:
+            self._write(soupbintcp.SERVER_HEARTBEAT_PACKET)
+
+    def serve(self) -> bool:
+        """Send what there is and may be sent; return whether this is a subscriber that stays."""
+        subscriber = self._subscriber
+        while subscriber.admitted and not self._paused:
+            data = subscriber.packets(self._feed.read)
+            if subscriber.ended:
                 self.finish(data)
-                return
+                return False
             if not data:
                 break
             self._write(data)
-        if self._subscriber.admitted and now_s - self._sent_s >= HEARTBEAT_S and not self._paused:
-            self._write(soupbintcp.SERVER_HEARTBEAT_PACKET)
+        return subscriber.admitted
 
     def finish(self, last: bytes) -> None:
         """Send the last bytes, then close."""

@@ -43,8 +43,9 @@ class Subscriber:
         session = self._log.session(self.login_request.session)
         if session is None:
             return self.refuse(soupbintcp.SESSION_NOT_AVAILABLE)
-        wanted = self.login_request.sequence or session.next_sequence
-        if not session.first_sequence <= wanted <= session.next_sequence:
+        following = self._log.next_sequence(session)
+        wanted = self.login_request.sequence or following
+        if not session.first_sequence <= wanted <= following:
             return self.refuse(soupbintcp.SESSION_NOT_AVAILABLE)
         self._session, self.sequence = session.name, wanted
         return soupbintcp.login_accepted(session.name, wanted)
@@ -54,21 +55,29 @@ class Subscriber:
         return soupbintcp.login_rejected(reason)
 
     def packets(self, read: Callable[[LogFile, int, int], tuple[bytes, int, int]]) -> bytes:
-        """Return the next packets for this subscriber, at most some 64 KiB; nothing when it has everything.
+        """Return the next packets for this subscriber, at most some 64 KiB of a file; nothing when it has everything.
 
         `read` is LogFile.packets, or something that remembers its last results for subscribers at the same place.
         """
-        session = self._log.session(self._session)
+        log, tail = self._log, self._log.tail
+        if tail.holds(self._session, self.sequence):
+            self._file = None
+            data = tail.since(self.sequence)
+            self.sequence = tail.following
+            return data
+        session = log.session(self._session)
         file = session.file_of(self.sequence) if session else None
         if session is None or file is None:
             self.ended = True
             return soupbintcp.END_OF_SESSION_PACKET
+        if self.sequence >= session.next_sequence:
+            if log.is_over(session):
+                self.ended = True
+                return soupbintcp.END_OF_SESSION_PACKET
+            return b""
         if file is not self._file:
             self._file, self._offset_bytes = file, file.offset_of(self.sequence)
         end_bytes = min(self._offset_bytes + CHUNK_BYTES, file.end_bytes)
         data, count, self._offset_bytes = read(file, self._offset_bytes, end_bytes)
         self.sequence += count
-        if not count and session is not self._log.current and self.sequence == session.next_sequence:
-            self.ended = True
-            return soupbintcp.END_OF_SESSION_PACKET
         return data

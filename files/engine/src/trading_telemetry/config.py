@@ -21,7 +21,7 @@ port = 8000
 path = "/run/trading/engine.shm"
 
 [slo]
-# The promised figures: avg_us, p95_us, p99_us, throughput_per_s, cpu_percent, memory_percent.
+# The promised figures: avg_us, p95_us, p99_us, feed_p99_us, throughput_per_s, cpu_percent, memory_percent.
 # Without this file the targets are unknown, and /health says so.
 file = "/etc/trading/slo.toml"
 
@@ -80,6 +80,8 @@ class Targets:
     throughput_per_s: float
     cpu_percent: float
     memory_percent: float
+    feed_p99_us: float | None = None
+    """How far market data may be behind the reply; None in a file of before there was such a target."""
 
 
 def load_config(path: Path) -> Config:
@@ -135,13 +137,18 @@ def load_targets(path: Path) -> Targets | None:
     if not path.exists():
         return None
     table = Table(str(path), load(path))
-    targets = Targets(**{field.name: _positive(table, field.name) for field in fields(Targets)})
+    own = {field.name: _positive(table, field.name) for field in fields(Targets) if field.name != "feed_p99_us"}
+    feed_p99_us = table.take("feed_p99_us", False)
+    targets = Targets(**own, feed_p99_us=None if feed_p99_us is False else _checked(table, "feed_p99_us", feed_p99_us))
     table.finish()
     return targets
 
 
 def _positive(table: Table, key: str) -> float:
-    value = table.take(key)
+    return _checked(table, key, table.take(key))
+
+
+def _checked(table: Table, key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise table.wrong(key, "a number greater than 0", value)
     return value

@@ -22,7 +22,7 @@ RATES = {
     "bytes_received_per_s": ("bytes_received",),
     "journal_bytes_per_s": ("journal_bytes",),
 }
-LATENCIES = ("receive_to_reply", "canary", "service", "journal")
+LATENCIES = ("receive_to_reply", "canary", "service", "journal", "feed")
 
 Document = dict[str, Any]
 

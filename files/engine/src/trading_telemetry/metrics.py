@@ -33,6 +33,10 @@ OWN: Final = (
         label="statistic", absent=_NO_TARGETS,
     ),
     Metric(
+        "trading_slo_target_feed_seconds", "gauge", "seconds", "How far 99 % of market data may be behind the reply.",
+        absent=_NO_TARGETS,
+    ),
+    Metric(
         "trading_slo_target_orders_per_second", "gauge", "count", "The orders a second promised.", absent=_NO_TARGETS
     ),
     Metric(

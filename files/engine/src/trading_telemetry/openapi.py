@@ -66,7 +66,10 @@ WINDOW: Schema = _nullable(
     "Null until the engine published twice.",
 )
 TARGETS: Schema = _object(
-    dict.fromkeys(("avg_us", "p95_us", "p99_us", "throughput_per_s", "cpu_percent", "memory_percent"), NUMBER)
+    {
+        **dict.fromkeys(("avg_us", "p95_us", "p99_us", "throughput_per_s", "cpu_percent", "memory_percent"), NUMBER),
+        "feed_p99_us": _nullable(NUMBER, "How far market data may be behind the reply; null in an older slo.toml."),
+    }
 )
 SLO: Schema = _object(
     {

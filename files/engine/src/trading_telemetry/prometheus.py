@@ -103,6 +103,8 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
         return
     latency_us = {"avg": targets.avg_us, "p95": targets.p95_us, "p99": targets.p99_us}
     yield _each("trading_slo_target_seconds", {name: value_us / 1e6 for name, value_us in latency_us.items()})
+    if targets.feed_p99_us is not None:
+        yield _single("trading_slo_target_feed_seconds", targets.feed_p99_us / 1e6)
     yield _single("trading_slo_target_orders_per_second", targets.throughput_per_s)
     yield _single("trading_slo_target_cpu_ratio", targets.cpu_percent / 100)
     yield _single("trading_slo_target_memory_ratio", targets.memory_percent / 100)

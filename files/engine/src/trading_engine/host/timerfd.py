@@ -20,13 +20,28 @@ class IntervalTimer:
     def __init__(self, interval_ns: int) -> None:
         """Raises OSError."""
         self._interval_ns = interval_ns
-        self._next_ns = time.monotonic_ns() + interval_ns
+        self._next_ns = 0
         self.descriptor: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, _FLAGS)
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
-        setting = _ITIMERSPEC.pack(*divmod(interval_ns, 1_000_000_000), *divmod(self._next_ns, 1_000_000_000))
-        if _libc.timerfd_settime(self.descriptor, _ABSOLUTE, setting, None):
+        try:
+            self.start()
+        except OSError:
             self.close()
+            raise
+
+    def start(self) -> None:
+        """The first interval begins now. Raises OSError."""
+        self._next_ns = time.monotonic_ns() + self._interval_ns
+        self._set(self._interval_ns, self._next_ns)
+
+    def stop(self) -> None:
+        """It expires no more until `start`. Raises OSError."""
+        self._set(0, 0)
+
+    def _set(self, interval_ns: int, first_ns: int) -> None:
+        setting = _ITIMERSPEC.pack(*divmod(interval_ns, 1_000_000_000), *divmod(first_ns, 1_000_000_000))
+        if _libc.timerfd_settime(self.descriptor, _ABSOLUTE, setting, None):
             raise OSError(ctypes.get_errno(), "timerfd_settime")
 
     def expirations(self) -> list[int]:

@@ -22,6 +22,7 @@ from trading_engine.process.canary import Canary, with_account
 from trading_engine.process.memory import lock_memory
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.garbage import Garbage
+from trading_engine.published.ring import RingWriter
 from trading_engine.published.shm import StateWriter
 from trading_engine.published.stats import Stats, TopSymbols
 from trading_engine.settings.config import CANARY_ACCOUNT, EngineConfig
@@ -69,6 +70,7 @@ class Server:
         try:
             config.shared_memory.parent.mkdir(parents=True, exist_ok=True)
             state = StateWriter(config.shared_memory, __version__, config.journal.durability)
+            self._engine.ring = RingWriter(config.feed_ring, config.feed_bell)
         except OSError as error:
             raise StartError(
                 f"{config.shared_memory}: {error.strerror}; the engine's user needs to write there, see [shared_memory]"
@@ -85,6 +87,7 @@ class Server:
                 "another program may use it (`ss -ltnp` shows which), or choose another in [order_entry]"
             ) from error
         self._engine.journal_times = state.histograms["journal"]
+        self._engine.feed_times = state.histograms["feed"]
         self._engine.on_stall = stats.stall
         self._engine.on_progress = _say_progress
         loop.set_exception_handler(self._unexpected)

@@ -439,6 +439,13 @@ HISTOGRAM_METRICS: Final = (
         "From when an order of the canary was due to its answer.",
         "canary",
     ),
+    _one(
+        "trading_feed_seconds",
+        "histogram",
+        "seconds",
+        "From a turn's market data, written after its replies, to the feed's sending of it while somebody subscribes.",
+        "feed",
+    ),
 )
 
 

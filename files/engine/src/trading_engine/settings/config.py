@@ -122,6 +122,15 @@ class EngineConfig:
         """Return the account that logs in by that name, whatever its case."""
         return self._by_login.get(login.upper())
 
+    @property
+    def feed_ring(self) -> Path:
+        """Where the engine shows the feed each turn's market data."""
+        return self.shared_memory.with_suffix(".feed")
+
+    @property
+    def feed_bell(self) -> Path:
+        return self.shared_memory.with_suffix(".bell")
+
     def core_settings(self) -> dict[str, Any]:
         """Return what decides over the engine's answers, as JSON values; the journal records it."""
         accounts = {}

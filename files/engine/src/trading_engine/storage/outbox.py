@@ -70,6 +70,11 @@ class Outbox:
         if market_data_count:
             self._itch.append(market_data, market_data_count)
 
+    @property
+    def next_market_data(self) -> int:
+        """The number that the next message of market data will have."""
+        return self._itch.last + 1
+
     def newest_session(self) -> str:
         """Return the greatest name of a session that a log has, "" without any: no journal may know of it."""
         files = [*self._itch_directory.glob("*.itch"), *self._replies.glob("*/*.replies")]

@@ -11,6 +11,7 @@ const NUMBER = /^[\d–.,-]+( × [\d.,]+| (%|s|kB|MB|µs))?$/;
 const SOURCES = { receive_to_reply: "clients' orders", canary: "canary" };
 const TILES = [
   ["avg", "Average", "µs"], ["p95", "95th percentile", "µs"], ["p99", "99th percentile", "µs"], ["throughput", "Throughput", "orders/s"],
+  ["feed_p99", "Market data, 99th percentile", "µs"],
 ];
 
 const element = (id) => document.getElementById(id);
@@ -88,11 +89,12 @@ function renderTiles() {
   const { slo, windows } = view.latest;
   const tiles = TILES.map(([key, name, unit]) => {
     const capacity = key === "throughput";
-    const now = capacity ? windows["1s"]?.orders_received_per_s : slo.latency_us?.[key];
+    const feed = key === "feed_p99";
+    const now = capacity ? windows["1s"]?.orders_received_per_s : feed ? windows["60s"]?.latency_us.feed?.p99 : slo.latency_us?.[key];
     const target = capacity ? slo.targets?.throughput_per_s : slo.targets?.[`${key}_us`];
     const hour = slo.last_hour[key];
     const kept = capacity || now == null || target == null ? "unknown" : now < target ? "yes" : "no";
-    const word = { yes: "✓ within target", no: "✕ target missed", unknown: capacity ? "load at present" : "nothing to judge" }[kept];
+    const word = { yes: "✓ within target", no: "✕ target missed", unknown: capacity ? "load at present" : feed ? "nobody subscribes" : "nothing to judge" }[kept];
     const made = document.createElement("div");
     made.className = "tile";
     made.dataset.kept = kept;
@@ -107,9 +109,10 @@ function renderTiles() {
     add("now", `${number(now)} ${unit}`);
     add("word", word);
     const sources = Object.entries(slo.latency_by_source_us).map(([source, figures]) => `${SOURCES[source]} ${number(figures[key])}`);
-    if (!capacity && sources.length) add("name", sources.join(", "));
+    if (feed) add("name", "from the reply to the feed's sending");
+    else if (!capacity && sources.length) add("name", sources.join(", "));
     add("name", target == null ? "target unknown" : `target ${capacity ? "at least" : "under"} ${number(target)} ${unit}`);
-    if (!capacity) add("name", `last hour kept ${percent(hour?.kept_ratio)}, budget left ${percent(hour?.budget_left_ratio)}`);
+    if (!capacity && !feed) add("name", `last hour kept ${percent(hour?.kept_ratio)}, budget left ${percent(hour?.budget_left_ratio)}`);
     return made;
   });
   element("tiles").replaceChildren(...tiles);

@@ -1,0 +1,104 @@
+"""A subscriber beside the generator: when the feed told the market what the engine had told its client.
+
+Both times are the kernel's, of the bytes' arrival here, so what the generator itself is late does not count.
+"""
+
+import socket
+import time
+from contextlib import suppress
+
+from trading_engine.host import timestamps
+from trading_engine.wire import soupbintcp
+
+from trading_bench.connection import BenchError, connect
+from trading_bench.flow import RESTING, SLOTS_PER_CYCLE
+
+RECEIVE_BYTES = 65536
+_ADDED = b"AF"
+_EXECUTED = ord("E")
+_SILENT_NS = soupbintcp.HEARTBEAT_INTERVAL_NS
+
+
+def stamped(sock: socket.socket) -> None:
+    """Ask the kernel for the time of receipt, where it can tell."""
+    with suppress(OSError):
+        timestamps.enable(sock)
+
+
+def receive(sock: socket.socket) -> tuple[bytes, int]:
+    """Return what has arrived and when, by the wall clock. Raises OSError."""
+    data, ancillary, _, _ = sock.recvmsg(RECEIVE_BYTES, timestamps.ANCILLARY_BYTES)
+    return data, timestamps.received_ns(ancillary) if ancillary else time.time_ns()
+
+
+class Subscriber:
+    """Keeps what the feed says; what it means is worked out after the load. Times are 0 where nothing was said."""
+
+    def __init__(self, host: str, port: int, account: str, password: str) -> None:
+        """Raises BenchError when it cannot log in."""
+        self.socket, self._splitter = connect(host, port, account, password, "a feed of market data", "trading-feed")
+        stamped(self.socket)
+        self._where = f"{host}:{port}"
+        self._pieces: list[tuple[bytes, int]] = []
+        self._slot_of: dict[int, int] = {}
+        self._replied_ns: dict[int, int] = {}
+        self._engine_ns: dict[int, int] = {}
+        self._shown_ns: dict[int, int] = {}
+        self._expected = 0
+        self._rested = 0
+        self._sent_ns = time.monotonic_ns()
+
+    def answered(self, slot: int, accepted: bytes, received_ns: int) -> None:
+        """Note an Accepted of the generator's."""
+        self._slot_of[int.from_bytes(accepted[49:57], "big")] = slot
+        self._replied_ns[slot] = received_ns
+        self._engine_ns[slot] = int.from_bytes(accepted[1:9], "big")
+        if slot % SLOTS_PER_CYCLE in RESTING:
+            self._expected += 1
+
+    def read(self) -> None:
+        """Take what has arrived. BenchError when the feed is gone."""
+        try:
+            data, received_ns = receive(self.socket)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise BenchError(f"the feed at {self._where} broke the connection: {error.strerror}") from error
+        if not data:
+            raise BenchError(f"the feed at {self._where} closed the connection; its log says why")
+        self._pieces.append((data, received_ns))
+        now_ns = time.monotonic_ns()
+        if now_ns - self._sent_ns >= _SILENT_NS:
+            self._sent_ns = now_ns
+            with suppress(OSError):
+                self.socket.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+
+    def missing(self) -> int:
+        """Return how many of the orders that rested the feed has not shown yet."""
+        for data, received_ns in self._pieces:
+            for kind, message in self._splitter.feed(data):
+                if kind == soupbintcp.SEQUENCED:
+                    self._message(message, received_ns)
+        self._pieces.clear()
+        return self._expected - self._rested
+
+    def times(self, slot: int) -> tuple[int, int]:
+        """Return when the slot's reply arrived and when the feed's message of it did."""
+        return self._replied_ns.get(slot, 0), self._shown_ns.get(slot, 0)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _message(self, message: bytes, received_ns: int) -> None:
+        kind = message[0]
+        if kind in _ADDED:
+            slot = self._slot_of.get(int.from_bytes(message[11:19], "big"))
+            if slot is not None:
+                self._shown_ns[slot] = received_ns
+                self._rested += 1
+        elif kind == _EXECUTED:
+            # The order that took the resting one is the next of the cycle, if the time is its: all that one read
+            # of the engine caused has the same.
+            taken = self._slot_of.get(int.from_bytes(message[11:19], "big"))
+            if taken is not None and self._engine_ns.get(taken + 1) == int.from_bytes(message[5:11], "big"):
+                self._shown_ns[taken + 1] = received_ns

@@ -1,0 +1,172 @@
+"""Follows the ring that the engine writes, in naps while there is something to send, else asleep until the bell.
+
+A bell for each turn would cost the engine more than the turn's market data does; so a feed that found something looks
+again after a nap, by its own timer, and asks for the bell only when nothing came for some naps.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from trading_engine.host.timerfd import IntervalTimer
+from trading_engine.published.ring import RingError, RingReader
+
+from trading_feed.log import Log
+
+NAP_NS: Final = 100_000
+NAP_BESIDE_THE_ENGINE_NS: Final = 1_000_000  # on the only CPU each look is the engine's time
+NAPS: Final = 10
+_monotonic_ns: Final = time.monotonic_ns
+
+
+class Live:
+    """`check` it often; while `wanted` it adds to the log's tail what the engine shows, and calls `serve`."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        ring: Path,
+        bell: Path,
+        log: Log,
+        serve: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._ring = ring
+        self._bell = bell
+        self._log = log
+        self._serve = serve
+        self._say = say
+        self._said = ""
+        self._reader: RingReader | None = None
+        self._timer: IntervalTimer | None = None
+        self._empty = 0
+        self.asleep = False
+
+    @property
+    def follows(self) -> bool:
+        """Whether the engine's ring is read; where it is not, the files are all there is."""
+        return self._reader is not None
+
+    def check(self, wanted: bool) -> None:
+        """Begin or end following, take the ring of a new engine, and look whether anything was missed."""
+        reader = self._reader
+        if reader is not None and (not wanted or reader.is_left):
+            self.look()
+            self.stop()
+        if self._reader is None:
+            if wanted:
+                self._start()
+            return
+        if self.asleep and self.look():  # no bell came for it
+            self._wake()
+        self._reader.publish_times()
+
+    def look(self) -> bool:
+        """Take what is new and have it served; return whether anything was."""
+        reader = self._reader
+        if reader is None:
+            return False
+        pieces = reader.read()
+        if not pieces:
+            return False
+        add, session = self._log.tail.add, reader.session
+        for first, _, data in pieces:
+            add(session, first, data)
+        self._serve()
+        served_ns = _monotonic_ns()
+        for _, written_ns, _ in pieces:
+            reader.times.record(served_ns - written_ns)
+        return True
+
+    def stop(self) -> None:
+        reader, timer = self._reader, self._timer
+        if reader is not None and timer is not None:
+            self._loop.remove_reader(reader.bell)
+            self._loop.remove_reader(timer.descriptor)
+            timer.close()
+            reader.publish_times()
+            reader.close()
+        self._reader = self._timer = None
+        self.asleep = False
+
+    def _start(self) -> None:
+        try:
+            reader = RingReader(self._ring, self._bell)
+        except RingError as error:
+            self._tell(f"market data comes from the log files, some milliseconds late: {error}")
+            return
+        if reader.is_left:
+            reader.close()
+            return
+        self._tell("market data comes from the engine's ring")
+        self._reader = reader
+        timer = self._timer = IntervalTimer(NAP_NS if _has_other_cpu(reader.engine_pid) else NAP_BESIDE_THE_ENGINE_NS)
+        self._loop.add_reader(timer.descriptor, self._nap_over)
+        self._loop.add_reader(reader.bell, self._wake)
+        self._empty = 0
+        self.asleep = False
+
+    def _wake(self) -> None:
+        """The bell rang, or might have: what woke the feed is in the ring, or was too large for it."""
+        reader, timer = self._reader, self._timer
+        if reader is None or timer is None:
+            return
+        reader.get_up()
+        if self.asleep:
+            self.asleep = False
+            timer.start()
+        self._empty = 0
+        if not self.look():
+            self._look_at_files()
+
+    def _nap_over(self) -> None:
+        reader, timer = self._reader, self._timer
+        if reader is None or timer is None:
+            return
+        try:
+            os.read(timer.descriptor, 8)
+        except BlockingIOError:
+            return
+        if self.look():
+            self._empty = 0
+            return
+        self._empty += 1
+        if self._empty < NAPS:
+            return
+        self._empty = 0
+        if reader.overtaken() and not self.look():
+            reader.join()
+            self._look_at_files()
+            return
+        reader.lie_down()
+        if self.look():
+            reader.get_up()
+            return
+        timer.stop()
+        self.asleep = True
+        self._look_at_files()
+
+    def _look_at_files(self) -> None:
+        if self._log.extend():
+            self._serve()
+
+    def _tell(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._say(text)
+
+
+def _has_other_cpu(engine_pid: int) -> bool:
+    """Whether this process can run while the engine does."""
+    cpus = os.sched_getaffinity(0)
+    try:
+        cpus = cpus | os.sched_getaffinity(engine_pid)
+    except OSError:
+        return len(cpus) > 1
+    return len(cpus) > 1

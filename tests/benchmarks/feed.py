@@ -1,0 +1,121 @@
+"""How far market data is behind the reply, and what a turn of it costs the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import processes, variants
+from tests.benchmarks.figures import Figure
+
+RATE_PER_S = 10_000
+LOAD_S = 10
+IDLE = ["chrt", "--idle", "0"]
+# Blocks of turns and of nothing in turns, so that both are of the same moments.
+_COST = """
+import statistics, sys, time
+from pathlib import Path
+from trading_engine.published.ring import RingWriter
+place, data, blocks = Path(sys.argv[1]), bytes(76), {True: [], False: []}
+ring = RingWriter(place / "ring", place / "bell")
+ring.begin("2026112300", 1)
+for number in range(2000):
+    write = number % 2 == 0
+    begun_ns = time.perf_counter_ns()
+    if write:
+        for _ in range(200): ring.write(data, 2)
+    else:
+        for _ in range(200): pass
+    blocks[write].append((time.perf_counter_ns() - begun_ns) / 200)
+print(statistics.median(blocks[True]) - statistics.median(blocks[False]))
+"""
+
+
+def feed(variant: str) -> Iterator[Figure]:
+    """Reply to subscriber at 10,000 orders a second, wherever the load comes from, and the ring's cost."""
+    yield Figure(
+        "feed", variant, "the engine's cost of a turn's market data in the ring", _turn_us(variant), "µs",
+        reach="2" if variant == "pure" else "0.5",
+    )  # fmt: skip
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) > 2:
+        yield from _delays(
+            variant, "engine, feed and load on a CPU each", cpus[-1], cpus[-2], cpus[0], ("150", "1,000")
+        )
+    if len(cpus) > 1:
+        yield from _delays(variant, "two CPUs, load on the feed's", cpus[-1], cpus[-2], cpus[-2], ("", ""))
+    yield from _delays(variant, "one CPU", cpus[-1], cpus[-1], cpus[-1], ("", "10,000"))
+
+
+def _turn_us(variant: str) -> float:
+    with tempfile.TemporaryDirectory(prefix="ring-bench-", dir="/dev/shm") as place:  # memory, as /run is
+        command = [sys.executable, "-c", _COST, place]
+        return float(subprocess.check_output(command, env=variants.environment(variant))) / 1e3
+
+
+def _delays(
+    variant: str, where: str, engine_cpu: int, feed_cpu: int, load_cpu: int, reach: tuple[str, str]
+) -> Iterator[Figure]:
+    with ExitStack() as running:
+        engine = running.enter_context(processes.engine(variant, symbols=1, accounts=1, tokens="increasing"))
+        engine.pin(engine_cpu)
+        port = running.enter_context(_feed(variant, engine, feed_cpu, beside=engine_cpu == feed_cpu))
+        figures = _load(variant, engine, port, load_cpu, engine_cpu)
+    disturbance = figures["disturbance"]
+    share = 100 * disturbance["set_aside"] / disturbance["slices"]
+    quiet_us, whole_us = figures["undisturbed"]["feed_us"] or figures["feed_us"], figures["feed_us"]
+    for name, bound in zip(("p50", "p99"), reach, strict=True):
+        yield Figure(
+            "feed", variant, f"reply to subscriber, {where}: {name} ({share:.0f} % of the time disturbed)",
+            quiet_us[name], "µs", "all of the time", whole_us[name], bound,
+        )  # fmt: skip
+    reply_us = figures["undisturbed"]["latency_corrected_us"] or figures["latency_corrected_us"]
+    yield Figure("feed", variant, f"order to reply meanwhile, {where}: p99", reply_us["p99"], "µs")
+
+
+@contextmanager
+def _feed(variant: str, engine: processes.Server, cpu: int, beside: bool) -> Iterator[int]:
+    """Run the feed as its unit does: on a CPU of its own, or at idle weight on the engine's; yield its port."""
+    assert engine.directory is not None
+    config, port = engine.directory / "engine.toml", processes.free_port()
+    config.write_text(f"{config.read_text()}\n[market_data]\nport = {port}\n")
+    command = [sys.executable, "-c", "import sys; from trading_feed.__main__ import main; sys.exit(main())"]
+    command = ["taskset", "--cpu-list", str(cpu), *(IDLE if beside else []), *command, "--config", str(config)]
+    process = subprocess.Popen(command, env=variants.environment(variant), stderr=subprocess.DEVNULL)
+    try:
+        end_s = time.monotonic() + processes.DEADLINE_S
+        while True:
+            try:
+                processes.connect(processes.Server(process, port)).close()
+                break
+            except ConnectionRefusedError:
+                if process.poll() is not None or time.monotonic() > end_s:
+                    raise
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(processes.DEADLINE_S)
+
+
+def _load(variant: str, engine: processes.Server, feed_port: int, cpu: int, engine_cpu: int) -> dict[str, Any]:
+    assert engine.directory is not None
+    password, report = engine.directory / "password", engine.directory / "report.json"
+    password.write_text(processes.PASSWORD + "\n")
+    # Held to one CPU it sleeps between orders: it shares that CPU with others, and a client elsewhere takes none of it.
+    command = ["taskset", "--cpu-list", str(cpu), sys.executable, "-m", "trading_bench", "--host", "127.0.0.1"]
+    command += ["--port", str(engine.port), "--feed", str(feed_port), "--account", "B0", "--symbol", "S0"]
+    command += ["--password-file", str(password), "--rate", str(RATE_PER_S), "--duration", str(LOAD_S), "--witness"]
+    command += ["--keep-off", str(engine_cpu)] if cpu != engine_cpu else []
+    command += ["--state", str(engine.directory / "engine.shm"), "--json", str(report)]
+    subprocess.run(command, env=variants.environment(variant), stdout=subprocess.DEVNULL, check=True)
+    figures: dict[str, Any] = json.loads(Path(report).read_text())
+    return figures
