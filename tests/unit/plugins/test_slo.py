@@ -284,7 +284,8 @@ def test_an_engine_with_clients_gets_no_load_unless_that_is_meant(verify: str, s
     role = Path(__file__).parents[3] / "roles/slo"
     decides = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))["__slo_load_wanted"]
     state = {"sessions_open": sessions}
-    assert NativeEnvironment().from_string(decides).render(slo_verify=verify, __slo_state=state) is loaded
+    decided: object = NativeEnvironment().from_string(decides).render(slo_verify=verify, __slo_state=state)
+    assert decided is loaded
     tasks = yaml.safe_load((role / "tasks/measurement.yml").read_text(encoding="utf-8"))
     *before, block = tasks
     assert block["when"] == "__slo_load_wanted"
