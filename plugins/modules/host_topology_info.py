@@ -15,6 +15,7 @@ description:
   - Read the topology from C(/proc) and C(/sys), and return with it the CPU layout for a trading host.
   - Divide nothing on one CPU. With more, the engine gets the last core, with its SMT siblings left idle,
     telemetry a core of its own from three cores up, and housekeeping the others.
+  - Find other services that tune the host, such as tuned, because what they set comes after a boot's files.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -66,6 +67,24 @@ layout:
     telemetry_list: "2"
     isolated_list: "3"
     housekeeping_mask: "3"
+other_tuners:
+  description:
+    - Services that run or are enabled and set governors and kernel values as well.
+    - C(profile) is that of tuned, and empty for others.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: tuned.service
+      active: true
+      enabled: true
+      profile: virtual-guest
+stopped_tuners:
+  description: Those that the role os_tuning has stopped, with what they were before.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 """
 
 import dataclasses
@@ -74,12 +93,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
-from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpu_layout, cpuset, topology
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
+    cpu_layout,
+    cpuset,
+    other_tuners,
+    topology,
+)
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 
-def observe(root: Path, engine_cpus: str) -> dict[str, Any]:
-    """Return topology and layout of the host below `root`. Raises TuningError."""
+def observe(root: Path, engine_cpus: str, services: str = "") -> dict[str, Any]:
+    """Return topology, layout and other tuners of the host below `root`. Raises TuningError."""
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node)
     numbers = {name: sorted(cpus) for name, cpus in dataclasses.asdict(layout).items()}
@@ -92,7 +116,17 @@ def observe(root: Path, engine_cpus: str) -> dict[str, Any]:
             "isolated": cpuset.render(host.isolated),
         },
         "layout": {**numbers, **lists, "housekeeping_mask": cpuset.mask(layout.housekeeping)},
+        **other_tuners.read(root, services),
     }
+
+
+def services_of(module: AnsibleModule) -> str:
+    """Return what systemd says of the other tuners, nothing on a host without it."""
+    try:
+        _returned, shown, _errors = outside.run(module, other_tuners.COMMAND, handle_exceptions=False)
+    except OSError:
+        return ""
+    return shown
 
 
 def main() -> None:
@@ -101,7 +135,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = observe(Path("/"), module.params["engine_cpus"])
+        result = observe(Path("/"), module.params["engine_cpus"], services_of(module))
     except TuningError as error:
         module.fail_json(msg=outside.printable(str(error)))
     module.exit_json(**outside.printable(result))

@@ -6,6 +6,7 @@ The tests here build on each other. The environment without options is in test_e
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -229,16 +230,25 @@ def test_a_host_is_stopped_for_another_type_only_when_that_is_meant(account: Acc
     assert instances(account, "life") == before
 
 
-def test_a_host_beyond_the_wanted_number_is_named_and_left_alone(account: Account) -> None:
+def test_a_host_beyond_the_wanted_number_is_named_and_left_alone_and_a_host_keeps_its_key(
+    account: Account, tmp_path: Path
+) -> None:
     before = instances(account, "life")
+    another = tmp_path / "another"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", another], check=True)
     fewer = {**LIFE, "trading_instance_type": "c6g.large", "trading_resize": "true", "trading_instance_count": "1"}
-    run = account.play("provision.yml", **fewer)
+    run = account.play("provision.yml", **fewer, trading_public_key_file=f"{another}.pub")
     assert run.code == 0, run.output
     assert "trading_instance_count: 1, and there is more: trading-life-2" in run.output
     first, second = instances(account, "life")
     assert (first["InstanceId"], first["InstanceType"]) == (before[0]["InstanceId"], "c6g.large")
     assert first["State"]["Name"] == "running"
     assert second == before[1]
+    mine = [{"Name": "tag:Environment", "Values": ["life"]}]
+    pairs = {pair["KeyName"] for pair in account.client("ec2").describe_key_pairs(Filters=mine)["KeyPairs"]}
+    assert len(pairs) == 2
+    assert first["KeyName"] == before[0]["KeyName"]
+    assert first["KeyName"] in pairs
 
 
 def test_destroy_asks_for_the_name_once_more(account: Account) -> None:

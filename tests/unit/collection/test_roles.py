@@ -161,6 +161,44 @@ def test_the_roles_of_a_host_call_no_module_of_aws(path: Path) -> None:
     assert not of_aws or path.parents[1].name.startswith(("aws_", "acceptance")), "a host may be no instance of EC2"
 
 
+# What runs there for whichever host it is.
+ON_THE_CONTROLLER = {"block"} | {
+    f"ansible.builtin.{name}" for name in ("assert", "debug", "fail", "import_tasks", "include_tasks", "set_fact")
+}
+
+
+def elsewhere(tasks: list[dict[str, Any]], hosts: str) -> list[str]:
+    """Return the tasks that do not run on the controller, in a play for these hosts."""
+    found = []
+    for task in tasks:
+        for kind in ("block", "rescue", "always"):
+            found += elsewhere(task.get(kind, []), task.get("delegate_to", hosts))
+        if not ON_THE_CONTROLLER & set(task) and task.get("delegate_to", hosts) != "localhost":
+            found.append(task["name"])
+    return found
+
+
+AWS_TASK_FILES = [path for path in TASK_FILES if path.parents[1].name.startswith("aws_")]
+
+
+@pytest.mark.parametrize("path", AWS_TASK_FILES, ids=name_of)
+def test_the_roles_of_aws_reach_a_host_only_to_see_whether_it_answers(path: Path) -> None:
+    away = elsewhere(load(path) or [], "localhost")
+    assert away == [] or away == ["Inventory | Wait until Systems Manager reaches each host"]
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=name_of)
+def test_a_play_for_hosts_enters_a_role_of_aws_only_where_its_tasks_are_the_controllers(path: Path) -> None:
+    for play in load(path):
+        entered = [role for role in roles_with_tasks_from(play) if ".aws_" in role["name"]]
+        plain = [role for role in play.get("roles", []) if ".aws_" in role["role"]]
+        if play.get("hosts") != "localhost":
+            assert not plain, play["name"]
+            for role in entered:
+                file = ROOT / "roles" / role["name"].rpartition(".")[2] / f"tasks/{role['tasks_from']}.yml"
+                assert elsewhere(load(file), "a host") == [], role
+
+
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=name_of)
 def test_a_playbook_has_no_logic_of_its_own(path: Path) -> None:
     for play in load(path):

@@ -40,3 +40,11 @@ def test_the_feed_has_the_second_cpu_or_what_the_engine_leaves(cpus: list[int], 
     )
     assert there in text.splitlines()
     assert not_there not in text
+
+
+def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_engine() -> None:
+    """A volume that somebody reads cannot be unmounted; systemd adds the mounts of a StateDirectory by itself."""
+    units = {unit.name: unit.read_text() for unit in UNITS}
+    assert re.search(r"^StateDirectory=trading trading/journal", units["trading-engine.service.j2"], re.MULTILINE)
+    assert "Wants=trading-feed.service" in units["trading-engine.service.j2"].splitlines()
+    assert re.search(r"^RequiresMountsFor=.*/var/lib/trading/itch", units["trading-feed.service.j2"], re.MULTILINE)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.lowlatency.trading.plugins.filter.slo import FilterModule, cpu_percent
+from jinja2.nativetypes import NativeEnvironment
 
 FILTERS = FilterModule().filters()
 slo_rows, slo_table, slo_needs_more = FILTERS["slo_rows"], FILTERS["slo_table"], FILTERS["slo_needs_more"]
@@ -303,3 +306,27 @@ def test_where_too_little_was_undisturbed_a_late_feed_was_not_measured_and_more_
     assert verdicts(aside)["feed p99"] == "not measured"
     assert verdicts(aside)["p99"] == "met"
     assert slo_needs_more(TARGETS, aside)
+
+
+@pytest.mark.parametrize(
+    ("verify", "sessions", "loaded"),
+    [
+        ("auto", 0, True),
+        ("auto", 1, False),
+        ("auto", -1, False),  # an engine that does not tell
+        ("always", 3, True),
+        ("never", 0, False),
+    ],
+)
+def test_an_engine_with_clients_gets_no_load_unless_that_is_meant(verify: str, sessions: int, loaded: bool) -> None:
+    role = Path(__file__).parents[3] / "roles/slo"
+    decides = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))["__slo_load_wanted"]
+    state = {"sessions_open": sessions}
+    decided: object = NativeEnvironment().from_string(decides).render(slo_verify=verify, __slo_state=state)
+    assert decided is loaded
+    tasks = yaml.safe_load((role / "tasks/measurement.yml").read_text(encoding="utf-8"))
+    *before, block = tasks
+    assert block["when"] == "__slo_load_wanted"
+    assert {key for task in before for key in task if "." in key} == {
+        "ansible.builtin.debug", "ansible.builtin.meta", "ansible.builtin.set_fact",
+    }  # fmt: skip

@@ -8,8 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.lowlatency.trading.plugins.filter.ssh import FilterModule
+from jinja2 import Environment
 
+ROOT = Path(__file__).parents[3]
 ssh_options = FilterModule().filters()["ssh_options"]
 INSTANCE = "i-0123456789abcdef0"
 
@@ -65,3 +68,27 @@ def test_the_file_of_host_keys_is_below_the_home_that_the_environment_names(
     monkeypatch.setenv("HOME", str(home))
     options = ssh_options(INSTANCE, known_hosts_file="~/.ssh/known_hosts")
     assert understood(options)["userknownhostsfile"] == [f"{home}/.ssh/known_hosts"]
+
+
+@pytest.mark.parametrize(
+    ("console", "trusted"),
+    [
+        ({"host_keys": {INSTANCE: ["ssh-ed25519 AAAA"]}}, "ask"),
+        ({"host_keys": {"i-another": ["ssh-ed25519 AAAA"]}}, "accept-new"),
+        ({}, "accept-new"),  # the console was not looked at
+    ],
+)
+def test_of_a_host_whose_key_is_not_on_the_console_the_first_connection_alone_is_trusted(
+    console: dict[str, object], trusted: str
+) -> None:
+    tasks = yaml.safe_load((ROOT / "roles/aws_instance/tasks/inventory.yml").read_text(encoding="utf-8"))
+    environment = Environment(autoescape=False)  # noqa: S701  no page of the web
+    environment.filters["lowlatency.trading.ssh_options"] = ssh_options
+    options = environment.from_string(tasks[0]["vars"]["__aws_instance_ssh_options"]).render(
+        item={"instance_id": INSTANCE},
+        aws_instance_public_key_file="",
+        aws_instance_known_hosts_file="",
+        __aws_instance_console=console,
+    )
+    settings = understood(options)
+    assert (settings["stricthostkeychecking"], settings["hostkeyalias"]) == ([trusted], [INSTANCE])

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from trading_telemetry.config import load_config
+from trading_telemetry.config import Targets, load_config
+from trading_telemetry.history import History, Sample
 from trading_telemetry.service import Service
 
 from tests.unit.telemetry.conftest import Publisher
@@ -51,3 +52,15 @@ def test_a_second_of_the_history_has_the_worse_of_both(engine: Publisher, servic
 def test_without_a_measurement_there_is_nothing_to_say(service: Service) -> None:
     slo = service.latest()["slo"]
     assert (slo["latency_us"], slo["latency_by_source_us"], slo["curves_us"], slo["broken"]) == (None, {}, {}, [])
+
+
+@pytest.mark.parametrize(("broken", "left"), [(0, 1.0), (1, 0.5), (2, 0.0), (9, 0.0)])
+def test_the_budget_is_a_thousandth_of_the_measured_seconds(broken: int, left: float) -> None:
+    targets = Targets(avg_us=50, p95_us=100, p99_us=200, throughput_per_s=1, cpu_percent=100, memory_percent=100)
+    history = History(targets)
+    history._samples.extend([Sample(0.0)] * 500)  # without orders there is nothing to judge
+    history._samples.extend([Sample(0.0, p99_us=199)] * (2000 - broken) + [Sample(0.0, p99_us=200)] * broken)
+    said = history.compliance()["p99"]
+    assert said["judged_s"] == 2000
+    assert said["kept_ratio"] == pytest.approx(1 - broken / 2000)
+    assert said["budget_left_ratio"] == pytest.approx(left)
