@@ -42,10 +42,25 @@ options:
       - Take the unit for busy when the command fails, because nobody knows that it is not.
     type: list
     elements: str
+  take_over_command:
+    description:
+      - The command that has the running process take over what changed in O(take_over_sources), without a restart. It
+        prints a JSON object whose C(changed) says whether anything had.
+      - Run instead of a restart, whatever O(restart) says, when nothing else is younger than the process; where it
+        fails, O(restart) decides.
+    type: list
+    elements: str
+    default: []
+  take_over_sources:
+    description: Those of O(sources) that the command takes over.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode:
     support: full
-    description: Report what would be done.
+    description:
+      - Report what would be done. Whether a process would take something over is not known before, and not reported.
   diff_mode:
     support: none
     description: The reason is in the result.
@@ -62,7 +77,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, of C(reload), C(enable), C(start), C(restart).
+  description: What was done, of C(take_over), C(reload), C(enable), C(start), C(restart).
   type: list
   elements: str
   returned: success
@@ -106,8 +121,24 @@ class Plan:
     reason: str
 
 
-def plan(observed: Observed, restart: str) -> Plan:
+@dataclass(frozen=True)
+class TakenOver:
+    """What a running process said to its new files: `error` is empty when it goes on with them."""
+
+    changed: bool
+    error: str
+
+
+def can_take_over(observed: Observed, sources: list[str]) -> bool:
+    """Return whether nothing is younger than the process but files that it can take over."""
+    return bool(observed.younger) and set(observed.younger) <= set(sources) and not observed.needs_reload
+
+
+def plan(observed: Observed, restart: str, taken_over: TakenOver | None = None) -> Plan:
     """Return what brings the unit up to date as far as `restart` (idle, always, never) allows."""
+    if taken_over is not None and not taken_over.error:
+        enable = () if observed.enabled else ("enable",)
+        return Plan((*(("take_over",) if taken_over.changed else ()), *enable), False, "")
     actions = ["reload"] if observed.needs_reload else []
     if not observed.enabled:
         actions.append("enable")
@@ -116,6 +147,8 @@ def plan(observed: Observed, restart: str) -> Plan:
     if not observed.younger:
         return Plan(tuple(actions), False, "")
     reason = f"{', '.join(observed.younger)} changed after it started"
+    if taken_over is not None:
+        reason += f" (not taken over while it runs: {taken_over.error})"
     if restart == "never":
         return Plan(tuple(actions), True, f"{reason}; it is never restarted by itself")
     if restart == "idle" and observed.disturbed is None:
@@ -184,8 +217,22 @@ class Unit:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def take_over(self) -> TakenOver:
+        """Have the running process take its new files over."""
+        try:
+            returned, out, err = outside.run(
+                self.module, self.module.params["take_over_command"], handle_exceptions=False
+            )
+            if returned == 0:
+                return TakenOver(bool(json.loads(out)["changed"]), "")
+            return TakenOver(False, err.strip() or f"exit code {returned}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return TakenOver(False, str(error))
+
     def apply(self, actions: tuple[str, ...]) -> None:
         for action in actions:
+            if action == "take_over":
+                continue  # done, because only the process knows whether it can
             if action == "reload":
                 self.systemctl("daemon-reload")
             else:
@@ -210,6 +257,8 @@ def main() -> None:
             "sources": {"type": "list", "elements": "path", "default": []},
             "restart": {"type": "str", "choices": ["idle", "always", "never"], "default": "always"},
             "busy_command": {"type": "list", "elements": "str"},
+            "take_over_command": {"type": "list", "elements": "str", "default": []},
+            "take_over_sources": {"type": "list", "elements": "path", "default": []},
         },
         required_if=[["restart", "idle", ["busy_command"]]],
         supports_check_mode=True,
@@ -220,7 +269,10 @@ def main() -> None:
         module.fail_json(msg=f"{unit.name} is masked, so nobody can start it; systemctl unmask {unit.name}")
     if not observed.known and not module.check_mode:
         module.fail_json(msg=f"{unit.name} is not known to systemd; install its unit file first")
-    wanted = plan(observed, module.params["restart"])
+    taken_over = None
+    if module.params["take_over_command"] and can_take_over(observed, module.params["take_over_sources"]):
+        taken_over = TakenOver(False, "") if module.check_mode else unit.take_over()
+    wanted = plan(observed, module.params["restart"], taken_over)
     if not module.check_mode:
         unit.apply(wanted.actions)
     module.exit_json(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trading_engine.machine.core import Core
@@ -27,6 +27,7 @@ _MID_E4 = {"CENTS": 1_000_000, "TICKS": 500_000, "LOTS": 200_000, "PENNY": 9_998
 _RESTING = 24  # of a symbol: enough to meet several, few enough for the reference
 _CONFIGURED_AFTER = 2_000  # messages
 _SNAPSHOT_AFTER = 1_000
+_COMPARED_AFTER = 100  # all symbols, and not only the message's
 
 
 def settings(choice: int = 0) -> dict[str, Any]:
@@ -60,29 +61,38 @@ class FeedBook:
 
     def __init__(self) -> None:
         self.orders: dict[int, list[Any]] = {}
+        self._of: dict[str, dict[int, list[Any]]] = {}
 
     def apply(self, message: Any) -> None:
         match message:
             case itch.AddOrder() | itch.AddOrderAttributed():
-                order = [message.stock, message.side == "B", message.shares, message.price_e4]
-                self.orders[message.reference] = order
+                self._add(message.reference, message.stock, message.side == "B", message.shares, message.price_e4)
             case itch.OrderExecuted() | itch.OrderCancel():
                 taken = message.shares if isinstance(message, itch.OrderExecuted) else message.canceled_shares
                 self.orders[message.reference][2] -= taken
                 if self.orders[message.reference][2] == 0:
-                    del self.orders[message.reference]
+                    self._remove(message.reference)
             case itch.OrderDelete():
-                del self.orders[message.reference]
+                self._remove(message.reference)
             case itch.OrderReplace():
-                stock, buys, _, _ = self.orders.pop(message.reference)
-                self.orders[message.new_reference] = [stock, buys, message.shares, message.price_e4]
+                stock, buys, _, _ = self._remove(message.reference)
+                self._add(message.new_reference, stock, buys, message.shares, message.price_e4)
 
     def depth(self, stock: str, buys: bool) -> list[tuple[int, int]]:
         levels: dict[int, int] = {}
-        for order_stock, order_buys, shares, price_e4 in self.orders.values():
-            if (order_stock, order_buys) == (stock, buys):
+        for _, order_buys, shares, price_e4 in self._of.get(stock, {}).values():
+            if order_buys == buys:
                 levels[price_e4] = levels.get(price_e4, 0) + shares
         return sorted(levels.items(), reverse=buys)
+
+    def _add(self, reference: int, stock: str, buys: bool, shares: int, price_e4: int) -> None:
+        order = [stock, buys, shares, price_e4]
+        self.orders[reference] = self._of.setdefault(stock, {})[reference] = order
+
+    def _remove(self, reference: int) -> list[Any]:
+        order = self.orders.pop(reference)
+        del self._of[order[0]][reference]
+        return order
 
 
 class Duel:
@@ -98,6 +108,7 @@ class Duel:
 
     def send(self, owner: str, message: tuple[Any, ...]) -> None:
         """Give both the message; raises AssertionError where they differ."""
+        order = self.reference.find(owner, message[0])
         self.market.send(owner, message)
         self.reference.told.clear()
         self.reference.send(owner, message)
@@ -115,17 +126,16 @@ class Duel:
                 assert told.attribution == wanted[owner][0][-2], told  # the firm in its Accepted or Replaced
             elif isinstance(told, itch.Trade):
                 assert (told.side, told.reference) == ("B", 0)
-        stock = getattr(message, "stock", None)
-        self.compare((stock,) if stock in STOCKS else STOCKS, message)
+        stock = order.stock if order else getattr(message, "stock", "")
+        self.compare([stock] if stock in STOCKS else [], message)
 
-    def compare(self, stocks: tuple[str, ...], message: object) -> None:
+    def compare(self, stocks: Sequence[str], message: object) -> None:
         for stock in stocks:
-            for side, buys in (("B", True), ("S", False)):
-                shown, hidden = self.depth(stock, side, False), self.depth(stock, side, True)
-                assert shown == self.reference.depth(stock, buys, hidden=False), (stock, message)
-                assert hidden == self.reference.depth(stock, buys, hidden=True), (stock, message)
-                assert shown == self.seen.depth(stock, buys), (stock, message)
+            wanted = self.reference.depths(stock)
+            for (buys, hidden), levels in wanted.items():
+                assert self.depth(stock, "B" if buys else "S", hidden) == levels, (stock, message)
             bids, asks = self.seen.depth(stock, True), self.seen.depth(stock, False)
+            assert (bids, asks) == (wanted[True, False], wanted[False, False]), (stock, message)
             assert not bids or not asks or bids[0][0] < asks[0][0], ("crossed", stock, message)
 
     def depth(self, stock: str, side: str, hidden: bool) -> list[tuple[int, int]]:
@@ -240,6 +250,8 @@ def run(seed: int, messages: int, after_each: Callable[[Duel], None] = lambda du
     for number in range(1, messages + 1):
         duel.send(*flow.next(duel.reference))
         after_each(duel)
+        if number % _COMPARED_AFTER == 0:
+            duel.compare(STOCKS, f"message {number}")
         if number % _CONFIGURED_AFTER == 0:
             duel.reconfigure()
         if number % _SNAPSHOT_AFTER == 0:

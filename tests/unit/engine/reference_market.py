@@ -13,6 +13,7 @@ from trading_engine.wire import ouch
 Told = tuple[Any, ...]
 """What one account is told: what happened, the order's token, and what belongs to it."""
 DOLLAR_E4 = 10_000
+_BOTH = (False, True)
 
 
 @dataclass
@@ -69,13 +70,14 @@ class ReferenceMarket:
             case ouch.ModifyOrder():
                 self._modify(owner, message)
 
-    def depth(self, stock: str, buys: bool, hidden: bool) -> list[tuple[int, int]]:
-        """Return (price, shares) of the displayed or the hidden orders, best first."""
-        levels: dict[int, int] = {}
+    def depths(self, stock: str) -> dict[tuple[bool, bool], list[tuple[int, int]]]:
+        """Return, by (buys?, hidden?), (price, shares) of those orders, best first."""
+        found: dict[tuple[bool, bool], dict[int, int]] = {(buys, hidden): {} for buys in _BOTH for hidden in _BOTH}
         for order in self.orders:
-            if (order.stock, order.buys, order.hidden) == (stock, buys, hidden):
+            if order.stock == stock:
+                levels = found[order.side == "B", order.display == "N"]
                 levels[order.price_e4] = levels.get(order.price_e4, 0) + order.shares
-        return sorted(levels.items(), reverse=buys)
+        return {kind: sorted(levels.items(), reverse=kind[0]) for kind, levels in found.items()}
 
     # -- messages ---------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,10 @@ def write(directory: Path) -> None:
     recording.record(inputs.CANCEL_ORDERS, 1, b"U" + b"".join(open_tokens[:3]))
     parties = [["A", "N0000001", "TEST"], ["B", "N0000002", "TEST"]]
     recording.record(inputs.ADMIN, payload=json.dumps({"do": "bust", "match": 1, "parties": parties}).encode())
+    changed = {"B": {**settings["accounts"]["B"], "mpids": ["BBBB"]}}
+    listed = [{**settings["symbols"][1], "tick_e4": 50}, {**settings["symbols"][1], "name": "GONE"}]
+    changes = {"accounts": changed, "symbols": listed, "dropped": ["GONE"]}
+    recording.record(inputs.CHANGE, payload=json.dumps(changes).encode())
     recording.time_ns += _LONGEST_TIME_IN_FORCE_NS
     recording.record(inputs.EXPIRE)
     recording.record(inputs.DISCONNECT, 1)

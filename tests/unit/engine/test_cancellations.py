@@ -112,7 +112,9 @@ def test_the_next_day_cannot_be_asked_for_while_the_day_is_closing(
     engine = start()
     fill(engine, 0)
     begun: list[str] = []
-    asked = Admin(engine, lambda: engine.cancellations.close_day(lambda: begun.append("day")))
+    asked = Admin(
+        engine, lambda: engine.cancellations.close_day(lambda: begun.append("day")), lambda number: None
+    )  # fmt: skip
     assert asked.execute({"command": "next-day"}) == {"done": "next-day", "name": ""}
     with pytest.raises(AdminError, match="being closed already"):
         asked.execute({"command": "next-day"})

@@ -99,7 +99,7 @@ def test_the_last_name_of_a_date_is_the_last(
     engine.start_day(engine.core.day[:8] + "ZZ")
     rolled: list[str] = []
     with pytest.raises(AdminError, match="next date"):
-        Admin(engine, lambda: rolled.append("day")).execute({"command": "next-day"})
+        Admin(engine, lambda: rolled.append("day"), lambda number: None).execute({"command": "next-day"})
     assert rolled == []
     assert engine.core.open
     engine.end_day()

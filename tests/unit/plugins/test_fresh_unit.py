@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.modules.fresh_unit import Observed, changed_s, parse_started, plan
+from ansible_collections.lowlatency.trading.plugins.modules.fresh_unit import (
+    Observed,
+    TakenOver,
+    can_take_over,
+    changed_s,
+    parse_started,
+    plan,
+)
 
 from .conftest import RunModule
 
@@ -46,6 +53,39 @@ def test_a_stale_unit_is_restarted_only_as_the_policy_allows(
     assert ("restart" in wanted.actions) is restarted
     assert wanted.restart_required is not restarted
     assert "/etc/engine.toml" in wanted.reason
+
+
+SOURCES = ["/etc/engine.toml", "/etc/accounts.toml"]
+
+
+@pytest.mark.parametrize(
+    ("younger", "can"),
+    [
+        ((), False),
+        (("/etc/engine.toml",), True),
+        (("/etc/accounts.toml", "/etc/engine.toml"), True),
+        (("/etc/engine.toml", "/opt/current"), False),
+    ],
+)
+def test_a_process_takes_over_only_where_nothing_else_is_younger(younger: tuple[str, ...], can: bool) -> None:
+    assert can_take_over(replace(UP_TO_DATE, younger=younger), SOURCES) is can
+    assert not can_take_over(replace(UP_TO_DATE, younger=younger, needs_reload=True), SOURCES)
+
+
+@pytest.mark.parametrize("restart", ["idle", "always", "never"])
+def test_a_process_that_took_its_files_over_is_not_restarted(restart: str) -> None:
+    busy = replace(STALE, disturbed=7)
+    wanted = plan(busy, restart, TakenOver(True, ""))
+    assert (wanted.actions, wanted.restart_required) == (("take_over",), False)
+    assert plan(busy, restart, TakenOver(False, "")).actions == ()
+
+
+def test_a_process_that_cannot_take_its_files_over_is_restarted_as_the_policy_allows() -> None:
+    refused = TakenOver(False, "[order_entry] port: changed, which needs a restart")
+    assert plan(STALE, "idle", refused).actions == ("restart",)
+    wanted = plan(replace(STALE, disturbed=1), "idle", refused)
+    assert wanted.restart_required
+    assert "[order_entry] port: changed" in wanted.reason
 
 
 def test_a_changed_unit_file_is_loaded_even_when_no_restart_is_allowed() -> None:

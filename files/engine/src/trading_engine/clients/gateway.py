@@ -93,9 +93,8 @@ class Gateway:
 
     def end_sessions(self) -> None:
         """The day is over: every session ends."""
-        for connection in list(self.connections.values()):
-            self.send(connection, soupbintcp.END_OF_SESSION_PACKET)
-            self.drop(connection)
+        for number in list(self.connections):
+            self.end_session(number)
 
     def disconnect_absent(self) -> None:
         """Some time after a start: who was logged in before it and has not come back is disconnected."""
@@ -307,6 +306,13 @@ class Gateway:
                 self._stats.dropped_silent_clients += 1
                 self.drop(connection)
 
+    def end_session(self, number: int) -> None:
+        """Say good-bye to the account's client, if there is one."""
+        connection = self.connections.get(number)
+        if connection is not None:
+            self.send(connection, soupbintcp.END_OF_SESSION_PACKET)
+            self.drop(connection)
+
     def clients(self) -> list[Connection]:
         """Return the logged-in connections but the canary's."""
         return [connection for number, connection in self.connections.items() if number != self.canary]
@@ -319,7 +325,7 @@ class Gateway:
             states.append(
                 SessionState(
                     connection.account_name,
-                    self._config.accounts[connection.account_name].test,
+                    self._engine.config.accounts[connection.account_name].test,
                     session.connected_ns + wall_minus_monotonic_ns,
                     session.received_ns + wall_minus_monotonic_ns,
                     connection.messages_in,

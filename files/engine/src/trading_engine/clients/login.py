@@ -213,6 +213,10 @@ class Login:
 
     def _log_in(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
         engine = self._engine
+        now = engine.config.accounts.get(account.name)
+        if now is None or now.password_hash != account.password_hash:  # since its password was checked
+            self._reject(connection, soupbintcp.NOT_AUTHORISED)
+            return
         number = engine.core.accounts[account.name].number
         other = self._gateway.connections.get(number)
         if other is not None:

@@ -88,8 +88,24 @@ class Core(Matching):
         self.broken_trades = 0
 
     def configure(self, settings: dict[str, Any], time_ns: int) -> None:
-        """Take accounts and symbols over; what exists keeps its state, new symbols are announced during the day."""
+        """Take all accounts and symbols over; what exists keeps its state, symbols not named are restricted."""
         self._set_time(time_ns)
+        listed = {symbol["name"].encode("ascii").ljust(8) for symbol in settings["symbols"]}
+        self._take_over(settings)
+        for stock, book in self.books.items():
+            if stock not in listed:
+                book.set_listing(True, book.own_tick_e4, book.lot_shares)
+
+    def change(self, settings: dict[str, Any], time_ns: int) -> None:
+        """Take the accounts and symbols over that are named; `dropped` symbols are restricted, all others stay."""
+        self._set_time(time_ns)
+        self._take_over(settings)
+        for name in settings["dropped"]:
+            book = self.books[name.encode("ascii").ljust(8)]
+            book.set_listing(True, book.own_tick_e4, book.lot_shares)
+
+    def _take_over(self, settings: dict[str, Any]) -> None:
+        """New symbols, and those with another lot, are announced during the day."""
         for name, account_settings in settings["accounts"].items():
             known = self.accounts.get(name)
             if known is None:
@@ -98,10 +114,8 @@ class Core(Matching):
                     self._system_event(account, b"S")
             else:
                 known.configure(account_settings)
-        listed = set()
         for symbol in settings["symbols"]:
             stock = symbol["name"].encode("ascii").ljust(8)
-            listed.add(stock)
             book = self.books.get(stock)
             lot_shares = symbol.get("lot_shares", 1)
             is_news = book is None or book.lot_shares != lot_shares
@@ -112,10 +126,6 @@ class Core(Matching):
             book.set_listing(symbol["restricted"], symbol.get("tick_e4", 0), lot_shares)
             if self.open and is_news:
                 self._announce(book)
-        for stock, book in self.books.items():
-            if stock not in listed:
-                book.set_listing(True, book.own_tick_e4, book.lot_shares)
-        self.recount_exposure()
 
     def add_account(self, name: str, settings: dict[str, Any]) -> Account:
         """Add an account under the next number."""
@@ -337,8 +347,7 @@ class Core(Matching):
         order = Order(token, account, book, reference, side, shares, 0, price_e4, terms)
         if contras.crosses(price_e4):
             self._put(order)
-            if account.max_exposure_e4:
-                account.exposure_e4 += shares * price_e4
+            account.exposure_e4 += shares * price_e4
             if self._take(order, contras):
                 self._settle(order, False)
             return
@@ -347,8 +356,7 @@ class Core(Matching):
             self._canceled(account, token, shares, IMMEDIATE_OR_CANCEL)
             return
         self._put(order)
-        if account.max_exposure_e4:
-            account.exposure_e4 += shares * price_e4
+        account.exposure_e4 += shares * price_e4
         (book.bids if side == BUY else book.asks).add(order)
         if terms.usual:
             self.feed_sequence += 1
@@ -451,8 +459,7 @@ class Core(Matching):
         self.replaced += 1
         order = Order(new_token, account, book, reference, old.side, open_shares, old.executed_shares, price_e4, terms)
         self._put(order)
-        if account.max_exposure_e4:
-            account.exposure_e4 += open_shares * price_e4
+        account.exposure_e4 += open_shares * price_e4
         self._send(
             account,
             REPLACED_HEAD
@@ -480,7 +487,7 @@ class Core(Matching):
         self._settle(order, False)
 
     def recount_exposure(self) -> None:
-        """Add up again what each account has open, after limits or the whole state changed."""
+        """Add up what each account has open, after the whole state was loaded."""
         for account in self.by_number:
             account.exposure_e4 = 0
         for book in self.books.values():

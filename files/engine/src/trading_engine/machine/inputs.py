@@ -18,6 +18,7 @@ ACCEPTING: Final = 8
 ADMIN: Final = 9
 CANCEL_ORDERS: Final = 10
 CLOSE_DAY: Final = 11
+CHANGE: Final = 12
 
 
 class InputError(Exception):
@@ -46,6 +47,8 @@ def apply_record(core: Core, record: Record) -> None:
         core.disconnect(account)
     elif kind == CONFIGURE:
         core.configure(json.loads(payload), time_ns)
+    elif kind == CHANGE:
+        core.change(json.loads(payload), time_ns)
     elif kind == START_DAY:
         core.start_day(payload.decode("ascii"), time_ns)
     elif kind == END_DAY:

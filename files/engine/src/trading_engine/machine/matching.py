@@ -128,16 +128,16 @@ class Matching(Outputs):
             self._feed(book.executed_head + self._time6 + PACK_FEED_EXECUTED(maker.reference, shares, match))
         self._send(taker.account, head + PACK_EXECUTED(taker.token, shares, price_e4, _REMOVED, match))
         self._send(maker.account, head + PACK_EXECUTED(maker.token, shares, price_e4, added, match))
-        if taker.account.max_exposure_e4:
-            taker.account.exposure_e4 -= shares * taker.price_e4
+        account = taker.account
+        account.exposure_e4 -= shares * taker.price_e4
         taker.open_shares -= shares
         taker.executed_shares += shares
         if maker.open_shares == shares:
             contras.remove(maker)
             self._forget(maker)
         else:
-            if maker.account.max_exposure_e4:
-                maker.account.exposure_e4 -= shares * price_e4
+            account = maker.account
+            account.exposure_e4 -= shares * price_e4
             maker.open_shares -= shares
             maker.executed_shares += shares
             level.shares -= shares
@@ -185,8 +185,7 @@ class Matching(Outputs):
         self.open_orders -= 1
         if order.expiry_ns:
             self.expiries.remove(order)
-        if account.max_exposure_e4:
-            account.exposure_e4 -= order.open_shares * order.price_e4
+        account.exposure_e4 -= order.open_shares * order.price_e4
 
     def _reduce(self, order: Order, total: int, reason: bytes) -> None:
         decrement = order.executed_shares + order.open_shares - total
@@ -204,8 +203,7 @@ class Matching(Outputs):
         assert level is not None
         order.open_shares -= decrement
         level.shares -= decrement
-        if order.account.max_exposure_e4:
-            order.account.exposure_e4 -= decrement * order.price_e4
+        order.account.exposure_e4 -= decrement * order.price_e4
         if not level.hidden:
             self._feed(order.book.cancel_head + self._time6 + PACK_U64(order.reference) + PACK_U32(decrement))
 

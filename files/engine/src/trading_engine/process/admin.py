@@ -6,16 +6,19 @@ Every command that changes the market is journaled as an input, so that a replay
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from trading_engine.engine import Engine
 from trading_engine.host.clock import SessionsUsedUpError
 from trading_engine.machine import inputs
+from trading_engine.process.reload import Reload, ReloadError
 from trading_engine.wire import ouch
 
 _LINE_BYTES = 65536
@@ -28,11 +31,29 @@ class AdminError(Exception):
 
 
 class Admin:
-    """Executes commands. `roll_day` begins to end the day; the next one begins when nothing is open."""
+    """Executes commands. `roll_day` begins to end the day; the next one begins when nothing is open.
 
-    def __init__(self, engine: Engine, roll_day: Callable[[], None]) -> None:
+    `end_session` says good-bye to the client of an account.
+    """
+
+    def __init__(self, engine: Engine, roll_day: Callable[[], None], end_session: Callable[[int], None]) -> None:
         self._engine = engine
         self._roll_day = roll_day
+        self._end_session = end_session
+        self._reloading = False
+
+    def begin_reload(self, request: dict[str, Any]) -> Reload:
+        """Return a reload to give parts to; raises AdminError, and then nothing has changed."""
+        if self._engine.failure:
+            raise AdminError(f"the engine has failed ({self._engine.failure}); only a restart goes on")
+        if self._reloading:
+            raise AdminError("another reload is under way; ask again in a second")
+        reload = Reload(self._engine, self._end_session, request)
+        self._reloading = True
+        return reload
+
+    def end_reload(self) -> None:
+        self._reloading = False
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return what was done; raises AdminError, and then nothing was recorded and nothing has changed."""
@@ -76,28 +97,83 @@ class Admin:
 
 
 class AdminProtocol(asyncio.Protocol):
-    """One connection: a line, an answer, the end."""
+    """One connection: a line, an answer, the end. A reload has more lines, each taken in a turn of the loop.
 
-    def __init__(self, admin: Admin) -> None:
+    What is wrong with a reload is answered after its last line: an answer before would be lost with the connection.
+    """
+
+    def __init__(self, admin: Admin, loop: asyncio.AbstractEventLoop) -> None:
         self._admin = admin
-        self._line = b""
+        self._loop = loop
+        self._rest = b""
+        self._lines: deque[bytes] = deque()
         self._transport: asyncio.Transport | None = None
+        self._reload: Reload | None = None
+        self._is_reload = False
+        self._error = ""
+        self._steps: Iterator[None] | None = None
+        self._scheduled = False
+        self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # type: ignore[assignment]  # uvloop's has no common base
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._reload is not None and self._steps is None:  # before its last part: nothing was changed
+            self._end_reload()
+
     def data_received(self, data: bytes) -> None:
-        assert self._transport is not None
-        self._line += data
-        if b"\n" not in self._line and len(self._line) <= _LINE_BYTES:
-            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines.extend(lines)
+        if len(self._rest) > _LINE_BYTES:
+            self._lines.append(self._rest)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._answered and (self._lines or self._steps is not None):
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
         try:
-            answer = self._admin.execute(_request_of(self._line))
-        except AdminError as error:
-            answer = {"error": str(error)}
+            if self._steps is None:
+                self._take(_request_of(self._lines.popleft()))
+            elif next(self._steps, self) is self:
+                assert self._reload is not None
+                self._answer(self._reload.answer)
+        except (AdminError, ReloadError) as error:
+            self._error = self._error or str(error)
+            if not self._is_reload or self._steps is not None:
+                self._answer({"error": self._error})
+        self._schedule()
+
+    def _take(self, request: dict[str, Any]) -> None:
+        if request.get("end") and self._error:
+            self._answer({"error": self._error})
+        elif self._reload is not None:
+            if request.get("end"):
+                self._steps = self._reload.steps()
+            elif not self._error:
+                self._reload.take(request)
+        elif request.get("command") == "reload":
+            self._is_reload = True
+            self._reload = self._admin.begin_reload(request)
+        elif not self._is_reload:
+            self._answer(self._admin.execute(request))
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        assert self._transport is not None
+        self._answered = True
+        self._end_reload()
         self._transport.write(json.dumps(answer).encode() + b"\n")
         self._transport.close()
+
+    def _end_reload(self) -> None:
+        if self._reload is not None:
+            self._reload = None
+            self._admin.end_reload()
 
 
 def serve(admin: Admin, path: Path, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
@@ -105,18 +181,19 @@ def serve(admin: Admin, path: Path, loop: asyncio.AbstractEventLoop) -> asyncio.
     path.unlink(missing_ok=True)
     before = os.umask(0o177)
     try:
-        return loop.run_until_complete(loop.create_unix_server(lambda: AdminProtocol(admin), str(path)))
+        return loop.run_until_complete(loop.create_unix_server(lambda: AdminProtocol(admin, loop), str(path)))
     finally:
         os.umask(before)
 
 
-def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Send a command to a running engine and return its answer; raises AdminError."""
+def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
+    """Send a command to a running engine, one line or those of a reload, and return its answer; raises AdminError."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_TIMEOUT_S)
             connection.connect(str(path))
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # it has answered before it read all
+                connection.sendall(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
             line = b"".join(iter(lambda: connection.recv(4096), b""))
     except OSError as error:
         raise AdminError(f"{path}: {error.strerror or error}; is the engine running, and are you its user?") from error

@@ -102,7 +102,9 @@ class Server:
             loop.add_signal_handler(number, loop.stop)
         self._garbage.start()
         try:
-            admin_server = admin.serve(Admin(self._engine, self._roll_day), config.admin_socket, loop)
+            admin_server = admin.serve(
+                Admin(self._engine, self._roll_day, gateway.end_session), config.admin_socket, loop
+            )
         except OSError as error:
             raise StartError(
                 f"{config.admin_socket}: {error.strerror}; the engine's user needs to write there, see [admin]"
@@ -241,7 +243,7 @@ class Server:
         stats.take("snapshotter", self._snapshotter)
         if engine.writer is not None:
             stats.take("writer", engine.writer)
-        accounts = self._config.accounts
+        accounts = self._engine.config.accounts
         logged_in = [accounts[connection.account_name].test for connection in gateway.clients()]
         stats.set("sessions_open", len(logged_in))
         stats.set("test_sessions_open", sum(logged_in))

@@ -80,6 +80,12 @@ class Account:
     cancel_on_disconnect: bool
     limits: Limits
 
+    def core_settings(self) -> dict[str, Any]:
+        """Return what decides over the answers to its orders, as JSON values."""
+        settings = asdict(self)
+        del settings["password_hash"], settings["name"]
+        return settings
+
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
@@ -133,12 +139,35 @@ class EngineConfig:
 
     def core_settings(self) -> dict[str, Any]:
         """Return what decides over the engine's answers, as JSON values; the journal records it."""
-        accounts = {}
-        for name, account in self.accounts.items():
-            settings = asdict(account)
-            del settings["password_hash"], settings["name"]
-            accounts[name] = settings
+        accounts = {name: account.core_settings() for name, account in self.accounts.items()}
         return {"accounts": accounts, "symbols": [asdict(symbol) for symbol in self.symbols]}
+
+    def fixed(self) -> dict[str, str]:
+        """Return what a running engine cannot change, by table and key as in the file."""
+        journal, itch = self.journal, self.itch
+        values = {
+            "[order_entry] address": self.order_entry.address,
+            "[order_entry] port": self.order_entry.port,
+            "[order_entry] event_loop": self.event_loop,
+            "[order_entry] busy_poll": self.busy_poll,
+            "[order_entry] second_login": self.second_login,
+            "[order_entry] retention_bytes": self.retention_bytes,
+            "[order_entry] reconnect_grace_s": self.reconnect_grace_s,
+            "[order_entry] slow_client_bytes": self.slow_client_bytes,
+            "[market_data] address": self.market_data.address,
+            "[market_data] port": self.market_data.port,
+            **{f"[journal] {key}": value for key, value in asdict(journal).items()},
+            **{f"[itch] {key}": value for key, value in asdict(itch).items()},
+            "[shared_memory] path": self.shared_memory,
+            "[admin] socket": self.admin_socket,
+            "[day] zone": self.zone,
+            "[day] automatic": self.daily,
+            "[canary] symbol": self.canary_symbol,
+        }
+        for symbol in self.symbols:
+            if symbol.name == self.canary_symbol:
+                values |= {"the canary's symbol's tick": symbol.tick_e4, "the canary's symbol's lot": symbol.lot_shares}
+        return {name: str(value) for name, value in values.items()}
 
 
 def example() -> str:

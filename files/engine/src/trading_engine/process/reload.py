@@ -1,0 +1,205 @@
+"""Another configuration while the engine runs: limits, passwords, accounts, firms and symbols.
+
+Whoever asks for it has read and checked the files, in a process of its own, and sends what they say in parts. Each part
+is taken, compared and applied in a turn of the loop of its own, so that no order waits for all of it. What is
+contradictory or cannot be changed is refused before anything is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from typing import Any, Final
+
+from trading_engine.engine import Engine
+from trading_engine.machine import inputs
+from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Firms, Limits, Symbol
+
+_ITEMS_A_SLICE: Final = 16
+_REMOVED_A_SLICE: Final = 4
+_LAST_LOCATE: Final = 65_535  # of ITCH
+_SYMBOL_BYTES: Final = 8
+_ACCOUNT_TYPES: Final[dict[str, type]] = {
+    "password_hash": str, "test": bool, "tokens": str, "self_match": str, "self_match_within": str, "firm": str,
+    "mpids": list, "cancel_on_disconnect": bool, "limits": dict,
+}  # fmt: skip
+_SYMBOL_TYPES: Final[dict[str, type]] = {
+    "name": str, "reference_price_e4": int, "restricted": bool, "tick_e4": int, "lot_shares": int,
+}  # fmt: skip
+
+
+class ReloadError(Exception):
+    """A configuration that the running engine cannot take; the message says why. Nothing has changed."""
+
+
+def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
+    """Yield what to send to a running engine: what must be as it is, then accounts and symbols, then the end."""
+    yield {"command": "reload", "fixed": config.fixed(), "firms": asdict(config.firms)}
+    accounts = ({**asdict(account), "name": name} for name, account in config.accounts.items())
+    while some := list(islice(accounts, _ITEMS_A_SLICE)):
+        yield {"accounts": some}
+    symbols = (asdict(symbol) for symbol in config.symbols)
+    while some := list(islice(symbols, _ITEMS_A_SLICE)):
+        yield {"symbols": some}
+    yield {"end": True}
+
+
+class Reload:
+    """Give it the parts; then every step of `steps` is one turn's work. `answer` says what was done."""
+
+    def __init__(self, engine: Engine, end_session: Callable[[int], None], request: dict[str, Any]) -> None:
+        """Raises ReloadError for what needs a restart."""
+        self._engine = engine
+        self._end_session = end_session
+        fixed, firms = request.get("fixed"), request.get("firms")
+        if not isinstance(fixed, dict) or not isinstance(firms, dict):
+            raise ReloadError("a reload says what must be as it is, and its firms")
+        now = engine.config.fixed()
+        other = [name for name in now if fixed.get(name) != now[name]]
+        if other:
+            raise ReloadError(f"{', '.join(other)}: changed, which needs a restart")
+        try:
+            mpids = {name: tuple(listed) for name, listed in firms["mpids"].items()}
+            self._firms = Firms(mpids, firms["default"])
+            self._canary_mpids = mpids[self._firms.default]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ReloadError("its firms are malformed") from error
+        self._accounts: dict[str, Account] = {}
+        self._symbols: dict[str, Symbol] = {}
+        self.answer: dict[str, Any] = {}
+
+    def take(self, part: dict[str, Any]) -> None:
+        """Raises ReloadError."""
+        for values in _list_of(part, "accounts"):
+            name = values.pop("name", None)
+            if not isinstance(name, str) or not name.isalnum() or name in self._accounts:
+                raise ReloadError(f"account {name!r} is malformed or there twice")
+            self._accounts[name] = _account_of(name, values)
+        for values in _list_of(part, "symbols"):
+            symbol = _symbol_of(values)
+            if symbol.name in self._symbols:
+                raise ReloadError(f"symbol {symbol.name} is there twice")
+            self._symbols[symbol.name] = symbol
+
+    def steps(self) -> Iterator[None]:
+        """Compare, then change. Raises ReloadError while it compares."""
+        engine = self._engine
+        config = engine.config
+        if not self._accounts or not self._symbols:
+            raise ReloadError("there must be an account and a symbol")
+        if CANARY_ACCOUNT in config.accounts:
+            canary = config.accounts[CANARY_ACCOUNT]
+            self._accounts[CANARY_ACCOUNT] = replace(canary, firm=self._firms.default, mpids=self._canary_mpids)
+        symbols_before = {symbol.name: symbol for symbol in config.symbols}
+        yield
+        accounts: list[str] = []
+        for some in _slices(list(self._accounts)):
+            accounts += [name for name in some if config.accounts.get(name) != self._accounts[name]]
+            yield
+        removed = [name for name in config.accounts if name not in self._accounts]
+        symbols: list[str] = []
+        for some in _slices(list(self._symbols)):
+            symbols += [name for name in some if symbols_before.get(name) != self._symbols[name]]
+            yield
+        dropped = [name for name in symbols_before if name not in self._symbols]
+        self._refuse_open(dropped)
+        new = sum(name not in symbols_before for name in symbols)
+        if len(engine.core.books) + new > _LAST_LOCATE:
+            raise ReloadError(
+                f"with {new} symbols more there are more than ITCH's stock locate can name: {_LAST_LOCATE}"
+            )
+        yield
+        for some in _slices(accounts):
+            self._change({name: self._accounts[name].core_settings() for name in some}, [], [])
+            yield
+        for some in _slices(symbols):
+            self._change({}, [asdict(self._symbols[name]) for name in some], [])
+            yield
+        for some in _slices(dropped):
+            self._change({}, [], some)
+            yield
+        staying = dict(config.accounts)  # who is to be removed stays until the last slice
+        staying.update(self._accounts)
+        for some in _slices(removed, _REMOVED_A_SLICE) or [[]]:
+            for name in some:
+                del staying[name]
+            listed = tuple(self._symbols.values())
+            engine.config = replace(config, accounts=dict(staying), symbols=listed, firms=self._firms)
+            for name in some:
+                self._remove(name)
+            yield
+        self.answer = {
+            "done": "reload",
+            "name": "",
+            "changed": bool(accounts or removed or symbols or dropped),
+            "accounts": accounts,
+            "removed": removed,
+            "symbols": symbols,
+            "dropped": dropped,
+        }
+
+    def _refuse_open(self, dropped: list[str]) -> None:
+        for name in dropped:
+            book = self._engine.core.books[name.encode("ascii").ljust(_SYMBOL_BYTES)]
+            if book.bids.keys or book.asks.keys:
+                raise ReloadError(f"symbol {name} has open orders: restrict it, and drop it when there are none")
+
+    def _change(self, accounts: dict[str, Any], symbols: list[Any], dropped: list[str]) -> None:
+        changes = {"accounts": accounts, "symbols": symbols, "dropped": dropped}
+        self._engine.submit(inputs.CHANGE, payload=json.dumps(changes, sort_keys=True).encode())
+        if self._engine.failure:
+            raise ReloadError(f"the engine has failed ({self._engine.failure})")
+
+    def _remove(self, name: str) -> None:
+        """Kill the account, whose orders are cancelled in slices of their own, and log it out."""
+        engine = self._engine
+        number = engine.core.accounts[name].number
+        engine.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
+        self._end_session(number)
+        engine.cancellations.of_account(number)
+
+
+def _slices(names: list[str], size: int = _ITEMS_A_SLICE) -> list[list[str]]:
+    return [names[at : at + size] for at in range(0, len(names), size)]
+
+
+def _list_of(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    values = part.get(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ReloadError(f"{key} is a list of objects")
+    return values
+
+
+def _account_of(name: str, values: dict[str, Any]) -> Account:
+    """Check all that the core takes for granted: what fails in there fails in the middle of a change."""
+    try:
+        _check_types(values, _ACCOUNT_TYPES)
+        limits = Limits(**values.pop("limits"))
+        mpids = values.pop("mpids")
+        fits = all(type(limit) is int and limit >= 0 for limit in asdict(limits).values())
+        fits = (
+            fits and bool(mpids) and all(isinstance(mpid, str) and mpid.isascii() and len(mpid) <= 4 for mpid in mpids)
+        )
+        fits = fits and values["tokens"] in ("any", "increasing")
+        fits = fits and values["self_match"] in ("allow", "cancel_resting", "cancel_incoming")
+        if fits:
+            return Account(name=name, mpids=tuple(mpids), limits=limits, **values)
+    except (KeyError, TypeError) as error:
+        raise ReloadError(f"account {name} is malformed: {error}") from error
+    raise ReloadError(f"account {name} is malformed")
+
+
+def _symbol_of(values: dict[str, Any]) -> Symbol:
+    _check_types(values, _SYMBOL_TYPES)
+    name = values["name"]
+    fits = name.isascii() and 1 <= len(name) <= _SYMBOL_BYTES
+    if not (fits and values["reference_price_e4"] > 0 and values["tick_e4"] >= 0 and values["lot_shares"] > 0):
+        raise ReloadError(f"symbol {name!r} is malformed")
+    return Symbol(**values)
+
+
+def _check_types(values: dict[str, Any], types: dict[str, type]) -> None:
+    if values.keys() != types.keys() or any(type(values[key]) is not kind for key, kind in types.items()):
+        raise ReloadError("an account or a symbol is malformed")
