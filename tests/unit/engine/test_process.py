@@ -299,8 +299,10 @@ def test_a_running_engine_ends_its_session_at_midnight(tmp_path: Path, monkeypat
         directory = tmp_path / str(seconds)
         directory.mkdir()
         old, new = zone_with_midnight_in(tmp_path, seconds)
-        with EngineProcess(directory, day={"zone": "Soon"}) as engine:
-            client = Client(engine.port)
+        with (
+            EngineProcess(directory, day={"zone": "Soon"}) as engine,
+            contextlib.closing(Client(engine.port)) as client,
+        ):
             if session_date(client) != old:
                 continue
             client.send(enter("one"))
