@@ -16,11 +16,12 @@ SERVICES = ("pypi", "osv")
 
 @dataclass
 class Findings:
-    """What is known of the packages: `name version` → advisories, and those that no service knew or answered for."""
+    """What is known of the packages (`name version` → advisories), and what nobody could say anything of."""
 
     asked: set[str] = field(default_factory=set)
     vulnerable: dict[str, list[str]] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
+    unanswered: list[str] = field(default_factory=list)
 
     def add(self, report: dict[str, Any]) -> None:
         """Take over a report of pip-audit (its format json)."""
@@ -36,9 +37,8 @@ class Findings:
     def lines(self) -> list[str]:
         """Return what to print."""
         said = [f"{package}: {text}" for package, texts in sorted(self.vulnerable.items()) for text in texts]
-        said += [f"not known: {name}: {why}" for name, why in sorted(self.unknown.items())] if self.asked else []
-        if not self.asked:
-            return ["warning: no advisory service answered, so nothing is known of the pinned packages"]
+        said += [f"not known: {name}: {why}" for name, why in sorted(self.unknown.items())]
+        said += [f"warning: no advisory service answered for {name}" for name in self.unanswered]
         return [*said, f"{len(self.asked)} packages, {len(self.vulnerable)} of them with known vulnerabilities"]
 
 
@@ -67,18 +67,23 @@ def ask(lock: Path, service: str) -> dict[str, Any] | None:
 
 
 def audit(locks: list[Path]) -> Findings:
-    """Ask about each lock file, of the first service that answers anything."""
-    for service in SERVICES:
-        findings = Findings()
-        for lock in locks:
-            print(f"{service}: {lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock}", file=sys.stderr)
-            report = ask(lock, service)
-            if report is None:
-                break
-            findings.add(report)
-        if findings.asked:
-            return findings
-    return Findings()
+    """Ask about each lock file, of the first service that answers anything for it."""
+    findings = Findings()
+    for lock in locks:
+        name = str(lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock)
+        print(name, file=sys.stderr)
+        reports = (ask(lock, service) for service in SERVICES)
+        answer = next((report for report in reports if report is not None and answers(report)), None)
+        if answer is None:
+            findings.unanswered.append(name)
+        else:
+            findings.add(answer)
+    return findings
+
+
+def answers(report: dict[str, Any]) -> bool:
+    """Return whether a report says anything of any package."""
+    return any("skip_reason" not in one for one in report["dependencies"])
 
 
 def pinned() -> list[Path]:

@@ -55,7 +55,24 @@ def test_when_nobody_answers_that_is_not_called_sound(
 ) -> None:
     answer(monkeypatch, pypi=said, osv=said)
     assert dependency_audit.main([str(LOCK)]) == 0
-    assert capsys.readouterr().out.startswith("warning: no advisory service answered")
+    assert capsys.readouterr().out.splitlines() == [
+        f"warning: no advisory service answered for {LOCK}",
+        "0 packages, 0 of them with known vulnerabilities",
+    ]
+
+
+def test_a_lock_file_that_nobody_answers_for_is_named_beside_those_that_somebody_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limited = Path("/another/requirements.lock")
+    monkeypatch.setattr(
+        dependency_audit, "ask", lambda lock, _service: None if lock == limited else {"dependencies": [SOUND]}
+    )
+    assert dependency_audit.main([str(LOCK), str(limited)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"warning: no advisory service answered for {limited}",
+        "1 packages, 0 of them with known vulnerabilities",
+    ]
 
 
 def test_every_lock_file_of_the_checkout_is_asked_about() -> None:
