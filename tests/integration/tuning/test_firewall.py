@@ -26,8 +26,8 @@ LOADS = "Firewall trial | Load the new rules"
 REFUSALS = "/run/trading-firewall/refusals.json"
 URL = "http://169.254.169.254/latest/api/token"
 TOKEN = f"curl -s -m 5 -o /dev/null -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {URL}"
-# Every file but what systemd's timers and the tools for users keep for themselves, and what it says.
-KEPT = "-not -path '*/systemd/timers/*' -not -name '*-'"
+# Every file but what systemd's timers, cloud-init and the tools for users keep for themselves, and what it says.
+KEPT = "-not -path '*/systemd/timers/*' -not -path '/var/lib/cloud/*' -not -name '*-'"
 FILES = f"find /etc /var/lib -type f {KEPT} -exec sha256sum {{}} + ; find /etc -type l"
 
 
@@ -48,9 +48,9 @@ def refused(host: TuningHost) -> dict[str, int]:
     return {entry["counter"]["name"]: entry["counter"]["packets"] for entry in entries if "counter" in entry}
 
 
-def open_ports(address: str, *inside: str) -> set[int]:
+def open_ports(address: str, *inside: str, ports: str = "1-10000") -> set[int]:
     """Return the ports that nmap finds open, from this machine or from inside another network namespace."""
-    scan = ["nmap", "-n", "-Pn", "-sS", "-p", "1-10000", "--min-rate", "4000", "--max-retries", "2", "-oG", "-"]
+    scan = ["nmap", "-n", "-Pn", "-sS", "-p", ports, "--min-rate", "4000", "--max-retries", "2", "-oG", "-"]
     found = subprocess.run([*inside, *scan, address], capture_output=True, text=True, check=True).stdout
     return {int(word.split("/")[0].strip(" :,")) for word in found.replace("Ports:", "\n").split() if "/open/" in word}
 
@@ -176,10 +176,10 @@ def test_a_controller_that_dies_before_it_confirms_leaves_the_earlier_rules(host
 
 @pytest.mark.usefixtures("loaded")
 def test_the_rules_are_there_after_a_boot(host: TuningHost) -> None:
-    earlier = host.shell("nft --stateless list table inet trading; touch /run/before-boot")
+    earlier = host.shell("nft --stateless list chain inet trading input; touch /run/before-boot")
     host.cloud.ec2.reboot_instances(InstanceIds=[row["instance_id"] for row in host.cloud.status()])
     eventually(lambda: host.cloud.ssh(host.address, "test ! -e /run/before-boot").returncode == 0)
-    assert host.shell("nft --stateless list table inet trading") == earlier
+    assert host.shell("nft --stateless list chain inet trading input") == earlier
     eventually(lambda: "undeclared_port" in refused(host))
 
 
