@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from trading_engine.published.ring import SIZE
 from trading_engine.published.shm import StateReader
-from trading_engine.wire import itch, ouch
+from trading_engine.wire import itch, ouch, soupbintcp
 
 from tests.integration.feed.test_feed import Subscriber, free_port, wait_for_port
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, PASSWORD, Client, EngineProcess
@@ -88,6 +88,8 @@ class Market:
     def hear(self, subscriber: Subscriber) -> None:
         """Read until the end of the last order."""
         while self._deletes < self._orders:
+            if len(self.heard) % 1000 == 0:
+                subscriber.socket.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
             self.heard += subscriber.messages(1)
             self._deletes += self.heard[-1].startswith(b"D")
 

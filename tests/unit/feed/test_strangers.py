@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,3 +66,15 @@ async def test_heartbeats_are_no_login(tmp_path: Path, monkeypatch: pytest.Monke
             await asyncio.wait([ended], timeout=0.01)
         assert isinstance(ended.exception(), ConnectionError | None)
         writer.close()
+
+
+async def test_what_the_feed_stood_still_is_nobodys_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(server, "SILENCE_S", 3.0)
+    async with asyncio.timeout(DEADLINE_S), serving(tmp_path) as address:
+        reader, subscriber = await asyncio.open_connection(*address)
+        subscriber.write(soupbintcp.login_request("ANNA", "secret"))
+        assert (await reader.readexactly(33))[2] == soupbintcp.LOGIN_ACCEPTED
+        time.sleep(6)
+        assert (await reader.readexactly(3))[2] == soupbintcp.SERVER_HEARTBEAT
+        subscriber.close()

@@ -56,9 +56,14 @@ class Feed:
     async def follow(self) -> None:
         """Serve what the engine appends, until cancelled."""
         refreshed_s = 0.0
+        turned_s = time.monotonic()
         watched = watchdog_interval_ns() > 0
         while True:
             now_s = time.monotonic()
+            if now_s - turned_s > HEARTBEAT_S:  # what they sent while this process stood still is not read yet
+                for connection in self.connections:
+                    connection.excuse(now_s - turned_s)
+            turned_s = now_s
             if now_s - refreshed_s >= REFRESH_S or self.log.is_behind:
                 self.log.refresh()
                 self.live.check(bool(self.connections))
@@ -165,6 +170,11 @@ class Connection(asyncio.Protocol):
         else:
             self._write(answer)
             self.serve()
+
+    def excuse(self, silent_s: float) -> None:
+        """Do not count that time as its silence."""
+        self._received_s += silent_s
+        self._begun_s += silent_s
 
     def turn(self, now_s: float) -> None:
         """Send what there is and may be sent; heartbeats when nothing else was; drop whoever fell silent."""

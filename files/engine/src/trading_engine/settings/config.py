@@ -131,11 +131,11 @@ class EngineConfig:
     @property
     def feed_ring(self) -> Path:
         """Where the engine shows the feed each turn's market data."""
-        return self.shared_memory.with_suffix(".feed")
+        return self.shared_memory.with_name(f"{self.shared_memory.name}.feed")
 
     @property
     def feed_bell(self) -> Path:
-        return self.shared_memory.with_suffix(".bell")
+        return self.shared_memory.with_name(f"{self.shared_memory.name}.bell")
 
     def core_settings(self) -> dict[str, Any]:
         """Return what decides over the engine's answers, as JSON values; the journal records it."""
