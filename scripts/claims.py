@@ -61,6 +61,7 @@ PLACE_OF_PROOF = {
     "graviton": "aarch64 by emulation",
     "http": "process",
     "interrupted": "machine",
+    "market": "process",
     "null": "machine",
     "witness": "process",
 }

@@ -346,7 +346,8 @@ class Core(Matching):
         contras = book.asks if side == BUY else book.bids
         order = Order(token, account, book, reference, side, shares, 0, price_e4, terms)
         if contras.crosses(price_e4):
-            self._put(order)
+            account.put(order)
+            self.open_orders += 1
             account.exposure_e4 += shares * price_e4
             if self._take(order, contras):
                 self._settle(order, False)
@@ -355,7 +356,8 @@ class Core(Matching):
             account.use(token)
             self._canceled(account, token, shares, IMMEDIATE_OR_CANCEL)
             return
-        self._put(order)
+        account.put(order)
+        self.open_orders += 1
         account.exposure_e4 += shares * price_e4
         (book.bids if side == BUY else book.asks).add(order)
         if terms.usual:
@@ -458,7 +460,8 @@ class Core(Matching):
         self.next_reference = reference + 1
         self.replaced += 1
         order = Order(new_token, account, book, reference, old.side, open_shares, old.executed_shares, price_e4, terms)
-        self._put(order)
+        account.put(order)
+        self.open_orders += 1
         account.exposure_e4 += open_shares * price_e4
         self._send(
             account,

@@ -157,11 +157,6 @@ class Matching(Outputs):
                 self.feed_sequence += 1
                 self._feed_add(order)
 
-    def _put(self, order: Order) -> None:
-        """The order is live from here on."""
-        order.account.put(order)
-        self.open_orders += 1
-
     def _kill(self, order: Order, reason: bytes) -> None:
         """Cancel a resting order."""
         shares = order.open_shares
