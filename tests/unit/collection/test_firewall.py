@@ -12,9 +12,9 @@ import pytest
 
 ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
-SILENT = {"hardening_silent_users": ""}
+SILENT = {"hardening_silent_users": "", "hardening_metadata_users": ""}
 NFT = "/usr/sbin/nft"
-OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
+OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"], "hardening_metadata_users": []}
 
 
 def rules(folder: Path, variables: dict[str, Any]) -> str:
