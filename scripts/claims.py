@@ -57,6 +57,7 @@ PLACE_OF_PROOF = {
     "demo": "machine",
     "determinism": "process",
     "durability": "process",
+    "failed": "own kernel",
     "fuzz": "process",
     "graviton": "aarch64 by emulation",
     "http": "process",

@@ -94,7 +94,7 @@ def _one_death(directory: Path, library: Path, case: Case) -> int:
             engine.stop(signal.SIGKILL)  # it may live on, latched as failed
         del ENVIRONMENT["LD_PRELOAD"], ENVIRONMENT["FAULT"]
         engine.start()
-        return _judge(engine, known, case)
+        return judge(engine, known, case)
     finally:
         if engine.process is not None:
             engine.stop(signal.SIGKILL)
@@ -133,7 +133,8 @@ def _order(batch: int, number: int) -> ouch.EnterOrder:
     return ouch.EnterOrder(f"{batch:06d}-{number:03d}", "BS"[number % 2], 100, "TEST", 1_000_000 + number * 100)
 
 
-def _judge(engine: EngineProcess, known: list[Any], case: Case) -> int:
+def judge(engine: EngineProcess, known: list[Any], case: object) -> int:
+    """Return how many messages were received and are still there; raises AssertionError when one is not, or twice."""
     again = Client(engine.port)
     again.send(ouch.EnterOrder("the last", "B", 1, "TEST", 10_000))
     again.wait(lambda: bool(again.messages) and getattr(again.messages[-1], "token", "") == "the last")

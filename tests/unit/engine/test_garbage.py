@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 from trading_engine.engine import Engine
 from trading_engine.machine import inputs
+from trading_engine.machine.version import is_compiled
 from trading_engine.process.server import Server
 from trading_engine.published.catalogue import COUNTERS, GAUGES, STALL_CAUSES, STALL_NS
 from trading_engine.published.garbage import MESSAGES, Garbage
@@ -96,6 +97,7 @@ def test_a_timed_step_above_the_limit_is_a_stall_by_its_cause(
     assert [event.text for event in stats.events] == [f"stall of 1.0 ms: {cause}"]
 
 
+@pytest.mark.skipif(is_compiled(), reason="nobody can give another clock to a compiled engine")
 @pytest.mark.parametrize(("lasted_ns", "told"), [(STALL_NS, []), (STALL_NS + 1, ["write"])])
 def test_a_write_above_the_limit_is_a_stall(
     start: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch, lasted_ns: int, told: list[str]

@@ -1,0 +1,117 @@
+"""A file system on a device of the kernel's device mapper, whose writes fail from one moment to another.
+
+For a machine with a kernel of its own, as root.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_BYTES = 64 << 20
+_SECTOR = 512
+_FOR_EVER = "0 3600 1 error_writes"  # of dm-flakey: never up, down for an hour, and reads go on
+# There may be no udev: nobody is waited for, and dmsetup makes the device's file itself.
+_DMSETUP = ("dmsetup", "--noudevsync", "--noudevrules")
+# Of filefrag: the part of the file, in its order, and where the device has it.
+_EXTENT = re.compile(r"^\s*\d+:\s+\d+\.\.\s*\d+:\s+(\d+)\.\.\s*(\d+):", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class FailingDevice:
+    """The device `name` over a loop device over the file `backing`, mounted on `mount`."""
+
+    name: str
+    loop: str
+    backing: Path
+    mount: Path
+
+    @property
+    def _sectors(self) -> int:
+        return _BYTES // _SECTOR
+
+    def fail_writes_of(self, file: Path) -> None:
+        """From now on what is written to the places of that file fails; all else works."""
+        table, at = [], 0
+        for first, last in sorted(_extents(file)):
+            table.append(self._part(at, first - at, "linear"))
+            table.append(self._part(first, last + 1 - first, "flakey", _FOR_EVER))
+            at = last + 1
+        assert table, f"{file} has no place yet"
+        self._become([*table, self._part(at, self._sectors - at, "linear")])
+
+    def fail_writes(self) -> None:
+        """From now on every write fails, those of the file system's own journal as well."""
+        self._become([self._part(0, self._sectors, "flakey", _FOR_EVER)])
+
+    def heal(self) -> None:
+        self._become([self._part(0, self._sectors, "linear")])
+
+    def cut_off(self) -> None:
+        """From now on nothing reaches the device, as without power: what it has got by now is all that it will have."""
+        self._become([f"0 {self._sectors} error"])
+
+    def mount_again(self) -> None:
+        """Forget what the kernel knows of the file system, and read it from the device, which works again."""
+        _run("umount", str(self.mount))
+        self.heal()
+        _run("mount", f"/dev/mapper/{self.name}", str(self.mount))
+
+    def stored(self, file: Path) -> bytes:
+        """Return the file as the device has it, whatever the kernel believes."""
+        with self.backing.open("rb") as device:
+            parts = []
+            for first, last in _extents(file):
+                device.seek(first * _SECTOR)
+                parts.append(device.read((last + 1 - first) * _SECTOR))
+        return b"".join(parts)
+
+    def _part(self, at: int, sectors: int, target: str, more: str = "") -> str:
+        return f"{at} {sectors} {target} {self.loop} {at} {more}" if sectors else ""
+
+    def _become(self, table: list[str]) -> None:
+        _dmsetup("load", self.name, table="\n".join(line for line in table if line))
+        _dmsetup("suspend", "--noflush", "--nolockfs", self.name)  # nothing is written on this occasion
+        _dmsetup("resume", self.name)
+
+
+@contextmanager
+def made(name: str, directory: Path) -> Iterator[FailingDevice]:
+    """Yield a healthy device with an empty ext4; the device is gone afterwards."""
+    backing, mount = directory / "device", directory / "mount"
+    mount.mkdir()
+    with backing.open("wb") as file:
+        file.truncate(_BYTES)
+    device = FailingDevice(name, _run("losetup", "--find", "--show", str(backing)).strip(), backing, mount)
+    try:
+        _dmsetup("create", name, table=f"0 {_BYTES // _SECTOR} linear {device.loop} 0")
+        _dmsetup("mknodes", name)
+        _run("mke2fs", "-q", "-t", "ext4", f"/dev/mapper/{name}")
+        _run("mount", f"/dev/mapper/{name}", str(mount))
+        yield device
+    finally:
+        for words in (["umount", mount], [*_DMSETUP, "remove", "--retry", name], ["losetup", "--detach", device.loop]):
+            subprocess.run([str(word) for word in words], check=False, stderr=subprocess.DEVNULL)
+        backing.unlink()
+
+
+def _extents(file: Path) -> list[tuple[int, int]]:
+    """Return the first and the last sector of each part of a file, in the file's order."""
+    shown = _run("filefrag", f"-b{_SECTOR}", "-e", str(file))
+    return [(int(first), int(last)) for first, last in _EXTENT.findall(shown)]
+
+
+def _dmsetup(*words: str, table: str = "") -> None:
+    _run(*_DMSETUP, *words, table=table)
+
+
+def _run(*words: str, table: str = "") -> str:
+    """Run a program as root and return what it printed; raises RuntimeError with what it said."""
+    done = subprocess.run(words, input=table, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
