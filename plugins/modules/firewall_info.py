@@ -28,7 +28,7 @@ options:
     description: The file with the rules by which the host was reached.
     type: path
   users:
-    description: Users that rules name.
+    description: The users that rules name.
     type: list
     elements: str
     default: []
@@ -71,6 +71,7 @@ missing_users:
 import pwd
 import re
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
@@ -108,6 +109,20 @@ def missing(users: list[str]) -> list[str]:
     return [user for user in users if user not in known]
 
 
+def observe(module: AnsibleModule) -> dict[str, Any]:
+    """Return what there is on the host."""
+    given = module.params
+    nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
+    chains = outside.run(module, [nft, "list", "chains", "inet"])[1] if nft else ""
+    return {
+        "has_nft": bool(nft),
+        "loaded": f"table inet {given['table']} " in chains,
+        "is_proven": is_proven(given["rules"], given["proven"]),
+        "others": others(module),
+        "missing_users": missing(given["users"]),
+    }
+
+
 def main() -> None:
     """Look."""
     module = AnsibleModule(
@@ -119,17 +134,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    given = module.params
-    nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
-    loaded = bool(nft) and outside.run(module, [nft, "list", "chains", "inet"])[1]
-    module.exit_json(
-        changed=False,
-        has_nft=bool(nft),
-        loaded=f"table inet {given['table']} " in str(loaded),
-        is_proven=is_proven(given["rules"], given["proven"]),
-        others=others(module),
-        missing_users=missing(given["users"]),
-    )
+    module.exit_json(changed=False, **observe(module))
 
 
 if __name__ == "__main__":

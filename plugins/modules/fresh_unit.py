@@ -52,7 +52,7 @@ options:
     elements: str
     default: []
   take_over_sources:
-    description: Those of O(sources) that the command takes over.
+    description: The ones of O(sources) that the command takes over.
     type: list
     elements: path
     default: []

@@ -13,7 +13,7 @@ short_description: Read whether files have the owner, group and mode that were d
 version_added: 0.2.0
 description:
   - Compare files with a list of their owners, groups and modes, and name each that differs.
-  - Change nothing. A file that does not exist does not differ.
+  - Change nothing; a file that does not exist does not differ.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -28,15 +28,15 @@ options:
         type: str
         required: true
       owner:
-        description: Name of its owner.
+        description: The name of its owner.
         type: str
         required: true
       group:
-        description: Name of its group.
+        description: The name of its group.
         type: str
         required: true
       mode:
-        description: Its mode, in octal digits.
+        description: The mode, in octal digits.
         type: str
       most:
         description: The mode that its own may not exceed, in octal digits.
@@ -111,7 +111,7 @@ def differences(path: str, found: os.stat_result, declared: dict[str, Any]) -> l
     return sentences
 
 
-def compare(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
+def observe(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
     """Return how many files there are, and the sentences of all that differ."""
     compared, found = 0, []
     for declared in files:
@@ -138,7 +138,7 @@ def main() -> None:
         argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": file}},
         supports_check_mode=True,
     )
-    compared, differing = compare(module.params["files"])
+    compared, differing = observe(module.params["files"])
     module.exit_json(changed=False, compared=compared, differing=outside.printable(differing))
 
 

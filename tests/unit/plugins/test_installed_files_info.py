@@ -12,7 +12,7 @@ OWN = {"owner": module.owner_of(os.getuid()), "group": module.group_of(os.getgid
 
 
 def compared(path: Path, **declared: Any) -> tuple[int, list[str]]:
-    return module.compare([{"path": str(path), **OWN, **declared}])
+    return module.observe([{"path": str(path), **OWN, **declared}])
 
 
 def test_a_file_that_is_as_declared_is_not_named(tmp_path: Path) -> None:
