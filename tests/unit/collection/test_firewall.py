@@ -89,6 +89,14 @@ def test_texts_of_the_command_line_are_the_lists_that_they_stand_for(tmp_path: P
     assert "chain untracked" not in rules(tmp_path, {**OPERATOR, "hardening_client_ports": ""})
 
 
+def test_the_rules_follow_what_the_other_roles_were_given(tmp_path: Path) -> None:
+    given = {"telemetry_port": "8002", "trading_engine_port": "9100", "trading_engine_feed_port": 9200}
+    others = {"trading_telemetry_port": 8001, "trading_order_port": 9101, "trading_client_cidrs": ["203.0.113.0/28"]}
+    text = rules(tmp_path, {**OPERATOR, **others, **given})
+    assert "ip saddr @operators_ipv4 tcp dport { 22, 8002 }" in text
+    assert "ip saddr @clients_ipv4 tcp dport { 9100, 9200 }" in text
+
+
 def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects(
     tmp_path: Path,
 ) -> None:
