@@ -39,7 +39,9 @@ options:
         description: The mode, in octal digits.
         type: str
       most:
-        description: The mode that its own may not exceed, in octal digits. A directory may also be entered by whom it lets read.
+        description:
+          - The mode that its own may not exceed, in octal digits.
+          - A directory may also be entered by whoever may read it.
         type: str
 extends_documentation_fragment:
   - lowlatency.trading.common.info

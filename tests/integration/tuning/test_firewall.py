@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +122,18 @@ def test_loading_keeps_open_sessions_and_a_second_run_changes_nothing(host: Tuni
     again = load_to_the_end(host, INSIDE)
     assert "changed=0" in again.output
     assert not [name for name in again.host_tasks if "Firewall trial" in name]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_rules_that_would_cut_a_client_s_session_are_not_loaded_and_the_play_names_it(host: TuningHost) -> None:
+    with socket.create_connection((host.address, 9001)) as session:
+        play = load(host, {**INSIDE, "trading_client_cidrs": []})
+        assert play.exit_code != 0
+        assert "would cut open sessions" in play.output
+        assert "not loaded: 10.207.1.1 on port 9001" in " ".join(play.output.split())
+        session.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert session.recv(4) == b"HTTP"
+    load_to_the_end(host, INSIDE)
 
 
 @pytest.mark.usefixtures("loaded")

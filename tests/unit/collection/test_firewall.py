@@ -74,7 +74,7 @@ def test_the_rules_are_those_of_the_security_group_s_variables(tmp_path: Path) -
 
 
 def test_texts_of_the_command_line_are_the_lists_that_they_stand_for(tmp_path: Path) -> None:
-    lists = {
+    lists: dict[str, list[Any]] = {
         "trading_operator_cidr": ["198.51.100.7/32", "198.51.100.9/32"],
         "trading_operator_ipv6_cidrs": ["2001:db8::1"],
         "trading_client_cidrs": ["203.0.113.0/24"],
@@ -83,7 +83,7 @@ def test_texts_of_the_command_line_are_the_lists_that_they_stand_for(tmp_path: P
         "hardening_client_ports": [9001],
         "hardening_silent_users": ["games", "daemon"],
     }
-    texts = {name: ",".join(map(str, values)) for name, values in lists.items()}
+    texts = {name: ",".join(str(value) for value in values) for name, values in lists.items()}
     assert rules(tmp_path, texts) == rules(tmp_path, lists)
     assert "tcp dport { 22, 2222 } jump limited" in rules(tmp_path, texts)
     assert "chain untracked" not in rules(tmp_path, {**OPERATOR, "hardening_client_ports": ""})
