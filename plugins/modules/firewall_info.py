@@ -77,6 +77,11 @@ outside:
   elements: str
   returned: success
   sample: ["203.0.113.9 on port 9001"]
+uids:
+  description: User → its number, of those of O(users) that exist.
+  type: dict
+  returned: success
+  sample: {"root": 0}
 missing_users:
   description: Those of O(users) that do not exist.
   type: list
@@ -122,10 +127,10 @@ def others(module: AnsibleModule) -> list[str]:
     return found
 
 
-def missing(users: list[str]) -> list[str]:
-    """Return those that do not exist."""
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return [user for user in users if user not in known]
+def numbers(users: list[str]) -> dict[str, int]:
+    """Return the numbers of those that exist."""
+    known = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
+    return {user: known[user] for user in users if user in known}
 
 
 def end_of(text: str) -> tuple[Address, int]:
@@ -159,6 +164,7 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
     """Return what there is on the host."""
     given = module.params
     nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
+    uids = numbers(given["users"])
     chains = outside.run(module, [nft, "list", "chains", "inet"])[1] if nft else ""
     return {
         "has_nft": bool(nft),
@@ -166,7 +172,8 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
         "is_proven": is_proven(given["rules"], given["proven"]),
         "others": others(module),
         "outside": outsiders(sessions(module), given["ports"], given["networks"]),
-        "missing_users": missing(given["users"]),
+        "uids": uids,
+        "missing_users": [user for user in given["users"] if user not in uids],
     }
 
 

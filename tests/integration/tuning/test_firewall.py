@@ -196,6 +196,12 @@ def test_the_rules_are_there_after_a_boot(host: TuningHost) -> None:
     eventually(lambda: "undeclared_port" in refused(host))
 
 
+@pytest.mark.usefixtures("loaded")
+def test_rules_that_somebody_flushed_are_loaded_again(host: TuningHost) -> None:
+    host.shell("nft flush ruleset")
+    eventually(lambda: is_loaded(host))
+
+
 def test_absent_brings_back_every_file(host: TuningHost, before: dict[str, str], loaded: Play) -> None:
     assert loaded.exit_code == 0
     host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")

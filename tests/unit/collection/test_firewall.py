@@ -14,6 +14,9 @@ ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
 NFT = "/usr/sbin/nft"
 OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
+# Of users that this machine need not have: the last one was made by the role.
+UIDS = {"root": 0, "games": 5, "daemon": 1}
+MADE = {"results": [{"item": "made", "uid": 998}, {"item": "made in check mode"}]}
 
 
 def rules(folder: Path, variables: dict[str, Any]) -> str:
@@ -26,6 +29,7 @@ def rules(folder: Path, variables: dict[str, Any]) -> str:
             *("-i", "localhost,", "localhost", "-c", "local", "-m", "ansible.builtin.template"),
             *("-a", json.dumps({**given, "validate": f"{' '.join(APART)} {NFT} --check --file %s"})),
             *("-e", f"ansible_python_interpreter={sys.executable}"),
+            *("-e", json.dumps({"__hardening_firewall": {"uids": UIDS}, "__hardening_made": MADE})),
             *("-e", f"@{ROLE / 'defaults/main.yml'}", "-e", f"@{ROLE / 'vars/main.yml'}", "-e", json.dumps(variables)),
         ],
         capture_output=True,
@@ -103,5 +107,7 @@ def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that
     text = loaded(rules(tmp_path, {**OPERATOR, "hardening_metadata_users": "daemon"}))
     assert 'ip daddr 169.254.169.254 meta skuid != { 0, 1 } counter name "instance_metadata" reject' in text
     assert "ip6 daddr fd00:ec2::254 meta skuid != { 0, 1 }" in text
+    made = rules(tmp_path, {**OPERATOR, "hardening_silent_users": "made,made in check mode"})
+    assert "oif != lo meta skuid { 998 } meta l4proto != tcp" in made
     assert 'oif != "lo" meta skuid 5 tcp flags syn / fin,syn,rst,ack counter name "connecting_out"' in text
     assert 'oif != "lo" meta skuid 5 meta l4proto != tcp counter name "connecting_out"' in text

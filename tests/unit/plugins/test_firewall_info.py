@@ -46,5 +46,5 @@ def test_sessions_from_no_declared_network_are_named() -> None:
     assert module.outsiders(SESSIONS, [9001], ["0.0.0.0/0"]) == []
 
 
-def test_users_that_do_not_exist_are_named() -> None:
-    assert module.missing(["root", "no-such-user"]) == ["no-such-user"]
+def test_users_that_exist_are_numbers() -> None:
+    assert module.numbers(["root", "no-such-user"]) == {"root": 0}
