@@ -15,7 +15,7 @@ APART = ("unshare", "--map-root-user", "--net")
 NFT = "/usr/sbin/nft"
 OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
 # Of users that this machine need not have: the last one was made by the role.
-UIDS = {"root": 0, "games": 5, "daemon": 1}
+UIDS = {"root": 0, "games": 5, "daemon": 1, "trading-publish": 996, "cwagent": 997}
 MADE = {"results": [{"item": "made", "uid": 998}, {"item": "made in check mode"}]}
 
 
@@ -95,8 +95,7 @@ def test_texts_of_the_command_line_are_the_lists_that_they_stand_for(tmp_path: P
 
 def test_the_rules_follow_what_the_other_roles_were_given(tmp_path: Path) -> None:
     given = {"telemetry_port": "8002", "trading_engine_port": "9100", "trading_engine_feed_port": 9200}
-    others = {"trading_telemetry_port": 8001, "trading_order_port": 9101, "trading_client_cidrs": ["203.0.113.0/28"]}
-    text = rules(tmp_path, {**OPERATOR, **others, **given})
+    text = rules(tmp_path, {**OPERATOR, **given, "trading_client_cidrs": ["203.0.113.0/28"]})
     assert "ip saddr @operators_ipv4 tcp dport { 22, 8002 }" in text
     assert "ip saddr @clients_ipv4 tcp dport { 9100, 9200 }" in text
 
