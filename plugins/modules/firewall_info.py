@@ -28,7 +28,17 @@ options:
     description: The file with the rules by which the host was reached.
     type: path
   users:
-    description: Users that rules name.
+    description: The users that rules name.
+    type: list
+    elements: str
+    default: []
+  ports:
+    description: The TCP ports whose open sessions are compared with O(networks).
+    type: list
+    elements: int
+    default: []
+  networks:
+    description: The networks, IPv4 and IPv6, from which sessions to O(ports) are let in.
     type: list
     elements: str
     default: []
@@ -61,6 +71,17 @@ others:
   type: list
   elements: str
   returned: success
+outside:
+  description: Who has an open session to one of O(ports) and is in none of O(networks), nor the host itself.
+  type: list
+  elements: str
+  returned: success
+  sample: ["203.0.113.9 on port 9001"]
+uids:
+  description: User → its number, of those of O(users) that exist.
+  type: dict
+  returned: success
+  sample: {"root": 0}
 missing_users:
   description: Those of O(users) that do not exist.
   type: list
@@ -68,12 +89,16 @@ missing_users:
   returned: success
 """
 
+import ipaddress
 import pwd
 import re
 from pathlib import Path
+from typing import Any, Union
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 _UFW = Path("/etc/ufw/ufw.conf")
 
@@ -102,10 +127,54 @@ def others(module: AnsibleModule) -> list[str]:
     return found
 
 
-def missing(users: list[str]) -> list[str]:
-    """Return those that do not exist."""
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return [user for user in users if user not in known]
+def numbers(users: list[str]) -> dict[str, int]:
+    """Return the numbers of those that exist."""
+    known = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
+    return {user: known[user] for user in users if user in known}
+
+
+def end_of(text: str) -> tuple[Address, int]:
+    """Return address and port of one end of a connection as ss prints it, one of IPv4 in an IPv6 socket as IPv4."""
+    host, _colon, port = text.rpartition(":")
+    address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address, int(port)
+
+
+def outsiders(sessions: str, ports: list[int], networks: list[str]) -> list[str]:
+    """Return who has a session to one of the ports from none of the networks, by what ss prints."""
+    inside = [ipaddress.ip_network(network, strict=False) for network in networks]
+    found = set()
+    for line in sessions.splitlines():
+        own, other = line.split()[2:4]
+        (here, port), (peer, _port) = end_of(own), end_of(other)
+        if port in ports and peer != here and not peer.is_loopback and not any(peer in network for network in inside):
+            found.add(f"{peer} on port {port}")
+    return sorted(found)
+
+
+def sessions(module: AnsibleModule) -> str:
+    """Return the open TCP sessions as ss prints them: two queues, the own end, the other end."""
+    if not module.params["ports"]:
+        return ""
+    ss = module.get_bin_path("ss", required=True, opt_dirs=["/usr/sbin"])
+    return str(outside.run(module, [ss, "-Htn", "state", "established"], check_rc=True)[1])
+
+
+def observe(module: AnsibleModule) -> dict[str, Any]:
+    """Return what there is on the host."""
+    given = module.params
+    nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
+    uids = numbers(given["users"])
+    chains = outside.run(module, [nft, "list", "chains", "inet"])[1] if nft else ""
+    return {
+        "has_nft": bool(nft),
+        "loaded": f"table inet {given['table']} " in chains,
+        "is_proven": is_proven(given["rules"], given["proven"]),
+        "others": others(module),
+        "outside": outsiders(sessions(module), given["ports"], given["networks"]),
+        "uids": uids,
+        "missing_users": [user for user in given["users"] if user not in uids],
+    }
 
 
 def main() -> None:
@@ -116,20 +185,12 @@ def main() -> None:
             "rules": {"type": "path"},
             "proven": {"type": "path"},
             "users": {"type": "list", "elements": "str", "default": []},
+            "ports": {"type": "list", "elements": "int", "default": []},
+            "networks": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    given = module.params
-    nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
-    loaded = bool(nft) and outside.run(module, [nft, "list", "chains", "inet"])[1]
-    module.exit_json(
-        changed=False,
-        has_nft=bool(nft),
-        loaded=f"table inet {given['table']} " in str(loaded),
-        is_proven=is_proven(given["rules"], given["proven"]),
-        others=others(module),
-        missing_users=missing(given["users"]),
-    )
+    module.exit_json(changed=False, **observe(module))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ short_description: Read whether files have the owner, group and mode that were d
 version_added: 0.2.0
 description:
   - Compare files with a list of their owners, groups and modes, and name each that differs.
-  - Change nothing. A file that does not exist does not differ.
+  - Change nothing; a file that does not exist does not differ, nor does the directory lost+found of a file system.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -28,18 +28,20 @@ options:
         type: str
         required: true
       owner:
-        description: Name of its owner.
+        description: The name of its owner.
         type: str
         required: true
       group:
-        description: Name of its group.
+        description: The name of its group.
         type: str
         required: true
       mode:
-        description: Its mode, in octal digits.
+        description: The mode, in octal digits.
         type: str
       most:
-        description: The mode that its own may not exceed, in octal digits.
+        description:
+          - The mode that its own may not exceed, in octal digits.
+          - A directory may also be entered by whoever may read it.
         type: str
 extends_documentation_fragment:
   - lowlatency.trading.common.info
@@ -79,6 +81,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
+# An ext4 file system has it at its root, for root alone.
+_OF_THE_FILE_SYSTEM = "lost+found"
+
 
 def owner_of(uid: int) -> str:
     """Return a user's name, or the number of one that has none."""
@@ -106,16 +111,22 @@ def differences(path: str, found: os.stat_result, declared: dict[str, Any]) -> l
     if declared.get("mode"):
         pairs.append(("mode", f"{mode:04o}", declared["mode"]))
     sentences = [f"{path} has the {what} {has} instead of {wanted}" for what, has, wanted in pairs if has != wanted]
-    if declared.get("most") and mode & ~int(declared["most"], 8):
-        sentences.append(f"{path} has the mode {mode:04o}, which is more than {declared['most']}")
+    if declared.get("most"):
+        most = int(declared["most"], 8)
+        if stat.S_ISDIR(found.st_mode):
+            most |= (most & 0o444) >> 2
+        if mode & ~most:
+            sentences.append(f"{path} has the mode {mode:04o}, which is more than {most:04o}")
     return sentences
 
 
-def compare(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
+def observe(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
     """Return how many files there are, and the sentences of all that differ."""
     compared, found = 0, []
     for declared in files:
         for path in sorted(glob.glob(declared["path"])):
+            if os.path.basename(path) == _OF_THE_FILE_SYSTEM:
+                continue
             try:
                 state = os.stat(path)
             except OSError:  # gone meanwhile, or a link to nothing
@@ -138,7 +149,7 @@ def main() -> None:
         argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": file}},
         supports_check_mode=True,
     )
-    compared, differing = compare(module.params["files"])
+    compared, differing = observe(module.params["files"])
     module.exit_json(changed=False, compared=compared, differing=outside.printable(differing))
 
 

@@ -34,7 +34,7 @@ options:
     default: {}
   algorithms:
     description:
-      - Lists of algorithms, by the names of their settings, of which those that this server can use are returned.
+      - The lists of algorithms, by the names of their settings, of which those that this server can use are returned.
       - Leave all of them to the server where the kernel is in FIPS mode, in which it knows others than it may use.
     type: dict
     default: {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,18 @@ def test_loading_keeps_open_sessions_and_a_second_run_changes_nothing(host: Tuni
 
 
 @pytest.mark.usefixtures("loaded")
+def test_rules_that_would_cut_a_client_s_session_are_not_loaded_and_the_play_names_it(host: TuningHost) -> None:
+    with socket.create_connection((host.address, 9001)) as session:
+        play = load(host, {**INSIDE, "trading_client_cidrs": []})
+        assert play.exit_code != 0
+        assert "would cut open sessions" in play.output
+        assert "not loaded: 10.207.1.1 on port 9001" in " ".join(play.output.split())
+        session.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert session.recv(4) == b"HTTP"
+    load_to_the_end(host, INSIDE)
+
+
+@pytest.mark.usefixtures("loaded")
 def test_outside_of_the_declared_networks_nothing_is_found_and_inside_the_declared_ports(host: TuningHost) -> None:
     stranger = host.cloud.run()
     try:
@@ -187,6 +200,12 @@ def test_the_rules_are_there_after_a_boot(host: TuningHost) -> None:
     eventually(lambda: host.cloud.ssh(host.address, "test ! -e /run/before-boot").returncode == 0)
     assert host.shell("nft --stateless list chain inet trading input") == earlier
     eventually(lambda: "undeclared_port" in refused(host))
+
+
+@pytest.mark.usefixtures("loaded")
+def test_rules_that_somebody_flushed_are_loaded_again(host: TuningHost) -> None:
+    host.shell("nft flush ruleset")
+    eventually(lambda: is_loaded(host))
 
 
 def test_absent_brings_back_every_file(host: TuningHost, before: dict[str, str], loaded: Play) -> None:

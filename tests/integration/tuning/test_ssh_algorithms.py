@@ -20,6 +20,8 @@ PYTHONPATH=$cache/ssh-audit exec python -m ssh_audit.ssh_audit --skip-rate-test 
 EXPLAINED = {
     ("kex", "curve25519-sha256"),
     ("kex", "curve25519-sha256@libssh.org"),
+    ("kex", "diffie-hellman-group16-sha512"),
+    ("kex", "diffie-hellman-group18-sha512"),
 }
 
 

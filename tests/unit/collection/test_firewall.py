@@ -12,9 +12,11 @@ import pytest
 
 ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
-SILENT = {"hardening_silent_users": "", "hardening_metadata_users": ""}
 NFT = "/usr/sbin/nft"
-OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"], "hardening_metadata_users": []}
+OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
+# Of users that this machine need not have: the last one was made by the role.
+UIDS = {"root": 0, "games": 5, "daemon": 1, "trading-publish": 996, "cwagent": 997}
+MADE = {"results": [{"item": "made", "uid": 998}, {"item": "made in check mode"}]}
 
 
 def rules(folder: Path, variables: dict[str, Any]) -> str:
@@ -27,6 +29,7 @@ def rules(folder: Path, variables: dict[str, Any]) -> str:
             *("-i", "localhost,", "localhost", "-c", "local", "-m", "ansible.builtin.template"),
             *("-a", json.dumps({**given, "validate": f"{' '.join(APART)} {NFT} --check --file %s"})),
             *("-e", f"ansible_python_interpreter={sys.executable}"),
+            *("-e", json.dumps({"__hardening_firewall": {"uids": UIDS}, "__hardening_made": MADE})),
             *("-e", f"@{ROLE / 'defaults/main.yml'}", "-e", f"@{ROLE / 'vars/main.yml'}", "-e", json.dumps(variables)),
         ],
         capture_output=True,
@@ -56,10 +59,9 @@ def loaded(text: str) -> str:
         OPERATOR,
         {**OPERATOR, "trading_client_cidrs": ["203.0.113.0/28", "203.0.113.0/24"], "trading_order_port": "9100"},
         {**OPERATOR, "trading_operator_ipv6_cidrs": ["2001:db8::/64"], "trading_client_ipv6_cidrs": ["::/0"]},
-        {"hardening_operator_cidrs": "198.51.100.7, 2001:db8::1", "hardening_client_ports": [], **SILENT},
         {**OPERATOR, "hardening_metadata_users": ["daemon"]},
     ],
-    ids=["operator", "clients", "ipv6", "texts", "publisher"],
+    ids=["operator", "clients", "ipv6", "publisher"],
 )
 def test_nft_takes_the_rules_of_each_choice_of_variables(tmp_path: Path, variables: dict[str, Any]) -> None:
     assert "policy drop" in loaded(rules(tmp_path, variables))
@@ -75,11 +77,36 @@ def test_the_rules_are_those_of_the_security_group_s_variables(tmp_path: Path) -
     assert "elements = { 203.0.113.0/28 }" in text
 
 
+def test_texts_of_the_command_line_are_the_lists_that_they_stand_for(tmp_path: Path) -> None:
+    lists: dict[str, list[Any]] = {
+        "trading_operator_cidr": ["198.51.100.7/32", "198.51.100.9/32"],
+        "trading_operator_ipv6_cidrs": ["2001:db8::1"],
+        "trading_client_cidrs": ["203.0.113.0/24"],
+        "trading_client_ipv6_cidrs": ["2001:db8:1::/64", "2001:db8:2::/64"],
+        "hardening_operator_ports": [22, 2222],
+        "hardening_client_ports": [9001],
+        "hardening_silent_users": ["games", "daemon"],
+    }
+    texts = {name: ",".join(str(value) for value in values) for name, values in lists.items()}
+    assert rules(tmp_path, texts) == rules(tmp_path, lists)
+    assert "tcp dport { 22, 2222 } jump limited" in rules(tmp_path, texts)
+    assert "chain untracked" not in rules(tmp_path, {**OPERATOR, "hardening_client_ports": ""})
+
+
+def test_the_rules_follow_what_the_other_roles_were_given(tmp_path: Path) -> None:
+    given = {"telemetry_port": "8002", "trading_engine_port": "9100", "trading_engine_feed_port": 9200}
+    text = rules(tmp_path, {**OPERATOR, **given, "trading_client_cidrs": ["203.0.113.0/28"]})
+    assert "ip saddr @operators_ipv4 tcp dport { 22, 8002 }" in text
+    assert "ip saddr @clients_ipv4 tcp dport { 9100, 9200 }" in text
+
+
 def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects(
     tmp_path: Path,
 ) -> None:
     text = loaded(rules(tmp_path, {**OPERATOR, "hardening_metadata_users": "daemon"}))
     assert 'ip daddr 169.254.169.254 meta skuid != { 0, 1 } counter name "instance_metadata" reject' in text
     assert "ip6 daddr fd00:ec2::254 meta skuid != { 0, 1 }" in text
+    made = rules(tmp_path, {**OPERATOR, "hardening_silent_users": "made,made in check mode"})
+    assert "oif != lo meta skuid { 998 } meta l4proto != tcp" in made
     assert 'oif != "lo" meta skuid 5 tcp flags syn / fin,syn,rst,ack counter name "connecting_out"' in text
     assert 'oif != "lo" meta skuid 5 meta l4proto != tcp counter name "connecting_out"' in text

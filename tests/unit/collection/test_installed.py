@@ -96,6 +96,16 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
     assert not [user for user in found if user.get("shell", "/usr/sbin/nologin") != "/usr/sbin/nologin"]
 
 
+@pytest.mark.parametrize("name", ["trading-engine", "trading-telemetry", "trading-publish", "cwagent"])
+def test_a_user_that_the_firewall_may_have_made_is_taken_over_by_its_role(name: str) -> None:
+    """By the firewall's own comment it would be removed with the firewall."""
+    paths = (ROOT / "roles").glob("*/tasks/*.yml")
+    found = [user for path in paths for user in users(yaml.safe_load(path.read_text(encoding="utf-8")))]
+    own = [user for user in found if user["name"] == name and user.get("comment")]
+    assert own
+    assert {"system", "shell"} <= own[0].keys()
+
+
 def test_no_one_but_root_writes_what_root_runs_or_reads_at_boot() -> None:
     for entry in DECLARED:
         if not entry["path"].startswith("/var/lib/trading"):

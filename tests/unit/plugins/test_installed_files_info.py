@@ -12,7 +12,7 @@ OWN = {"owner": module.owner_of(os.getuid()), "group": module.group_of(os.getgid
 
 
 def compared(path: Path, **declared: Any) -> tuple[int, list[str]]:
-    return module.compare([{"path": str(path), **OWN, **declared}])
+    return module.observe([{"path": str(path), **OWN, **declared}])
 
 
 def test_a_file_that_is_as_declared_is_not_named(tmp_path: Path) -> None:
@@ -34,6 +34,20 @@ def test_each_difference_is_a_sentence(tmp_path: Path) -> None:
         1,
         [f"{file} has the owner {OWN['owner']} instead of no-such"],
     )
+
+
+def test_a_directory_may_be_entered_by_whoever_may_read_it(tmp_path: Path) -> None:
+    folder = tmp_path / "2026"
+    folder.mkdir()
+    folder.chmod(0o750)
+    assert compared(folder, most="0640") == (1, [])
+    folder.chmod(0o751)
+    assert compared(folder, most="0640") == (1, [f"{folder} has the mode 0751, which is more than 0750"])
+
+
+def test_a_file_system_s_own_directory_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir(0o700)
+    assert compared(tmp_path / "*", owner="no-such") == (0, [])
 
 
 def test_a_link_to_nothing_differs_in_nothing(tmp_path: Path) -> None:
