@@ -133,6 +133,7 @@ def test_an_account_that_is_removed_is_logged_out_and_its_orders_are_cancelled(e
         ("[risk]\n", "[firms.ACME]\n[risk]\n", "mpids is missing"),
         ("[[symbol]]", '[[symbol]]\nname = "OLD"\nreference_price = "5"\n[[symbol]]', "OLD is there twice"),
         ('name = "OLD"', 'name = "NEW"', "symbol OLD has open orders: restrict it"),
+        ("[accounts.ANNA]\n", '[accounts.ANNA]\ntokens = "increasing"\n', "account ANNA has used tokens"),
     ],
 )
 def test_what_a_running_engine_cannot_take_is_named_and_changes_nothing(
@@ -246,3 +247,10 @@ def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start:
     engine.core.apply(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), engine.clock.now())
     reply = ouch.OUTBOUND.decode(anna.out[-1][3:])
     assert (type(reply), reply.reason) == (ouch.Rejected, "O")
+
+
+def test_tokens_change_where_none_was_used(start: Callable[[], Engine]) -> None:
+    engine = start()
+    increasing = replace(engine.config.accounts["ANNA"], tokens="increasing")
+    run(engine, replace(engine.config, accounts={**engine.config.accounts, "ANNA": increasing}))
+    assert engine.core.accounts["ANNA"].increasing

@@ -97,6 +97,7 @@ class Reload:
         accounts: list[str] = []
         for some in _slices(list(self._accounts)):
             accounts += [name for name in some if config.accounts.get(name) != self._accounts[name]]
+            self._refuse_other_tokens(some)
             yield
         removed = [name for name in config.accounts if name not in self._accounts]
         symbols: list[str] = []
@@ -139,6 +140,15 @@ class Reload:
             "symbols": symbols,
             "dropped": dropped,
         }
+
+    def _refuse_other_tokens(self, names: list[str]) -> None:
+        for name in names:
+            known, tokens = self._engine.core.accounts.get(name), self._accounts[name].tokens
+            if known is not None and known.settings["tokens"] != tokens and (known.tokens or known.last_token):
+                raise ReloadError(
+                    f"account {name} has used tokens in this session: change its tokens to {tokens!r} before the "
+                    "session's first order, or restart the engine"
+                )
 
     def _refuse_open(self, dropped: list[str]) -> None:
         for name in dropped:
