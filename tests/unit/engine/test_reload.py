@@ -205,15 +205,20 @@ def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
         pass
 
 
+def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
+    """Return the steps of a reload that has all of its parts."""
+    first, *parts = parts_of(config)
+    asked = Reload(engine, lambda number: None, json.loads(json.dumps(first)))
+    for part in parts[:-1]:
+        asked.take(json.loads(json.dumps(part)))
+    return asked.steps()
+
+
 def run(engine: Engine, config: EngineConfig) -> int:
     """Reload; return the most records that one step made."""
     assert engine.writer is not None
     records = [engine.writer.records]
-    first, *parts = parts_of(config)
-    asked = Reload(engine, lambda number: None, first)
-    for part in parts[:-1]:
-        asked.take(json.loads(json.dumps(part)))
-    for _ in asked.steps():
+    for _ in steps_of(engine, config):
         records.append(engine.writer.records)
     return max(after - before for before, after in itertools.pairwise(records))
 
@@ -235,6 +240,35 @@ def test_a_reload_of_many_accounts_is_done_in_slices_and_a_replay_says_the_same(
     turns_until(loop, lambda: not engine.core.accounts["N00007"].open_orders)
     replayed = tools.replay(tmp_path / "journal")
     assert replayed["sha256"]["state"] == snapshot.digest(engine.core)
+
+
+def test_an_order_that_comes_between_check_and_drop_keeps_its_symbol(start: Callable[[], Engine]) -> None:
+    engine = start()
+    (test,) = fewer = engine.config.symbols
+    names = [f"S{number:02d}" for number in range(reloading._ITEMS_A_SLICE + 1)]  # the last in a slice of its own
+    more = replace(engine.config, symbols=(*fewer, *(replace(test, name=name) for name in names)))
+    run(engine, more)
+    writer, quiet = engine.writer, 0
+    assert writer is not None
+    before = writer.records
+    steps = steps_of(engine, replace(engine.config, symbols=fewer))
+    while next(steps, 0) is None and writer.records == before:
+        quiet += 1
+    for _ in steps:
+        pass
+    run(engine, more)
+
+    steps = steps_of(engine, replace(engine.config, symbols=fewer))
+    for _ in range(quiet):
+        next(steps)
+    order = ouch.EnterOrder("one", "B", 1, names[-1], 1_000_000)
+    engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
+    assert engine.core.open_orders == 1
+    with pytest.raises(ReloadError, match=f"{names[-1]} has open orders"):
+        for _ in steps:
+            pass
+    assert not [book.stock for book in engine.core.by_locate if book.restricted]
+    assert engine.config.symbols == more.symbols
 
 
 def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start: Callable[[], Engine]) -> None:

@@ -105,21 +105,19 @@ class Reload:
             symbols += [name for name in some if symbols_before.get(name) != self._symbols[name]]
             yield
         dropped = [name for name in symbols_before if name not in self._symbols]
-        self._refuse_open(dropped)
+        self._refuse(self._open_one(dropped))
         new = sum(name not in symbols_before for name in symbols)
         if len(engine.core.books) + new > _LAST_LOCATE:
             raise ReloadError(
                 f"with {new} symbols more there are more than ITCH's stock locate can name: {_LAST_LOCATE}"
             )
         yield
+        yield from self._drop(dropped, symbols_before)
         for some in _slices(accounts):
             self._change({name: self._accounts[name].core_settings() for name in some}, [], [])
             yield
         for some in _slices(symbols):
             self._change({}, [asdict(self._symbols[name]) for name in some], [])
-            yield
-        for some in _slices(dropped):
-            self._change({}, [], some)
             yield
         staying = dict(config.accounts)  # who is to be removed stays until the last slice
         staying.update(self._accounts)
@@ -150,11 +148,31 @@ class Reload:
                     "session's first order, or restart the engine"
                 )
 
-    def _refuse_open(self, dropped: list[str]) -> None:
-        for name in dropped:
+    def _drop(self, dropped: list[str], before: dict[str, Symbol]) -> Iterator[None]:
+        """Restrict them, before anything else is changed; where one has got an order by now, list all of them again."""
+        done: list[str] = []
+        for some in _slices(dropped):
+            refused = self._open_one(some)
+            if refused:
+                for undone in _slices(done):
+                    self._change({}, [asdict(before[name]) for name in undone], [])
+                    yield
+                self._refuse(refused)
+            self._change({}, [], some)
+            done += some
+            yield
+
+    def _open_one(self, names: list[str]) -> str:
+        """Return the first of the symbols that has an open order; nothing if none has."""
+        for name in names:
             book = self._engine.core.books[name.encode("ascii").ljust(_SYMBOL_BYTES)]
             if book.bids.keys or book.asks.keys:
-                raise ReloadError(f"symbol {name} has open orders: restrict it, and drop it when there are none")
+                return name
+        return ""
+
+    def _refuse(self, symbol: str) -> None:
+        if symbol:
+            raise ReloadError(f"symbol {symbol} has open orders: restrict it, and drop it when there are none")
 
     def _change(self, accounts: dict[str, Any], symbols: list[Any], dropped: list[str]) -> None:
         changes = {"accounts": accounts, "symbols": symbols, "dropped": dropped}
