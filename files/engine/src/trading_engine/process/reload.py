@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any, Final
 
-from trading_engine.engine import Engine
+from trading_engine.engine import Engine, is_to_be_killed
 from trading_engine.machine import inputs
 from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Firms, Limits, Symbol
 
@@ -99,7 +99,11 @@ class Reload:
             accounts += [name for name in some if config.accounts.get(name) != self._accounts[name]]
             self._refuse_other_tokens(some)
             yield
-        removed = [name for name in config.accounts if name not in self._accounts]
+        removed = [
+            name
+            for name, account in engine.core.accounts.items()
+            if name not in self._accounts and (name in config.accounts or is_to_be_killed(account))
+        ]
         symbols: list[str] = []
         for some in _slices(list(self._symbols)):
             symbols += [name for name in some if symbols_before.get(name) != self._symbols[name]]
@@ -123,7 +127,7 @@ class Reload:
         staying.update(self._accounts)
         for some in _slices(removed, _REMOVED_A_SLICE) or [[]]:
             for name in some:
-                del staying[name]
+                staying.pop(name, None)
             listed = tuple(self._symbols.values())
             engine.config = replace(config, accounts=dict(staying), symbols=listed, firms=self._firms)
             for name in some:
@@ -184,7 +188,7 @@ class Reload:
         """Kill the account, whose orders are cancelled in slices of their own, and log it out."""
         engine = self._engine
         number = engine.core.accounts[name].number
-        engine.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
+        engine.kill(name)
         self._end_session(number)
         engine.cancellations.of_account(number)
 
