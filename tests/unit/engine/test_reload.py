@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import signal
@@ -269,6 +270,21 @@ def test_an_order_that_comes_between_check_and_drop_keeps_its_symbol(start: Call
             pass
     assert not [book.stock for book in engine.core.by_locate if book.restricted]
     assert engine.config.symbols == more.symbols
+
+
+def test_a_reload_whose_last_step_fails_is_not_done(
+    start: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start()
+    assert engine.writer is not None
+
+    def fail(*record: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    fewer = replace(engine.config, accounts={"ANNA": engine.config.accounts["ANNA"]})
+    monkeypatch.setattr(engine.writer, "append", fail)
+    with pytest.raises(ReloadError, match=r"failed in the middle of a reload .*Input/output error"):
+        run(engine, fewer)
 
 
 def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start: Callable[[], Engine]) -> None:

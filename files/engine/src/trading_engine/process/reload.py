@@ -31,7 +31,7 @@ _SYMBOL_TYPES: Final[dict[str, type]] = {
 
 
 class ReloadError(Exception):
-    """A configuration that the running engine cannot take; the message says why. Nothing has changed."""
+    """A configuration that the running engine cannot take; the message says why. Unless it failed, nothing changed."""
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
@@ -133,6 +133,7 @@ class Reload:
             for name in some:
                 self._remove(name)
             yield
+        self._check_failure()
         self.answer = {
             "done": "reload",
             "name": "",
@@ -181,14 +182,19 @@ class Reload:
     def _change(self, accounts: dict[str, Any], symbols: list[Any], dropped: list[str]) -> None:
         changes = {"accounts": accounts, "symbols": symbols, "dropped": dropped}
         self._engine.submit(inputs.CHANGE, payload=json.dumps(changes, sort_keys=True).encode())
-        if self._engine.failure:
-            raise ReloadError(f"the engine has failed ({self._engine.failure})")
+        self._check_failure()
+
+    def _check_failure(self) -> None:
+        failure = self._engine.failure
+        if failure:
+            raise ReloadError(f"the engine has failed in the middle of a reload ({failure}); a restart takes all of it")
 
     def _remove(self, name: str) -> None:
         """Kill the account, whose orders are cancelled in slices of their own, and log it out."""
         engine = self._engine
         number = engine.core.accounts[name].number
         engine.kill(name)
+        self._check_failure()
         self._end_session(number)
         engine.cancellations.of_account(number)
 
