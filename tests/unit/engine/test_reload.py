@@ -287,6 +287,17 @@ def test_a_reload_whose_last_step_fails_is_not_done(
         run(engine, fewer)
 
 
+@pytest.mark.parametrize("removed", [True, False])
+def test_without_a_canary_an_account_may_have_its_name(start: Callable[[], Engine], removed: bool) -> None:
+    engine = start()
+    canary = replace(engine.config.accounts["ANNA"], name="CANARY", mpids=("MINE",))
+    run(engine, replace(engine.config, accounts={**engine.config.accounts, "CANARY": canary}))
+    accounts = dict(engine.config.accounts)
+    del accounts["CANARY" if removed else "BERT"]
+    run(engine, replace(engine.config, accounts=accounts))
+    assert engine.config.accounts == accounts
+
+
 def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start: Callable[[], Engine]) -> None:
     engine = start()
     fill(engine, 0, 10)  # ten times 100 shares at 100.00

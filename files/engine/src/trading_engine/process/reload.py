@@ -89,7 +89,7 @@ class Reload:
         config = engine.config
         if not self._accounts or not self._symbols:
             raise ReloadError("there must be an account and a symbol")
-        if CANARY_ACCOUNT in config.accounts:
+        if config.canary_symbol:
             canary = config.accounts[CANARY_ACCOUNT]
             self._accounts[CANARY_ACCOUNT] = replace(canary, firm=self._firms.default, mpids=self._canary_mpids)
         symbols_before = {symbol.name: symbol for symbol in config.symbols}
