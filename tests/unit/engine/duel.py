@@ -31,7 +31,8 @@ _COMPARED_AFTER = 100  # all symbols, and not only the message's
 
 
 def settings(choice: int = 0) -> dict[str, Any]:
-    """Return core settings of four accounts in two firms and of four symbols; each choice has other ticks and MPIDs."""
+    """Return core settings of four accounts in two firms and of four symbols; each choice has other ticks,
+    MPIDs and tokens."""
     mpids = {**MPIDS, "ONE": (["AAAA", "BBB"], ["BBB"], ["CCCC", "AAAA"])[choice % 3]}
     accounts = {
         name: account_settings(
@@ -39,7 +40,7 @@ def settings(choice: int = 0) -> dict[str, Any]:
             mpids=mpids[firm],
             self_match=POLICIES[name],
             self_match_within=WITHIN[name],
-            tokens="increasing" if name == "D" else "any",
+            tokens="increasing" if name in ("D", "AB")[choice % 2] else "any",
         )
         for name, firm in FIRMS.items()
     }
@@ -145,7 +146,7 @@ class Duel:
         return [(level.price_e4, level.shares) for level in found if level.hidden == hidden]
 
     def reconfigure(self) -> None:
-        """Change ticks, lots and MPIDs under the orders that rest."""
+        """Change ticks, lots, MPIDs and tokens under the orders that rest."""
         self._choice += 1
         changed = settings(self._choice)
         self.market.core.configure(changed, self.market.time_ns)
@@ -245,7 +246,7 @@ class Flow:
 
 
 def run(seed: int, messages: int, after_each: Callable[[Duel], None] = lambda duel: None) -> Duel:
-    """Let both answer so many random messages, with other ticks and MPIDs, and from a snapshot, from time to time."""
+    """Let both answer so many random messages, with another configuration, and from a snapshot, from time to time."""
     duel, flow = Duel(), Flow(seed)
     for number in range(1, messages + 1):
         duel.send(*flow.next(duel.reference))

@@ -53,9 +53,13 @@ class ReferenceMarket:
         self._used: set[tuple[str, str]] = set()
         self._last: dict[str, bytes] = {}
         self._arrivals = 0
+        self._accounts: dict[str, Any] = {}
         self.configure(settings)
 
     def configure(self, settings: dict[str, Any]) -> None:
+        for name, account in settings["accounts"].items():
+            if account["tokens"] == "any" and self._accounts.get(name, account)["tokens"] == "increasing":
+                self._used = {used for used in self._used if used[0] != name or self.find(*used)}
         self._accounts = settings["accounts"]
         self._symbols = {symbol["name"]: symbol for symbol in settings["symbols"]}
 
@@ -263,7 +267,7 @@ class ReferenceMarket:
 
     def _use(self, owner: str, token: str) -> None:
         self._used.add((owner, token))
-        self._last[owner] = token.encode("latin-1").ljust(14)
+        self._last[owner] = max(self._last.get(owner, b""), token.encode("latin-1").ljust(14))
 
     def find(self, owner: str, token: str) -> PlainOrder | None:
         return next((order for order in self.orders if (order.owner, order.token) == (owner, token)), None)

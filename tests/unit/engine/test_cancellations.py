@@ -76,6 +76,35 @@ def test_a_crash_in_the_middle_leaves_no_order_behind(
     assert again.core.open_orders == 0
 
 
+def with_account(engine: Engine, name: str) -> int:
+    """Add an account that the configuration does not list; return its number."""
+    settings = engine.config.accounts["ANNA"].core_settings()
+    changes = {"accounts": {name: settings}, "symbols": [], "dropped": []}
+    engine.submit(inputs.CHANGE, payload=json.dumps(changes).encode())
+    return engine.core.accounts[name].number
+
+
+def test_an_account_that_is_no_longer_listed_at_a_start_leaves_no_order_behind(
+    start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path
+) -> None:
+    engine = start()
+    number = with_account(engine, "CARL")
+    fill(engine, number)
+    fill(engine, 0, 10)
+    again = start()
+    again.cancellations.resume()
+    assert again.core.by_number[number].killed
+    turns_until(loop, lambda: again.core.open_orders == 10)
+    replayed = tools.replay(tmp_path / "journal")
+    assert replayed["sha256"]["state"] == snapshot.digest(again.core)
+
+
+def test_the_canary_may_come_back(start: Callable[[], Engine]) -> None:
+    engine = start()
+    number = with_account(engine, "CANARY")
+    assert not start().core.by_number[number].killed
+
+
 def test_orders_that_rested_before_the_setting_was_turned_on_stay(
     start: Callable[[], Engine], loop: asyncio.AbstractEventLoop, tmp_path: Path
 ) -> None:

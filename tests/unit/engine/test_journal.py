@@ -338,6 +338,25 @@ def test_a_snapshot_keeps_the_mpid_under_which_an_order_came() -> None:
     assert [message.attribution for message in said if isinstance(message, itch.AddOrderAttributed)] == ["FIRM", "OTHR"]
 
 
+@pytest.mark.parametrize("tokens", [("increasing",), ("increasing", "any"), ("increasing", "any", "increasing")])
+def test_a_snapshot_keeps_which_tokens_are_used_after_their_rule_was_changed(tokens: tuple[str, ...]) -> None:
+    market = Market()
+    market.enter("A", "B", 100, PAR, token="two")
+    market.enter("A", "B", 100, PAR, token="three", time_in_force_s=ouch.TIF_IOC)
+    for rule in tokens:
+        market.core.configure(settings_of(tokens=rule), market.time_ns)
+    said = goes_on_from_its_snapshot(
+        market,
+        ouch.EnterOrder("two", "B", 100, "TEST", PAR),
+        ouch.EnterOrder("two1", "B", 100, "TEST", PAR),
+        ouch.CancelOrder("two", 0),
+        ouch.CancelOrder("two1", 0),
+    )
+    assert [message.token for message in said if isinstance(message, ouch.Canceled)] == ["two", "two1"]
+    market.core.end_day(market.time_ns)
+    assert market.core.open_orders == 0
+
+
 def test_a_snapshot_from_before_there_were_firms_and_ticks_is_taken() -> None:
     settings = settings_of()
     for account in settings["accounts"].values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import signal
@@ -133,6 +134,7 @@ def test_an_account_that_is_removed_is_logged_out_and_its_orders_are_cancelled(e
         ("[risk]\n", "[firms.ACME]\n[risk]\n", "mpids is missing"),
         ("[[symbol]]", '[[symbol]]\nname = "OLD"\nreference_price = "5"\n[[symbol]]', "OLD is there twice"),
         ('name = "OLD"', 'name = "NEW"', "symbol OLD has open orders: restrict it"),
+        ("[accounts.ANNA]\n", '[accounts.ANNA]\ntokens = "increasing"\n', "account ANNA has used tokens"),
     ],
 )
 def test_what_a_running_engine_cannot_take_is_named_and_changes_nothing(
@@ -204,15 +206,20 @@ def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
         pass
 
 
+def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
+    """Return the steps of a reload that has all of its parts."""
+    first, *parts = parts_of(config)
+    asked = Reload(engine, lambda number: None, json.loads(json.dumps(first)))
+    for part in parts[:-1]:
+        asked.take(json.loads(json.dumps(part)))
+    return asked.steps()
+
+
 def run(engine: Engine, config: EngineConfig) -> int:
     """Reload; return the most records that one step made."""
     assert engine.writer is not None
     records = [engine.writer.records]
-    first, *parts = parts_of(config)
-    asked = Reload(engine, lambda number: None, first)
-    for part in parts[:-1]:
-        asked.take(json.loads(json.dumps(part)))
-    for _ in asked.steps():
+    for _ in steps_of(engine, config):
         records.append(engine.writer.records)
     return max(after - before for before, after in itertools.pairwise(records))
 
@@ -236,6 +243,61 @@ def test_a_reload_of_many_accounts_is_done_in_slices_and_a_replay_says_the_same(
     assert replayed["sha256"]["state"] == snapshot.digest(engine.core)
 
 
+def test_an_order_that_comes_between_check_and_drop_keeps_its_symbol(start: Callable[[], Engine]) -> None:
+    engine = start()
+    (test,) = fewer = engine.config.symbols
+    names = [f"S{number:02d}" for number in range(reloading._ITEMS_A_SLICE + 1)]  # the last in a slice of its own
+    more = replace(engine.config, symbols=(*fewer, *(replace(test, name=name) for name in names)))
+    run(engine, more)
+    writer, quiet = engine.writer, 0
+    assert writer is not None
+    before = writer.records
+    steps = steps_of(engine, replace(engine.config, symbols=fewer))
+    while next(steps, 0) is None and writer.records == before:
+        quiet += 1
+    for _ in steps:
+        pass
+    run(engine, more)
+
+    steps = steps_of(engine, replace(engine.config, symbols=fewer))
+    for _ in range(quiet):
+        next(steps)
+    order = ouch.EnterOrder("one", "B", 1, names[-1], 1_000_000)
+    engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
+    assert engine.core.open_orders == 1
+    with pytest.raises(ReloadError, match=f"{names[-1]} has open orders"):
+        for _ in steps:
+            pass
+    assert not [book.stock for book in engine.core.by_locate if book.restricted]
+    assert engine.config.symbols == more.symbols
+
+
+def test_a_reload_whose_last_step_fails_is_not_done(
+    start: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start()
+    assert engine.writer is not None
+
+    def fail(*record: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    fewer = replace(engine.config, accounts={"ANNA": engine.config.accounts["ANNA"]})
+    monkeypatch.setattr(engine.writer, "append", fail)
+    with pytest.raises(ReloadError, match=r"failed in the middle of a reload .*Input/output error"):
+        run(engine, fewer)
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_without_a_canary_an_account_may_have_its_name(start: Callable[[], Engine], removed: bool) -> None:
+    engine = start()
+    canary = replace(engine.config.accounts["ANNA"], name="CANARY", mpids=("MINE",))
+    run(engine, replace(engine.config, accounts={**engine.config.accounts, "CANARY": canary}))
+    accounts = dict(engine.config.accounts)
+    del accounts["CANARY" if removed else "BERT"]
+    run(engine, replace(engine.config, accounts=accounts))
+    assert engine.config.accounts == accounts
+
+
 def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start: Callable[[], Engine]) -> None:
     engine = start()
     fill(engine, 0, 10)  # ten times 100 shares at 100.00
@@ -246,3 +308,10 @@ def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start:
     engine.core.apply(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), engine.clock.now())
     reply = ouch.OUTBOUND.decode(anna.out[-1][3:])
     assert (type(reply), reply.reason) == (ouch.Rejected, "O")
+
+
+def test_tokens_change_where_none_was_used(start: Callable[[], Engine]) -> None:
+    engine = start()
+    increasing = replace(engine.config.accounts["ANNA"], tokens="increasing")
+    run(engine, replace(engine.config, accounts={**engine.config.accounts, "ANNA": increasing}))
+    assert engine.core.accounts["ANNA"].increasing

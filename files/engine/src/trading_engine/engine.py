@@ -19,13 +19,14 @@ from trading_engine.cancellations import Cancellations
 from trading_engine.host.clock import Clock, SessionsUsedUpError
 from trading_engine.host.descriptors import TRANSIENT
 from trading_engine.machine import inputs
+from trading_engine.machine.account import Account
 from trading_engine.machine.core import Core
 from trading_engine.machine.inputs import Record, apply_record
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.histogram import Histogram
 from trading_engine.published.ring import RingWriter
-from trading_engine.settings.config import EngineConfig
+from trading_engine.settings.config import CANARY_ACCOUNT, EngineConfig
 from trading_engine.storage import journal, snapshot
 from trading_engine.storage.journal import JournalError, Writer
 from trading_engine.storage.outbox import Outbox, Output
@@ -116,6 +117,9 @@ class Engine:
         self.clock.anchor(day or self.clock.today(), found.last_time_ns)
         settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
         self.submit(inputs.CONFIGURE, payload=settings_json)
+        for account in self.core.by_number:
+            if account.name not in self.config.accounts and is_to_be_killed(account):
+                self.kill(account.name)
         if not self.core.open or day != newest or self.clock.is_over(day):
             try:
                 self.start_day(self.clock.next_session(newest))
@@ -195,6 +199,10 @@ class Engine:
         time_ns = self.clock.now()
         apply_record(self.core, Record(kind, 0, time_ns, account, payload))
         self._record(kind, account, time_ns, payload)
+
+    def kill(self, name: str) -> None:
+        """Turn the account's kill switch on; its orders are the cancellations' work."""
+        self.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
 
     def disconnect(self, number: int) -> None:
         """The account's connection is gone, and with it its orders where it asked for that."""
@@ -367,6 +375,11 @@ class Engine:
         error = done.exception()
         if error is not None:
             self.fail(f"preparing the next journal segment: {error}")
+
+
+def is_to_be_killed(account: Account) -> bool:
+    """Of an account that is no longer listed. The canary's leaves nothing open, and is there again with the canary."""
+    return not account.killed and (account.name != CANARY_ACCOUNT or account.open_orders > 0)
 
 
 def _lock(directory: Path) -> int:

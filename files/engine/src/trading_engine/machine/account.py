@@ -55,7 +55,10 @@ class Account(Owner):
     def configure(self, settings: dict[str, Any]) -> None:
         limits = settings["limits"]
         self.settings = settings
-        self.increasing = settings["tokens"] == "increasing"
+        increasing = settings["tokens"] == "increasing"
+        if increasing and not self.increasing:
+            self._begin_increasing()
+        self.increasing = increasing
         self.test = bool(settings["test"])
         self.self_match = ("allow", "cancel_resting", "cancel_incoming").index(settings["self_match"])
         self.firm = settings.get("firm", "")  # builds before this one knew none, and no MPIDs: any could be used
@@ -76,6 +79,15 @@ class Account(Owner):
         self.limits_flow = bool(
             self.max_open_orders or self.max_exposure_e4 or self.max_orders_per_second or self.duplicate_orders
         )
+
+    def _begin_increasing(self) -> None:
+        """Remember live orders and the highest token, as if tokens had increased from the day's start."""
+        for shard in self._shards:
+            for token in list(shard):
+                self.last_token = max(self.last_token, token)
+                if shard[token] is None:
+                    del shard[token]
+        self.tokens = self.open_orders
 
     def start_day(self) -> None:
         """Forget tokens, numbers and rates. The account has no live order at this moment."""

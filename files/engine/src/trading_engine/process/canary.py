@@ -69,7 +69,7 @@ class Canary:
         self._stats = stats
         self._has_space = has_space
         self._waiting: deque[list[int]] = deque()
-        self._last_token = max(time.time_ns() // 1000, int(last_token or b"0", 16))
+        self._last_token = max(time.time_ns() // 1000, _number_of(last_token))
         self._failing = False
         self._task = loop.create_task(self._keep_connected())
 
@@ -162,6 +162,14 @@ class Canary:
     def _record(self, due_ns: list[int], answered_ns: int) -> None:
         for moment_ns in due_ns:
             self._stats.canary.record(answered_ns - moment_ns)
+
+
+def _number_of(token: bytes) -> int:
+    """Return 0 for a token that is none of a canary's: the account may have been somebody's before."""
+    try:
+        return int(token or b"0", 16)
+    except ValueError:
+        return 0
 
 
 def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: object) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any, Final
 
-from trading_engine.engine import Engine
+from trading_engine.engine import Engine, is_to_be_killed
 from trading_engine.machine import inputs
 from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Firms, Limits, Symbol
 
@@ -31,7 +31,7 @@ _SYMBOL_TYPES: Final[dict[str, type]] = {
 
 
 class ReloadError(Exception):
-    """A configuration that the running engine cannot take; the message says why. Nothing has changed."""
+    """A configuration that the running engine cannot take; the message says why. Unless it failed, nothing changed."""
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
@@ -89,7 +89,7 @@ class Reload:
         config = engine.config
         if not self._accounts or not self._symbols:
             raise ReloadError("there must be an account and a symbol")
-        if CANARY_ACCOUNT in config.accounts:
+        if config.canary_symbol:
             canary = config.accounts[CANARY_ACCOUNT]
             self._accounts[CANARY_ACCOUNT] = replace(canary, firm=self._firms.default, mpids=self._canary_mpids)
         symbols_before = {symbol.name: symbol for symbol in config.symbols}
@@ -97,39 +97,43 @@ class Reload:
         accounts: list[str] = []
         for some in _slices(list(self._accounts)):
             accounts += [name for name in some if config.accounts.get(name) != self._accounts[name]]
+            self._refuse_other_tokens(some)
             yield
-        removed = [name for name in config.accounts if name not in self._accounts]
+        removed = [
+            name
+            for name, account in engine.core.accounts.items()
+            if name not in self._accounts and (name in config.accounts or is_to_be_killed(account))
+        ]
         symbols: list[str] = []
         for some in _slices(list(self._symbols)):
             symbols += [name for name in some if symbols_before.get(name) != self._symbols[name]]
             yield
         dropped = [name for name in symbols_before if name not in self._symbols]
-        self._refuse_open(dropped)
+        self._refuse(self._open_one(dropped))
         new = sum(name not in symbols_before for name in symbols)
         if len(engine.core.books) + new > _LAST_LOCATE:
             raise ReloadError(
                 f"with {new} symbols more there are more than ITCH's stock locate can name: {_LAST_LOCATE}"
             )
         yield
+        yield from self._drop(dropped, symbols_before)
         for some in _slices(accounts):
             self._change({name: self._accounts[name].core_settings() for name in some}, [], [])
             yield
         for some in _slices(symbols):
             self._change({}, [asdict(self._symbols[name]) for name in some], [])
             yield
-        for some in _slices(dropped):
-            self._change({}, [], some)
-            yield
         staying = dict(config.accounts)  # who is to be removed stays until the last slice
         staying.update(self._accounts)
         for some in _slices(removed, _REMOVED_A_SLICE) or [[]]:
             for name in some:
-                del staying[name]
+                staying.pop(name, None)
             listed = tuple(self._symbols.values())
             engine.config = replace(config, accounts=dict(staying), symbols=listed, firms=self._firms)
             for name in some:
                 self._remove(name)
             yield
+        self._check_failure()
         self.answer = {
             "done": "reload",
             "name": "",
@@ -140,23 +144,57 @@ class Reload:
             "dropped": dropped,
         }
 
-    def _refuse_open(self, dropped: list[str]) -> None:
-        for name in dropped:
+    def _refuse_other_tokens(self, names: list[str]) -> None:
+        for name in names:
+            known, tokens = self._engine.core.accounts.get(name), self._accounts[name].tokens
+            if known is not None and known.settings["tokens"] != tokens and (known.tokens or known.last_token):
+                raise ReloadError(
+                    f"account {name} has used tokens in this session: change its tokens to {tokens!r} before the "
+                    "session's first order, or restart the engine"
+                )
+
+    def _drop(self, dropped: list[str], before: dict[str, Symbol]) -> Iterator[None]:
+        """Restrict them, before anything else is changed; where one has got an order by now, list all of them again."""
+        done: list[str] = []
+        for some in _slices(dropped):
+            refused = self._open_one(some)
+            if refused:
+                for undone in _slices(done):
+                    self._change({}, [asdict(before[name]) for name in undone], [])
+                    yield
+                self._refuse(refused)
+            self._change({}, [], some)
+            done += some
+            yield
+
+    def _open_one(self, names: list[str]) -> str:
+        """Return the first of the symbols that has an open order; nothing if none has."""
+        for name in names:
             book = self._engine.core.books[name.encode("ascii").ljust(_SYMBOL_BYTES)]
             if book.bids.keys or book.asks.keys:
-                raise ReloadError(f"symbol {name} has open orders: restrict it, and drop it when there are none")
+                return name
+        return ""
+
+    def _refuse(self, symbol: str) -> None:
+        if symbol:
+            raise ReloadError(f"symbol {symbol} has open orders: restrict it, and drop it when there are none")
 
     def _change(self, accounts: dict[str, Any], symbols: list[Any], dropped: list[str]) -> None:
         changes = {"accounts": accounts, "symbols": symbols, "dropped": dropped}
         self._engine.submit(inputs.CHANGE, payload=json.dumps(changes, sort_keys=True).encode())
-        if self._engine.failure:
-            raise ReloadError(f"the engine has failed ({self._engine.failure})")
+        self._check_failure()
+
+    def _check_failure(self) -> None:
+        failure = self._engine.failure
+        if failure:
+            raise ReloadError(f"the engine has failed in the middle of a reload ({failure}); a restart takes all of it")
 
     def _remove(self, name: str) -> None:
         """Kill the account, whose orders are cancelled in slices of their own, and log it out."""
         engine = self._engine
         number = engine.core.accounts[name].number
-        engine.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
+        engine.kill(name)
+        self._check_failure()
         self._end_session(number)
         engine.cancellations.of_account(number)
 
