@@ -298,6 +298,14 @@ def test_a_feed_that_only_a_disturbed_machine_made_late_is_judged_by_the_rest(as
     assert verdicts(aside)["feed p99"] == "missed"
 
 
+def test_a_generator_of_a_release_that_cannot_subscribe_has_no_row_of_the_feed(aside: dict[str, Any]) -> None:
+    del aside["figures"]["feed_us"], aside["figures"]["undisturbed"]["feed_us"]
+    assert "feed p99" not in verdicts(aside)
+    assert set(verdicts(aside).values()) == {"met"}
+    aside["figures"].update(latencies(LATENCY_US, LATENCY_US, ON_TIME_US), disturbance=disturbance(100, 80))
+    assert not slo_needs_more(TARGETS, aside)
+
+
 def test_where_too_little_was_undisturbed_a_late_feed_was_not_measured_and_more_load_may_tell(
     aside: dict[str, Any],
 ) -> None:
