@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from jinja2.nativetypes import NativeEnvironment
 
 ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
@@ -73,6 +75,19 @@ def test_the_rules_are_those_of_the_security_group_s_variables(tmp_path: Path) -
     assert "ip saddr @generators tcp dport 9001 jump limited" in text
     assert "elements = { 198.51.100.7 }" in text
     assert "elements = { 203.0.113.0/28 }" in text
+
+
+@pytest.mark.parametrize("role", ["hardening", "aws_network"])
+def test_both_firewalls_follow_the_ports_of_orders_market_data_and_telemetry(role: str) -> None:
+    ports = {"trading_order_port": "9101", "trading_feed_port": "9102", "trading_telemetry_port": "8001"}
+    defaults = yaml.safe_load((ROLE.parent / role / "defaults/main.yml").read_text(encoding="utf-8"))
+    jinja = NativeEnvironment()
+    jinja.filters["lowlatency.trading.formerly"] = lambda value, *_: value
+
+    def rendered(name: str) -> list[int]:
+        return [jinja.from_string(str(port)).render(**ports) for port in defaults[f"{role}_{name}"]]
+
+    assert (rendered("client_ports"), rendered("operator_ports")) == ([9101, 9102], [22, 8001])
 
 
 def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects(
