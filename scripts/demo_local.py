@@ -45,8 +45,9 @@ def write_configuration(directory: Path) -> None:
     hashed = command_output("trading_engine", "hash-password", given=password).strip()
     account = f'\n[accounts.{SLO["slo_account"]}]\npassword = "{hashed}"\ntest = true\ntokens = "increasing"\n'
     (directory / "engine.toml").write_text(example + account, encoding="utf-8")
-    targets = "".join(f"{name} = {value}\n" for name, value in PROMISED.items())
+    targets = "".join(f"{name} = {value}\n" for name, value in PROMISED.items() if name != "feed_p99_us")
     (directory / "slo.toml").write_text(targets, encoding="utf-8")
+    (directory / "slo_feed.toml").write_text(f"p99_us = {PROMISED['feed_p99_us']}\n", encoding="utf-8")
     shared_memory = directory / tomllib.loads(example)["shared_memory"]["path"]
     telemetry = f'[http]\naddress = "127.0.0.1"\n[shared_memory]\npath = "{shared_memory}"\n'
     telemetry += f'[slo]\nfile = "{directory}/slo.toml"\n'

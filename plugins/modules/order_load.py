@@ -32,6 +32,7 @@ options:
   feed_port:
     description:
       - The TCP port of market data. With it the generator subscribes, and measures how far that is behind the replies.
+      - A generator of a release from before it could subscribe sends the load without, and a warning says so.
     type: int
   account:
     description: The test account to log in with.
@@ -154,6 +155,11 @@ def plan(parameters: dict[str, Any], report: Path) -> list[str]:
 def apply(module: AnsibleModule, command: list[str]) -> None:
     """Put the load on the engine."""
     returned, out, err = outside.run(module, command, data=module.params["password"])
+    if returned == WRONG_OPTION and "unrecognized arguments: --feed " in err:
+        module.warn(f"{command[0]} is of a release that cannot subscribe to market data: that is not measured")
+        at = command.index("--feed")
+        command = command[:at] + command[at + 2 :]
+        returned, out, err = outside.run(module, command, data=module.params["password"])
     if returned == WRONG_OPTION and "unrecognized arguments" in err:
         module.fail_json(
             msg=f"{command[0]} is of a release that is older than this collection: install the one that belongs to it "

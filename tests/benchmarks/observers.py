@@ -20,7 +20,6 @@ PROMISE = """\
 avg_us = 500
 p95_us = 1000
 p99_us = 2000
-feed_p99_us = 1000
 throughput_per_s = 10000
 cpu_percent = 80
 memory_percent = 90

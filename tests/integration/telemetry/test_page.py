@@ -23,7 +23,6 @@ SLO = """\
 avg_us = 100000
 p95_us = 200000
 p99_us = 400000
-feed_p99_us = 1000
 throughput_per_s = 1000
 cpu_percent = 80
 memory_percent = 90
@@ -113,6 +112,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         """
     )
     (tmp_path / "slo.toml").write_text(SLO)
+    (tmp_path / "slo_feed.toml").write_text("p99_us = 1000\n")
     (tmp_path / "telemetry.toml").write_text(
         f'[http]\naddress = "127.0.0.1"\nport = {port}\n[shared_memory]\npath = "{tmp_path}/engine.shm"\n'
         f'[slo]\nfile = "{tmp_path}/slo.toml"\n'

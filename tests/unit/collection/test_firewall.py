@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from jinja2.nativetypes import NativeEnvironment
 
 ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
@@ -98,6 +100,19 @@ def test_the_rules_follow_what_the_other_roles_were_given(tmp_path: Path) -> Non
     text = rules(tmp_path, {**OPERATOR, **given, "trading_client_cidrs": ["203.0.113.0/28"]})
     assert "ip saddr @operators_ipv4 tcp dport { 22, 8002 }" in text
     assert "ip saddr @clients_ipv4 tcp dport { 9100, 9200 }" in text
+
+
+@pytest.mark.parametrize("role", ["hardening", "aws_network"])
+def test_both_firewalls_follow_the_ports_of_orders_market_data_and_telemetry(role: str) -> None:
+    ports = {"trading_order_port": "9101", "trading_feed_port": "9102", "trading_telemetry_port": "8001"}
+    defaults = yaml.safe_load((ROLE.parent / role / "defaults/main.yml").read_text(encoding="utf-8"))
+    jinja = NativeEnvironment()
+    jinja.filters["lowlatency.trading.formerly"] = lambda value, *_: value
+
+    def rendered(name: str) -> list[int]:
+        return [jinja.from_string(str(port)).render(**ports) for port in defaults[f"{role}_{name}"]]
+
+    assert (rendered("client_ports"), rendered("operator_ports")) == ([9101, 9102], [22, 8001])
 
 
 def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects(

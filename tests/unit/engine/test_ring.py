@@ -189,6 +189,20 @@ def test_what_the_feed_measured_arrives_at_the_engine(writer: RingWriter, reader
     assert (sum(taken.counts), taken.total_ns, taken.maximum_ns) == (2, 160_000, 90_000)
 
 
+def test_a_feed_that_comes_back_goes_on_counting_where_the_last_one_stopped(
+    writer: RingWriter, reader: RingReader, tmp_path: Path
+) -> None:
+    reader.times.record(70_000)
+    reader.publish_times()
+    second = RingReader(tmp_path / "ring", tmp_path / "bell")
+    second.times.record(90_000)
+    second.publish_times()
+    second.close()
+    taken = Histogram()
+    writer.take_times(taken)
+    assert (sum(taken.counts), taken.total_ns, taken.maximum_ns) == (2, 160_000, 90_000)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"LLTRADE\0" + bytes(100), bytes(1 << 21)])
 def test_what_is_no_ring_is_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "ring"

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from trading_engine.published.ring import RingWriter
 from trading_engine.settings import config
 from trading_engine.settings.passwords import hash_password
 from trading_engine.wire import soupbintcp
 from trading_feed import server
+from trading_feed.live import Live
 from trading_feed.log import Log
 from trading_feed.server import Connection, Feed
 
@@ -24,6 +26,7 @@ async def serving(directory: Path) -> AsyncIterator[tuple[str, int]]:
     """Serve one session without messages; yield the address."""
     (directory / "2026112300-00000000000000000001.itch").write_bytes(b"")
     (directory / "engine.toml").write_text(
+        f'[shared_memory]\npath = "{directory}/engine.shm"\n'
         f'[accounts.ANNA]\npassword = "{hash_password("secret")}"\n[[symbol]]\nname = "TEST"\nreference_price = "100"\n'
     )
     log = Log(directory)
@@ -54,6 +57,42 @@ async def test_who_does_not_log_in_makes_room(tmp_path: Path, monkeypatch: pytes
             writer.close()
         for _, subscriber in subscribers:
             subscriber.close()
+
+
+async def test_the_ring_is_followed_for_subscribers_not_for_strangers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: asyncio.Queue[tuple[bool, bool]] = asyncio.Queue()
+    check = Live.check
+
+    def told(live: Live, wanted: bool) -> None:
+        check(live, wanted)
+        asked.put_nowait((wanted, live.follows))
+
+    monkeypatch.setattr(Live, "check", told)
+    monkeypatch.setattr(server, "REFRESH_S", 0.0)
+    monkeypatch.setattr(server, "IDLE_S", 0.01)
+    ring = RingWriter(tmp_path / "engine.shm.feed", tmp_path / "engine.shm.bell")
+    async with asyncio.timeout(DEADLINE_S), serving(tmp_path) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(soupbintcp.login_request("ANNA", "wrong"))
+        assert (await reader.read())[2] == soupbintcp.LOGIN_REJECTED
+        writer.close()
+        stranger_reader, stranger = await asyncio.open_connection(*address)
+        stranger.write(soupbintcp.CLIENT_HEARTBEAT_PACKET)
+        for _ in range(5):
+            assert await asked.get() == (False, False)
+        reader, subscriber = await asyncio.open_connection(*address)
+        subscriber.write(soupbintcp.login_request("ANNA", "secret"))
+        assert (await reader.readexactly(33))[2] == soupbintcp.LOGIN_ACCEPTED
+        while await asked.get() != (True, True):
+            pass
+        subscriber.close()
+        while await asked.get() != (False, False):
+            pass
+        assert not stranger_reader.at_eof()
+        stranger.close()
+    ring.close()
 
 
 async def test_heartbeats_are_no_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

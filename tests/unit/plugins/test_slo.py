@@ -298,6 +298,47 @@ def test_a_feed_that_only_a_disturbed_machine_made_late_is_judged_by_the_rest(as
     assert verdicts(aside)["feed p99"] == "missed"
 
 
+def test_an_engine_without_a_feed_passes_without_a_row_of_it(load: dict[str, Any]) -> None:
+    targets = {name: value for name, value in TARGETS.items() if name != "feed_p99_us"}
+    load["figures"]["feed_us"] = {}  # nobody subscribed
+    rows = slo_rows(targets, STATE, load)
+    assert {line["verdict"] for line in rows} == {"met"}
+    for measured in (load, {}):
+        assert "feed p99" not in {line["name"] for line in slo_rows(targets, STATE, measured)}
+    load["figures"]["interrupted"] = True
+    assert "feed" not in slo_unmeasured(slo_rows(targets, STATE, load))[0]
+
+
+@pytest.mark.parametrize(
+    ("variables", "port"),
+    [
+        ({}, 9002),
+        ({"trading_feed_port": "9102"}, 9102),
+        ({"slo_units": ["their-engine.service"]}, 0),
+    ],
+)
+def test_the_market_data_is_judged_where_there_is_a_feed(variables: dict[str, Any], port: int) -> None:
+    role = Path(__file__).parents[3] / "roles/slo"
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
+    template = NativeEnvironment().from_string
+    units = variables.get("slo_units") or template(defaults["slo_units"].replace("| bool", "")).render(**variables)
+    assert ("trading-feed.service" in units) == (port > 0)
+    assert int(template(defaults["slo_feed_port"]).render(**{**variables, "slo_units": units})) == port
+    judged = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))["__slo_judged"]
+    filters = NativeEnvironment()
+    filters.filters["combine"] = lambda one, other: {**one, **other}
+    judges = filters.from_string(judged).render(__slo_targets={}, slo_feed_p99_us="1000", slo_feed_port=port)
+    assert judges == ({"feed_p99_us": 1000.0} if port else {})
+
+
+def test_a_generator_of_a_release_that_cannot_subscribe_has_no_row_of_the_feed(aside: dict[str, Any]) -> None:
+    del aside["figures"]["feed_us"], aside["figures"]["undisturbed"]["feed_us"]
+    assert "feed p99" not in verdicts(aside)
+    assert set(verdicts(aside).values()) == {"met"}
+    aside["figures"].update(latencies(LATENCY_US, LATENCY_US, ON_TIME_US), disturbance=disturbance(100, 80))
+    assert not slo_needs_more(TARGETS, aside)
+
+
 def test_where_too_little_was_undisturbed_a_late_feed_was_not_measured_and_more_load_may_tell(
     aside: dict[str, Any],
 ) -> None:

@@ -21,7 +21,6 @@ SLO = """\
 avg_us = 500
 p95_us = 1000
 p99_us = 2000
-feed_p99_us = 1000
 throughput_per_s = 10000
 cpu_percent = 80
 memory_percent = 90
@@ -73,6 +72,7 @@ def state_path(tmp_path: Path) -> Path:
 def slo_path(tmp_path: Path) -> Path:
     path = tmp_path / "slo.toml"
     path.write_text(SLO)
+    path.with_name("slo_feed.toml").write_text("p99_us = 1000\n")
     return path
 
 

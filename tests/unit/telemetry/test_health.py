@@ -187,14 +187,17 @@ def test_the_clock_says_whether_it_is_kept_and_whether_it_was_stepped(
     assert ("restart of the engine" in check.reason) is (deviation_ns <= -1_000_000)  # it takes no times back
 
 
-def test_a_file_of_before_there_was_a_target_for_the_feed_is_read(slo_path: Path) -> None:
+def test_the_target_of_the_feed_is_in_a_file_that_no_older_release_reads(slo_path: Path) -> None:
+    assert "feed" not in slo_path.read_text()
     targets = load_targets(slo_path)
     assert targets is not None
     assert targets.feed_p99_us == 1000
-    slo_path.write_text(slo_path.read_text().replace("feed_p99_us = 1000\n", ""))
-    older = load_targets(slo_path)
-    assert older is not None
-    assert older.feed_p99_us is None
-    slo_path.write_text(slo_path.read_text() + "feed_p99_us = 0\n")
-    with pytest.raises(ConfigError, match="feed_p99_us"):
-        load_targets(slo_path)
+    beside = slo_path.with_name("slo_feed.toml")
+    beside.unlink()
+    targets = load_targets(slo_path)
+    assert targets is not None
+    assert targets.feed_p99_us is None
+    for text in ("p99_us = 0\n", "p99_us = 1000\np95_us = 1\n"):
+        beside.write_text(text)
+        with pytest.raises(ConfigError, match=r"slo_feed\.toml.*(p99_us|p95_us)"):
+            load_targets(slo_path)

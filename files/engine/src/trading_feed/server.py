@@ -66,14 +66,14 @@ class Feed:
             turned_s = now_s
             if now_s - refreshed_s >= REFRESH_S or self.log.is_behind:
                 self.log.refresh()
-                self.live.check(bool(self.connections))
+                self.live.check(self._has_subscribers)
                 refreshed_s = now_s
                 if watched:
                     notify("WATCHDOG=1")
             grew = self.log.extend()
             for connection in list(self.connections):
                 connection.turn(now_s)
-            busy = self.connections and not self.live.asleep
+            busy = self._has_subscribers and not self.live.asleep
             await asyncio.sleep(0 if grew else FOLLOW_S if busy else IDLE_S)
 
     def catch_up(self) -> None:
@@ -81,6 +81,11 @@ class Feed:
         while self.log.extend():
             pass
         self.live.check(wanted=True)
+
+    @property
+    def _has_subscribers(self) -> bool:
+        """Whether anybody gets what there is: who is not logged in makes no work and no measurement."""
+        return any(connection.is_subscriber for connection in self.connections)
 
     def _serve(self) -> None:
         for connection in list(self.connections):
@@ -117,6 +122,10 @@ class Connection(asyncio.Protocol):
     def is_stranger(self) -> bool:
         """Whether it has not even tried to log in."""
         return self._login is None
+
+    @property
+    def is_subscriber(self) -> bool:
+        return self._subscriber.admitted
 
     def drop(self, reason: str) -> None:
         """End the connection at once."""

@@ -1,4 +1,4 @@
-"""telemetry.toml and slo.toml, checked whole before anything is served."""
+"""telemetry.toml, slo.toml and slo_feed.toml, checked whole before anything is served."""
 
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
@@ -21,8 +21,9 @@ port = 8000
 path = "/run/trading/engine.shm"
 
 [slo]
-# The promised figures: avg_us, p95_us, p99_us, feed_p99_us, throughput_per_s, cpu_percent, memory_percent.
-# Without this file the targets are unknown, and /health says so.
+# The promised figures: avg_us, p95_us, p99_us, throughput_per_s, cpu_percent, memory_percent.
+# Without this file the targets are unknown, and /health says so. How far market data may be behind, p99_us, is in a
+# file beside it: slo_feed.toml.
 file = "/etc/trading/slo.toml"
 
 [access]
@@ -81,7 +82,7 @@ class Targets:
     cpu_percent: float
     memory_percent: float
     feed_p99_us: float | None = None
-    """How far market data may be behind the reply; None in a file of before there was such a target."""
+    """How far market data may be behind the reply; None where nobody says."""
 
 
 def load_config(path: Path) -> Config:
@@ -138,17 +139,22 @@ def load_targets(path: Path) -> Targets | None:
         return None
     table = Table(str(path), load(path))
     own = {field.name: _positive(table, field.name) for field in fields(Targets) if field.name != "feed_p99_us"}
-    feed_p99_us = table.take("feed_p99_us", False)
-    targets = Targets(**own, feed_p99_us=None if feed_p99_us is False else _checked(table, "feed_p99_us", feed_p99_us))
     table.finish()
-    return targets
+    return Targets(**own, feed_p99_us=_feed_p99_us(path.with_name(f"{path.stem}_feed{path.suffix}")))
+
+
+def _feed_p99_us(path: Path) -> float | None:
+    """Read a file of its own: a release from before it, to which somebody rolls back, refuses the key in slo.toml."""
+    if not path.exists():
+        return None
+    table = Table(str(path), load(path))
+    p99_us = _positive(table, "p99_us")
+    table.finish()
+    return p99_us
 
 
 def _positive(table: Table, key: str) -> float:
-    return _checked(table, key, table.take(key))
-
-
-def _checked(table: Table, key: str, value: object) -> float:
+    value = table.take(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise table.wrong(key, "a number greater than 0", value)
     return value

@@ -68,7 +68,7 @@ WINDOW: Schema = _nullable(
 TARGETS: Schema = _object(
     {
         **dict.fromkeys(("avg_us", "p95_us", "p99_us", "throughput_per_s", "cpu_percent", "memory_percent"), NUMBER),
-        "feed_p99_us": _nullable(NUMBER, "How far market data may be behind the reply; null in an older slo.toml."),
+        "feed_p99_us": _nullable(NUMBER, "How far market data may be behind the reply; null without slo_feed.toml."),
     }
 )
 SLO: Schema = _object(

@@ -115,9 +115,7 @@ class RingWriter:
 
     def take_times(self, into: Histogram) -> None:
         """Copy what the feed measured. Counters that only grow: a copy of a moment is never wrong by more than it."""
-        taken = self._map[_TIMES_AT : _TIMES_AT + _TIMES_BYTES]
-        into.total_ns, into.maximum_ns = _TIMES.unpack_from(taken)
-        into.counts = array("Q", taken[_TIMES.size :])
+        _take_times(self._map, into)
 
     def close(self) -> None:
         """Leave the ring behind; a reader sees that nothing more comes."""
@@ -157,7 +155,9 @@ class RingReader:
         except OSError as error:
             raise RingError(f"{error.filename or path}: {error.strerror}") from error
         self.session = ""
+        # What an earlier reader measured stays: the engine runs on, and so do its counters.
         self.times = Histogram()
+        _take_times(self._map, self.times)
         self._epoch = 0
         self._position = 0
         self._after = 0
@@ -243,6 +243,12 @@ class RingReader:
                 position, following, epoch, session = _HEAD.unpack(head)
                 return position, following, epoch, session.rstrip(b"\0").decode("ascii", "replace")
         return None
+
+
+def _take_times(page: mmap.mmap, into: Histogram) -> None:
+    taken = page[_TIMES_AT : _TIMES_AT + _TIMES_BYTES]
+    into.total_ns, into.maximum_ns = _TIMES.unpack_from(taken)
+    into.counts = array("Q", taken[_TIMES.size :])
 
 
 def _open_bell(path: Path) -> int:
