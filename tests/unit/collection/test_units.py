@@ -36,7 +36,10 @@ def test_the_feed_has_the_second_cpu_or_what_the_engine_leaves(cpus: list[int], 
     unit = ROLES / "trading_engine/templates/etc/systemd/system/trading-feed.service.j2"
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(unit.read_text())  # noqa: S701
     text = template.render(
-        trading_engine_feed_command=["trading-feed"], trading_engine_feed_cpus=cpus, lookup=lambda *_: ""
+        trading_engine_feed_command=["trading-feed"],
+        trading_engine_feed_cpus=cpus,
+        __trading_engine_links=[],
+        lookup=lambda *_: "",
     )
     assert there in text.splitlines()
     assert not_there not in text
