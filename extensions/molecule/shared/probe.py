@@ -63,6 +63,8 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "write to /opt/trading": write("/opt/trading/probe"),
     "write to /var/log": write("/var/log/probe"),
     "write to /home": write("/home/probe"),
+    # Which any user may do without the unit's confinement.
+    "write where everybody may": write("/opt/everybody/probe"),
     # As it is, so that nothing is changed where that works.
     "change a setting of the kernel": lambda: SETTING.write_text(SETTING.read_text()),
     "load a module": load_a_module,

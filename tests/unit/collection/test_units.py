@@ -45,6 +45,24 @@ def test_the_feed_has_the_second_cpu_or_what_the_engine_leaves(cpus: list[int], 
     assert not_there not in text
 
 
+@pytest.mark.parametrize(("networks", "allowed"), [(["198.51.100.7/32"], True), ([], False)])
+@pytest.mark.parametrize("has_user_namespaces", [True, False])
+def test_telemetry_answers_the_host_itself_and_does_without_what_the_kernel_lacks(
+    networks: list[str], allowed: bool, has_user_namespaces: bool
+) -> None:
+    unit = ROLES / "telemetry/templates/etc/systemd/system/telemetry.service.j2"
+    template = Environment(undefined=StrictUndefined, autoescape=False).from_string(unit.read_text())  # noqa: S701
+    lines = template.render(
+        __telemetry_networks=networks,
+        __telemetry_own_addresses=["10.0.0.5"],
+        __telemetry_has_user_namespaces=has_user_namespaces,
+        role_path="",
+        lookup=lambda *_: "",
+    ).splitlines()
+    assert ("IPAddressAllow=localhost 198.51.100.7/32 10.0.0.5" in lines) is allowed
+    assert ("PrivateUsers=yes" in lines) is has_user_namespaces
+
+
 def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_engine() -> None:
     """A volume that somebody reads cannot be unmounted; systemd adds the mounts of a StateDirectory by itself."""
     units = {unit.name: unit.read_text() for unit in UNITS}
