@@ -6,7 +6,9 @@ import asyncio
 import errno
 import itertools
 import json
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 from trading_engine.engine import Engine
+from trading_engine.machine import inputs
 from trading_engine.process import reload as reloading
 from trading_engine.process import tools
 from trading_engine.process.reload import Reload, ReloadError, parts_of
@@ -276,13 +279,12 @@ def test_a_reload_whose_last_step_fails_is_not_done(
     start: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = start()
-    assert engine.writer is not None
 
-    def fail(*record: object) -> None:
+    def fail(descriptor: int, data: bytes) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
     fewer = replace(engine.config, accounts={"ANNA": engine.config.accounts["ANNA"]})
-    monkeypatch.setattr(engine.writer, "append", fail)
+    monkeypatch.setattr(os, "write", fail)
     with pytest.raises(ReloadError, match=r"failed in the middle of a reload .*Input/output error"):
         run(engine, fewer)
 
@@ -296,6 +298,41 @@ def test_without_a_canary_an_account_may_have_its_name(start: Callable[[], Engin
     del accounts["CANARY" if removed else "BERT"]
     run(engine, replace(engine.config, accounts=accounts))
     assert engine.config.accounts == accounts
+
+
+def test_no_turn_goes_through_all_of_a_large_configuration(start: Callable[[], Engine]) -> None:
+    engine = start()
+    (test,) = engine.config.symbols
+    more = tuple(replace(test, name=f"S{number:04d}") for number in range(3000))
+    large = replace(changed(engine.config, 2000), symbols=(test, *more))
+    engine.submit(inputs.CONFIGURE, payload=json.dumps(large.core_settings()).encode())
+    engine.config = large
+    fewer = {name: account for name, account in large.accounts.items() if not name.endswith("0")}
+    first, *parts = parts_of(replace(large, accounts=fewer, symbols=large.symbols[:-1]))
+    lines = [0]
+
+    def count(frame: object, event: str, argument: object) -> Any:
+        lines[-1] += 1
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        asked = Reload(engine, lambda number: None, first)
+        sys.settrace(before)
+        for part in parts[:-1]:
+            asked.take(json.loads(json.dumps(part)))
+        steps = asked.steps()
+        sys.settrace(count)
+        while next(steps, 0) is None:
+            lines.append(0)
+    finally:
+        sys.settrace(before)
+    assert (len(asked.answer["removed"]), asked.answer["dropped"]) == (200, [more[-1].name])
+    assert max(lines) < 1500
+    assert engine.config.accounts == fewer
+    assert not engine.config.account_of("n00010")
+    assert engine.config.account_of("n00011") == fewer["N00011"]
 
 
 def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start: Callable[[], Engine]) -> None:

@@ -8,17 +8,19 @@ contradictory or cannot be changed is refused before anything is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from trading_engine.engine import Engine, is_to_be_killed
 from trading_engine.machine import inputs
 from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Firms, Limits, Symbol
 
+T = TypeVar("T")
 _ITEMS_A_SLICE: Final = 16
 _REMOVED_A_SLICE: Final = 4
+_LOOKED_AT_A_SLICE: Final = 128
 _LAST_LOCATE: Final = 65_535  # of ITCH
 _SYMBOL_BYTES: Final = 8
 _ACCOUNT_TYPES: Final[dict[str, type]] = {
@@ -67,6 +69,7 @@ class Reload:
         except (KeyError, TypeError, AttributeError) as error:
             raise ReloadError("its firms are malformed") from error
         self._accounts: dict[str, Account] = {}
+        self._by_login: dict[str, Account] = {}
         self._symbols: dict[str, Symbol] = {}
         self.answer: dict[str, Any] = {}
 
@@ -76,12 +79,15 @@ class Reload:
             name = values.pop("name", None)
             if not isinstance(name, str) or not name.isalnum() or name in self._accounts:
                 raise ReloadError(f"account {name!r} is malformed or there twice")
-            self._accounts[name] = _account_of(name, values)
+            self._list(_account_of(name, values))
         for values in _list_of(part, "symbols"):
             symbol = _symbol_of(values)
             if symbol.name in self._symbols:
                 raise ReloadError(f"symbol {symbol.name} is there twice")
             self._symbols[symbol.name] = symbol
+
+    def _list(self, account: Account) -> None:
+        self._accounts[account.name] = self._by_login[account.name.upper()] = account
 
     def steps(self) -> Iterator[None]:
         """Compare, then change. Raises ReloadError while it compares."""
@@ -91,26 +97,34 @@ class Reload:
             raise ReloadError("there must be an account and a symbol")
         if config.canary_symbol:
             canary = config.accounts[CANARY_ACCOUNT]
-            self._accounts[CANARY_ACCOUNT] = replace(canary, firm=self._firms.default, mpids=self._canary_mpids)
-        symbols_before = {symbol.name: symbol for symbol in config.symbols}
-        yield
+            self._list(replace(canary, firm=self._firms.default, mpids=self._canary_mpids))
+        symbols_before: dict[str, Symbol] = {}
+        for listed in _slices(config.symbols, _LOOKED_AT_A_SLICE):
+            symbols_before.update((symbol.name, symbol) for symbol in listed)
+            yield
         accounts: list[str] = []
-        for some in _slices(list(self._accounts)):
+        for some in _slices(tuple(self._accounts)):
             accounts += [name for name in some if config.accounts.get(name) != self._accounts[name]]
             self._refuse_other_tokens(some)
             yield
-        removed = [
-            name
-            for name, account in engine.core.accounts.items()
-            if name not in self._accounts and (name in config.accounts or is_to_be_killed(account))
-        ]
-        symbols: list[str] = []
-        for some in _slices(list(self._symbols)):
-            symbols += [name for name in some if symbols_before.get(name) != self._symbols[name]]
+        removed: list[str] = []
+        for some in _slices(tuple(engine.core.accounts), _LOOKED_AT_A_SLICE):
+            for name in some:
+                if name not in self._accounts and self._has_to_go(name):
+                    removed.append(name)
             yield
-        dropped = [name for name in symbols_before if name not in self._symbols]
-        self._refuse(self._open_one(dropped))
-        new = sum(name not in symbols_before for name in symbols)
+        symbols: list[str] = []
+        new = 0
+        for some in _slices(tuple(self._symbols)):
+            symbols += [name for name in some if symbols_before.get(name) != self._symbols[name]]
+            new += sum(name not in symbols_before for name in some)
+            yield
+        dropped: list[str] = []
+        for some in _slices(tuple(symbols_before), _LOOKED_AT_A_SLICE):
+            missing = [name for name in some if name not in self._symbols]
+            self._refuse(self._open_one(missing))
+            dropped += missing
+            yield
         if len(engine.core.books) + new > _LAST_LOCATE:
             raise ReloadError(
                 f"with {new} symbols more there are more than ITCH's stock locate can name: {_LAST_LOCATE}"
@@ -123,15 +137,16 @@ class Reload:
         for some in _slices(symbols):
             self._change({}, [asdict(self._symbols[name]) for name in some], [])
             yield
-        staying = dict(config.accounts)  # who is to be removed stays until the last slice
-        staying.update(self._accounts)
-        for some in _slices(removed, _REMOVED_A_SLICE) or [[]]:
-            for name in some:
-                staying.pop(name, None)
-            listed = tuple(self._symbols.values())
-            engine.config = replace(config, accounts=dict(staying), symbols=listed, firms=self._firms)
+        for some in _slices(removed):  # they have sessions until their slice comes, but log in no more
+            self._accounts.update((name, config.accounts[name]) for name in some if name in config.accounts)
+            yield
+        listing = tuple(self._symbols.values())
+        engine.config = config.taking_over(self._accounts, self._by_login, listing, self._firms)
+        yield
+        for some in _slices(removed, _REMOVED_A_SLICE):
             for name in some:
                 self._remove(name)
+                self._accounts.pop(name, None)
             yield
         self._check_failure()
         self.answer = {
@@ -143,6 +158,10 @@ class Reload:
             "symbols": symbols,
             "dropped": dropped,
         }
+
+    def _has_to_go(self, name: str) -> bool:
+        """Of an account that is not among the new ones; the core knows all that ever were."""
+        return name in self._engine.config.accounts or is_to_be_killed(self._engine.core.accounts[name])
 
     def _refuse_other_tokens(self, names: list[str]) -> None:
         for name in names:
@@ -199,8 +218,9 @@ class Reload:
         engine.cancellations.of_account(number)
 
 
-def _slices(names: list[str], size: int = _ITEMS_A_SLICE) -> list[list[str]]:
-    return [names[at : at + size] for at in range(0, len(names), size)]
+def _slices(items: Sequence[T], size: int = _ITEMS_A_SLICE) -> Iterator[list[T]]:
+    for at in range(0, len(items), size):
+        yield list(items[at : at + size])
 
 
 def _list_of(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
