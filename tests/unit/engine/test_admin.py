@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from trading_engine.engine import Engine
+from trading_engine.process.admin import Admin, AdminProtocol
 from trading_engine.storage import journal
 from trading_engine.wire import itch, ouch, soupbintcp
 
@@ -51,6 +55,38 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
         connection.sendall(line)
         answer: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(4096), b"")))
     return answer
+
+
+class Answers:
+    """A transport that keeps what was written."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        pass
+
+
+def test_of_a_line_that_is_too_long_no_more_is_kept_than_says_so(start: Callable[[], Engine]) -> None:
+    engine = start()
+    asked: list[Callable[[], None]] = []
+    loop = cast(asyncio.AbstractEventLoop, SimpleNamespace(call_soon=asked.append))
+    protocol = AdminProtocol(Admin(engine, lambda: None, lambda number: None), loop)
+    transport = Answers()
+    protocol.connection_made(cast(asyncio.BaseTransport, transport))
+    first = {"command": "reload", "fixed": engine.config.fixed(), "default_firm": "HOUSE"}
+    protocol.data_received(json.dumps(first).encode() + b"\n")
+    for _ in range(10):
+        protocol.data_received(b" " * 70_000)
+    assert [len(line) > 1 << 16 for line in protocol._lines] == [False, True]
+    assert not protocol._rest
+    protocol.data_received(b'{"end": true}\n{"end": true}\n')
+    while asked:
+        asked.pop()()
+    assert json.loads(transport.written) == {"error": "a line is longer than 65536 bytes"}
 
 
 def enter(token: str, side: str = "B", shares: int = 100) -> ouch.EnterOrder:

@@ -20,7 +20,7 @@ from trading_engine.machine import inputs
 from trading_engine.process import reload as reloading
 from trading_engine.process import tools
 from trading_engine.process.reload import Reload, ReloadError, parts_of
-from trading_engine.settings.config import EngineConfig
+from trading_engine.settings.config import EngineConfig, Firms
 from trading_engine.settings.passwords import hash_password
 from trading_engine.storage import journal, snapshot
 from trading_engine.wire import ouch, soupbintcp
@@ -158,6 +158,8 @@ def test_what_a_running_engine_cannot_take_is_named_and_changes_nothing(
 PARTS: list[dict[str, Any]] = [
     {"accounts": [{"name": "ANNA"}]},
     {"accounts": {}},
+    {"firms": [{"name": "A", "mpids": [""]}]},
+    {"firms": [{"name": "A", "mpids": "A"}]},
     {"accounts": [7]},
     {"symbols": [{"name": "TEST", "reference_price_e4": 0, "restricted": False, "tick_e4": 0, "lot_shares": 1}]},
     {"symbols": [{"name": "TOOLONGNAME", "reference_price_e4": 1, "restricted": False, "tick_e4": 0, "lot_shares": 1}]},
@@ -172,18 +174,41 @@ def test_a_malformed_reload_is_refused_and_neither_changes_nor_records_anything(
     engine = start()
     assert engine.writer is not None
     before = engine.writer.records
-    asked = Reload(
-        engine, lambda number: None, {"fixed": engine.config.fixed(), "firms": {"mpids": {"A": ["A"]}, "default": "A"}}
-    )
+    asked = Reload(engine, lambda number: None, {"fixed": engine.config.fixed(), "default_firm": "A"})
     with pytest.raises(ReloadError):
         finish(asked, [part])
     assert engine.writer.records == before
 
 
+@pytest.mark.parametrize("other", [{"mpids": [""]}, {"mpids": ["a"]}, {"self_match_within": "house"}], ids=str)
+def test_an_account_that_no_files_could_have_is_refused(start: Callable[[], Engine], other: dict[str, Any]) -> None:
+    engine = start()
+    first, *parts = parts_of(engine.config)
+    asked = Reload(engine, lambda number: None, first)
+    for part in json.loads(json.dumps(parts)):
+        for account in part.get("accounts", []):
+            account.update(other)
+            with pytest.raises(ReloadError, match=f"account {account['name']} is malformed"):
+                asked.take({"accounts": [account]})
+
+
+def test_a_configuration_of_any_size_is_sent_in_short_lines(start: Callable[[], Engine]) -> None:
+    engine = start()
+    mpids = tuple(f"{number:04d}" for number in range(1000))
+    firms = Firms({**{f"F{number}": ("ONE",) for number in range(20_000)}, "MANY": mpids}, "MANY")
+    anna = replace(engine.config.accounts["ANNA"], firm="MANY", mpids=mpids)
+    accounts = {f"N{number:02d}": replace(anna, name=f"N{number:02d}") for number in range(40)}
+    large = replace(engine.config, firms=firms, accounts=accounts)
+    assert max(len(json.dumps(part)) for part in parts_of(large)) < 1 << 16
+    run(engine, large)
+    assert engine.config == large
+
+
 def test_lines_that_are_no_reload_are_answered_and_leave_room_for_the_next(engine: EngineProcess) -> None:
     for lines in (
         [{"command": "reload"}, {"end": True}],
-        [{"command": "reload", "fixed": {}, "firms": {}}, {"end": True}],
+        [{"command": "reload", "fixed": {}, "default_firm": ""}, {"end": True}],
+        [{"command": "reload", "fixed": {}, "default_firm": "", "more": " " * 100_000}, {"end": True}],
     ):
         answer = said(engine, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         assert "error" in answer

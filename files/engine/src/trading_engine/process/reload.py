@@ -8,19 +8,20 @@ contradictory or cannot be changed is refused before anything is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 from trading_engine.engine import Engine, is_to_be_killed
 from trading_engine.machine import inputs
-from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Firms, Limits, Symbol
+from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Firms, Limits, Symbol, are_mpids
 
 T = TypeVar("T")
 _ITEMS_A_SLICE: Final = 16
 _REMOVED_A_SLICE: Final = 4
 _LOOKED_AT_A_SLICE: Final = 128
+_MPIDS_A_SLICE: Final = 512
+_PART_BYTES: Final = 32_768  # as JSON, unless a single item is longer
 _LAST_LOCATE: Final = 65_535  # of ITCH
 _SYMBOL_BYTES: Final = 8
 _ACCOUNT_TYPES: Final[dict[str, type]] = {
@@ -37,15 +38,33 @@ class ReloadError(Exception):
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
-    """Yield what to send to a running engine: what must be as it is, then accounts and symbols, then the end."""
-    yield {"command": "reload", "fixed": config.fixed(), "firms": asdict(config.firms)}
-    accounts = ({**asdict(account), "name": name} for name, account in config.accounts.items())
-    while some := list(islice(accounts, _ITEMS_A_SLICE)):
-        yield {"accounts": some}
-    symbols = (asdict(symbol) for symbol in config.symbols)
-    while some := list(islice(symbols, _ITEMS_A_SLICE)):
-        yield {"symbols": some}
+    """Yield what to send to a running engine: what must be as it is, then firms, accounts and symbols, then the end."""
+    yield {"command": "reload", "fixed": config.fixed(), "default_firm": config.firms.default}
+    yield from _parts("firms", _firms(config.firms))
+    yield from _parts("accounts", (asdict(account) for account in config.accounts.values()))
+    yield from _parts("symbols", (asdict(symbol) for symbol in config.symbols))
     yield {"end": True}
+
+
+def _parts(key: str, items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    some: list[dict[str, Any]] = []
+    size = 0
+    for item in items:
+        length = len(json.dumps(item))
+        if len(some) == _ITEMS_A_SLICE or (some and size + length > _PART_BYTES):
+            yield {key: some}
+            some, size = [], 0
+        some.append(item)
+        size += length
+    if some:
+        yield {key: some}
+
+
+def _firms(firms: Firms) -> Iterator[dict[str, Any]]:
+    """Yield each firm; one of many MPIDs several times, each time with some of them."""
+    for name, mpids in firms.mpids.items():
+        for some in _slices(mpids, _MPIDS_A_SLICE):
+            yield {"name": name, "mpids": some}
 
 
 class Reload:
@@ -55,19 +74,14 @@ class Reload:
         """Raises ReloadError for what needs a restart."""
         self._engine = engine
         self._end_session = end_session
-        fixed, firms = request.get("fixed"), request.get("firms")
-        if not isinstance(fixed, dict) or not isinstance(firms, dict):
-            raise ReloadError("a reload says what must be as it is, and its firms")
+        fixed, default = request.get("fixed"), request.get("default_firm")
+        if not isinstance(fixed, dict) or not isinstance(default, str):
+            raise ReloadError("a reload says what must be as it is, and its default firm")
         now = engine.config.fixed()
         other = [name for name in now if fixed.get(name) != now[name]]
         if other:
             raise ReloadError(f"{', '.join(other)}: changed, which needs a restart")
-        try:
-            mpids = {name: tuple(listed) for name, listed in firms["mpids"].items()}
-            self._firms = Firms(mpids, firms["default"])
-            self._canary_mpids = mpids[self._firms.default]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ReloadError("its firms are malformed") from error
+        self._firms = Firms({}, default)
         self._accounts: dict[str, Account] = {}
         self._by_login: dict[str, Account] = {}
         self._symbols: dict[str, Symbol] = {}
@@ -75,6 +89,11 @@ class Reload:
 
     def take(self, part: dict[str, Any]) -> None:
         """Raises ReloadError."""
+        for values in _list_of(part, "firms"):
+            firm, mpids = values.get("name"), values.get("mpids")
+            if not isinstance(firm, str) or not are_mpids(mpids):
+                raise ReloadError(f"firm {firm!r} is malformed")
+            self._firms.mpids[firm] = (*self._firms.mpids.get(firm, ()), *mpids)
         for values in _list_of(part, "accounts"):
             name = values.pop("name", None)
             if not isinstance(name, str) or not name.isalnum() or name in self._accounts:
@@ -95,9 +114,12 @@ class Reload:
         config = engine.config
         if not self._accounts or not self._symbols:
             raise ReloadError("there must be an account and a symbol")
+        default = self._firms.default
+        if default not in self._firms.mpids:
+            raise ReloadError(f"the default firm {default!r} is none of its firms")
         if config.canary_symbol:
             canary = config.accounts[CANARY_ACCOUNT]
-            self._list(replace(canary, firm=self._firms.default, mpids=self._canary_mpids))
+            self._list(replace(canary, firm=default, mpids=self._firms.mpids[default]))
         symbols_before: dict[str, Symbol] = {}
         for listed in _slices(config.symbols, _LOOKED_AT_A_SLICE):
             symbols_before.update((symbol.name, symbol) for symbol in listed)
@@ -236,12 +258,10 @@ def _account_of(name: str, values: dict[str, Any]) -> Account:
         _check_types(values, _ACCOUNT_TYPES)
         limits = Limits(**values.pop("limits"))
         mpids = values.pop("mpids")
-        fits = all(type(limit) is int and limit >= 0 for limit in asdict(limits).values())
-        fits = (
-            fits and bool(mpids) and all(isinstance(mpid, str) and mpid.isascii() and len(mpid) <= 4 for mpid in mpids)
-        )
+        fits = are_mpids(mpids) and all(type(limit) is int and limit >= 0 for limit in asdict(limits).values())
         fits = fits and values["tokens"] in ("any", "increasing")
         fits = fits and values["self_match"] in ("allow", "cancel_resting", "cancel_incoming")
+        fits = fits and values["self_match_within"] in ("account", "firm")
         if fits:
             return Account(name=name, mpids=tuple(mpids), limits=limits, **values)
     except (KeyError, TypeError) as error:

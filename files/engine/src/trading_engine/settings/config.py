@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, tzinfo
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from trading_engine.settings import passwords
@@ -376,12 +376,18 @@ def _firms(top: Table) -> Firms:
 def _mpids(table: Table) -> tuple[str, ...]:
     mpids = table.take("mpids")
     wanted = "a list of one or more MPIDs, each 1 to 4 capital letters or digits"
-    if not isinstance(mpids, list) or not mpids:
+    if not are_mpids(mpids):
         raise table.wrong("mpids", wanted, mpids)
-    for mpid in mpids:
-        if not isinstance(mpid, str) or not re.fullmatch(r"[A-Z0-9]{1,4}", mpid):
-            raise table.wrong("mpids", wanted, mpids)
     return tuple(dict.fromkeys(mpids))
+
+
+def are_mpids(values: object) -> TypeGuard[list[str]]:
+    """Whether it is a list of one or more MPIDs."""
+    return (
+        isinstance(values, list)
+        and bool(values)
+        and all(isinstance(value, str) and re.fullmatch(r"[A-Z0-9]{1,4}", value) for value in values)
+    )
 
 
 def _accounts(top: Table, base: Path, firms: Firms, limits: Limits) -> dict[str, Account]:
