@@ -16,7 +16,8 @@ from typing import Any, cast
 
 import pytest
 from trading_engine.engine import Engine
-from trading_engine.process.admin import Admin, AdminProtocol
+from trading_engine.process import admin as process_admin
+from trading_engine.process.admin import Admin, AdminError, AdminProtocol, ask
 from trading_engine.storage import journal
 from trading_engine.wire import itch, ouch, soupbintcp
 
@@ -87,6 +88,19 @@ def test_of_a_line_that_is_too_long_no_more_is_kept_than_says_so(start: Callable
     while asked:
         asked.pop()()
     assert json.loads(transport.written) == {"error": "a line is longer than 65536 bytes"}
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [("reload", True), ("halt", False)])
+def test_who_gets_no_answer_in_time_is_told_whether_the_engine_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, goes_on: bool
+) -> None:
+    monkeypatch.setattr(process_admin, "_RELOAD_TIMEOUT_S" if goes_on else "_TIMEOUT_S", 0.01)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "admin.sock"))
+        silent.listen()
+        with pytest.raises(AdminError, match=r"no answer in 0\.01 seconds") as told:
+            ask(tmp_path / "admin.sock", {"command": command})
+    assert ("the engine may go on with the reload" in str(told.value)) == goes_on
 
 
 def enter(token: str, side: str = "B", shares: int = 100) -> ouch.EnterOrder:

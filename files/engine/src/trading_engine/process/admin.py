@@ -24,6 +24,7 @@ from trading_engine.wire import ouch
 _LINE_BYTES = 65536
 _TOO_LONG = f"a line is longer than {_LINE_BYTES} bytes"
 _TIMEOUT_S = 10
+_RELOAD_TIMEOUT_S = 120  # its slices wait for the orders between them
 _MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
 
 
@@ -201,13 +202,18 @@ def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
     lines = [json.dumps(request).encode() + b"\n" for request in requests]
     if max(map(len, lines)) > _LINE_BYTES:
         raise AdminError(f"{_TOO_LONG}, which the engine does not take: has an account that many MPIDs?")
+    is_reload = requests[0].get("command") == "reload"
+    timeout_s = _RELOAD_TIMEOUT_S if is_reload else _TIMEOUT_S
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_TIMEOUT_S)
+            connection.settimeout(timeout_s)
             connection.connect(str(path))
             with contextlib.suppress(BrokenPipeError):  # it has answered before it read all
                 connection.sendall(b"".join(lines))
             line = b"".join(iter(lambda: connection.recv(4096), b""))
+    except TimeoutError as silence:
+        goes_on = "; the engine may go on with the reload: ask again, and it says what was left" if is_reload else ""
+        raise AdminError(f"{path}: no answer in {timeout_s} seconds{goes_on}") from silence
     except OSError as error:
         raise AdminError(f"{path}: {error.strerror or error}; is the engine running, and are you its user?") from error
     answer: dict[str, Any] = json.loads(line)
