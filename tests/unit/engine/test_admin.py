@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from trading_engine.engine import Engine
+from trading_engine.process import admin as process_admin
+from trading_engine.process.admin import Admin, AdminError, AdminProtocol, ask
 from trading_engine.storage import journal
 from trading_engine.wire import itch, ouch, soupbintcp
 
@@ -51,6 +56,51 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
         connection.sendall(line)
         answer: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(4096), b"")))
     return answer
+
+
+class Answers:
+    """A transport that keeps what was written."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        pass
+
+
+def test_of_a_line_that_is_too_long_no_more_is_kept_than_says_so(start: Callable[[], Engine]) -> None:
+    engine = start()
+    asked: list[Callable[[], None]] = []
+    loop = cast(asyncio.AbstractEventLoop, SimpleNamespace(call_soon=asked.append))
+    protocol = AdminProtocol(Admin(engine, lambda: None, lambda number: None), loop)
+    transport = Answers()
+    protocol.connection_made(cast(asyncio.BaseTransport, transport))
+    first = {"command": "reload", "fixed": engine.config.fixed(), "default_firm": "HOUSE"}
+    protocol.data_received(json.dumps(first).encode() + b"\n")
+    for _ in range(10):
+        protocol.data_received(b" " * 70_000)
+    assert [len(line) > 1 << 16 for line in protocol._lines] == [False, True]
+    assert not protocol._rest
+    protocol.data_received(b'{"end": true}\n{"end": true}\n')
+    while asked:
+        asked.pop()()
+    assert json.loads(transport.written) == {"error": "a line is longer than 65536 bytes"}
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [("reload", True), ("halt", False)])
+def test_who_gets_no_answer_in_time_is_told_whether_the_engine_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, goes_on: bool
+) -> None:
+    monkeypatch.setattr(process_admin, "_RELOAD_TIMEOUT_S" if goes_on else "_TIMEOUT_S", 0.01)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "admin.sock"))
+        silent.listen()
+        with pytest.raises(AdminError, match=r"no answer in 0\.01 seconds") as told:
+            ask(tmp_path / "admin.sock", {"command": command})
+    assert ("the engine may go on with the reload" in str(told.value)) == goes_on
 
 
 def enter(token: str, side: str = "B", shares: int = 100) -> ouch.EnterOrder:

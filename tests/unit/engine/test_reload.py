@@ -6,7 +6,9 @@ import asyncio
 import errno
 import itertools
 import json
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,11 @@ from typing import Any
 
 import pytest
 from trading_engine.engine import Engine
+from trading_engine.machine import inputs
 from trading_engine.process import reload as reloading
 from trading_engine.process import tools
 from trading_engine.process.reload import Reload, ReloadError, parts_of
-from trading_engine.settings.config import EngineConfig
+from trading_engine.settings.config import EngineConfig, Firms
 from trading_engine.settings.passwords import hash_password
 from trading_engine.storage import journal, snapshot
 from trading_engine.wire import ouch, soupbintcp
@@ -155,6 +158,8 @@ def test_what_a_running_engine_cannot_take_is_named_and_changes_nothing(
 PARTS: list[dict[str, Any]] = [
     {"accounts": [{"name": "ANNA"}]},
     {"accounts": {}},
+    {"firms": [{"name": "A", "mpids": [""]}]},
+    {"firms": [{"name": "A", "mpids": "A"}]},
     {"accounts": [7]},
     {"symbols": [{"name": "TEST", "reference_price_e4": 0, "restricted": False, "tick_e4": 0, "lot_shares": 1}]},
     {"symbols": [{"name": "TOOLONGNAME", "reference_price_e4": 1, "restricted": False, "tick_e4": 0, "lot_shares": 1}]},
@@ -169,18 +174,41 @@ def test_a_malformed_reload_is_refused_and_neither_changes_nor_records_anything(
     engine = start()
     assert engine.writer is not None
     before = engine.writer.records
-    asked = Reload(
-        engine, lambda number: None, {"fixed": engine.config.fixed(), "firms": {"mpids": {"A": ["A"]}, "default": "A"}}
-    )
+    asked = Reload(engine, lambda number: None, {"fixed": engine.config.fixed(), "default_firm": "A"})
     with pytest.raises(ReloadError):
         finish(asked, [part])
     assert engine.writer.records == before
 
 
+@pytest.mark.parametrize("other", [{"mpids": [""]}, {"mpids": ["a"]}, {"self_match_within": "house"}], ids=str)
+def test_an_account_that_no_files_could_have_is_refused(start: Callable[[], Engine], other: dict[str, Any]) -> None:
+    engine = start()
+    first, *parts = parts_of(engine.config)
+    asked = Reload(engine, lambda number: None, first)
+    for part in json.loads(json.dumps(parts)):
+        for account in part.get("accounts", []):
+            account.update(other)
+            with pytest.raises(ReloadError, match=f"account {account['name']} is malformed"):
+                asked.take({"accounts": [account]})
+
+
+def test_a_configuration_of_any_size_is_sent_in_short_lines(start: Callable[[], Engine]) -> None:
+    engine = start()
+    mpids = tuple(f"{number:04d}" for number in range(1000))
+    firms = Firms({**{f"F{number}": ("ONE",) for number in range(20_000)}, "MANY": mpids}, "MANY")
+    anna = replace(engine.config.accounts["ANNA"], firm="MANY", mpids=mpids)
+    accounts = {f"N{number:02d}": replace(anna, name=f"N{number:02d}") for number in range(40)}
+    large = replace(engine.config, firms=firms, accounts=accounts)
+    assert max(len(json.dumps(part)) for part in parts_of(large)) < 1 << 16
+    run(engine, large)
+    assert engine.config == large
+
+
 def test_lines_that_are_no_reload_are_answered_and_leave_room_for_the_next(engine: EngineProcess) -> None:
     for lines in (
         [{"command": "reload"}, {"end": True}],
-        [{"command": "reload", "fixed": {}, "firms": {}}, {"end": True}],
+        [{"command": "reload", "fixed": {}, "default_firm": ""}, {"end": True}],
+        [{"command": "reload", "fixed": {}, "default_firm": "", "more": " " * 100_000}, {"end": True}],
     ):
         answer = said(engine, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         assert "error" in answer
@@ -276,13 +304,12 @@ def test_a_reload_whose_last_step_fails_is_not_done(
     start: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = start()
-    assert engine.writer is not None
 
-    def fail(*record: object) -> None:
+    def fail(descriptor: int, data: bytes) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
     fewer = replace(engine.config, accounts={"ANNA": engine.config.accounts["ANNA"]})
-    monkeypatch.setattr(engine.writer, "append", fail)
+    monkeypatch.setattr(os, "write", fail)
     with pytest.raises(ReloadError, match=r"failed in the middle of a reload .*Input/output error"):
         run(engine, fewer)
 
@@ -296,6 +323,41 @@ def test_without_a_canary_an_account_may_have_its_name(start: Callable[[], Engin
     del accounts["CANARY" if removed else "BERT"]
     run(engine, replace(engine.config, accounts=accounts))
     assert engine.config.accounts == accounts
+
+
+def test_no_turn_goes_through_all_of_a_large_configuration(start: Callable[[], Engine]) -> None:
+    engine = start()
+    (test,) = engine.config.symbols
+    more = tuple(replace(test, name=f"S{number:04d}") for number in range(3000))
+    large = replace(changed(engine.config, 2000), symbols=(test, *more))
+    engine.submit(inputs.CONFIGURE, payload=json.dumps(large.core_settings()).encode())
+    engine.config = large
+    fewer = {name: account for name, account in large.accounts.items() if not name.endswith("0")}
+    first, *parts = parts_of(replace(large, accounts=fewer, symbols=large.symbols[:-1]))
+    lines = [0]
+
+    def count(frame: object, event: str, argument: object) -> Any:
+        lines[-1] += 1
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        asked = Reload(engine, lambda number: None, first)
+        sys.settrace(before)
+        for part in parts[:-1]:
+            asked.take(json.loads(json.dumps(part)))
+        steps = asked.steps()
+        sys.settrace(count)
+        while next(steps, 0) is None:
+            lines.append(0)
+    finally:
+        sys.settrace(before)
+    assert (len(asked.answer["removed"]), asked.answer["dropped"]) == (200, [more[-1].name])
+    assert max(lines) < 1500
+    assert engine.config.accounts == fewer
+    assert not engine.config.account_of("n00010")
+    assert engine.config.account_of("n00011") == fewer["N00011"]
 
 
 def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start: Callable[[], Engine]) -> None:

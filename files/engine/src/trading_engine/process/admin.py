@@ -22,7 +22,9 @@ from trading_engine.process.reload import Reload, ReloadError
 from trading_engine.wire import ouch
 
 _LINE_BYTES = 65536
+_TOO_LONG = f"a line is longer than {_LINE_BYTES} bytes"
 _TIMEOUT_S = 10
+_RELOAD_TIMEOUT_S = 120  # its slices wait for the orders between them
 _MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
 
 
@@ -106,6 +108,7 @@ class AdminProtocol(asyncio.Protocol):
         self._admin = admin
         self._loop = loop
         self._rest = b""
+        self._skips = False  # the rest of a line that is too long
         self._lines: deque[bytes] = deque()
         self._transport: asyncio.Transport | None = None
         self._reload: Reload | None = None
@@ -124,10 +127,18 @@ class AdminProtocol(asyncio.Protocol):
             self._end_reload()
 
     def data_received(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = (self._rest + data).split(b"\n")
+        if self._skips and lines:
+            del lines[0]
+            self._skips = False
+        if self._skips:
+            rest = b""
+        elif len(rest) > _LINE_BYTES:
+            lines.append(rest)
+            rest = b""
+            self._skips = True
         self._lines.extend(lines)
-        if len(self._rest) > _LINE_BYTES:
-            self._lines.append(self._rest)
+        self._rest = rest
         self._schedule()
 
     def _schedule(self) -> None:
@@ -188,13 +199,21 @@ def serve(admin: Admin, path: Path, loop: asyncio.AbstractEventLoop) -> asyncio.
 
 def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
     """Send a command to a running engine, one line or those of a reload, and return its answer; raises AdminError."""
+    lines = [json.dumps(request).encode() + b"\n" for request in requests]
+    if max(map(len, lines)) > _LINE_BYTES:
+        raise AdminError(f"{_TOO_LONG}, which the engine does not take: has an account that many MPIDs?")
+    is_reload = requests[0].get("command") == "reload"
+    timeout_s = _RELOAD_TIMEOUT_S if is_reload else _TIMEOUT_S
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_TIMEOUT_S)
+            connection.settimeout(timeout_s)
             connection.connect(str(path))
             with contextlib.suppress(BrokenPipeError):  # it has answered before it read all
-                connection.sendall(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
+                connection.sendall(b"".join(lines))
             line = b"".join(iter(lambda: connection.recv(4096), b""))
+    except TimeoutError as silence:
+        goes_on = "; the engine may go on with the reload: ask again, and it says what was left" if is_reload else ""
+        raise AdminError(f"{path}: no answer in {timeout_s} seconds{goes_on}") from silence
     except OSError as error:
         raise AdminError(f"{path}: {error.strerror or error}; is the engine running, and are you its user?") from error
     answer: dict[str, Any] = json.loads(line)
@@ -204,6 +223,8 @@ def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
 
 
 def _request_of(line: bytes) -> dict[str, Any]:
+    if len(line) > _LINE_BYTES:
+        raise AdminError(_TOO_LONG)
     try:
         request = json.loads(line)
     except ValueError as error:

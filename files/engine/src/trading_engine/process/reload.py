@@ -8,17 +8,20 @@ contradictory or cannot be changed is refused before anything is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from trading_engine.engine import Engine, is_to_be_killed
 from trading_engine.machine import inputs
-from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Firms, Limits, Symbol
+from trading_engine.settings.config import CANARY_ACCOUNT, Account, EngineConfig, Firms, Limits, Symbol, are_mpids
 
+T = TypeVar("T")
 _ITEMS_A_SLICE: Final = 16
 _REMOVED_A_SLICE: Final = 4
+_LOOKED_AT_A_SLICE: Final = 128
+_MPIDS_A_SLICE: Final = 512
+_PART_BYTES: Final = 32_768  # as JSON, unless a single item is longer
 _LAST_LOCATE: Final = 65_535  # of ITCH
 _SYMBOL_BYTES: Final = 8
 _ACCOUNT_TYPES: Final[dict[str, type]] = {
@@ -35,15 +38,33 @@ class ReloadError(Exception):
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
-    """Yield what to send to a running engine: what must be as it is, then accounts and symbols, then the end."""
-    yield {"command": "reload", "fixed": config.fixed(), "firms": asdict(config.firms)}
-    accounts = ({**asdict(account), "name": name} for name, account in config.accounts.items())
-    while some := list(islice(accounts, _ITEMS_A_SLICE)):
-        yield {"accounts": some}
-    symbols = (asdict(symbol) for symbol in config.symbols)
-    while some := list(islice(symbols, _ITEMS_A_SLICE)):
-        yield {"symbols": some}
+    """Yield what to send to a running engine: what must be as it is, then firms, accounts and symbols, then the end."""
+    yield {"command": "reload", "fixed": config.fixed(), "default_firm": config.firms.default}
+    yield from _parts("firms", _firms(config.firms))
+    yield from _parts("accounts", (asdict(account) for account in config.accounts.values()))
+    yield from _parts("symbols", (asdict(symbol) for symbol in config.symbols))
     yield {"end": True}
+
+
+def _parts(key: str, items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    some: list[dict[str, Any]] = []
+    size = 0
+    for item in items:
+        length = len(json.dumps(item))
+        if len(some) == _ITEMS_A_SLICE or (some and size + length > _PART_BYTES):
+            yield {key: some}
+            some, size = [], 0
+        some.append(item)
+        size += length
+    if some:
+        yield {key: some}
+
+
+def _firms(firms: Firms) -> Iterator[dict[str, Any]]:
+    """Yield each firm; one of many MPIDs several times, each time with some of them."""
+    for name, mpids in firms.mpids.items():
+        for some in _slices(mpids, _MPIDS_A_SLICE):
+            yield {"name": name, "mpids": some}
 
 
 class Reload:
@@ -53,35 +74,39 @@ class Reload:
         """Raises ReloadError for what needs a restart."""
         self._engine = engine
         self._end_session = end_session
-        fixed, firms = request.get("fixed"), request.get("firms")
-        if not isinstance(fixed, dict) or not isinstance(firms, dict):
-            raise ReloadError("a reload says what must be as it is, and its firms")
+        fixed, default = request.get("fixed"), request.get("default_firm")
+        if not isinstance(fixed, dict) or not isinstance(default, str):
+            raise ReloadError("a reload says what must be as it is, and its default firm")
         now = engine.config.fixed()
         other = [name for name in now if fixed.get(name) != now[name]]
         if other:
             raise ReloadError(f"{', '.join(other)}: changed, which needs a restart")
-        try:
-            mpids = {name: tuple(listed) for name, listed in firms["mpids"].items()}
-            self._firms = Firms(mpids, firms["default"])
-            self._canary_mpids = mpids[self._firms.default]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ReloadError("its firms are malformed") from error
+        self._firms = Firms({}, default)
         self._accounts: dict[str, Account] = {}
+        self._by_login: dict[str, Account] = {}
         self._symbols: dict[str, Symbol] = {}
         self.answer: dict[str, Any] = {}
 
     def take(self, part: dict[str, Any]) -> None:
         """Raises ReloadError."""
+        for values in _list_of(part, "firms"):
+            firm, mpids = values.get("name"), values.get("mpids")
+            if not isinstance(firm, str) or not are_mpids(mpids):
+                raise ReloadError(f"firm {firm!r} is malformed")
+            self._firms.mpids[firm] = (*self._firms.mpids.get(firm, ()), *mpids)
         for values in _list_of(part, "accounts"):
             name = values.pop("name", None)
             if not isinstance(name, str) or not name.isalnum() or name in self._accounts:
                 raise ReloadError(f"account {name!r} is malformed or there twice")
-            self._accounts[name] = _account_of(name, values)
+            self._list(_account_of(name, values))
         for values in _list_of(part, "symbols"):
             symbol = _symbol_of(values)
             if symbol.name in self._symbols:
                 raise ReloadError(f"symbol {symbol.name} is there twice")
             self._symbols[symbol.name] = symbol
+
+    def _list(self, account: Account) -> None:
+        self._accounts[account.name] = self._by_login[account.name.upper()] = account
 
     def steps(self) -> Iterator[None]:
         """Compare, then change. Raises ReloadError while it compares."""
@@ -89,28 +114,39 @@ class Reload:
         config = engine.config
         if not self._accounts or not self._symbols:
             raise ReloadError("there must be an account and a symbol")
+        default = self._firms.default
+        if default not in self._firms.mpids:
+            raise ReloadError(f"the default firm {default!r} is none of its firms")
         if config.canary_symbol:
             canary = config.accounts[CANARY_ACCOUNT]
-            self._accounts[CANARY_ACCOUNT] = replace(canary, firm=self._firms.default, mpids=self._canary_mpids)
-        symbols_before = {symbol.name: symbol for symbol in config.symbols}
-        yield
+            self._list(replace(canary, firm=default, mpids=self._firms.mpids[default]))
+        symbols_before: dict[str, Symbol] = {}
+        for listed in _slices(config.symbols, _LOOKED_AT_A_SLICE):
+            symbols_before.update((symbol.name, symbol) for symbol in listed)
+            yield
         accounts: list[str] = []
-        for some in _slices(list(self._accounts)):
+        for some in _slices(tuple(self._accounts)):
             accounts += [name for name in some if config.accounts.get(name) != self._accounts[name]]
             self._refuse_other_tokens(some)
             yield
-        removed = [
-            name
-            for name, account in engine.core.accounts.items()
-            if name not in self._accounts and (name in config.accounts or is_to_be_killed(account))
-        ]
-        symbols: list[str] = []
-        for some in _slices(list(self._symbols)):
-            symbols += [name for name in some if symbols_before.get(name) != self._symbols[name]]
+        removed: list[str] = []
+        for some in _slices(tuple(engine.core.accounts), _LOOKED_AT_A_SLICE):
+            for name in some:
+                if name not in self._accounts and self._has_to_go(name):
+                    removed.append(name)
             yield
-        dropped = [name for name in symbols_before if name not in self._symbols]
-        self._refuse(self._open_one(dropped))
-        new = sum(name not in symbols_before for name in symbols)
+        symbols: list[str] = []
+        new = 0
+        for some in _slices(tuple(self._symbols)):
+            symbols += [name for name in some if symbols_before.get(name) != self._symbols[name]]
+            new += sum(name not in symbols_before for name in some)
+            yield
+        dropped: list[str] = []
+        for some in _slices(tuple(symbols_before), _LOOKED_AT_A_SLICE):
+            missing = [name for name in some if name not in self._symbols]
+            self._refuse(self._open_one(missing))
+            dropped += missing
+            yield
         if len(engine.core.books) + new > _LAST_LOCATE:
             raise ReloadError(
                 f"with {new} symbols more there are more than ITCH's stock locate can name: {_LAST_LOCATE}"
@@ -123,15 +159,16 @@ class Reload:
         for some in _slices(symbols):
             self._change({}, [asdict(self._symbols[name]) for name in some], [])
             yield
-        staying = dict(config.accounts)  # who is to be removed stays until the last slice
-        staying.update(self._accounts)
-        for some in _slices(removed, _REMOVED_A_SLICE) or [[]]:
-            for name in some:
-                staying.pop(name, None)
-            listed = tuple(self._symbols.values())
-            engine.config = replace(config, accounts=dict(staying), symbols=listed, firms=self._firms)
+        for some in _slices(removed):  # they have sessions until their slice comes, but log in no more
+            self._accounts.update((name, config.accounts[name]) for name in some if name in config.accounts)
+            yield
+        listing = tuple(self._symbols.values())
+        engine.config = config.taking_over(self._accounts, self._by_login, listing, self._firms)
+        yield
+        for some in _slices(removed, _REMOVED_A_SLICE):
             for name in some:
                 self._remove(name)
+                self._accounts.pop(name, None)
             yield
         self._check_failure()
         self.answer = {
@@ -143,6 +180,10 @@ class Reload:
             "symbols": symbols,
             "dropped": dropped,
         }
+
+    def _has_to_go(self, name: str) -> bool:
+        """Of an account that is not among the new ones; the core knows all that ever were."""
+        return name in self._engine.config.accounts or is_to_be_killed(self._engine.core.accounts[name])
 
     def _refuse_other_tokens(self, names: list[str]) -> None:
         for name in names:
@@ -199,8 +240,9 @@ class Reload:
         engine.cancellations.of_account(number)
 
 
-def _slices(names: list[str], size: int = _ITEMS_A_SLICE) -> list[list[str]]:
-    return [names[at : at + size] for at in range(0, len(names), size)]
+def _slices(items: Sequence[T], size: int = _ITEMS_A_SLICE) -> Iterator[list[T]]:
+    for at in range(0, len(items), size):
+        yield list(items[at : at + size])
 
 
 def _list_of(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -216,12 +258,10 @@ def _account_of(name: str, values: dict[str, Any]) -> Account:
         _check_types(values, _ACCOUNT_TYPES)
         limits = Limits(**values.pop("limits"))
         mpids = values.pop("mpids")
-        fits = all(type(limit) is int and limit >= 0 for limit in asdict(limits).values())
-        fits = (
-            fits and bool(mpids) and all(isinstance(mpid, str) and mpid.isascii() and len(mpid) <= 4 for mpid in mpids)
-        )
+        fits = are_mpids(mpids) and all(type(limit) is int and limit >= 0 for limit in asdict(limits).values())
         fits = fits and values["tokens"] in ("any", "increasing")
         fits = fits and values["self_match"] in ("allow", "cancel_resting", "cancel_incoming")
+        fits = fits and values["self_match_within"] in ("account", "firm")
         if fits:
             return Account(name=name, mpids=tuple(mpids), limits=limits, **values)
     except (KeyError, TypeError) as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, tzinfo
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from trading_engine.settings import passwords
@@ -119,10 +120,34 @@ class EngineConfig:
     symbols: tuple[Symbol, ...]
     canary_symbol: str
     _by_login: dict[str, Account] = field(init=False, repr=False)
+    _canary_terms: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_login = {name.upper(): account for name, account in self.accounts.items()}
         object.__setattr__(self, "_by_login", by_login)
+        terms: dict[str, int] = {}
+        for symbol in self.symbols:
+            if symbol.name == self.canary_symbol:
+                terms = {"the canary's symbol's tick": symbol.tick_e4, "the canary's symbol's lot": symbol.lot_shares}
+        object.__setattr__(self, "_canary_terms", terms)
+
+    def taking_over(
+        self,
+        accounts: dict[str, Account],
+        by_login: dict[str, Account],
+        symbols: tuple[Symbol, ...],
+        firms: Firms,
+    ) -> EngineConfig:
+        """Return this with others of what a running engine changes, as they are: no turn has time to go through them.
+
+        `by_login` has those that can log in, by name in capitals.
+        """
+        other = copy(self)
+        object.__setattr__(other, "accounts", accounts)
+        object.__setattr__(other, "_by_login", by_login)
+        object.__setattr__(other, "symbols", symbols)
+        object.__setattr__(other, "firms", firms)
+        return other
 
     def account_of(self, login: str) -> Account | None:
         """Return the account that logs in by that name, whatever its case."""
@@ -163,10 +188,8 @@ class EngineConfig:
             "[day] zone": self.zone,
             "[day] automatic": self.daily,
             "[canary] symbol": self.canary_symbol,
+            **self._canary_terms,
         }
-        for symbol in self.symbols:
-            if symbol.name == self.canary_symbol:
-                values |= {"the canary's symbol's tick": symbol.tick_e4, "the canary's symbol's lot": symbol.lot_shares}
         return {name: str(value) for name, value in values.items()}
 
 
@@ -353,12 +376,18 @@ def _firms(top: Table) -> Firms:
 def _mpids(table: Table) -> tuple[str, ...]:
     mpids = table.take("mpids")
     wanted = "a list of one or more MPIDs, each 1 to 4 capital letters or digits"
-    if not isinstance(mpids, list) or not mpids:
+    if not are_mpids(mpids):
         raise table.wrong("mpids", wanted, mpids)
-    for mpid in mpids:
-        if not isinstance(mpid, str) or not re.fullmatch(r"[A-Z0-9]{1,4}", mpid):
-            raise table.wrong("mpids", wanted, mpids)
     return tuple(dict.fromkeys(mpids))
+
+
+def are_mpids(values: object) -> TypeGuard[list[str]]:
+    """Whether it is a list of one or more MPIDs."""
+    return (
+        isinstance(values, list)
+        and bool(values)
+        and all(isinstance(value, str) and re.fullmatch(r"[A-Z0-9]{1,4}", value) for value in values)
+    )
 
 
 def _accounts(top: Table, base: Path, firms: Firms, limits: Limits) -> dict[str, Account]:
