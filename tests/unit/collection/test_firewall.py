@@ -84,8 +84,10 @@ def test_both_firewalls_follow_the_ports_of_orders_market_data_and_telemetry(rol
     jinja = NativeEnvironment()
     jinja.filters["lowlatency.trading.formerly"] = lambda value, *_: value
 
-    def rendered(name: str) -> list[int]:
-        return [jinja.from_string(str(port)).render(**ports) for port in defaults[f"{role}_{name}"]]
+    def rendered(name: str) -> list[object]:
+        given = [str(port) for port in defaults[f"{role}_{name}"]]
+        ports_of: list[object] = [jinja.from_string(port).render(**ports) for port in given]
+        return ports_of
 
     assert (rendered("client_ports"), rendered("operator_ports")) == ([9101, 9102], [22, 8001])
 
