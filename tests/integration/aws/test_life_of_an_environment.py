@@ -130,9 +130,9 @@ def test_the_host_is_open_to_the_operator_only(account: Account) -> None:
     assert opened == {(port, port, cidr) for port in (22, 8000) for cidr in ("198.51.100.7/32", "2001:db8::/64")}
     named = [{"Name": "group-name", "Values": ["trading-life-generator"]}]
     (generators,) = ec2.describe_security_groups(Filters=named)["SecurityGroups"]
-    (rule,) = [rule for rule in group["IpPermissions"] if rule["UserIdGroupPairs"]]
-    assert (rule["FromPort"], rule["ToPort"]) == (9001, 9001)
-    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [generators["GroupId"]]
+    of_generators = [rule for rule in group["IpPermissions"] if rule["UserIdGroupPairs"]]
+    assert {(rule["FromPort"], rule["ToPort"]) for rule in of_generators} == {(9001, 9001), (9002, 9002)}
+    assert {pair["GroupId"] for rule in of_generators for pair in rule["UserIdGroupPairs"]} == {generators["GroupId"]}
     assert [(rule["FromPort"], rule["IpRanges"][0]["CidrIp"]) for rule in generators["IpPermissions"]] == [
         (22, "198.51.100.7/32")
     ]
@@ -216,7 +216,7 @@ def test_of_a_newer_image_and_a_rule_that_somebody_added_only_the_rule_is_a_chan
         assert run.code == 0, run.output
         assert run.changed == 1, run.output
     (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
-    assert {rule["FromPort"] for rule in group["IpPermissions"]} == {22, 8000, 9001}
+    assert {rule["FromPort"] for rule in group["IpPermissions"]} == {22, 8000, 9001, 9002}
     assert [host["InstanceId"] for host in instances(account, "life")] == [host["InstanceId"] for host in before]
 
 

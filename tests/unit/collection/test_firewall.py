@@ -74,7 +74,7 @@ def test_the_rules_are_those_of_the_security_group_s_variables(tmp_path: Path) -
     text = loaded(rules(tmp_path, variables))
     assert "ip saddr @operators_ipv4 tcp dport { 22, 8001 } jump limited" in text
     assert "ip saddr @clients_ipv4 tcp dport { 9001, 9002 } jump limited" in text
-    assert "ip saddr @generators tcp dport 9001 jump limited" in text
+    assert "ip saddr @generators tcp dport { 9001, 9002 } jump limited" in text
     assert "elements = { 198.51.100.7 }" in text
     assert "elements = { 203.0.113.0/28 }" in text
 
@@ -109,8 +109,10 @@ def test_both_firewalls_follow_the_ports_of_orders_market_data_and_telemetry(rol
     jinja = NativeEnvironment()
     jinja.filters["lowlatency.trading.formerly"] = lambda value, *_: value
 
-    def rendered(name: str) -> list[int]:
-        return [jinja.from_string(str(port)).render(**ports) for port in defaults[f"{role}_{name}"]]
+    def rendered(name: str) -> list[object]:
+        given = [str(port) for port in defaults[f"{role}_{name}"]]
+        ports_of: list[object] = [jinja.from_string(port).render(**ports) for port in given]
+        return ports_of
 
     assert (rendered("client_ports"), rendered("operator_ports")) == ([9101, 9102], [22, 8001])
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from ansible.plugins.filter.core import FilterModule
 from jinja2 import Environment, StrictUndefined
+from jinja2.nativetypes import NativeEnvironment
 
+FRESH = "lowlatency.trading.fresh_unit"
 ROLES = Path(__file__).parents[3] / "roles"
 UNITS = sorted([*ROLES.glob("*/templates/**/*.service.j2"), *ROLES.glob("*/templates/**/*.service.d/*.j2")])
 INCLUDED = re.compile(r"lookup\('ansible.builtin.file', (role_path ~ )?'([^']+)'\)")
@@ -38,6 +44,7 @@ def test_the_feed_has_the_second_cpu_or_what_the_engine_leaves(cpus: list[int], 
     text = template.render(
         trading_engine_feed_command=["trading-feed"],
         trading_engine_feed_cpus=cpus,
+        __trading_engine_feed_settings="{}",
         __trading_engine_links=[],
         lookup=lambda *_: "",
     )
@@ -61,6 +68,30 @@ def test_telemetry_answers_the_host_itself_and_does_without_what_the_kernel_lack
     ).splitlines()
     assert ("IPAddressAllow=localhost 198.51.100.7/32 10.0.0.5" in lines) is allowed
     assert ("PrivateUsers=yes" in lines) is has_user_namespaces
+
+
+def test_another_limit_is_no_reason_to_restart_the_feed_and_another_port_is() -> None:
+    role = ROLES / "trading_engine"
+    tasks = yaml.safe_load((role / "tasks/units.yml").read_text())
+    (feed,) = (unit for task in tasks if (unit := task.get(FRESH)) and unit["name"] == "trading-feed.service")
+    assert feed["sources"] == ["/opt/trading/current"]
+    unit = role / "templates/etc/systemd/system/trading-feed.service.j2"
+    assert re.search(r"^# .*{{ __trading_engine_feed_settings }}$", unit.read_text(), re.MULTILINE)
+
+    written = yaml.safe_load((role / "vars/main.yml").read_text())["__trading_engine_feed_settings"]
+    jinja = NativeEnvironment()
+    jinja.filters |= FilterModule().filters()
+
+    def shown(port: int, settings: dict[str, Any]) -> str:
+        own = {"market_data": {"port": port}, "accounts": {"file": "accounts.toml"}}
+        found = jinja.from_string(written).render(__trading_engine_settings=own, trading_engine_settings=settings)
+        return json.dumps(found) if isinstance(found, dict) else str(found)
+
+    same = shown(9002, {})
+    assert shown(9002, {"limits": {"max_shares": 5}}) == same
+    assert "9002" in same
+    assert "accounts" not in same
+    assert len({same, shown(9102, {}), shown(9002, {"itch": {"directory": "/itch"}})}) == 3
 
 
 def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_engine() -> None:

@@ -10,15 +10,22 @@ from pathlib import Path
 
 import pytest
 from trading_engine.published.ring import RingWriter
-from trading_engine.settings import config
 from trading_engine.settings.passwords import hash_password
 from trading_engine.wire import soupbintcp
 from trading_feed import server
+from trading_feed.accounts import Accounts
 from trading_feed.live import Live
 from trading_feed.log import Log
 from trading_feed.server import Connection, Feed
 
 DEADLINE_S = 20.0
+
+
+def allow(directory: Path, **passwords: str) -> None:
+    """Let these accounts subscribe, by a file that is moved into place."""
+    tables = [f'[accounts.{name}]\npassword = "{hash_password(password)}"\n' for name, password in passwords.items()]
+    (directory / "accounts.new").write_text("".join(tables))
+    (directory / "accounts.new").rename(directory / "accounts.toml")
 
 
 @asynccontextmanager
@@ -27,10 +34,11 @@ async def serving(directory: Path) -> AsyncIterator[tuple[str, int]]:
     (directory / "2026112300-00000000000000000001.itch").write_bytes(b"")
     (directory / "engine.toml").write_text(
         f'[shared_memory]\npath = "{directory}/engine.shm"\n'
-        f'[accounts.ANNA]\npassword = "{hash_password("secret")}"\n[[symbol]]\nname = "TEST"\nreference_price = "100"\n'
+        '[accounts]\nfile = "accounts.toml"\n[[symbol]]\nname = "TEST"\nreference_price = "100"\n'
     )
+    allow(directory, ANNA="secret")
     log = Log(directory)
-    feed = Feed(config.read(directory / "engine.toml"), log)
+    feed = Feed(Accounts(directory / "engine.toml"), log)
     listening = await asyncio.get_running_loop().create_server(lambda: Connection(feed), "127.0.0.1", 0)
     following = asyncio.ensure_future(feed.follow())
     yield listening.sockets[0].getsockname()

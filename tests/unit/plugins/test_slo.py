@@ -327,7 +327,7 @@ def test_the_market_data_is_judged_where_there_is_a_feed(variables: dict[str, An
     judged = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))["__slo_judged"]
     filters = NativeEnvironment()
     filters.filters["combine"] = lambda one, other: {**one, **other}
-    judges = filters.from_string(judged).render(__slo_targets={}, slo_feed_p99_us="1000", slo_feed_port=port)
+    judges: object = filters.from_string(judged).render(__slo_targets={}, slo_feed_p99_us="1000", slo_feed_port=port)
     assert judges == ({"feed_p99_us": 1000.0} if port else {})
 
 

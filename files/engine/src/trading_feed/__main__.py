@@ -11,6 +11,7 @@ from trading_engine.host.sockets import family_of
 from trading_engine.settings import config as engine_config
 from trading_engine.settings.tables import ConfigError
 
+from trading_feed.accounts import Accounts
 from trading_feed.log import Log
 from trading_feed.server import serve
 
@@ -25,10 +26,11 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        config = engine_config.read(options.config)
+        accounts = Accounts(options.config)
+        config = accounts.config
         with _listen(config.market_data) as listener:
             log = _open(config.itch.directory)
-            uvloop.run(serve(config, listener, log))
+            uvloop.run(serve(accounts, listener, log))
             log.close()
     except ConfigError as error:
         print(f"trading-feed: error: {error}", file=sys.stderr)

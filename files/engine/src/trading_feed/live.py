@@ -122,7 +122,7 @@ class Live:
             self.asleep = False
             timer.start()
         self._empty = 0
-        if not self.look():
+        if not self.look() or self._log.lacks_messages:
             self._look_at_files()
 
     def _nap_over(self) -> None:
@@ -133,6 +133,8 @@ class Live:
             os.read(timer.descriptor, 8)
         except BlockingIOError:
             return
+        if self._log.lacks_messages:  # they come some naps later, and turn by turn there may be no pause to look in
+            self._look_at_files()
         if self.look():
             self._empty = 0
             return

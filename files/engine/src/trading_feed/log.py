@@ -121,6 +121,12 @@ class Log:
         """Whether the ring shows a session whose files have not been noticed."""
         return self.tail.session > max(self._sessions, default="")
 
+    @property
+    def lacks_messages(self) -> bool:
+        """Whether the ring left some out that no file was seen to have yet."""
+        session = self._sessions.get(self.tail.session)
+        return session is not None and session.next_sequence < self.tail.first
+
     def is_over(self, session: Session) -> bool:
         """Whether another session is current and the files of this one are read to their end."""
         return session is not self.current and session.files[-1] not in self._growing

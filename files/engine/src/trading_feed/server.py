@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from trading_engine.host.notify import notify, watchdog_interval_ns
-from trading_engine.settings.config import EngineConfig
 from trading_engine.settings.passwords import Verifier
 from trading_engine.wire import soupbintcp
 from trading_engine.wire.layout import WireError
 
+from trading_feed.accounts import Accounts
 from trading_feed.live import Live
 from trading_feed.log import Log, LogFile
 from trading_feed.subscriber import Subscriber
@@ -33,25 +33,28 @@ logger = logging.getLogger("trading-feed")
 class Feed:
     """What all connections share: the log, the accounts, and one thread for passwords."""
 
-    def __init__(self, config: EngineConfig, log: Log) -> None:
+    def __init__(self, accounts: Accounts, log: Log) -> None:
         self.log = log
         self.connections: dict[Connection, None] = {}
         # Subscribers at the log's end ask for the same bytes one after the other: framed once, sent to all.
         self.read = functools.lru_cache(maxsize=8)(LogFile.packets)
-        self._account_of = config.account_of
+        self._accounts = accounts
         self._verifier = Verifier()
         self._thread = ThreadPoolExecutor(1, "passwords")
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
+        config = accounts.config
         self.live = Live(loop, config.feed_ring, config.feed_bell, log, self._serve, logger.info)
 
     async def authorised(self, request: soupbintcp.LoginRequest) -> bool:
-        account = self._account_of(request.username)
+        account = self._accounts.account_of(request.username)
         if account is None:
             return False
         if self._verifier.remembered(account.password_hash, request.password):
             return True
         check = functools.partial(self._verifier.check, account.password_hash, request.password)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, check)
+        right = await self._loop.run_in_executor(self._thread, check)
+        now = self._accounts.account_of(request.username)  # which may be another meanwhile
+        return right and now is not None and now.password_hash == account.password_hash
 
     async def follow(self) -> None:
         """Serve what the engine appends, until cancelled."""
@@ -67,6 +70,7 @@ class Feed:
             if now_s - refreshed_s >= REFRESH_S or self.log.is_behind:
                 self.log.refresh()
                 self.live.check(self._has_subscribers)
+                self._accounts.follow(self._loop, self._thread, self._drop_removed)
                 refreshed_s = now_s
                 if watched:
                     notify("WATCHDOG=1")
@@ -81,6 +85,11 @@ class Feed:
         while self.log.extend():
             pass
         self.live.check(wanted=True)
+
+    def _drop_removed(self) -> None:
+        for connection in list(self.connections):
+            if connection.is_subscriber and self._accounts.account_of(connection.username) is None:
+                connection.drop(f"account {connection.username!r} is no longer there")
 
     @property
     def _has_subscribers(self) -> bool:
@@ -126,6 +135,11 @@ class Connection(asyncio.Protocol):
     @property
     def is_subscriber(self) -> bool:
         return self._subscriber.admitted
+
+    @property
+    def username(self) -> str:
+        request = self._subscriber.login_request
+        return request.username if request else ""
 
     def drop(self, reason: str) -> None:
         """End the connection at once."""
@@ -220,10 +234,10 @@ class Connection(asyncio.Protocol):
         self._sent_s = time.monotonic()
 
 
-async def serve(config: EngineConfig, listener: socket.socket, log: Log) -> None:
+async def serve(accounts: Accounts, listener: socket.socket, log: Log) -> None:
     """Serve until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
-    feed = Feed(config, log)
+    feed = Feed(accounts, log)
     server = await loop.create_server(lambda: Connection(feed), sock=listener)
     following = loop.create_task(feed.follow())
     notify("READY=1")
