@@ -76,7 +76,7 @@ outside:
   type: list
   elements: str
   returned: success
-  sample: ["203.0.113.9 on port 9001"]
+  sample: ["198.51.100.9 on port 9001"]
 uids:
   description: User → its number, of those of O(users) that exist.
   type: dict

@@ -164,6 +164,12 @@ def usable(names: list[str], types: set[str]) -> list[str]:
     return [name for name in names if _KEY_TYPES.get(name, name) in types]
 
 
+def is_known(module: AnsibleModule, sshd: str, setting: str, names: list[str]) -> bool:
+    """Return whether the server can be started with these names."""
+    command = [sshd, "-T", "-C", connection(module), "-o", f"{setting}={','.join(names)}"]
+    return bool(outside.run(module, command)[0] == 0)
+
+
 def supported(module: AnsibleModule, sshd: str, settings: dict[str, list[str]]) -> dict[str, list[str]]:
     """Return those of the algorithms asked for that the server can use; it refuses to start with any other."""
     if _FIPS.exists() and _FIPS.read_text(encoding="utf-8").strip() == "1":
@@ -171,13 +177,10 @@ def supported(module: AnsibleModule, sshd: str, settings: dict[str, list[str]]) 
     found: dict[str, list[str]] = {}
     for setting, names in module.params["algorithms"].items():
         wanted = usable(names, key_types(settings)) if setting.lower() == "hostkeyalgorithms" else list(names)
-
-        asked = [sshd, "-T", "-C", connection(module), "-o"]
-
-        def is_known(some: list[str], asked: list[str] = asked, setting: str = setting) -> bool:
-            return bool(outside.run(module, [*asked, f"{setting}={','.join(some)}"])[0] == 0)
-
-        known = wanted if wanted and is_known(wanted) else [name for name in wanted if is_known([name])]
+        if wanted and is_known(module, sshd, setting, wanted):
+            known = wanted
+        else:
+            known = [name for name in wanted if is_known(module, sshd, setting, [name])]
         if known:
             found[setting] = known
     return found

@@ -19,7 +19,7 @@ def written(folder: Path, **inputs: Any) -> Path:
     """Return the file that the role's template makes, in the folder."""
     more: dict[str, Any] = {"trading_engine_settings": {"accounts": {"file": str(folder / "accounts.toml")}}, **inputs}
     more["ansible_python_interpreter"] = sys.executable
-    arguments = f"src={ROLE}/templates/etc/trading/engine.toml.j2 dest={folder}/engine.toml"
+    arguments = json.dumps({"src": f"{ROLE}/templates/etc/trading/engine.toml.j2", "dest": f"{folder}/engine.toml"})
     words = ["-m", "template", "-a", arguments, "-e", f"@{ROLE}/defaults/main.yml", "-e", f"@{ROLE}/vars/main.yml"]
     program = Path(sys.executable).with_name("ansible")
     done = subprocess.run(

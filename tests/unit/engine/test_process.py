@@ -238,7 +238,7 @@ def test_the_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     engine = EngineProcess(tmp_path)
     engine.config.write_text(example.stdout.replace("port = 9001", f"port = {engine.port}"))  # others may have theirs
-    (password,) = re.findall(r"clear-text password of this one: (\w+)", example.stdout)
+    (password,) = re.findall(r"clear-text password of this one: (\S+)", example.stdout)
     with engine:
         client = Client(engine.port, "DEMO", password)
         client.send(enter("one"))

@@ -28,7 +28,8 @@ def test_a_host_that_does_not_publish_is_told_nothing_of_cloudwatch(tmp_path: Pa
 
 @pytest.mark.parametrize("unit", ["telemetry.service", "trading-publish.service"])
 def test_the_clock_may_be_read_and_not_set(unit: str) -> None:
-    rendered = templates.text(f"etc/systemd/system/{unit}.j2", "telemetry")
+    found = {"__telemetry_has_user_namespaces": True}
+    rendered = templates.text(f"etc/systemd/system/{unit}.j2", "telemetry", **found)
     settings = [line.partition("=")[::2] for line in rendered.splitlines() if "=" in line]
     # Of a filter the last entry wins, of a flag as well; adjtimex() of glibc 2.31 and newer is clock_adjtime.
     last = dict(settings)
