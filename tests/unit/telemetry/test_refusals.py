@@ -1,5 +1,6 @@
 """What the firewall refused, read from the file that root's timer writes."""
 
+import os
 from pathlib import Path
 
 from trading_telemetry.refusals import refused_packets
@@ -26,3 +27,10 @@ def test_what_was_read_before_counts_while_the_file_is_written(tmp_path: Path) -
     for text in ("", LISTED[:100], "[]", '{"nftables": [{"counter": {}}]}'):
         path.write_text(text)
         assert refused_packets(path, {"unknown_source": 3}) == {"unknown_source": 3}
+
+
+def test_a_file_that_stays_empty_tells_of_a_firewall_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "refusals.json"
+    path.touch()
+    os.utime(path, (0, 0))
+    assert refused_packets(path, {"unknown_source": 3}) is None

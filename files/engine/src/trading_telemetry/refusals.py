@@ -1,15 +1,18 @@
 """What the host's firewall refused, as a timer of root's writes it down: telemetry itself may not ask the kernel."""
 
 import json
+import time
 from pathlib import Path
 
 REFUSALS = Path("/run/trading-firewall/refusals.json")
+WRITING_S = 5.0
 
 
 def refused_packets(path: Path = REFUSALS, earlier: dict[str, int] | None = None) -> dict[str, int] | None:
     """Return packets refused since the rules were loaded, by reason; None without a firewall.
 
-    While the file is being written anew, what it said before counts.
+    While the file is being written anew, what it said before counts. One that stays empty is left by a kernel that has no
+    such rules any more.
     """
     try:
         entries = json.loads(path.read_bytes())["nftables"]
@@ -18,4 +21,11 @@ def refused_packets(path: Path = REFUSALS, earlier: dict[str, int] | None = None
     except OSError:
         return None
     except (ValueError, KeyError, TypeError):
-        return earlier
+        return earlier if _age_s(path) < WRITING_S else None
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return WRITING_S
