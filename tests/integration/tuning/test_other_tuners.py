@@ -56,5 +56,5 @@ def test_a_host_that_tuned_tunes_is_left_to_it_or_taken_over_and_given_back(besi
 
     host.play_to_the_end(UNTUNE)
     left = changes(before, host.state())
-    left.pop(FORGOTTEN_AT_BOOT, None)  # there already where another test has tuned this machine
+    left.pop(FORGOTTEN_AT_BOOT, None)  # there before where another test has tuned this machine
     assert (left, how_it_is(host)) == ({}, (THEIRS, "active", "enabled"))
