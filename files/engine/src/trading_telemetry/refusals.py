@@ -11,8 +11,8 @@ WRITING_S = 5.0
 def refused_packets(path: Path = REFUSALS, earlier: dict[str, int] | None = None) -> dict[str, int] | None:
     """Return packets refused since the rules were loaded, by reason; None without a firewall.
 
-    While the file is being written anew, what it said before counts. One that stays empty says that the kernel has no such
-    rules any more.
+    While the file is being written anew, what it said before counts. One that stays empty says that the kernel has no
+    such rules any more.
     """
     try:
         entries = json.loads(path.read_bytes())["nftables"]
