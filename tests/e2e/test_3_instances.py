@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -98,16 +99,38 @@ def test_an_instance_made_by_hand_appears_and_is_reachable(deployed: Deployment,
     assert deployed.ssh_when_it_answers(address, "hostname").stdout.strip()
 
 
-def test_telemetry_is_closed_to_it_until_the_group_names_it(by_hand: ByHand) -> None:
+def test_ssh_is_closed_to_it_until_the_group_and_the_hosts_own_firewall_name_it(
+    deployed: Deployment, by_hand: ByHand
+) -> None:
     target = host(by_hand.ec2)
     group_id, address = target["SecurityGroups"][0]["GroupId"], target["PrivateIpAddress"]
-    rule = {"IpProtocol": "tcp", "FromPort": 8000, "ToPort": 8000, "IpRanges": [{"CidrIp": f"{by_hand.address}/32"}]}
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": f"{by_hand.address}/32"}]}
+
+    def on_the_host(*nft: str) -> str:
+        done = deployed.ssh(deployed.host()["ansible_host"], "sudo", "nft", *nft)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def refused() -> int:
+        found = re.search(r"packets (\d+)", on_the_host("list", "counter", "inet", "trading", "unknown_source"))
+        assert found
+        return int(found[1])
+
     assert by_hand.gets_through(by_hand.address, 22), "it cannot connect to anything"
-    assert not by_hand.gets_through(address, 8000)
+    before = refused()
+    assert not by_hand.gets_through(address, 22)
+    assert refused() == before, "the group let it through to the host"
     by_hand.ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[rule])
-    assert becomes_true(lambda: by_hand.gets_through(address, 8000), GROUP_WITHIN_S)
-    by_hand.ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=[rule])
-    assert becomes_true(lambda: not by_hand.gets_through(address, 8000), GROUP_WITHIN_S)
+    assert becomes_true(lambda: by_hand.gets_through(address, 22) or refused() > before, GROUP_WITHIN_S)
+    assert not by_hand.gets_through(address, 22), "the host's own firewall let it in"
+    element = ("element", "inet", "trading", "operators_ipv4", "{", by_hand.address, "}")
+    on_the_host("add", *element)
+    try:
+        assert by_hand.gets_through(address, 22)
+        by_hand.ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=[rule])
+        assert becomes_true(lambda: not by_hand.gets_through(address, 22), GROUP_WITHIN_S)
+    finally:
+        on_the_host("delete", *element)
 
 
 def test_it_goes_with_its_instance(deployed: Deployment, by_hand: ByHand) -> None:
