@@ -107,7 +107,7 @@ def test_ssh_is_closed_to_it_until_the_group_and_the_hosts_own_firewall_name_it(
     rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": f"{by_hand.address}/32"}]}
 
     def on_the_host(*nft: str) -> str:
-        done = deployed.ssh(deployed.host()["ansible_host"], "sudo", "nft", *nft)
+        done = deployed.ssh(target["PublicIpAddress"], "sudo", "nft", *nft)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
