@@ -12,6 +12,7 @@ from trading_engine.machine.core import Core
 from trading_engine.wire import ouch, soupbintcp
 
 MID_E4 = 1_000_000
+TICK_E4 = 10
 _LIMITS = {
     "max_order_shares": 100_000,
     "max_order_notional": 100_000_000,
@@ -39,7 +40,7 @@ def settings(symbols: int = 100, accounts: int = 1, tokens: str = "any") -> dict
     return {
         "accounts": {f"B{number}": account for number in range(accounts)},
         "symbols": [
-            {"name": f"S{number}", "reference_price_e4": MID_E4, "restricted": False, "tick_e4": 10}
+            {"name": f"S{number}", "reference_price_e4": MID_E4, "restricted": False, "tick_e4": TICK_E4}
             for number in range(symbols)
         ],
     }
@@ -68,7 +69,7 @@ class Flow:
         return f"T{self._serial:013d}"
 
     def _price_e4(self, side: str) -> int:
-        distance = self._choose.randrange(1, self._levels + 1) * 10
+        distance = self._choose.randrange(1, self._levels + 1) * TICK_E4
         return MID_E4 + (distance if side == "S" else -distance)
 
     def rest(self) -> bytes:

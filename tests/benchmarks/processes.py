@@ -18,7 +18,7 @@ from trading_engine.published.shm import State, StateReader
 from trading_engine.settings.passwords import hash_password
 from trading_engine.wire import soupbintcp
 
-from tests.benchmarks import variants
+from tests.benchmarks import orderflow, variants
 
 PASSWORD = "bench"
 DEADLINE_S = 60.0
@@ -110,8 +110,9 @@ def engine(
         ]  # fmt: skip
         for number in range(accounts):
             lines += [f"[accounts.B{number}]", f'password = "{hashed}"', f'tokens = "{tokens}"']
+        tick = f'tick = "{orderflow.TICK_E4 / 10_000}"'
         for number in range(symbols):
-            lines += ["[[symbol]]", f'name = "S{number}"', 'reference_price = "100"']
+            lines += ["[[symbol]]", f'name = "S{number}"', 'reference_price = "100"', tick]
         (directory / "engine.toml").write_text("\n".join(lines))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(directory / "notify"))
