@@ -129,4 +129,5 @@ def test_a_start_whose_sync_fails_serves_nobody(
     command = [sys.executable, "-m", "trading_engine", "--config", str(engine.config)]
     refused = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert refused.returncode == 2
-    assert "Input/output error" in refused.stderr
+    assert "Input/output error; the device or its file system has failed. See dmesg" in refused.stderr
+    assert "user needs" not in refused.stderr  # advice for another trouble

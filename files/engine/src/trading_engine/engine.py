@@ -5,6 +5,7 @@ Owns the order of these steps and the FAILED latch; knows no socket.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -128,12 +129,18 @@ class Engine:
         return found
 
     def _unusable(self, error: OSError) -> StartError:
-        directory = self.config.journal.directory
-        return StartError(
-            f"{error.filename or directory}: {error.strerror}; the engine's user needs to read and write {directory} "
-            f"and {self.config.itch.directory} (see [journal] and [itch]), with {self.config.journal.segment_bytes} "
-            "bytes free"
-        )
+        directory, itch = self.config.journal.directory, self.config.itch.directory
+        if error.errno in (errno.EIO, errno.EROFS):
+            advice = (
+                "the device or its file system has failed. See dmesg, repair or replace it, mount it again, "
+                "then start the engine"
+            )
+        else:
+            advice = (
+                f"the engine's user needs to read and write {directory} and {itch} (see [journal] and [itch]), "
+                f"with {self.config.journal.segment_bytes} bytes free"
+            )
+        return StartError(f"{error.filename or directory}: {error.strerror}; {advice}")
 
     def end_day(self) -> None:
         """End the open day; everything it made the core say has been delivered on return."""
