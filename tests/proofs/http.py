@@ -28,23 +28,29 @@ _RAW_A_TIME = 200
 _WARM_UP_MINUTES = 5
 _GROWTH_BYTES = 6 << 20
 """What a process may gain after its first minutes: what fragments. A leak of 100 bytes a request would be more."""
+_GROWTH_BLOCKS = 2_000
+"""What Python may hold more after its first minutes: the history's texts differ in length. A request makes hundreds."""
 
 
 def prove(minutes: int) -> Path:
     """Return the record; raises AssertionError, TimeoutError or HTTPException for a request that broke a promise."""
     evidence = Evidence("http", minutes, (_TELEMETRY,))
     sizes: list[int] = []
+    blocks: list[int] = []
     with tempfile.TemporaryDirectory(prefix="http-") as name, started(Path(name)) as target:
         while evidence.done < minutes:
             result = _minute(target, Path(name))
             sizes.append(result["resident_bytes"])
+            blocks.append(result["held_blocks"])
             evidence.add(result)
             print(f"{evidence.done} of {minutes} minutes: {result}", file=sys.stderr)
             warm = max(sizes[:_WARM_UP_MINUTES])
             assert sizes[-1] <= warm + _GROWTH_BYTES, f"memory grew from {warm} to {sizes[-1]} bytes"
+            held = max(blocks[:_WARM_UP_MINUTES])
+            assert blocks[-1] <= held + _GROWTH_BLOCKS, f"from {held} to {blocks[-1]} blocks of memory are held"
     totals = {kind: sum(each[kind] for each in evidence.results) for kind in ("kept", "raw", "described")}
-    memory = [each["resident_bytes"] for each in evidence.results]
-    return evidence.finish({"minutes": minutes, **totals, "resident_bytes": [memory[0], max(memory), memory[-1]]})
+    memory = {kind: [each[kind] for each in evidence.results] for kind in ("resident_bytes", "held_blocks")}
+    return evidence.finish({"minutes": minutes, **totals, **memory})
 
 
 def _minute(target: Target, directory: Path) -> dict[str, int]:
@@ -57,7 +63,7 @@ def _minute(target: Target, directory: Path) -> dict[str, int]:
     raw = 0
     while time.monotonic() - begun_s < _MINUTE_S:
         raw += _send_raw(target, number + raw)
-    return {"kept": len(_CORPUS), "raw": raw, "described": described, "resident_bytes": target.resident_bytes}
+    return {"kept": len(_CORPUS), "raw": raw, "described": described, **_memory(target)}
 
 
 def _send_raw(target: Target, number: int) -> int:
@@ -82,3 +88,7 @@ def _send_raw(target: Target, number: int) -> int:
 
     send()
     return sent
+
+
+def _memory(target: Target) -> dict[str, int]:
+    return {"held_blocks": target.held_blocks, "resident_bytes": target.resident_bytes}

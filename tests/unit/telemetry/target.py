@@ -1,6 +1,7 @@
 """The service as a process for tests that send it anything: python -m tests.unit.telemetry.target DIRECTORY
 
-It prints the ports of two services, one of which asks for a token, and ends when its input does. There is no limit of
+It prints the ports of two services, one of which asks for a token, answers each line of its input with the number of
+blocks that Python holds, and ends when its input does. There is no limit of
 requests, which would keep most of them from what is to be tested, a request that is not whole is given up early, and
 history is short, so that memory which grows is a leak.
 """
@@ -8,6 +9,7 @@ history is short, so that memory which grows is a leak.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -33,27 +35,40 @@ TOKEN = "correct-horse-battery"
 class Target:
     """What was started: its process, and the ports without and with a token."""
 
-    pid: int
+    process: subprocess.Popen[str]
     open_port: int
     guarded_port: int
 
     @property
     def resident_bytes(self) -> int:
-        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def held_blocks(self) -> int:
+        """Of Python's memory, without what only fragments: what a leak is made of."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
 
 
 @contextmanager
 def started(directory: Path) -> Iterator[Target]:
     """Start one. What it logs as an error is an exception that nobody handled: AssertionError at the end."""
     command = [sys.executable, "-m", "tests.unit.telemetry.target", str(directory)]
+    # Its threads share one heap, as the service has one thread: a heap for each fragments on its own.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     with (directory / "errors").open("w+") as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        )
         with process:
             assert process.stdout is not None
             ports = json.loads(process.stdout.readline())
             try:
-                yield Target(process.pid, *ports)
+                yield Target(process, *ports)
             finally:
                 process.terminate()
         errors.seek(0)
@@ -87,7 +102,9 @@ def serve(directory: Path) -> None:
         server = uvicorn.Server(settings(make_app(each), each))
         threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
     print(json.dumps(ports), flush=True)
-    sys.stdin.read()
+    for _ in sys.stdin:
+        gc.collect()
+        print(sys.getallocatedblocks(), flush=True)
 
 
 if __name__ == "__main__":
