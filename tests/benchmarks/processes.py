@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -96,8 +96,12 @@ def engine(
     tokens: str = "any",
     budget_bytes: int = 8 << 30,
     canary: str = "",
+    program: Sequence[str] = ("trading_engine",),
 ) -> Iterator[Server]:
-    """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …"""
+    """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …
+
+    `program` is a module that runs it, and what it takes before the engine's own arguments.
+    """
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory, port = Path(name), free_port()
         hashed = hash_password(PASSWORD)
@@ -118,7 +122,7 @@ def engine(
             ready.bind(str(directory / "notify"))
             ready.settimeout(DEADLINE_S)
             process = subprocess.Popen(
-                [sys.executable, "-m", "trading_engine", "--config", str(directory / "engine.toml")],
+                [sys.executable, "-m", *program, "--config", str(directory / "engine.toml")],
                 env={**variants.environment(variant), "NOTIFY_SOCKET": str(directory / "notify")},
                 start_new_session=True,
             )
@@ -137,10 +141,10 @@ def connect(server: Server) -> socket.socket:
     return sock
 
 
-def log_in(server: Server, account: str) -> socket.socket:
-    """Return a connection on which only what is new arrives."""
+def log_in(server: Server, account: str, sequence: int = 0) -> socket.socket:
+    """Return a connection on which only what is new arrives, or all from that sequence number on."""
     sock = connect(server)
-    sock.sendall(soupbintcp.login_request(account, PASSWORD, "", 0))
+    sock.sendall(soupbintcp.login_request(account, PASSWORD, "", sequence))
     answer = sock.recv(33, socket.MSG_WAITALL)
     assert answer[2:3] == b"A", answer
     return sock

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "files" / "engine" / "src"
 PACKAGES = ("trading_engine", "trading_feed", "trading_bench")
+_KEPT = 5
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlatency.trading"
 
 
@@ -41,10 +42,12 @@ def compiled() -> Path:
     if not target.exists():
         print("building the compiled variant (once for each change of the sources)", file=sys.stderr)
         CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.glob("compiled-*"):
+        # Two clones are compared, or one is tested while another is measured: each needs its own.
+        for old in sorted(CACHE.glob("compiled-*"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             shutil.rmtree(old)
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
             build(engine, Path(work), target)
+    os.utime(target)
     return target
 
 

@@ -21,6 +21,7 @@ from tests.proofs import (
     interrupted,
     market,
     null,
+    reload,
     witness,
 )
 
@@ -38,6 +39,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "http": (http.prove, 60, "minutes"),
     "market": (market.prove, 1_000_000, "messages"),
     "null": (null.prove, 40, "comparisons"),
+    "reload": (reload.prove, 1_000_000, "open orders"),
     "interrupted": (interrupted.prove, 1000, "kills, of those that there can be"),
 }
 

@@ -1,0 +1,42 @@
+"""An engine that says what the longest step of its reloads cost: python -m tests.proofs.reload_target FILE --config …
+
+Each step is a turn of the loop, in which orders wait. FILE gets the ns of processor time of the longest, and how many
+steps there were.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from trading_engine.__main__ import main
+from trading_engine.process.reload import Reload
+
+
+def timed(told: Path) -> None:
+    """Have every later reload tell what it cost."""
+    steps = Reload.steps
+
+    def timed_steps(reload: Reload) -> Iterator[None]:
+        costs_ns = []
+        going = steps(reload)
+        while True:
+            begun_ns = time.thread_time_ns()
+            try:
+                next(going)
+            except StopIteration:
+                break
+            finally:
+                costs_ns.append(time.thread_time_ns() - begun_ns)
+            yield
+        told.write_text(json.dumps({"longest_step_ns": max(costs_ns), "steps": len(costs_ns)}))
+
+    Reload.steps = timed_steps  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    timed(Path(sys.argv.pop(1)))
+    sys.exit(main())
