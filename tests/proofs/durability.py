@@ -1,4 +1,4 @@
-"""The engine dies, or its disk fails, at every boundary of what it writes; a client's own log judges what came back.
+"""The engine, pure and compiled, dies at every boundary of what it writes, or its disk fails; a client's log judges.
 
 After each death: what the client had received is still the beginning of its stream, nothing is there twice, and an
 independent replay of the journal says byte by byte what the client has, and has exactly those orders open that the
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from trading_engine.wire import ouch, soupbintcp
 
+from tests.benchmarks import variants
 from tests.proofs.evidence import Evidence
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
 
@@ -40,21 +41,23 @@ _AT_START = {"write": 3, "rename": 1, "fallocate": 1}
 
 
 class Case(NamedTuple):
+    variant: str
     call: str
     action: str
     at: int
     durability: str
 
     def __str__(self) -> str:
-        return f"{self.call} {self.at}, {self.action}, {self.durability}"
+        return f"{self.variant}: {self.call} {self.at}, {self.action}, {self.durability}"
 
 
 CASES = [
-    Case(call, action, at, durability)
+    Case(variant, call, action, at, durability)
     for call, (actions, calls) in _FAULTS.items()
     for at in range(1, calls + 1)
     for action in actions
     for durability in ("os", "disk")
+    for variant in ("pure", "compiled")
 ]
 
 
@@ -72,7 +75,7 @@ def prove(deaths: int) -> Path:
             messages = _one_death(directory, library, case)
             evidence.add([*case, messages])
             print(f"{number + 1}/{deaths}: {case}: {messages} messages kept", file=sys.stderr)
-    kinds = Counter(f"{call}, {action}, {durability}" for call, action, _, durability, _ in evidence.results)
+    kinds = Counter(", ".join((*names, durability)) for *names, _, durability, _ in evidence.results)
     received = sum(messages for *_, messages in evidence.results)
     return evidence.finish(
         {"deaths": deaths, "boundaries": len(CASES), "by_kind": dict(sorted(kinds.items())), "messages_kept": received}
@@ -82,6 +85,7 @@ def prove(deaths: int) -> Path:
 def _one_death(directory: Path, library: Path, case: Case) -> int:
     settings = {"durability": case.durability, "segment_bytes": _SEGMENT_BYTES}
     engine = EngineProcess(directory, journal=settings)
+    ENVIRONMENT["PYTHONPATH"] = variants.environment(case.variant)["PYTHONPATH"]
     try:
         ENVIRONMENT.update(LD_PRELOAD=str(library), FAULT=f"{case.call}:{case.action}:{case.at}")
         known: list[Any] = []

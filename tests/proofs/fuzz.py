@@ -1,6 +1,7 @@
 """Coverage-guided fuzzing of the whole inbound path: what the kernel hands over, up to the order book.
 
-libFuzzer (by atheris) goes on from the inputs that reached something new, in this run and in the ones before.
+libFuzzer (by atheris) goes on from the inputs that reached something new, in this run and in the ones before. Every
+second step runs the compiled engine, whose coverage nobody sees, on what the pure one found and changes of it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+from tests.benchmarks import variants
 from tests.proofs.evidence import CACHE, Evidence
 
 _STEP = 100_000
+_VARIANTS = ("pure", "compiled")
 _FIRST_INPUTS = 64
 _FIRST_BYTES = 2000
 
@@ -28,12 +32,12 @@ def prove(frames: int) -> Path:
     while (done := sum(result["frames"] for result in evidence.results)) < frames:
         wanted = min(_STEP, frames - done)
         print(f"{done} of {frames} frames, {len(list(corpus.iterdir()))} inputs worth keeping", file=sys.stderr)
-        evidence.add(_fuzz(corpus, wanted, seed=evidence.done + 1))
-    total: dict[str, int] = {}
+        variant = _VARIANTS[evidence.done % len(_VARIANTS)]
+        evidence.add({"variant": variant, **_fuzz(variant, corpus, wanted, seed=evidence.done + 1)})
+    totals: dict[str, Counter[str]] = {variant: Counter() for variant in _VARIANTS}
     for result in evidence.results:
-        for name, count in result.items():
-            total[name] = total.get(name, 0) + count
-    return evidence.finish({**total, "inputs_kept": len(list(corpus.iterdir()))})
+        totals[result.pop("variant")].update(result)
+    return evidence.finish({**totals, "inputs_kept": len(list(corpus.iterdir()))})
 
 
 def _begin_corpus(corpus: Path) -> None:
@@ -44,13 +48,14 @@ def _begin_corpus(corpus: Path) -> None:
         (corpus / f"random-{number}").write_bytes(bytes([number % 8]) + choose.randbytes(_FIRST_BYTES))
 
 
-def _fuzz(corpus: Path, frames: int, seed: int) -> dict[str, int]:
+def _fuzz(variant: str, corpus: Path, frames: int, seed: int) -> dict[str, int]:
     """Run a fuzzer in a process of its own: libFuzzer ends the one it runs in."""
     options = [f"-seed={seed}", "-max_len=4096", "-len_control=0", "-reduce_inputs=0", "-timeout=60"]
     options += [f"-artifact_prefix={corpus.parent}/", "-verbosity=0"]
+    paths = os.pathsep.join((variants.environment(variant)["PYTHONPATH"], os.environ["PYTHONPATH"]))
     done = subprocess.run(
         [sys.executable, "-m", "tests.proofs.fuzz_target", str(frames), *options, str(corpus)],
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         check=False,

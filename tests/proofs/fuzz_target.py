@@ -39,6 +39,7 @@ _HASH = hash_password(_PASSWORD)
 _LOGINS = [soupbintcp.login_request(("ANNA", "BERT")[kind % 2], _PASSWORD, "", kind // 7) for kind in range(8)]
 _SIZES = {ord("O"): 48, ord("U"): 46, ord("X"): 18, ord("M"): 19, ord("N"): 14}
 _LETTERS = b"OOOUXMN"
+_FIRMS = (b"    ", b"    ", b"FIRM", b"FIRM", b"OTHR", b"ALIE")  # the last is another's
 _CHECK_EVERY = 200  # inputs between looks at the whole book after each frame
 _TOKENS = 1000  # more than one input can use
 _ORDERS = 3000  # then a new engine: large books have nothing that small ones lack
@@ -62,8 +63,10 @@ class Target:
         (home / "engine.toml").write_text(
             '[journal]\ndirectory = "journal"\ndurability = "none"\n[itch]\ndirectory = "itch"\n'
             "[risk]\nmax_order_shares = 100000\nmax_open_orders = 0\n"
+            '[firms]\ndefault = "FIRM"\n[firms.FIRM]\nmpids = ["FIRM", "OTHR"]\n'
             f'[accounts.ANNA]\npassword = "{_HASH}"\n[accounts.BERT]\npassword = "{_HASH}"\n'
-            '[[symbol]]\nname = "A"\nreference_price = "100"\n[[symbol]]\nname = "B"\nreference_price = "100"\n'
+            '[[symbol]]\nname = "A"\nreference_price = "100"\n'
+            '[[symbol]]\nname = "B"\nreference_price = "100"\ntick = "0.02"\nlot = 100\n'
         )
         self._engine = Engine(config.read(home / "engine.toml"), self._loop)
         self._engine.lock()
@@ -175,14 +178,15 @@ def said_by(data: bytes, serial: int) -> list[list[bytes]]:
 def _plausible(letter: int, body: bytes, serial: int) -> bytes:
     """Take what `body` has as choices between values that make sense together, so that orders meet each other."""
     old, new = b"T%013d" % max(0, serial - 1 - body[0] % 8), b"T%013d" % serial
-    shares = (1 + body[2] % 4 * 100).to_bytes(4, "big")
+    shares = (100, 200, 300, 301)[body[2] % 4].to_bytes(4, "big")
     price = (1_000_000 + (body[3] % 8 - 4) * 100).to_bytes(4, "big")
     lasts = (0, 1, 99_998, 99_998, 99_999, 99_999)[body[4] % 6].to_bytes(4, "big")
     display, side = b"YANPL"[body[4] // 8 % 5 :][:1], b"BSTE"[body[5] % 4 :][:1]
     minimum = (0, 0, 0, 100)[body[5] // 4 % 4].to_bytes(4, "big")
     if letter == 79:  # O
         stock = b"AB"[body[6] % 2 :][:1].ljust(8)
-        return new + side + shares + stock + price + lasts + b"FIRM" + display + b"PY" + minimum + b"NN"
+        firm = _FIRMS[body[6] // 2 % len(_FIRMS)]
+        return new + side + shares + stock + price + lasts + firm + display + b"PY" + minimum + b"NN"
     if letter == 85:  # U
         return old + new + shares + price + lasts + display + b"Y" + minimum
     if letter == 88:  # X
