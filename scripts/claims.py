@@ -64,6 +64,7 @@ PLACE_OF_PROOF = {
     "interrupted": "machine",
     "market": "process",
     "null": "machine",
+    "reload": "process",
     "witness": "process",
 }
 

@@ -167,4 +167,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return them."""
-        return {"evidence": evidence}
+        return {"evidence": evidence, "redacted": redacted}

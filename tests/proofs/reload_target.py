@@ -34,7 +34,7 @@ def timed(told: Path) -> None:
             yield
         told.write_text(json.dumps({"longest_step_ns": max(costs_ns), "steps": len(costs_ns)}))
 
-    Reload.steps = timed_steps  # type: ignore[method-assign]
+    Reload.steps = timed_steps  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

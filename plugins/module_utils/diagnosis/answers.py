@@ -1,0 +1,108 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What programs of the distribution print, as values: systemctl, ss, tc, ethtool, nft, chronyc. No answer is empty."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_UNIT_PROPERTIES = {
+    "LoadState": "load",
+    "ActiveState": "active",
+    "SubState": "sub",
+    "Result": "result",
+    "ExecMainStatus": "status",
+    "NRestarts": "restarts",
+    "MainPID": "pid",
+    "UnitFileState": "enabled",
+}
+UNIT_PROPERTIES = ",".join(_UNIT_PROPERTIES)
+_PROCESS = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=(\d+)')
+
+
+def unit(text: str) -> dict[str, Any]:
+    """Return what systemctl show says of a unit."""
+    found: dict[str, Any] = {}
+    for line in text.splitlines():
+        name, _equals, value = line.partition("=")
+        if name in _UNIT_PROPERTIES:
+            number = _UNIT_PROPERTIES[name] in ("status", "restarts", "pid")
+            found[_UNIT_PROPERTIES[name]] = int(value or 0) if number else value
+    return found
+
+
+def listeners(text: str) -> dict[str, list[dict[str, Any]]]:
+    """Return port → who listens, from `ss -Hltnp`."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 4:
+            continue
+        address, _colon, port = words[3].rpartition(":")
+        process = _PROCESS.search(line)
+        found.setdefault(port, []).append(
+            {
+                "address": address,
+                "process": process[1] if process else "",
+                "pid": int(process[2]) if process else 0,
+            }
+        )
+    return found
+
+
+def delays(text: str) -> dict[str, str]:
+    """Return interface → what holds its packets back on purpose, from `tc -j qdisc show`."""
+    held = ("netem", "tbf")
+    found = {}
+    for each in _parsed(text, list):
+        if isinstance(each, dict) and each.get("kind") in held:
+            options = each.get("options") or {}
+            found[str(each.get("dev"))] = f"{each['kind']} {json.dumps(options, sort_keys=True)}"
+    return found
+
+
+def allowances(text: str) -> dict[str, int]:
+    """Return the instance's allowances that were exceeded, from `ethtool -S` of an ENA interface."""
+    found = {}
+    for line in text.splitlines():
+        name, _colon, value = line.strip().partition(":")
+        if name.endswith("_allowance_exceeded") and value.strip().isdigit():
+            found[name] = int(value)
+    return found
+
+
+def refused(text: str) -> dict[str, int]:
+    """Return reason → packets that the host's firewall refused, from `nft -j list counters table inet trading`."""
+    entries = _parsed(text, dict).get("nftables", [])
+    counters = [entry["counter"] for entry in entries if isinstance(entry, dict) and "counter" in entry]
+    return {str(counter["name"]): int(counter["packets"]) for counter in counters}
+
+
+def clock(text: str) -> dict[str, Any]:
+    """Return how far the clock is, from `chronyc -c -n tracking`; s, of the system's time against chrony's."""
+    fields = text.strip().split(",")
+    if len(fields) < 14:
+        return {}
+    return {
+        "source": fields[1] or fields[0],
+        "offset_s": float(fields[4]),
+        "dispersion_s": float(fields[11]),
+        "synchronised": fields[13] != "Not synchronised",
+    }
+
+
+def values(text: str) -> dict[str, Any]:
+    """Return the object that a program printed as JSON."""
+    found: dict[str, Any] = _parsed(text, dict)
+    return found
+
+
+def _parsed(text: str, kind: type) -> Any:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return kind()
+    return found if isinstance(found, kind) else kind()

@@ -1,0 +1,207 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: how a trading host is, as values from which causes of a trouble can be found."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: host_readings_info
+short_description: Read how a trading host is
+version_added: 0.2.0
+description:
+  - Read units, file systems, listening ports, processors, busy processes, interfaces, clock, firewall, kernel settings
+    and the kernel's log of one moment, for the filter P(lowlatency.trading.likely_causes#filter).
+  - Take a program that fails or does not exist for a finding; its part of the readings is empty.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  units:
+    description: The systemd units to look at.
+    type: list
+    elements: str
+    required: true
+  places:
+    description: The directories whose file systems are looked at.
+    type: list
+    elements: path
+    default: []
+  status_command:
+    description: The command that prints the engine's state as JSON.
+    type: list
+    elements: str
+    default: []
+  tuning_report:
+    description: The file with the kernel settings that tuning keeps in force.
+    type: path
+    default: /var/lib/os-tuning.json
+  firewall_table:
+    description: The table of the family C(inet) whose counters are read.
+    type: str
+    default: trading
+  seconds:
+    description: The time over which processors and processes are watched.
+    type: float
+    default: 2
+  log_lines:
+    description: The number of lines of each unit's log.
+    type: int
+    default: 40
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Read how the host is
+  lowlatency.trading.host_readings_info:
+    units: [trading-engine.service, telemetry.service]
+    places: [/var/lib/trading]
+  register: host
+"""
+
+RETURN = r"""
+readings:
+  description:
+    - The values by the part of the host that they are of. C(units) has states and the end of each log, C(places) shares
+      of room and inodes that are free, C(ports) who listens, C(cpus) shares of each processor's time, C(processes) the
+      busiest with their shares of one processor, C(cpus_of) those on which a unit's process may run, C(drift) a
+      sentence for each kernel setting that is not in force.
+  type: dict
+  returned: success
+  sample: {"places": {"/var/lib/trading": {"free": 0.42, "free_inodes": 0.97, "read_only": false}}}
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+from ansible_collections.lowlatency.trading.plugins.module_utils.diagnosis import answers, load
+
+_KERNEL_LOG_LINES = 100
+
+
+def place(path: str) -> dict[str, Any]:
+    """Return the room of a path's file system, nothing when there is no such path."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return {}
+    return {
+        "free": round(found.f_bavail / found.f_blocks, 4) if found.f_blocks else 1.0,
+        "free_inodes": round(found.f_favail / found.f_files, 4) if found.f_files else 1.0,
+        "read_only": bool(found.f_flag & os.ST_RDONLY),
+    }
+
+
+def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
+    """Return a sentence for each kernel setting that tuning put in force and that has another value now."""
+    found = []
+    for knob in report.get("knobs", []):
+        path = proc / str(knob.get("name", "")).replace(".", "/")
+        if knob.get("status") == "in_force" and "." in knob["name"] and path.is_file():
+            now = " ".join(path.read_bytes().decode(errors="backslashreplace").split())
+            if now != " ".join(str(knob["value"]).split()):
+                found.append(f"{knob['name']} is {now} instead of {knob['value']}")
+    return found
+
+
+def governors(sysfs: Path = Path("/sys/devices/system/cpu")) -> dict[str, str]:
+    """Return CPU → its frequency governor, where the kernel has one."""
+    files = sysfs.glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return {file.parent.parent.name[3:]: file.read_text(encoding="ascii").strip() for file in files}
+
+
+class Host:
+    """Asks programs of the host; one that fails or does not exist says nothing."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+
+    def say(self, *command: str) -> str:
+        """Return what a command prints."""
+        try:
+            returned, out, _err = outside.run(self._module, list(command), handle_exceptions=False)
+        except OSError:
+            return ""
+        return out if returned == 0 else ""
+
+    def unit(self, name: str, lines: int) -> dict[str, Any]:
+        """Return a unit's state and the end of its log."""
+        state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
+        log = self.say("journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={name}")
+        return {**state, "log": log.splitlines()}
+
+    def links(self) -> dict[str, dict[str, Any]]:
+        """Return interface → what delays its packets, and the allowances of the instance that were exceeded."""
+        delays = answers.delays(self.say("tc", "-j", "qdisc", "show"))
+        names = [path.name for path in Path("/sys/class/net").iterdir() if (path / "device").exists()]
+        return {
+            name: {
+                "delay": delays.get(name, ""),
+                "exceeded": answers.allowances(self.say("ethtool", "-S", name)) if name in names else {},
+            }
+            for name in sorted({*names, *delays})
+        }
+
+    def kernel_log(self) -> list[str]:
+        """Return the newest warnings and errors of the kernel."""
+        command = ["journalctl", "--no-pager", "--dmesg", "--priority=warning", "--output=cat"]
+        return self.say(*command, f"--lines={_KERNEL_LOG_LINES}").splitlines()
+
+
+def observe(module: AnsibleModule) -> dict[str, Any]:
+    """Return all readings."""
+    host, options = Host(module), module.params
+    before, begun_s = load.look(), time.monotonic()
+    time.sleep(options["seconds"])  # the window itself
+    after, seconds = load.look(), time.monotonic() - begun_s
+    counters = host.say("nft", "-j", "list", "counters", "table", "inet", options["firewall_table"])
+    try:
+        report = answers.values(Path(options["tuning_report"]).read_text(encoding="utf-8", errors="backslashreplace"))
+    except OSError:
+        report = {}
+    units = {name: host.unit(name, options["log_lines"]) for name in options["units"]}
+    return {
+        "units": units,
+        "cpus_of": {
+            name: after.processes[unit["pid"]].cpus
+            for name, unit in units.items()
+            if unit.get("pid") in after.processes
+        },
+        "places": {path: place(path) for path in options["places"]},
+        "ports": answers.listeners(host.say("ss", "-Hltnp")),
+        **load.difference(before, after, seconds, os.sysconf("SC_CLK_TCK")),
+        "links": host.links(),
+        "clock": answers.clock(host.say("chronyc", "-c", "-n", "tracking")),
+        "firewall": {"loaded": bool(counters), "refused": answers.refused(counters)},
+        "kernel_log": host.kernel_log(),
+        "drift": drift(report),
+        "tuning_profile": str(report.get("profile", "")),
+        "governors": governors(),
+        "engine": answers.values(host.say(*options["status_command"])) if options["status_command"] else {},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "units": {"type": "list", "elements": "str", "required": True},
+            "places": {"type": "list", "elements": "path", "default": []},
+            "status_command": {"type": "list", "elements": "str", "default": []},
+            "tuning_report": {"type": "path", "default": "/var/lib/os-tuning.json"},
+            "firewall_table": {"type": "str", "default": "trading"},
+            "seconds": {"type": "float", "default": 2},
+            "log_lines": {"type": "int", "default": 40},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, readings=outside.printable(observe(module)))
+
+
+if __name__ == "__main__":
+    main()

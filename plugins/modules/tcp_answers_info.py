@@ -1,0 +1,96 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: what TCP ports of another host answer to whoever runs it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: tcp_answers_info
+short_description: Read what TCP ports of another host answer
+version_added: 0.2.0
+description:
+  - Connect to each port, say nothing, and hang up.
+  - Tell a port that refuses, on a host where nobody listens, from one that is silent, to which packets are dropped.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  host:
+    description: The address or name of the host.
+    type: str
+    required: true
+  ports:
+    description: The ports.
+    type: list
+    elements: int
+    required: true
+  timeout_s:
+    description: The time after which a port without an answer is silent.
+    type: float
+    default: 3
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Read whether the controller reaches the host
+  lowlatency.trading.tcp_answers_info:
+    host: 192.0.2.10
+    ports: [22, 8000]
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+answers:
+  description: Port → C(open), C(refused), C(silent), or what the controller says of the way there.
+  type: dict
+  returned: success
+  sample: {"22": "open", "9001": "silent"}
+"""
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible.module_utils.basic import AnsibleModule
+
+_MOST_AT_ONCE = 16
+
+
+def answer(host: str, port: int, timeout_s: float) -> str:
+    """Return what a port answers to a connection."""
+    try:
+        socket.create_connection((host, port), timeout=timeout_s).close()
+    except ConnectionRefusedError:
+        return "refused"
+    except (TimeoutError, socket.timeout):  # the second is another before Python 3.10
+        return "silent"
+    except OSError as error:
+        return (os.strerror(error.errno) if error.errno else str(error)).lower()
+    return "open"
+
+
+def observe(host: str, ports: list[int], timeout_s: float) -> dict[str, str]:
+    """Return the answer of each port, all tried at once."""
+    with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
+        answers = pool.map(lambda port: answer(host, port, timeout_s), ports)
+        return {str(port): found for port, found in zip(ports, answers)}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "required": True},
+            "ports": {"type": "list", "elements": "int", "required": True},
+            "timeout_s": {"type": "float", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    module.exit_json(changed=False, answers=observe(options["host"], options["ports"], options["timeout_s"]))
+
+
+if __name__ == "__main__":
+    main()
