@@ -12,7 +12,7 @@ module: tcp_answers_info
 short_description: Read what TCP ports of another host answer
 version_added: 0.2.0
 description:
-  - Connect to each port, say nothing, and hang up.
+  - Look what each port answers to a connection, on which nothing is said.
   - Tell a port that refuses, on a host where nobody listens, from one that is silent, to which packets are dropped.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -50,7 +50,6 @@ answers:
   sample: {"22": "open", "9001": "silent"}
 """
 
-import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -68,7 +67,7 @@ def answer(host: str, port: int, timeout_s: float) -> str:
     except (TimeoutError, socket.timeout):  # the second is another before Python 3.10
         return "silent"
     except OSError as error:
-        return (os.strerror(error.errno) if error.errno else str(error)).lower()
+        return (error.strerror or str(error)).lower()
     return "open"
 
 
