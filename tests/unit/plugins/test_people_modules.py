@@ -26,9 +26,7 @@ def test_a_group_is_a_name_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{}", "[7]", "[", ""])
-def test_a_list_of_accounts_that_somebody_damaged_is_named(
-    tmp_path: Path, run_module: RunModule, content: str
-) -> None:
+def test_a_list_of_accounts_that_somebody_damaged_is_named(tmp_path: Path, run_module: RunModule, content: str) -> None:
     made = tmp_path / "people.json"
     made.write_text(content)
     report = run_module("people_info", made=str(made))
