@@ -54,3 +54,20 @@ def test_people_ask_the_engine_as_themselves(deployed: Deployment) -> None:
     analysis = ("sudo", "systemd-analyze", "security", "--no-pager", "trading-engine.service")
     exposure = float(deployed.ssh(address, *analysis).stdout.rpartition("trading-engine.service: ")[2].split()[0])
     assert exposure <= 1.4
+
+
+def test_the_timeline_tells_who_did_what(deployed: Deployment) -> None:
+    play = deployed.play("playbooks/audit.yml")
+    assert play.exit_code == 0, play.output[-6000:]
+    (written,) = deployed.reports.glob("audit-*.json")
+    found = json.loads(written.read_text(encoding="utf-8"))
+    told = {(row["kind"], row["who"], row["what"].split()[0]) for row in found["rows"]}
+    assert {
+        ("login", "bert", "from"),
+        ("login", "debian", "from"),
+        ("sudo", "debian", "as"),
+        ("admin", "bert (operator)", "halt"),
+        ("admin", "carl (observer)", "resume"),
+        ("release", "debian", "release"),
+    } <= told
+    assert "nobody knows who changed this environment on AWS" in str(found["notes"])  # the emulator has no CloudTrail
