@@ -26,6 +26,7 @@ _PARTS = {
     "sk-ecdsa-sha2-nistp256@openssh.com": 3,
 }
 _RSA_BITS = 2048
+_SERVICES = ("trading", "cwagent", "systemd-")
 
 
 class PublicKeyError(ValueError):
@@ -98,6 +99,8 @@ def _of_one(number: int, person: Any) -> Iterator[str]:
         yield f"{who} needs a name of 1 to 31 small letters, digits, _ and -, a letter first"
     elif name == "root":
         yield "root is nobody's name: give each person an account, of the role deployer where root's work is needed"
+    elif name.startswith(_SERVICES):
+        yield f"{name} is or may become the name of a service's user: choose one that does not begin like it"
     if person.get("role") not in ROLES:
         yield f"{who} has the role {person.get('role')!r}, which is none of {', '.join(ROLES)}"
     if unknown := sorted(set(person) - _FIELDS):

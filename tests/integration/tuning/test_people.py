@@ -139,6 +139,7 @@ def test_who_is_removed_loses_key_session_and_rights_and_the_first_user_is_close
         assert play.exit_code == 0, play.output[-4000:]
         assert session.wait(60) == 255
     assert "bert: account closed" in play.output
+    assert "bert: processes ended" in play.output  # within five seconds, or the run fails
     assert refused(settled.ssh("bert", "true"))
     assert refused(settled.ssh("debian", "true", str(settled.host.cloud.key_file)))
     seen = settled.ssh("anna", "ps -u bert -o pid=; id -nG bert; getent passwd bert").stdout.split()

@@ -97,6 +97,7 @@ def test_a_key_of_two_people_is_named(made: dict[str, str]) -> None:
     ("other", "said"),
     [
         ({"name": "root"}, "root is nobody's name"),
+        ({"name": "trading-engine"}, "trading-engine is or may become the name of a service's user"),
         ({"name": "Anna"}, "Anna needs a name of 1 to 31 small letters"),
         ({"name": "a,b"}, "a,b needs a name"),
         ({"name": "a" * 32}, "needs a name of 1 to 31"),
