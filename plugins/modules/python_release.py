@@ -112,6 +112,7 @@ removed:
 import json
 import os
 import shutil
+import syslog
 import tarfile
 import tempfile
 import zipfile
@@ -335,6 +336,14 @@ def apply(module: AnsibleModule, releases: Releases, planned: Plan) -> tuple[dic
     return noted, removed
 
 
+def write_down(release: str, before: str, is_rollback: bool) -> None:
+    """Say in the system's log who put a release in force; playbooks/audit.yml reads it there."""
+    if release != before:
+        how = "brought back" if is_rollback else "put in force"
+        syslog.openlog("trading-release")
+        syslog.syslog(f"release {release} {how} after {before or 'none'}, by {os.environ.get('SUDO_USER') or 'root'}")
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -358,6 +367,7 @@ def main() -> None:
         planned = plan(observed, module.params["release"], releases.root)
         if not module.check_mode:
             noted, removed = apply(module, releases, planned)
+            write_down(planned.release, observed.current, module.params["release"] == "previous")
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

@@ -147,17 +147,19 @@ class Deployment:
         variables: dict[str, Any] = listing["_meta"]["hostvars"][name]
         return variables
 
-    def ssh(self, address: str, *command: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command on a machine as its administrator."""
+    def ssh(
+        self, address: str, *command: str, limit_s: float = 60, user: str = "debian", key: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on a machine, as its administrator where no other is named."""
         options = [
             "-i",
-            str(self.key),
+            str(key or self.key),
             "-o",
             f'UserKnownHostsFile="{self.work}/known_hosts.tests"',
             "-o",
             "StrictHostKeyChecking=accept-new",
         ]
-        return run("ssh", *options, "-o", "ConnectTimeout=5", f"debian@{address}", shlex.join(command), limit_s=limit_s)
+        return run("ssh", *options, "-o", "ConnectTimeout=5", f"{user}@{address}", shlex.join(command), limit_s=limit_s)
 
     def ssh_when_it_answers(self, address: str, *command: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
         """As `ssh`, on a machine that may still boot: tried again until it answers or the limit is over."""

@@ -59,16 +59,21 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
 
 
 class Answers:
-    """A transport that keeps what was written."""
+    """A transport that keeps what was written; at its other end is this process."""
 
     def __init__(self) -> None:
         self.written = b""
+        self._ends = socket.socketpair()
+
+    def get_extra_info(self, _name: str) -> socket.socket:
+        return self._ends[0]
 
     def write(self, data: bytes) -> None:
         self.written += data
 
     def close(self) -> None:
-        pass
+        for end in self._ends:
+            end.close()
 
 
 def test_of_a_line_that_is_too_long_no_more_is_kept_than_says_so(start: Callable[[], Engine]) -> None:

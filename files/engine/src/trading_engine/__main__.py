@@ -14,6 +14,7 @@ from trading_engine.host.processes import lives
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import admin, selfcheck, tools
 from trading_engine.process.admin import AdminError
+from trading_engine.process.people import PEOPLE_VARIABLE, SOCKET
 from trading_engine.process.reload import parts_of
 from trading_engine.process.selfcheck import SelfCheckError
 from trading_engine.published.shm import StateError, StateReader
@@ -68,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--config", metavar="FILE", type=Path, required=True)
     status.set_defaults(run=_status)
     order = commands.add_parser("admin", help="tell the running engine what to do")
-    order.add_argument("--config", metavar="FILE", type=Path, required=True)
-    order.add_argument("command", choices=("halt", "resume", "kill", "unkill", "bust", "next-day", "reload"))
+    order.add_argument("--config", metavar="FILE", type=Path, help="engine.toml; without it by the socket for people")
+    order.add_argument("command", choices=("status", "halt", "resume", "kill", "unkill", "bust", "next-day", "reload"))
     order.add_argument("name", nargs="?", default="", help="symbol, account, or match number")
     order.set_defaults(run=_admin)
     itself = commands.add_parser("self-check", help="import all of this release and replay the journal it ships")
@@ -179,11 +180,16 @@ def _snapshot(options: argparse.Namespace) -> int:
 
 
 def _admin(options: argparse.Namespace) -> int:
+    request = {"command": options.command, "name": options.name}
+    if options.config is None:
+        if options.command in ("bust", "reload"):
+            raise UserError(f"{options.command} reads the engine's files: give --config, as root")
+        print(json.dumps(admin.ask(Path(os.environ.get(PEOPLE_VARIABLE, SOCKET)), request)))
+        return 0
     settings = config.read(options.config)
     if options.command == "reload":
         print(json.dumps(admin.ask(settings.admin_socket, *parts_of(settings))))
         return 0
-    request = {"command": options.command, "name": options.name}
     if options.command == "bust":
         if not options.name.isdigit():
             raise UserError(f"bust needs a match number, not {options.name!r}")

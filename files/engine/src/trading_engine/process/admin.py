@@ -1,6 +1,7 @@
-"""Administration: one JSON line in, one JSON line out, over a Unix socket that only the engine's user can open.
+"""Administration: one JSON line in, one JSON line out, over Unix sockets: the engine's user's own, and one for people.
 
-Every command that changes the market is journaled as an input, so that a replay does the same.
+Every command that changes the market is journaled as an input, so that a replay does the same. Who gave it is said in
+the process's log alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 from trading_engine.engine import Engine
 from trading_engine.host.clock import SessionsUsedUpError
 from trading_engine.machine import inputs
+from trading_engine.process.people import Person, person_at
 from trading_engine.process.reload import Reload, ReloadError
 from trading_engine.wire import ouch
 
@@ -25,6 +28,7 @@ _LINE_BYTES = 65536
 _TOO_LONG = f"a line is longer than {_LINE_BYTES} bytes"
 _TIMEOUT_S = 10
 _RELOAD_TIMEOUT_S = 120  # its slices wait for the orders between them
+_MOST_SHOWN = 64
 _MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
 
 
@@ -59,6 +63,8 @@ class Admin:
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return what was done; raises AdminError, and then nothing was recorded and nothing has changed."""
+        if request.get("command") == "status":
+            return self._status()
         if self._engine.failure:
             raise AdminError(f"the engine has failed ({self._engine.failure}); only a restart goes on")
         command, name = request.get("command"), request.get("name", "")
@@ -87,6 +93,17 @@ class Admin:
         else:
             raise AdminError(f"unknown command {command!r}")
         return {"done": command, "name": name}
+
+    def _status(self) -> dict[str, Any]:
+        core = self._engine.core
+        return {
+            "session": str(core.day),
+            "accepting": core.accepting and not self._engine.failure,
+            "failure": self._engine.failure,
+            "open_orders": core.open_orders,
+            "halted": [book.stock.decode().rstrip() for book in core.by_locate if book.halted],
+            "killed": sorted(account.name for account in core.by_number if account.killed),
+        }
 
     def _check_next_day(self) -> None:
         try:
@@ -117,10 +134,14 @@ class AdminProtocol(asyncio.Protocol):
         self._steps: Iterator[None] | None = None
         self._scheduled = False
         self._answered = False
+        self._person = Person("nobody", "")
+        self._asked: dict[str, Any] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # type: ignore[assignment]  # uvloop's has no common base
+        with contextlib.suppress(OSError):  # without an answer of the kernel it stays nobody
+            self._person = person_at(transport.get_extra_info("socket"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._reload is not None and self._steps is None:  # before its last part: nothing was changed
@@ -168,18 +189,35 @@ class AdminProtocol(asyncio.Protocol):
                 self._steps = self._reload.steps()
             elif not self._error:
                 self._reload.take(request)
-        elif request.get("command") == "reload":
-            self._is_reload = True
-            self._reload = self._admin.begin_reload(request)
         elif not self._is_reload:
+            self._begin(request)
+
+    def _begin(self, request: dict[str, Any]) -> None:
+        self._asked = request
+        self._is_reload = request.get("command") == "reload"
+        if not self._person.may(request.get("command")):
+            raise AdminError(f"{self._person.name} has no role on this host that may do that")
+        if self._is_reload:
+            self._reload = self._admin.begin_reload(request)
+        else:
             self._answer(self._admin.execute(request))
 
     def _answer(self, answer: dict[str, Any]) -> None:
         assert self._transport is not None
         self._answered = True
+        self._say(answer)
         self._end_reload()
         self._transport.write(json.dumps(answer).encode() + b"\n")
         self._transport.close()
+
+    def _say(self, answer: dict[str, Any]) -> None:
+        """Name in the log who asked for what; a question that is allowed changes nothing."""
+        if self._asked.get("command") == "status" and "error" not in answer:
+            return
+        what = " ".join(_shown(self._asked.get(key, "")) for key in ("command", "name", "match")).strip()
+        outcome = f"refused, {_shown(answer['error'], 3)}" if "error" in answer else "done"
+        role = self._person.role or "no role"
+        print(f"trading-engine: admin: {self._person.name} ({role}): {what}: {outcome}", file=sys.stderr, flush=True)
 
     def _end_reload(self) -> None:
         if self._reload is not None:
@@ -187,10 +225,12 @@ class AdminProtocol(asyncio.Protocol):
             self._admin.end_reload()
 
 
-def serve(admin: Admin, path: Path, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractServer:
-    """Listen on `path`, for the engine's user only; raises OSError."""
+def serve(
+    admin: Admin, path: Path, loop: asyncio.AbstractEventLoop, for_people: bool = False
+) -> asyncio.AbstractServer:
+    """Listen on `path`, for the engine's user only or for whoever may enter its directory; raises OSError."""
     path.unlink(missing_ok=True)
-    before = os.umask(0o177)
+    before = os.umask(0o111 if for_people else 0o177)
     try:
         return loop.run_until_complete(loop.create_unix_server(lambda: AdminProtocol(admin, loop), str(path)))
     finally:
@@ -215,7 +255,8 @@ def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
         goes_on = "; the engine may go on with the reload: ask again, and it says what was left" if is_reload else ""
         raise AdminError(f"{path}: no answer in {timeout_s} seconds{goes_on}") from silence
     except OSError as error:
-        raise AdminError(f"{path}: {error.strerror or error}; is the engine running, and are you its user?") from error
+        why = f"{error.strerror or error}; is the engine running, and may you open its socket?"
+        raise AdminError(f"{path}: {why}") from error
     answer: dict[str, Any] = json.loads(line)
     if "error" in answer:
         raise AdminError(answer["error"])
@@ -234,6 +275,12 @@ def _request_of(line: bytes) -> dict[str, Any]:
     if not isinstance(request, dict):
         raise AdminError("expected an object")
     return request
+
+
+def _shown(value: object, words: int = 1) -> str:
+    """Return what somebody sent as a short text that ends no line."""
+    text = value if isinstance(value, str) and value.isascii() and value.isprintable() else ascii(value)
+    return text if len(text) <= words * _MOST_SHOWN else f"{text[: words * _MOST_SHOWN]}..."
 
 
 def _is_symbol(name: str, engine: Engine) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -20,6 +22,7 @@ from trading_engine.process import admin
 from trading_engine.process.admin import Admin
 from trading_engine.process.canary import Canary, with_account
 from trading_engine.process.memory import lock_memory
+from trading_engine.process.people import PEOPLE_VARIABLE
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.garbage import Garbage
 from trading_engine.published.ring import RingWriter
@@ -62,6 +65,7 @@ class Server:
         self._watchdog_ns = watchdog_interval_ns()
         self._watchdog_due_ns = 0
         self._growth = Growth()
+        self._admin_servers: dict[Path, asyncio.AbstractServer] = {}
 
     def run(self) -> int:
         """Raises StartError."""
@@ -101,14 +105,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, loop.stop)
         self._garbage.start()
-        try:
-            admin_server = admin.serve(
-                Admin(self._engine, self._roll_day, gateway.end_session), config.admin_socket, loop
-            )
-        except OSError as error:
-            raise StartError(
-                f"{config.admin_socket}: {error.strerror}; the engine's user needs to write there, see [admin]"
-            ) from error
+        self._serve_admin(Admin(self._engine, self._roll_day, gateway.end_session))
         stats.set("memory_locked", int(lock_memory()))
         stats.set("compiled", int(is_compiled()))
         if config.busy_poll:
@@ -126,8 +123,9 @@ class Server:
         notify("STOPPING=1")
         if canary is not None:
             loop.run_until_complete(canary.stop())
-        admin_server.close()
-        config.admin_socket.unlink(missing_ok=True)
+        for path, server in self._admin_servers.items():
+            server.close()
+            path.unlink(missing_ok=True)
         gateway.close()
         self._snapshotter.stop()
         try:
@@ -137,6 +135,19 @@ class Server:
         self._publish()
         state.close()
         return 0
+
+    def _serve_admin(self, commands: Admin) -> None:
+        """Listen for the engine's user, and for people where the unit names a socket for them; raises StartError."""
+        paths = {self._config.admin_socket: "[admin]"}
+        if for_people := os.environ.get(PEOPLE_VARIABLE):
+            paths[Path(for_people)] = PEOPLE_VARIABLE
+        for path, named_by in paths.items():
+            try:
+                self._admin_servers[path] = admin.serve(commands, path, self._loop, named_by == PEOPLE_VARIABLE)
+            except OSError as error:
+                raise StartError(
+                    f"{path}: {error.strerror}; the engine's user needs to write there, see {named_by}"
+                ) from error
 
     def _start_canary(self) -> Canary:
         config, endpoint, core = self._config, self._config.order_entry, self._engine.core

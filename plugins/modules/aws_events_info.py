@@ -1,0 +1,207 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: who changed an environment's AWS resources, as CloudTrail's event history has it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: aws_events_info
+short_description: List who changed the AWS resources of one environment
+version_added: 0.2.0
+description:
+  - Read the event history that CloudTrail keeps of every account for 90 days, and return the events that changed
+    something of one environment, also those that were refused.
+  - Ask the region of the environment, and the one where the events of IAM are, mostly us-east-1.
+  - Ask twice a second at most, which is what CloudTrail answers.
+  - Say whether a trail is on.
+  - Change nothing.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  environment:
+    description: The environment, as in the tag C(Environment).
+    type: str
+    required: true
+  resources:
+    description: The ids and names of what the environment has now. Those of what it had are learned from the events.
+    type: list
+    elements: str
+    default: []
+  days:
+    description: The number of days to look back, 1 to 90.
+    type: int
+    default: 7
+  pages:
+    description: The largest number of pages, of 50 events of the whole account each, that are read in a region.
+    type: int
+    default: 1000
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: List who changed something of the environment demo in the last week
+  lowlatency.trading.aws_events_info:
+    environment: demo
+    resources: [i-0123456789abcdef0, trading-demo-vpc]
+    region: eu-central-1
+  register: account
+"""
+
+RETURN = r"""
+events:
+  description: The events, the oldest first.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{"time": "2026-11-30T04:00:00Z", "kind": "aws", "who": "arn:aws:iam::123456789012:user/anna",
+            "what": "TerminateInstances i-1 from 198.51.100.7", "count": 1}]
+notes:
+  description: What the list does not have, and whether a trail is on.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import datetime
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
+
+Event = dict[str, Any]
+
+# For each account and region: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+_PAUSE_S = 0.5
+_DAYS_KEPT = 90
+# Where the events of IAM are, by the beginning of a region's name.
+_GLOBAL = {"us-gov-": "us-gov-west-1", "cn-": "cn-north-1", "": "us-east-1"}
+# What EC2 calls its things; the answer to a request that made them has them.
+_ID = re.compile(r"\b(?:[a-z]+-)+(?:[0-9a-f]{17}|[0-9a-f]{8})\b")
+_NO_TRAIL = (
+    "no trail is on: this is the history that every account has, which ends after 90 days and does not tell who read "
+    "or wrote objects; a trail keeps more, for longer"
+)
+
+
+def ours_in(text: str, environment: str, known: set[str]) -> bool:
+    """Return whether an event's text names the environment: by its tag, a name of ours, or something known."""
+    name = re.escape(environment)
+    tag = rf'"key":\s*"Environment",\s*"value":\s*"{name}"'
+    # No name of trading-prod-b is one of trading-prod; those of EC2's things are in its tags.
+    names = rf'\btrading-{name}(?:["/]|-(?:alarms|host|[0-9]{{1,3}})["/]|-[0-9]{{12}}-)'
+    paths = rf"/trading/{name}/|{aws.PROJECT}/{name}/"
+    if (aws.PROJECT in text and re.search(tag, text)) or re.search(f"{names}|{paths}", text):
+        return True
+    return bool(known & (set(_ID.findall(text)) | set(re.findall(r"[\w./:-]+", text))))
+
+
+def learned_from(detail: dict[str, Any]) -> set[str]:
+    """Return the ids of what a request made: those of its answer that are not in the request."""
+    answer, request = (json.dumps(detail.get(key)) for key in ("responseElements", "requestParameters"))
+    return set(_ID.findall(answer)) - set(_ID.findall(request))
+
+
+def described(event: dict[str, Any], detail: dict[str, Any]) -> Event:
+    """Return one event as a line of the timeline."""
+    identity = detail.get("userIdentity") or {}
+    who = identity.get("arn") or identity.get("invokedBy") or event.get("Username") or "unknown"
+    things = sorted({str(one["ResourceName"]) for one in event.get("Resources", []) if one.get("ResourceName")})
+    what = f"{event['EventName']} {', '.join(things[:4])}{' and more' if len(things) > 4 else ''}".strip()
+    if address := detail.get("sourceIPAddress"):
+        what += f" from {address}"
+    if error := detail.get("errorCode"):
+        what += f", refused: {error}"
+    moment = event["EventTime"].astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"time": moment, "kind": "aws", "who": _shown(who), "what": _shown(what), "count": 1}
+
+
+def _shown(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))[:300]
+
+
+def of_environment(events: Iterable[dict[str, Any]], environment: str, known: set[str]) -> list[Event]:
+    """Return the lines of the environment's events; what one of them made is looked for in the later ones."""
+    known = set(known)
+    found = []
+    for event in sorted(events, key=lambda event: event["EventTime"]):
+        text = event.get("CloudTrailEvent") or "{}"
+        if ours_in(text, environment, known):
+            detail = json.loads(text)
+            known |= learned_from(detail)
+            found.append(described(event, detail))
+    return found
+
+
+def changes(client: Any, days: int, most_pages: int) -> Iterator[dict[str, Any]]:
+    """Yield the account's events that changed something, the newest first; the last is empty when there were more."""
+    until = datetime.datetime.now(datetime.timezone.utc)
+    pages = client.get_paginator("lookup_events").paginate(
+        LookupAttributes=[{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
+        StartTime=until - datetime.timedelta(days=days),
+        EndTime=until,
+    )
+    for number, page in enumerate(pages, 1):
+        yield from page["Events"]
+        if not page.get("NextToken"):
+            return
+        if number == most_pages:
+            yield {}
+            return
+        time.sleep(_PAUSE_S)
+
+
+def has_trail(client: Any) -> bool:
+    """Return whether any trail of the account logs."""
+    trails = client.describe_trails(includeShadowTrails=True)["trailList"]
+    return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
+
+
+def observe(module: AnsibleAWSModule) -> tuple[list[Event], list[str]]:
+    """Return the events of the environment, and what is to be known of them."""
+    given = module.params
+    found, notes = [], []
+    central = next(name for beginning, name in _GLOBAL.items() if module.region.startswith(beginning))
+    for region in dict.fromkeys([module.region, central]):
+        client = aws.client(module, "cloudtrail", region=region)
+        with aws.explained(module, f"read the event history of {region}"):
+            events = list(changes(client, given["days"], given["pages"]))
+        if events and not events[-1]:
+            events.pop()
+            notes.append(f"{region} has more than {given['pages']} pages of events; the earliest were not read")
+        found += of_environment(events, given["environment"], set(given["resources"]))
+    client = aws.client(module, "cloudtrail")
+    with aws.explained(module, "read whether a trail is on"):
+        notes.append("a trail is on" if has_trail(client) else _NO_TRAIL)
+    return sorted(found, key=lambda event: str(event["time"])), notes
+
+
+def main() -> None:
+    """Look."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "environment": {"type": "str", "required": True},
+            "resources": {"type": "list", "elements": "str", "default": []},
+            "days": {"type": "int", "default": 7},
+            "pages": {"type": "int", "default": 1000},
+        },
+        supports_check_mode=True,
+    )
+    if not 1 <= module.params["days"] <= _DAYS_KEPT:
+        module.fail_json(msg=f"days: {module.params['days']} is not 1 to {_DAYS_KEPT}, which CloudTrail keeps")
+    events, notes = observe(module)
+    module.exit_json(changed=False, events=events, notes=notes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: the end of people's accounts, with the sessions that are open."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: people_ended
+short_description: Remove people's keys, rights and open sessions
+version_added: 0.2.0
+description:
+  - Remove the file of a person's keys, close the account, and end all processes that run as that user.
+  - Leave a closed account without a shell and without a group beside its own, and expired. Keep its name and its files,
+    so that they are nobody else's.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  names:
+    description: The accounts. One that does not exist is as it should be.
+    type: list
+    elements: str
+    required: true
+  keys:
+    description: The directory with a file of keys for each account.
+    type: path
+    required: true
+  remove:
+    description: Remove the accounts, with their homes, instead of closing them.
+    type: bool
+    default: false
+  seconds:
+    description: The time that processes get to end. They are killed at once; one that waits for a disk does not end.
+    type: int
+    default: 5
+attributes:
+  check_mode:
+    support: full
+    description: Report what would be done.
+  diff_mode:
+    support: none
+    description: What was done is in the result.
+"""
+
+EXAMPLES = r"""
+- name: Close the account of somebody who left
+  lowlatency.trading.people_ended:
+    names: [anna]
+    keys: /etc/ssh/trading-keys
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, in one sentence for each.
+  type: list
+  elements: str
+  returned: success
+  sample: ["anna: account closed", "anna: processes ended"]
+"""
+
+import contextlib
+import os
+import pwd
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+
+_NOLOGIN = "/usr/sbin/nologin"
+_EXPIRED = "1"  # the second day of 1970
+_PAUSE_S = 0.05
+_PROC = Path("/proc")
+
+
+def uids_of(status: str) -> set[int]:
+    """Return the real, effective, saved and file system's user of a process, by its status in /proc."""
+    for line in status.splitlines():
+        if line.startswith("Uid:"):
+            return {int(word) for word in line.split()[1:]}
+    return set()
+
+
+def processes_of(uid: int) -> list[int]:
+    """Return the processes that run as a user, but for those that have ended and are only counted still."""
+    found = []
+    for folder in _PROC.iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            status = (folder / "status").read_text(encoding="utf-8", errors="replace")
+        except OSError:  # ended meanwhile
+            continue
+        if uid in uids_of(status) and "\nState:\tZ" not in status:
+            found.append(int(folder.name))
+    return found
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One look at a person's account; `uid` is None where there is none."""
+
+    uid: int | None
+    has_keys: bool
+    is_closed: bool
+    has_processes: bool
+
+
+def is_closed(name: str, shell: str, expiry: str, groups: list[str]) -> bool:
+    """Return whether an account lets nobody in and gives no right."""
+    return shell == _NOLOGIN and expiry == _EXPIRED and groups in ([], [name])
+
+
+def plan(observed: Observed, remove: bool) -> list[str]:
+    """Return what is done, in its order: nobody logs in again before the open sessions are ended."""
+    wanted = {
+        "keys removed": observed.has_keys,
+        "account closed": observed.uid is not None and not observed.is_closed,
+        "processes ended": observed.has_processes,
+        "account removed": observed.uid is not None and remove,
+    }
+    return [action for action, is_wanted in wanted.items() if is_wanted]
+
+
+class Account:
+    """What a host has of one person."""
+
+    def __init__(self, module: AnsibleModule, name: str) -> None:
+        self.module = module
+        self.name = name
+        self.keys = Path(module.params["keys"], name)
+
+    def run(self, *command: str, may_fail: bool = False) -> str:
+        """Return what a command of the distribution printed."""
+        code, out, error = outside.run(self.module, list(command))
+        if code and not may_fail:
+            self.module.fail_json(msg=f"{' '.join(command)} failed: {error.strip() or out.strip()}")
+        return out
+
+    def observe(self) -> Observed:
+        """Look."""
+        try:
+            entry = pwd.getpwnam(self.name)
+        except KeyError:
+            return Observed(None, self.keys.exists(), False, False)
+        shadow = self.run("getent", "shadow", self.name, may_fail=True).strip().split(":")
+        groups = self.run("id", "--name", "--groups", self.name).split()
+        closed = is_closed(self.name, entry.pw_shell, shadow[7] if len(shadow) > 7 else "", groups)
+        return Observed(entry.pw_uid, self.keys.exists(), closed, bool(processes_of(entry.pw_uid)))
+
+    def apply(self, uid: int | None, actions: list[str]) -> None:
+        """Do what was planned."""
+        if "keys removed" in actions:
+            self.keys.unlink()
+        if "account closed" in actions:
+            self.run("usermod", "--shell", _NOLOGIN, "--expiredate", _EXPIRED, "--groups", "", self.name)
+        if uid is not None:  # also where the first look found none: somebody may just have come
+            self.end_processes(uid)
+        if "account removed" in actions:
+            self.run("userdel", "--remove", self.name)
+
+    def end_processes(self, uid: int) -> None:
+        """Kill all that runs as this user, and what its sessions started as root."""
+        left = processes_of(uid)
+        if left:
+            # Where logind put the sessions; without it there is no such slice.
+            self.run("systemctl", "kill", "--signal=KILL", f"user-{uid}.slice", may_fail=True)
+        seconds = self.module.params["seconds"]
+        end_s = time.monotonic() + seconds
+        while left:
+            for process in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            if time.monotonic() > end_s:
+                self.module.fail_json(
+                    msg=f"{self.name} is closed, but these processes of that user go on after {seconds} s: "
+                    f"{', '.join(map(str, left))}. Look at them (ps -p), and restart the host where nothing ends them"
+                )
+            time.sleep(_PAUSE_S)
+            left = processes_of(uid)
+
+
+def main() -> None:
+    """End them."""
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "keys": {"type": "path", "required": True, "no_log": False},
+            "remove": {"type": "bool", "default": False},
+            "seconds": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    names = module.params["names"]
+    if "root" in names:
+        module.fail_json(msg="root is nobody's account, and is not ended")
+    actions = []
+    for name in names:
+        account = Account(module, name)
+        observed = account.observe()
+        planned = plan(observed, module.params["remove"])
+        if not module.check_mode:
+            account.apply(observed.uid, planned)
+        actions += [f"{name}: {action}" for action in planned]
+    module.exit_json(changed=bool(actions), actions=outside.printable(actions))
+
+
+if __name__ == "__main__":
+    main()
