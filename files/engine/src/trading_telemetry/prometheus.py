@@ -9,6 +9,7 @@ from trading_engine.published.histogram import Distribution, bucket_of
 from trading_engine.published.shm import State
 
 from trading_telemetry import metrics
+from trading_telemetry.certificate import certificate_end_s
 from trading_telemetry.clock import Clock, read_clock
 from trading_telemetry.config import Targets
 from trading_telemetry.health import check_all, overall
@@ -31,7 +32,7 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         observation, clock = self._observer.look(), self._clock()
-        checks = check_all(observation, self._observer.window(60), self._targets, tuning(), clock)
+        checks = check_all(observation, self._observer.window(60), self._targets, tuning(), clock, certificate_end_s())
         up = observation.state is not None and not observation.problem and not observation.is_stale
         yield _single("trading_up", float(up))
         status = overall(checks)
