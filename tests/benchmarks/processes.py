@@ -44,10 +44,17 @@ def free_port() -> int:
 class Server:
     """A server process, where it listens, and what it costs."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        port: int,
+        directory: Path | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.process = process
         self.port = port
         self.directory = directory
+        self.address = address
 
     def cpu_ns(self) -> int:
         """Return the processor time used by the main thread."""
@@ -96,13 +103,16 @@ def engine(
     tokens: str = "any",
     budget_bytes: int = 8 << 30,
     canary: str = "",
+    address: str = "127.0.0.1",
+    proxy_port: int = 0,
 ) -> Iterator[Server]:
     """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …"""
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory, port = Path(name), free_port()
         hashed = hash_password(PASSWORD)
         lines = [
-            "[order_entry]", f"port = {port}", "[journal]", 'directory = "journal"', f'durability = "{durability}"',
+            "[order_entry]", f'address = "{address}"', f"port = {port}", f"proxy_port = {proxy_port}",
+            "[journal]", 'directory = "journal"', f'durability = "{durability}"',
             f"budget_bytes = {budget_bytes}", "reserve_bytes = 0",
             "[itch]", 'directory = "itch"', f"budget_bytes = {budget_bytes}",
             "[shared_memory]", 'path = "engine.shm"', "[admin]", 'socket = "admin.sock"',
@@ -111,7 +121,7 @@ def engine(
         for number in range(accounts):
             lines += [f"[accounts.B{number}]", f'password = "{hashed}"', f'tokens = "{tokens}"']
         for number in range(symbols):
-            lines += ["[[symbol]]", f'name = "S{number}"', 'reference_price = "100"']
+            lines += ["[[symbol]]", f'name = "S{number}"', 'reference_price = "100"', 'tick = "0.001"']
         (directory / "engine.toml").write_text("\n".join(lines))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(directory / "notify"))
@@ -123,7 +133,7 @@ def engine(
             )
             try:
                 ready.recv(4096)
-                yield Server(process, port, directory)
+                yield Server(process, port, directory, address)
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # a snapshot may be under way in a child
@@ -131,7 +141,7 @@ def engine(
 
 
 def connect(server: Server) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S)
+    sock = socket.create_connection((server.address, server.port), timeout=DEADLINE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
