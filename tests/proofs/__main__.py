@@ -21,6 +21,7 @@ from tests.proofs import (
     interrupted,
     market,
     null,
+    security,
     witness,
 )
 
@@ -38,6 +39,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "http": (http.prove, 60, "minutes"),
     "market": (market.prove, 1_000_000, "messages"),
     "null": (null.prove, 40, "comparisons"),
+    "security": (security.prove, 1, "hosts, looked at from outside and inside"),
     "interrupted": (interrupted.prove, 1000, "kills, of those that there can be"),
 }
 

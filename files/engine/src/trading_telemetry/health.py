@@ -133,9 +133,7 @@ def _certificate(end_s: float) -> Check:
     """Of the TLS proxy; where there is none there is no check."""
     days = (end_s - time.time()) / 86_400
     if days <= 0:
-        return Check(
-            "certificate", Status.DEGRADED, "expired: clients of TLS refuse it; renew it, run configure.yml"
-        )
+        return Check("certificate", Status.DEGRADED, "expired: clients of TLS refuse it; renew it, run configure.yml")
     text = f"valid for {days:.0f} more days"
     if days < CERTIFICATE_DAYS:
         return Check("certificate", Status.DEGRADED, f"{text}; renew it, and run configure.yml")
