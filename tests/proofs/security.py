@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from trading_engine.wire import soupbintcp
 
@@ -37,6 +38,7 @@ UNITS = {
     "trading-feed.service": 1.4,
     "telemetry.service": 1.5,
     "trading-tls.service": 1.5,
+    "trading-publish.service": 1.5,
 }
 PROBED = ("trading-engine.service", "trading-feed.service", "trading-tls.service")
 PROBE = ROOT / "extensions/molecule/shared/probe.py"
@@ -82,6 +84,10 @@ class _Proof:
             "trading_client_cidrs": [f"{GATEWAY}/32"],
             "trading_engine_compiled": "never",
             "trading_tls": {"certificate": str(certificate), "key": str(key)},
+            "trading_publish": True,
+            "cloudwatch_agent_state": "absent",
+            "trading_region": host.cloud.settings["AWS_REGION"],
+            "telemetry_settings": {"cloudwatch": {"period_s": 10}},
         }
 
     def results(self) -> dict[str, Any]:
@@ -98,11 +104,14 @@ class _Proof:
         self._say("lynis before")
         before = self._lynis()
         self._say("configure")
+        self._give_a_role()
         self._configure()
         self._say("units")
         found["exposure"] = {unit: self._exposure(unit, most) for unit, most in UNITS.items()}
         found["tls"] = self._tls()
         found["probe"] = {unit: self._probe(unit) for unit in PROBED}
+        self._say("publisher")
+        found["published_metrics"] = eventually(self._published)
         self._say("ports")
         found["ports"] = self._ports()
         self._say("lynis after")
@@ -138,6 +147,30 @@ class _Proof:
         exposure = float(re.findall(r": ([0-9.]+) ", said)[0])
         assert exposure <= most, said
         return exposure
+
+    # -- the publisher ----------------------------------------------------------------------------------------------
+
+    def _give_a_role(self) -> None:
+        """Give the instance a role, and lead its publisher to the emulated CloudWatch beside the metadata."""
+        host, cloud = self._host, self._host.cloud
+        iam, name = cloud.client("iam"), "prove-security"
+        trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+        iam.create_instance_profile(InstanceProfileName=name)
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        (machine,) = (row["instance_id"] for row in cloud.status() if row["private_address"] == host.address)
+        cloud.ec2.associate_iam_instance_profile(InstanceId=machine, IamInstanceProfile={"Name": name})
+        port = urlsplit(cloud.settings["AWS_ENDPOINT_URL"]).port
+        folder = "/etc/systemd/system/trading-publish.service.d"
+        line = f"Environment=AWS_ENDPOINT_URL=http://169.254.169.254:{port}"
+        host.shell(f"mkdir -p {folder}; printf '[Service]\\n%s\\n' {line} > {folder}/endpoint.conf")
+
+    def _published(self) -> list[str]:
+        """Return the names of what the publisher has sent through the loaded firewall."""
+        assert "table inet trading" in self._host.shell("nft list tables")
+        metrics = self._host.cloud.client("cloudwatch").list_metrics()["Metrics"]
+        return sorted({metric["MetricName"] for metric in metrics})
 
     # -- TLS --------------------------------------------------------------------------------------------------------
 
