@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks import core, deployment, feed, gateway, stress, telemetry, tuning
+from tests.benchmarks import core, deployment, feed, gateway, security, stress, telemetry, tuning
 from tests.benchmarks.figures import Figure, table
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
@@ -33,6 +33,9 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "preflight": deployment.preflight,
     "deployment": deployment.deployment,
     "tuning": tuning.tuning,
+    "passwords": security.passwords,
+    "tls": security.tls,
+    "firewall": security.firewall,
 }
 
 

@@ -44,10 +44,17 @@ def free_port() -> int:
 class Server:
     """A server process, where it listens, and what it costs."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        port: int,
+        directory: Path | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.process = process
         self.port = port
         self.directory = directory
+        self.address = address
 
     def cpu_ns(self) -> int:
         """Return the processor time used by the main thread."""
@@ -97,6 +104,8 @@ def engine(
     budget_bytes: int = 8 << 30,
     canary: str = "",
     program: Sequence[str] = ("trading_engine",),
+    address: str = "127.0.0.1",
+    proxy_port: int = 0,
 ) -> Iterator[Server]:
     """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …
 
@@ -106,7 +115,8 @@ def engine(
         directory, port = Path(name), free_port()
         hashed = hash_password(PASSWORD)
         lines = [
-            "[order_entry]", f"port = {port}", "[journal]", 'directory = "journal"', f'durability = "{durability}"',
+            "[order_entry]", f'address = "{address}"', f"port = {port}", f"proxy_port = {proxy_port}",
+            "[journal]", 'directory = "journal"', f'durability = "{durability}"',
             f"budget_bytes = {budget_bytes}", "reserve_bytes = 0",
             "[itch]", 'directory = "itch"', f"budget_bytes = {budget_bytes}",
             "[shared_memory]", 'path = "engine.shm"', "[admin]", 'socket = "admin.sock"',
@@ -128,7 +138,7 @@ def engine(
             )
             try:
                 ready.recv(4096)
-                yield Server(process, port, directory)
+                yield Server(process, port, directory, address)
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # a snapshot may be under way in a child
@@ -136,7 +146,7 @@ def engine(
 
 
 def connect(server: Server) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S)
+    sock = socket.create_connection((server.address, server.port), timeout=DEADLINE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

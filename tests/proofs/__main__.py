@@ -22,6 +22,7 @@ from tests.proofs import (
     market,
     null,
     reload,
+    security,
     witness,
 )
 
@@ -40,6 +41,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "market": (market.prove, 1_000_000, "messages"),
     "null": (null.prove, 40, "comparisons"),
     "reload": (reload.prove, 1_000_000, "open orders"),
+    "security": (security.prove, 1, "hosts, looked at from outside and inside"),
     "interrupted": (interrupted.prove, 1000, "kills, of those that there can be"),
 }
 

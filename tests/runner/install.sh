@@ -8,6 +8,7 @@ declare -A sets=(
   [machines]="${machine_packages[*]} nmap"
   [own-kernel]="${own_kernel_packages[*]}"
   [shell]="shellcheck"
+  [tls]="stunnel4"
 )
 # Unpacked and not installed: chrony's service would keep this machine's clock, in the place of whatever keeps it now.
 unpack_chrony() {

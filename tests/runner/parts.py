@@ -86,14 +86,14 @@ _PARTS = (
         *("tests/integration/engine", "tests/integration/feed", "tests/integration/telemetry"),
         workers=PROCESS_WORKERS,
         root=True,
-        needs=("compiler", "browser", "time"),
+        needs=("compiler", "browser", "time", "tls"),
     ),
     _tests("load", "tests/integration/bench", root=True, needs=("compiler",)),
     _tests("sandbox", "tests/integration/sandbox", root=True, needs=_MACHINE_SETS).given([f"--ignore={OWN_KERNEL}"]),
     _tests("own-kernel", OWN_KERNEL, root=True, needs=_MACHINE_SETS),
     _tests("tuning", "tests/integration/tuning", root=True, needs=_MACHINE_SETS),
     # All of these in one go, for arguments such as -k.
-    _tests("integration", "tests/integration", root=True, needs=(*_MACHINE_SETS, "compiler", "browser", "time")),
+    _tests("integration", "tests/integration", root=True, needs=(*_MACHINE_SETS, "compiler", "browser", "time", "tls")),
     _tests("e2e", "tests/e2e", root=True, needs=_MACHINE_SETS),
     Part(
         "deployment",

@@ -117,6 +117,29 @@ def test_both_firewalls_follow_the_ports_of_orders_market_data_and_telemetry(rol
     assert (rendered("client_ports"), rendered("operator_ports")) == ([9101, 9102], [22, 8001])
 
 
+@pytest.mark.parametrize("role", ["hardening", "aws_network"])
+def test_with_a_certificate_both_firewalls_open_the_ports_of_tls_and_not_the_clear_ones(role: str) -> None:
+    defaults = yaml.safe_load((ROLE.parent / role / "defaults/main.yml").read_text(encoding="utf-8"))
+    jinja = NativeEnvironment()
+    jinja.filters["lowlatency.trading.formerly"] = lambda value, *_: value
+
+    def client_ports(**tls: Any) -> list[object]:
+        given = defaults[f"{role}_client_ports"]
+        return [jinja.from_string(port).render(trading_order_port=9101, trading_tls=tls) for port in given]
+
+    assert client_ports(certificate="orders.crt", key="orders.key") == [9011, 9012]
+    assert client_ports(certificate="orders.crt", key="orders.key", order_port=443, feed_port=444) == [443, 444]
+    assert client_ports() == [9101, 9002]
+
+
+def test_the_tls_proxy_connects_to_no_other_host(tmp_path: Path) -> None:
+    given = {"trading_operator_cidr": "198.51.100.7/32", "trading_tls": {"certificate": "a", "key": "b"}}
+    made = {"results": [{"item": name, "uid": 995} for name in ("trading-engine", "trading-telemetry", "trading-tls")]}
+    made["results"][2]["uid"] = 994
+    text = rules(tmp_path, {**given, "__hardening_made": made})
+    assert "oif != lo meta skuid { 995, 995, 994 } meta l4proto != tcp" in text
+
+
 def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects(
     tmp_path: Path,
 ) -> None:

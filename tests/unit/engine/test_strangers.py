@@ -106,8 +106,7 @@ def test_out_of_descriptors_the_listener_is_left_alone_for_a_moment(
     _turn(loop)  # writes the market data of the day's start
     gateway.listen()
     gateway.open()
-    assert gateway._listener is not None
-    listener = gateway._listener
+    (listener,) = (one.socket for one in gateway._listeners)
     with socket.create_connection(listener.getsockname(), DEADLINE_S):
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         free = os.dup(0)

@@ -29,8 +29,8 @@ def allow(directory: Path, **passwords: str) -> None:
 
 
 @asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[tuple[str, int]]:
-    """Serve one session without messages; yield the address."""
+async def serving(directory: Path, *, awaits_proxy: bool = False) -> AsyncIterator[tuple[str, int]]:
+    """Serve one session without messages, to clients or to a TLS proxy; yield the address."""
     (directory / "2026112300-00000000000000000001.itch").write_bytes(b"")
     (directory / "engine.toml").write_text(
         f'[shared_memory]\npath = "{directory}/engine.shm"\n'
@@ -39,7 +39,9 @@ async def serving(directory: Path) -> AsyncIterator[tuple[str, int]]:
     allow(directory, ANNA="secret")
     log = Log(directory)
     feed = Feed(Accounts(directory / "engine.toml"), log)
-    listening = await asyncio.get_running_loop().create_server(lambda: Connection(feed), "127.0.0.1", 0)
+    listening = await asyncio.get_running_loop().create_server(
+        lambda: Connection(feed, awaits_proxy=awaits_proxy), "127.0.0.1", 0
+    )
     following = asyncio.ensure_future(feed.follow())
     yield listening.sockets[0].getsockname()
     following.cancel()
@@ -125,3 +127,27 @@ async def test_what_the_feed_stood_still_is_nobodys_silence(tmp_path: Path, monk
         time.sleep(6)
         assert (await reader.readexactly(3))[2] == soupbintcp.SERVER_HEARTBEAT
         subscriber.close()
+
+
+async def test_the_client_that_a_proxy_names_is_the_one_that_the_log_names(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = b"PROXY TCP4 203.0.113.7 198.51.100.1 40000 9012\r\n"
+    wrong, right = (soupbintcp.login_request("ANNA", password) for password in ("wrong", "secret"))
+    async with asyncio.timeout(DEADLINE_S), serving(tmp_path, awaits_proxy=True) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(header[:20])
+        await writer.drain()
+        writer.write(header[20:] + wrong)
+        assert (await reader.read())[2] == soupbintcp.LOGIN_REJECTED
+        assert "203.0.113.7: login of account 'ANNA' rejected" in caplog.text
+        writer.close()
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(header + right)
+        assert (await reader.readexactly(33))[2] == soupbintcp.LOGIN_ACCEPTED
+        writer.close()
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(right)  # as on the port for clients
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await reader.readexactly(1)
+        writer.close()

@@ -4,12 +4,13 @@ import argparse
 import logging
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
 from trading_engine.host.sockets import family_of
-from trading_engine.settings import config as engine_config
 from trading_engine.settings.tables import ConfigError
+from trading_engine.wire.proxied import LISTENER_ADDRESS
 
 from trading_feed.accounts import Accounts
 from trading_feed.log import Log
@@ -28,9 +29,14 @@ def main() -> int:
     try:
         accounts = Accounts(options.config)
         config = accounts.config
-        with _listen(config.market_data) as listener:
+        endpoint = config.market_data
+        with ExitStack() as listeners:
+            listener = listeners.enter_context(_listen(endpoint.address, endpoint.port))
+            for_proxy = None
+            if endpoint.proxy_port:
+                for_proxy = listeners.enter_context(_listen(LISTENER_ADDRESS, endpoint.proxy_port))
             log = _open(config.itch.directory)
-            uvloop.run(serve(accounts, listener, log))
+            uvloop.run(serve(accounts, listener, for_proxy, log))
             log.close()
     except ConfigError as error:
         print(f"trading-feed: error: {error}", file=sys.stderr)
@@ -51,12 +57,12 @@ def _open(directory: Path) -> Log:
     return log
 
 
-def _listen(endpoint: engine_config.Endpoint) -> socket.socket:
+def _listen(address: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((endpoint.address, endpoint.port), family=family_of(endpoint.address), backlog=512)
+        return socket.create_server((address, port), family=family_of(address), backlog=512)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {endpoint.address}:{endpoint.port}: {error.strerror}; "
+            f"cannot listen on {address}:{port}: {error.strerror}; "
             "another process may have the port: see [market_data] in engine.toml"
         ) from error
 

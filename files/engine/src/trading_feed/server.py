@@ -11,7 +11,7 @@ from typing import cast
 
 from trading_engine.host.notify import notify, watchdog_interval_ns
 from trading_engine.settings.passwords import Verifier
-from trading_engine.wire import soupbintcp
+from trading_engine.wire import proxied, soupbintcp
 from trading_engine.wire.layout import WireError
 
 from trading_feed.accounts import Accounts
@@ -118,8 +118,11 @@ class Feed:
 class Connection(asyncio.Protocol):
     """One socket. A slow one is not written to: its subscriber stays behind in the log and costs nothing."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, *, awaits_proxy: bool = False) -> None:
+        """With `awaits_proxy` it is this host's TLS proxy that connects, and first of all says for whom."""
         self._feed = feed
+        self._awaits_proxy = awaits_proxy
+        self._begin = b""
         self._subscriber = Subscriber(feed.log)
         self._transport: asyncio.Transport
         self._peer = ""
@@ -172,6 +175,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received_s = time.monotonic()
         try:
+            if self._awaits_proxy:
+                self._begin += data
+                header = proxied.split(self._begin)
+                if header is None:
+                    return
+                self._peer, data = header
+                self._awaits_proxy, self._begin = False, b""
             self._subscriber.receive(data)
         except WireError as error:
             self.drop(str(error))
@@ -234,17 +244,20 @@ class Connection(asyncio.Protocol):
         self._sent_s = time.monotonic()
 
 
-async def serve(accounts: Accounts, listener: socket.socket, log: Log) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve(accounts: Accounts, listener: socket.socket, for_proxy: socket.socket | None, log: Log) -> None:
+    """Serve until SIGTERM or SIGINT; `for_proxy` is where this host's TLS proxy connects."""
     loop = asyncio.get_running_loop()
     feed = Feed(accounts, log)
-    server = await loop.create_server(lambda: Connection(feed), sock=listener)
+    servers = [await loop.create_server(lambda: Connection(feed), sock=listener)]
+    if for_proxy is not None:
+        servers.append(await loop.create_server(lambda: Connection(feed, awaits_proxy=True), sock=for_proxy))
     following = loop.create_task(feed.follow())
     notify("READY=1")
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, following.cancel)
     await asyncio.wait([following])
-    server.close()
+    for server in servers:
+        server.close()
     feed.close()
     if not following.cancelled():
         following.result()

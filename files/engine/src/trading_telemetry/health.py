@@ -4,6 +4,7 @@
 processed, but an operator should look.
 """
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ JOURNAL_DEGRADED_SHARE = 0.80
 JOURNAL_REFUSING_SHARE = 0.95
 ENOUGH_ORDERS = 100
 CLOCK_DEVIATION_NS = 1_000_000
+CERTIFICATE_DAYS = 30
 
 
 class Status(StrEnum):
@@ -46,6 +48,7 @@ def check_all(
     targets: Targets | None,
     tuning: Tuning | None,
     clock: Clock | None = None,
+    certificate_end_s: float | None = None,
 ) -> list[Check]:
     """The first check says whether the others can know anything; of a clock that may not be asked nothing is known."""
     engine = _engine(observation)
@@ -59,6 +62,7 @@ def check_all(
         _trading(state),
         _tuning(tuning),
         _clock(state, clock),
+        *([_certificate(certificate_end_s)] if certificate_end_s is not None else []),
         _latency(last_minute, targets),
     ]
 
@@ -123,6 +127,17 @@ def _clock(state: State, clock: Clock | None) -> Check:
             return Check("clock", Status.DEGRADED, "not synchronised: `chronyc sources` says which source is missing")
         return Check("clock", Status.OK, "not synchronised: no time service runs here")
     return Check("clock", Status.OK, f"{clock.offset_us:.0f} µs off, at most {clock.bound_us:.0f} µs ({clock.source})")
+
+
+def _certificate(end_s: float) -> Check:
+    """Of the TLS proxy; where there is none there is no check."""
+    days = (end_s - time.time()) / 86_400
+    if days <= 0:
+        return Check("certificate", Status.DEGRADED, "expired: clients of TLS refuse it; renew it, run configure.yml")
+    text = f"valid for {days:.0f} more days"
+    if days < CERTIFICATE_DAYS:
+        return Check("certificate", Status.DEGRADED, f"{text}; renew it, and run configure.yml")
+    return Check("certificate", Status.OK, text)
 
 
 def _latency(last_minute: Window | None, targets: Targets | None) -> Check:

@@ -9,6 +9,7 @@ from trading_engine.published.histogram import Distribution, bucket_of
 from trading_engine.published.shm import State
 
 from trading_telemetry import metrics
+from trading_telemetry.certificate import certificate_end_s
 from trading_telemetry.clock import Clock, read_clock
 from trading_telemetry.config import Targets
 from trading_telemetry.health import check_all, overall
@@ -31,13 +32,16 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         observation, clock = self._observer.look(), self._clock()
-        checks = check_all(observation, self._observer.window(60), self._targets, tuning(), clock)
+        certificate_s = certificate_end_s()
+        checks = check_all(observation, self._observer.window(60), self._targets, tuning(), clock, certificate_s)
         up = observation.state is not None and not observation.problem and not observation.is_stale
         yield _single("trading_up", float(up))
         status = overall(checks)
         yield _each("trading_health", {name: float(name == status) for name in ("ok", "degraded", "failing")})
         yield from _targets(self._targets)
         yield from _host(clock)
+        if certificate_s is not None:
+            yield _single("trading_certificate_end_time_seconds", certificate_s)
         if observation.state is not None:
             yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
             yield from _engine(observation.state)

@@ -8,6 +8,7 @@ import time
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from trading_engine.host.notify import notify, watchdog_interval_ns
 
+from trading_telemetry.certificate import certificate_end_s
 from trading_telemetry.clock import READ_S, read_clock
 from trading_telemetry.config import Config, load_targets
 from trading_telemetry.health import check_all
@@ -46,7 +47,9 @@ class Service:
     def latest(self) -> Document:
         """Counters, checks and age of this moment; windows, promise and host of the last full second."""
         observation = self._observer.look()
-        checks = check_all(observation, self._observer.window(60), self._targets, tuning(), self._clock)
+        checks = check_all(
+            observation, self._observer.window(60), self._targets, tuning(), self._clock, certificate_end_s()
+        )
         return {**engine_document(observation, checks), **self._slow}
 
     def sample(self) -> None:

@@ -20,6 +20,7 @@ class Connection:
         self._sock = sock
         self.descriptor = sock.fileno()
         self.address = address
+        self.awaits_proxy = False  # for its proxy to say who it is
         self.session = Session(now_ns)
         self.account_name = ""
         self.messages_in = 0

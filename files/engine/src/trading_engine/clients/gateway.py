@@ -24,6 +24,7 @@ from trading_engine.published.shm import SessionState
 from trading_engine.published.stats import Stats
 from trading_engine.storage.outbox import Output
 from trading_engine.wire import soupbintcp
+from trading_engine.wire.proxied import LISTENER_ADDRESS
 
 READ_BYTES = 4096
 CATCH_UP_BYTES = 1 << 16
@@ -36,8 +37,30 @@ _monotonic_ns: Final = time.monotonic_ns
 _wall_ns: Final = time.time_ns
 
 
+class Listener:
+    """Where clients connect, or with `is_proxy` the TLS proxy of this host for them."""
+
+    def __init__(self, sock: socket.socket, *, is_proxy: bool) -> None:
+        self.socket = sock
+        self.is_proxy = is_proxy
+
+
+def listening(address: str, port: int) -> socket.socket:
+    """Raises OSError."""
+    listener = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.bind((address, port))
+        listener.listen(1024)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 class Gateway:
-    """Owns the listening socket and the connections; `connections` is by account number.
+    """Owns the listening sockets and the connections; `connections` is by account number.
 
     The account whose number is `canary` is not a client: its orders and its session are in no figure of theirs.
     """
@@ -52,35 +75,26 @@ class Gateway:
         self._strangers: dict[Connection, None] = {}
         self._out_of_descriptors = False
         self._crowded = False
-        self._listener: socket.socket | None = None
+        self._listeners: list[Listener] = []
         self.connections: dict[int, Connection] = {}
         self.canary = -1
         self._login = Login(self, engine, stats, loop)
         engine.deliver = self._deliver
         engine.on_failure = self._on_failure
 
-    # -- the listening socket ---------------------------------------------------------------------------------------
+    # -- the listening sockets --------------------------------------------------------------------------------------
 
     def listen(self) -> None:
-        """Raises OSError, for example when the port is in use."""
+        """Raises OSError, for example when a port is in use."""
         endpoint = self._config.order_entry
-        listener = socket.socket(
-            family_of(endpoint.address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        )
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            listener.bind((endpoint.address, endpoint.port))
-            listener.listen(1024)
-        except BaseException:
-            listener.close()
-            raise
-        self._listener = listener
+        self._listeners.append(Listener(listening(endpoint.address, endpoint.port), is_proxy=False))
+        if endpoint.proxy_port:
+            self._listeners.append(Listener(listening(LISTENER_ADDRESS, endpoint.proxy_port), is_proxy=True))
 
     def open(self) -> None:
         """Begin to accept clients."""
-        assert self._listener is not None
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        for listener in self._listeners:
+            self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
 
     def close(self) -> None:
         """Say good-bye to every client and stop listening."""
@@ -103,10 +117,10 @@ class Gateway:
                 self._engine.disconnect(account.number)
 
     def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._loop.remove_reader(self._listener.fileno())
-            self._listener.close()
-            self._listener = None
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.socket.fileno())
+            listener.socket.close()
+        self._listeners.clear()
 
     def _on_failure(self, reason: str) -> None:
         self._stats.event(f"FAILED: {reason}")
@@ -114,17 +128,16 @@ class Gateway:
         for connection in list(self._everybody):
             self.drop(connection)
 
-    def _accept(self) -> None:
-        assert self._listener is not None
+    def _accept(self, listener: Listener) -> None:
         for _ in range(_ACCEPTS_A_TURN):
             try:
-                sock, address = self._listener.accept()
+                sock, address = listener.socket.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionError:
                 continue  # the client is gone again
             except OSError as error:
-                self._pause_accepting(error)
+                self._pause_accepting(listener, error)
                 return
             self._out_of_descriptors = False
             if not self._has_room():
@@ -137,23 +150,23 @@ class Gateway:
             connection = Connection(
                 self._loop, sock, address[0], _monotonic_ns(), self._config.slow_client_bytes
             )  # fmt: skip
+            connection.awaits_proxy = listener.is_proxy
             connection.on_drained = self.catch_up
             self._everybody.append(connection)
             self._strangers[connection] = None
             self._loop.add_reader(connection.descriptor, self.readable, connection)
 
-    def _pause_accepting(self, error: OSError) -> None:
+    def _pause_accepting(self, listener: Listener, error: OSError) -> None:
         """Out of descriptors or memory the socket stays ready: asking it again at once would be all that is done."""
-        assert self._listener is not None
         if not self._out_of_descriptors:
             self._out_of_descriptors = True
             self._stats.event(f"accept: {error.strerror}")
-        self._loop.remove_reader(self._listener.fileno())
-        self._loop.call_later(_ACCEPT_PAUSE_S, self._accept_again)
+        self._loop.remove_reader(listener.socket.fileno())
+        self._loop.call_later(_ACCEPT_PAUSE_S, self._accept_again, listener)
 
-    def _accept_again(self) -> None:
-        if self._listener is not None:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
+    def _accept_again(self, listener: Listener) -> None:
+        if listener in self._listeners:
+            self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
 
     def _has_room(self) -> bool:
         """Keep descriptors for journal and logs; whoever is the longest here without a login makes room."""

@@ -108,6 +108,11 @@ class Login:
     def read(self, connection: Connection, data: bytes) -> None:
         """Take bytes of a connection that has not logged in."""
         try:
+            if connection.awaits_proxy:
+                if not connection.session.proxy_header(data):
+                    return
+                data = b""
+                connection.address, connection.awaits_proxy = connection.session.client_address, False
             request = connection.session.login_request(data)
         except WireError as error:
             self._drop_malformed(connection, str(error))

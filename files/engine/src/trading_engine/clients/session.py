@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trading_engine.wire import soupbintcp
+from trading_engine.wire import proxied, soupbintcp
 from trading_engine.wire.layout import WireError
 
 LOGIN_LIMIT_NS = 10_000_000_000
@@ -14,10 +14,23 @@ class Session:
     def __init__(self, now_ns: int) -> None:
         self.account = -1
         self.rest = b""
+        self.client_address = ""
         self.connected_ns = now_ns
         self.received_ns = now_ns
         self.sent_ns = now_ns
         self.silence_limit_ns = soupbintcp.SILENCE_LIMIT_NS
+
+    def proxy_header(self, data: bytes) -> bool:
+        """Take bytes of a proxy; return whether it has named its client's address. Raises WireError.
+
+        What follows is kept in `rest`.
+        """
+        self.rest += data
+        header = proxied.split(self.rest)
+        if header is None:
+            return False
+        self.client_address, self.rest = header
+        return True
 
     def login_request(self, data: bytes) -> soupbintcp.LoginRequest | None:
         """Take bytes before the login; return the request once it is there. Raises WireError.

@@ -28,9 +28,10 @@ from trading_engine.published.garbage import Garbage
 from trading_engine.published.ring import RingWriter
 from trading_engine.published.shm import StateWriter
 from trading_engine.published.stats import Stats, TopSymbols
-from trading_engine.settings.config import CANARY_ACCOUNT, EngineConfig
+from trading_engine.settings.config import CANARY_ACCOUNT, Endpoint, EngineConfig
 from trading_engine.storage.growth import Growth
 from trading_engine.storage.snapshotter import Snapshotter
+from trading_engine.wire.proxied import LISTENER_ADDRESS
 
 TICK_S = 0.05
 _PATIENCE_US = 120_000_000
@@ -87,7 +88,7 @@ class Server:
         except OSError as error:
             endpoint = config.order_entry
             raise StartError(
-                f"cannot listen on {endpoint.address} port {endpoint.port}: {error.strerror}; "
+                f"cannot listen on {endpoint.address} port {endpoint.port}{_proxied(endpoint)}: {error.strerror}; "
                 "another program may use it (`ss -ltnp` shows which), or choose another in [order_entry]"
             ) from error
         self._engine.journal_times = state.histograms["journal"]
@@ -266,6 +267,10 @@ class Server:
             gateway.sessions(time.time_ns() - time.monotonic_ns()),
             list(stats.events),
         )
+
+
+def _proxied(endpoint: Endpoint) -> str:
+    return f" or on {LISTENER_ADDRESS} port {endpoint.proxy_port}" if endpoint.proxy_port else ""
 
 
 def _say_progress(records: int) -> None:

@@ -25,8 +25,11 @@ _DEFAULT_MPID = "HOUS"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
+    """`proxy_port` is for this host's TLS proxy, which names its clients; 0 where there is none."""
+
     address: str
     port: int
+    proxy_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,7 @@ class EngineConfig:
         values = {
             "[order_entry] address": self.order_entry.address,
             "[order_entry] port": self.order_entry.port,
+            "[order_entry] proxy_port": self.order_entry.proxy_port,
             "[order_entry] event_loop": self.event_loop,
             "[order_entry] busy_poll": self.busy_poll,
             "[order_entry] second_login": self.second_login,
@@ -181,6 +185,7 @@ class EngineConfig:
             "[order_entry] slow_client_bytes": self.slow_client_bytes,
             "[market_data] address": self.market_data.address,
             "[market_data] port": self.market_data.port,
+            "[market_data] proxy_port": self.market_data.proxy_port,
             **{f"[journal] {key}": value for key, value in asdict(journal).items()},
             **{f"[itch] {key}": value for key, value in asdict(itch).items()},
             "[shared_memory] path": self.shared_memory,
@@ -290,7 +295,14 @@ def read(path: Path) -> EngineConfig:
 
 
 def _endpoint(table: Table, port: int) -> Endpoint:
-    return Endpoint(table.text("address", "127.0.0.1"), table.integer("port", port, 1, 65535))
+    endpoint = Endpoint(
+        table.text("address", "127.0.0.1"),
+        table.integer("port", port, 1, 65535),
+        table.integer("proxy_port", 0, 0, 65535),
+    )
+    if endpoint.proxy_port == endpoint.port:
+        raise table.wrong("proxy_port", "another port than port, or 0 for none", endpoint.proxy_port)
+    return endpoint
 
 
 def _zone(table: Table) -> tzinfo:

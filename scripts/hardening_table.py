@@ -1,0 +1,54 @@
+"""Render docs/hardening.yml as the tables of docs/host.md: points met or not, and what lynis still suggests."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import made_files
+import yaml
+
+TABLES = ("points", "lynis")
+MARKS = {name: (f"<!-- {name}: begin, made by scripts/docs -->", f"<!-- {name}: end -->") for name in TABLES}
+MET = {"yes": "yes", "partly": "partly", "no": "no"}
+
+
+def points(data: dict[str, Any]) -> str:
+    """Return one row for each point; raises KeyError for a word that is none."""
+    lines = ["| point | met | by what, or why not |", "|---|---|---|"]
+    lines += [f"| {each['point']} | {MET[each['met']]} | {each['why']} |" for each in data["points"]]
+    return "\n".join(lines)
+
+
+def lynis(root: Path, data: dict[str, Any]) -> str:
+    """Return one row for each suggestion of the newest record; ends with a message for one without an answer."""
+    newest = max((root / "docs/evidence").glob("*-security.json"), default=None)
+    if newest is None:
+        return ""
+    found = json.loads(newest.read_text(encoding="utf-8"))["lynis"]
+    before, after = found["index"]
+    if open_ones := sorted(set(found["remaining"]) - set(data["lynis"])):
+        sys.exit(f"docs/hardening.yml: answer what lynis suggests by {', '.join(open_ones)} (see {newest.name})")
+    lines = [f"Index before the roles: {before}, after: {after}.", "", "| lynis suggests | answer |", "|---|---|"]
+    lines += [f"| {text} ({name}) | {data['lynis'][name]} |" for name, text in found["remaining"].items()]
+    return "\n".join(lines)
+
+
+def wanted(root: Path) -> dict[Path, str]:
+    """Return the page with the tables of now."""
+    data = yaml.safe_load((root / "docs/hardening.yml").read_text(encoding="utf-8"))
+    page = root / "docs/host.md"
+    text = page.read_text(encoding="utf-8")
+    for name, table in (("points", points(data)), ("lynis", lynis(root, data))):
+        begin, end = MARKS[name]
+        if begin not in text:
+            continue  # no record yet
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    return {page: text}
+
+
+if __name__ == "__main__":
+    sys.exit(made_files.main(__doc__, wanted))

@@ -1,0 +1,79 @@
+"""A certificate that clients would refuse, or a key that others may read, is refused before a host is changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.lowlatency.trading.plugins.lookup.tls_material import material
+from cryptography.hazmat.primitives import serialization
+
+from tests.tls import made
+
+NOW = datetime.now(UTC)
+AUTHORITY = made("authority")
+PAIR = made("server", AUTHORITY)
+
+
+def given(**other: Any) -> dict[str, Any]:
+    return {"certificate": PAIR.certificate_pem, "key": PAIR.key_pem, **other}
+
+
+def test_texts_and_files_are_the_same(tmp_path: Path) -> None:
+    certificate, key = PAIR.write(tmp_path, "server")
+    authority, _ = AUTHORITY.write(tmp_path, "authority")
+    texts = material(given(client_ca=AUTHORITY.certificate_pem.rstrip()), NOW)
+    files = material({"certificate": str(certificate), "key": str(key), "client_ca": str(authority)}, NOW)
+    assert texts == files
+    assert texts["problems"] == texts["warnings"] == []
+    assert texts["key"] == PAIR.key_pem
+    assert texts["not_after"] == f"{PAIR.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (given(key=made("other").key_pem), "key is not that of the certificate"),
+        (given(key=PAIR.certificate_pem), "key is no private key"),
+        (given(certificate=PAIR.key_pem), "certificate is no certificate"),
+        (given(key=""), "key is missing"),
+        (given(certificate=""), "certificate is missing"),
+        (given(client_ca="/nowhere/ca.pem"), "client_ca /nowhere/ca.pem: No such file"),
+        (given(key="/nowhere/key.pem"), "key /nowhere/key.pem: No such file"),
+        (given(client_ca=made("old", days=-1).certificate_pem), "client_ca has expired"),
+        ("orders.crt", "no dictionary"),
+    ],
+)
+def test_what_cannot_be_used_is_named_once(inputs: Any, said: str) -> None:
+    (problem,) = material(inputs, NOW)["problems"]
+    assert said in problem
+    assert "PRIVATE" not in problem.replace("-----BEGIN PRIVATE KEY-----", "")
+
+
+def test_an_encrypted_key_is_refused() -> None:
+    secret = serialization.BestAvailableEncryption(b"secret")
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+    assert "encrypted" in material(given(key=PAIR.key.private_bytes(*form).decode()), NOW)["problems"][0]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_key_that_others_may_read_is_refused_with_the_way_out(tmp_path: Path, mode: int) -> None:
+    certificate, key = PAIR.write(tmp_path, "server")
+    key.chmod(mode)
+    (problem,) = material({"certificate": str(certificate), "key": str(key)}, NOW)["problems"]
+    assert f"mode 0{mode:o}" in problem
+    assert problem.endswith(f"chmod 600 {key}")
+
+
+@pytest.mark.parametrize(
+    ("days", "problems", "warnings"), [(-1, 1, 0), (0.5, 0, 1), (29, 0, 1), (31, 0, 0), (-400, 0, 0)]
+)
+def test_expired_is_refused_and_less_than_30_days_are_warned_of(days: float, problems: int, warnings: int) -> None:
+    """-400 is before it begins: it is not valid yet."""
+    ends = PAIR.certificate.not_valid_after_utc
+    at = ends - timedelta(days=days) if days > -400 else PAIR.certificate.not_valid_before_utc - timedelta(days=1)
+    found = material(given(), at)
+    assert len(found["problems"]) == (1 if days <= -400 else problems)
+    assert len(found["warnings"]) == warnings
