@@ -64,6 +64,16 @@ def test_a_wrong_configuration_is_one_line_with_file_and_key(run: Run, tmp_path:
         assert result.stderr.count("\n") == 1
 
 
+def test_a_credential_of_the_unit_need_not_be_there_for_the_check(run: Run, config_file: Path, tmp_path: Path) -> None:
+    """That is made when the unit starts; a file elsewhere is looked at."""
+    text = config_file.read_text()
+    config_file.write_text(f'{text}[access]\ntoken_file = "/run/credentials/no-such.service/telemetry.token"\n')
+    assert run("check-config", config_file).returncode == 0
+    assert "cannot read /run/credentials/no-such.service" in run("--config", config_file).stderr
+    config_file.write_text(f'{text}[access]\ntoken_file = "{tmp_path}/no-such"\n')
+    assert f"cannot read {tmp_path}/no-such" in run("check-config", config_file).stderr
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -50,11 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.file if options.command else options.config)
         load_targets(config.slo_path)
-        config.read_token()
-        if options.command == "publish":
+        if options.command == "check-config":
+            config.check_token()
+        elif options.command == "publish":
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
             publish(config)
-        elif options.command is None:
+        else:
             serve(config)
     except ConfigError as error:
         print(f"trading-telemetry: error: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from trading_engine.settings.tables import ConfigError, Table, load
 from trading_telemetry.access import read_token
 
 PERIODS_S = (10, 30, 60, 300)
+CREDENTIALS = Path("/run/credentials")
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
 
@@ -28,7 +29,8 @@ file = "/etc/trading/slo.toml"
 
 [access]
 # Without these three, whoever reaches the port may read; nobody can change anything.
-# A file with one token of at least 16 characters: asked for everywhere but on /health. Browsers are given a form.
+# A file with one token of at least 16 characters: asked for everywhere but on /health. Browsers are given a form;
+# an address that ends in #token=… logs in at once.
 #token_file = "/etc/trading/secrets/telemetry.token"
 # PEM files; both or none. With them the port speaks TLS only.
 #certificate_file = "/etc/trading/telemetry.crt"
@@ -69,6 +71,11 @@ class Config:
     def read_token(self) -> str:
         """The token that is asked for, "" when none is. Raises ConfigError."""
         return read_token(self.token_path) if self.token_path else ""
+
+    def check_token(self) -> None:
+        """Raises ConfigError. A credential of a unit is there only while that runs, and nobody else reads it."""
+        if self.token_path and CREDENTIALS not in self.token_path.parents:
+            self.read_token()
 
 
 @dataclass(frozen=True)
