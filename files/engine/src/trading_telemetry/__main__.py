@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.file if options.command else options.config)
         load_targets(config.slo_path)
         if options.command == "check-config":
-            config.check_token()
+            config.check_surroundings()
         elif options.command == "publish":
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
             publish(config)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from ipaddress import ip_network
 from pathlib import Path
 
+from trading_engine.host.sockets import not_of_this_machine
 from trading_engine.settings.tables import ConfigError, Table, load
 
 from trading_telemetry.access import read_token
@@ -72,8 +73,10 @@ class Config:
         """The token that is asked for, "" when none is. Raises ConfigError."""
         return read_token(self.token_path) if self.token_path else ""
 
-    def check_token(self) -> None:
+    def check_surroundings(self) -> None:
         """Raises ConfigError. A credential of a unit is there only while that runs, and nobody else reads it."""
+        if wrong := not_of_this_machine(self.address):
+            raise ConfigError(f"[http] address: {wrong}")
         if self.token_path and CREDENTIALS not in self.token_path.parents:
             self.read_token()
 
@@ -101,7 +104,7 @@ def load_config(path: Path) -> Config:
         top.table(name) for name in ("http", "shared_memory", "slo", "access", "cloudwatch")
     )
     config = Config(
-        address=http.text("address", "0.0.0.0"),  # noqa: S104  who reaches it is for firewalls to say
+        address=http.address("address", "0.0.0.0"),  # noqa: S104  who reaches it is for firewalls to say
         port=http.integer("port", 8000, 1, 65535),
         state_path=memory.path("path", "/run/trading/engine.shm"),
         slo_path=slo.path("file", "/etc/trading/slo.toml"),

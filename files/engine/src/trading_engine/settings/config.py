@@ -290,7 +290,7 @@ def read(path: Path) -> EngineConfig:
 
 
 def _endpoint(table: Table, port: int) -> Endpoint:
-    return Endpoint(table.text("address", "127.0.0.1"), table.integer("port", port, 1, 65535))
+    return Endpoint(table.address("address", "127.0.0.1"), table.integer("port", port, 1, 65535))
 
 
 def _zone(table: Table) -> tzinfo:
