@@ -97,3 +97,15 @@ def test_a_text_of_several_lines_is_taken_where_it_may_be_one(
     assert run(value="-----BEGIN\nkey\n-----END\n", minimum_characters=0)["changed"]
     assert (tmp_path / "secrets/token").read_text() == "-----BEGIN\nkey\n-----END\n"
     assert not run(value="-----BEGIN\nkey\n-----END", minimum_characters=0)["changed"]
+
+
+def test_what_the_command_refuses_is_not_kept_and_its_words_are_told(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    refuse = ["sh", "-c", "grep -q horse $0 && exit; echo $0 is none >&2; exit 2", "%s"]
+    assert run(value=GIVEN, validate=refuse)["changed"]
+    for check in (True, False):
+        answer = run(check, value="staple-staple-staple", validate=refuse)
+        path = tmp_path / "secrets/token"
+        assert answer["msg"] == f"the secret that was given for {path} is refused: {path} is none"
+        assert path.read_text() == GIVEN + "\n"

@@ -32,7 +32,7 @@ def test_the_exporter_has_exactly_the_contracts_metrics(
         exported[name] = (family.type, labels, family.documentation)
     written = {m["name"]: (m["type"], m["labels"], m["meaning"]) for m in contract["prometheus"]}
     clock = {f"trading_host_clock_{name}" for name in ("synchronised", "offset_seconds", "error_bound_seconds")}
-    of_the_host = clock | {"trading_host_allowance_exceeded_total"}
+    of_the_host = clock | {"trading_host_allowance_exceeded_total", "trading_certificate_end_time_seconds"}
     absent = of_the_host - exported.keys()
     assert exported == {name: meaning for name, meaning in written.items() if name not in absent}
 

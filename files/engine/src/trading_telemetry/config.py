@@ -8,6 +8,7 @@ from trading_engine.host.sockets import not_of_this_machine
 from trading_engine.settings.tables import ConfigError, Table, load
 
 from trading_telemetry.access import read_token
+from trading_telemetry.certificate import check_pair
 
 PERIODS_S = (10, 30, 60, 300)
 CREDENTIALS = Path("/run/credentials")
@@ -36,6 +37,8 @@ file = "/etc/trading/slo.toml"
 # PEM files; both or none. With them the port speaks TLS only.
 #certificate_file = "/etc/trading/telemetry.crt"
 #key_file = "/etc/trading/secrets/telemetry.key"
+# PEM files of other certificates, such as that of a TLS proxy on this host: /health warns 30 days before one ends.
+watched_certificates = []
 # Addresses or networks of proxies in front of the port. Whoever comes through one counts by the address that it names
 # in X-Forwarded-For; from anybody else that header means nothing.
 trusted_proxies = ["127.0.0.1", "::1"]
@@ -66,6 +69,7 @@ class Config:
     token_path: Path | None
     certificate_path: Path | None
     key_path: Path | None
+    watched_certificates: tuple[Path, ...]
     trusted_proxies: tuple[str, ...]
     cloudwatch: CloudWatchConfig
 
@@ -79,6 +83,8 @@ class Config:
             raise ConfigError(f"[http] address: {wrong}")
         if self.token_path and CREDENTIALS not in self.token_path.parents:
             self.read_token()
+        if self.certificate_path and self.key_path and CREDENTIALS not in self.key_path.parents:
+            check_pair(self.certificate_path, self.key_path)
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ def load_config(path: Path) -> Config:
         token_path=_optional_path(access, "token_file"),
         certificate_path=_optional_path(access, "certificate_file"),
         key_path=_optional_path(access, "key_file"),
+        watched_certificates=_paths(access, "watched_certificates"),
         trusted_proxies=_networks(access, "trusted_proxies", ("127.0.0.1", "::1")),
         cloudwatch=CloudWatchConfig(
             period_s=cloudwatch.integer("period_s", 60, 1, 3600),
@@ -131,6 +138,13 @@ def load_config(path: Path) -> Config:
 def _optional_path(table: Table, key: str) -> Path | None:
     text = table.text(key, "")
     return Path(text) if text else None
+
+
+def _paths(table: Table, key: str) -> tuple[Path, ...]:
+    values = table.take(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+        raise table.wrong(key, "a list of files", values)
+    return tuple(Path(value) for value in values)
 
 
 def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
