@@ -50,11 +50,16 @@ def write_configuration(directory: Path) -> None:
     (directory / "slo_feed.toml").write_text(f"p99_us = {PROMISED['feed_p99_us']}\n", encoding="utf-8")
     shared_memory = directory / tomllib.loads(example)["shared_memory"]["path"]
     telemetry = f'[http]\naddress = "127.0.0.1"\n[shared_memory]\npath = "{shared_memory}"\n'
-    telemetry += f'[slo]\nfile = "{directory}/slo.toml"\n'
+    telemetry += f'[slo]\nfile = "{directory}/slo.toml"\n[access]\ntoken_file = "{directory}/token"\n'
+    write_private(directory / "token", secrets.token_urlsafe(24))
     (directory / "telemetry.toml").write_text(telemetry, encoding="utf-8")
     # Last, and for its owner only: with it the configuration is complete.
-    with os.fdopen(os.open(directory / "password", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-        file.write(password)
+    write_private(directory / "password", password)
+
+
+def write_private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
 
 
 def command_output(package: str, *arguments: str, given: str = "") -> str:
@@ -178,7 +183,8 @@ def main() -> int:
     rows = measure(directory)
     for line in slo.slo_table(rows):
         print(f"  {line}")
-    print("  live page      http://127.0.0.1:8000/   (until scripts/demo down)")
+    token = (directory / "token").read_text(encoding="ascii") if (directory / "token").exists() else ""
+    print(f"  live page      http://127.0.0.1:8000/{token and '#token=' + token}   (until scripts/demo down)")
     missed, unmeasured = slo.slo_missed(rows), slo.slo_unmeasured(rows)
     if unmeasured:
         print(f"WARNING: {'; '.join(unmeasured)}", file=sys.stderr)

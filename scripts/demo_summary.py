@@ -1,6 +1,7 @@
 """Print what scripts/demo came to: the promises, where the host answers, how to log in, what to try next.
 
-demo_summary.py REPORTS LOG          all of it; standard input is `scripts/sandbox status --json`
+demo_summary.py REPORTS LOG HEADER   all of it; standard input is `scripts/sandbox status --json`, HEADER the file that
+                                     curl takes the header with telemetry's token from, empty where there is none
 demo_summary.py --table REPORTS      the promises alone
 demo_summary.py --host               how to log in to the first host in standard input: its instance's id, USER@ADDRESS
 """
@@ -55,17 +56,22 @@ def running_hosts(status: dict[str, Any]) -> list[dict[str, str]]:
     return [row for row in status["instances"] if row["state"] == "running" and row["name"]]
 
 
-def addresses(host: dict[str, str]) -> Iterator[str]:
+def addresses(host: dict[str, str], header: Path) -> Iterator[str]:
     address = host["private_address"]
+    token = header.read_text(encoding="ascii").split()[-1:]
+    # Behind # it stays in the browser; in a query it would be in the logs of every proxy on the way.
+    login = f"#token={token[0]}" if token else ""
+    # From a file: curl's arguments are in the list of processes.
+    asked = f"-H @{_here(header)} " if token else ""
     # Where the shell is told of a proxy, curl would ask it for a machine that only this one can reach.
     curl = "curl --noproxy '*'" if any(os.environ.get(name) for name in PROXIES) else "curl"
-    yield f"  live page      http://{address}:8000/"
-    yield f"  numbers        {curl} http://{address}:8000/latest   (or /health, /metrics)"
+    yield f"  live page      http://{address}:8000/{login}"
+    yield f"  numbers        {curl} {asked}http://{address}:8000/latest"
     yield f"  order entry    {address}:9001  (OUCH 4.2 over SoupBinTCP)"
     yield f"  market data    {address}:9002  (ITCH 5.0 over SoupBinTCP)"
 
 
-def summary(reports: Path, log: Path, status: dict[str, Any]) -> Iterator[str]:
+def summary(reports: Path, log: Path, header: Path, status: dict[str, Any]) -> Iterator[str]:
     found = {report["host"]: report for report in read_reports(reports)}
     for host in running_hosts(status):
         if host["name"] not in found:  # somebody else's
@@ -73,7 +79,7 @@ def summary(reports: Path, log: Path, status: dict[str, Any]) -> Iterator[str]:
         yield f"\n{host['name']}"
         yield from promises(found[host["name"]])
         yield ""
-        yield from addresses(host)
+        yield from addresses(host, header)
         yield "  log in         scripts/demo ssh"
     yield "\nTry next"
     yield "  scripts/demo play playbooks/verify.yml     load again: watch the page"
@@ -97,8 +103,8 @@ def main(arguments: list[str]) -> int:
         case ["--table", reports]:
             for report in read_reports(Path(reports)):
                 print("\n".join(promises(report)))
-        case [reports, log]:
-            print("\n".join(summary(Path(reports), Path(log), json.load(sys.stdin))))
+        case [reports, log, header]:
+            print("\n".join(summary(Path(reports), Path(log), Path(header), json.load(sys.stdin))))
         case _:
             raise SystemExit(__doc__)
     return 0

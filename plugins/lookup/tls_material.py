@@ -36,8 +36,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description: >-
-    For each term a dictionary with C(certificate), C(key) and C(client_ca) as PEM texts, C(not_after) (ISO 8601, in
-    UTC), C(problems), a list that is empty where all is well, and C(warnings), such as an end within 30 days.
+    For each term a dictionary with C(certificate), C(key) and C(client_ca) as PEM texts, C(problems), a list that is
+    empty where all is well, and C(warnings), such as an end within 30 days.
   type: list
   elements: dict
 """
@@ -75,7 +75,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no type
 
 def material(given: Any, now: datetime) -> dict[str, Any]:
     """Return what is there, and in ``problems`` why it cannot be used."""
-    found: dict[str, Any] = {"not_after": "", "problems": [], "warnings": []}
+    found: dict[str, Any] = {"problems": [], "warnings": []}
     if not isinstance(given, dict):
         kind = "is no dictionary: write {certificate: FILE, key: FILE}"
         return {**found, **dict.fromkeys(_PARTS, ""), "problems": [kind]}
@@ -89,7 +89,7 @@ def material(given: Any, now: datetime) -> dict[str, Any]:
         if authority is not None:
             _look_at_dates("client_ca", authority, now, found)
     if certificate is not None:
-        found["not_after"] = _look_at_dates("certificate", certificate, now, found)
+        _look_at_dates("certificate", certificate, now, found)
         if key is not None and certificate.public_key() != key.public_key():
             problems.append("key is not that of the certificate")
     return found
@@ -139,8 +139,8 @@ def _private_key(text: str, problems: list[str]) -> Any:
     return None
 
 
-def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, Any]) -> str:
-    """Return when it ends."""
+def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, Any]) -> None:
+    """Add a problem or a warning where it has not begun, has ended, or soon does."""
     begins, ends = _in_utc(certificate, "not_valid_before"), _in_utc(certificate, "not_valid_after")
     if ends <= now:
         found["problems"].append(f"{part} has expired on {ends:%Y-%m-%d}")
@@ -148,8 +148,6 @@ def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, 
         found["problems"].append(f"{part} is not valid before {begins:%Y-%m-%d}")
     elif ends - now < WARNED:
         found["warnings"].append(f"{part} expires on {ends:%Y-%m-%d}: renew it, and run the play again")
-    return f"{ends:%Y-%m-%dT%H:%M:%SZ}"
-
 
 def _in_utc(certificate: Any, name: str) -> datetime:
     """Return the date; cryptography before 42 gives it without its zone."""

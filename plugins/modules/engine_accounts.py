@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Make a random password for each account that has none, keep it in C(<secrets>/<account>.password), mode 0600,
     and write the accounts with the hashes of their passwords to a TOML file for the engine.
-  - Write a password into that file to set it yourself; the next run takes its hash.
+  - Write a password into that file to set it yourself, or give it (O(passwords)); the next run takes its hash.
   - Return neither passwords nor hashes, so that none can reach a log or the controller.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -32,6 +32,12 @@ options:
     type: list
     elements: dict
     required: true
+  passwords:
+    description:
+      - The passwords by account, of 1 to 10 visible ASCII characters, for accounts whose password is kept elsewhere.
+      - An account that is not in it keeps the password that it has, or gets a random one.
+    type: dict
+    default: {}
   hash_command:
     description: The command that reads a password from its standard input and prints the hash.
     type: list
@@ -90,6 +96,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 PASSWORD_LENGTH = 10
 ALPHABET = string.ascii_letters + string.digits
 NAME = re.compile(r"[A-Za-z0-9]{1,6}")
+PASSWORD = re.compile(r"[!-~]{1,10}")
 SECRETS_MODE = 0o700
 # What `trading-engine hash-password` prints: costs, salt and hash.
 SCRYPT = re.compile(r"scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,3})\$([A-Za-z0-9+/]{22}==)\$([A-Za-z0-9+/]{43}=)")
@@ -107,6 +114,17 @@ def check_names(accounts: list[dict[str, Any]]) -> str:
             return f"account name {name!r} is none: SoupBinTCP allows 1 to 6 letters or digits"
     doubles = sorted({name for name in names if names.count(name) > 1})
     return f"account {', '.join(doubles)} is there twice" if doubles else ""
+
+
+def check_passwords(passwords: dict[str, Any], accounts: list[dict[str, Any]]) -> str:
+    """Return what is wrong with the passwords that were given, without one of them; empty when nothing is."""
+    names = {account["name"] for account in accounts}
+    for name, password in passwords.items():
+        if name not in names:
+            return f"a password was given for {name}, which is none of the accounts {', '.join(sorted(names))}"
+        if not PASSWORD.fullmatch(str(password)):
+            return f"the password that was given for {name} is none: 1 to {PASSWORD_LENGTH} visible ASCII characters"
+    return ""
 
 
 def render(accounts: list[dict[str, Any]], hashes: dict[str, str]) -> str:
@@ -159,7 +177,7 @@ def belongs(password: Path, hashed: Path) -> bool:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is there. `hashes` has those that belong to their passwords; `text` is the file's, None without one."""
+    """What is there. `passwords` are as wanted, and `hashes` belong to them; `text` is the file's, None without one."""
 
     private: bool
     passwords: frozenset[str]
@@ -181,16 +199,24 @@ class Plan:
         return self.make_private or bool(self.passwords or self.hashes) or self.rewrite
 
 
-def observe(directory: Path, names: list[str], path: Path) -> Observed:
+def is_as_given(password: Path, given: str | None) -> bool:
+    """Return whether there is a password, and the one that was given where one was."""
+    if not password.exists():
+        return False
+    return given is None or password.read_text(encoding="utf-8", errors="surrogateescape") == given + "\n"
+
+
+def observe(directory: Path, names: list[str], path: Path, given: dict[str, str]) -> Observed:
     """Look at the secrets of the accounts, and at the engine's file."""
     files = {name: (directory / f"{name}.password", directory / f"{name}.hash") for name in names}
+    kept = frozenset(name for name, (password, _hashed) in files.items() if is_as_given(password, given.get(name)))
     return Observed(
         private=directory.exists() and mode_of(directory) == SECRETS_MODE,
-        passwords=frozenset(name for name, (password, _hashed) in files.items() if password.exists()),
+        passwords=kept,
         hashes={
             name: hashed.read_text(encoding="utf-8").strip()
             for name, (password, hashed) in files.items()
-            if belongs(password, hashed)
+            if name in kept and belongs(password, hashed)
         },
         text=path.read_text(encoding="utf-8") if path.exists() else None,
     )
@@ -209,20 +235,21 @@ def plan(observed: Observed, accounts: list[dict[str, Any]]) -> Plan:
 
 
 def apply(
-    module: AnsibleModule, planned: Plan, hashes: dict[str, str], directory: Path, accounts: list[dict[str, Any]]
+    module: AnsibleModule, planned: Plan, observed: Observed, directory: Path, accounts: list[dict[str, Any]]
 ) -> None:
-    """Make what is missing, and write the file; `hashes` are those that are there."""
+    """Make what is missing, and write the file."""
+    given = module.params["passwords"]
     directory.mkdir(mode=SECRETS_MODE, exist_ok=True)
     if planned.make_private:
         directory.chmod(SECRETS_MODE)
     for name in planned.passwords:
-        password = "".join(secrets.choice(ALPHABET) for _place in range(PASSWORD_LENGTH))
-        write_private(directory / f"{name}.password", password + "\n")
+        random = "".join(secrets.choice(ALPHABET) for _place in range(PASSWORD_LENGTH))
+        write_private(directory / f"{name}.password", str(given.get(name, random)) + "\n")
     made = {name: make_hash(module, directory, name) for name in planned.hashes}
     if planned.rewrite:
         descriptor, scratch = tempfile.mkstemp(dir=module.tmpdir)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(render(accounts, {**hashes, **made}))
+            stream.write(render(accounts, {**observed.hashes, **made}))
         module.atomic_move(scratch, module.params["path"])
 
 
@@ -243,6 +270,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "secrets": {"type": "path", "required": True, "no_log": False},
             "accounts": {"type": "list", "elements": "dict", "required": True},
+            "passwords": {"type": "dict", "default": {}, "no_log": True},
             "hash_command": {"type": "list", "elements": "str", "required": True},
         },
         add_file_common_args=True,
@@ -250,17 +278,18 @@ def main() -> None:
     )
     accounts = module.params["accounts"]
     path, directory = Path(module.params["path"]), Path(module.params["secrets"])
-    wrong = check_names(accounts)
+    given = {name: str(password) for name, password in module.params["passwords"].items()}
+    wrong = check_names(accounts) or check_passwords(given, accounts)
     if wrong:
         module.fail_json(msg=wrong)
-    observed = observe(directory, [account["name"] for account in accounts], path)
+    observed = observe(directory, [account["name"] for account in accounts], path, given)
     planned = plan(observed, accounts)
     if module.check_mode:
         module.exit_json(changed=planned.changes, generated=[])
-    apply(module, planned, observed.hashes, directory, accounts)
+    apply(module, planned, observed, directory, accounts)
     arguments = module.load_file_common_arguments(module.params)
     changed = module.set_fs_attributes_if_different(arguments, planned.changes)
-    module.exit_json(changed=changed, generated=planned.passwords)
+    module.exit_json(changed=changed, generated=[name for name in planned.passwords if name not in given])
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from tests.e2e.deployment import Deployment, Play
@@ -22,12 +22,19 @@ def test_the_dynamic_inventory_lists_the_host_in_its_groups(deployed: Deployment
     assert len(groups) >= 3, f"expected groups by zone, type and architecture beside 'trading': {groups}"
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/latest", "/metrics"])
-def test_telemetry_answers_on_the_public_address(deployed: Deployment, path: str) -> None:
+def status(url: str, token: str = "") -> int:
+    return httpx.get(url, headers={"Authorization": f"Bearer {token}"} if token else {}, timeout=5).status_code
+
+
+def test_telemetry_answers_on_the_public_address_whoever_has_the_host_s_token(deployed: Deployment) -> None:
     address = deployed.host()["ansible_host"]
-    with urllib.request.urlopen(f"http://{address}:8000{path}", timeout=5) as answer:
-        assert answer.status == 200
-        assert answer.read()
+    kept = deployed.ssh(address, "sudo", "cat", "/etc/trading/secrets/telemetry.token")
+    token = kept.stdout.strip()
+    assert len(token) >= 32, kept.stderr
+    for path in ("/", "/latest", "/metrics"):
+        assert status(f"http://{address}:8000{path}") == 401
+        assert status(f"http://{address}:8000{path}", token) == 200
+    assert status(f"http://{address}:8000/health") == 200
 
 
 def test_the_report_has_a_verdict_for_every_target(

@@ -176,6 +176,23 @@ def test_how_far_market_data_is_behind_is_on_the_page_while_somebody_subscribes(
     assert browser.problems == []
 
 
+def test_an_address_with_the_token_behind_the_hash_logs_in_and_does_not_keep_it(host: Host, browser: Browser) -> None:
+    token, config = "correct-horse-battery", host.directory / "telemetry.toml"
+    (host.directory / "token").write_text(token)
+    config.write_text(f'{config.read_text()}[access]\ntoken_file = "{host.directory}/token"\n')
+    host.telemetry.terminate()
+    host.telemetry.wait(10)
+    host.start_telemetry()
+    browser.open(f"{host.url}/#token=wrong-horse-battery", 1280, 900)
+    browser.wait_for("location.pathname === '/login' && document.forms.length === 1")
+    for _time in ("logs in", "is logged in"):
+        browser.open("about:blank", 1280, 900)
+        browser.open(f"{host.url}/#token={token}", 1280, 900)
+        browser.wait_for(f"{VERDICT} === 'ok'")
+        assert browser.value("location.href") == f"{host.url}/"
+    assert token not in browser.value("document.cookie")
+
+
 def test_it_is_readable_in_the_dark_and_on_a_phone(host: Host, browser: Browser) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     load = host.load(12)

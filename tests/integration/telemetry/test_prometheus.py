@@ -1,4 +1,4 @@
-"""A real Prometheus with our rules scrapes a real service; its percentile and ours agree within a bucket."""
+"""A real Prometheus scrapes a real service by our example and rules; its percentile and ours agree within a bucket."""
 
 import subprocess
 import sys
@@ -10,18 +10,22 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from trading_telemetry.metrics import BUCKET_BOUNDS_US
 
 from tests.integration.telemetry.test_page import free_port
 from tests.unit.telemetry.conftest import Publisher
 
 RULES = Path(__file__).parents[3] / "files/prometheus/rules.yml"
+EXAMPLE = RULES.with_name("scrape.yml")
+TOKEN = "correct-horse-battery"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
 WAIT_S = 60.0
 POLL_S = 0.25
 
 
 def fetch(url: str) -> Any:
-    return httpx.get(url, timeout=5).raise_for_status().json()
+    return httpx.get(url, headers=BEARER, timeout=5).raise_for_status().json()
 
 
 def wait_for(url: str) -> None:
@@ -43,10 +47,11 @@ def engine(tmp_path: Path) -> Publisher:
 @pytest.fixture
 def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
     port = free_port()
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
     config = tmp_path / "telemetry.toml"
     config.write_text(
         f'[http]\naddress = "127.0.0.1"\nport = {port}\n[shared_memory]\npath = "{tmp_path}/engine.shm"\n'
-        f'[slo]\nfile = "{tmp_path}/none.toml"\n'
+        f'[slo]\nfile = "{tmp_path}/none.toml"\n[access]\ntoken_file = "{tmp_path}/token"\n'
     )
     process = subprocess.Popen([sys.executable, "-m", "trading_telemetry", "--config", config])
     wait_for(f"http://127.0.0.1:{port}/api")
@@ -59,10 +64,13 @@ def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
 def prometheus(telemetry: str, tmp_path: Path) -> Iterator[str]:
     port = free_port()
     config = tmp_path / "prometheus.yml"
-    config.write_text(
-        f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{RULES}]\n"
-        f'scrape_configs: [{{job_name: trading, static_configs: [{{targets: ["{telemetry}"]}}]}}]\n'
-    )
+    example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    (job,) = example["scrape_configs"]
+    job["scrape_interval"] = "1s"
+    job["static_configs"][0]["targets"] = [telemetry]
+    job["authorization"]["credentials_file"] = str(tmp_path / "token")
+    intervals = {"global": {"evaluation_interval": "1s"}, "rule_files": [str(RULES)]}
+    config.write_text(yaml.safe_dump({**example, **intervals}))
     command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path}/tsdb"]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
     process = subprocess.Popen(command)
@@ -107,7 +115,7 @@ def test_promtool_accepts_the_rules_and_their_tests_pass() -> None:
 def test_promtool_finds_nothing_wrong_with_our_metrics(engine: Publisher, telemetry: str) -> None:
     engine.orders(10, 100)
     engine.publish()
-    result = promtool("check", "metrics", text=httpx.get(f"http://{telemetry}/metrics").text)
+    result = promtool("check", "metrics", text=httpx.get(f"http://{telemetry}/metrics", headers=BEARER).text)
     complaints = [line for line in result.stderr.splitlines() if line.startswith("trading_")]
     assert complaints == [], complaints
     assert "error while linting" not in result.stderr

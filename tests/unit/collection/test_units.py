@@ -61,6 +61,9 @@ def test_telemetry_answers_the_host_itself_and_does_without_what_the_kernel_lack
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(unit.read_text())  # noqa: S701
     lines = template.render(
         __telemetry_networks=networks,
+        __telemetry_asks_for_token=True,
+        __telemetry_has_certificate=True,
+        __telemetry_secrets="",
         __telemetry_own_addresses=["10.0.0.5"],
         __telemetry_has_user_namespaces=has_user_namespaces,
         role_path="",

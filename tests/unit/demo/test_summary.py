@@ -20,13 +20,17 @@ MET = {"name": "memory", "target": "< 90 %", "measured": "8 %", "verdict": "met"
 VOID = {"name": "p99", "target": "< 2000 µs", "measured": "2500 µs", "verdict": "not measured", "note": "it was " * 20}
 
 
-def summary(folder: Path, *rows: dict[str, str], proxy: str = "") -> str:
+TOKEN = "c0rrect-horse-battery-staple_xyz"
+
+
+def summary(folder: Path, *rows: dict[str, str], proxy: str = "", token: str = TOKEN) -> str:
     (folder / "reports").mkdir()
     report = {"host": "trading-sandbox-1", "verdict": rows}
     (folder / "reports/trading-sandbox-1.json").write_text(json.dumps(report))
+    (folder / "token").write_text(f"Authorization: Bearer {token}\n" if token else "")
     environment = {**os.environ, "http_proxy": proxy, "HTTP_PROXY": "", "all_proxy": "", "ALL_PROXY": ""}
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/demo_summary.py", folder / "reports", folder / "log"],
+        [sys.executable, ROOT / "scripts/demo_summary.py", folder / "reports", folder / "log", "token"],
         input=json.dumps(STATUS),
         capture_output=True,
         text=True,
@@ -40,7 +44,8 @@ def summary(folder: Path, *rows: dict[str, str], proxy: str = "") -> str:
 def test_a_host_that_keeps_everything_is_shown_with_its_addresses(tmp_path: Path) -> None:
     said = summary(tmp_path, MET)
     assert "  memory   < 90 %  8 %       met\n  Every promise is kept.\n" in said
-    assert "http://10.78.1.7:8000/\n" in said
+    assert f"http://10.78.1.7:8000/#token={TOKEN}\n" in said
+    assert "curl -H @token http://10.78.1.7:8000/latest\n" in said
     assert "scripts/demo ssh\n" in said
     assert "10.78.1.6" not in said
     assert said.endswith("Reports (HTML, JSON): reports/   Logs, a file a step: log/\n")
@@ -58,7 +63,14 @@ def test_what_was_missed_is_named(tmp_path: Path) -> None:
 
 
 def test_curl_is_led_past_a_proxy(tmp_path: Path) -> None:
-    assert "curl --noproxy '*' http://10.78.1.7:8000/latest" in summary(tmp_path, MET, proxy="http://proxy:3128")
+    said = summary(tmp_path, MET, proxy="http://proxy:3128")
+    assert "curl --noproxy '*' -H @token http://10.78.1.7:8000/latest" in said
+
+
+def test_a_host_that_asks_for_no_token_has_plain_addresses(tmp_path: Path) -> None:
+    said = summary(tmp_path, MET, token="")
+    assert "http://10.78.1.7:8000/\n" in said
+    assert "curl http://10.78.1.7:8000/latest\n" in said
 
 
 def test_without_a_machine_nobody_can_log_in() -> None:

@@ -86,6 +86,8 @@ def test_passwords_are_no_part_of_what_the_journal_records(tmp_path: Path) -> No
         ("[order_entry]\nprot = 1", "unknown key 'prot'; did you mean port?"),
         ("[jurnal]", "unknown key 'jurnal'; did you mean journal?"),
         ("[order_entry]\nport = 70000", "port must be a whole number from 1 to 65535, not 70000"),
+        ("[order_entry]\naddress = 'localhost'", "address must be a numeric address like 10.0.1.5"),
+        ("[market_data]\naddress = '10.0.1'", "address must be a numeric address"),
         ("[order_entry]\nport = true", "port must be a whole number"),
         ("[journal]\ndurability = 'disc'", "durability must be one of none, os, disk"),
         ("[journal]\nbudget_bytes = 67108864", "at least four segments"),

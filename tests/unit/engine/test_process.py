@@ -246,6 +246,18 @@ def test_the_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
         client.close()
 
 
+@pytest.mark.parametrize("table", ["order_entry", "market_data"])
+def test_the_check_refuses_an_address_of_another_machine(tmp_path: Path, table: str) -> None:
+    config = tmp_path / "engine.toml"
+    example = run("example-config").stdout
+    before, behind = example.split(f"[{table}]", 1)
+    config.write_text(f"{before}[{table}]{behind.replace('127.0.0.1', '192.0.2.1', 1)}")
+    result = run("check-config", str(config))
+    assert result.returncode == 2
+    assert f"{config} [{table}]: this machine cannot listen on 192.0.2.1: " in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_an_unknown_option_ends_with_usage_and_no_traceback() -> None:
     result = run("--confg", "x")
     assert result.returncode == 2

@@ -24,7 +24,7 @@ def run(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     source = Path(__file__).parents[3] / "files/engine/src"
     monkeypatch.setenv("PYTHONPATH", str(source))
 
-    def run(*accounts: dict[str, Any], check: bool = False) -> dict[str, Any]:
+    def run(*accounts: dict[str, Any], check: bool = False, **more: Any) -> dict[str, Any]:
         return run_module(
             "engine_accounts",
             check,
@@ -33,6 +33,7 @@ def run(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             accounts=list(accounts),
             hash_command=HASH_COMMAND,
             mode="0640",
+            **more,
         )
 
     return run
@@ -67,6 +68,34 @@ def test_a_second_run_changes_nothing(run: Callable[..., dict[str, Any]], tmp_pa
     assert not run(BENCH)["changed"]
     assert not run(BENCH, check=True)["changed"]
     assert (tmp_path / "accounts.toml").read_bytes() == before
+
+
+def test_a_password_that_is_given_takes_the_place_of_the_one_before_once(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    run(BENCH)
+    given = {"BENCH": "pl4nted!"}
+    assert run(BENCH, check=True, passwords=given)["changed"]
+    said = run(BENCH, passwords=given)
+    assert (said["changed"], said["generated"]) == (True, [])
+    assert given["BENCH"] not in json.dumps(said)
+    assert (tmp_path / "secrets/BENCH.password").read_text() == given["BENCH"] + "\n"
+    assert passwords.verify(given["BENCH"], account(tmp_path, "BENCH")["password"])
+    assert not run(BENCH, passwords=given)["changed"]
+    assert not run(BENCH)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "said"),
+    [("ACME", "pl4nted!", "none of the accounts BENCH"), ("BENCH", "pl4ntedlong", "for BENCH"), ("BENCH", "", "none")],
+)
+def test_a_password_that_cannot_be_one_is_refused_without_being_told(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, name: str, password: str, said: str
+) -> None:
+    answer = run(BENCH, passwords={name: password})
+    assert said in answer["msg"]
+    assert not password or password not in json.dumps(answer)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_check_mode_makes_nothing(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

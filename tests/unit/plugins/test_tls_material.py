@@ -29,7 +29,6 @@ def test_texts_and_files_are_the_same(tmp_path: Path) -> None:
     assert texts == files
     assert texts["problems"] == texts["warnings"] == []
     assert texts["key"] == PAIR.key_pem
-    assert texts["not_after"] == f"{PAIR.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
 
 
 @pytest.mark.parametrize(

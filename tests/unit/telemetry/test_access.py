@@ -57,6 +57,12 @@ class TestToken:
         assert client.get("/", headers=browser).status_code == 200
         assert client.get("/latest").status_code == 200
 
+    def test_a_browser_may_have_what_logs_in_by_the_address(self, client: httpx.Client) -> None:
+        form = client.get("/latest", headers={"accept": "text/html"})
+        assert 'src="/static/login.js"' in form.text
+        script = client.get("/static/login.js")
+        assert (script.status_code, TOKEN in script.text) == (200, False)
+
     def test_it_opens_what_the_release_consists_of(
         self, client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

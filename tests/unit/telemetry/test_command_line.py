@@ -51,6 +51,7 @@ def test_the_example_is_a_configuration_that_passes_the_check(run: Run, tmp_path
         ("[http]\nprot = 1", "[http]: unknown key 'prot'; did you mean port?"),
         ("[http]\nport = 70000", "port must be a whole number from 1 to 65535, not 70000"),
         ("[http", "is not valid TOML"),
+        ('[http]\naddress = "localhost"', "address must be a numeric address like 10.0.1.5"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_with_file_and_key(run: Run, tmp_path: Path, text: str, message: str) -> None:
@@ -62,6 +63,23 @@ def test_a_wrong_configuration_is_one_line_with_file_and_key(run: Run, tmp_path:
         assert message in result.stderr
         assert str(path) in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+def test_the_check_refuses_an_address_of_another_machine(run: Run, config_file: Path) -> None:
+    config_file.write_text(config_file.read_text().replace("127.0.0.1", "192.0.2.1"))
+    result = run("check-config", config_file)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "[http] address: this machine cannot listen on 192.0.2.1: " in result.stderr
+
+
+def test_a_credential_of_the_unit_need_not_be_there_for_the_check(run: Run, config_file: Path, tmp_path: Path) -> None:
+    """That is made when the unit starts; a file elsewhere is looked at."""
+    text = config_file.read_text()
+    config_file.write_text(f'{text}[access]\ntoken_file = "/run/credentials/no-such.service/telemetry.token"\n')
+    assert run("check-config", config_file).returncode == 0
+    assert "cannot read /run/credentials/no-such.service" in run("--config", config_file).stderr
+    config_file.write_text(f'{text}[access]\ntoken_file = "{tmp_path}/no-such"\n')
+    assert f"cannot read {tmp_path}/no-such" in run("check-config", config_file).stderr
 
 
 @pytest.mark.parametrize(

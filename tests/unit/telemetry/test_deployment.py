@@ -8,16 +8,48 @@ from trading_telemetry.config import load_config
 
 from tests.unit.aws import templates
 
+CREDENTIAL = Path("/run/credentials/telemetry.service/telemetry.token")
 
-def configuration(into: Path, **shared: Any) -> Path:
-    path = into / "telemetry.toml"
-    path.write_text(templates.text("etc/trading/telemetry.toml.j2", "telemetry", **shared), encoding="utf-8")
+
+def configuration(into: Path, name: str = "telemetry.toml", **shared: Any) -> Path:
+    path = into / name
+    path.write_text(templates.text(f"etc/trading/{name}.j2", "telemetry", **shared), encoding="utf-8")
     return path
 
 
-def test_a_host_that_publishes_is_told_the_region(tmp_path: Path) -> None:
-    path = configuration(tmp_path, trading_publish=True, trading_region="eu-west-1")
-    assert load_config(path).cloudwatch.region == "eu-west-1"
+def unit(**shared: Any) -> str:
+    shared = {"__telemetry_has_user_namespaces": True, **shared}
+    return templates.text("etc/systemd/system/telemetry.service.j2", "telemetry", **shared)
+
+
+def test_a_token_is_asked_for_unless_somebody_says_none(tmp_path: Path) -> None:
+    assert load_config(configuration(tmp_path)).token_path == CREDENTIAL
+    assert "LoadCredential=telemetry.token:/etc/trading/secrets/telemetry.token\n" in unit()
+    for given in ("none", "None"):
+        assert load_config(configuration(tmp_path, telemetry_token=given)).token_path is None
+        assert "LoadCredential" not in unit(telemetry_token=given)
+
+
+def test_a_token_file_that_the_settings_name_is_the_one(tmp_path: Path) -> None:
+    own = {"access": {"token_file": "/etc/trading/own.token"}}
+    assert load_config(configuration(tmp_path, telemetry_settings=own)).token_path == Path("/etc/trading/own.token")
+    assert "LoadCredential" not in unit(telemetry_settings=own)
+
+
+def test_a_token_that_is_given_is_in_no_configuration(tmp_path: Path) -> None:
+    given = "correct-horse-battery"
+    path = configuration(tmp_path, telemetry_token=given)
+    assert load_config(path).token_path == CREDENTIAL
+    assert given not in path.read_text(encoding="utf-8") + unit(telemetry_token=given)
+
+
+def test_the_publisher_is_told_the_region_and_nothing_of_access(tmp_path: Path) -> None:
+    settings = {"cloudwatch": {"period_s": 10}, "access": {"trusted_proxies": ["10.0.0.1"]}, "http": {"port": 8001}}
+    path = configuration(tmp_path, "publish.toml", trading_region="eu-west-1", telemetry_settings=settings)
+    config = load_config(path)
+    assert (config.cloudwatch.region, config.cloudwatch.period_s) == ("eu-west-1", 10)
+    assert config.token_path is None
+    assert not {"[access]", "[http]"} & set(path.read_text(encoding="utf-8").splitlines())
 
 
 def test_a_host_that_does_not_publish_is_told_nothing_of_cloudwatch(tmp_path: Path) -> None:

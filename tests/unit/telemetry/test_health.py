@@ -1,12 +1,10 @@
 """Every cause has its own check, status and reason."""
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from trading_engine.settings.tables import ConfigError
-from trading_telemetry.certificate import certificate_end_s
 from trading_telemetry.clock import Clock
 from trading_telemetry.config import Targets, load_targets
 from trading_telemetry.health import Check, Status, check_all, overall
@@ -187,28 +185,6 @@ def test_the_clock_says_whether_it_is_kept_and_whether_it_was_stepped(
     assert check.status is status
     assert words in check.reason
     assert ("restart of the engine" in check.reason) is (deviation_ns <= -1_000_000)  # it takes no times back
-
-
-@pytest.mark.parametrize(
-    ("days", "status", "words"),
-    [
-        (400, Status.OK, "valid for 400 more days"),
-        (29, Status.DEGRADED, "valid for 29 more days; renew it"),
-        (-1, Status.DEGRADED, "expired: clients of TLS refuse it"),
-    ],
-)
-def test_the_certificate_is_warned_of_for_30_days(
-    engine: Publisher, state_path: Path, targets: Targets, tmp_path: Path, days: int, status: Status, words: str
-) -> None:
-    file = tmp_path / "not_after"
-    assert certificate_end_s(file) is None
-    end = datetime.now(UTC) + timedelta(days=days, minutes=1)
-    file.write_text(f"{end:%Y-%m-%dT%H:%M:%SZ}\n")
-    observation = Observer(state_path).sample()
-    found = check_all(observation, None, targets, None, None, certificate_end_s(file))
-    check = next(each for each in found if each.name == "certificate")
-    assert check.status is status
-    assert words in check.reason
 
 
 def test_the_target_of_the_feed_is_in_a_file_that_no_older_release_reads(slo_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trading_engine.host.processes import lives
+from trading_engine.host.sockets import not_of_this_machine
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import admin, selfcheck, tools
 from trading_engine.process.admin import AdminError
@@ -101,6 +102,9 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     read = config.read(options.file)
+    for table, endpoint in (("order_entry", read.order_entry), ("market_data", read.market_data)):
+        if wrong := not_of_this_machine(endpoint.address):
+            raise ConfigError(f"{options.file} [{table}]: {wrong}")
     print(f"{options.file}: {len(read.accounts)} account(s), {len(read.symbols)} symbol(s)")
     return 0
 

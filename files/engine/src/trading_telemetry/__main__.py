@@ -13,6 +13,7 @@ from trading_engine.host.sockets import family_of
 from trading_engine.settings.tables import ConfigError
 
 from trading_telemetry.app import make_app
+from trading_telemetry.certificate import check_file
 from trading_telemetry.config import EXAMPLE, Config, load_config, load_targets
 from trading_telemetry.protocol import GuardedProtocol
 from trading_telemetry.publish import publish
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     check = commands.add_parser("check-config", help="check a telemetry.toml and the slo.toml it names, then end")
     check.add_argument("file", type=Path)
+    pair = commands.add_parser("check-certificate", help="check a PEM file with certificate, chain and key, then end")
+    pair.add_argument("file", type=Path)
     publishing = commands.add_parser("publish", help="send what files/metrics.yml says to CloudWatch")
     publishing.add_argument("file", type=Path, metavar="FILE", help="telemetry.toml")
     commands.add_parser("example-config", help="print a commented telemetry.toml")
@@ -48,13 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command is None and options.config is None:
         parser.error("--config FILE is needed")
     try:
+        if options.command == "check-certificate":
+            print(f"{options.file}: {check_file(options.file)}")
+            return 0
         config = load_config(options.file if options.command else options.config)
         load_targets(config.slo_path)
-        config.read_token()
-        if options.command == "publish":
+        if options.command == "check-config":
+            config.check_surroundings()
+        elif options.command == "publish":
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
             publish(config)
-        elif options.command is None:
+        else:
             serve(config)
     except ConfigError as error:
         print(f"trading-telemetry: error: {error}", file=sys.stderr)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trading_engine.settings.tables import ConfigError
 
 COOKIE = "trading-telemetry"
-OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health", "/static/login.js"})
 TOKEN_CHARACTERS = 16
 LOGIN_LIMIT_BYTES = 4096
 REQUESTS_PER_S = 50.0
@@ -33,7 +33,7 @@ LOGIN_PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     '<title>Telemetry</title><form method="post" action="/login"><label>Access token '
     '<input type="password" name="token" autocomplete="current-password" required autofocus></label> '
-    "<button>Show</button></form></html>"
+    '<button>Show</button></form><script src="/static/login.js"></script></html>'
 )
 
 

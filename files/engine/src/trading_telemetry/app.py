@@ -90,7 +90,7 @@ def make_app(config: Config) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        looking = [asyncio.create_task(service.keep_sampling()), asyncio.create_task(service.keep_reading_the_clock())]
+        looking = [asyncio.create_task(each) for each in (service.keep_sampling(), service.keep_reading_what_is_slow())]
         yield
         for task in looking:
             task.cancel()

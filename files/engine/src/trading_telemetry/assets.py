@@ -14,7 +14,7 @@ TYPES = {
     "css": "text/css; charset=utf-8",
     "svg": "image/svg+xml",
 }
-OURS = ("index.html", "page.css", "page.js", "charts.js", "icon.svg")
+OURS = ("index.html", "page.css", "page.js", "charts.js", "login.js", "icon.svg")
 UPLOT_DISTRIBUTION = "uplot-python"
 UPLOT = {"uplot.js": "uPlot.iife.js", "uplot.css": "uPlot.min.css"}
 

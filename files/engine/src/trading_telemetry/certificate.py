@@ -1,14 +1,105 @@
-"""When the certificate of the TLS proxy ends, as the role that installs it writes it down."""
+"""When a certificate ends, and whether it and its key can be served."""
 
-from datetime import datetime
+import re
+import ssl
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
-NOT_AFTER = Path("/etc/trading/tls/not_after")
+from trading_engine.settings.tables import ConfigError
+
+_PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_VERSION = 0xA0
+_TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}  # RFC 5280: UTCTime up to 2049, GeneralizedTime from then on
+OTHERS = 0o037
+"""What of a key's mode nobody but its owner and the readers of its group may have."""
 
 
-def certificate_end_s(path: Path = NOT_AFTER) -> float | None:
-    """Return seconds since the epoch; None where there is no TLS proxy, or nobody knows."""
+def ends_s(path: Path) -> float:
+    """Return when the first certificate of a PEM file ends, in Unix time; raises ConfigError.
+
+    The standard library decodes only certificates that it has verified, and an expired one is never that.
+    """
     try:
-        return datetime.fromisoformat(path.read_text(encoding="ascii").strip()).timestamp()
-    except (OSError, ValueError):
-        return None
+        found = _PEM.search(path.read_text(encoding="ascii", errors="replace"))
+    except OSError as error:
+        raise ConfigError(f"certificate {path} cannot be read: {error.strerror}") from error
+    if found is None:
+        raise ConfigError(f"{path} holds no certificate (BEGIN CERTIFICATE, PEM)")
+    try:
+        return _not_after(ssl.PEM_cert_to_DER_cert(found[0])).timestamp()
+    except (ValueError, IndexError, KeyError) as error:
+        raise ConfigError(f"{path}: the first certificate cannot be decoded") from error
+
+
+class Certificates:
+    """When those that telemetry serves and watches end. The one that is served stays as it was read at the start."""
+
+    def __init__(self, served: Path | None, watched: tuple[Path, ...]) -> None:
+        """Raises ConfigError where the one to be served is none."""
+        self._served = {str(served): ends_s(served)} if served else {}
+        self._watched = watched
+        self.ends: dict[str, float] = {}
+        self.problems: list[str] = []
+        self.read()
+
+    def read(self) -> None:
+        """Read the watched ones anew: whoever renews them does not restart telemetry."""
+        ends, problems = dict(self._served), []
+        for path in self._watched:
+            try:
+                ends[str(path)] = ends_s(path)
+            except ConfigError as error:
+                problems.append(str(error))
+        self.ends, self.problems = ends, problems
+
+
+def check_pair(certificate: Path, key: Path) -> None:
+    """Raise ConfigError unless both can be read, belong together, and the key is not for everybody."""
+    try:
+        if key.stat().st_mode & OTHERS:
+            mode = f"{key.stat().st_mode & 0o777:04o}"
+            raise ConfigError(f"key {key} has the mode {mode}: others may read or change it; chmod 0640 it, or less")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError as error:
+        raise ConfigError(f"certificate {certificate} and key {key} cannot be used together: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"certificate {certificate} or key {key} cannot be read: {error.strerror}") from error
+
+
+def check_file(path: Path) -> str:
+    """Return what one file with certificate, chain and key is good for; raises ConfigError, also when it has ended."""
+    check_pair(path, path)
+    ends = ends_s(path)
+    day = f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%d}"
+    if ends <= time.time():
+        raise ConfigError(f"the certificate ended on {day}: clients refuse it; give one that has not")
+    return f"good until {day}"
+
+
+def _no_password() -> str:
+    raise ConfigError("the key asks for a password, which nobody types when the service starts: give it without one")
+
+
+def _not_after(der: bytes) -> datetime:
+    """RFC 5280, 4.1: the second time of the validity, which is behind version, serial, algorithm and issuer."""
+    (certificate,) = _parts(der)
+    signed = _parts(_parts(certificate[1])[0][1])
+    validity = signed[4 if signed[0][0] == _VERSION else 3]
+    kind, text = _parts(validity[1])[1]
+    return datetime.strptime(text.decode("ascii"), _TIMES[kind]).replace(tzinfo=UTC)
+
+
+def _parts(der: bytes) -> list[tuple[int, bytes]]:
+    """Return tag and content of each element (X.690, definite lengths); raises IndexError where one is cut off."""
+    parts, at = [], 0
+    while at < len(der):
+        tag, length, at = der[at], der[at + 1], at + 2
+        if length & 0x80:
+            count = length & 0x7F
+            length, at = int.from_bytes(der[at : at + count], "big"), at + count
+        if at + length > len(der):
+            raise IndexError
+        parts.append((tag, der[at : at + length]))
+        at += length
+    return parts

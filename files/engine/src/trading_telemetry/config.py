@@ -4,11 +4,14 @@ from dataclasses import dataclass, fields
 from ipaddress import ip_network
 from pathlib import Path
 
+from trading_engine.host.sockets import not_of_this_machine
 from trading_engine.settings.tables import ConfigError, Table, load
 
 from trading_telemetry.access import read_token
+from trading_telemetry.certificate import check_pair
 
 PERIODS_S = (10, 30, 60, 300)
+CREDENTIALS = Path("/run/credentials")
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
 
@@ -28,11 +31,14 @@ file = "/etc/trading/slo.toml"
 
 [access]
 # Without these three, whoever reaches the port may read; nobody can change anything.
-# A file with one token of at least 16 characters: asked for everywhere but on /health. Browsers are given a form.
+# A file with one token of at least 16 characters: asked for everywhere but on /health. Browsers are given a form;
+# an address that ends in #token=… logs in at once.
 #token_file = "/etc/trading/secrets/telemetry.token"
 # PEM files; both or none. With them the port speaks TLS only.
 #certificate_file = "/etc/trading/telemetry.crt"
 #key_file = "/etc/trading/secrets/telemetry.key"
+# PEM files of other certificates, such as that of a TLS proxy on this host: /health warns 30 days before one ends.
+watched_certificates = []
 # Addresses or networks of proxies in front of the port. Whoever comes through one counts by the address that it names
 # in X-Forwarded-For; from anybody else that header means nothing.
 trusted_proxies = ["127.0.0.1", "::1"]
@@ -63,12 +69,22 @@ class Config:
     token_path: Path | None
     certificate_path: Path | None
     key_path: Path | None
+    watched_certificates: tuple[Path, ...]
     trusted_proxies: tuple[str, ...]
     cloudwatch: CloudWatchConfig
 
     def read_token(self) -> str:
         """The token that is asked for, "" when none is. Raises ConfigError."""
         return read_token(self.token_path) if self.token_path else ""
+
+    def check_surroundings(self) -> None:
+        """Raises ConfigError. A credential of a unit is there only while that runs, and nobody else reads it."""
+        if wrong := not_of_this_machine(self.address):
+            raise ConfigError(f"[http] address: {wrong}")
+        if self.token_path and CREDENTIALS not in self.token_path.parents:
+            self.read_token()
+        if self.certificate_path and self.key_path and CREDENTIALS not in self.key_path.parents:
+            check_pair(self.certificate_path, self.key_path)
 
 
 @dataclass(frozen=True)
@@ -94,13 +110,14 @@ def load_config(path: Path) -> Config:
         top.table(name) for name in ("http", "shared_memory", "slo", "access", "cloudwatch")
     )
     config = Config(
-        address=http.text("address", "0.0.0.0"),  # noqa: S104  who reaches it is for firewalls to say
+        address=http.address("address", "0.0.0.0"),  # noqa: S104  who reaches it is for firewalls to say
         port=http.integer("port", 8000, 1, 65535),
         state_path=memory.path("path", "/run/trading/engine.shm"),
         slo_path=slo.path("file", "/etc/trading/slo.toml"),
         token_path=_optional_path(access, "token_file"),
         certificate_path=_optional_path(access, "certificate_file"),
         key_path=_optional_path(access, "key_file"),
+        watched_certificates=_paths(access, "watched_certificates"),
         trusted_proxies=_networks(access, "trusted_proxies", ("127.0.0.1", "::1")),
         cloudwatch=CloudWatchConfig(
             period_s=cloudwatch.integer("period_s", 60, 1, 3600),
@@ -121,6 +138,13 @@ def load_config(path: Path) -> Config:
 def _optional_path(table: Table, key: str) -> Path | None:
     text = table.text(key, "")
     return Path(text) if text else None
+
+
+def _paths(table: Table, key: str) -> tuple[Path, ...]:
+    values = table.take(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+        raise table.wrong(key, "a list of files", values)
+    return tuple(Path(value) for value in values)
 
 
 def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]:

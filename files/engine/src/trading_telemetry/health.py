@@ -5,11 +5,14 @@ processed, but an operator should look.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from trading_engine.published.shm import State
 
+from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import Clock
 from trading_telemetry.config import Targets
 from trading_telemetry.host import Tuning
@@ -20,7 +23,7 @@ JOURNAL_DEGRADED_SHARE = 0.80
 JOURNAL_REFUSING_SHARE = 0.95
 ENOUGH_ORDERS = 100
 CLOCK_DEVIATION_NS = 1_000_000
-CERTIFICATE_DAYS = 30
+CERTIFICATE_WARNED_S = 30 * 86_400
 
 
 class Status(StrEnum):
@@ -48,7 +51,7 @@ def check_all(
     targets: Targets | None,
     tuning: Tuning | None,
     clock: Clock | None = None,
-    certificate_end_s: float | None = None,
+    certificates: Certificates | None = None,
 ) -> list[Check]:
     """The first check says whether the others can know anything; of a clock that may not be asked nothing is known."""
     engine = _engine(observation)
@@ -62,8 +65,8 @@ def check_all(
         _trading(state),
         _tuning(tuning),
         _clock(state, clock),
-        *([_certificate(certificate_end_s)] if certificate_end_s is not None else []),
         _latency(last_minute, targets),
+        *_certificates(certificates),
     ]
 
 
@@ -129,15 +132,22 @@ def _clock(state: State, clock: Clock | None) -> Check:
     return Check("clock", Status.OK, f"{clock.offset_us:.0f} µs off, at most {clock.bound_us:.0f} µs ({clock.source})")
 
 
-def _certificate(end_s: float) -> Check:
-    """Of the TLS proxy; where there is none there is no check."""
-    days = (end_s - time.time()) / 86_400
-    if days <= 0:
-        return Check("certificate", Status.DEGRADED, "expired: clients of TLS refuse it; renew it, run configure.yml")
-    text = f"valid for {days:.0f} more days"
-    if days < CERTIFICATE_DAYS:
-        return Check("certificate", Status.DEGRADED, f"{text}; renew it, and run configure.yml")
-    return Check("certificate", Status.OK, text)
+def _certificates(certificates: Certificates | None) -> Iterator[Check]:
+    """Of a host without any nothing is said."""
+    if certificates is None or not (certificates.ends or certificates.problems):
+        return
+    warnings = list(certificates.problems)
+    for path, ends_s in sorted(certificates.ends.items(), key=lambda each: each[1]):
+        left_s = ends_s - time.time()
+        day = f"{datetime.fromtimestamp(ends_s, UTC):%Y-%m-%d}"
+        if left_s <= 0:
+            warnings.append(f"{path} ended on {day}: clients refuse it")
+        elif left_s < CERTIFICATE_WARNED_S:
+            warnings.append(f"{path} ends in {left_s / 86_400:.0f} days, on {day}: renew it")
+    if warnings:
+        yield Check("certificate", Status.DEGRADED, "; ".join(warnings))
+    else:
+        yield Check("certificate", Status.OK, f"{len(certificates.ends)}, good for 30 days and more")
 
 
 def _latency(last_minute: Window | None, targets: Targets | None) -> Check:

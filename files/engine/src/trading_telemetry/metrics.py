@@ -81,6 +81,10 @@ OWN: Final = (
         "trading_host_allowance_exceeded_total", "counter", "count", "Packets that AWS held back, by the limit.",
         label="limit", absent="there is no ENA interface",
     ),
+    Metric(
+        "trading_certificate_end_time_seconds", "gauge", "seconds", "Unix time of a certificate's end, by its file.",
+        label="file", absent="no certificate is served or watched",
+    ),
 )  # fmt: skip
 
 INFO: Final = Metric("trading_engine_info", "gauge", "flag", "Always 1; the labels say what runs.", absent=_NO_ENGINE)

@@ -9,7 +9,7 @@ from trading_engine.published.histogram import Distribution, bucket_of
 from trading_engine.published.shm import State
 
 from trading_telemetry import metrics
-from trading_telemetry.certificate import certificate_end_s
+from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import Clock, read_clock
 from trading_telemetry.config import Targets
 from trading_telemetry.health import check_all, overall
@@ -24,24 +24,29 @@ class EngineCollector(Collector):
     """Looks at the engine anew for each scrape; keeps nothing between two."""
 
     def __init__(
-        self, observer: Observer, targets: Targets | None, clock: Callable[[], Clock | None] = read_clock
+        self,
+        observer: Observer,
+        targets: Targets | None,
+        clock: Callable[[], Clock | None] = read_clock,
+        certificates: Certificates | None = None,
     ) -> None:
         self._observer = observer
         self._targets = targets
         self._clock = clock
+        self._certificates = certificates
 
     def collect(self) -> Iterator[Metric]:
         observation, clock = self._observer.look(), self._clock()
-        certificate_s = certificate_end_s()
-        checks = check_all(observation, self._observer.window(60), self._targets, tuning(), clock, certificate_s)
+        window = self._observer.window(60)
+        checks = check_all(observation, window, self._targets, tuning(), clock, self._certificates)
         up = observation.state is not None and not observation.problem and not observation.is_stale
         yield _single("trading_up", float(up))
         status = overall(checks)
         yield _each("trading_health", {name: float(name == status) for name in ("ok", "degraded", "failing")})
         yield from _targets(self._targets)
         yield from _host(clock)
-        if certificate_s is not None:
-            yield _single("trading_certificate_end_time_seconds", certificate_s)
+        if self._certificates is not None and self._certificates.ends:
+            yield _each("trading_certificate_end_time_seconds", self._certificates.ends)
         if observation.state is not None:
             yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
             yield from _engine(observation.state)

@@ -8,7 +8,7 @@ import time
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from trading_engine.host.notify import notify, watchdog_interval_ns
 
-from trading_telemetry.certificate import certificate_end_s
+from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import READ_S, read_clock
 from trading_telemetry.config import Config, load_targets
 from trading_telemetry.health import check_all
@@ -29,17 +29,18 @@ class Service:
     """Looks once a second; between two looks /latest renews only what it can know better."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ConfigError for a wrong slo.toml."""
+        """Raises ConfigError for a wrong slo.toml or certificate."""
         self._targets = load_targets(config.slo_path)
         self._observer = Observer(config.state_path)
         self._hosts = [(time.monotonic(), sample_host())]
         self._clock = read_clock()
+        self._certificates = Certificates(config.certificate_path, config.watched_certificates)
         self._refused = refused_packets()
         self._slow: Document = {}
         self.history = History(self._targets)
         self.broadcast = Broadcast()
         self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(EngineCollector(self._observer, self._targets, lambda: self._clock))
+        self.registry.register(EngineCollector(self._observer, self._targets, lambda: self._clock, self._certificates))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.sample()
@@ -47,9 +48,8 @@ class Service:
     def latest(self) -> Document:
         """Counters, checks and age of this moment; windows, promise and host of the last full second."""
         observation = self._observer.look()
-        checks = check_all(
-            observation, self._observer.window(60), self._targets, tuning(), self._clock, certificate_end_s()
-        )
+        window = self._observer.window(60)
+        checks = check_all(observation, window, self._targets, tuning(), self._clock, self._certificates)
         return {**engine_document(observation, checks), **self._slow}
 
     def sample(self) -> None:
@@ -82,11 +82,12 @@ class Service:
             if watched:
                 notify("WATCHDOG=1")
 
-    async def keep_reading_the_clock(self) -> None:
-        """Until cancelled, and in a thread: chrony may take its time to answer."""
+    async def keep_reading_what_is_slow(self) -> None:
+        """Until cancelled, and in a thread: chrony may take its time to answer, and so may a disk."""
         while True:
             await asyncio.sleep(READ_S)
             self._clock = await asyncio.to_thread(read_clock)
+            await asyncio.to_thread(self._certificates.read)
 
     def close(self) -> None:
         self._observer.close()

@@ -296,7 +296,7 @@ def read(path: Path) -> EngineConfig:
 
 def _endpoint(table: Table, port: int) -> Endpoint:
     endpoint = Endpoint(
-        table.text("address", "127.0.0.1"),
+        table.address("address", "127.0.0.1"),
         table.integer("port", port, 1, 65535),
         table.integer("proxy_port", 0, 0, 65535),
     )

@@ -8,6 +8,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from trading_engine.host.sockets import is_address
+
 
 class ConfigError(Exception):
     """A configuration that cannot be used; the message says what, where, and what to do."""
@@ -51,6 +53,12 @@ class Table:
         value = self.take(key, default)
         if not isinstance(value, str):
             raise self.wrong(key, "text", value)
+        return value
+
+    def address(self, key: str, default: str) -> str:
+        value = self.text(key, default)
+        if not is_address(value):
+            raise self.wrong(key, "a numeric address like 10.0.1.5 or fd00::5 (0.0.0.0 and :: for all)", value)
         return value
 
     def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:

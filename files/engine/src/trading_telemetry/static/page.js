@@ -210,4 +210,5 @@ element("pause").addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", renderAll);
 setInterval(renderHead, 500);
+if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname);  // logged in already: login.js did not run
 connect();

@@ -1,0 +1,75 @@
+"""A secret that cannot be read ends a run before it changes anything, and none of what can be read is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PLANTED = "planted-token-of-the-test"
+PLAYBOOKS = ("site.yml", "configure.yml")
+ROLES = ("lowlatency.trading.trading_engine : ", "lowlatency.trading.telemetry : ")
+
+
+def run(folder: Path, playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on an inventory of this machine, from an empty folder."""
+    inventory = folder / "inventory.ini"
+    inventory.write_text(
+        f"[trading]\nhost-1 ansible_connection=local ansible_python_interpreter={sys.executable}\n", encoding="utf-8"
+    )
+    words = ["ansible-playbook", "-i", str(inventory), "--check", *arguments, str(ROOT / "playbooks" / playbook)]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=folder)
+
+
+def assert_first(output: str) -> None:
+    """Check that nothing came before but the facts and the checks of secrets themselves."""
+    tasks = [line.partition("[")[2] for line in output.splitlines() if line.startswith("TASK [")]
+    others = [task for task in tasks if not task.startswith("Gathering Facts")]
+    assert others
+    assert [task for task in others if not task.startswith(ROLES) or "ecrets" not in task.partition(" : ")[2]] == []
+    assert "changed=0" in output.partition("PLAY RECAP")[2]
+
+
+def encrypted(folder: Path, name: str) -> Path:
+    """Return a file of variables with one that is encrypted; the password goes with this function."""
+    password = folder / "password"
+    password.write_text("of the vault", encoding="utf-8")
+    command = ["ansible-vault", "encrypt_string", "--vault-password-file", str(password), "--stdin-name", name]
+    done = subprocess.run(command, input=PLANTED, capture_output=True, text=True, check=True)
+    password.unlink()
+    (folder / "group_vars").mkdir()
+    (folder / "group_vars/all.yml").write_text(done.stdout, encoding="utf-8")
+    return folder / "group_vars/all.yml"
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+@pytest.mark.parametrize("name", ["telemetry_token", "trading_telemetry_certificate"])
+def test_a_missing_vault_password_is_told_before_anything_else_happens(
+    tmp_path: Path, playbook: str, name: str
+) -> None:
+    encrypted(tmp_path, name)
+    done = run(tmp_path, playbook)
+    assert done.returncode != 0
+    assert "no vault secrets found" in done.stdout + done.stderr
+    assert_first(done.stdout)
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_a_file_that_is_not_there_is_told_as_early(tmp_path: Path, playbook: str) -> None:
+    given = {"trading_engine_passwords": {"BENCH": "{{ lookup('ansible.builtin.file', '/no/such/file') }}"}}
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text(json.dumps(given), encoding="utf-8")
+    done = run(tmp_path, playbook)
+    assert done.returncode != 0
+    assert "/no/such/file" in done.stdout + done.stderr
+    assert_first(done.stdout)
