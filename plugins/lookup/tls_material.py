@@ -149,6 +149,7 @@ def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, 
     elif ends - now < WARNED:
         found["warnings"].append(f"{part} expires on {ends:%Y-%m-%d}: renew it, and run the play again")
 
+
 def _in_utc(certificate: Any, name: str) -> datetime:
     """Return the date; cryptography before 42 gives it without its zone."""
     aware: datetime | None = getattr(certificate, f"{name}_utc", None)
