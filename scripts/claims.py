@@ -56,6 +56,7 @@ PLACE_OF_PROOF = {
     "bootstrap": "machine",
     "demo": "machine",
     "determinism": "process",
+    "diagnosis": "machine",
     "durability": "process",
     "failed": "own kernel",
     "fuzz": "process",
