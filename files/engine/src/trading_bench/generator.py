@@ -89,6 +89,7 @@ class Generator:
             feed.stamped(connection)
             self._sockets.append(subscriber.socket)
         self._splitter = splitter
+        self._received_ns = 0
         self._backlog = bytearray()
         self._flow = flow
         self._recording = recording
@@ -213,15 +214,22 @@ class Generator:
         if not data:
             raise BenchError(f"the engine closed the connection after {self._sent} orders; its log says why")
         now_ns = time.monotonic_ns()
-        for kind, message in self._splitter.feed(data):
+        packets = self._splitter.feed(data)
+        # The kernel's time is that of the newest bytes. What came with them may be older: at the earliest it came after
+        # what was read before, and after its order was sent. So the feed seems rather later than it was than earlier.
+        before_ns, self._received_ns = self._received_ns, received_ns
+        wall_ns = time.time_ns() - now_ns
+        for number, (kind, message) in enumerate(packets, 1):
             if kind == soupbintcp.SEQUENCED:
-                self._reply(message, now_ns, received_ns)
+                newest = number == len(packets)
+                self._reply(message, now_ns, received_ns if newest else before_ns, 0 if newest else wall_ns)
             elif kind == soupbintcp.END_OF_SESSION:
                 raise BenchError(f"the engine ended the session after {self._sent} orders")
             elif kind not in _IGNORED_PACKETS:
                 self._recording.surprises[f"packet type {chr(kind)!r}"] += 1
 
-    def _reply(self, message: bytes, now_ns: int, received_ns: int) -> None:
+    def _reply(self, message: bytes, now_ns: int, received_ns: int, wall_ns: int) -> None:
+        """`received_ns` is its time of receipt, or with `wall_ns`, by which the wall clock is ahead, an earlier one."""
         recording = self._recording
         kind = message[0]
         if kind == _SYSTEM_EVENT:
@@ -235,7 +243,8 @@ class Generator:
             recording.engine_ns[slot] = int.from_bytes(message[1:9], "big")
             self._answered += 1
             if self._subscriber is not None:
-                self._subscriber.answered(slot, message, received_ns)
+                sent_ns = recording.sent_ns[slot] + wall_ns if wall_ns else 0
+                self._subscriber.answered(slot, message, max(received_ns, sent_ns))
             if message[64] == _STATE_LIVE:
                 recording.open_shares[slot] += SHARES
         elif kind in (_EXECUTED, _CANCELED):
