@@ -61,6 +61,7 @@ else:
 WARNED = timedelta(days=30)
 _PARTS = ("certificate", "key", "client_ca")
 _PEM = "-----BEGIN "
+_LONGEST_PATH = 200
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
@@ -100,6 +101,11 @@ def _text(part: str, value: str, problems: list[str]) -> str:
     if not value or _PEM in value:
         return value if value.endswith("\n") or not value else value + "\n"
     path = os.path.expanduser(value)
+    if len(value) > _LONGEST_PATH or "\n" in value.strip():
+        problems.append(
+            f"{part} is neither a file's name nor a text in PEM form ({_PEM}…)"
+        )  # and may be the key itself
+        return ""
     try:
         with open(path, encoding="ascii") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

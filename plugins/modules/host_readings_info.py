@@ -103,11 +103,18 @@ def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
     found = []
     for knob in report.get("knobs", []):
         path = proc / str(knob.get("name", "")).replace(".", "/")
-        if knob.get("status") == "in_force" and "." in knob["name"] and path.is_file():
+        # Where the report has a reason, the host's value is another than the profile's, and that is as it should be.
+        if knob.get("status") == "in_force" and not knob.get("reason") and "." in knob["name"] and path.is_file():
             now = " ".join(path.read_bytes().decode(errors="backslashreplace").split())
             if now != " ".join(str(knob["value"]).split()):
                 found.append(f"{knob['name']} is {now} instead of {knob['value']}")
     return found
+
+
+def governor_of(report: dict[str, Any]) -> str:
+    """Return the frequency governor that tuning put in force, if it did."""
+    knobs = [knob for knob in report.get("knobs", []) if knob.get("name") == "cpu_governor"]
+    return next((str(knob["value"]) for knob in knobs if knob.get("status") == "in_force"), "")
 
 
 def governors(sysfs: Path = Path("/sys/devices/system/cpu")) -> dict[str, str]:
@@ -181,7 +188,7 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
         "firewall": {"loaded": bool(counters), "refused": answers.refused(counters)},
         "kernel_log": host.kernel_log(),
         "drift": drift(report),
-        "tuning_profile": str(report.get("profile", "")),
+        "tuned_governor": governor_of(report),
         "governors": governors(),
         "engine": answers.values(host.say(*options["status_command"])) if options["status_command"] else {},
     }

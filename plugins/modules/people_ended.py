@@ -198,6 +198,11 @@ def main() -> None:
     names = module.params["names"]
     if "root" in names:
         module.fail_json(msg="root is nobody's account, and is not ended")
+    if os.environ.get("SUDO_USER") in names:
+        name = os.environ["SUDO_USER"]
+        module.fail_json(
+            msg=f"{name} is who runs this: have another deployer, or the host's first user, end the account"
+        )
     actions = []
     for name in names:
         account = Account(module, name)

@@ -33,6 +33,11 @@ def _refused_meanwhile(readings: Readings) -> dict[str, int]:
     return {name: count for name, count in grown.items() if count > 0}
 
 
+def _weight(readings: Readings, port: str, weight: int) -> int:
+    """Return the weight, that of a hint for a port of clients, from whose networks the controller need not be."""
+    return 50 if port in readings.get("client_ports", []) else weight
+
+
 def _listens(readings: Readings, port: str) -> list[str]:
     return [str(each["address"]) for each in readings.get("ports", {}).get(port, [])]
 
@@ -57,12 +62,13 @@ def _firewall(readings: Readings) -> Iterator[Cause]:
     closed = [port for port, way in readings.get("ways", {}).items() if way == _SILENT and _listens(readings, port)]
     if closed and refused.keys() & {"unknown_source", "undeclared_port", "too_many_connections"}:
         yield Cause(
-            "the host's firewall refuses the controller's network", (CONNECT,), 93,
+            "the host's firewall refuses the controller's network", (CONNECT,),
+            max(_weight(readings, port, 93) for port in closed),
             (
                 f"from the controller, silent: port {', '.join(closed)}",
                 *(f"refused while it was tried: {count} ({name})" for name, count in refused.items()),
             ),
-            "put who connects into trading_operator_cidrs or trading_client_cidrs, then run configure.yml",
+            "put who connects into trading_operator_cidr or trading_client_cidrs, then run configure.yml",
         )  # fmt: skip
 
 
@@ -74,18 +80,19 @@ def _before_the_host(readings: Readings) -> Iterator[Cause]:
             continue
         if port in denied:
             yield Cause(
-                f"the subnet's network ACL refuses port {port}", (CONNECT,), 96, (f"an entry denies TCP {port}",),
+                f"the subnet's network ACL refuses port {port}", (CONNECT,), _weight(readings, port, 96),
+                (f"an entry denies TCP {port}",),
                 "this collection makes no network ACL: whoever changed it has to let the port in",
             )  # fmt: skip
         elif admitted is not None and port not in admitted:
             yield Cause(
-                f"the security group does not let port {port} in", (CONNECT,), 95,
+                f"the security group does not let port {port} in", (CONNECT,), _weight(readings, port, 95),
                 (f"it lets in {', '.join(sorted(admitted)) or 'nothing'}", f"port {port} is silent"),
-                "declare who connects (trading_operator_cidrs, trading_client_cidrs), then provision.yml",
+                "declare who connects (trading_operator_cidr, trading_client_cidrs), then provision.yml",
             )  # fmt: skip
         elif not refused:
             yield Cause(
-                f"something before the host drops packets to port {port}", (CONNECT,), 65,
+                f"something before the host drops packets to port {port}", (CONNECT,), _weight(readings, port, 65),
                 (f"the host listens on {port}", "its own firewall refused nothing while it was tried"),
                 "look at the security group, the network ACL and the route between controller and host",
             )  # fmt: skip

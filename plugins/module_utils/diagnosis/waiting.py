@@ -66,9 +66,9 @@ def _delay(readings: Readings) -> Iterator[Cause]:
 
 def _drift(readings: Readings) -> Iterator[Cause]:
     lines = list(readings.get("drift", []))
-    if readings.get("tuning_profile") not in ("", "none", None):
-        odd = [f"CPU {cpu}: {name}" for cpu, name in readings.get("governors", {}).items() if name != "performance"]
-        lines += [f"frequency governor of {', '.join(odd)}"] if odd else []
+    wanted = readings.get("tuned_governor")
+    odd = [f"CPU {cpu}: {name}" for cpu, name in readings.get("governors", {}).items() if wanted and name != wanted]
+    lines += [f"frequency governor of {', '.join(odd)} instead of {wanted}"] if odd else []
     if lines:
         yield Cause(
             "the tuning is not in force", (LATENCY,), 86, tuple(lines[:6]),

@@ -39,6 +39,7 @@ HEALTHY: Readings = {
         "9002": [{"address": "0.0.0.0", "process": "python3", "pid": 11}],
     },
     "ways": {"22": "open", "8000": "open", "9001": "open", "9002": "open"},
+    "client_ports": ["9001", "9002"],
     "refused_before": {"unknown_source": 3},
     "firewall": {"loaded": True, "refused": {"unknown_source": 3}},
     "cpus": {"0": {"user": 0.1, "steal": 0.0, "softirq": 0.01}, "1": {"user": 0.3, "steal": 0.001, "softirq": 0.02}},
@@ -52,7 +53,7 @@ HEALTHY: Readings = {
     "kernel_log": [],
     "drift": [],
     "files": [],
-    "tuning_profile": "latency",
+    "tuned_governor": "performance",
     "governors": {"0": "performance", "1": "performance"},
     "engine": {"failure": "", "counters": {"stalls_gc": 0}, "gauges": {"stall_max_ns": 0}},
 }
@@ -119,6 +120,10 @@ def stopped(host: Readings) -> None:
 
 def drifted(host: Readings) -> None:
     host["drift"] = ["net.core.busy_poll is 0 instead of 50"]
+
+
+def slow_governor(host: Readings) -> None:
+    host["governors"]["1"] = "powersave"
 
 
 def on_loopback(host: Readings) -> None:
@@ -205,6 +210,7 @@ FAULTS: list[tuple[str, str, Callable[[Readings], None], str]] = [
         "AccessDenied",
     ),
     ("high latency", "the tuning is not in force", drifted, "net.core.busy_poll"),
+    ("high latency", "the tuning is not in force", slow_governor, "CPU 1: powersave instead of performance"),
     ("cannot connect", "port 8000 listens on loopback alone", on_loopback, "127.0.0.1:8000"),
     ("cannot connect", "the engine has failed and answers nobody", latched, "No space left on device"),
     ("cannot connect", "something before the host drops packets to port 8000", dropped_before, "refused nothing"),
@@ -233,6 +239,25 @@ def test_a_planted_fault_is_named_first(symptom: str, name: str, plant: Callable
     table = causes_table(likely_causes(host))
     assert f"  1. {name}" in table
     assert f"     -> {first['do']}" in table
+
+
+def test_a_port_of_clients_that_is_closed_to_the_controller_is_a_hint_only() -> None:
+    host = copy.deepcopy(HEALTHY)
+    stopped(host)
+    host["ways"]["9002"] = "silent"
+    host["ports_of_group"] = ["22", "8000"]
+    found = likely_causes(host, "cannot connect")
+    assert [cause["name"] for cause in found] == [
+        "trading-engine.service is stopped",
+        "the security group does not let port 9002 in",
+    ]
+
+
+def test_a_governor_that_nobody_set_is_none_of_ours() -> None:
+    host = copy.deepcopy(HEALTHY)
+    slow_governor(host)
+    host["tuned_governor"] = ""
+    assert likely_causes(host) == []
 
 
 def test_nothing_is_known_of_a_host_that_answers_nothing() -> None:

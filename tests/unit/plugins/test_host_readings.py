@@ -104,7 +104,11 @@ def test_a_setting_that_is_not_in_force_is_named(tmp_path: Path) -> None:
         {"name": "net.core.busy_poll", "status": "unsupported", "value": "9"},
         {"name": "cpu_governor", "status": "in_force", "value": "performance"},
         {"name": "net.core.missing", "status": "in_force", "value": "1"},
+        {"name": "net.core.higher", "status": "in_force", "value": "1", "reason": "the host has more already"},
     ]
+    (tmp_path / "net/core/higher").write_text("2\n")
+    assert host_readings_info.governor_of({"knobs": knobs}) == "performance"
+    assert host_readings_info.governor_of({}) == ""
     assert host_readings_info.drift({"knobs": knobs}, tmp_path) == ["net.core.busy_poll is 0 instead of 50"]
 
 

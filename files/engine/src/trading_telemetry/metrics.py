@@ -73,11 +73,6 @@ OWN: Final = (
         absent="the clock is not synchronised",
     ),
     Metric(
-        "trading_certificate_end_time_seconds", "gauge", "seconds",
-        "Unix time of the end of the TLS proxy's certificate.",
-        absent="there is no TLS proxy",
-    ),
-    Metric(
         "trading_host_allowance_exceeded_total", "counter", "count", "Packets that AWS held back, by the limit.",
         label="limit", absent="there is no ENA interface",
     ),
