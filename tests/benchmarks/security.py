@@ -206,7 +206,9 @@ def secure_log_in(folder: Path, port: int) -> ssl.SSLSocket:
     secure.sendall(soupbintcp.login_request("B1", processes.PASSWORD, "", 0))
     answer = b""
     while len(answer) < 33:
-        answer += secure.recv(33 - len(answer))
+        received = secure.recv(33 - len(answer))
+        assert received, f"the connection ended after {answer!r}"
+        answer += received
     assert answer[2:3] == b"A", answer
     return secure
 
@@ -214,7 +216,8 @@ def secure_log_in(folder: Path, port: int) -> ssl.SSLSocket:
 def tls(variant: str) -> Iterator[Figure]:
     """The same orders in clear text and through stunnel: engine on one CPU, stunnel and the client on the other."""
     flow = orderflow.Flow(levels=500)  # orders that rest: of two accounts, others would be told of as well
-    beside, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
+    before = os.sched_getaffinity(0)
+    beside, engine_cpu = min(before), max(before)
     port, proxied = processes.free_port(), processes.free_port()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tls-bench-")))
@@ -222,7 +225,7 @@ def tls(variant: str) -> Iterator[Figure]:
         proxy = stack.enter_context(stunnel(folder, port, proxied, beside))
         server.pin(engine_cpu)
         os.sched_setaffinity(0, {beside})
-        stack.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0) | {engine_cpu})
+        stack.callback(os.sched_setaffinity, 0, before)
         clients = {"clear": processes.log_in(server, "B0"), "TLS": secure_log_in(folder, port)}
 
         def measure(kind: str) -> tuple[float, float, float]:

@@ -31,6 +31,14 @@ def environment(variant: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode")}
 
 
+def confirmed(variant: str) -> str:
+    """Return the variant; raises AssertionError where a process in its environment runs another."""
+    command = [sys.executable, "-c", "from trading_engine.machine.version import is_compiled; print(is_compiled())"]
+    said = subprocess.run(command, env=environment(variant), stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert said.strip() == str(variant == "compiled"), f"{variant}: is_compiled() says {said}"
+    return variant
+
+
 def compiled() -> Path:
     """Return the directory of the compiled variant, building it when the sources are new."""
     engine = ROOT / "files" / "engine"
@@ -43,12 +51,19 @@ def compiled() -> Path:
         print("building the compiled variant (once for each change of the sources)", file=sys.stderr)
         CACHE.mkdir(parents=True, exist_ok=True)
         # Two clones are compared, or one is tested while another is measured: each needs its own.
-        for old in sorted(CACHE.glob("compiled-*"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
-            shutil.rmtree(old)
+        for old in sorted(CACHE.glob("compiled-*"), key=_used_s)[: -(_KEPT - 1)]:
+            shutil.rmtree(old, ignore_errors=True)  # another clone may be at it
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
             build(engine, Path(work), target)
     os.utime(target)
     return target
+
+
+def _used_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # removed meanwhile
+        return 0.0
 
 
 def build(engine: Path, work: Path, target: Path) -> None:

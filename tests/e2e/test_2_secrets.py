@@ -140,10 +140,11 @@ def test_nothing_of_it_is_in_logs_reports_or_a_diagnosis(deployed: Deployment, g
     assert given.watch.found(journal.stdout) == set()
     play = deployed.play("playbooks/diagnose.yml", "-vvv", trading_engine_diagnosis_dir=str(tmp_path / "diagnosis"))
     assert play.exit_code == 0, play.output[-6000:]
-    (bundle,) = (tmp_path / "diagnosis").iterdir()
-    assert bundle.stat().st_mode & 0o777 == 0o600
+    bundle = sorted((tmp_path / "diagnosis").iterdir())
+    assert [path.suffix for path in bundle] == [".json", ".txt", ".txt"]
+    assert {path.stat().st_mode & 0o777 for path in bundle} == {0o600}
     assert given.watch.found(play.output) == set()
-    for path in (bundle, *deployed.reports.iterdir()):
+    for path in (*bundle, *deployed.reports.iterdir()):
         assert given.watch.found(path.read_text(encoding="utf-8")) == set()
 
 

@@ -64,6 +64,8 @@ CASES = [
 def prove(deaths: int) -> Path:
     """Return the record of that many deaths, spread over all cases; raises AssertionError at the first loss."""
     evidence = Evidence("durability", deaths)
+    for variant in ("pure", "compiled"):
+        variants.confirmed(variant)
     with tempfile.TemporaryDirectory(prefix="durability-") as name:
         library = Path(name) / "faults.so"
         source = Path(__file__).with_name("faults.c")

@@ -177,7 +177,7 @@ def test_how_far_market_data_is_behind_is_on_the_page_while_somebody_subscribes(
 
 
 def test_an_address_with_the_token_behind_the_hash_logs_in_and_does_not_keep_it(host: Host, browser: Browser) -> None:
-    token, config = "correct-horse-battery", host.directory / "telemetry.toml"
+    token, config = "correct+horse&battery=", host.directory / "telemetry.toml"
     (host.directory / "token").write_text(token)
     config.write_text(f'{config.read_text()}[access]\ntoken_file = "{host.directory}/token"\n')
     host.telemetry.terminate()

@@ -30,6 +30,7 @@ def test_the_exporter_has_exactly_the_contracts_metrics(
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
         exported[name] = (family.type, labels, family.documentation)
+    assert len({m["name"] for m in contract["prometheus"]}) == len(contract["prometheus"])
     written = {m["name"]: (m["type"], m["labels"], m["meaning"]) for m in contract["prometheus"]}
     clock = {f"trading_host_clock_{name}" for name in ("synchronised", "offset_seconds", "error_bound_seconds")}
     of_the_host = clock | {"trading_host_allowance_exceeded_total", "trading_certificate_end_time_seconds"}

@@ -130,7 +130,12 @@ class Engine:
 
     def _unusable(self, error: OSError) -> StartError:
         directory, itch = self.config.journal.directory, self.config.itch.directory
-        if error.errno in (errno.EIO, errno.EROFS):
+        if error.errno == errno.EROFS:
+            advice = (
+                "the file system is mounted read-only, after a failure (see dmesg; repair it and mount it again), or the "
+                "directory is not among the unit's ReadWritePaths="
+            )
+        elif error.errno == errno.EIO:
             advice = (
                 "the device or its file system has failed. See dmesg, repair or replace it, mount it again, "
                 "then start the engine"

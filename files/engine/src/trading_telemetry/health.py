@@ -138,12 +138,13 @@ def _certificates(certificates: Certificates | None) -> Iterator[Check]:
         return
     warnings = list(certificates.problems)
     for path, ends_s in sorted(certificates.ends.items(), key=lambda each: each[1]):
+        name = path.rpartition("/")[2]  # who may ask for health need not know where files are
         left_s = ends_s - time.time()
         day = f"{datetime.fromtimestamp(ends_s, UTC):%Y-%m-%d}"
         if left_s <= 0:
-            warnings.append(f"{path} ended on {day}: clients refuse it")
+            warnings.append(f"{name} ended on {day}: clients refuse it")
         elif left_s < CERTIFICATE_WARNED_S:
-            warnings.append(f"{path} ends in {left_s / 86_400:.0f} days, on {day}: renew it")
+            warnings.append(f"{name} ends in {left_s / 86_400:.0f} days, on {day}: renew it")
     if warnings:
         yield Check("certificate", Status.DEGRADED, "; ".join(warnings))
     else:
