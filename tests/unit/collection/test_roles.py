@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -45,6 +46,15 @@ def rendered_defaults() -> dict[str, dict[str, Any]]:
     )
     values: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return values
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> None:
+    """An empty dictionary is none where the specification requires one of its keys."""
+    known = options(role)
+    given = {name: value for name, value in rendered_defaults()[role.name].items() if name in known}
+    assert given or not known
+    assert ArgumentSpecValidator({name: known[name] for name in given}).validate(given).error_messages == []
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -132,7 +132,7 @@ class Engine:
         directory, itch = self.config.journal.directory, self.config.itch.directory
         if error.errno == errno.EROFS:
             advice = (
-                "the file system is mounted read-only, after a failure (see dmesg; repair it and mount it again), or the "
+                "either the file system failed and is mounted read-only (see dmesg, repair it, mount it again), or the "
                 "directory is not among the unit's ReadWritePaths="
             )
         elif error.errno == errno.EIO:
