@@ -50,3 +50,12 @@ def test_firms_ticks_and_lots_are_written(folder: Path) -> None:
     assert found.accounts["BENCH"].mpids == ("ACME", "ACMX")
     assert found.firms.mpids["a.b"] == ("AB",)
     assert found.symbols == (config.Symbol("TEST", 1_000_000, False, 500, 10),)
+
+
+def test_with_a_certificate_the_clear_ports_answer_the_host_itself_and_the_proxy_has_ports(folder: Path) -> None:
+    clear = written(folder)
+    assert "proxy_port" not in clear.read_text(), "an older release would not take the file"
+    assert config.read(clear).order_entry.address == "0.0.0.0"
+    found = config.read(written(folder, trading_engine_tls={"certificate": "orders.crt", "key": "orders.key"}))
+    assert found.order_entry == config.Endpoint("127.0.0.1", 9001, 9021)
+    assert found.market_data == config.Endpoint("127.0.0.1", 9002, 9022)
