@@ -71,19 +71,24 @@ class TuningHost:
         """Boot a machine in a sandbox that is up, and give it the stand-in."""
         instance = cloud.run(InstanceType="c6g.large")
         cloud.trust(instance["InstanceId"])
-        host = cls(cloud, instance["PrivateIpAddress"])
+        host = cls(cloud, instance["PrivateIpAddress"]).reached()
         stand_in = shlex.quote(GRUBBY.read_text())
         host.shell(
             f"printf %s {stand_in} > /usr/sbin/grubby; chmod +x /usr/sbin/grubby; echo ro quiet > /usr/sbin/entry"
         )
-        variables = {
-            "ansible_host": host.address,
-            "ansible_user": "debian",
-            "ansible_ssh_private_key_file": str(cloud.key_file),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={shlex.quote(str(cloud.directory / 'known_hosts'))}",
-        }
-        host._inventory.write_text(json.dumps({"trading": {"hosts": {"tuned": variables}}}))
         return host
+
+    def reached(self) -> TuningHost:
+        """Write down for Ansible how the machine is reached, and return it."""
+        known_hosts = shlex.quote(str(self.cloud.directory / "known_hosts"))
+        variables = {
+            "ansible_host": self.address,
+            "ansible_user": "debian",
+            "ansible_ssh_private_key_file": str(self.cloud.key_file),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts}",
+        }
+        self._inventory.write_text(json.dumps({"trading": {"hosts": {"tuned": variables}}}))
+        return self
 
     @property
     def _inventory(self) -> Path:

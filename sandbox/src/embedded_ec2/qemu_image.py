@@ -12,7 +12,7 @@ KERNEL = "vmlinuz"
 INITRD = "initrd.img"
 DISK_BYTES = 3 * 1024**3
 
-PACKAGES = ("linux-image-cloud-amd64", "grub2-common", "grub-pc-bin", "e2fsprogs", "rt-tests")
+PACKAGES = ("linux-image-cloud-amd64", "grub2-common", "grub-pc-bin", "e2fsprogs", "rt-tests", "auditd")
 FILES = {
     "etc/default/grub": (
         'GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\n'

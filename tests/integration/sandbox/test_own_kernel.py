@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.proofs.tuning_host import TuningHost
+
 from .conftest import Cloud, clouds, eventually
 
 BOOT_LIMIT_SECONDS = 1200.0
@@ -21,6 +23,8 @@ timex = Timex(modes=0x4 | 0x8 | 0x10, maxerror={bound_us}, esterror={offset_us},
 assert ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) != -1
 print(_ask_kernel())
 """
+HARDEN = ROOT / "tests/integration/tuning/harden.yml"
+WATCHED = ("identity", "units", "release", "configuration", "sudo")
 OWN_KERNEL = [{"ResourceType": "instance", "Tags": [{"Key": "embedded-ec2:machine", "Value": "qemu"}]}]
 
 
@@ -72,6 +76,26 @@ def test_offset_and_bound_of_the_clock_are_what_its_kernel_was_told(qemu: Cloud,
     # The kernel adds what the clock may have drifted since, 500 parts in a million: 0.5 ms a second.
     bound_us = float(shown.rstrip(")\n").rpartition("=")[2])
     assert bound_us >= 4321
+
+
+def test_the_kernel_writes_down_who_changes_what_matters(qemu: Cloud, instance: dict[str, Any]) -> None:
+    """A container's kernel is another's, and is not asked."""
+    host = TuningHost(qemu, instance["PrivateIpAddress"]).reached()
+    host.play_to_the_end(HARDEN, "--tags", "hardening_audit")
+    planted = " ".join(f"{folder}/planted" for folder in ("/opt/trading", "/etc/trading", "/etc/systemd/system"))
+    host.shell(f"echo '# planted' >> /etc/sudoers; touch {planted}")
+    written = "; ".join(
+        f"ausearch --input-logs -k trading-{key} --raw | grep ^type=SYSCALL | tail -1" for key in WATCHED
+    )
+    lines = host.shell(written).split("\n")  # within a line auditd separates by what splitlines() takes for an end
+    assert [f'key="trading-{key}"' in line for key, line in zip(WATCHED, lines, strict=True)] == [True] * len(WATCHED)
+    assert {field for line in lines for field in line.split() if field.startswith("auid=")} == {
+        "auid=1000"
+    }  # whose sudo it was
+    again = host.play_to_the_end(HARDEN, "--tags", "hardening_audit")
+    assert "changed=0" in again.output
+    host.play_to_the_end(HARDEN, "--tags", "hardening_audit", "-e", "hardening_state=absent")
+    assert host.shell("auditctl -l") == "No rules"
 
 
 def test_boot_arguments_hold_after_the_machines_own_reboot(qemu: Cloud, instance: dict[str, Any]) -> None:
