@@ -8,6 +8,7 @@ import ctypes
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 
 _STA_PLL = 0x0001
 _STA_NANO = 0x2000
@@ -85,10 +86,16 @@ def tracked(line: str) -> Clock | None:
     return Clock("chrony", abs(system_time_s) * 1e6, bound_s * 1e6)
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    """Each CDLL makes a class of its own, which only the garbage collector frees."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _ask_kernel() -> Clock | None:
     timex = Timex()
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+        state = _libc().adjtimex(ctypes.byref(timex))
     except (OSError, AttributeError):
         return None
     return None if state == -1 else judged(timex, state)
