@@ -33,6 +33,7 @@ SHOWN = ["status"]
 OPERATED = [*SHOWN, "halt", "resume", "kill", "unkill"]
 ALL = [*OPERATED, "bust", "next-day", "reload"]
 NOBODY = 65534
+ROOT = Path(__file__).parents[3]
 
 
 def asked(engine: Engine, person: Person, request: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +170,21 @@ def test_one_person_leaves_places_for_others() -> None:
     assert visitors.admit(anna)
     visitors.leave(bert)
     assert visitors.admit(bert)
+
+
+def test_an_engine_whose_people_cannot_be_served_starts_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, PEOPLE_VARIABLE, str(tmp_path / "missing" / "people.sock"))
+    with EngineProcess(tmp_path) as engine:
+        _code, errors = engine.stop()
+    assert "people are not served, only root with --config" in errors
+
+
+def test_the_unit_starts_the_engine_also_without_the_group_of_people() -> None:
+    drop_in = ROOT / "roles/hardening/files/etc/systemd/system/trading-engine.service.d/people.conf"
+    (prepare,) = (line for line in drop_in.read_text().splitlines() if line.startswith("ExecStartPre="))
+    assert prepare.startswith("ExecStartPre=-+")
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 10_000, "\udc80", ["TEST"], {"a": 1}])
