@@ -119,7 +119,8 @@ class Server:
         stats.event(f"started with {recovered.replayed} records replayed")
         self._tick()
         canary = self._start_canary() if config.canary_symbol else None
-        notify(f"READY=1\nSTATUS=session {self._engine.core.day}, {recovered.replayed} records replayed")
+        status = f"session {self._engine.core.day}, {recovered.replayed} records replayed"
+        loop.call_soon(notify, f"READY=1\nSTATUS={status}")  # in the loop: uvloop loses a signal that comes before it
         loop.run_forever()
         notify("STOPPING=1")
         if canary is not None:
