@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +21,7 @@ import pytest
 from trading_engine.engine import Engine
 from trading_engine.process import admin as process_admin
 from trading_engine.process.admin import Admin, AdminError, AdminProtocol, ask
+from trading_engine.process.visitors import Visitors
 from trading_engine.storage import journal
 from trading_engine.wire import itch, ouch, soupbintcp
 
@@ -58,11 +62,43 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
     return answer
 
 
+class Turns:
+    """A loop whose turns and time are the test's."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.soon: deque[Callable[[], None]] = deque()
+        self.later: dict[object, Callable[[], None]] = {}
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def call_later(self, _delay_s: float, callback: Callable[[], None]) -> SimpleNamespace:
+        key = object()
+        self.later[key] = callback
+        return SimpleNamespace(cancel=lambda: self.later.pop(key, None))
+
+    def run(self) -> None:
+        while self.soon:
+            self.soon.popleft()()
+
+
+def protocol_of(engine: Engine, turns: Turns, visitors: Visitors | None = None) -> AdminProtocol:
+    loop = cast(asyncio.AbstractEventLoop, turns)
+    return AdminProtocol(
+        Admin(engine, lambda: None, lambda number: None), loop, visitors or Visitors({}, turns.time)
+    )  # fmt: skip
+
+
 class Answers:
     """A transport that keeps what was written; at its other end is this process."""
 
     def __init__(self) -> None:
         self.written = b""
+        self.closed = self.aborted = self.paused = False
         self._ends = socket.socketpair()
 
     def get_extra_info(self, _name: str) -> socket.socket:
@@ -71,17 +107,26 @@ class Answers:
     def write(self, data: bytes) -> None:
         self.written += data
 
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.close()
+
     def close(self) -> None:
+        self.closed = True
         for end in self._ends:
             end.close()
 
 
 def test_of_a_line_that_is_too_long_no_more_is_kept_than_says_so(start: Callable[[], Engine]) -> None:
     engine = start()
-    asked: list[Callable[[], None]] = []
-    loop = cast(asyncio.AbstractEventLoop, SimpleNamespace(call_soon=asked.append))
-    protocol = AdminProtocol(Admin(engine, lambda: None, lambda number: None), loop)
-    transport = Answers()
+    turns, transport = Turns(), Answers()
+    protocol = protocol_of(engine, turns)
     protocol.connection_made(cast(asyncio.BaseTransport, transport))
     first = {"command": "reload", "fixed": engine.config.fixed(), "default_firm": "HOUSE"}
     protocol.data_received(json.dumps(first).encode() + b"\n")
@@ -90,9 +135,84 @@ def test_of_a_line_that_is_too_long_no_more_is_kept_than_says_so(start: Callable
     assert [len(line) > 1 << 16 for line in protocol._lines] == [False, True]
     assert not protocol._rest
     protocol.data_received(b'{"end": true}\n{"end": true}\n')
-    while asked:
-        asked.pop()()
+    turns.run()
     assert json.loads(transport.written) == {"error": "a line is longer than 65536 bytes"}
+
+
+def test_no_more_is_read_before_what_is_here_is_taken(start: Callable[[], Engine]) -> None:
+    engine, turns, transport = start(), Turns(), Answers()
+    protocol = protocol_of(engine, turns)
+    protocol.connection_made(cast(asyncio.BaseTransport, transport))
+    first = {"command": "reload", "fixed": engine.config.fixed(), "default_firm": "HOUSE"}
+    protocol.data_received(json.dumps(first).encode() + b"\n{}\n")
+    assert transport.paused
+    turns.run()
+    assert not transport.paused
+    protocol.data_received(b"{}")
+    assert not transport.paused
+    transport.close()
+
+
+def test_who_asks_nothing_is_gone_after_a_while_but_a_reload_may_last(start: Callable[[], Engine]) -> None:
+    engine, turns = start(), Turns()
+    silent, reloading = Answers(), Answers()
+    for transport in (silent, reloading):
+        protocol = protocol_of(engine, turns)
+        protocol.connection_made(cast(asyncio.BaseTransport, transport))
+    first = {"command": "reload", "fixed": engine.config.fixed(), "default_firm": "HOUSE"}
+    protocol.data_received(json.dumps(first).encode() + b"\n")
+    turns.run()
+    for time_is_up in turns.later.values():
+        time_is_up()
+    assert (silent.aborted, reloading.aborted) == (True, False)
+    reloading.close()
+
+
+def test_an_answer_is_written_although_nobody_reads_the_log(
+    start: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, transport = Turns(), Answers()
+    protocol = protocol_of(start(), turns)
+    protocol.connection_made(cast(asyncio.BaseTransport, transport))
+    protocol.data_received(b'{"command": "halt", "name": "TEST"}\n')
+    reading, writing = os.pipe()
+    os.close(reading)
+    log = os.fdopen(writing, "w", buffering=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", log)
+        turns.run()
+    with pytest.raises(BrokenPipeError):  # it was tried
+        log.close()
+    assert json.loads(transport.written) == {"done": "halt", "name": "TEST"}
+    assert transport.closed
+
+
+def test_of_many_refusals_the_log_shows_one_a_second_and_counts_the_others(
+    start: Callable[[], Engine], capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine, turns = start(), Turns()
+    visitors = Visitors({}, turns.time)
+    for now in (0.0, 0.1, 0.9, 1.1):
+        turns.now = now
+        transport = Answers()
+        protocol = protocol_of(engine, turns, visitors)
+        protocol.connection_made(cast(asyncio.BaseTransport, transport))
+        protocol.data_received(b'{"command": "nonsense"}\n')
+        turns.run()
+        assert "error" in json.loads(transport.written)
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.partition("'nonsense'")[2] for line in lines] == ["", " (2 refusals before it are not shown)"]
+
+
+def test_who_gets_no_answer_at_all_is_told_so(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as rude:
+        rude.bind(str(tmp_path / "admin.sock"))
+        rude.listen()
+        closes = threading.Thread(target=lambda: rude.accept()[0].close())
+        closes.start()
+        with pytest.raises(AdminError, match="without an answer"):
+            ask(tmp_path / "admin.sock", {"command": "status"})
+        closes.join()
 
 
 @pytest.mark.parametrize(("command", "goes_on"), [("reload", True), ("halt", False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -10,38 +11,41 @@ import socket
 import stat
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import uvloop
 from trading_engine.engine import Engine
 from trading_engine.machine import inputs
+from trading_engine.process import admin as process_admin
 from trading_engine.process import people
-from trading_engine.process.admin import Admin, AdminProtocol
-from trading_engine.process.people import PEOPLE_VARIABLE, Person, person_at
+from trading_engine.process.admin import Admin
+from trading_engine.process.people import PEOPLE_VARIABLE, Person, person_at, roles_by_group
+from trading_engine.process.visitors import Visitors
 from trading_engine.storage import journal
 
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, EngineProcess
-from tests.unit.engine.test_admin import Answers
+from tests.unit.engine.test_admin import Answers, Turns, protocol_of
 
 SHOWN = ["status"]
 OPERATED = [*SHOWN, "halt", "resume", "kill", "unkill"]
 ALL = [*OPERATED, "bust", "next-day", "reload"]
 NOBODY = 65534
+ROOT = Path(__file__).parents[3]
 
 
 def asked(engine: Engine, person: Person, request: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's answer to a person."""
-    turns: list[Callable[[], None]] = []
-    loop = cast(asyncio.AbstractEventLoop, SimpleNamespace(call_soon=turns.append))
-    protocol, transport = AdminProtocol(Admin(engine, lambda: None, lambda number: None), loop), Answers()
+    turns, transport = Turns(), Answers()
+    protocol = protocol_of(engine, turns)
     protocol.connection_made(cast(asyncio.BaseTransport, transport))
     protocol._person = person
     protocol.data_received(json.dumps(request).encode() + b"\n")
-    while turns:
-        turns.pop()()
+    turns.run()
+    assert transport.closed
     answer: dict[str, Any] = json.loads(transport.written)
     return answer
 
@@ -52,14 +56,17 @@ def connected_as(user: int, group: int, groups: list[int]) -> socket.socket:
         name = f"\0people-{secrets.token_hex(8)}"
         listening.bind(name)
         listening.listen()
+        listening.settimeout(DEADLINE_S)
         child = os.fork()
         if child == 0:
-            os.setgroups(groups)
-            os.setgid(group)
-            os.setuid(user)
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(name)
-            os._exit(0)
+            try:
+                os.setgroups(groups)
+                os.setgid(group)
+                os.setuid(user)
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(name)
+            finally:
+                os._exit(0)  # this copy of the tests ends here, whatever happened
         os.waitpid(child, 0)
         return listening.accept()[0]
 
@@ -80,13 +87,22 @@ def test_the_role_comes_from_the_groups_of_the_process_that_connects(
 ) -> None:
     monkeypatch.setattr(people, "_GROUPS", {"no-such-group": "root", "daemon": "operator", "bin": "observer"})
     with connected_as(NOBODY, group, groups) as connection:
-        assert person_at(connection) == Person("nobody", role)
+        assert person_at(connection, roles_by_group()) == Person("nobody", role)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as others")
 def test_a_user_without_a_name_has_a_number() -> None:
     with connected_as(4_000_000, 4_000_000, []) as connection:
-        assert person_at(connection) == Person("user 4000000", "")
+        assert person_at(connection, {}) == Person("user 4000000", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as others")
+def test_of_a_person_who_comes_again_no_directory_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected_as(NOBODY, NOBODY, [2]) as first, connected_as(NOBODY, NOBODY, [2]) as second:
+        expected = person_at(first, {2: "observer"})
+        monkeypatch.setattr(people, "grp", None)
+        monkeypatch.setattr(people, "pwd", None)
+        assert person_at(second, {2: "observer"}) == expected == Person("nobody", "observer")
 
 
 def test_an_observer_sees_the_state_and_changes_none(
@@ -103,6 +119,81 @@ def test_an_observer_sees_the_state_and_changes_none(
         "trading-engine: admin: anna (operator): halt TEST: done",
         "trading-engine: admin: bert (observer): resume TEST: refused, bert has no role on this host that may do that",
     ]
+
+
+def test_a_reload_is_refused_at_once(start: Callable[[], Engine]) -> None:
+    refused = asked(start(), Person("bert", "observer"), {"command": "reload"})
+    assert refused == {"error": "bert has no role on this host that may do that"}
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_nobody_takes_all_the_places_of_a_socket(
+    start: Callable[[], Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_loop: Callable[[], Any]
+) -> None:
+    engine, path, loop = start(), tmp_path / "people.sock", new_loop()
+    writers: list[asyncio.StreamWriter] = []
+    coming: deque[Person] = deque()  # the engine takes them in the order in which they connect
+    monkeypatch.setattr(process_admin, "person_at", lambda *_: coming.popleft())
+    server = process_admin.serve(Admin(engine, lambda: None, lambda number: None), path, loop, for_people=True)
+
+    async def connect(person: Person) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        coming.append(person)
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writers.append(writer)
+        return reader, writer
+
+    async def answer_to(person: Person) -> dict[str, Any]:
+        reader, writer = await connect(person)
+        writer.write(b'{"command": "status"}\n')
+        answer: dict[str, Any] = json.loads(await reader.readline())
+        return answer
+
+    async def crowd() -> None:
+        silent = [await connect(Person(name, "observer")) for name in "aaaabbbbccccdddd"]
+        for late in (Person("a", "observer"), Person("e", "operator")):
+            assert "ask again" in (await answer_to(late)).get("error", "")
+        assert (await answer_to(Person("root", "root")))["failure"] == ""
+        silent[0][1].close()
+        while "error" in await answer_to(Person("e", "operator")):
+            pass
+
+    async def leave() -> None:
+        server.close()
+        for writer in writers:
+            writer.close()
+        for writer in writers:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    try:
+        loop.run_until_complete(asyncio.wait_for(crowd(), DEADLINE_S))
+    finally:
+        loop.run_until_complete(leave())
+        loop.close()
+
+
+def test_one_person_leaves_places_for_others() -> None:
+    visitors = Visitors({}, lambda: 0.0)
+    anna, bert = Person("anna", "operator"), Person("bert", "observer")
+    assert [visitors.admit(bert) for _ in range(6)] == [True] * 4 + [False] * 2
+    assert visitors.admit(anna)
+    visitors.leave(bert)
+    assert visitors.admit(bert)
+
+
+def test_an_engine_whose_people_cannot_be_served_starts_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, PEOPLE_VARIABLE, str(tmp_path / "missing" / "people.sock"))
+    with EngineProcess(tmp_path) as engine:
+        _code, errors = engine.stop()
+    assert "people are not served, only root with --config" in errors
+
+
+def test_the_unit_starts_the_engine_also_without_the_group_of_people() -> None:
+    drop_in = ROOT / "roles/hardening/files/etc/systemd/system/trading-engine.service.d/people.conf"
+    (prepare,) = (line for line in drop_in.read_text().splitlines() if line.startswith("ExecStartPre="))
+    assert prepare.startswith("ExecStartPre=-+")
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 10_000, "\udc80", ["TEST"], {"a": 1}])

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +19,18 @@ from typing import Any
 from trading_engine.engine import Engine
 from trading_engine.host.clock import SessionsUsedUpError
 from trading_engine.machine import inputs
-from trading_engine.process.people import Person, person_at
+from trading_engine.process.people import Person, person_at, roles_by_group
 from trading_engine.process.reload import Reload, ReloadError
+from trading_engine.process.visitors import Visitors
 from trading_engine.wire import ouch
 
 _LINE_BYTES = 65536
 _TOO_LONG = f"a line is longer than {_LINE_BYTES} bytes"
 _TIMEOUT_S = 10
 _RELOAD_TIMEOUT_S = 120  # its slices wait for the orders between them
+_SILENCE_S = 10
+"""A connection is gone by then, asked and answered or not; a reload, which is root's alone, is not."""
+_BACKLOG = 16  # asyncio accepts so many in one turn, before any of them is refused
 _MOST_SHOWN = 64
 _MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
 
@@ -118,12 +121,16 @@ class Admin:
 class AdminProtocol(asyncio.Protocol):
     """One connection: a line, an answer, the end. A reload has more lines, each taken in a turn of the loop.
 
-    What is wrong with a reload is answered after its last line: an answer before would be lost with the connection.
+    What is wrong with a reload is answered after its last line: an answer before could be lost with the connection. Who
+    may not ask for one is answered at once. Nothing more is read before the lines that are here are taken.
     """
 
-    def __init__(self, admin: Admin, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, admin: Admin, loop: asyncio.AbstractEventLoop, visitors: Visitors) -> None:
         self._admin = admin
         self._loop = loop
+        self._visitors = visitors
+        self._admitted = False
+        self._timeout: asyncio.TimerHandle | None = None
         self._rest = b""
         self._skips = False  # the rest of a line that is too long
         self._lines: deque[bytes] = deque()
@@ -141,13 +148,29 @@ class AdminProtocol(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # type: ignore[assignment]  # uvloop's has no common base
         with contextlib.suppress(OSError):  # without an answer of the kernel it stays nobody
-            self._person = person_at(transport.get_extra_info("socket"))
+            self._person = person_at(transport.get_extra_info("socket"), self._visitors.roles)
+        self._timeout = self._loop.call_later(_SILENCE_S, self._give_up)
+        self._admitted = self._visitors.admit(self._person)
+        if not self._admitted:
+            self._asked = {"command": "connection"}
+            self._answer({"error": "too many are asking at once; ask again in a few seconds"})
+
+    def _give_up(self) -> None:
+        assert self._transport is not None
+        self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+        if self._admitted:
+            self._visitors.leave(self._person)
+            self._admitted = False
         if self._reload is not None and self._steps is None:  # before its last part: nothing was changed
             self._end_reload()
 
     def data_received(self, data: bytes) -> None:
+        if self._answered:
+            return
         *lines, rest = (self._rest + data).split(b"\n")
         if self._skips and lines:
             del lines[0]
@@ -160,6 +183,9 @@ class AdminProtocol(asyncio.Protocol):
             self._skips = True
         self._lines.extend(lines)
         self._rest = rest
+        if self._lines:
+            assert self._transport is not None
+            self._transport.pause_reading()
         self._schedule()
 
     def _schedule(self) -> None:
@@ -179,6 +205,9 @@ class AdminProtocol(asyncio.Protocol):
             self._error = self._error or str(error)
             if not self._is_reload or self._steps is not None:
                 self._answer({"error": self._error})
+        if not self._lines and not self._answered:
+            assert self._transport is not None
+            self._transport.resume_reading()
         self._schedule()
 
     def _take(self, request: dict[str, Any]) -> None:
@@ -194,10 +223,12 @@ class AdminProtocol(asyncio.Protocol):
 
     def _begin(self, request: dict[str, Any]) -> None:
         self._asked = request
-        self._is_reload = request.get("command") == "reload"
         if not self._person.may(request.get("command")):
             raise AdminError(f"{self._person.name} has no role on this host that may do that")
+        self._is_reload = request.get("command") == "reload"
         if self._is_reload:
+            if self._timeout is not None:
+                self._timeout.cancel()
             self._reload = self._admin.begin_reload(request)
         else:
             self._answer(self._admin.execute(request))
@@ -205,10 +236,12 @@ class AdminProtocol(asyncio.Protocol):
     def _answer(self, answer: dict[str, Any]) -> None:
         assert self._transport is not None
         self._answered = True
-        self._say(answer)
+        self._lines.clear()
+        self._rest = b""
         self._end_reload()
         self._transport.write(json.dumps(answer).encode() + b"\n")
         self._transport.close()
+        self._say(answer)
 
     def _say(self, answer: dict[str, Any]) -> None:
         """Name in the log who asked for what; a question that is allowed changes nothing."""
@@ -217,7 +250,7 @@ class AdminProtocol(asyncio.Protocol):
         what = " ".join(_shown(self._asked.get(key, "")) for key in ("command", "name", "match")).strip()
         outcome = f"refused, {_shown(answer['error'], 3)}" if "error" in answer else "done"
         role = self._person.role or "no role"
-        print(f"trading-engine: admin: {self._person.name} ({role}): {what}: {outcome}", file=sys.stderr, flush=True)
+        self._visitors.log(f"{self._person.name} ({role}): {what}: {outcome}", "error" in answer)
 
     def _end_reload(self) -> None:
         if self._reload is not None:
@@ -230,9 +263,12 @@ def serve(
 ) -> asyncio.AbstractServer:
     """Listen on `path`, for the engine's user only or for whoever may enter its directory; raises OSError."""
     path.unlink(missing_ok=True)
+    visitors = Visitors(roles_by_group() if for_people else {}, loop.time)
     before = os.umask(0o111 if for_people else 0o177)
     try:
-        return loop.run_until_complete(loop.create_unix_server(lambda: AdminProtocol(admin, loop), str(path)))
+        return loop.run_until_complete(
+            loop.create_unix_server(lambda: AdminProtocol(admin, loop, visitors), str(path), backlog=_BACKLOG)
+        )
     finally:
         os.umask(before)
 
@@ -248,15 +284,20 @@ def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
-            with contextlib.suppress(BrokenPipeError):  # it has answered before it read all
+            line = bytearray()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has answered before it read all
                 connection.sendall(b"".join(lines))
-            line = b"".join(iter(lambda: connection.recv(4096), b""))
+            with contextlib.suppress(ConnectionResetError):  # which comes after the answer
+                while part := connection.recv(4096):
+                    line += part
     except TimeoutError as silence:
         goes_on = "; the engine may go on with the reload: ask again, and it says what was left" if is_reload else ""
         raise AdminError(f"{path}: no answer in {timeout_s} seconds{goes_on}") from silence
     except OSError as error:
         why = f"{error.strerror or error}; is the engine running, and may you open its socket?"
         raise AdminError(f"{path}: {why}") from error
+    if not line.endswith(b"\n"):
+        raise AdminError(f"{path}: the engine ended the connection without an answer; ask again")
     answer: dict[str, Any] = json.loads(line)
     if "error" in answer:
         raise AdminError(answer["error"])

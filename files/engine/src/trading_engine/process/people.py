@@ -1,16 +1,19 @@
 """Who is at the other end of an administration socket, and what that person may ask for.
 
-The kernel says who connected, and in which groups that process is: nothing that the other end sends is believed, and no
-directory of users is asked while orders wait.
+The kernel says who connected, and in which groups that process is: nothing that the other end sends is believed. Which
+groups have a role is looked up once, before orders come. The name of a user is looked up when the user first connects,
+and orders wait for that once: the log says from then on what was found.
 """
 
 from __future__ import annotations
 
+import functools
 import grp
 import os
 import pwd
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,28 +45,32 @@ class Person:
         return self.role == EVERYTHING or (isinstance(command, str) and command in _COMMANDS.get(self.role, ()))
 
 
-def person_at(connection: socket.socket) -> Person:
-    """Return who connected; raises OSError when the kernel does not say."""
+def roles_by_group() -> dict[int, str]:
+    """Return the role of each group that has one, by the group's number; the one that may do most comes first."""
+    roles: dict[int, str] = {}
+    for name, role in _GROUPS.items():
+        try:
+            roles.setdefault(grp.getgrnam(name).gr_gid, role)
+        except KeyError:
+            continue
+    return roles
+
+
+def person_at(connection: socket.socket, roles: Mapping[int, str]) -> Person:
+    """Return who connected, with the first of these roles whose group the process is in; raises OSError when the kernel
+    does not say.
+    """
     _process, user, group = _CREDENTIALS.unpack(
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     )
     if user in (0, os.geteuid()):
         return Person(_name_of(user), EVERYTHING)
     others = connection.getsockopt(socket.SOL_SOCKET, _PEER_GROUPS, _MOST_BYTES)
-    return Person(_name_of(user), role_in({group, *struct.unpack(f"{len(others) // 4}I", others)}))
+    groups = {group, *struct.unpack(f"{len(others) // 4}I", others)}
+    return Person(_name_of(user), next((role for number, role in roles.items() if number in groups), ""))
 
 
-def role_in(groups: set[int]) -> str:
-    """Return the role of a member of these groups, the one that may do most; empty where there is none."""
-    for name, role in _GROUPS.items():
-        try:
-            if grp.getgrnam(name).gr_gid in groups:
-                return role
-        except KeyError:
-            continue
-    return ""
-
-
+@functools.lru_cache(maxsize=256)
 def _name_of(user: int) -> str:
     try:
         return pwd.getpwuid(user).pw_name

@@ -119,7 +119,8 @@ class Server:
         stats.event(f"started with {recovered.replayed} records replayed")
         self._tick()
         canary = self._start_canary() if config.canary_symbol else None
-        notify(f"READY=1\nSTATUS=session {self._engine.core.day}, {recovered.replayed} records replayed")
+        status = f"session {self._engine.core.day}, {recovered.replayed} records replayed"
+        loop.call_soon(notify, f"READY=1\nSTATUS={status}")  # in the loop: uvloop loses a signal that comes before it
         loop.run_forever()
         notify("STOPPING=1")
         if canary is not None:
@@ -138,7 +139,10 @@ class Server:
         return 0
 
     def _serve_admin(self, commands: Admin) -> None:
-        """Listen for the engine's user, and for people where the unit names a socket for them; raises StartError."""
+        """Listen for the engine's user, and for people where the unit names a socket for them; raises StartError.
+
+        A host whose people cannot be served has a market nevertheless, and root for its administration.
+        """
         paths = {self._config.admin_socket: "[admin]"}
         if for_people := os.environ.get(PEOPLE_VARIABLE):
             paths[Path(for_people)] = PEOPLE_VARIABLE
@@ -146,9 +150,12 @@ class Server:
             try:
                 self._admin_servers[path] = admin.serve(commands, path, self._loop, named_by == PEOPLE_VARIABLE)
             except OSError as error:
-                raise StartError(
-                    f"{path}: {error.strerror}; the engine's user needs to write there, see {named_by}"
-                ) from error
+                text = f"{path}: {error.strerror}; the engine's user needs to write there, see {named_by}"
+                if named_by != PEOPLE_VARIABLE:
+                    raise StartError(text) from error
+                text = f"people are not served, only root with --config: {text}"
+                self._stats.event(text)
+                print(f"trading-engine: {text}", file=sys.stderr, flush=True)
 
     def _start_canary(self) -> Canary:
         config, endpoint, core = self._config, self._config.order_entry, self._engine.core
