@@ -66,6 +66,7 @@ PLACE_OF_PROOF = {
     "market": "process",
     "null": "machine",
     "reload": "process",
+    "security": "machine",
     "witness": "process",
 }
 
