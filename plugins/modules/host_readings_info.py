@@ -46,7 +46,7 @@ options:
     type: float
     default: 2
   log_lines:
-    description: The number of lines of each unit's log.
+    description: The number of lines of the log of each unit's newest run.
     type: int
     default: 40
 extends_documentation_fragment:
@@ -83,6 +83,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.diagnosis import answers, load
 
 _KERNEL_LOG_LINES = 100
+_RECENTLY = "--since=-15min"
 
 
 def place(path: str) -> dict[str, Any]:
@@ -140,8 +141,12 @@ class Host:
     def unit(self, name: str, lines: int) -> dict[str, Any]:
         """Return a unit's state and the end of its log."""
         state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
-        log = self.say("journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={name}")
-        return {**state, "log": log.splitlines()}
+        command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}"]
+        # What an earlier run said is no cause any more; of one that runs on, neither is what is long ago.
+        run = state.pop("run", "")
+        command += [f"_SYSTEMD_INVOCATION_ID={run}", "+", f"INVOCATION_ID={run}"] if run else [f"--unit={name}"]
+        command += [_RECENTLY] if state.get("active") == "active" else []
+        return {**state, "log": self.say(*command).splitlines()}
 
     def links(self) -> dict[str, dict[str, Any]]:
         """Return interface → what delays its packets, and the allowances of the instance that were exceeded."""

@@ -18,6 +18,7 @@ _UNIT_PROPERTIES = {
     "NRestarts": "restarts",
     "MainPID": "pid",
     "UnitFileState": "enabled",
+    "InvocationID": "run",
 }
 UNIT_PROPERTIES = ",".join(_UNIT_PROPERTIES)
 _PROCESS = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=(\d+)')
