@@ -21,6 +21,7 @@ from tests.proofs.tuning_host import Play, TuningHost, changes
 HARDEN = Path(__file__).with_name("harden.yml")
 ROLES = {"anna": "deployer", "bert": "operator", "carl": "observer"}
 STRANGER = "dora"
+PROGRAM = "/usr/share/ec2-instance-connect/eic_run_authorized_keys"  # where Ubuntu has it
 # Made of all accounts by the tools for users, in an order of their own.
 LISTS = "sort /etc/passwd /etc/group /etc/shadow /etc/gshadow | cut -d: -f1-2 | uniq; ls /home"
 
@@ -65,15 +66,15 @@ def refused(done: subprocess.CompletedProcess[str]) -> bool:
 @pytest.fixture(scope="module")
 def people(tuning_host: TuningHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
     them = People(tuning_host, tmp_path_factory.mktemp("people"))
-    hands_out = f"(echo '#!/bin/sh'; echo echo {them.key(STRANGER).strip()}) | install /dev/stdin /usr/local/bin/keys"
-    options = "-oAuthorizedKeysCommand=/usr/local/bin/keys -oAuthorizedKeysCommandUser=nobody"
+    hands_out = f"(echo '#!/bin/sh'; echo echo {them.key(STRANGER).strip()}) | install -D /dev/stdin {PROGRAM}"
+    options = f"-oAuthorizedKeysCommand={PROGRAM} -oAuthorizedKeysCommandUser=nobody"
     tuning_host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
     tuning_host.shell(f"{hands_out}; echo 'SSHD_OPTS=\"{options}\"' > /etc/default/ssh; systemctl restart ssh")
     try:
         eventually(lambda: them.ssh("debian", "true", STRANGER).returncode == 0)
         yield them
     finally:
-        tuning_host.shell("echo SSHD_OPTS= > /etc/default/ssh; systemctl restart ssh; rm /usr/local/bin/keys")
+        tuning_host.shell(f"echo SSHD_OPTS= > /etc/default/ssh; systemctl restart ssh; rm {PROGRAM}")
 
 
 @pytest.fixture(scope="module")
