@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,13 @@ def test_one_person_is_there_once(made: dict[str, str]) -> None:
 def test_what_is_no_list_of_people_is_said(people: object, said: str) -> None:
     (problem,) = people_problems(people)
     assert said in problem
+
+
+def test_who_runs_the_play_is_not_ended_by_it(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "anna")
+    for check in (True, False):
+        report = run_module("people_ended", check=check, names=["bert", "anna"], keys=str(tmp_path))
+        assert report["failed"] is True
+        assert report["msg"].startswith("anna is who runs this: have another deployer")
