@@ -87,7 +87,7 @@ def _stalls(readings: Readings) -> Iterator[Cause]:
                 ", ".join(f"{count} by {name[7:]}" for name, count in sorted(counts.items())) + " since its start",
                 f"the longest took {longest_ms:.1f} ms",
             ),
-            "write: the disk is slow; gc, snapshot: a larger type; loop: another process had the CPU",
+            "write: the disk is slow; gc, snapshot: a larger type; read, timers, publish: another process had the CPU",
         )  # fmt: skip
 
 
