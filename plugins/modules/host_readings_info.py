@@ -33,22 +33,10 @@ options:
     type: list
     elements: str
     default: []
-  tuning_report:
-    description: The file with the kernel settings that tuning keeps in force.
-    type: path
-    default: /var/lib/os-tuning.json
-  firewall_table:
-    description: The table of the family C(inet) whose counters are read.
-    type: str
-    default: trading
   seconds:
     description: The time over which processors and processes are watched.
     type: float
     default: 2
-  log_lines:
-    description: The number of lines of the log of each unit's newest run.
-    type: int
-    default: 40
 extends_documentation_fragment:
   - lowlatency.trading.common.info
 """
@@ -84,6 +72,9 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.diagnosis impor
 
 _KERNEL_LOG_LINES = 100
 _RECENTLY = "--since=-15min"
+_LOG_LINES = 40
+_TUNING_REPORT = Path("/var/lib/os-tuning.json")
+_FIREWALL_TABLE = "trading"
 
 
 def place(path: str) -> dict[str, Any]:
@@ -138,10 +129,10 @@ class Host:
             return ""
         return out if returned == 0 else ""
 
-    def unit(self, name: str, lines: int) -> dict[str, Any]:
+    def unit(self, name: str) -> dict[str, Any]:
         """Return a unit's state and the end of its log."""
         state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
-        command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}"]
+        command = ["journalctl", "--no-pager", "--output=cat", f"--lines={_LOG_LINES}"]
         # What an earlier run said is no cause any more; of one that runs on, neither is what is long ago.
         run = state.pop("run", "")
         command += [f"_SYSTEMD_INVOCATION_ID={run}", "+", f"INVOCATION_ID={run}"] if run else [f"--unit={name}"]
@@ -172,12 +163,12 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
     before, begun_s = load.look(), time.monotonic()
     time.sleep(options["seconds"])  # the window itself
     after, seconds = load.look(), time.monotonic() - begun_s
-    counters = host.say("nft", "-j", "list", "counters", "table", "inet", options["firewall_table"])
+    counters = host.say("nft", "-j", "list", "counters", "table", "inet", _FIREWALL_TABLE)
     try:
-        report = answers.values(Path(options["tuning_report"]).read_text(encoding="utf-8", errors="backslashreplace"))
+        report = answers.values(_TUNING_REPORT.read_text(encoding="utf-8", errors="backslashreplace"))
     except OSError:
         report = {}
-    units = {name: host.unit(name, options["log_lines"]) for name in options["units"]}
+    units = {name: host.unit(name) for name in options["units"]}
     return {
         "units": units,
         "cpus_of": {
@@ -205,10 +196,7 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "required": True},
             "places": {"type": "list", "elements": "path", "default": []},
             "status_command": {"type": "list", "elements": "str", "default": []},
-            "tuning_report": {"type": "path", "default": "/var/lib/os-tuning.json"},
-            "firewall_table": {"type": "str", "default": "trading"},
             "seconds": {"type": "float", "default": 2},
-            "log_lines": {"type": "int", "default": 40},
         },
         supports_check_mode=True,
     )

@@ -26,10 +26,6 @@ options:
     type: list
     elements: int
     required: true
-  timeout_s:
-    description: The time after which a port without an answer is silent.
-    type: float
-    default: 3
 extends_documentation_fragment:
   - lowlatency.trading.common.info
 """
@@ -56,12 +52,13 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible.module_utils.basic import AnsibleModule
 
 _MOST_AT_ONCE = 16
+_SILENT_S = 3.0
 
 
-def answer(host: str, port: int, timeout_s: float) -> str:
+def answer(host: str, port: int) -> str:
     """Return what a port answers to a connection."""
     try:
-        socket.create_connection((host, port), timeout=timeout_s).close()
+        socket.create_connection((host, port), timeout=_SILENT_S).close()
     except ConnectionRefusedError:
         return "refused"
     except (TimeoutError, socket.timeout):  # the second is another before Python 3.10
@@ -71,10 +68,10 @@ def answer(host: str, port: int, timeout_s: float) -> str:
     return "open"
 
 
-def observe(host: str, ports: list[int], timeout_s: float) -> dict[str, str]:
+def observe(host: str, ports: list[int]) -> dict[str, str]:
     """Return the answer of each port, all tried at once."""
     with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
-        answers = pool.map(lambda port: answer(host, port, timeout_s), ports)
+        answers = pool.map(lambda port: answer(host, port), ports)
         return {str(port): found for port, found in zip(ports, answers)}
 
 
@@ -83,12 +80,11 @@ def main() -> None:
         argument_spec={
             "host": {"type": "str", "required": True},
             "ports": {"type": "list", "elements": "int", "required": True},
-            "timeout_s": {"type": "float", "default": 3},
         },
         supports_check_mode=True,
     )
     options = module.params
-    module.exit_json(changed=False, answers=observe(options["host"], options["ports"], options["timeout_s"]))
+    module.exit_json(changed=False, answers=observe(options["host"], options["ports"]))
 
 
 if __name__ == "__main__":

@@ -112,10 +112,13 @@ def test_a_setting_that_is_not_in_force_is_named(tmp_path: Path) -> None:
     assert host_readings_info.drift({"knobs": knobs}, tmp_path) == ["net.core.busy_poll is 0 instead of 50"]
 
 
-def test_a_host_is_read_whatever_it_lacks(run_module: Callable[..., dict[str, Any]]) -> None:
+def test_a_host_is_read_whatever_it_lacks(
+    run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_readings_info, "_TUNING_REPORT", Path("/nonexistent"))
     report = run_module(
         "host_readings_info", units=["nonsense.service"], places=["/", "/nonexistent"], seconds=0,
-        status_command=["/nonexistent/trading-engine"], tuning_report="/nonexistent",
+        status_command=["/nonexistent/trading-engine"],
     )  # fmt: skip
     readings = report["readings"]
     assert not report["changed"]
@@ -128,9 +131,9 @@ def test_a_port_that_refuses_is_told_from_one_that_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens there
         ports = [server.getsockname()[1], taken.getsockname()[1]]
-        answered = tcp_answers_info.observe("127.0.0.1", ports, 5)
+        answered = tcp_answers_info.observe("127.0.0.1", ports)
     assert list(answered.values()) == ["open", "refused"]
-    assert "not known" in tcp_answers_info.answer("host.invalid", 1, 5)
+    assert "not known" in tcp_answers_info.answer("host.invalid", 1)
 
 
 def test_a_port_to_which_packets_are_dropped_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +141,7 @@ def test_a_port_to_which_packets_are_dropped_is_silent(monkeypatch: pytest.Monke
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", dropped)
-    assert tcp_answers_info.observe("192.0.2.1", [9001], 5) == {"9001": "silent"}
+    assert tcp_answers_info.observe("192.0.2.1", [9001]) == {"9001": "silent"}
 
 
 def test_which_ports_security_groups_let_in() -> None:
