@@ -115,6 +115,39 @@ def test_many_short_disturbances_excuse_no_long_stall() -> None:
     assert aside(see([(short, Offset())]), {4: 40}) == []
 
 
+def away(from_ms: int, to_ms: int) -> list[list[int]]:
+    """The machine away for 80 of each 100 ms."""
+    return [[at(ms), 80 * MS, SLOW] for ms in range(from_ms, to_ms, 100)]
+
+
+def test_a_queue_that_the_machine_left_behind_is_its_own() -> None:
+    """Away for 80 of each 100 ms, it leaves 60 ms of work more behind in each: what comes later waits for it."""
+    seen = see([(record({1: away(10, 1000)}), Offset())])
+    everywhere = list(range(10))
+    assert aside(seen, {9: 500}) == everywhere, "480 ms that it left behind, and what it was away meanwhile"
+    assert aside(seen, {9: 900}) == []
+
+
+def test_a_queue_is_served_with_what_the_engine_does_not_need() -> None:
+    """Away for 400 ms, then for 1 of each 100: 19 ms of the queue are served in each."""
+    marks = [[at(10), 390 * MS, SLOW], *([at(ms), 0, SLOW] for ms in range(410, 1000, 100))]
+    seen = see([(record({1: marks}), Offset())])
+    everywhere = list(range(10))
+    assert aside(seen, {8: 200}) == everywhere
+    assert aside(seen, {8: 300}) == []
+
+
+def test_a_queue_excuses_no_stall_that_the_engine_made() -> None:
+    stalled = record({1: away(10, 1000)}, stalls=[[at(980), 500 * MS, "snapshot"]])
+    assert aside(see([(stalled, Offset())]), {9: 500}) == []
+
+
+def test_what_others_took_in_two_slices_is_divided_between_them() -> None:
+    """Half of each sample is of the slice before: counted twice, it would leave a queue behind that nobody made."""
+    samples = [{"from_ns": at(ms), "to_ns": at(ms + 100), "outside_ns": 15 * MS} for ms in range(50, 950, 100)]
+    assert aside(see([(record({}, samples), Offset())]), {9: 60}) == []
+
+
 def test_what_is_not_known_of_the_clocks_excuses_nothing() -> None:
     seen = see([(record({1: [[at(450), 0, SLOW]]}), Offset(uncertain_ns=19 * MS))])
     assert aside(seen, {4: 4}) == [4, 5]

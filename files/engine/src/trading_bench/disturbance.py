@@ -18,6 +18,7 @@ REAL_TIME_NS = 1_000_000  # a real-time task of others that ran longer in a samp
 UNCERTAIN_NS = 20_000_000  # clocks known less exactly than this set nothing aside
 SLACK_NS = 2_000_000  # a stall may last so much longer than the disturbance: what waited has to be served as well
 JOINED_NS = 5_000_000  # marks closer than this are one disturbance
+SPARE_SHARE = 0.2  # of the engine's CPU: it promises to use less than 80 %, so it serves a queue with the rest
 SLOW_THROUGHOUT = 3.0  # a loop finds cold caches beside a busy engine, which alone doubles its time
 
 Record = dict[str, Any]
@@ -155,48 +156,80 @@ def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[S
     """Divide the measured time. `longest` is when the slowest order of each slice was meant to leave and was answered.
 
     A slice that is disturbed is set aside with the one after it, in which the queue is served. A run of such slices
-    counts all the same when somebody waited longer in it than the machine was away (so the engine stood still as well),
-    or when a real-time task of others ran.
+    counts all the same when the engine stood still, or an order waited, for longer than the machine was away, or when a
+    real-time task of others ran. An order may wait for the queue as well that the machine left behind before.
     """
     first_ns = recording.intended_ns[recording.warmup_slots]
     count = (recording.intended_ns[-1] - first_ns) // SLICE_NS + 1
     causes: list[dict[str, None]] = [{} for _ in range(count)]
+    within: list[list[Disturbance]] = [[] for _ in range(count)]
     for each in seen.disturbances:
         begin, end = ((edge_ns - first_ns) // SLICE_NS for edge_ns in (each.span[0], each.span[1] - 1))
         for number in range(max(begin, 0), min(end + 1, count)):
             causes[number][each.cause] = None
+            within[number].append(each)
     whys = [", ".join(each) for each in causes]
     after = ["" if why or not before else "right after" for why, before in zip(whys, ["", *whys], strict=False)]
     whys = [why or next_to for why, next_to in zip(whys, after, strict=True)]
+    queues_ns = _queues_ns(first_ns, within)
     found: list[Slice] = []
     for run in _runs(whys):
         own = (first_ns + run.start * SLICE_NS, first_ns + run.stop * SLICE_NS)
-        stalls = [longest[number] for number in run if number in longest]
-        remark = _why_it_counts(own, stalls, seen) if whys[run.start] else ""
+        waited = [(longest[number], queues_ns[number]) for number in run if number in longest]
+        remark = _why_it_counts(own, waited, seen) if whys[run.start] else ""
         found += [Slice(first_ns + number * SLICE_NS, "" if remark else whys[number], remark) for number in run]
     return found
 
 
-def _why_it_counts(own: Span, waited: list[Span], seen: Seen) -> str:
+def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
+    """How much of the work that the machine left behind waits at each slice's begin: Lindley's recursion."""
+    queues_ns, queue_ns = [], 0.0
+    for number, disturbances in enumerate(within):
+        queues_ns.append(round(queue_ns))
+        own = (first_ns + number * SLICE_NS, first_ns + (number + 1) * SLICE_NS)
+        queue_ns = max(queue_ns + _away_ns(own, disturbances, divided=True) - SPARE_SHARE * SLICE_NS, 0.0)
+    return queues_ns
+
+
+def _why_it_counts(own: Span, waited: list[tuple[Span, int]], seen: Seen) -> str:
+    """`waited` are orders, each with the queue that the machine had left behind when its slice began."""
     if any(_meet(own, span) for span in seen.real_time):
         return "a real-time task ran"
-    for what, stalls in (
-        ("the engine stalled", [stall for stall in seen.stalls if _meet(stall, own)]),
-        ("an order waited", waited),
-    ):
-        for stall in stalls:
-            lasted_ns = stall[1] - stall[0]
-            away_ns = _away_ns((stall[0] - SLICE_NS, stall[1]), seen)  # a queue may be of the 100 ms before
-            if lasted_ns > away_ns + SLACK_NS:
-                return f"{what} for {lasted_ns / 1e6:.0f} ms, the machine was away for {away_ns / 1e6:.0f}"
+    for stall in seen.stalls:
+        if _meet(stall, own) and (remark := _longer("the engine stalled", stall, _away_lately_ns(stall, seen))):
+            return remark
+    for order, queue_ns in waited:
+        slice_began_ns = own[0] + (order[0] - own[0]) // SLICE_NS * SLICE_NS
+        behind_ns = queue_ns + _away_ns((slice_began_ns, order[1]), seen.disturbances)
+        if remark := _longer("an order waited", order, max(behind_ns, _away_lately_ns(order, seen))):
+            return remark
     return ""
 
 
-def _away_ns(window: Span, seen: Seen) -> int:
-    """How long the machine was away in this time."""
-    met = [each for each in seen.disturbances if _meet(window, each.exact)]
-    spans = [(max(each.exact[0], window[0]), min(each.exact[1], window[1])) for each in met if each.away_ns is None]
-    return _length(spans) + sum(each.away_ns for each in met if each.away_ns is not None)
+def _longer(what: str, span: Span, away_ns: int) -> str:
+    lasted_ns = span[1] - span[0]
+    if lasted_ns <= away_ns + SLACK_NS:
+        return ""
+    return f"{what} for {lasted_ns / 1e6:.0f} ms, the machine was away for {away_ns / 1e6:.0f}"
+
+
+def _away_lately_ns(span: Span, seen: Seen) -> int:
+    """A queue may be of the 100 ms before."""
+    return _away_ns((span[0] - SLICE_NS, span[1]), seen.disturbances)
+
+
+def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = False) -> int:
+    """How long the machine was away in this time.
+
+    Of a sample it is not known when in it that was: all of it may have been in this time, or, `divided`, its share.
+    """
+    met = [each for each in disturbances if _meet(window, each.exact)]
+    clipped = [(each.away_ns, each.exact, _within(each.exact, window)) for each in met]
+    seen_ns = _length([part for away_ns, _, part in clipped if away_ns is None])
+    for away_ns, (begin_ns, end_ns), part in clipped:
+        if away_ns is not None:
+            seen_ns += away_ns * (part[1] - part[0]) // (end_ns - begin_ns) if divided else away_ns
+    return seen_ns
 
 
 def remarks(record: Record, where: str) -> list[str]:
@@ -222,6 +255,10 @@ def _moved(span: Span, offset: Offset) -> Span:
 
 def _meet(one: Span, other: Span) -> bool:
     return one[0] < other[1] and other[0] < one[1]
+
+
+def _within(span: Span, window: Span) -> Span:
+    return max(span[0], window[0]), min(span[1], window[1])
 
 
 def _runs(whys: Sequence[str]) -> Iterable[range]:
