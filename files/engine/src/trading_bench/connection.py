@@ -3,6 +3,7 @@
 import socket
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from trading_engine.wire import soupbintcp
 from trading_engine.wire.layout import WireError
@@ -46,9 +47,34 @@ def connect(
 
     `kind` and `service` are what should be at that address, for the errors.
     """
+    # What follows the answer can only be heartbeats: nothing was ordered yet.
+    login = log_in(host, port, account, password, LIVE, kind=kind, service=service)
+    return login.socket, login.splitter
+
+
+class Login(NamedTuple):
+    """A logged-in, non-blocking socket, the number of its next message, and the packets that have already arrived."""
+
+    socket: socket.socket
+    splitter: soupbintcp.Splitter
+    accepted: soupbintcp.LoginAccepted
+    arrived: list[tuple[int, bytes]]
+
+
+def log_in(
+    host: str,
+    port: int,
+    account: str,
+    password: str,
+    sequence: int,
+    session: str = "",
+    kind: str = "an order-entry port",
+    service: str = "the engine",
+) -> Login:
+    """Ask for a session's messages from `sequence` on. Raises BenchError."""
     where = f"{host}:{port}"
     try:
-        request = soupbintcp.login_request(account, password, sequence=LIVE)
+        request = soupbintcp.login_request(account, password, session, sequence)
     except (WireError, UnicodeEncodeError) as error:
         raise BenchError(f"account {account!r} cannot be a SoupBinTCP user name: {error}") from error
     try:
@@ -62,16 +88,18 @@ def connect(
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(request)
         splitter = soupbintcp.Splitter()
-        _log_in(connection, splitter, where, account, kind)
+        accepted, arrived = _answer(connection, splitter, where, account, kind)
         connection.setblocking(False)
     except BaseException:
         connection.close()
         raise
-    return connection, splitter
+    return Login(connection, splitter, accepted, arrived)
 
 
-def _log_in(connection: socket.socket, splitter: soupbintcp.Splitter, where: str, account: str, what: str) -> None:
-    """Read until the answer. What follows it in the same piece can only be heartbeats: nothing was ordered yet."""
+def _answer(
+    connection: socket.socket, splitter: soupbintcp.Splitter, where: str, account: str, what: str
+) -> tuple[soupbintcp.LoginAccepted, list[tuple[int, bytes]]]:
+    """Read until the answer; return it, and what came behind it in the same piece."""
     deadline_s = time.monotonic() + LOGIN_TIMEOUT_S
     while True:
         try:
@@ -86,9 +114,9 @@ def _log_in(connection: socket.socket, splitter: soupbintcp.Splitter, where: str
             raise BenchError(f"{where} does not speak SoupBinTCP: {error}") from error
         if not data:
             raise BenchError(f"{where} closed the connection during the login")
-        for kind, payload in packets:
+        for number, (kind, payload) in enumerate(packets):
             if kind == soupbintcp.LOGIN_ACCEPTED:
-                return
+                return soupbintcp.parse_login_accepted(payload), packets[number + 1 :]
             if kind == soupbintcp.LOGIN_REJECTED:
                 reason = REFUSALS.get(payload.decode("latin-1"), f"unknown reason {payload!r}")
                 raise BenchError(f"{where} rejected the login of account {account!r}: {reason}")
