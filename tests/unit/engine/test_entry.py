@@ -7,15 +7,16 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from trading_engine.engine import CLOSED_FILE, Engine, StartError
-from trading_engine.machine import inputs
 from trading_engine.machine.core import Core
 from trading_engine.process import sealing, tools
 from trading_engine.settings.config import EngineConfig
@@ -134,31 +135,35 @@ def test_the_gate_needs_an_engine_that_answers(tmp_path: Path) -> None:
 
 
 def test_a_start_that_is_doubted_refuses_another_state_and_changes_nothing(
-    start: Callable[[], Engine], tmp_path: Path, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    start: Callable[[], Engine], tmp_path: Path, loop: asyncio.AbstractEventLoop
 ) -> None:
     settings = start().config
-    start().submit(inputs.CONNECT)
-    sealing.seal(_elsewhere(settings, tmp_path / "other"))
+    elsewhere = _elsewhere(settings, tmp_path / "other")
+    sealing.seal(elsewhere)
     (path,) = snapshot.files(tmp_path / "other")
     (path.parent / CLOSED_FILE).touch()
+    written = path.read_bytes()
+    path.write_bytes(_in_another_order(written))
     sound = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
-    load = snapshot.load
-
-    def load_otherwise(core: Core, data: bytes) -> None:
-        load(core, data)
-        core.next_reference += 1
-
-    with monkeypatch.context() as changed:
-        changed.setattr(snapshot, "load", load_otherwise)
-        with pytest.raises(StartError, match=f"{path.name}: this release makes another state of it"):
-            Engine(_elsewhere(settings, path.parent), loop).start()
+    with pytest.raises(StartError, match=f"{path.name}: this release makes another state of it"):
+        Engine(elsewhere, loop).start()
     assert {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()} == sound
-    again = Engine(_elsewhere(settings, path.parent), loop)
+    path.write_bytes(written)
+    again = Engine(elsewhere, loop)
     again.start()
     again.fail("enough")
     again.stop()
     assert again.core.entry_closed
     assert again.recovered.snapshot_sha256 == snapshot.stored_digest(path)
+
+
+def _in_another_order(data: bytes) -> bytes:
+    """Return a snapshot that is sound and that this release would write otherwise."""
+    head, body = data[: data.index(b'{"accepting"') - 8], data[data.index(b'{"accepting"') - 8 :]
+    changed = re.sub(rb'("next_match":\d+),("next_reference":\d+)', rb"\2,\1", body)
+    assert changed != body
+    order: Literal["little", "big"] = "little" if zlib.crc32(body).to_bytes(4, "little") in head else "big"
+    return head.replace(zlib.crc32(body).to_bytes(4, order), zlib.crc32(changed).to_bytes(4, order)) + changed
 
 
 def _elsewhere(settings: EngineConfig, directory: Path) -> EngineConfig:
