@@ -45,6 +45,10 @@ options:
     description: The number of releases that stay on the host, those in force and before it included.
     type: int
     default: 3
+  put_in_force:
+    description: Put the release in force, or only install it beside the others, which all stay then.
+    type: bool
+    default: true
   programs:
     description: The programs of a new release that must be able to print their C(--help) before it is put in force.
     type: list
@@ -87,7 +91,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 release:
-  description: The release in force.
+  description: The release in force, or with O(put_in_force=false) the one that is installed.
   type: str
   returned: success
 before:
@@ -112,7 +116,6 @@ removed:
 import json
 import os
 import shutil
-import syslog
 import tarfile
 import tempfile
 import zipfile
@@ -123,6 +126,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import bom, pip_settings
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.installed import (
+    COMPLETE,
+    Releases,
+    write_down,
+)
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     ReleaseError,
     check_manifest,
@@ -131,46 +139,8 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.release
     superseded,
 )
 
-COMPLETE = ".complete"
 SELF_CHECK_LIMIT_S = 60
 OFFLINE = ("--isolated", "--no-index", "--disable-pip-version-check", "--no-cache-dir")
-
-
-class Releases:
-    """The directory of releases on this host."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.directory = root / "releases"
-
-    def installed_s(self) -> dict[str, float]:
-        """Return release → time of its complete installation, in seconds."""
-        markers = self.directory.glob(f"*/{COMPLETE}")
-        return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
-
-    def record(self, release: str) -> dict[str, Any]:
-        """Return what was noted when the release was installed; `compiled` and `reason` are not in an older one's."""
-        try:
-            noted = json.loads((self.directory / release / COMPLETE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return noted if isinstance(noted, dict) else {}
-
-    def linked(self, link: str) -> str:
-        """Return the release that the link `current` or `previous` names, empty if there is none."""
-        path = self.root / link
-        return Path(os.readlink(path)).name if path.is_symlink() else ""
-
-    def link(self, link: str, release: str) -> None:
-        fresh = self.root / f".{link}.new"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(Path("releases") / release)
-        os.replace(fresh, self.root / link)
-
-
-def has_python(home: Path) -> bool:
-    """Return whether an environment still has its interpreter, which an upgrade of the distribution may take away."""
-    return (home / "bin/python").exists()
 
 
 def versioned(python: str) -> str:
@@ -302,14 +272,17 @@ def observe(releases: Releases) -> Observed:
     return Observed(releases.linked("current"), releases.linked("previous"), frozenset(releases.installed_s()))
 
 
-def plan(observed: Observed, wanted: str, root: Path) -> Plan:
-    """Return what puts the wanted release in force. Raises ReleaseError when there is none to go back to."""
+def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> Plan:
+    """Return what installs the wanted release, and puts it in force where that is wanted too.
+
+    Raises ReleaseError when there is none to go back to.
+    """
     goes_back = wanted == "previous"
     release = observed.previous if goes_back else wanted
     if goes_back and not release:
         raise ReleaseError(f"there is no release to go back to: {root}/previous does not exist")
     links = {}
-    if observed.current != release:
+    if observed.current != release and in_force:
         # Going back leaves this link, so that going back once more stays there instead of going forward.
         if observed.current and not goes_back:
             links["previous"] = observed.current
@@ -330,18 +303,11 @@ def apply(module: AnsibleModule, releases: Releases, planned: Plan) -> tuple[dic
     for link, target in planned.links.items():
         releases.link(link, target)
     in_use = {release, releases.linked("previous")} - {""}
-    removed = [] if planned.goes_back else superseded(releases.installed_s(), in_use, module.params["keep"])
+    stays = planned.goes_back or not module.params["put_in_force"]
+    removed = [] if stays else superseded(releases.installed_s(), in_use, module.params["keep"])
     for old in removed:
         shutil.rmtree(releases.directory / old)
     return noted, removed
-
-
-def write_down(release: str, before: str, is_rollback: bool) -> None:
-    """Say in the system's log who put a release in force; playbooks/audit.yml reads it there."""
-    if release != before:
-        how = "brought back" if is_rollback else "put in force"
-        syslog.openlog("trading-release")
-        syslog.syslog(f"release {release} {how} after {before or 'none'}, by {os.environ.get('SUDO_USER') or 'root'}")
 
 
 def main() -> None:
@@ -352,6 +318,7 @@ def main() -> None:
             "archive": {"type": "path"},
             "python": {"type": "str", "default": "python3"},
             "keep": {"type": "int", "default": 3},
+            "put_in_force": {"type": "bool", "default": True},
             "programs": {"type": "list", "elements": "str", "default": []},
             "self_check": {"type": "list", "elements": "str", "default": []},
             "compiled": {"type": "str", "choices": ["auto", "always"], "default": "auto"},
@@ -364,10 +331,12 @@ def main() -> None:
     removed: list[str] = []
     try:
         observed = observe(releases)
-        planned = plan(observed, module.params["release"], releases.root)
+        in_force = module.params["put_in_force"]
+        planned = plan(observed, module.params["release"], releases.root, in_force)
         if not module.check_mode:
             noted, removed = apply(module, releases, planned)
-            write_down(planned.release, observed.current, module.params["release"] == "previous")
+            if in_force:
+                write_down(planned.release, observed.current, module.params["release"] == "previous")
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
@@ -377,7 +346,10 @@ def main() -> None:
         compiled=bool(noted.get("compiled")),
         reason=noted.get("reason", ""),
         removed=removed,
-        diff={"before": f"release {observed.current or 'none'}\n", "after": f"release {planned.release}\n"},
+        diff={
+            "before": f"release {observed.current or 'none'}\n",
+            "after": f"release {planned.release if in_force else observed.current or 'none'}\n",
+        },
     )
 
 

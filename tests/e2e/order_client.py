@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 
-from trading_bench.flow import run_prefix
+from trading_engine.host.runs import run_prefix
 from trading_engine.wire import ouch, soupbintcp
 
 ACCOUNT, SYMBOL, ORDER_ENTRY_PORT = "BENCH", "TEST", 9001

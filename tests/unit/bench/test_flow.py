@@ -5,7 +5,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from trading_bench.flow import SLOTS_PER_CYCLE, Flow, run_prefix
+from trading_bench.flow import SLOTS_PER_CYCLE, Flow
+from trading_engine.host.runs import run_prefix
 from trading_engine.wire import ouch, soupbintcp
 
 PRICE_E4 = 1_000_000

@@ -66,9 +66,11 @@ def write(directory: Path) -> None:
         if number % 12 == 11:
             recording.record(inputs.ADMIN, payload=json.dumps(_ADMIN[number // 12 % len(_ADMIN)]).encode())
         if number == _READS // 2:
-            recording.record(inputs.ACCEPTING, payload=b"\0")
+            recording.record(inputs.ACCEPTING, payload=inputs.NO_SPACE)
         if number == _READS // 2 + 2:
-            recording.record(inputs.ACCEPTING, payload=b"\1")
+            recording.record(inputs.ACCEPTING, payload=inputs.ENTRY_CLOSED)
+        if number == _READS // 2 + 4:
+            recording.record(inputs.ACCEPTING, payload=inputs.TAKES_ORDERS)
     open_tokens = _open_tokens(recording.core.by_number[1])
     recording.record(inputs.CANCEL_ORDERS, 1, b"U" + b"".join(open_tokens[:3]))
     parties = [["A", "N0000001", "TEST"], ["B", "N0000002", "TEST"]]

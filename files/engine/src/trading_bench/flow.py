@@ -10,30 +10,18 @@ A slot is one Enter Order. Four slots make a cycle that leaves the book as it wa
 so that matching, resting, cancelling and every usual reply are part of what is measured.
 """
 
-import time
 from dataclasses import dataclass
 
+from trading_engine.host.runs import RUN_DIGITS, run_prefix
 from trading_engine.wire import ouch, soupbintcp
 
 SHARES = 100
 TICK_E4 = 100
 SLOTS_PER_CYCLE = 4
 RESTING = (0, 2)  # the cycle's orders that the market sees in the book
-SLOT_DIGITS = 7
+SLOT_DIGITS = ouch.TOKEN_BYTES - RUN_DIGITS
 MAX_SLOTS = 10**SLOT_DIGITS
-_BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_RUN_DIGITS = ouch.TOKEN_BYTES - SLOT_DIGITS
 _TOKEN_PLACE = "?" * ouch.TOKEN_BYTES
-
-
-def run_prefix(time_s: float | None = None) -> bytes:
-    """Seven characters that no earlier run used and that sort after them: tenths of a second since 1970, base 36."""
-    tenths = int((time.time() if time_s is None else time_s) * 10)
-    digits = ""
-    for _ in range(_RUN_DIGITS):
-        tenths, digit = divmod(tenths, 36)
-        digits = _BASE36[digit] + digits
-    return digits.encode("ascii")
 
 
 @dataclass(frozen=True)

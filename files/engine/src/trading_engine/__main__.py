@@ -28,6 +28,7 @@ from trading_engine.wire.soupbintcp import PASSWORD_BYTES
 EXIT_NOT_RUNNING = 1
 EXIT_ERROR = 2
 SERVICE_PAUSE_S = 5.0
+_ORDERS = ("status", "halt", "resume", "kill", "unkill", "bust", "close-entry", "open-entry", "next-day", "reload")
 
 
 class UserError(Exception):
@@ -71,9 +72,21 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
     order = commands.add_parser("admin", help="tell the running engine what to do")
     order.add_argument("--config", metavar="FILE", type=Path, help="engine.toml; without it by the socket for people")
-    order.add_argument("command", choices=("status", "halt", "resume", "kill", "unkill", "bust", "next-day", "reload"))
+    order.add_argument("command", choices=_ORDERS)
     order.add_argument("name", nargs="?", default="", help="symbol, account, or match number")
     order.set_defaults(run=_admin)
+    entry = commands.add_parser("next-start", help="say whether the next start opens order entry or keeps it closed")
+    entry.add_argument("entry", choices=("open", "closed"))
+    entry.add_argument("--config", metavar="FILE", type=Path, required=True)
+    entry.set_defaults(run=_next_start)
+    gate = commands.add_parser("gate", help="say whether the running engine, started closed, may be given orders")
+    gate.add_argument("--config", metavar="FILE", type=Path, required=True)
+    gate.add_argument("--account", required=True, help="a test account, whose order must be rejected")
+    gate.add_argument("--password-file", metavar="FILE", type=Path, required=True)
+    gate.set_defaults(run=_gate)
+    sealing = commands.add_parser("seal", help="make up for a clean stop: any version goes on from what it leaves")
+    sealing.add_argument("--config", metavar="FILE", type=Path, required=True)
+    sealing.set_defaults(run=_seal)
     itself = commands.add_parser("self-check", help="import all of this release and replay the journal it ships")
     itself.set_defaults(run=_self_check)
     for name, run, text in (
@@ -84,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("directory", metavar="DIR", type=Path)
+        if run is _replay:
+            command.add_argument("--any-version", action="store_true", help="also what another version wrote")
         command.set_defaults(run=run)
     return parser
 
@@ -168,7 +183,45 @@ def _check_journal(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    print(json.dumps(tools.replay(_existing(options.directory)), indent=2))
+    version = None if options.any_version else MACHINE_VERSION
+    print(json.dumps(tools.replay(_existing(options.directory), version), indent=2))
+    return 0
+
+
+def _next_start(options: argparse.Namespace) -> int:
+    from trading_engine.engine import CLOSED_FILE
+
+    path = config.read(options.config).journal.directory / CLOSED_FILE
+    if options.entry == "closed":
+        path.touch(0o640)
+    else:
+        path.unlink(missing_ok=True)
+    return 0
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from trading_engine.process import gate
+
+    try:
+        password = options.password_file.read_text(encoding="ascii").partition("\n")[0]
+        print(json.dumps(gate.check(config.read(options.config), options.account, password)))
+    except gate.GateError as error:
+        raise UserError(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{options.password_file} holds no password: it is not ASCII") from error
+    return 0
+
+
+def _seal(options: argparse.Namespace) -> int:
+    from trading_engine.engine import StartError
+    from trading_engine.process import sealing
+
+    read = config.read(options.config)
+    try:
+        replayed = sealing.seal(read)
+    except StartError as error:
+        raise UserError(str(error)) from error
+    print(f"{read.journal.directory}: {replayed} records replayed, any version goes on from the snapshot")
     return 0
 
 

@@ -34,6 +34,8 @@ from trading_engine.storage.outbox import Outbox, Output
 from trading_engine.storage.recovery import Recovered, recover
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
+CLOSED_FILE: Final = "order-entry-closed"
+"""Where it is, in the journal's directory, a start keeps order entry closed, and doubts what it recovers."""
 _REFUSE_AT: Final = 0.95
 _monotonic_ns: Final = time.monotonic_ns
 _FEED_PACE_NS: Final = 1_000_000  # a write a turn costs a single order more than its place in the book does
@@ -52,6 +54,9 @@ class Engine:
         self.cancellations = Cancellations(self, loop)
         self.clock = Clock(config.zone)
         self.failure = ""
+        self.closed_file = config.journal.directory / CLOSED_FILE
+        self.recovered = Recovered()
+        self._entry_closed = False
         self.used_bytes = 0
         self._left_bytes = 0
         self.syncs = 0
@@ -102,8 +107,10 @@ class Engine:
         directory = self.config.journal.directory
         found = Recovered()
         try:
+            self._entry_closed = self.closed_file.exists()
             if self.config.journal.durability != "none":
-                found = recover(self.core, self.outbox, directory, MACHINE_VERSION, self.on_progress)
+                doubts = self._entry_closed
+                found = recover(self.core, self.outbox, directory, MACHINE_VERSION, self.on_progress, doubts)
                 settings = self.config.journal
                 self.writer = Writer(directory, settings.segment_bytes, MACHINE_VERSION, found.segment, found.records)
                 self.used_bytes = journal.used_bytes(directory)
@@ -115,9 +122,11 @@ class Engine:
         day = self.core.day
         if self.ring is not None:
             self.ring.begin(day, self.outbox.next_market_data)
+        self.recovered = found
         self.clock.anchor(day or self.clock.today(), found.last_time_ns)
         settings_json = json.dumps(self.config.core_settings(), sort_keys=True).encode()
         self.submit(inputs.CONFIGURE, payload=settings_json)
+        self._accept(self.core.accepting or self.core.entry_closed)
         for account in self.core.by_number:
             if account.name not in self.config.accounts and is_to_be_killed(account):
                 self.kill(account.name)
@@ -281,10 +290,30 @@ class Engine:
             self.fail(f"journal directory: {error}")
             return 0
         self._left_bytes = left_bytes
-        accepting = left_bytes > (1 - _REFUSE_AT) * self.config.journal.budget_bytes
-        if accepting != self.core.accepting:
-            self.submit(inputs.ACCEPTING, payload=b"\x01" if accepting else b"\x00")
+        self._accept(left_bytes > (1 - _REFUSE_AT) * self.config.journal.budget_bytes)
         return left_bytes
+
+    def close_entry(self) -> None:
+        """Reject new orders, and take cancels, until entry is opened; a restart knows of it. Raises OSError."""
+        self.closed_file.touch(0o640)
+        self._entry_closed = True
+        self._accept(self.core.accepting)
+
+    def open_entry(self) -> None:
+        """Take orders again, as far as the journal has room. Raises OSError."""
+        self.closed_file.unlink(missing_ok=True)
+        self._entry_closed = False
+        self._accept(self.core.accepting or self.core.entry_closed)
+        self.watch_disk()
+
+    def _accept(self, has_room: bool) -> None:
+        wanted = inputs.ENTRY_CLOSED if self._entry_closed else inputs.TAKES_ORDERS if has_room else inputs.NO_SPACE
+        core = self.core
+        present = (
+            inputs.ENTRY_CLOSED if core.entry_closed else inputs.TAKES_ORDERS if core.accepting else inputs.NO_SPACE
+        )
+        if wanted != present:
+            self.submit(inputs.ACCEPTING, payload=wanted)
 
     # -- outputs ----------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,7 @@ class Core(Matching):
         self.open = False
         self.closing = False
         self.accepting = True
+        self.entry_closed = False
         self.next_reference = 1
         self.close_reason = ""
         self.messages = 0
@@ -323,7 +324,10 @@ class Core(Matching):
                 if side != BUY and side != SELL and side != SELL_SHORT and side != SELL_SHORT_EXEMPT:
                     refusal = REJECT_OTHER
                 elif not self.accepting:
-                    detail = risk.REFUSED_BUDGET
+                    if self.entry_closed:
+                        refusal = REJECT_CLOSED
+                    else:
+                        detail = risk.REFUSED_BUDGET
                 elif account.tokens >= MAX_TOKENS and not account.increasing:
                     detail = risk.REFUSED_TOKEN
                 elif account.limits_flow:
@@ -441,7 +445,10 @@ class Core(Matching):
             refusal = REJECT_CLOSED
         elif refusal == 0:
             if not self.accepting:
-                detail = risk.REFUSED_BUDGET
+                if self.entry_closed:
+                    refusal = REJECT_CLOSED
+                else:
+                    detail = risk.REFUSED_BUDGET
             elif account.tokens >= MAX_TOKENS and not account.increasing:
                 detail = risk.REFUSED_TOKEN
             elif account.limits_flow:

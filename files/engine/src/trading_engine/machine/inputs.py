@@ -15,6 +15,10 @@ START_DAY: Final = 5
 END_DAY: Final = 6
 EXPIRE: Final = 7
 ACCEPTING: Final = 8
+TAKES_ORDERS: Final = b"\x01"
+NO_SPACE: Final = b"\x00"
+ENTRY_CLOSED: Final = b"\x02"
+"""The payloads of ACCEPTING: cancels are taken in any case."""
 ADMIN: Final = 9
 CANCEL_ORDERS: Final = 10
 CLOSE_DAY: Final = 11
@@ -58,7 +62,8 @@ def apply_record(core: Core, record: Record) -> None:
     elif kind == EXPIRE:
         core.expire(time_ns)
     elif kind == ACCEPTING:
-        core.accepting = payload == b"\x01"
+        core.accepting = payload == TAKES_ORDERS
+        core.entry_closed = payload == ENTRY_CLOSED
     elif kind == ADMIN:
         core.administer(json.loads(payload), time_ns)
     elif kind == CANCEL_ORDERS:

@@ -19,6 +19,7 @@ from typing import Any
 from trading_engine.engine import Engine
 from trading_engine.host.clock import SessionsUsedUpError
 from trading_engine.machine import inputs
+from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process.people import Person, person_at, roles_by_group
 from trading_engine.process.reload import Reload, ReloadError
 from trading_engine.process.visitors import Visitors
@@ -88,6 +89,8 @@ class Admin:
                 self._engine.cancellations.of_account(account.number)
         elif command == "bust":
             self._submit({"do": "bust", **_bust_of(request, self._engine)})
+        elif command in ("close-entry", "open-entry"):
+            self._set_entry(command == "open-entry")
         elif command == "next-day":
             if self._engine.core.closing:
                 raise AdminError("the day is being closed already; ask again in a second")
@@ -102,11 +105,23 @@ class Admin:
         return {
             "session": str(core.day),
             "accepting": core.accepting and not self._engine.failure,
+            "entry_closed": core.entry_closed,
             "failure": self._engine.failure,
+            "version": MACHINE_VERSION,
+            "recovered_snapshot_sha256": self._engine.recovered.snapshot_sha256,
             "open_orders": core.open_orders,
             "halted": [book.stock.decode().rstrip() for book in core.by_locate if book.halted],
             "killed": sorted(account.name for account in core.by_number if account.killed),
         }
+
+    def _set_entry(self, is_open: bool) -> None:
+        try:
+            if is_open:
+                self._engine.open_entry()
+            else:
+                self._engine.close_entry()
+        except OSError as error:
+            raise AdminError(f"{self._engine.closed_file}: {error.strerror}") from error
 
     def _check_next_day(self) -> None:
         try:

@@ -63,7 +63,7 @@ class Canary:
     ) -> None:
         """`last_token` is the account's: a clock that was set back must not make tokens that were used before."""
         self._loop = loop
-        self._address = _reachable(address)
+        self._address = reachable(address)
         self._symbol = symbol
         self._password = password
         self._stats = stats
@@ -181,6 +181,6 @@ def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: o
             ended.set_exception(error)
 
 
-def _reachable(address: tuple[str, int]) -> tuple[str, int]:
+def reachable(address: tuple[str, int]) -> tuple[str, int]:
     """The loopback where the engine listens on every address."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104

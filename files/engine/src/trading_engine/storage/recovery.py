@@ -28,6 +28,7 @@ class Recovered:
     replayed: int = 0
     last_time_ns: int = 0
     duration_ns: int = 0
+    snapshot_sha256: str = ""
     remarks: list[str] = field(default_factory=list)
 
 
@@ -91,16 +92,20 @@ def recover(
     directory: Path,
     version: str,
     on_progress: Callable[[int], None] = lambda records: None,
+    doubts: bool = False,
 ) -> Recovered:
     """Load the newest good snapshot, replay what follows, fill the logs up, cut a torn tail, put all on the disk.
 
-    `on_progress` is told from time to time how many records have been replayed.
+    `on_progress` is told from time to time how many records have been replayed. With `doubts` the state has to be, to
+    the byte, what the writer of the snapshot had; where it is not, nothing was changed.
     Raises JournalError for damage, SnapshotError or OSError when files cannot be used.
     """
     found = Recovered()
     begun_ns = time.monotonic_ns()
     head = newest_snapshot(directory, core, found.remarks)
     found.last_time_ns = head.time_ns
+    if doubts and head is not NOTHING:
+        found.snapshot_sha256 = _confirmed(core, snapshot.path_of(directory, head.segment))
     if core.day:
         outbox.resume(core.day)
     if unbegun := journal.drop_unbegun(directory):
@@ -130,6 +135,17 @@ def recover(
     if tail.files:
         journal.sync_directory(directory)
     found.duration_ns = time.monotonic_ns() - begun_ns
+    return found
+
+
+def _confirmed(core: Core, path: Path) -> str:
+    """Return the SHA-256 of the state that was loaded from the file; raises SnapshotError when it was another."""
+    found = snapshot.digest(core)
+    if found != snapshot.stored_digest(path):
+        raise SnapshotError(
+            f"{path}: this release makes another state of it than the release that wrote it had. Nothing was changed: "
+            "put that release in force again"
+        )
     return found
 
 

@@ -80,6 +80,8 @@ def dump(core: Core) -> bytes:
         "next_match": core.next_match,
         "feed_sequence": core.feed_sequence,
     }
+    if core.entry_closed:  # else the state is, to the byte, that of releases which cannot close it
+        market["entry_closed"] = True
     text = json.dumps(market, sort_keys=True, separators=(",", ":")).encode()
     parts = [len(text).to_bytes(8, "big"), text]
     for account in core.by_number:
@@ -115,6 +117,7 @@ def load(core: Core, data: bytes) -> None:
         core.open = market["open"]
         core.closing = market.get("closing", False)  # older builds closed a day at once
         core.accepting = market["accepting"]
+        core.entry_closed = market.get("entry_closed", False)
         core.next_reference = market["next_reference"]
         core.next_match = market["next_match"]
         core.feed_sequence = market["feed_sequence"]
@@ -185,6 +188,15 @@ def _reference_of(order: Order) -> int:
 def digest(core: Core) -> str:
     """Return the SHA-256 of the state."""
     return hashlib.sha256(dump(core)).hexdigest()
+
+
+def stored_digest(path: Path) -> str:
+    """Return the SHA-256 of the state as whoever wrote the file had it; raises SnapshotError."""
+    read(path, None)
+    try:
+        return hashlib.sha256(path.read_bytes()[_HEAD.size :]).hexdigest()
+    except OSError as error:
+        raise SnapshotError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def path_of(directory: Path, segment: int) -> Path:

@@ -1,0 +1,62 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of what a running engine would recover from: its newest snapshot, and the segments after it.
+
+What the engine does not write any more is linked and takes no room. Only the segment that it writes is copied.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+NAME = ".trial"
+"""Beside the journal, because a link cannot lead to another file system; the engine looks at no such name."""
+
+
+class CopyError(Exception):
+    """There is no copy; the text says why and what to do."""
+
+
+def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
+    """Return which files of a journal directory are linked, and which is copied because it may be written."""
+    segments = sorted(name for name in names if name.endswith(".journal"))
+    snapshots = sorted(name for name in names if name.endswith(".snapshot"))
+    after = snapshots[-1].partition(".")[0] if snapshots else ""
+    kept = [name for name in segments if name.partition(".")[0] >= after]
+    return [*snapshots[-1:], *kept[:-1]], kept[-1:]
+
+
+def make(journal: Path, reserve_bytes: int) -> Path:
+    """Return the directory of the copy; raises CopyError when the disk has no room for it, and OSError."""
+    copy = journal / NAME
+    remove(journal)
+    for attempt in range(10):
+        linked, copied = files_to_copy(os.listdir(journal))
+        needed = sum((journal / name).stat().st_size for name in copied)
+        free = shutil.disk_usage(journal).free
+        if free - needed < reserve_bytes:
+            raise CopyError(
+                f"{journal}: a copy of the journal's last segment needs {needed >> 20} MiB and has to leave "
+                f"{reserve_bytes >> 20} MiB free, and {free >> 20} MiB are free. Make room, or a larger volume"
+            )
+        copy.mkdir(mode=0o700)
+        try:
+            for name in linked:
+                os.link(journal / name, copy / name)
+            for name in copied:
+                shutil.copyfile(journal / name, copy / name)
+        except FileNotFoundError:  # the engine has just deleted what a newer snapshot covers
+            remove(journal)
+            if attempt < 9:
+                continue
+            raise
+        return copy
+    raise CopyError(f"{journal}: its files change faster than they are linked")
+
+
+def remove(journal: Path) -> None:
+    """Remove the copy, also half of one."""
+    shutil.rmtree(journal / NAME, ignore_errors=True)

@@ -1,0 +1,71 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The releases that a host has, which of them is in force, and which one a running process is of."""
+
+from __future__ import annotations
+
+import json
+import os
+import syslog
+from pathlib import Path
+from typing import Any
+
+COMPLETE = ".complete"
+
+
+class Releases:
+    """The directory of releases on this host."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.directory = root / "releases"
+
+    def installed_s(self) -> dict[str, float]:
+        """Return release → time of its complete installation, in seconds."""
+        markers = self.directory.glob(f"*/{COMPLETE}")
+        return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
+
+    def record(self, release: str) -> dict[str, Any]:
+        """Return what was noted when the release was installed; `compiled` and `reason` are not in an older one's."""
+        try:
+            noted = json.loads((self.directory / release / COMPLETE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
+
+    def linked(self, link: str) -> str:
+        """Return the release that the link `current` or `previous` names, empty if there is none."""
+        path = self.root / link
+        return Path(os.readlink(path)).name if path.is_symlink() else ""
+
+    def link(self, link: str, release: str) -> None:
+        fresh = self.root / f".{link}.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(Path("releases") / release)
+        os.replace(fresh, self.root / link)
+
+
+def has_python(home: Path) -> bool:
+    """Return whether an environment still has its interpreter, which an upgrade of the distribution may take away."""
+    return (home / "bin/python").exists()
+
+
+def release_of(root: Path, process: int) -> str:
+    """Return the release whose interpreter a process runs, empty for a process that is gone or of no release."""
+    try:
+        interpreter = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]
+    except OSError:
+        return ""
+    try:
+        return Path(os.fsdecode(interpreter)).relative_to(root / "releases").parts[0]
+    except (ValueError, IndexError):
+        return ""
+
+
+def write_down(release: str, before: str, is_rollback: bool) -> None:
+    """Say in the system's log who put a release in force; playbooks/audit.yml reads it there."""
+    if release != before:
+        how = "brought back" if is_rollback else "put in force"
+        syslog.openlog("trading-release")
+        syslog.syslog(f"release {release} {how} after {before or 'none'}, by {os.environ.get('SUDO_USER') or 'root'}")

@@ -1,0 +1,92 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's unit, and the engine's program of one release, as modules ask them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.installed import release_of
+
+# A release is asked for itself: what a variable names instead of it would be asked otherwise.
+OWN_MODULES = {"PYTHONPATH": "", "PYTHONHOME": ""}
+
+
+class RunningError(Exception):
+    """The engine, its unit or a release does not do what it is asked; the text says what it said."""
+
+
+def said_by(out: str, err: str, returned: int) -> str:
+    """Return what a program that failed said, of a traceback the last line."""
+    said = err.strip() or out.strip() or f"it ended with {returned}"
+    return said.splitlines()[-1] if "Traceback (most recent call last)" in said else said[-600:]
+
+
+class Unit:
+    """The engine's unit."""
+
+    def __init__(self, module: AnsibleModule, name: str, root: Path) -> None:
+        self.module = module
+        self.name = name
+        self.root = root
+
+    def process(self) -> int:
+        """Return its main process, 0 when it has none."""
+        _returned, out, _err = outside.run(
+            self.module, ["systemctl", "show", "--property=MainPID", "--value", self.name]
+        )
+        return int(out.strip() or 0)
+
+    def release(self) -> str:
+        """Return the release that its process runs, empty when none runs."""
+        return release_of(self.root, self.process())
+
+    def do(self, action: str, limit_s: int) -> str:
+        """Have systemd start, stop or restart it; return an empty text, or why that failed."""
+        command = ["timeout", "--kill-after=5", str(limit_s), "systemctl", action, self.name]
+        returned, out, err = outside.run(self.module, command)
+        if returned == 0:
+            return ""
+        what = f"no end of it in {limit_s} s" if returned == 124 else said_by(out, err, returned)
+        _returned, log, _err = outside.run(self.module, ["journalctl", "-u", self.name, "-n", "8", "-o", "cat"])
+        last = " | ".join(line for line in log.strip().splitlines() if "trading-engine: error" in line) or what
+        return f"systemctl {action} {self.name}: {last}"
+
+    def kill(self) -> None:
+        """End its processes at once."""
+        outside.run(self.module, ["systemctl", "kill", "--signal=KILL", self.name])
+
+
+class Program:
+    """`trading-engine` of one release, with the configuration of the host."""
+
+    def __init__(self, module: AnsibleModule, root: Path, release: str, prefix: list[str] | None = None) -> None:
+        self.module = module
+        self.command = [*(prefix or []), str(root / "releases" / release / "bin" / "trading-engine")]
+        self.release = release
+
+    def ask(self, *arguments: str) -> str:
+        """Return what it prints; raises RunningError when it fails."""
+        try:
+            returned, out, err = outside.run(
+                self.module, [*self.command, *arguments], OWN_MODULES, handle_exceptions=False
+            )
+        except OSError as error:
+            raise RunningError(f"release {self.release} cannot be asked for {arguments[0]}: {error}") from error
+        if returned != 0:
+            raise RunningError(f"release {self.release}, {arguments[0]}: {said_by(out, err, returned)}")
+        return out
+
+    def answer(self, *arguments: str) -> dict[str, Any]:
+        """Return the object that it prints; raises RunningError."""
+        out = self.ask(*arguments)
+        try:
+            answer: dict[str, Any] = json.loads(out)
+        except ValueError as error:
+            raise RunningError(f"release {self.release}, {arguments[0]}: no JSON: {out[:200]!r}") from error
+        return answer

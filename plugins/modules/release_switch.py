@@ -1,0 +1,322 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have the engine go on as another release, which has to pass a gate before it is given orders."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_switch
+short_description: Restart the engine on another release, and take it back when it does not pass its gate
+version_added: 0.1.0
+description:
+  - Have the engine close order entry, restart it on the release with order entry closed, have the release's gate look at
+    it (C(trading-engine gate)), and open order entry when it passes.
+  - Put the release before in force again when the new one does not start, makes another state of its predecessor's
+    snapshot, or does not pass. It cannot have taken an order by then. A cancel that it took is kept.
+  - Never go back once order entry was opened.
+  - Do all of it in one process on the host, because clients wait meanwhile.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  root:
+    description: The directory of the releases.
+    type: path
+    required: true
+  release:
+    description: The name of the next release, which is installed.
+    type: str
+    required: true
+  unit:
+    description: The engine's unit.
+    type: str
+    default: trading-engine.service
+  config:
+    description: The engine's configuration.
+    type: path
+    default: /etc/trading/engine.toml
+  journal:
+    description: The engine's journal directory.
+    type: path
+    default: /var/lib/trading/journal
+  user:
+    description: The engine's user, whom the journal directory belongs to; empty for the module's own.
+    type: str
+    default: ""
+  account:
+    description: The test account whose order the gate tries.
+    type: str
+    required: true
+  password_file:
+    description: The file on the host with the account's password in its first line.
+    type: path
+    required: true
+  clients:
+    description:
+      - Refuse while clients are connected (V(gone)), or tell them (V(told)). New orders are then rejected as those of a
+        closed market, and sessions end with End of Session. A client goes on with its next sequence number.
+    type: str
+    choices: [told, gone]
+    default: told
+  notice_s:
+    description: The seconds in which clients can still cancel before the sessions end.
+    type: int
+    default: 0
+  limit_s:
+    description: The seconds that a start or a stop of the engine may take.
+    type: int
+    default: 120
+attributes:
+  check_mode:
+    support: full
+    description: Report whether the engine would be restarted.
+  diff_mode:
+    support: none
+    description: The releases are in the result.
+"""
+
+EXAMPLES = r"""
+- name: Go on as the next release
+  lowlatency.trading.release_switch:
+    root: /opt/trading
+    release: 0123456789abcdef
+    user: trading-engine
+    account: BENCH
+    password_file: /etc/trading/secrets/BENCH.password
+"""
+
+RETURN = r"""
+release:
+  description: The release that runs.
+  type: str
+  returned: always
+before:
+  description: The release that ran before.
+  type: str
+  returned: always
+remarks:
+  description: What was otherwise than usual.
+  type: list
+  elements: str
+  returned: always
+restart_ms:
+  description: The milliseconds from the command to restart to the moment in which the new release took connections.
+  type: int
+  returned: when the engine was restarted
+closed_ms:
+  description: The milliseconds in which order entry was closed.
+  type: int
+  returned: when the engine was restarted
+"""
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.installed import Releases, write_down
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.running import Program, RunningError, Unit
+
+CLOSED_FILE = "order-entry-closed"
+CLEAN_STOP_S = 30
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The engine before: its release, its order entry, its clients, and whether the gate has an account to try."""
+
+    release: str
+    entry_closed: bool
+    sessions: int
+    has_password: bool
+
+
+def plan(observed: Observed, wanted: str, clients: str, config: str, password_file: str) -> bool:
+    """Return whether the engine has to be restarted; raises RunningError when that cannot end well."""
+    if not observed.release:
+        raise RunningError("the engine runs no release, so there is none to go back to: run configure.yml")
+    if not observed.has_password:
+        raise RunningError(
+            f"{password_file} does not exist, so the gate has no account whose order it could try: name a test account "
+            "in trading_engine_deploy_account"
+        )
+    if observed.entry_closed:
+        raise RunningError(
+            "order entry is closed already, by somebody or by a deployment that was broken off. Release "
+            f"{observed.release} runs. Open it (`trading-engine admin --config {config} open-entry`), or, when that "
+            "release was not tried to the end, go back with release_rollback.yml first"
+        )
+    if observed.release == wanted:
+        return False
+    if observed.sessions and clients == "gone":
+        raise RunningError(
+            f"clients are connected ({observed.sessions}), and trading_engine_deploy_clients=gone wants none. Nothing "
+            "was touched"
+        )
+    return True
+
+
+class Switch:
+    """One change of the release. `apply` raises RunningError."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.releases = Releases(Path(module.params["root"]))
+        self.unit = Unit(module, module.params["unit"], self.releases.root)
+        self.config = ["--config", module.params["config"]]
+        self.journal = Path(module.params["journal"])
+        self.before = self.unit.release()
+        self.links = {link: self.releases.linked(link) for link in ("current", "previous")}
+        self.remarks: list[str] = []
+        self.restart_ms = self.closed_ms = 0
+        user = module.params["user"]
+        as_engine = ["runuser", "-u", user, "--"] if user else []
+        self.new_as_engine = Program(module, self.releases.root, module.params["release"], as_engine)
+        self.old = Program(module, self.releases.root, self.before)
+        self.new = Program(module, self.releases.root, module.params["release"])
+
+    def observe(self) -> Observed:
+        """Look at all that can be known before anything is touched; raises RunningError."""
+        status: dict[str, Any] = {}
+        sessions = 0
+        if self.before:
+            # A release from before there was such a status cannot have closed it.
+            with contextlib.suppress(RunningError):
+                status = self.old.answer("admin", *self.config, "status")
+            sessions = int(self.old.answer("status", *self.config)["sessions_open"])
+        has_password = Path(self.module.params["password_file"]).is_file()
+        return Observed(self.before, bool(status.get("entry_closed")), sessions, has_password)
+
+    def apply(self) -> None:
+        """Raises RunningError when the release before runs again, or nothing does."""
+        self.new_as_engine.ask("next-start", "closed", *self.config)
+        closed_at = self.close_entry()
+        if self.links["current"] != self.new.release:
+            self.releases.link("previous", self.before)
+            self.releases.link("current", self.new.release)
+        try:
+            began = time.monotonic()
+            if problem := self.unit.do("restart", self.module.params["limit_s"]):
+                raise RunningError(problem)
+            self.restart_ms = round((time.monotonic() - began) * 1000)
+            process = self.unit.process()
+            if self.unit.release() != self.new.release:
+                raise RunningError(f"{self.unit.name} runs release {self.unit.release() or 'none'} after its restart")
+            account = ["--account", self.module.params["account"]]
+            self.new.ask("gate", *self.config, *account, "--password-file", self.module.params["password_file"])
+            if self.unit.process() != process:
+                raise RunningError(f"release {self.new.release} ended while it was tried, and was started again")
+        except RunningError as error:
+            self.go_back(str(error))
+        self.open_entry()
+        self.closed_ms = round((time.monotonic() - closed_at) * 1000)
+
+    def close_entry(self) -> float:
+        """Tell clients that the market closes; return when."""
+        try:
+            self.old.ask("admin", *self.config, "close-entry")
+        except RunningError as error:
+            self.remarks.append(f"the release before took orders until it stopped: {error}")
+        closed_at = time.monotonic()
+        if self.module.params["notice_s"]:
+            time.sleep(self.module.params["notice_s"])
+        return closed_at
+
+    def open_entry(self) -> None:
+        """Give the new release orders: from here on there is no way back but through a clean stop."""
+        try:
+            self.new.ask("admin", *self.config, "open-entry")
+            is_closed = self.new.answer("admin", *self.config, "status")["entry_closed"]
+        except RunningError as error:
+            raise RunningError(
+                f"release {self.new.release} passed its gate and may have taken orders, but open-entry failed: {error}."
+                f" The way is forward: see `trading-engine admin {' '.join(self.config)} status`; release_rollback.yml"
+                " goes back by a clean stop"
+            ) from error
+        if is_closed:
+            self.go_back("its order entry stays closed")
+
+    def go_back(self, reason: str) -> None:
+        """Put the release before in force again. Raises RunningError with what came of it, always."""
+        self.unit.do("stop", CLEAN_STOP_S)
+        if self.unit.process():
+            self.unit.kill()
+            self.unit.do("stop", CLEAN_STOP_S)
+        problem = self.usable_by_old()
+        if problem:
+            raise RunningError(
+                f"release {self.new.release} did not pass: {reason}. The engine is stopped, because release "
+                f"{self.before} cannot go on from the journal: {problem}. The way is forward: a release that can (after"
+                f" `trading-engine seal {' '.join(self.config)}` of release {self.new.release}), or restore.yml"
+            )
+        (self.journal / CLOSED_FILE).unlink(missing_ok=True)
+        self.releases.link("current", self.before)
+        if self.links["current"] == self.before and self.links["previous"]:
+            self.releases.link("previous", self.links["previous"])
+        elif self.links["current"] == self.before:
+            (self.releases.root / "previous").unlink(missing_ok=True)
+        problem = self.unit.do("restart", self.module.params["limit_s"])
+        write_down(self.before, self.new.release, is_rollback=True)
+        if problem:
+            raise RunningError(
+                f"release {self.new.release} did not pass: {reason}. Release {self.before} is in force again, and does "
+                f"not start: {problem}"
+            )
+        raise RunningError(
+            f"release {self.new.release} did not pass: {reason}. Release {self.before} runs again and takes orders; "
+            "the new one took none"
+        )
+
+    def usable_by_old(self) -> str:
+        """Return why the release before cannot go on from the journal, empty when it can.
+
+        What the new one journaled without a clean stop it makes a snapshot of: a cancel may be in it.
+        """
+        try:
+            self.old.ask("check-journal", str(self.journal))
+        except RunningError:
+            try:
+                self.new_as_engine.ask("seal", *self.config)
+                self.old.ask("check-journal", str(self.journal))
+            except RunningError as error:
+                return str(error)
+        return ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "required": True},
+            "release": {"type": "str", "required": True},
+            "unit": {"type": "str", "default": "trading-engine.service"},
+            "config": {"type": "path", "default": "/etc/trading/engine.toml"},
+            "journal": {"type": "path", "default": "/var/lib/trading/journal"},
+            "user": {"type": "str", "default": ""},
+            "account": {"type": "str", "required": True},
+            "password_file": {"type": "path", "required": True, "no_log": False},
+            "clients": {"type": "str", "choices": ["told", "gone"], "default": "told"},
+            "notice_s": {"type": "int", "default": 0},
+            "limit_s": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    switch = Switch(module)
+    release = module.params["release"]
+    needed = False
+    try:
+        given = (module.params[name] for name in ("clients", "config", "password_file"))
+        needed = plan(switch.observe(), release, *given)
+        if needed and not module.check_mode:
+            switch.apply()
+            write_down(release, switch.before, is_rollback=False)
+    except (RunningError, OSError) as error:
+        module.fail_json(msg=str(error), release=switch.unit.release(), before=switch.before, remarks=switch.remarks)
+    times = {"restart_ms": switch.restart_ms, "closed_ms": switch.closed_ms} if switch.closed_ms else {}
+    module.exit_json(changed=needed, release=release, before=switch.before, remarks=switch.remarks, **times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Releases of the engine on this machine, and a stand-in for systemd that runs the one in force as its unit would.
+
+Each release is these sources under a version of its own, with a fault planted where a test wants one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from tests.unit.engine.process import ENVIRONMENT, EngineProcess
+
+_SOURCES = Path(__file__).parents[3] / "files/engine/src"
+_PROGRAM = """\
+#!{root}/releases/{name}/bin/python
+import sys
+sys.path[:0] = {paths!r}
+import trading_engine
+trading_engine.__version__ = {version!r}
+{planted}
+from trading_engine.__main__ import main
+sys.exit(main())
+"""
+_SYSTEMCTL = """\
+#!{python}
+# Runs one unit of type notify: `show`, `start`, `stop`, `restart` and `kill`. It starts nothing again.
+import os, select, signal, socket, subprocess, sys
+from pathlib import Path
+place = Path({place!r})
+record = place / "pid"
+
+def alive():
+    try:
+        pid = int(record.read_text())
+        return 0 if Path(f"/proc/{{pid}}/stat").read_text().rpartition(")")[2].split()[0] == "Z" else pid
+    except (OSError, ValueError):
+        return 0
+
+def end(number):
+    pid = alive()
+    if pid:
+        descriptor = os.pidfd_open(pid)
+        os.kill(pid, number)
+        select.select([descriptor], [], [])
+
+def start():
+    path = place / "notify"
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(place / "log", "a") as log:
+        ready.bind(str(path))
+        process = subprocess.Popen(
+            [{current!r}, "--config", {config!r}], env={{**os.environ, "NOTIFY_SOCKET": str(path)}},
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        record.write_text(str(process.pid))
+        descriptor = os.pidfd_open(process.pid)
+        while True:
+            readable, _, _ = select.select([ready, descriptor], [], [])
+            if ready in readable and ready.recv(4096).startswith(b"READY=1"):
+                return
+            if descriptor in readable:
+                sys.exit("the process ended with " + str(process.wait()))
+
+action = sys.argv[1]
+if action == "show":
+    print(alive())
+if action in ("stop", "restart"):
+    end(signal.SIGTERM)
+if action == "kill":
+    end(signal.SIGKILL)
+if action in ("start", "restart"):
+    start()
+"""
+_JOURNALCTL = "#!/bin/sh\nexec tail -n 8 {place}/log\n"
+
+
+class Host:
+    """A directory with releases, the engine's configuration and state, and programs that stand in for systemd's."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "opt"
+        self.programs = directory / "programs"
+        state = directory / "state"
+        for path in (self.root, self.programs, state):
+            path.mkdir()
+        self.engine = EngineProcess(state)
+        self.password = state / "password"
+        self.password.write_text("secret\n")
+        paths = {"place": str(directory), "python": sys.executable}
+        running = {"current": str(self.root / "current/bin/trading-engine"), "config": str(self.engine.config)}
+        _write_program(self.programs / "systemctl", _SYSTEMCTL.format(**paths, **running))
+        _write_program(self.programs / "journalctl", _JOURNALCTL.format(**paths))
+        (directory / "log").touch()
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """Return what both modules are told of this host."""
+        journal = self.engine.directory / "journal"
+        return {"root": str(self.root), "config": str(self.engine.config), "journal": str(journal)}
+
+    def install(self, name: str, planted: str = "", sources: Path = _SOURCES) -> None:
+        """Make a release; `planted` is run before its program."""
+        programs = self.root / "releases" / name / "bin"
+        programs.mkdir(parents=True)
+        (programs / "python").symlink_to(os.path.realpath(sys.executable))
+        paths = [str(sources), sysconfig.get_paths()["platlib"]]
+        version = f"0.1.0.{sum(name.encode())}"
+        text = _PROGRAM.format(root=self.root, name=name, paths=paths, version=version, planted=planted)
+        _write_program(programs / "trading-engine", text)
+
+    def start(self, name: str) -> None:
+        """Put a release in force and start it."""
+        (self.root / "current").symlink_to(f"releases/{name}")
+        self.systemctl("start")
+
+    def systemctl(self, action: str) -> str:
+        done = subprocess.run(
+            [self.programs / "systemctl", action], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def linked(self, link: str) -> str:
+        path = self.root / link
+        return os.readlink(path).rpartition("/")[2] if path.is_symlink() else ""
+
+    def end(self) -> None:
+        """End the engine, whatever it is at."""
+        process = int(self.systemctl("show"))
+        if process:
+            os.kill(process, signal.SIGKILL)
+
+
+def _write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)

@@ -1,0 +1,202 @@
+"""The engine goes on as another release, or as the one before; with real engines, a real client and planted faults."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.lowlatency.trading.plugins.module_utils.release import copied
+from ansible_collections.lowlatency.trading.plugins.modules import release_trial
+from trading_engine.wire import ouch
+
+from tests.unit.engine.process import Client
+from tests.unit.engine.releases import Host
+
+RunModule = Callable[..., dict[str, Any]]
+PAR = 1_000_000
+
+OTHER_REPLIES = """
+from trading_engine.machine.core import Core
+start_day = Core.start_day
+def start_another(self, *what):
+    start_day(self, *what)
+    self.next_reference += 7
+Core.start_day = start_another
+"""
+OTHER_SNAPSHOTS = "from trading_engine.storage import snapshot; snapshot.FORMAT = 99"
+OTHER_STATE = """
+from trading_engine.storage import snapshot
+load = snapshot.load
+def load_another(core, data):
+    load(core, data)
+    core.next_reference += 7
+snapshot.load = load_another
+"""
+CRASH = """
+from trading_engine.clients.gateway import Gateway
+def crash(self):
+    raise RuntimeError("planted")
+Gateway.open = crash
+"""
+NO_LOGIN = "from trading_engine.settings import passwords; passwords.verify = lambda *what: False"
+HANGS = "import time\nif '--config' == sys.argv[1]: time.sleep(3600)"
+OPEN = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: self.submit(8, payload=b'\\1')"
+SHUT = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: None"
+FAULTS = {
+    "cannot read the snapshot": (OTHER_SNAPSHOTS, "was written by engine version"),
+    "makes another state": (OTHER_STATE, "this release makes another state of it"),
+    "crashes after it has journaled": (CRASH, "ended with 1"),
+    "rejects every login": (NO_LOGIN, "the login was rejected with 'A'"),
+    "opens order entry at once": (OPEN, "order entry is open already"),
+    "does not open order entry": (SHUT, "its order entry stays closed"),
+    "never gets ready": (HANGS, "no end of it in 3 s"),
+}
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host whose engine runs release `old`, where account ANNA has an order A."""
+    made = Host(tmp_path)
+    monkeypatch.setenv("PATH", f"{made.programs}{os.pathsep}{os.environ['PATH']}")
+    made.install("old")
+    made.start("old")
+    with contextlib.closing(Client(made.engine.port)) as client:
+        client.send(ouch.EnterOrder("A", "B", 10, "TEST", PAR))
+        client.wait_for(2)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def switch(run_module: RunModule, host: Host) -> RunModule:
+    def run(check: bool = False, **more: object) -> dict[str, Any]:
+        account = {"account": "BERT", "password_file": str(host.password), "limit_s": 3}
+        return run_module("release_switch", check, **host.arguments, **{"release": "new", **account, **more})
+
+    return run
+
+
+@pytest.fixture
+def trial(run_module: RunModule, host: Host) -> RunModule:
+    def run(**more: object) -> dict[str, Any]:
+        return run_module(
+            "release_trial", **host.arguments, **{"release": "new", "cpus": [0], "reserve_bytes": 0, **more}
+        )
+
+    return run
+
+
+def test_a_release_that_does_the_same_goes_on_with_every_order(host: Host, trial: RunModule, switch: RunModule) -> None:
+    host.install("new")
+    tried = trial()
+    assert (tried.get("msg"), tried["running"], tried["changed"]) == (None, "old", False)
+    assert tried["messages"] >= 1
+    assert not (host.engine.directory / "journal" / copied.NAME).exists()
+
+    assert switch(check=True)["changed"]
+    assert host.linked("current") == "old"
+    with contextlib.closing(Client(host.engine.port, sequence=1)) as told:
+        changed = switch()
+        assert (changed.get("msg"), changed["release"], changed["before"]) == (None, "new", "old")
+        told.wait(lambda: told.ended)
+        before = told.messages
+    assert (host.linked("current"), host.linked("previous")) == ("new", "old")
+    with contextlib.closing(Client(host.engine.port, sequence=1)) as client:
+        client.wait_for(2)
+        client.send(ouch.CancelOrder("A", 0), ouch.EnterOrder("B", "B", 10, "TEST", PAR))
+        cancelled, accepted = client.wait_for(4)[2:]
+        assert isinstance(cancelled, ouch.Canceled)
+        assert isinstance(accepted, ouch.Accepted)
+        assert client.messages[: len(before)] == before
+    assert not switch()["changed"]
+    assert (trial()["records"], trial()["running"]) == (0, "new")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_release_that_does_not_pass_gives_way_to_the_one_before(host: Host, switch: RunModule, fault: str) -> None:
+    planted, reason = FAULTS[fault]
+    host.install("new", planted)
+    refused = switch()
+    assert reason in refused["msg"], refused["msg"]
+    assert "Release old runs again and takes orders; the new one took none" in refused["msg"]
+    assert refused["release"] == host.linked("current") == "old"
+    assert host.linked("previous") == ""
+    with contextlib.closing(Client(host.engine.port, sequence=1)) as client:
+        client.wait_for(2)
+        client.send(ouch.EnterOrder("B", "B", 10, "TEST", PAR))
+        assert [message.token for message in client.wait_for(3)[1:]] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("planted", "reason"),
+    [
+        (OTHER_REPLIES, "gives other replies to ANNA, feed, state. Nothing was touched"),
+        ("from trading_engine.storage import journal; journal.MAGIC = b'another'", "not a journal segment"),
+        ("sys.exit('planted')", "planted"),
+    ],
+)  # fmt: skip
+def test_a_release_that_does_otherwise_on_the_copy_is_refused(
+    host: Host, trial: RunModule, planted: str, reason: str
+) -> None:
+    host.install("new", planted)
+    process = host.systemctl("show")
+    assert reason in trial()["msg"]
+    assert host.systemctl("show") == process
+    assert host.linked("current") == "old"
+    assert not (host.engine.directory / "journal" / copied.NAME).exists()
+
+
+def test_what_cannot_work_is_refused_before_anything_is_touched(
+    host: Host, trial: RunModule, switch: RunModule
+) -> None:
+    host.install("new")
+    process = host.systemctl("show")
+    assert "Make room, or a larger volume" in trial(reserve_bytes=1 << 60)["msg"]
+    assert "does not exist, so the gate has no account" in switch(password_file="/nowhere")["msg"]
+    with contextlib.closing(Client(host.engine.port)):
+        assert "clients are connected (1)" in switch(clients="gone")["msg"]
+    host.engine.directory.joinpath("journal/order-entry-closed").touch()
+    host.systemctl("restart")
+    assert "order entry is closed already" in switch()["msg"]
+    host.systemctl("stop")
+    assert "runs no release" in switch()["msg"]
+    assert "runs no release" in trial()["msg"]
+    assert (host.linked("current"), host.systemctl("show")) == ("old", "0")
+    assert process != "0"
+
+
+def test_a_release_that_was_put_in_force_without_a_restart_is_gone_back_from(host: Host, switch: RunModule) -> None:
+    host.install("new", NO_LOGIN)
+    for link, release in (("current", "new"), ("previous", "old")):
+        (host.root / link).unlink(missing_ok=True)
+        (host.root / link).symlink_to(f"releases/{release}")
+    assert "Release old runs again" in switch()["msg"]
+    assert (host.linked("current"), host.linked("previous")) == ("old", "old")
+
+
+@pytest.mark.parametrize(
+    ("names", "linked", "copied_"),
+    [
+        (["000000000001.journal"], [], ["000000000001.journal"]),
+        (["lock", "replies", "spare"], [], []),
+        (
+            [f"{number:012d}.{kind}" for number in (3, 4, 5) for kind in ("journal", "snapshot")][:-1],
+            ["000000000004.snapshot", "000000000004.journal"],
+            ["000000000005.journal"],
+        ),
+        (["000000000002.snapshot", "000000000001.journal"], ["000000000002.snapshot"], []),
+    ],
+)
+def test_only_what_a_recovery_needs_is_copied_and_only_what_is_written_takes_room(
+    names: list[str], linked: list[str], copied_: list[str]
+) -> None:
+    assert copied.files_to_copy(names) == (linked, copied_)
+
+
+def test_the_replays_of_a_copy_get_what_nobody_wants() -> None:
+    assert release_trial.prefix([2, 3])[-3:] == ["taskset", "--cpu-list", "2,3"]
+    assert "taskset" not in release_trial.prefix([])
