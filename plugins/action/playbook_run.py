@@ -18,6 +18,8 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.acceptance impo
 _SPEC = {
     "playbook": {"type": "path", "required": True},
     "inventory": {"type": "str", "default": "localhost,"},
+    "inventories": {"type": "list", "elements": "str", "default": []},
+    "check": {"type": "bool", "default": False},
     "variables": {"type": "dict", "default": {}},
     "folder": {"type": "path", "required": True},
     "limit_seconds": {"type": "int", "required": True},
@@ -26,7 +28,10 @@ _SPEC = {
 
 def command(given: dict[str, Any], extra_vars: tuple[str, ...]) -> list[str]:
     """Return the command line; the last word of a variable counts, so ours stand behind the user's."""
-    words = [sys.executable, "-m", "ansible", "playbook", "-i", given["inventory"]]
+    words = [sys.executable, "-m", "ansible", "playbook"]
+    for one in given.get("inventories") or [given["inventory"]]:
+        words += ["-i", one]
+    words += ["--check"] if given.get("check") else []
     for one in extra_vars:
         words += ["-e", one]
     return [*words, "-e", f"@{os.path.join(given['folder'], 'variables.json')}", given["playbook"]]
@@ -64,6 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible carries no type
             outcome=outcome,
             seconds=ended.seconds,
             tasks=done,
+            changes=[{"host": one["host"], "task": one["task"]} for one in done if one["changed"]],
             denials=child.denials(log),
             failed_task=failed[-1]["task"] if failed else "",
             message="" if outcome == "ok" else failed[-1]["message"] if failed else child.last_lines(log),

@@ -12,6 +12,7 @@ version_added: 0.2.0
 description:
   - Set the state of a CloudWatch alarm to C(ALARM), which CloudWatch takes back at its next look at the metric, and
     wait until the composite alarm that stands on it has run its actions.
+  - Refuse an alarm that does something else than tell topics, such as recover or stop a host.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,8 +24,13 @@ options:
     description: The composite alarm that is to act.
     type: str
     required: true
+  topic:
+    description:
+      - The ARN of the topic that is told. With it a temporary queue of SQS subscribes to the topic, to see whether the
+        message arrives, and is removed again.
+    type: str
   wait_seconds:
-    description: The longest wait for its action.
+    description: The longest wait for its action, and again for the message.
     type: int
     default: 180
 attributes:
@@ -58,6 +64,14 @@ seconds:
   description: The seconds until it had, or that were waited.
   type: float
   returned: success
+received:
+  description: Whether the message arrived at the queue; false without O(topic).
+  type: bool
+  returned: success
+composite:
+  description: The composite alarm.
+  type: str
+  returned: success
 history:
   description: What CloudWatch says of its actions since, newest first.
   type: list
@@ -65,7 +79,11 @@ history:
   returned: success
 """
 
+import json
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -93,8 +111,72 @@ def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -
         time.sleep(_POLL_SECONDS)
 
 
-def plan(client: Any, composite: str, wait_seconds: float) -> str:
-    """Return why the trial would show nothing, empty when it would; wait until the composite alarm is off."""
+@contextmanager
+def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
+    """Give the address of a queue that hears the topic and is gone afterwards, as is what an earlier trial left."""
+    arn, _colon, name = topic.rpartition(":")
+    beginning = f"{name.removesuffix('-alarms')}-trial-"
+    for left in sqs.list_queues(QueueNamePrefix=beginning).get("QueueUrls", []):
+        sqs.delete_queue(QueueUrl=left)
+    # The name of a queue that was deleted is free only after a minute.
+    queue = beginning + uuid.uuid4().hex[:8]
+    queue_arn = f"{arn.replace(':sns:', ':sqs:')}:{queue}"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    url = sqs.create_queue(QueueName=queue, Attributes={"Policy": policy})["QueueUrl"]
+    subscription = ""
+    try:
+        subscription = sns.subscribe(
+            TopicArn=topic,
+            Protocol="sqs",
+            Endpoint=queue_arn,
+            Attributes={"RawMessageDelivery": "true"},
+            ReturnSubscriptionArn=True,
+        )["SubscriptionArn"]
+        yield url
+    finally:
+        if subscription:
+            sns.unsubscribe(SubscriptionArn=subscription)
+        sqs.delete_queue(QueueUrl=url)
+
+
+def heard(sqs: Any, url: str, composite: str, wait_seconds: float) -> bool:
+    """Return whether the queue receives that the composite alarm is on."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        # Wait at AWS, which is one request for up to 20 s.
+        left_s = max(0, min(20, int(deadline - time.monotonic())))
+        for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=left_s, MaxNumberOfMessages=10).get(
+            "Messages", []
+        ):
+            if tells(message["Body"], composite):
+                return True
+        if time.monotonic() >= deadline:
+            return False
+
+
+def tells(body: str, composite: str) -> bool:
+    """Return whether a message is that the composite alarm is on."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("AlarmName") == composite and said.get("NewStateValue") == "ALARM"
+
+
+def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
+    """Return why there is to be no trial, empty when there is; wait until the composite alarm is off."""
+    answer = client.describe_alarms(AlarmNames=[alarm, composite], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    for one in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:
+        others = [action for action in one["AlarmActions"] if ":sns:" not in action]
+        if others:
+            return f"{one['AlarmName']} would do more than tell somebody: {', '.join(others)}; choose another alarm"
     deadline = time.monotonic() + wait_seconds
     while True:
         found = client.describe_alarms(AlarmNames=[composite], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
@@ -117,31 +199,41 @@ def succeeded(summary: str) -> bool:
     return summary.startswith("Successfully executed action")
 
 
+def trial(client: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Set the alarm off, and return what the composite alarm did."""
+    since, started = datetime.now(timezone.utc), time.monotonic()
+    apply(client, given["alarm"])
+    history = observe(client, given["composite"], since, given["wait_seconds"])
+    seconds = round(time.monotonic() - started, 1)
+    return {"acted": any(map(succeeded, history)), "seconds": seconds, "history": history}
+
+
 def main() -> None:
     """Set it off and look."""
     module = AnsibleAWSModule(
         argument_spec={
             "alarm": {"type": "str", "required": True},
             "composite": {"type": "str", "required": True},
+            "topic": {"type": "str"},
             "wait_seconds": {"type": "int", "default": 180},
         },
         supports_check_mode=False,
     )
-    alarm, composite = module.params["alarm"], module.params["composite"]
+    given = module.params
+    alarm, composite, topic = given["alarm"], given["composite"], given["topic"]
     client = aws.client(module, "cloudwatch")
     with aws.explained(module, f"set off the alarm {alarm}"):
-        problem = plan(client, composite, module.params["wait_seconds"])
+        problem = plan(client, alarm, composite, given["wait_seconds"])
         if problem:
             module.fail_json(msg=problem)
-        since, started = datetime.now(timezone.utc), time.monotonic()
-        apply(client, alarm)
-        history = observe(client, composite, since, module.params["wait_seconds"])
-    module.exit_json(
-        changed=True,
-        acted=any(map(succeeded, history)),
-        seconds=round(time.monotonic() - started, 1),
-        history=history,
-    )
+        if topic:
+            sqs, sns = aws.client(module, "sqs"), aws.client(module, "sns")
+            with listening(sqs, sns, topic) as url:
+                found = trial(client, given)
+                received = found["acted"] and heard(sqs, url, composite, given["wait_seconds"])
+        else:
+            found, received = trial(client, given), False
+    module.exit_json(changed=True, composite=composite, received=received, **found)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,15 @@ options:
     description: The inventory, a file or a list with a comma in it.
     type: str
     default: localhost,
+  inventories:
+    description: The inventories, where there are several or it is one with a comma; they count instead of O(inventory).
+    type: list
+    elements: str
+    default: []
+  check:
+    description: Whether the playbook is run in check mode.
+    type: bool
+    default: false
   variables:
     description: Extra variables; they win over those of the present run.
     type: dict
@@ -67,7 +76,12 @@ seconds:
   type: float
   returned: always
 tasks:
-  description: Host, task, seconds, outcome and message of each task; empty when the playbook was ended.
+  description: Host, task, seconds, outcome, message and changed of each task; empty when the playbook was ended.
+  type: list
+  elements: dict
+  returned: always
+changes:
+  description: Host and task of each task that changed something, or would have in check mode.
   type: list
   elements: dict
   returned: always

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +147,16 @@ class Deployment:
         (name,) = listing["trading"]["hosts"]
         variables: dict[str, Any] = listing["_meta"]["hostvars"][name]
         return variables
+
+    def ec2(self) -> Any:
+        """Return a client of the embedded EC2."""
+        return boto3.client(
+            "ec2",
+            region_name="us-east-1",
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+        )
 
     def ssh(
         self, address: str, *command: str, limit_s: float = 60, user: str = "debian", key: Path | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -64,6 +65,65 @@ def test_a_file_that_somebody_opened_to_all_is_named(deployed: Deployment) -> No
         assert f"{password} has the mode 0644 instead of 0600" in " ".join(play.output.split())
     finally:
         assert deployed.ssh(address, "sudo", "chmod", "0600", password).returncode == 0
+
+
+READY = {
+    *("ports", "firewall", "killed", "page", "feed", "certificates", "disk", "journal", "people", "cost", "documents"),
+}
+BY_NATURE = {
+    "clock": "chrony does not answer on this host",
+    "updates": "the lists of packages were never read",
+    "metrics": "trading_publish is false",
+    "logs": "trading_publish is false",
+    "drill": "no drill is on record",
+    "drift": "had not ended after",  # a second long; check mode has a test of its own
+}
+
+
+@pytest.fixture(scope="module")
+def asked(deployed: Deployment) -> tuple[Play, dict[str, dict[str, Any]]]:
+    """Ask the checklist after somebody let the world in and took a service from the host's start."""
+    address, unit = deployed.host()["ansible_host"], ("trading-feed.service",)
+    ec2 = deployed.ec2()
+    named = [{"Name": "group-name", "Values": ["trading-sandbox-host"]}]
+    (group,) = ec2.describe_security_groups(Filters=named)["SecurityGroups"]
+    rule = {"GroupId": group["GroupId"], "IpProtocol": "tcp", "FromPort": 9001, "ToPort": 9001, "CidrIp": "0.0.0.0/0"}
+    ec2.authorize_security_group_ingress(**rule)
+    assert deployed.ssh(address, "sudo", "systemctl", "disable", *unit).returncode == 0
+    try:
+        play = deployed.play(
+            "playbooks/readiness.yml",
+            readiness_disturb="sandbox",
+            readiness_drift_seconds=1,
+            readiness_alarm_wait_seconds=1,
+            readiness_drill_record=str(deployed.work / "no drill.json"),
+            trading_backup_dir=str(deployed.work / "no backups"),
+        )
+    finally:
+        ec2.revoke_security_group_ingress(**rule)
+        assert deployed.ssh(address, "sudo", "systemctl", "enable", *unit).returncode == 0
+    kept = json.loads((deployed.reports / "readiness/sandbox.json").read_text(encoding="utf-8"))
+    return play, {line["id"]: line for line in kept["lines"]}
+
+
+def test_readiness_asks_every_line_and_says_what_is_open(asked: tuple[Play, dict[str, dict[str, Any]]]) -> None:
+    play, lines = asked
+    assert play.exit_code != 0
+    assert "sandbox is not ready" in play.output
+    assert {name for name in READY if lines[name]["state"] != "met"} == set(), play.output[-6000:]
+    for name, reason in BY_NATURE.items():
+        assert lines[name]["state"] == "not done"
+        assert reason in lines[name]["evidence"][0]
+    assert "nobody subscribes" in lines["subscribers"]["evidence"][0]
+    assert "told nobody" in lines["alarm"]["evidence"][0]  # the emulator evaluates no rule of an alarm
+
+
+def test_readiness_names_what_somebody_changed(asked: tuple[Play, dict[str, dict[str, Any]]]) -> None:
+    _, lines = asked
+    failed = {name: line["evidence"] for name, line in lines.items() if line["state"] == "failed"}
+    assert failed["security_group"] == ["port 9001 is open to 0.0.0.0/0, which nobody declared"]
+    assert failed["services"] == ["trading-feed.service is active, disabled"]
+    assert set(failed) - {"figures"} == {"security_group", "services", "alarm", "subscribers", "backup"}
 
 
 @pytest.fixture(scope="module")

@@ -8,23 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
 
 from tests.e2e.deployment import Deployment
 
 GROUP_WITHIN_S = 5.0
-
-
-def client(deployment: Deployment) -> Any:
-    environment = deployment.environment
-    return boto3.client(
-        "ec2",
-        region_name="us-east-1",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-    )
 
 
 def host(ec2: Any) -> dict[str, Any]:
@@ -59,7 +47,7 @@ class ByHand:
 
 @pytest.fixture(scope="module")
 def by_hand(deployed: Deployment) -> Iterator[ByHand]:
-    ec2 = client(deployed)
+    ec2 = deployed.ec2()
     model = host(ec2)
     tags = [tag for tag in model["Tags"] if tag["Key"] not in {"Name"}] + [{"Key": "Name", "Value": "by-hand"}]
     made = ec2.run_instances(

@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 from tests.e2e.deployment import Deployment, Play
-from tests.e2e.test_3_instances import client
 
 EPHEMERAL = {"trading_generator_host": "ephemeral", "trading_generator_type": "c6g.medium", "slo_duration_s": 3}
 NAME = "trading-sandbox-generator-us-east-1a"
@@ -19,7 +18,7 @@ LAUNCHED_WITHIN_S = 120
 def generators(deployed: Deployment) -> dict[str, str]:
     """Return the state of each generator by its id."""
     role = [{"Name": "tag:Role", "Values": ["trading_generator"]}]
-    pages = client(deployed).describe_instances(Filters=role)["Reservations"]
+    pages = deployed.ec2().describe_instances(Filters=role)["Reservations"]
     return {one["InstanceId"]: one["State"]["Name"] for page in pages for one in page["Instances"]}
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import re
 import subprocess
@@ -85,7 +86,17 @@ def _task(case: ElementTree.Element) -> dict[str, Any]:
         "seconds": round(float(case.get("time", "0")), 1),
         "outcome": "failed" if wrong is not None else "skipped" if skipped else "ok",
         "message": (wrong.get("message") or "") if wrong is not None else "",
+        "changed": wrong is None and not skipped and _changed(case.findtext("system-out") or ""),
     }
+
+
+def _changed(result: str) -> bool:
+    """Return whether a task's result, which the callback writes as JSON, says that something changed."""
+    try:
+        found = json.loads(result)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.get("changed") is True
 
 
 def denials(log: str) -> list[str]:

@@ -1,0 +1,119 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether an environment is ready for real orders: readings in, judged lines, their table and what is open out."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.lowlatency.trading.plugins.module_utils.readiness import keeping, reach, running
+from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.answers import (
+    MET,
+    NOT_DONE,
+    STATES,
+    Answer,
+    NotTakenError,
+    Readings,
+)
+
+Row = dict[str, Any]
+
+# Of a terminal with 80 columns Ansible takes some for itself.
+_COLUMNS = 70
+_INDENT = " " * 10
+
+
+def _judge(name: str) -> Callable[[Readings], Answer]:
+    for module in (reach, running, keeping):
+        if hasattr(module, name):
+            judge: Callable[[Readings], Answer] = getattr(module, name)
+            return judge
+    raise AnsibleFilterError(f"there is no judge for the line {name}")
+
+
+def _row(line: dict[str, Any], where: str, readings: Readings) -> Row:
+    judge = _judge(line["id"])
+    try:
+        answer = judge(readings)
+    except NotTakenError as reason:
+        answer = Answer(NOT_DONE, (str(reason),))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        answer = Answer(NOT_DONE, (f"the reading is not understood: {type(error).__name__}: {error}",))
+    shown = {key: line[key] for key in ("id", "question", "by", "do")}
+    return {**shown, "where": where, "state": answer.state, "evidence": list(answer.evidence), "shares": answer.shares}
+
+
+def readiness_lines(readings: dict[str, Any], lines: list[dict[str, Any]]) -> list[Row]:
+    """Return each line with its state, for each host or once; raises AnsibleFilterError for a line without a judge."""
+    hosts: dict[str, Readings] = readings.get("hosts") or {"no host": {"problem": "the inventory has no trading host"}}
+    found = []
+    for line in lines:
+        if line["of"] == "host":
+            found += [_row(line, name, of_host) for name, of_host in hosts.items()]
+        else:
+            found.append(_row(line, "", readings.get("environment") or {}))
+    return found
+
+
+def _wrapped(text: str, begin: str) -> list[str]:
+    return textwrap.wrap(
+        text, _COLUMNS, initial_indent=f"{_INDENT}{begin}", subsequent_indent=f"{_INDENT}{' ' * len(begin)}"
+    )
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        state = row["state"] if row["state"] == MET else row["state"].upper()
+        yield from textwrap.wrap(
+            f"{state:<10}{row['id']}{': ' if row['where'] else ''}{row['where']}", _COLUMNS, subsequent_indent=_INDENT
+        )
+        for one in row["evidence"][: 1 if row["state"] == MET else None]:
+            yield from _wrapped(one, "")
+        if row["state"] != MET:
+            yield from _wrapped(row["do"], "-> ")
+
+
+def readiness_table(rows: list[Row]) -> list[str]:
+    """Return the lines to print: each state, what speaks for it, what to do where it is not met, and the sums."""
+    counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
+    return [*_table(rows), ", ".join(f"{count} {state}" for state, count in counts.items())]
+
+
+def readiness_open(rows: list[Row]) -> list[str]:
+    """Return what is not met, by its state: which lines, and of which host."""
+    named = {
+        state: [f"{row['id']}{' of ' if row['where'] else ''}{row['where']}" for row in rows if row["state"] == state]
+        for state in STATES
+        if state != MET
+    }
+    return [f"{len(names)} {state}: {', '.join(names)}" for state, names in named.items() if names]
+
+
+def journal_lines(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return unit, Unix time in milliseconds and text of the last line that each journalctl of a loop printed."""
+    found = []
+    for result in results:
+        lines = [line for line in result.get("stdout_lines", []) if line.startswith("{")]
+        entry = json.loads(lines[-1]) if lines else {}
+        if isinstance(entry.get("MESSAGE"), str):  # a list where it is no text
+            moment_ms = int(entry["__REALTIME_TIMESTAMP"]) // 1000
+            found.append({"unit": result["item"], "milliseconds": moment_ms, "text": entry["MESSAGE"]})
+    return found
+
+
+class FilterModule:
+    """The filters by the names that playbooks use."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return them."""
+        return {
+            "readiness_lines": readiness_lines,
+            "readiness_table": readiness_table,
+            "readiness_open": readiness_open,
+            "journal_lines": journal_lines,
+        }

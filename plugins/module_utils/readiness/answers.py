@@ -1,0 +1,56 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a line of the readiness checklist can come to, and how a judge takes a reading. Nothing is asked here.
+
+A reading is what a task returned. One that is not there, was skipped or failed was not taken: its line is not done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MET, FAILED, NOT_DONE = "met", "failed", "not done"
+STATES = (MET, FAILED, NOT_DONE)
+
+Readings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The state of a line, what speaks for it, and how much of each limit is used (1 is all of it)."""
+
+    state: str
+    evidence: tuple[str, ...]
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+class NotTakenError(Exception):
+    """A reading was not taken; the text says why."""
+
+
+def of(problems: list[str], evidence: list[str], shares: dict[str, float] | None = None) -> Answer:
+    """Return failed with the problems, met with the evidence where there are none."""
+    return Answer(FAILED if problems else MET, tuple(problems or evidence), shares or {})
+
+
+def taken(readings: Readings, name: str) -> dict[str, Any]:
+    """Return a reading; raises NotTakenError with what its task said where it was not taken."""
+    found = readings.get(name)
+    if not isinstance(found, dict) or not found:
+        raise NotTakenError(str(readings.get("problem") or f"nobody read {name}"))
+    if found.get("skipped"):
+        raise NotTakenError(f"nobody read {name}: its task was skipped")
+    if found.get("problem") or found.get("failed") or found.get("unreachable"):
+        raise NotTakenError(str(found.get("problem") or found.get("msg") or f"{name} was not read"))
+    return found
+
+
+def hours(seconds: float) -> str:
+    """Return a time as a reader takes it in."""
+    for unit, size_s in (("day", 86400), ("hour", 3600)):
+        if seconds >= 2 * size_s:
+            return f"{seconds / size_s:.0f} {unit}s"
+    minutes = round(seconds / 60)
+    return f"{minutes} minute{'' if minutes == 1 else 's'}"

@@ -1,0 +1,144 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines about who is told and what is kept: metrics, logs, alarms, backup, drill, drift, cost, documents."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.answers import (
+    FAILED,
+    MET,
+    NOT_DONE,
+    Answer,
+    NotTakenError,
+    Readings,
+    hours,
+    of,
+    taken,
+)
+from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.running import health_check
+
+_DAY_S = 86400
+_OLDEST_DRILL_S = 90 * _DAY_S
+# What is sent in every minute, whether there are orders or not.
+_ALWAYS = ("EngineUp", "Throughput", "MemoryUsed", "DiskUsed")
+
+
+def _seconds(text: Any) -> float:
+    """Return the Unix time of a moment, of UTC where it names no zone; raises ValueError for another text."""
+    moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def metrics(readings: Readings) -> Answer:
+    """CloudWatch has samples of the last minutes of what the host always sends."""
+    found: dict[str, float | None] = taken(readings, "published")["metrics"]
+    ages = {name: age_s for name, age_s in found.items() if age_s is not None}
+    problems = [f"CloudWatch has no sample of {name}" for name in _ALWAYS if name not in ages]
+    quiet = sorted(set(found) - set(ages) - set(_ALWAYS))
+    said = [f"{len(ages)} of {len(found)} metrics, the newest sample {hours(min(ages.values()))} old"] if ages else []
+    return of(problems, said + ([f"without a sample: {', '.join(quiet)}"] if quiet else []))
+
+
+def logs(readings: Readings) -> Answer:
+    """The newest line of each unit's log on the host is in the log group."""
+    found: dict[str, bool] = taken(readings, "published")["lines"]
+    if not found:
+        return Answer(NOT_DONE, ("no unit has said anything that could be looked for",))
+    problems = [
+        f"the newest line of {unit} is not in the log group" for unit, is_there in found.items() if not is_there
+    ]
+    return of(problems, [f"the newest line of {', '.join(found)} is in the log group"])
+
+
+def alarm(readings: Readings) -> Answer:
+    """An alarm that was set off was received by a subscriber."""
+    found = taken(readings, "alarm")
+    if not found["acted"]:
+        return Answer(FAILED, (f"{found['composite']} told nobody within {found['seconds']:.0f} s",))
+    if not found["received"]:
+        return Answer(FAILED, (f"{found['composite']} acted, and the topic's subscriber received nothing",))
+    return Answer(MET, (f"{found['composite']} was received after {found['seconds']:.0f} s",))
+
+
+def subscribers(readings: Readings) -> Answer:
+    """Somebody is told of alarms, and whoever is to be told has said yes."""
+    found: list[dict[str, Any]] = taken(readings, "topic")["subscriptions"]
+    waiting = sorted(one["endpoint"] for one in found if not one["subscription_arn"].startswith("arn:"))
+    told = sorted(one["endpoint"] for one in found if one["subscription_arn"].startswith("arn:"))
+    problems = [f"has not followed the link in AWS's mail: {endpoint}" for endpoint in waiting]
+    problems += [] if told or waiting else ["nobody subscribes to the alarms"]
+    return of(problems, [f"told of alarms: {', '.join(told)}"])
+
+
+def backup(readings: Readings) -> Answer:
+    """What is journaled is backed up by the host itself, or an archive on the controller is young enough."""
+    check = health_check(readings, "backup")
+    if check:
+        return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])
+    found = taken(readings, "archive")
+    promised_s = float(found["promised_seconds"])
+    if not found["exists"]:
+        return Answer(FAILED, (f"there is no backup: no {found['path']}, and /health names none",))
+    age_s = float(found["age_seconds"])
+    share = {"age of the backup": age_s / promised_s}
+    said = f"{found['path']} is {hours(age_s)} old"
+    return of([f"{said}, promised are {hours(promised_s)}"] if age_s > promised_s else [], [said], share)
+
+
+def drill(readings: Readings) -> Answer:
+    """A host was rebuilt from its backup in the last 90 days, and how long that took is on record."""
+    found = taken(readings, "drill")
+    if not found["exists"]:
+        return Answer(NOT_DONE, (f"no drill is on record, in {found['path']}",))
+    try:
+        record = json.loads(found["text"])
+        moment_s = _seconds(record["at"])
+        rto_s, rpo_s = float(record["rto_seconds"]), float(record["rpo_seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotTakenError(f"{found['path']} is no record of a drill: {error!r}") from error
+    age_s = float(found["now"]) - moment_s
+    said = f"{hours(max(age_s, 0))} ago: RTO {rto_s:.0f} s, RPO {rpo_s:.0f} s"
+    if age_s > _OLDEST_DRILL_S:
+        return Answer(FAILED, (f"the last drill was {said}",))
+    return Answer(MET, (said,))
+
+
+def drift(readings: Readings) -> Answer:
+    """A run of the site in check mode would change nothing."""
+    found = taken(readings, "drift")
+    if found["outcome"] == "limit":
+        return Answer(NOT_DONE, (f"the run in check mode had not ended after {found['seconds']:.0f} s",))
+    if found["changes"]:
+        return Answer(FAILED, tuple(f"{one['host']}: {one['task']}" for one in found["changes"]))
+    if found["outcome"] != "ok":
+        return Answer(NOT_DONE, (f"the run in check mode ended early: {found['message']}",))
+    return Answer(MET, (f"{len(found['tasks'])} tasks in check mode would change nothing",))
+
+
+def cost(readings: Readings) -> Answer:
+    """A month costs no more than the budget; and what the hosts have cost since they were launched."""
+    found = taken(readings, "cost")
+    month, budget = float(found["month_usd"]), float(found["budget_usd"])
+    launched = [_seconds(moment) for moment in found["launched"]]
+    if not launched:
+        raise NotTakenError("EC2 has no host of this environment")
+    so_far = float(found["hour_usd"]) * (float(found["now"]) - min(launched)) / 3600
+    said = f"{so_far:.2f} USD since the hosts were started, {month:.2f} a month, by list prices"
+    if budget and month > budget:
+        return Answer(FAILED, (f"{said}, more than the budget of {budget:g}",), {"budget": month / budget})
+    return Answer(MET, (said,), {"budget": month / budget} if budget else {})
+
+
+def documents(readings: Readings) -> Answer:
+    """The commands and variables of the documents exist, and so do the variables that the inventory sets."""
+    found = taken(readings, "documents")
+    if not found["pages"]:
+        raise NotTakenError("the documents are not installed here")
+    problems = [f"{name} is named, and is no playbook" for name in found["unknown_playbooks"]]
+    problems += [f"{name} is set, and no role reads it" for name in found["unknown_variables"]]
+    return of(problems, [f"{found['named']} commands and variables of {found['pages']} pages exist"])

@@ -1,0 +1,172 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines about what runs: services, what comes back after a kill, figures, clock, certificates, room, updates."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.answers import (
+    FAILED,
+    MET,
+    NOT_DONE,
+    Answer,
+    NotTakenError,
+    Readings,
+    hours,
+    of,
+    taken,
+)
+
+_DAY_S = 86400
+_LEAST_FREE = 0.15
+_MOST_OFF_S = 0.001
+_MOST_NAMES = 8
+_OLDEST_LIST_S = 7 * _DAY_S
+
+
+def _checks(readings: Readings) -> dict[str, dict[str, str]]:
+    """Return what the host's /health says, by the name of the check; raises NotTakenError where it does not answer."""
+    health = taken(readings, "state")["health"]
+    try:
+        found = json.loads(health["text"])
+        return {check["name"]: check for check in found["checks"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotTakenError(f"/health does not say: it answered {health['status']}") from error
+
+
+def health_check(readings: Readings, name: str) -> dict[str, str] | None:
+    """Return what /health says of one thing, if it answers and says anything."""
+    try:
+        return _checks(readings).get(name)
+    except NotTakenError:
+        return None
+
+
+def _check(readings: Readings, name: str) -> dict[str, str]:
+    checks = _checks(readings)
+    if name not in checks:
+        raise NotTakenError(f"/health says nothing of {name}")
+    return checks[name]
+
+
+def services(readings: Readings) -> Answer:
+    """Every unit is active and starts with the host, and /health is 200."""
+    state = taken(readings, "state")
+    problems = [f"{unit} is {found}" for unit, found in state["units"].items() if found != "active, enabled"]
+    if state["health"]["status"] != 200:
+        problems.append(f"/health answers {state['health']['status'] or state['health']['text']}")
+    names = ", ".join(unit.removesuffix(".service") for unit in state["units"])
+    return of(problems, [f"active and enabled: {names}; /health is 200"])
+
+
+def killed(readings: Readings) -> Answer:
+    """Every unit that was killed came back."""
+    found = taken(readings, "killed")
+    problems = [f"{unit}: {one['problem']}" for unit, one in found["units"].items() if one["problem"]]
+    back = [f"{unit.removesuffix('.service')} after {one['seconds']:.1f} s" for unit, one in found["units"].items()]
+    return of(problems, [f"back: {', '.join(back)}"])
+
+
+def figures(readings: Readings) -> Answer:
+    """The newest report of verify is younger than a day, and every target in it was met."""
+    found = taken(readings, "report")
+    if not found["exists"]:
+        return Answer(NOT_DONE, (f"there is no report {found['path']}",))
+    rows: list[dict[str, str]] = json.loads(found["text"])["verdict"]
+    age_s = float(found["age_seconds"])
+    if age_s > _DAY_S:
+        return Answer(NOT_DONE, (f"the report is {hours(age_s)} old, more than a day",))
+    missed = [
+        f"{row['name']} {row['measured']} instead of {row['target']}" for row in rows if row["verdict"] == "missed"
+    ]
+    if missed:
+        return Answer(FAILED, tuple(missed), _used(rows))
+    blank = [row["name"] for row in rows if row["verdict"] != "met"]
+    if blank or not rows:
+        return Answer(NOT_DONE, (f"not measured: {', '.join(blank) or 'anything'}",), _used(rows))
+    told = ("avg", "p95", "p99", "throughput")
+    said = ", ".join(f"{row['name']} {row['measured']}" for row in rows if row["name"] in told)
+    return Answer(MET, (f"{said}, {hours(age_s)} ago",), _used(rows))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.strip("<≥ ").split(" ")[0].split("/")[0])
+    except ValueError:
+        return None
+
+
+def _used(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return how much of each upper limit was used."""
+    shares = {}
+    for row in rows:
+        limit, value = _number(row["target"]), _number(row["measured"])
+        if row["target"].startswith("<") and limit and value is not None:
+            shares[row["name"]] = value / limit
+    return shares
+
+
+def clock(readings: Readings) -> Answer:
+    """Chrony is synchronised and less than a millisecond off, and /health finds nothing wrong with the time."""
+    found = taken(readings, "host")["readings"]["clock"]
+    if not found:
+        return Answer(NOT_DONE, ("chrony does not answer on this host",))
+    problems = [] if found["synchronised"] else [f"chrony is not synchronised, source {found['source'] or 'none'}"]
+    offset_s = abs(float(found["offset_s"]))
+    if offset_s >= _MOST_OFF_S:
+        problems.append(f"the clock is {offset_s * 1e3:.1f} ms off")
+    check = _checks(readings).get("clock", {})
+    if check.get("status", "ok") != "ok":
+        problems.append(f"/health: {check['reason']}")
+    said = f"{offset_s * 1e6:.0f} µs off, source {found['source']}"
+    return of(problems, [said], {"clock offset": offset_s / _MOST_OFF_S})
+
+
+def certificates(readings: Readings) -> Answer:
+    """No certificate ends within 30 days, which /health knows."""
+    checks = _checks(readings)
+    if "engine" in checks and checks["engine"]["status"] == "failing":
+        raise NotTakenError("/health says no more while the engine is down")
+    check = checks.get("certificate")
+    if check is None:
+        return Answer(MET, ("no certificate is served",))
+    return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])
+
+
+def disk(readings: Readings) -> Answer:
+    """Every file system has room, and may be written."""
+    places = taken(readings, "host")["readings"]["places"]
+    problems, shares = [], {}
+    for path, one in places.items():
+        if one:
+            shares[f"disk {path}"] = 1 - float(one["free"])
+            scarce = {"of its room": one["free"], "of its inodes": one["free_inodes"]}
+            problems += [f"{path} has {100 * n:.0f} % {what} free" for what, n in scarce.items() if n < _LEAST_FREE]
+            problems += [f"{path} is read-only"] if one["read_only"] else []
+    if not shares:
+        raise NotTakenError("no file system was looked at")
+    least = min(float(one["free"]) for one in places.values() if one)
+    return of(problems, [f"{100 * least:.0f} % free at least"], shares)
+
+
+def journal(readings: Readings) -> Answer:
+    """The journal's budget is not near its end, which /health knows."""
+    check = _check(readings, "journal_space")
+    return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])
+
+
+def updates(readings: Readings) -> Answer:
+    """No security update waits, and no reboot for one that was installed."""
+    found = taken(readings, "updates")
+    if found["age_seconds"] is None or found["age_seconds"] > _OLDEST_LIST_S:
+        age = "were never read" if found["age_seconds"] is None else f"are {hours(found['age_seconds'])} old"
+        return Answer(NOT_DONE, (f"the lists of packages {age}",))
+    waiting = found["security"]
+    names = f"{', '.join(waiting[:_MOST_NAMES])}{' and more' if len(waiting) > _MOST_NAMES else ''}"
+    problems = [f"{len(waiting)} security updates wait: {names}"] if waiting else []
+    problems += ["an update that was installed waits for a reboot"] if found["reboot"] else []
+    others = len(found["others"])
+    return of(problems, [f"no security update waits; {others} other{'' if others == 1 else 's'}"])

@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: whether the collection's documents and a run's variables name what exists."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: documents_info
+short_description: Compare commands and variables that documents and a run name with those that exist
+version_added: 0.2.0
+description:
+  - Look in the collection's documents for playbooks and for variables that are given by C(-e), and among the names of
+    O(variables) for those that no role reads.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  folder:
+    description: The folder of the collection.
+    type: path
+    required: true
+  variables:
+    description: The names of variables that are set.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Look for mistyped variables
+  lowlatency.trading.documents_info:
+    folder: ~/.ansible/collections/ansible_collections/lowlatency/trading
+    variables: [trading_operator_cidr, trading_clent_cidrs]
+"""
+
+RETURN = r"""
+pages:
+  description: The number of documents.
+  type: int
+  returned: success
+named:
+  description: The number of different commands and variables that they name.
+  type: int
+  returned: success
+unknown_playbooks:
+  description: The playbooks that are named and do not exist, with the document.
+  type: list
+  elements: str
+  returned: success
+unknown_variables:
+  description: The variables that no role reads, with the document where it is one that names them.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+_PLAYBOOK = re.compile(r"ansible-playbook lowlatency\.trading\.([a-z_]+)|(?<![\w/])playbooks/([a-z_]+)\.yml")
+# Not those of Ansible itself.
+_GIVEN = re.compile(r"-e ['\"]?\{?['\"]?(?!ansible_)([a-z][a-z0-9]*_[a-z0-9_]+)['\"]?[=:]")
+_SHARED = re.compile(r"\b(?:trading|destroy|drill|readiness)_[a-z0-9_]+")
+
+
+def known_variables(folder: Path) -> set[str]:
+    """Return the inputs of all roles, and what their defaults and playbooks follow."""
+    texts = [
+        path.read_text(encoding="utf-8")
+        for pattern in ("roles/*/meta/argument_specs.yml", "roles/*/defaults/main.yml", "playbooks/*.yml")
+        for path in folder.glob(pattern)
+    ]
+    inputs = {name for text in texts for name in re.findall(r"^\s*([a-z][a-z0-9_]+):", text, re.MULTILINE)}
+    return inputs | {name for text in texts for name in _SHARED.findall(text)}
+
+
+def observe(folder: Path, variables: list[str]) -> dict[str, Any]:
+    """Return what is named and does not exist."""
+    playbooks = {path.stem for path in (folder / "playbooks").glob("*.yml")}
+    known = known_variables(folder)
+    pages = sorted([*folder.glob("*.md"), *(folder / "docs").rglob("*.md")])
+    named, no_playbook, no_variable = set(), [], []
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        verbs = {first or second for first, second in _PLAYBOOK.findall(text)}
+        given = set(_GIVEN.findall(text))
+        named |= verbs | given
+        no_playbook += [f"{verb} ({page.relative_to(folder)})" for verb in sorted(verbs - playbooks)]
+        no_variable += [f"{name} ({page.relative_to(folder)})" for name in sorted(given - known)]
+    no_variable += sorted(set(variables) - known)
+    return {
+        "pages": len(pages),
+        "named": len(named),
+        "unknown_playbooks": no_playbook,
+        "unknown_variables": no_variable,
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "folder": {"type": "path", "required": True},
+            "variables": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        found = observe(Path(module.params["folder"]).resolve(), module.params["variables"])
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

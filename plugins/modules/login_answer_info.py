@@ -1,0 +1,174 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: whether an account can log in by SoupBinTCP, asked from wherever it runs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: login_answer_info
+short_description: Read whether an account can log in by SoupBinTCP
+version_added: 0.2.0
+description:
+  - Say to market data what a subscriber does who asks for nothing of the past, and end the connection.
+  - Do not use it for order entry, where a login takes over the account's session.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  host:
+    description: The address or name of the host.
+    type: str
+    required: true
+  port:
+    description: The port.
+    type: int
+    required: true
+  account:
+    description: The account, six letters or digits at most.
+    type: str
+    required: true
+  password:
+    description: The account's password.
+    type: str
+    required: true
+  tls:
+    description: Have the connection encrypted by TLS. The host's certificate has to be good for O(host).
+    type: bool
+    default: false
+  ca_file:
+    description: The authority of that certificate as a PEM file, where it is none that this machine knows.
+    type: path
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Read whether a client can subscribe
+  lowlatency.trading.login_answer_info:
+    host: 192.0.2.10
+    port: 9002
+    account: BENCH
+    password: "{{ password }}"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+accepted:
+  description: Whether the login was accepted.
+  type: bool
+  returned: success
+answer:
+  description: What the port answered, C(silent) where nothing did.
+  type: str
+  returned: success
+  sample: "login rejected: A"
+session:
+  description: The session's name, empty without one.
+  type: str
+  returned: success
+sequence:
+  description: The number of the session's next message, 0 without a session.
+  type: int
+  returned: success
+target:
+  description: Host and port.
+  type: str
+  returned: success
+"""
+
+import socket
+import ssl
+import struct
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+_TIMEOUT_S = 5.0
+_ACCEPTED, _REJECTED = b"A", b"J"
+# SoupBinTCP 3.00: a length of two bytes, a letter, and for a login user, password, session and sequence number.
+# Sequence number 0 asks for what comes from now on.
+_LOGIN = struct.Struct(">Hc6s10s10s20s")
+_LOGOUT = b"\x00\x01O"
+
+
+def login(account: str, password: str) -> bytes:
+    """Return the login request."""
+    name, word = account.encode("ascii").ljust(6), password.encode("ascii").ljust(10)
+    return _LOGIN.pack(_LOGIN.size - 2, b"L", name, word, b" " * 10, b"0".rjust(20))
+
+
+def packet(connection: Any) -> tuple[bytes, bytes]:
+    """Return letter and payload of the next packet; raises ConnectionError where there is none."""
+    (length,) = struct.unpack(">H", exactly(connection, 2))
+    body = exactly(connection, length)
+    return body[:1], body[1:]
+
+
+def exactly(connection: Any, size: int) -> bytes:
+    """Return so many bytes; raises ConnectionError at an earlier end."""
+    found = b""
+    while len(found) < size:
+        more = connection.recv(size - len(found))
+        if not more:
+            raise ConnectionError("the connection ended before an answer")
+        found += more
+    return found
+
+
+def first_answer(connection: Any) -> tuple[bytes, bytes]:
+    """Return the answer to a login: heartbeats and debug packets may come before."""
+    while True:
+        letter, payload = packet(connection)
+        if letter in (_ACCEPTED, _REJECTED):
+            return letter, payload
+
+
+def observe(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what the port answers."""
+    nothing = {"accepted": False, "session": "", "sequence": 0}
+    try:
+        with socket.create_connection((given["host"], given["port"]), timeout=_TIMEOUT_S) as plain:
+            connection: Any = plain
+            if given["tls"]:
+                context = ssl.create_default_context(cafile=given["ca_file"])
+                connection = context.wrap_socket(plain, server_hostname=given["host"])
+            connection.sendall(login(given["account"], given["password"]))
+            letter, payload = first_answer(connection)
+            connection.sendall(_LOGOUT)
+    except (TimeoutError, socket.timeout):  # the second is another before Python 3.10
+        return {**nothing, "answer": "silent"}
+    except (OSError, struct.error) as error:
+        return {**nothing, "answer": str(error)}
+    text = payload.decode("latin-1")
+    if letter == _REJECTED:
+        return {**nothing, "answer": f"login rejected: {text}"}
+    try:
+        sequence = int(text[10:].strip() or "0")
+    except ValueError:
+        return {**nothing, "answer": f"no answer to a login: {text!r}"}
+    return {"accepted": True, "answer": "login accepted", "session": text[:10].strip(), "sequence": sequence}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "account": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "tls": {"type": "bool", "default": False},
+            "ca_file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    for name, longest in (("account", 6), ("password", 10)):
+        if not given[name].isascii() or not 1 <= len(given[name]) <= longest:
+            module.fail_json(msg=f"{name}: SoupBinTCP takes 1 to {longest} ASCII characters")
+    module.exit_json(changed=False, target=f"{given['host']}:{given['port']}", **observe(given))
+
+
+if __name__ == "__main__":
+    main()

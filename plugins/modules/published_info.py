@@ -1,0 +1,198 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: whether what a host publishes arrives in CloudWatch."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: published_info
+short_description: Read whether a host's metrics and log lines arrive in CloudWatch
+version_added: 0.2.0
+description:
+  - Read how old the newest sample of each metric is, and look for given lines in a log group.
+  - Look again for lines that are not there yet, until O(wait_seconds) are over.
+  - Ask for all metrics in one request; CloudWatch takes 0.01 USD for a thousand metrics.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  instance_id:
+    description: The id of the host's instance.
+    type: str
+    required: true
+  namespace:
+    description: The namespace of the metrics.
+    type: str
+    required: true
+  metrics:
+    description: The names of the metrics.
+    type: list
+    elements: str
+    required: true
+  minutes:
+    description: The time to look back for samples.
+    type: int
+    default: 10
+  log_group:
+    description: The log group.
+    type: str
+    required: true
+  lines:
+    description: The lines to look for.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      unit:
+        description: The unit that said it, without C(.service), by which the line's stream is called.
+        type: str
+        required: true
+      milliseconds:
+        description: The Unix time at which it was said.
+        type: int
+        required: true
+      text:
+        description: The line.
+        type: str
+        required: true
+  wait_seconds:
+    description: The longest wait for the lines.
+    type: int
+    default: 20
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Read whether the host is heard
+  lowlatency.trading.published_info:
+    region: us-east-1
+    instance_id: i-0123456789abcdef0
+    namespace: LowLatencyTrading
+    metrics: [EngineUp, DiskUsed]
+    log_group: /trading/demo/host
+    lines:
+      - {unit: telemetry, milliseconds: 1796000000000, text: listening on 0.0.0.0:8000}
+"""
+
+RETURN = r"""
+metrics:
+  description: Metric → the age of its newest sample in seconds, none without a sample.
+  type: dict
+  returned: success
+  sample: {"EngineUp": 42.0, "JournalSecondsLeft": null}
+lines:
+  description: Unit → whether its line is in the log group.
+  type: dict
+  returned: success
+  sample: {"telemetry": true}
+"""
+
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
+
+_PERIOD_S = 60
+_LOOK_EACH_S = 2.0
+# The agent gives a line the time at which the unit said it; a clock is off by less than this.
+_AROUND_MS = 5000
+
+
+def ages_s(client: Any, given: dict[str, Any], now: datetime) -> dict[str, float | None]:
+    """Return the age of each metric's newest sample."""
+    dimensions = [{"Name": "InstanceId", "Value": given["instance_id"]}]
+    names = {f"m{number}": name for number, name in enumerate(given["metrics"])}
+    queries = [
+        {
+            "Id": key,
+            "MetricStat": {
+                "Metric": {"Namespace": given["namespace"], "MetricName": name, "Dimensions": dimensions},
+                "Period": _PERIOD_S,
+                "Stat": "SampleCount",
+            },
+        }
+        for key, name in names.items()
+    ]
+    found: dict[str, float | None] = dict.fromkeys(given["metrics"])
+    pages = client.get_paginator("get_metric_data").paginate(
+        MetricDataQueries=queries, StartTime=now - timedelta(minutes=given["minutes"]), EndTime=now
+    )
+    for page in pages:
+        for result in page["MetricDataResults"]:
+            moments = [moment for moment, count in zip(result["Timestamps"], result["Values"]) if count > 0]
+            if moments:
+                found[names[result["Id"]]] = max(0.0, (now - max(moments)).total_seconds())
+    return found
+
+
+def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
+    """Return whether one line is in the log group."""
+    from botocore.exceptions import ClientError
+
+    pages = client.get_paginator("filter_log_events").paginate(
+        logGroupName=given["log_group"],
+        logStreamNames=[f"{given['instance_id']}/{line['unit']}"],
+        startTime=line["milliseconds"] - _AROUND_MS,
+        endTime=line["milliseconds"] + _AROUND_MS,
+    )
+    try:
+        return any(line["text"].strip() in event["message"] for page in pages for event in page["events"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        return False  # neither is the stream
+
+
+def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:
+    """Return which lines are there, as soon as all are, or after the wait."""
+    end = time.monotonic() + given["wait_seconds"]
+    found = {line["unit"]: False for line in given["lines"]}
+    while True:
+        for line in given["lines"]:
+            found[line["unit"]] = found[line["unit"]] or has(client, given, line)
+        if all(found.values()) or time.monotonic() >= end:
+            return found
+        time.sleep(_LOOK_EACH_S)
+
+
+def observe(module: Any) -> dict[str, Any]:
+    """Return what arrived."""
+    given = module.params
+    with aws.explained(module, f"read the metrics of {given['instance_id']}"):
+        metrics = ages_s(aws.client(module, "cloudwatch"), given, datetime.now(timezone.utc))
+    with aws.explained(module, f"look for lines in {given['log_group']}"):
+        return {"metrics": metrics, "lines": arrived(aws.client(module, "logs"), given)}
+
+
+def main() -> None:
+    """Look."""
+    line = {
+        "unit": {"type": "str", "required": True},
+        "milliseconds": {"type": "int", "required": True},
+        "text": {"type": "str", "required": True},
+    }
+    module = AnsibleAWSModule(
+        argument_spec={
+            "instance_id": {"type": "str", "required": True},
+            "namespace": {"type": "str", "required": True},
+            "metrics": {"type": "list", "elements": "str", "required": True},
+            "minutes": {"type": "int", "default": 10},
+            "log_group": {"type": "str", "required": True},
+            "lines": {"type": "list", "elements": "dict", "default": [], "options": line},
+            "wait_seconds": {"type": "int", "default": 20},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, **observe(module))
+
+
+if __name__ == "__main__":
+    main()

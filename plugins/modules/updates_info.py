@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: which updates wait on a host, by the lists of packages that it has."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: updates_info
+short_description: Read which updates wait on a host
+version_added: 0.2.0
+description:
+  - Ask apt or dnf, without reading anything from the network, which packages have a newer version, which of them are
+    security updates, and whether a reboot is due.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Read which updates wait
+  lowlatency.trading.updates_info:
+  register: updates
+"""
+
+RETURN = r"""
+security:
+  description: The packages with a security update.
+  type: list
+  elements: str
+  returned: success
+others:
+  description: The packages with another update.
+  type: list
+  elements: str
+  returned: success
+reboot:
+  description: Whether an installed update waits for a reboot.
+  type: bool
+  returned: success
+age_seconds:
+  description: The age of the lists of packages, none where they were never read.
+  type: float
+  returned: success
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from glob import glob
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+
+_APT_LISTS = "/var/lib/apt/lists/*_InRelease"
+_APT_READ = ("/var/lib/apt/periodic/update-success-stamp", "/var/lib/apt/periodic/update-stamp")
+_DNF_LISTS = ("/var/cache/dnf/*/repodata/repomd.xml", "/var/cache/dnf/last_makecache")
+_REBOOT = ("/run/reboot-required", "/var/run/reboot-required")
+# "Inst libc6 [2.36-9] (2.36-9+deb12u1 Debian-Security:12/stable-security [amd64])"
+_INSTALL = re.compile(r"^Inst (\S+) \[[^\]]*\] \((\S+) (.*)\)", re.MULTILINE)
+# "FEDORA-2026-1 Important/Sec. openssl-1:3.2.2-1.amzn2023.aarch64"
+_ADVISORY = re.compile(r"^\S+\s+\S*Sec\.\s+(\S+)\s*$", re.MULTILINE)
+
+
+def of_apt(simulated: str) -> tuple[list[str], list[str]]:
+    """Return the packages that an upgrade would install, those with a security update first."""
+    found = {name: "security" in origin.lower() for name, _version, origin in _INSTALL.findall(simulated)}
+    return sorted(name for name, is_one in found.items() if is_one), sorted(
+        name for name, is_one in found.items() if not is_one
+    )
+
+
+def of_dnf(advisories: str, updates: str) -> tuple[list[str], list[str]]:
+    """Return the packages of security advisories, and how the others are called that have an update."""
+    security = sorted(set(_ADVISORY.findall(advisories)))
+    names = sorted({line.split()[0] for line in updates.splitlines() if len(line.split()) == 3})
+    return security, [
+        name for name in names if not any(one.startswith(f"{name.rpartition('.')[0]}-") for one in security)
+    ]
+
+
+def age_s(paths: Iterable[str], now: float) -> float | None:
+    """Return the age of the newest of the files, nothing where there is none."""
+    times = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
+    return max(0.0, now - max(times)) if times else None
+
+
+def observe(module: AnsibleModule) -> dict[str, Any]:
+    """Return what waits; ends the module where there is neither apt nor dnf, or it does not answer."""
+    if apt := module.get_bin_path("apt-get"):
+        command = [apt, "--simulate", "--quiet", "--option=Debug::NoLocking=true", "dist-upgrade"]
+        security, others = of_apt(outside.run(module, command, check_rc=True)[1])
+        lists = [*glob(_APT_LISTS), *_APT_READ]
+        reboot = any(map(os.path.exists, _REBOOT))
+    elif dnf := module.get_bin_path("dnf"):
+        cached = [dnf, "--quiet", "--cacheonly"]
+        advisories = outside.run(module, [*cached, "updateinfo", "list", "--security"], check_rc=True)[1]
+        code, updates, error = outside.run(module, [*cached, "check-update"])
+        if code not in (0, 100):  # 100: there are some
+            module.fail_json(msg=f"dnf check-update: {error.strip()}")
+        security, others = of_dnf(advisories, updates)
+        lists = [path for pattern in _DNF_LISTS for path in glob(pattern)]
+        reboot = outside.run(module, [dnf, "--quiet", "needs-restarting", "--reboothint"])[0] == 1
+    else:
+        module.fail_json(msg="there is neither apt-get nor dnf on this host")
+    return {"security": security, "others": others, "reboot": reboot, "age_seconds": age_s(lists, time.time())}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module.exit_json(changed=False, **observe(module))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Whether a host is heard: its samples, its log lines, and an alarm that was set off, in an account of this process."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from ansible_collections.lowlatency.trading.plugins.modules import alarm_trial
+
+from .conftest import Account, RunModule
+
+GROUP, INSTANCE = "/trading/demo/host", "i-0123456789abcdef0"
+ALARM, COMPOSITE = "trading-demo/demo-1/cpu", "trading-demo/demo-1/promise"
+GIVEN = {
+    "region": "us-east-1",
+    "instance_id": INSTANCE,
+    "namespace": "LowLatencyTrading",
+    "metrics": ["EngineUp", "JournalSecondsLeft"],
+    "log_group": GROUP,
+    "wait_seconds": 0,
+}
+
+
+def said(unit: str, text: str, now_ms: int) -> dict[str, Any]:
+    return {"unit": unit, "milliseconds": now_ms, "text": text}
+
+
+def test_samples_have_an_age_and_lines_are_found_or_not(account: Account, run_module: RunModule) -> None:
+    moment = datetime.now(UTC) - timedelta(seconds=90)
+    dimensions = [{"Name": "InstanceId", "Value": INSTANCE}]
+    sample = {"MetricName": "EngineUp", "Dimensions": dimensions, "Timestamp": moment, "Value": 1.0}
+    account("cloudwatch").put_metric_data(Namespace="LowLatencyTrading", MetricData=[sample])
+    logs, now_ms = account("logs"), int(time.time() * 1000)
+    logs.create_log_group(logGroupName=GROUP)
+    for unit in ("telemetry", "trading-engine"):
+        stream = {"logGroupName": GROUP, "logStreamName": f"{INSTANCE}/{unit}"}
+        logs.create_log_stream(**stream)
+        logs.put_log_events(**stream, logEvents=[{"timestamp": now_ms, "message": f"listening ({unit})"}])
+    lines = [
+        said("telemetry", "listening (telemetry)\n", now_ms),
+        said("trading-engine", "recovered", now_ms),
+        said("trading-feed", "listening", now_ms),
+    ]
+    report = run_module("published_info", **GIVEN, lines=lines)
+    assert report["metrics"]["JournalSecondsLeft"] is None
+    assert 0 <= report["metrics"]["EngineUp"] <= 180, "a sample is told by the beginning of its minute"
+    assert report["lines"] == {"telemetry": True, "trading-engine": False, "trading-feed": False}
+
+
+def test_a_line_of_another_time_is_another_line(account: Account, run_module: RunModule) -> None:
+    logs, now_ms = account("logs"), int(time.time() * 1000)
+    stream = {"logGroupName": GROUP, "logStreamName": f"{INSTANCE}/telemetry"}
+    logs.create_log_group(logGroupName=GROUP)
+    logs.create_log_stream(**stream)
+    logs.put_log_events(**stream, logEvents=[{"timestamp": now_ms - 60_000, "message": "listening"}])
+    report = run_module("published_info", **GIVEN, lines=[said("telemetry", "listening", now_ms)])
+    assert report["lines"] == {"telemetry": False}
+
+
+def make_alarms(account: Account, topic: str, *actions: str) -> None:
+    cloudwatch = account("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=ALARM,
+        Namespace="AWS/EC2",
+        MetricName="CPUUtilization",
+        Statistic="Average",
+        Period=300,
+        EvaluationPeriods=2,
+        Threshold=80,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=list(actions),
+    )
+    cloudwatch.put_composite_alarm(AlarmName=COMPOSITE, AlarmRule=f'ALARM("{ALARM}")', AlarmActions=[topic])
+
+
+@pytest.fixture(autouse=True)
+def rules_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the composite alarm follow the one that is set off, as CloudWatch does; moto evaluates no rule."""
+    alone = alarm_trial.apply
+
+    def with_composite(client: Any, alarm: str) -> None:
+        alone(client, alarm)
+        alone(client, COMPOSITE)
+
+    monkeypatch.setattr(alarm_trial, "apply", with_composite)
+
+
+@pytest.fixture
+def topic(account: Account) -> str:
+    return str(account("sns").create_topic(Name="trading-demo-alarms")["TopicArn"])
+
+
+def left(account: Account, topic: str) -> tuple[int, int]:
+    """Return how many queues and subscriptions there are."""
+    queues = account("sqs").list_queues().get("QueueUrls", [])
+    return len(queues), len(account("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"])
+
+
+def trial(run: RunModule, topic: str, wait_seconds: int = 1) -> dict[str, Any]:
+    given = {"region": "us-east-1", "alarm": ALARM, "composite": COMPOSITE}
+    return run("alarm_trial", **given, topic=topic, wait_seconds=wait_seconds)
+
+
+def test_an_alarm_that_is_set_off_is_received_and_the_queue_is_gone(
+    account: Account, run_module: RunModule, topic: str
+) -> None:
+    make_alarms(account, topic)
+    account("sqs").create_queue(QueueName="trading-demo-trial-0badf00d")  # of a trial that was killed
+    account("sqs").create_queue(QueueName="another")
+    report = trial(run_module, topic)
+    assert (report["acted"], report["received"]) == (True, True), report
+    assert left(account, topic) == (1, 0)
+
+
+def test_an_alarm_that_tells_another_topic_is_not_received(account: Account, run_module: RunModule, topic: str) -> None:
+    other = str(account("sns").create_topic(Name="another")["TopicArn"])
+    make_alarms(account, other)
+    report = trial(run_module, topic, wait_seconds=0)
+    assert (report["acted"], report["received"]) == (True, False), report
+    assert left(account, topic) == (0, 0)
+
+
+def test_an_alarm_that_would_recover_the_host_is_not_set_off(
+    account: Account, run_module: RunModule, topic: str
+) -> None:
+    make_alarms(account, topic, "arn:aws:automate:us-east-1:ec2:recover")
+    report = trial(run_module, topic)
+    assert "would do more than tell somebody: arn:aws:automate:us-east-1:ec2:recover" in report["msg"]
+    (alarm,) = account("cloudwatch").describe_alarms(AlarmNames=[ALARM])["MetricAlarms"]
+    assert alarm["StateValue"] != "ALARM"
+    assert left(account, topic) == (0, 0)
+
+
+def test_the_queue_is_gone_also_after_an_error(account: Account, run_module: RunModule, topic: str) -> None:
+    make_alarms(account, topic)
+    given = {"region": "us-east-1", "alarm": "trading-demo/none", "composite": COMPOSITE}
+    report = run_module("alarm_trial", **given, topic=topic, wait_seconds=0)
+    assert "Cannot set off the alarm trading-demo/none" in report["msg"]
+    assert left(account, topic) == (0, 0)
+
+
+def test_only_the_message_of_this_alarm_counts() -> None:
+    on = {"AlarmName": COMPOSITE, "NewStateValue": "ALARM"}
+    assert alarm_trial.tells(json.dumps(on), COMPOSITE)
+    assert not alarm_trial.tells(json.dumps({**on, "NewStateValue": "OK"}), COMPOSITE)
+    assert not alarm_trial.tells(json.dumps({**on, "AlarmName": "other"}), COMPOSITE)
+    assert not alarm_trial.tells("You have chosen to subscribe", COMPOSITE)
+    assert not alarm_trial.tells("[]", COMPOSITE)
