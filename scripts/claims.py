@@ -65,6 +65,7 @@ PLACE_OF_PROOF = {
     "interrupted": "machine",
     "market": "process",
     "null": "machine",
+    "operations": "machine",
     "reload": "process",
     "security": "machine",
     "witness": "process",

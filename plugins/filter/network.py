@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks of equal size, one after the other. Pure: text in, text out."""
+"""Networks of equal size, one after the other, and the zones that they are in. Pure."""
 
 from __future__ import annotations
 
@@ -23,9 +23,24 @@ def following_network(cidr: str, number: int) -> str:
     return f"{start}/{network.prefixlen}"
 
 
+def zone_networks(zones: list[str], first_cidr: str, subnets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each zone ``zone``, ``cidr`` and how many networks that lies behind ``first_cidr``, ``number``.
+
+    A subnet stays in its zone for good, so a zone that has one of the series keeps it, and another zone gets the first
+    network that no subnet has. ``subnets`` are the VPC's, as ``ec2_vpc_subnet_info`` returns them.
+    Raises ValueError as :func:`following_network` does.
+    """
+    zone_of = {subnet["cidr_block"]: subnet["availability_zone"] for subnet in subnets}
+    networks = [following_network(first_cidr, number) for number in range(len(subnets) + len(zones))]
+    free = [cidr for cidr in networks if cidr not in zone_of]
+    own = {zone_of[cidr]: cidr for cidr in reversed(networks) if cidr in zone_of}
+    chosen = {zone: own[zone] if zone in own else free.pop(0) for zone in zones}
+    return [{"zone": zone, "cidr": cidr, "number": networks.index(cidr)} for zone, cidr in chosen.items()]
+
+
 class FilterModule:
     """The filters by the name that playbooks use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return them."""
-        return {"following_network": following_network}
+        return {"following_network": following_network, "zone_networks": zone_networks}

@@ -220,6 +220,39 @@ def test_of_a_newer_image_and_a_rule_that_somebody_added_only_the_rule_is_a_chan
     assert [host["InstanceId"] for host in instances(account, "life")] == [host["InstanceId"] for host in before]
 
 
+def test_a_lost_host_comes_back_in_another_zone_at_its_address(account: Account) -> None:
+    ec2 = account.client("ec2")
+    lost, other = instances(account, "life")
+    ec2.modify_instance_attribute(InstanceId=lost["InstanceId"], DisableApiTermination={"Value": False})
+    ec2.terminate_instances(InstanceIds=[lost["InstanceId"]])
+
+    run = account.play("provision.yml", **LIFE, trading_availability_zone="us-east-1c")
+    assert run.code == 0, run.output
+    first, second = instances(account, "life")
+    assert (name(first), first["Placement"]["AvailabilityZone"]) == ("trading-life-1", "us-east-1c")
+    assert first["InstanceId"] != lost["InstanceId"]
+    assert first["PublicIpAddress"] == lost["PublicIpAddress"]
+    assert second["InstanceId"] == other["InstanceId"]
+    mine = [{"Name": "tag:Environment", "Values": ["life"]}]
+    subnets = {one["AvailabilityZone"]: one for one in ec2.describe_subnets(Filters=mine)["Subnets"]}
+    assert {zone: subnets[zone]["CidrBlock"] for zone in sorted(subnets)} == {
+        "us-east-1a": "10.77.1.0/24",
+        "us-east-1b": "10.77.2.0/24",
+        "us-east-1c": "10.77.3.0/24",
+    }
+    (table,) = ec2.describe_route_tables(Filters=mine)["RouteTables"]
+    routed = {each["SubnetId"] for each in table["Associations"] if "SubnetId" in each}
+    assert routed == {one["SubnetId"] for one in subnets.values()}
+    journals = {
+        name(one): one["AvailabilityZone"] for one in ec2.describe_volumes(Filters=mine)["Volumes"] if one["Size"] == 4
+    }
+    assert journals == {
+        "trading-life-1-journal": "us-east-1c",
+        "trading-life-1-journal-us-east-1a": "us-east-1a",
+        "trading-life-2-journal": "us-east-1b",
+    }
+
+
 def test_a_host_is_stopped_for_another_type_only_when_that_is_meant(account: Account) -> None:
     before = instances(account, "life")
     larger = {**LIFE, "trading_instance_type": "c6g.large"}

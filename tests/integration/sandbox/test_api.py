@@ -60,6 +60,16 @@ def test_the_tags_of_an_elastic_address_are_found_by_awss_resource_type(api: Clo
     assert [tag["Value"] for tag in found["Tags"]] == ["entry"]
 
 
+def test_an_elastic_address_is_free_once_its_instance_is_terminated(api: Cloud) -> None:
+    address = api.ec2.allocate_address(Domain="vpc")
+    launched = api.run()
+    api.ec2.associate_address(InstanceId=launched["InstanceId"], AllocationId=address["AllocationId"])
+    api.ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])
+    (found,) = api.ec2.describe_addresses(AllocationIds=[address["AllocationId"]])["Addresses"]
+    assert not found.get("InstanceId")
+    assert not found.get("AssociationId")
+
+
 def test_a_volume_of_no_snapshot_says_so(api: Cloud) -> None:
     volume = api.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)
     assert api.ec2.describe_volumes(VolumeIds=[volume["VolumeId"]])["Volumes"][0]["SnapshotId"] == ""

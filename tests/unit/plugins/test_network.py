@@ -6,6 +6,37 @@ import pytest
 from ansible_collections.lowlatency.trading.plugins.filter.network import FilterModule
 
 following_network = FilterModule().filters()["following_network"]
+zone_networks = FilterModule().filters()["zone_networks"]
+FIRST = "10.77.1.0/24"
+
+
+def subnets(**zone_of_number: str) -> list[dict[str, str]]:
+    return [
+        {"cidr_block": following_network(FIRST, int(number[1:])), "availability_zone": zone}
+        for number, zone in zone_of_number.items()
+    ]
+
+
+def numbers(zones: list[str], existing: list[dict[str, str]]) -> dict[str, int]:
+    found = zone_networks(zones, FIRST, existing)
+    assert all(each["cidr"] == following_network(FIRST, each["number"]) for each in found)
+    return {each["zone"]: each["number"] for each in found}
+
+
+def test_zones_of_a_new_vpc_get_one_network_after_the_other() -> None:
+    assert numbers(["b", "a"], []) == {"b": 0, "a": 1}
+
+
+def test_a_zone_keeps_its_subnet_and_another_gets_the_first_free_network() -> None:
+    assert numbers(["b"], subnets(_0="a")) == {"b": 1}
+    assert numbers(["b"], subnets(_0="a", _1="b")) == {"b": 1}
+    assert numbers(["c"], subnets(_0="a", _2="b")) == {"c": 1}
+    assert numbers(["b", "a", "c"], subnets(_0="a", _1="b")) == {"b": 1, "a": 0, "c": 2}
+
+
+def test_of_two_subnets_in_a_zone_the_first_is_taken_and_one_of_others_is_no_part_of_the_series() -> None:
+    assert numbers(["a"], subnets(_0="a", _1="a")) == {"a": 0}
+    assert numbers(["a"], [{"cidr_block": "10.77.200.0/26", "availability_zone": "a"}]) == {"a": 0}
 
 
 @pytest.mark.parametrize(

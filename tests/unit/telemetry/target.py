@@ -9,6 +9,7 @@ history is short, so that memory which grows is a leak.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import json
 import logging
@@ -20,6 +21,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import uvicorn
 from trading_engine.published.shm import StateWriter
@@ -27,6 +30,7 @@ from trading_telemetry import access, history, protocol
 from trading_telemetry.__main__ import listen, settings
 from trading_telemetry.app import make_app
 from trading_telemetry.config import load_config
+from uvicorn.middleware import proxy_headers
 
 TOKEN = "correct-horse-battery"
 
@@ -90,6 +94,9 @@ def serve(directory: Path) -> None:
     # Bounded, but a process grows for an hour until they are full, whatever is sent.
     history.KEPT_S = 60
     access.MAX_ADDRESSES = 64
+    cast("Any", proxy_headers).functools = SimpleNamespace(
+        lru_cache=lambda maxsize: functools.lru_cache(min(maxsize, 64))
+    )
     threading.Thread(target=publish, args=(StateWriter(directory / "engine.shm", "1.2.3", "os"),), daemon=True).start()
     (directory / "token").write_text(TOKEN)
     (directory / "telemetry.toml").write_text(

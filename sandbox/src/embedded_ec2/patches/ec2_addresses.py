@@ -18,6 +18,7 @@ def install(hooks: Hooks) -> None:
     _hand_out_own_public_addresses(hooks.public_addresses)
     _know_elastic_addresses_tags()
     _keep_elastic_addresses_over_a_stop()
+    _free_elastic_addresses_at_the_end()
 
 
 def _public_addresses_in_use() -> set[str]:
@@ -63,3 +64,17 @@ def _keep_elastic_addresses_over_a_stop() -> None:
             return before
 
         replace(Instance, name, keep)
+
+
+def _free_elastic_addresses_at_the_end() -> None:
+    """An Elastic IP of a terminated instance is associated with nothing any more; moto keeps it there."""
+    original: Callable[[Instance], InstanceState] = Instance.terminate
+
+    def free(self: Instance) -> InstanceState:
+        mine = [one for one in self.ec2_backend.addresses if one.eni and one.eni in self.nics.values()]
+        before = original(self)
+        for address in mine:
+            address.eni = address.instance = address.association_id = None
+        return before
+
+    replace(Instance, "terminate", free)
