@@ -55,6 +55,7 @@ PLACE_OF_PROOF = {
     "blame": "machine",
     "bootstrap": "machine",
     "demo": "machine",
+    "deploy": "process",
     "determinism": "process",
     "diagnosis": "machine",
     "durability": "process",

@@ -11,8 +11,8 @@ module: release_switch
 short_description: Restart the engine on another release, and take it back when it does not pass its gate
 version_added: 0.1.0
 description:
-  - Have the engine close order entry, restart it on the release with order entry closed, have the release's gate look at
-    it (C(trading-engine gate)), and open order entry when it passes.
+  - Have the engine close order entry, restart it on the release with order entry closed, have the release's gate look
+    at it (C(trading-engine gate)), and open order entry when it passes.
   - Put the release before in force again when the new one does not start, makes another state of its predecessor's
     snapshot, or does not pass. It cannot have taken an order by then. A cancel that it took is kept.
   - Never go back once order entry was opened.

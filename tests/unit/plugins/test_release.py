@@ -331,6 +331,21 @@ def test_a_release_runs_is_kept_and_can_be_gone_back_to(greeter: Run, install: R
     assert install(release="previous")["release"] == old["release"]
 
 
+def test_a_release_that_is_only_installed_leaves_what_is_in_force_and_every_other(
+    greeter: Run, install: Run, tmp_path: Path
+) -> None:
+    old, middle, new = (greeter(saying(words)) for words in ("hello", "good day", "good evening"))
+    install(**old)
+    install(**middle)
+    report = install(**new, put_in_force=False, keep=1)
+    assert (report["changed"], report["release"], report["removed"]) == (True, new["release"], [])
+    assert greeting(tmp_path / "opt") == "good day"
+    assert not install(**new, put_in_force=False)["changed"]
+    assert install(release="previous")["release"] == old["release"]
+    assert install(**new)["before"] == old["release"]
+    assert greeting(tmp_path / "opt") == "good evening"
+
+
 # What people have in pip.conf, one by one: pip ends with an error, or installs elsewhere and says that all is well.
 OTHER_PEOPLES = (
     "user = true",

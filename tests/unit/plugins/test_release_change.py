@@ -14,47 +14,10 @@ from ansible_collections.lowlatency.trading.plugins.modules import release_trial
 from trading_engine.wire import ouch
 
 from tests.unit.engine.process import Client
-from tests.unit.engine.releases import Host
+from tests.unit.engine.releases import FAULTS, NO_LOGIN, OTHER_REPLIES, Host
 
 RunModule = Callable[..., dict[str, Any]]
 PAR = 1_000_000
-
-OTHER_REPLIES = """
-from trading_engine.machine.core import Core
-start_day = Core.start_day
-def start_another(self, *what):
-    start_day(self, *what)
-    self.next_reference += 7
-Core.start_day = start_another
-"""
-OTHER_SNAPSHOTS = "from trading_engine.storage import snapshot; snapshot.FORMAT = 99"
-OTHER_STATE = """
-from trading_engine.storage import snapshot
-load = snapshot.load
-def load_another(core, data):
-    load(core, data)
-    core.next_reference += 7
-snapshot.load = load_another
-"""
-CRASH = """
-from trading_engine.clients.gateway import Gateway
-def crash(self):
-    raise RuntimeError("planted")
-Gateway.open = crash
-"""
-NO_LOGIN = "from trading_engine.settings import passwords; passwords.verify = lambda *what: False"
-HANGS = "import time\nif '--config' == sys.argv[1]: time.sleep(3600)"
-OPEN = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: self.submit(8, payload=b'\\1')"
-SHUT = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: None"
-FAULTS = {
-    "cannot read the snapshot": (OTHER_SNAPSHOTS, "was written by engine version"),
-    "makes another state": (OTHER_STATE, "this release makes another state of it"),
-    "crashes after it has journaled": (CRASH, "ended with 1"),
-    "rejects every login": (NO_LOGIN, "the login was rejected with 'A'"),
-    "opens order entry at once": (OPEN, "order entry is open already"),
-    "does not open order entry": (SHUT, "its order entry stays closed"),
-    "never gets ready": (HANGS, "no end of it in 3 s"),
-}
 
 
 @pytest.fixture
