@@ -252,24 +252,25 @@ def main() -> None:
         module.exit_json(**nothing)
     client = aws.client(module, "s3")
     source = Source(client, given["bucket"], given["owner"])
+    report = nothing
     try:
         with aws.explained(module, f"read the bucket {given['bucket']}"):
             observed = observe(client, given["bucket"], given["owner"])
             planned = plan(observed, given)
-            if planned is None:
-                module.exit_json(**nothing)
-            if not module.check_mode:
-                apply(source, planned, dest)
+            if planned is not None:
+                if not module.check_mode:
+                    apply(source, planned, dest)
+                report = {
+                    "changed": True,
+                    "instance": planned.instance,
+                    "series": planned.series,
+                    "newest": newest(observed, planned.series),
+                    "segments": len(planned.segments),
+                    "objects": source.objects,
+                }
     except BackupError as error:
         module.fail_json(msg=f"{given['bucket']}: {error}")
-    module.exit_json(
-        changed=True,
-        instance=planned.instance,
-        series=planned.series,
-        newest=newest(observed, planned.series),
-        segments=len(planned.segments),
-        objects=source.objects,
-    )
+    module.exit_json(**report)
 
 
 if __name__ == "__main__":
