@@ -83,6 +83,22 @@ options:
     description: The hours that each of them runs in a month.
     type: float
     default: 0
+  backup_hosts:
+    description: The number of hosts that ship their journals to a bucket.
+    type: int
+    default: 0
+  backup_gib_per_day:
+    description: The journal and snapshots that each of them ships, GiB a day.
+    type: float
+    default: 0
+  backup_days:
+    description: The days for which the bucket keeps them.
+    type: int
+    default: 0
+  backup_rpo_seconds:
+    description: The seconds after which what was journaled is in the bucket; an object is put in half of them.
+    type: int
+    default: 60
   offers:
     description:
       - The prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the
@@ -161,7 +177,8 @@ def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
         prices["instance_per_hour"] = {**prices["instance_per_hour"], **told}
     lines = cost.estimate(prices, used)
     beside = cost.side_by_side(lines, used, given["offers"], prices["hours_per_month"])
-    return lines, [heading(prices, given["region"]), *cost.table(lines), *beside]
+    busy = cost.busy_backup(prices, used)
+    return lines, [heading(prices, given["region"]), *cost.table(lines), *busy, *beside]
 
 
 def main() -> None:
@@ -179,6 +196,10 @@ def main() -> None:
             "generator_type": {"type": "str", "default": ""},
             "generators": {"type": "int", "default": 0},
             "generator_hours": {"type": "float", "default": 0},
+            "backup_hosts": {"type": "int", "default": 0},
+            "backup_gib_per_day": {"type": "float", "default": 0},
+            "backup_days": {"type": "int", "default": 0},
+            "backup_rpo_seconds": {"type": "int", "default": 60},
             "offers": {"type": "list", "elements": "dict", "default": []},
             "budget_usd": {"type": "float", "default": 0},
         },

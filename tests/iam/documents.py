@@ -15,7 +15,6 @@ LARGEST = 6144
 BASE = ("base-ec2", "base-account")
 # Which document a variable asks for, unless it says no. Also to take back what an option made its document is needed.
 BY_VARIABLE = {
-    "trading_backup_bucket": "backup",
     "trading_backup_snapshots": "backup",
     "aws_monitoring_budget_alert": "budget",
     "trading_budget_alert": "budget",

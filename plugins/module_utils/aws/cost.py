@@ -8,11 +8,20 @@ Free allowances are those of the whole account: where something else uses them u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
 COMPUTE = "compute"
+# What an order takes of the journal: an Enter Order with its header and the record around it, each read by itself.
+ORDER_BYTES = 29 + 3 + 49
+BUSY_ORDERS_PER_S = 10_000
+_GIB = 1 << 30
+_DAY_S = 86_400
+_MONTH_DAYS = 30
+# The most that the shipper puts into one object (trading_backup/shipper.py), and how often it puts at least.
+_OBJECT_GIB = Decimal(8) / 1024
 _CENT = Decimal("0.01")
 
 
@@ -46,6 +55,10 @@ class Amounts(NamedTuple):
     generator_type: str = ""
     generators: int = 0
     generator_hours: float = 0
+    backup_hosts: int = 0
+    backup_gib_per_day: float = 0
+    backup_days: int = 0
+    backup_rpo_seconds: int = 60
 
 
 def _usd(value: Decimal) -> Decimal:
@@ -71,6 +84,33 @@ def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
         return [Line("load generator", f"{hours}, price unknown", Decimal(0))]
     usd = _plain(each) * _plain(used.generator_hours) * used.generators
     return [Line("load generator", f"{hours} at {each}", _usd(usd))]
+
+
+def _puts(used: Amounts, gib_per_day: Decimal) -> int:
+    """Return the objects that all hosts put in a month: one each half of the promised time, or as many as are full."""
+    regular = _plain(2 * _DAY_S * _MONTH_DAYS) / used.backup_rpo_seconds
+    return math.ceil((regular + gib_per_day * _MONTH_DAYS / _OBJECT_GIB) * used.backup_hosts)
+
+
+def _backup(prices: Mapping[str, Any], used: Amounts, gib_per_day: Decimal) -> list[Line]:
+    """Return the lines of the bucket, where hosts ship their journals to one."""
+    if not used.backup_hosts:
+        return []
+    kept, puts = gib_per_day * used.backup_days * used.backup_hosts, _puts(used, gib_per_day)
+    store, put = _plain(prices["s3"]["per_gib_month"]), _plain(prices["s3"]["put_per_1000"])
+    return [
+        Line("backup kept", f"{gib_per_day:f} GiB a day for {used.backup_days} days at {store}", _usd(kept * store)),
+        Line("backup objects", f"{puts} at {put} a thousand", _usd(puts * put / 1000)),
+    ]
+
+
+def busy_backup(prices: Mapping[str, Any], used: Amounts) -> list[str]:
+    """Return what the bucket would cost with orders at the promised rate around the clock, one line or none."""
+    if not used.backup_hosts:
+        return []
+    gib = (_plain(ORDER_BYTES * BUSY_ORDERS_PER_S * _DAY_S) / _GIB).quantize(Decimal(1))
+    usd = total(_backup(prices, used, gib))
+    return [f"backup at {BUSY_ORDERS_PER_S:,} orders/s around the clock: {gib} GiB a day, {usd} USD a month"]
 
 
 def instance_month(prices: Mapping[str, Any], instance_type: str, per_hour: Any = None) -> Decimal:
@@ -123,6 +163,7 @@ def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
         _above_free(
             "data out", used.data_out_gib, prices["data_out"]["free_gib"], prices["data_out"]["per_gib"], " GiB"
         ),
+        *_backup(prices, used, _plain(used.backup_gib_per_day)),
     ]
 
 

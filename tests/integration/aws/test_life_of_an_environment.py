@@ -19,7 +19,7 @@ LIFE = {
     "trading_environment": "life",
     "trading_instance_count": "2",
     "trading_zone_count": "2",
-    "trading_backup_bucket": "true",
+    "trading_backup": "bucket",
     "aws_identity_session_manager": "true",
     "aws_instance_detailed_monitoring": "true",
     "trading_elastic_ip": "true",

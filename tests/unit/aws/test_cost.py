@@ -18,14 +18,17 @@ DEFAULT = cost.Amounts(
     instances=1,
     volume_gib=8,
     public_addresses=1,
-    custom_metrics=31,
-    alarms=13,
+    custom_metrics=32,
+    alarms=14,
     composite_alarms=2,
     dashboards=1,
     logs_gib=1,
     logs_kept_gib=1,
     snapshots_gib=0,
     data_out_gib=10,
+    backup_hosts=1,
+    backup_gib_per_day=1,
+    backup_days=30,
 )
 
 
@@ -40,13 +43,15 @@ def test_the_default_deployment_costs_the_golden_figures() -> None:
         "compute": Decimal("24.82"),
         "gp3 volumes": Decimal("0.64"),
         "public IPv4": Decimal("3.65"),
-        "custom metrics": Decimal("6.30"),
-        "alarms": Decimal("0.30"),
+        "custom metrics": Decimal("6.60"),
+        "alarms": Decimal("0.40"),
         "composite alarms": Decimal("1.00"),
         "logs kept": Decimal("0.03"),
+        "backup kept": Decimal("0.69"),
+        "backup objects": Decimal("0.45"),
     }
     assert lines["compute"] + lines["gp3 volumes"] + lines["public IPv4"] == Decimal("29.11")
-    assert cost.total(cost.estimate(PRICES, DEFAULT)) == Decimal("36.74")
+    assert cost.total(cost.estimate(PRICES, DEFAULT)) == Decimal("38.28")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,9 @@ def test_the_default_deployment_costs_the_golden_figures() -> None:
         ({"snapshots_gib": 8}, "snapshots", "0.40"),
         ({"data_out_gib": 150}, "data out", "4.50"),
         ({"instance_type": "c6g.large"}, "compute", "49.64"),
+        ({"backup_gib_per_day": 4}, "backup kept", "2.76"),
+        ({"backup_hosts": 2, "backup_days": 90}, "backup kept", "4.14"),
+        ({"backup_rpo_seconds": 10}, "backup objects", "2.61"),
     ],
 )
 def test_what_is_used_beyond_the_allowance_is_paid(change: dict[str, Any], line: str, expected: str) -> None:
@@ -72,6 +80,14 @@ def test_a_generator_is_paid_by_its_hours(hours: float, expected: str) -> None:
     assert usd(used)["load generator"] == Decimal(expected)
 
 
+def test_the_plan_says_what_the_backup_of_a_busy_host_costs(run_module: RunModule) -> None:
+    report = run_module("cost_estimate", **arguments())
+    (line,) = [line for line in report["text"] if "orders/s" in line]
+    assert line == "backup at 10,000 orders/s around the clock: 65 GiB a day, 46.53 USD a month"
+    none = run_module("cost_estimate", **arguments(backup_hosts=0))
+    assert "backup" not in " ".join(none["text"])
+
+
 def test_a_generator_of_unknown_price_is_named_and_stops_nothing() -> None:
     used = DEFAULT._replace(generator_type="c9g.large", generators=1, generator_hours=0.5)
     (line,) = [line for line in cost.estimate(PRICES, used) if line.what == "load generator"]
@@ -82,8 +98,8 @@ def test_a_generator_of_unknown_price_is_named_and_stops_nothing() -> None:
 
 def test_every_line_and_the_total_are_in_the_text() -> None:
     text = cost.table(cost.estimate(PRICES, DEFAULT))
-    assert len(text) == 12
-    assert text[-1].split() == ["total", "USD", "a", "month", "36.74"]
+    assert len(text) == 14
+    assert text[-1].split() == ["total", "USD", "a", "month", "38.28"]
     assert len({len(line) for line in text}) == 1
 
 
@@ -93,13 +109,13 @@ def arguments(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_module_stops_above_the_budget_only(run_module: RunModule) -> None:
-    assert run_module("cost_estimate", **arguments())["total_usd"] == 36.74
-    assert run_module("cost_estimate", **arguments(budget_usd=36.74))["changed"] is False
+    assert run_module("cost_estimate", **arguments())["total_usd"] == 38.28
+    assert run_module("cost_estimate", **arguments(budget_usd=38.28))["changed"] is False
     assert run_module("cost_estimate", **arguments(budget_usd=0, instances=9))["changed"] is False
-    refused = run_module("cost_estimate", **arguments(budget_usd=36.73))
+    refused = run_module("cost_estimate", **arguments(budget_usd=38.27))
     assert refused["failed"] is True
-    assert refused["msg"].startswith("A month would cost 36.74 USD, the budget is 36.73")
-    assert "-e trading_budget_usd=37" in refused["msg"]
+    assert refused["msg"].startswith("A month would cost 38.28 USD, the budget is 38.27")
+    assert "-e trading_budget_usd=39" in refused["msg"]
 
 
 def test_a_type_without_a_price_is_named(run_module: RunModule) -> None:
@@ -143,5 +159,7 @@ def test_the_estimate_counts_the_metrics_of_the_contract() -> None:
 def test_the_estimate_counts_the_alarms_that_are_made() -> None:
     preflight = yaml.safe_load((ROOT / "roles/aws_preflight/vars/main.yml").read_text(encoding="utf-8"))
     made = [alarm for alarm in render("alarms.yml.j2") if "trading-demo-1/" in alarm["AlarmName"]]
-    assert len([alarm for alarm in made if "AlarmRule" not in alarm]) == preflight["__aws_preflight_alarms_per_host"]
+    assert (
+        len([alarm for alarm in made if "AlarmRule" not in alarm]) == preflight["__aws_preflight_alarms_per_host"] + 1
+    )
     assert len([alarm for alarm in made if "AlarmRule" in alarm]) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -54,7 +53,7 @@ def published(namespace: str) -> dict[str, set[str]]:
 
 
 def test_every_alarm_watches_a_published_metric_by_a_meaningful_statistic(alarms: list[dict[str, Any]]) -> None:
-    assert len(alarms) == 2 * 14
+    assert len(alarms) == 2 * 15
     for alarm in alarms:
         if "Metrics" in alarm:
             stat = next(metric["MetricStat"] for metric in alarm["Metrics"] if "MetricStat" in metric)
@@ -71,7 +70,7 @@ def test_each_host_has_alarms_of_its_own(alarms: list[dict[str, Any]]) -> None:
     assert len(set(names)) == len(names)
     for number, instance in ((1, "i-1"), (2, "i-2")):
         mine = [alarm for alarm in alarms if alarm["AlarmName"].startswith(f"trading-demo/trading-demo-{number}/")]
-        assert len(mine) == 14
+        assert len(mine) == 15
         for alarm in mine:
             if "Dimensions" in alarm:
                 assert alarm["Dimensions"] == [{"Name": "InstanceId", "Value": instance}]
@@ -172,23 +171,24 @@ def test_the_dashboard_is_drawn_as_it_says(dashboard: dict[str, Any]) -> None:
 
 
 def test_a_host_may_put_metrics_of_the_contract_and_no_others() -> None:
-    policy = json.loads((ROOT / "roles/aws_identity/templates/host-policy.json.j2").read_text(encoding="utf-8"))
+    policy = render("host-policy.json.j2", "aws_identity", aws_identity_account="1", aws_identity_partition="aws")
     (statement,) = (one for one in policy["Statement"] if "cloudwatch:PutMetricData" in one["Action"])
     assert statement["Effect"] == "Allow"
     assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": CONTRACT["namespace"]}}
 
 
-def test_a_host_may_do_nothing_else_but_write_its_logs() -> None:
-    policy = json.loads((ROOT / "roles/aws_identity/templates/host-policy.json.j2").read_text(encoding="utf-8"))
+def test_a_host_may_do_nothing_else_but_write_its_logs_and_put_its_backup() -> None:
+    policy = render("host-policy.json.j2", "aws_identity", aws_identity_account="1", aws_identity_partition="aws")
     assert [one["Action"] for one in policy["Statement"]] == [
         "cloudwatch:PutMetricData",
         ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+        "s3:PutObject",
     ]
 
 
-def test_what_a_host_publishes_fits_the_metrics_that_cloudwatch_gives_for_nothing_and_the_agents_are_few() -> None:
+def test_what_a_host_publishes_fits_the_metrics_for_nothing_but_the_backups_and_the_agents_are_few() -> None:
     assert CONTRACT["dimensions"] == ["InstanceId"]
-    assert len(CONTRACT["metrics"]) <= FREE_METRICS
+    assert len([metric for metric in CONTRACT["metrics"] if metric["name"] != "BackupAge"]) <= FREE_METRICS
     assert len(METRICS["agent"]["metrics"]) == AGENT_METRICS
 
 

@@ -18,7 +18,7 @@ MODULES = ("template", "copy", "file", "get_url", "engine_accounts")
 # Of the controller, and what is gone when the run is over.
 ELSEWHERE = re.compile(r"^/var/cache/|\.restored|__trading_engine_(?:scratch|replaced)|/secrets/$")
 VARIABLE = re.compile(r"{{ (\w+) }}")
-HOST_ROLES = ("cloudwatch_agent", "hardening", "os_tuning", "slo", "telemetry", "trading_engine")
+HOST_ROLES = ("cloudwatch_agent", "hardening", "journal_backup", "os_tuning", "slo", "telemetry", "trading_engine")
 
 
 def variables(role: Path) -> dict[str, str]:
@@ -98,7 +98,9 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
     assert with_shell == [people]
 
 
-@pytest.mark.parametrize("name", ["trading-engine", "trading-telemetry", "trading-publish", "cwagent"])
+@pytest.mark.parametrize(
+    "name", ["trading-engine", "trading-telemetry", "trading-publish", "trading-backup", "cwagent"]
+)
 def test_a_user_that_the_firewall_may_have_made_is_taken_over_by_its_role(name: str) -> None:
     """By the firewall's own comment it would be removed with the firewall."""
     paths = (ROOT / "roles").glob("*/tasks/*.yml")

@@ -24,9 +24,10 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 OPEN_TO_OTHERS = {"wire", "host", "settings", "published"}
-OTHERS = ("trading_feed", "trading_bench", "trading_telemetry", "trading_spot")
+OTHERS = ("trading_backup", "trading_feed", "trading_bench", "trading_telemetry", "trading_spot")
 AWS = re.compile(r"\bboto|\baws\b|\bec2\b|cloudwatch|169\.254\.|\bena\b", re.IGNORECASE)
 KNOW_AWS = {
+    "trading_backup": {"__main__.py", "bucket.py", "names.py"},  # the environment's bucket
     "trading_spot": {"__init__.py", "__main__.py"},  # the notice that a Spot instance is taken back
     "trading_telemetry": {
         "cloudwatch.py",

@@ -33,7 +33,8 @@ def test_the_exporter_has_exactly_the_contracts_metrics(
     assert len({m["name"] for m in contract["prometheus"]}) == len(contract["prometheus"])
     written = {m["name"]: (m["type"], m["labels"], m["meaning"]) for m in contract["prometheus"]}
     clock = {f"trading_host_clock_{name}" for name in ("synchronised", "offset_seconds", "error_bound_seconds")}
-    of_the_host = clock | {"trading_host_allowance_exceeded_total", "trading_certificate_end_time_seconds"}
+    backup = {f"trading_backup_{name}" for name in ("backlog_bytes", "oldest_unsent_seconds", "lost_segments_total")}
+    of_the_host = clock | backup | {"trading_host_allowance_exceeded_total", "trading_certificate_end_time_seconds"}
     absent = of_the_host - exported.keys()
     assert exported == {name: meaning for name, meaning in written.items() if name not in absent}
 

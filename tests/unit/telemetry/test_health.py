@@ -1,15 +1,21 @@
 """Every cause has its own check, status and reason."""
 
 import dataclasses
+import json
+import time
 from pathlib import Path
 
 import pytest
+from trading_backup.state import Status as Shipped
 from trading_engine.settings.tables import ConfigError
+from trading_telemetry import backup, health
 from trading_telemetry.clock import Clock
+from trading_telemetry.cloudwatch import Period
 from trading_telemetry.config import Targets, load_targets
 from trading_telemetry.health import Check, Status, check_all, overall
 from trading_telemetry.host import Tuning
 from trading_telemetry.observer import Observer
+from trading_telemetry.prometheus import EngineCollector
 
 from tests.unit.telemetry.conftest import Publisher
 
@@ -201,3 +207,66 @@ def test_the_target_of_the_feed_is_in_a_file_that_no_older_release_reads(slo_pat
         beside.write_text(text)
         with pytest.raises(ConfigError, match=r"slo_feed\.toml.*(p99_us|p95_us)"):
             load_targets(slo_path)
+
+
+SHIPPED = {
+    "looked_s": 1000.0, "rpo_seconds": 60, "backlog_bytes": 7, "oldest_unsent_seconds": 20.0, "lost_segments": 0,
+    "lost_s": 0.0, "objects": 3, "error": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "now_s", "status", "said"),
+    [
+        ({}, 1005.0, Status.OK, "7 bytes of the journal wait for the bucket, the oldest for 25 s"),
+        ({"oldest_unsent_seconds": 100.0}, 1000.0, Status.DEGRADED, "the oldest for 100 s, 60 s are promised"),
+        ({"oldest_unsent_seconds": 0.0}, 1030.0, Status.OK, "the oldest for 0 s"),
+        ({"oldest_unsent_seconds": 0.0}, 1100.0, Status.DEGRADED, "the oldest for 100 s, 60 s are promised"),
+        ({"lost_segments": 2, "lost_s": 900.0}, 1000.0, Status.DEGRADED, "2 segments of the journal were deleted"),
+        ({"lost_segments": 2, "lost_s": 900.0}, 9000.0, Status.DEGRADED, "the oldest for"),
+        ({"looked_s": "never"}, 1000.0, Status.DEGRADED, "nothing ships the journal"),
+        (None, 1000.0, Status.DEGRADED, "nothing ships the journal"),
+    ],
+)
+def test_the_backup_is_late_lost_or_in_time(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, object] | None,
+    now_s: float,
+    status: Status,
+    said: str,
+) -> None:
+    assert list(health._backup(backup.read_backup())) == []
+    monkeypatch.setattr(backup, "CONFIGURED", tmp_path)
+    monkeypatch.setattr(backup, "STATUS", tmp_path / "status.json")
+    monkeypatch.setattr(time, "time", lambda: now_s)
+    if changed is not None:
+        (tmp_path / "status.json").write_text(json.dumps({**SHIPPED, **changed}))
+    (check,) = health._backup(backup.read_backup())
+    assert (check.name, check.status) == ("backup", status)
+    assert said in check.reason
+
+
+def test_what_the_shipper_writes_is_what_telemetry_reads() -> None:
+    assert SHIPPED.keys() == {field.name for field in dataclasses.fields(Shipped)}
+
+
+def test_metrics_tell_of_the_backup(
+    engine: Publisher, state_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = tmp_path / "status.json"
+    monkeypatch.setattr(backup, "CONFIGURED", tmp_path)
+    monkeypatch.setattr(backup, "STATUS", status)
+    status.write_text(json.dumps({**SHIPPED, "looked_s": time.time(), "lost_segments": 2}))
+    families = {family.name: family for family in EngineCollector(Observer(state_path), None).collect()}
+    assert families["trading_backup_backlog_bytes"].samples[0].value == 7
+    assert families["trading_backup_lost_segments"].samples[0].value == 2
+    assert 20 <= sent(state_path, tmp_path)["BackupAge"] < 60
+    status.unlink()
+    assert "BackupAge" not in sent(state_path, tmp_path)
+
+
+def sent(state_path: Path, disk: Path) -> dict[str, float]:
+    """Return what CloudWatch would be sent, by metric."""
+    data = Period().data(Observer(state_path).look(), disk, 0.0, "i-1", 60)
+    return {datum["MetricName"]: datum["Value"] for datum in data if "Value" in datum}

@@ -7,6 +7,7 @@ from typing import Any
 
 from trading_engine.published.histogram import BUCKETS, middle_ns
 
+from trading_telemetry.backup import read_backup
 from trading_telemetry.clock import read_clock
 from trading_telemetry.host import sample_host
 from trading_telemetry.observer import Observation, Window
@@ -24,6 +25,7 @@ UNITS = {
     "MemoryUsed": "Percent",
     "DiskUsed": "Percent",
     "ClockOffset": "Microseconds",
+    "BackupAge": "Seconds",
 }
 
 Datum = dict[str, Any]
@@ -85,4 +87,7 @@ def _host(disk: Path) -> dict[str, float]:
     clock = read_clock()
     if clock is not None and clock.offset_us is not None:
         found["ClockOffset"] = clock.offset_us
+    backup = read_backup()
+    if backup is not None and backup.runs:
+        found["BackupAge"] = backup.oldest_unsent_s
     return found

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from trading_engine.published.shm import State
 
+from trading_telemetry.backup import Backup
 from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import Clock
 from trading_telemetry.config import Targets
@@ -52,6 +53,7 @@ def check_all(
     tuning: Tuning | None,
     clock: Clock | None = None,
     certificates: Certificates | None = None,
+    backup: Backup | None = None,
 ) -> list[Check]:
     """The first check says whether the others can know anything; of a clock that may not be asked nothing is known."""
     engine = _engine(observation)
@@ -67,6 +69,7 @@ def check_all(
         _clock(state, clock),
         _latency(last_minute, targets),
         *_certificates(certificates),
+        *_backup(backup),
     ]
 
 
@@ -149,6 +152,24 @@ def _certificates(certificates: Certificates | None) -> Iterator[Check]:
         yield Check("certificate", Status.DEGRADED, "; ".join(warnings))
     else:
         yield Check("certificate", Status.OK, f"{len(certificates.ends)}, good for 30 days and more")
+
+
+def _backup(backup: Backup | None) -> Iterator[Check]:
+    """Of a host without a backup nothing is said, and of the bucket no more than who asks may know."""
+    if backup is None:
+        return
+    log = "`journalctl -u trading-backup` says why"
+    waits = f"{backup.backlog_bytes} bytes of the journal wait for the bucket"
+    if not backup.runs:
+        yield Check("backup", Status.DEGRADED, f"nothing ships the journal: {log}")
+    elif backup.lost_lately:
+        lost = f"{backup.lost_segments} segments of the journal were deleted before they were sent"
+        yield Check("backup", Status.DEGRADED, f"{lost}: {log}, and a new series has what is there")
+    elif backup.oldest_unsent_s > backup.rpo_s:
+        age = f"the oldest for {backup.oldest_unsent_s:.0f} s, {backup.rpo_s:g} s are promised"
+        yield Check("backup", Status.DEGRADED, f"{waits}, {age}: {log}")
+    else:
+        yield Check("backup", Status.OK, f"{waits}, the oldest for {backup.oldest_unsent_s:.0f} s")
 
 
 def _latency(last_minute: Window | None, targets: Targets | None) -> Check:

@@ -11,6 +11,7 @@ BUCKET_BOUNDS_US: Final = (
 """Upper bounds in µs; the SLO's usual edges 500, 1,000 and 2,000 have a neighbour on either side."""
 
 _NO_ENGINE: Final = "no engine has run since the host's start"
+_NO_BACKUP: Final = "nothing ships the journal to a bucket"
 _NO_TARGETS: Final = "the promise is not known"
 
 OWN: Final = (
@@ -79,6 +80,19 @@ OWN: Final = (
     Metric(
         "trading_certificate_end_time_seconds", "gauge", "seconds", "Unix time of a certificate's end, by its file.",
         label="file", absent="no certificate is served or watched",
+    ),
+    Metric(
+        "trading_backup_backlog_bytes", "gauge", "bytes", "Bytes of the journal that are not in the bucket yet.",
+        absent=_NO_BACKUP,
+    ),
+    Metric(
+        "trading_backup_oldest_unsent_seconds", "gauge", "seconds",
+        "Age of the oldest byte of the journal that is not in the bucket; for an hour also of what was lost.",
+        absent=_NO_BACKUP,
+    ),
+    Metric(
+        "trading_backup_lost_segments_total", "counter", "count",
+        "Journal segments that were deleted before they were in the bucket.", absent=_NO_BACKUP,
     ),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from trading_engine.published.histogram import Distribution, bucket_of
 from trading_engine.published.shm import State
 
 from trading_telemetry import metrics
+from trading_telemetry.backup import read_backup
 from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import Clock, read_clock
 from trading_telemetry.config import Targets
@@ -36,9 +37,9 @@ class EngineCollector(Collector):
         self._certificates = certificates
 
     def collect(self) -> Iterator[Metric]:
-        observation, clock = self._observer.look(), self._clock()
+        observation, clock, backup = self._observer.look(), self._clock(), read_backup()
         window = self._observer.window(60)
-        checks = check_all(observation, window, self._targets, tuning(), clock, self._certificates)
+        checks = check_all(observation, window, self._targets, tuning(), clock, self._certificates, backup)
         up = observation.state is not None and not observation.problem and not observation.is_stale
         yield _single("trading_up", float(up))
         status = overall(checks)
@@ -47,6 +48,10 @@ class EngineCollector(Collector):
         yield from _host(clock)
         if self._certificates is not None and self._certificates.ends:
             yield _each("trading_certificate_end_time_seconds", self._certificates.ends)
+        if backup is not None and backup.runs:
+            yield _single("trading_backup_backlog_bytes", backup.backlog_bytes)
+            yield _single("trading_backup_oldest_unsent_seconds", backup.oldest_unsent_s)
+            yield _single("trading_backup_lost_segments_total", backup.lost_segments)
         if observation.state is not None:
             yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
             yield from _engine(observation.state)

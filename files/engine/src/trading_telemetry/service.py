@@ -8,6 +8,7 @@ import time
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from trading_engine.host.notify import notify, watchdog_interval_ns
 
+from trading_telemetry.backup import read_backup
 from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import READ_S, read_clock
 from trading_telemetry.config import Config, load_targets
@@ -49,7 +50,7 @@ class Service:
         """Counters, checks and age of this moment; windows, promise and host of the last full second."""
         observation = self._observer.look()
         window = self._observer.window(60)
-        checks = check_all(observation, window, self._targets, tuning(), self._clock, self._certificates)
+        checks = check_all(observation, window, self._targets, tuning(), self._clock, self._certificates, read_backup())
         return {**engine_document(observation, checks), **self._slow}
 
     def sample(self) -> None:

@@ -1,0 +1,283 @@
+"""Looks at the journal's directory, and puts what is new into the bucket. The engine knows nothing of it."""
+
+import hashlib
+import logging
+import os
+from contextlib import contextmanager, suppress
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trading_backup import names, state, tail
+from trading_backup.bucket import BucketError
+from trading_backup.config import Config
+from trading_backup.state import Sent, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OBJECT_BYTES = 8 << 20
+"""The most that one object takes of a segment: it is in memory once."""
+EMPTY = hashlib.sha256().hexdigest()
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+LOSS_TOLD_S = 3600.0
+"""For how long the bytes of a segment that was lost count as unsent, which is what the alarm goes by."""
+CLEAN_NOTED_S = 60.0
+DAY_S = 86_400
+
+logger = logging.getLogger("trading-backup")
+
+
+class Target(Protocol):
+    """Where objects go."""
+
+    objects: int
+
+    def user_id(self) -> str: ...
+
+    def put(self, key: str, body: Any, digest: str) -> None: ...
+
+
+class BrokenSeriesError(Exception):
+    """What was sent is not what is there any more; the message says why."""
+
+
+class Shipper:
+    """Call `look` every few seconds. It sends what is due, and never raises for the bucket's or the disk's sake."""
+
+    def __init__(self, config: Config, bucket: Target) -> None:
+        self._config = config
+        self._bucket = bucket
+        self._sent = state.load(config.state)
+        self._hash = hashlib.sha256()
+        self._hash_known = False
+        self._seen: tuple[int, int, int] | None = None
+        self._inode = 0
+        self._noted_s = 0.0
+        self._error = ""
+        self._pause_s = 0.0
+        self._retry_at_s = 0.0
+
+    def look(self, now_s: float) -> Status:
+        """Send what is due, unless a failure asked for a pause; return how it stands."""
+        if now_s >= self._retry_at_s:
+            try:
+                self._ship(now_s)
+                self._error, self._pause_s = "", 0.0
+            except (BucketError, OSError) as error:
+                self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+                self._retry_at_s = now_s + self._pause_s
+                if self._error != str(error):
+                    logger.warning("next try in %.0f s: %s", self._pause_s, error)
+                self._error = str(error)
+        return self._status(now_s)
+
+    # -- what is sent -------------------------------------------------------------------------------------------------
+    def _ship(self, now_s: float) -> None:
+        prefix = names.host_prefix(self._bucket.user_id(), self._config.host)
+        if self._sent.prefix != prefix or not self._sent.series:
+            self._begin(now_s, prefix, "the host has none")
+        elif self._sent.complete and now_s - self._sent.begun_s > self._config.series_days * DAY_S:
+            self._begin(now_s, prefix, f"the last one is {self._config.series_days} days old")
+        try:
+            self._journal(now_s)
+        except BrokenSeriesError as error:
+            self._begin(now_s, prefix, str(error))
+            try:
+                self._journal(now_s)
+            except BrokenSeriesError as again:  # the journal is being replaced: the next look sees what it became
+                raise BucketError(str(again)) from again
+        self._files(now_s)
+        if not self._sent.complete:
+            self._put(names.COMPLETE, b"", EMPTY)
+            self._sent.complete = True
+            self._note()
+
+    def _begin(self, now_s: float, prefix: str, reason: str) -> None:
+        """Begin a series with the newest snapshot, or with the oldest segment where there is none."""
+        old = self._sent
+        snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
+        first = snapshots[-1] if snapshots else segments[0] if segments else 1
+        self._sent = Sent(
+            prefix=prefix,
+            series=names.series(now_s),
+            begun_s=now_s,
+            segment=first,
+            clean_s=old.clean_s or now_s,
+            lost_segments=old.lost_segments,
+            lost_s=old.lost_s,
+            lost_since_s=old.lost_since_s,
+        )
+        self._seen = None
+        self._hash, self._hash_known = hashlib.sha256(), True
+        logger.info("series %s begins at segment %d: %s", self._sent.series, first, reason)
+        self._note()
+
+    def _journal(self, now_s: float) -> None:
+        present = tail.segments(self._config.journal)
+        while self._segment(present, now_s):
+            pass
+        self._snapshot()
+
+    def _segment(self, present: list[int], now_s: float) -> bool:
+        """Send what is due of the segment that it is at; return whether that is sealed and whole in the bucket."""
+        sent = self._sent
+        if sent.segment not in present:
+            later = [number for number in present if number > sent.segment]
+            if later:
+                self._lose(later[0] - sent.segment, now_s)
+                raise BrokenSeriesError(f"segment {sent.segment} was deleted before it was sent")
+            if present and present[-1] < sent.segment - 1:
+                raise BrokenSeriesError(f"the journal ends at segment {present[-1]}, before {sent.segment}")
+            self._clean(now_s)
+            return False
+        sealed = present[-1] > sent.segment
+        path = self._path(sent.segment)
+        status = path.stat()
+        seen = (sent.segment, status.st_mtime_ns, status.st_size)
+        if seen == self._seen and not sealed and sent.complete:
+            self._clean(now_s)
+            return False
+        if status.st_ino != self._inode:  # another file of this name, as after a restore
+            self._inode, self._hash_known = status.st_ino, False
+        with _opened(path) as descriptor:
+            self._continue(descriptor)
+            end = tail.end_of_data(descriptor, sent.sent_bytes)
+            due = sealed or not sent.complete or now_s - sent.clean_s >= self._config.rpo_seconds / 2
+            while due and sent.sent_bytes < end:
+                self._range(descriptor, min(end, sent.sent_bytes + OBJECT_BYTES))
+            if sealed:
+                self._seal(descriptor, end)
+                return True
+        if sent.sent_bytes == end:
+            self._seen = seen
+            self._clean(now_s)
+        return False
+
+    def _clean(self, now_s: float) -> None:
+        """Remember that everything is sent: what comes from now on is younger. On the disk once a minute."""
+        self._sent.clean_s = now_s
+        if now_s - self._noted_s >= CLEAN_NOTED_S:
+            self._noted_s = now_s
+            self._note()
+
+    def _continue(self, descriptor: int) -> None:
+        """Compare what was sent before a restart with what is there."""
+        if self._hash_known:
+            return
+        self._hash = hashlib.sha256()
+        try:
+            for data in tail.chunks(descriptor, 0, self._sent.sent_bytes):
+                self._hash.update(data)
+        except OSError as error:
+            raise BrokenSeriesError(f"segment {self._sent.segment} is shorter than what was sent of it") from error
+        if self._sent.sent_bytes and self._hash.hexdigest() != self._sent.sent_digest:
+            raise BrokenSeriesError(f"segment {self._sent.segment} is not what was sent of it")
+        self._hash_known = True
+
+    def _range(self, descriptor: int, end: int) -> None:
+        sent = self._sent
+        data = b"".join(tail.chunks(descriptor, sent.sent_bytes, end))
+        digest = hashlib.sha256(data).hexdigest()
+        self._put(names.of_range(sent.segment, sent.sent_bytes, end, digest), data, digest)
+        self._hash.update(data)
+        sent.sent_bytes, sent.sent_digest = end, self._hash.hexdigest()
+        self._note()
+
+    def _seal(self, descriptor: int, end: int) -> None:
+        """Say that the segment is whole, if what was sent is still what is there."""
+        self._hash_known = False
+        self._continue(descriptor)
+        digest = self._hash.hexdigest()
+        size = os.fstat(descriptor).st_size
+        self._put(names.of_seal(self._sent.segment, end, size, digest), b"", EMPTY)
+        self._next(self._sent.segment + 1)
+
+    def _next(self, segment: int) -> None:
+        self._sent.segment, self._sent.sent_bytes, self._sent.sent_digest = segment, 0, ""
+        self._hash, self._hash_known = hashlib.sha256(), True
+        self._note()
+
+    def _lose(self, segments: int, now_s: float) -> None:
+        sent = self._sent
+        sent.lost_segments += segments
+        sent.lost_s, sent.lost_since_s = now_s, sent.clean_s
+        logger.error("%d segments were deleted before they were sent, from %d on", segments, sent.segment)
+
+    def _snapshot(self) -> None:
+        """Send the newest snapshot, if it was not; those between are not needed."""
+        found = tail.snapshots(self._config.journal)
+        if not found or found[-1] <= self._sent.snapshot:
+            return
+        try:
+            with open(self._config.journal / f"{found[-1]:012d}.snapshot", "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                self._put(names.of_snapshot(found[-1], digest), file, digest)
+        except FileNotFoundError:  # a newer one has taken its place
+            return
+        self._sent.snapshot = found[-1]
+        self._note()
+
+    def _files(self, now_s: float) -> None:
+        """Send each configuration file that is new or has changed."""
+        for path in sorted({found for pattern in self._config.files for found in glob(pattern)}):
+            status = os.stat(path)
+            version = f"{status.st_mtime_ns}-{status.st_size}"
+            if self._sent.files.get(path) == version:
+                continue
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                self._put(names.of_file(path, now_s, digest), file, digest)
+            self._sent.files[path] = version
+            self._note()
+
+    def _put(self, name: str, body: Any, digest: str) -> None:
+        self._bucket.put(f"{self._sent.prefix}{self._sent.series}/{name}", body, digest)
+
+    def _note(self) -> None:
+        state.keep(self._config.state, self._sent)
+
+    def _path(self, segment: int) -> Path:
+        return self._config.journal / f"{segment:012d}.journal"
+
+    # -- what is told -------------------------------------------------------------------------------------------------
+    def _status(self, now_s: float) -> Status:
+        sent = self._sent
+        backlog = 0
+        with suppress(OSError):
+            backlog = self._backlog_bytes()
+        age_s = max(now_s - sent.clean_s, 0.0) if backlog and sent.clean_s else 0.0
+        if sent.lost_s and now_s - sent.lost_s < LOSS_TOLD_S:
+            age_s = max(age_s, now_s - sent.lost_since_s)
+        return Status(
+            looked_s=now_s,
+            rpo_seconds=self._config.rpo_seconds,
+            backlog_bytes=backlog,
+            oldest_unsent_seconds=age_s,
+            lost_segments=sent.lost_segments,
+            lost_s=sent.lost_s,
+            objects=self._bucket.objects,
+            error=self._error,
+        )
+
+    def _backlog_bytes(self) -> int:
+        present = tail.segments(self._config.journal)
+        waiting = [number for number in present if number >= self._sent.segment]
+        total = 0
+        for number in waiting:
+            begin = self._sent.sent_bytes if number == self._sent.segment else 0
+            with _opened(self._path(number)) as descriptor:
+                total += tail.end_of_data(descriptor, begin) - begin
+        return total
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[int]":
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""What was sent, on the host's disk; and how it goes, for telemetry."""
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Sent:
+    """How far a series is. The digest is that of the segment's bytes that were sent: a restart compares with it."""
+
+    prefix: str = ""
+    series: str = ""
+    begun_s: float = 0.0
+    complete: bool = False
+    segment: int = 0
+    sent_bytes: int = 0
+    sent_digest: str = ""
+    snapshot: int = 0
+    files: dict[str, str] = field(default_factory=dict)
+    clean_s: float = 0.0
+    lost_segments: int = 0
+    lost_s: float = 0.0
+    lost_since_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """What telemetry reads. Times are those of the wall clock."""
+
+    looked_s: float
+    rpo_seconds: int
+    backlog_bytes: int
+    oldest_unsent_seconds: float
+    lost_segments: int
+    lost_s: float
+    objects: int
+    error: str
+
+
+def load(path: Path) -> Sent:
+    """Return what was sent; nothing where the file is missing or is none: then a new series begins."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        sent = Sent(**found)
+    except (OSError, ValueError, TypeError):
+        return Sent()
+    same = all(isinstance(value, type(vars(sent)[name])) for name, value in vars(Sent()).items() if name != "files")
+    return sent if same and isinstance(sent.files, dict) else Sent()
+
+
+def keep(path: Path, what: Sent | Status) -> None:
+    """Write it, whole or not at all; raises OSError."""
+    part = path.with_name(f".{path.name}")
+    part.write_text(json.dumps(asdict(what)), encoding="utf-8")
+    os.replace(part, path)
+
+
+def forget(path: Path) -> None:
+    """Remove the status of a shipper that ends."""
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,0 +1,47 @@
+"""The journal's segments as another process sees them while the engine writes."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+PAGE_BYTES = 4096
+READ_BYTES = 1 << 20
+
+
+def segments(directory: Path) -> list[int]:
+    """Return the numbers of the segments that are there, in order. All but the last are as they will stay."""
+    return sorted(int(path.stem) for path in directory.glob("*.journal") if path.stem.isdigit())
+
+
+def snapshots(directory: Path) -> list[int]:
+    """Return the numbers of the snapshots that are there, in order."""
+    return sorted(int(path.stem) for path in directory.glob("*.snapshot") if path.stem.isdigit())
+
+
+def end_of_data(descriptor: int, start: int) -> int:
+    """Return the offset after the last byte that is not zero, at least `start`; raises OSError.
+
+    A segment is preallocated: records, then zeros. The records are written in order, so the first page of zeros is
+    found by halving. Whatever lies before the end was written before it: who reads it after this reads it whole.
+    """
+    low, high = start // PAGE_BYTES, -(-os.fstat(descriptor).st_size // PAGE_BYTES)
+    while low < high:
+        middle = (low + high) // 2
+        if os.pread(descriptor, PAGE_BYTES, middle * PAGE_BYTES).strip(b"\0"):
+            low = middle + 1
+        else:
+            high = middle
+    if low == 0:
+        return start
+    at = (low - 1) * PAGE_BYTES
+    return max(start, at + len(os.pread(descriptor, PAGE_BYTES, at).rstrip(b"\0")))
+
+
+def chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes from `start` to `end`; raises OSError, also where there are fewer."""
+    while start < end:
+        data = os.pread(descriptor, min(READ_BYTES, end - start), start)
+        if not data:
+            raise OSError(f"the file ends at {start}, before {end}")
+        yield data
+        start += len(data)

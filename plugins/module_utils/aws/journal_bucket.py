@@ -1,0 +1,182 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds in a bucket's object names what one host has shipped, and says which objects make its journal's directory.
+
+Pure: names in, a plan out. The names are those of trading_backup/names.py in files/engine; each tells what its object
+is and has the SHA-256 of the content, so that a missing, foreign or changed object is found and named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+PREFIX = "hosts/"
+_HOST = re.compile(r"hosts/(?P<user>[^/]+)/(?P<host>[^/]+)/(?P<series>\d{8}T\d{6}\.\d{6}Z)/(?P<name>.+)")
+_SHA = r"(?P<digest>[0-9a-f]{64})"
+_RANGE = re.compile(rf"journal/(?P<segment>\d{{12}})/(?P<start>\d{{12}})-(?P<end>\d{{12}})\.{_SHA}")
+_SEAL = re.compile(rf"journal/(?P<segment>\d{{12}})/sealed-(?P<end>\d{{12}})-(?P<size>\d{{12}})\.{_SHA}")
+_SNAPSHOT = re.compile(rf"snapshot/(?P<segment>\d{{12}})\.{_SHA}")
+_FILE = re.compile(rf"file/(?P<time>\d{{8}}T\d{{6}}\.\d{{6}}Z)\.{_SHA}(?P<path>/.+)")
+_COMPLETE = "complete"
+_FOREIGN = "a foreign object; nothing of ours has such a name. Look who put it, and move it away"
+
+
+class BackupError(Exception):
+    """What the bucket has is no backup that can be used; the message names the object and says what to do."""
+
+
+class Part(NamedTuple):
+    """An object, and the SHA-256 that its name promises."""
+
+    key: str
+    digest: str
+
+
+class Range(NamedTuple):
+    """Bytes of a segment."""
+
+    start: int
+    end: int
+    part: Part
+
+
+class Seal(NamedTuple):
+    """The end of a segment: its bytes' end and digest, and its size, up to which it is zeros."""
+
+    end: int
+    size: int
+    digest: str
+
+
+class Segment(NamedTuple):
+    """A segment by the ranges that make it, in order; without a seal it is the last, and was being written."""
+
+    number: int
+    ranges: Sequence[Range]
+    seal: Seal | None
+
+
+class File(NamedTuple):
+    """A configuration file as it last was."""
+
+    path: str
+    part: Part
+
+
+class Backup(NamedTuple):
+    """Everything that a host's journal directory is made of."""
+
+    instance: str
+    series: str
+    snapshot: tuple[int, Part] | None
+    segments: Sequence[Segment]
+    files: Sequence[File]
+
+
+class _Found(NamedTuple):
+    ranges: dict[int, list[Range]]
+    seals: dict[int, Seal]
+    snapshots: dict[int, Part]
+    files: dict[str, tuple[str, Part]]
+
+
+def hosts(keys: Iterable[str]) -> list[str]:
+    """Return the hosts that have shipped something."""
+    return sorted({match["host"] for match in map(_HOST.fullmatch, keys) if match})
+
+
+def choose(keys: Iterable[str], host: str, instance: str = "") -> Backup:
+    """Return the newest complete series of the host, of one instance where it is said. Raises BackupError."""
+    series: dict[tuple[str, str], dict[str, str]] = {}
+    for key in keys:
+        match = _HOST.fullmatch(key)
+        if match is None:
+            raise BackupError(
+                f"{key}: a foreign object; nothing of ours has such a name. Look who put it, and move it away"
+            )
+        if match["host"] == host and instance in ("", _instance(match["user"])):
+            series.setdefault((match["series"], match["user"]), {})[match["name"]] = key
+    if not series:
+        raise BackupError(f"the bucket has nothing of {host}" + (f" on {instance}" if instance else ""))
+    complete = [which for which, objects in series.items() if _COMPLETE in objects]
+    if not complete:
+        raise BackupError(
+            f"{min(series)[0]}: the only series of {host} is half-written: its object `complete` is missing"
+        )
+    name, user = max(complete)
+    found = _read(series[name, user])
+    snapshot = max(found.snapshots.items()) if found.snapshots else None
+    segments = list(_segments(found, snapshot[0] if snapshot else 1, f"{host}, series {name}"))
+    files = [File(path, part) for path, (_time, part) in sorted(found.files.items())]
+    return Backup(_instance(user), name, snapshot, segments, files)
+
+
+def _instance(user: str) -> str:
+    return user.rpartition(":")[2]
+
+
+def _read(objects: dict[str, str]) -> _Found:
+    """Sort the objects of a series by what they are."""
+    found = _Found({}, {}, {}, {})
+    for name, key in objects.items():
+        if name == _COMPLETE:
+            continue
+        if match := _RANGE.fullmatch(name):
+            part = Part(key, match["digest"])
+            found.ranges.setdefault(int(match["segment"]), []).append(
+                Range(int(match["start"]), int(match["end"]), part)
+            )
+        elif match := _SEAL.fullmatch(name):
+            if int(match["segment"]) in found.seals:
+                raise BackupError(f"{key}: a second end of this segment")
+            found.seals[int(match["segment"])] = Seal(int(match["end"]), int(match["size"]), match["digest"])
+        elif match := _SNAPSHOT.fullmatch(name):
+            found.snapshots[int(match["segment"])] = Part(key, match["digest"])
+        elif match := _FILE.fullmatch(name):
+            newer = (match["time"], Part(key, match["digest"]))
+            found.files[match["path"]] = max(newer, found.files.get(match["path"], newer))
+        else:
+            raise BackupError(
+                f"{key}: a foreign object; nothing of ours has such a name. Look who put it, and move it away"
+            )
+    return found
+
+
+def _segments(found: _Found, first: int, where: str) -> Iterator[Segment]:
+    """Yield the segments from the first on, in order and without a gap."""
+    numbers = sorted(number for number in {*found.ranges, *found.seals} if number >= first)
+    for expected, number in enumerate(numbers, first):
+        if number != expected:
+            raise BackupError(f"{where}: all of segment {expected} is missing, and segment {number} is there")
+        seal = found.seals.get(number)
+        ranges, end = _chain(found.ranges.get(number, []), f"{where}, segment {number}")
+        if seal is None and number != numbers[-1]:
+            raise BackupError(
+                f"{where}, segment {number}: the object that ends it is missing, and a later segment is there"
+            )
+        if seal is not None and end != seal.end:
+            raise BackupError(f"{where}, segment {number}: the object with its bytes from {end} on is missing")
+        yield Segment(number, ranges, seal)
+
+
+def _chain(ranges: list[Range], where: str) -> tuple[list[Range], int]:
+    """Return the ranges from 0 on that follow each other, and their end.
+
+    Two may begin at the same place: the shipper ended before it could note the first. The longer one has both.
+    """
+    chain: list[Range] = []
+    at = 0
+    longest: dict[int, Range] = {}
+    for one in ranges:
+        if one.start not in longest or one.end > longest[one.start].end:
+            longest[one.start] = one
+    while at in longest:
+        chain.append(longest[at])
+        at = longest[at].end
+    beyond = sorted(one for one in ranges if one.end > at)
+    if beyond:
+        raise BackupError(f"{where}: the object with its bytes from {at} to {beyond[0].start} is missing")
+    return chain, at

@@ -1,0 +1,277 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: make the archive that a restore takes from what a host has shipped to its bucket."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: journal_fetch
+short_description: Make an archive for a restore from what a host has shipped to its bucket
+version_added: 0.2.0
+description:
+  - Find the newest complete series of objects that a host has put into the bucket, fetch its newest snapshot, the
+    journal since then and the configuration, check each object against the SHA-256 in its name, and pack them as
+    C(playbooks/backup.yml) packs a host's own archive.
+  - Refuse, with the object's name, where one is missing, foreign or changed. Then no archive is written.
+  - Keep of the accounts the hashes of their passwords, which the bucket has; the passwords themselves it has not. An
+    account for tests gets a new one with the restore.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  bucket:
+    description: The bucket's name.
+    type: str
+    required: true
+  owner:
+    description: The number of the account that the bucket must belong to.
+    type: str
+    required: true
+  host:
+    description: The host's name.
+    type: str
+    required: true
+  instance:
+    description: The id of the instance that shipped, where several had the host's name. Empty for the newest series.
+    type: str
+    default: ""
+  dest:
+    description: The archive's path on the controller. One that is there stays.
+    type: path
+    required: true
+  optional:
+    description: Do nothing, and do not fail, where the bucket has nothing of the host.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    description: Can run in check mode, in which no archive is written.
+    support: full
+  diff_mode:
+    description: Returns no details of a change.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Make the archive of a host that is gone
+  lowlatency.trading.journal_fetch:
+    bucket: trading-production-123456789012-us-east-1
+    owner: "123456789012"
+    host: trading-production-1
+    dest: ~/backups/trading-production-1.tar.gz
+    region: us-east-1
+"""
+
+RETURN = r"""
+instance:
+  description: The id of the instance that shipped it; empty where the bucket has nothing.
+  type: str
+  returned: success
+  sample: i-0123456789abcdef0
+series:
+  description: The series, by the time at which it began.
+  type: str
+  returned: success
+  sample: 20261130T073054.000000Z
+newest:
+  description: When the last of its objects came, in UTC.
+  type: str
+  returned: success
+  sample: "2026-11-30T08:00:00+00:00"
+segments:
+  description: The number of journal segments.
+  type: int
+  returned: success
+objects:
+  description: The number of objects that were fetched.
+  type: int
+  returned: success
+"""
+
+import hashlib
+import io
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, journal_bucket
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.journal_bucket import (
+    Backup,
+    BackupError,
+    Part,
+    Segment,
+)
+
+JOURNAL = "var/lib/trading/journal"
+SECRETS = "etc/trading/secrets"
+ACCOUNTS = "/etc/trading/accounts.toml"
+_SIDE_BY_SIDE = 16
+# The rest of a segment that was being written; the engine made it as zeros, and cuts it when it starts.
+_ZEROS = 1 << 16
+_ACCOUNT = re.compile(r"^\[accounts\.(\w+)\]\n((?:.+\n?)*)", re.MULTILINE)
+_PASSWORD = re.compile(r'^password = "([^"]+)"$', re.MULTILINE)
+
+
+def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
+    """Return the names of what hosts have shipped, each with the time at which it came."""
+    pages = client.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=journal_bucket.PREFIX, ExpectedBucketOwner=owner
+    )
+    return {one["Key"]: one["LastModified"] for page in pages for one in page.get("Contents", [])}
+
+
+def plan(observed: dict[str, Any], given: dict[str, Any]) -> Backup | None:
+    """Return what makes the archive, None where there is nothing and that is no failure. Raises BackupError."""
+    if given["optional"] and given["host"] not in journal_bucket.hosts(observed):
+        return None
+    return journal_bucket.choose(observed, given["host"], given["instance"])
+
+
+def newest(observed: dict[str, Any], series: str) -> str:
+    """Return when the last object of a series came."""
+    return str(max(when for key, when in observed.items() if f"/{series}/" in key).isoformat())
+
+
+class Source:
+    """The bucket's objects, each held to what its name promises."""
+
+    def __init__(self, client: Any, bucket: str, owner: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._owner = owner
+        self.objects = 0
+
+    def read(self, part: Part) -> bytes:
+        """Return an object. Raises BackupError when it is not what its name says."""
+        answer = self._client.get_object(Bucket=self._bucket, Key=part.key, ExpectedBucketOwner=self._owner)
+        data: bytes = answer["Body"].read()
+        if hashlib.sha256(data).hexdigest() != part.digest:
+            raise BackupError(f"{part.key}: its content is not what its name says: somebody has tampered with it")
+        self.objects += 1
+        return data
+
+    def segment(self, segment: Segment, into: Path) -> None:
+        """Write a segment's file. Raises BackupError when its bytes are not those that its end tells."""
+        digest = hashlib.sha256()
+        with into.open("wb") as file, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            for one, data in zip(segment.ranges, pool.map(self.read, [one.part for one in segment.ranges])):
+                if len(data) != one.end - one.start:
+                    raise BackupError(f"{one.part.key}: {len(data)} bytes, and its name says {one.end - one.start}")
+                digest.update(data)
+                file.write(data)
+            end = file.tell()
+            file.truncate(segment.seal.size if segment.seal else end + _ZEROS)
+        if segment.seal and digest.hexdigest() != segment.seal.digest:
+            raise BackupError(f"segment {segment.number}: its bytes are not those that the object that ends it tells")
+
+
+def hashes(accounts: str) -> dict[str, str]:
+    """Return the hashes of the passwords in accounts.toml, by account, without the accounts for tests."""
+    found = {}
+    for name, table in _ACCOUNT.findall(accounts):
+        password = _PASSWORD.search(table)
+        if password and "test = true" not in table.splitlines():
+            found[name] = password[1]
+    return found
+
+
+def members(source: Source, backup: Backup, folder: Path) -> Iterator[tuple[str, Path | bytes | None]]:
+    """Yield what the archive has: a directory, a file of the folder, or content."""
+    yield JOURNAL, None
+    yield SECRETS, None
+    if backup.snapshot:
+        number, part = backup.snapshot
+        yield f"{JOURNAL}/{number:012d}.snapshot", source.read(part)
+    for segment in backup.segments:
+        path = folder / f"{segment.number:012d}.journal"
+        source.segment(segment, path)
+        yield f"{JOURNAL}/{path.name}", path
+        path.unlink()
+    for file in backup.files:
+        if not file.path.startswith("/etc/"):
+            continue  # the release's wheels, which a host gets from its controller
+        data = source.read(file.part)
+        yield file.path.lstrip("/"), data
+        if file.path == ACCOUNTS:
+            for name, hashed in hashes(data.decode("utf-8", "replace")).items():
+                yield f"{SECRETS}/{name}.hash", f"{hashed}\n".encode()
+
+
+def apply(source: Source, backup: Backup, dest: Path) -> None:
+    """Write the archive, whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
+        scratch = Path(folder) / "archive.tar.gz"
+        with tarfile.open(scratch, "w:gz", compresslevel=1) as archive:
+            for name, content in members(source, backup, Path(folder)):
+                entry = tarfile.TarInfo(name)
+                if content is None:
+                    entry.type, entry.mode = tarfile.DIRTYPE, 0o700
+                    archive.addfile(entry)
+                    continue
+                entry.mode = 0o600
+                if isinstance(content, Path):
+                    entry.size = content.stat().st_size
+                    with content.open("rb") as file:
+                        archive.addfile(entry, file)
+                else:
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
+        scratch.chmod(0o600)
+        os.replace(scratch, dest)
+
+
+def main() -> None:
+    """Look, fetch, pack."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "bucket": {"type": "str", "required": True},
+            "owner": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "instance": {"type": "str", "default": ""},
+            "dest": {"type": "path", "required": True},
+            "optional": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    dest = Path(given["dest"]).expanduser()
+    nothing = {"changed": False, "instance": "", "series": "", "newest": "", "segments": 0, "objects": 0}
+    if dest.exists():
+        module.exit_json(**nothing)
+    client = aws.client(module, "s3")
+    source = Source(client, given["bucket"], given["owner"])
+    report = nothing
+    try:
+        with aws.explained(module, f"read the bucket {given['bucket']}"):
+            observed = observe(client, given["bucket"], given["owner"])
+            planned = plan(observed, given)
+            if planned is not None:
+                if not module.check_mode:
+                    apply(source, planned, dest)
+                report = {
+                    "changed": True,
+                    "instance": planned.instance,
+                    "series": planned.series,
+                    "newest": newest(observed, planned.series),
+                    "segments": len(planned.segments),
+                    "objects": source.objects,
+                }
+    except BackupError as error:
+        module.fail_json(msg=f"{given['bucket']}: {error}")
+    module.exit_json(**report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Decides by policies with Deny, NotAction, NotResource, Null and variables, as the hosts' and the bucket's have them.
+
+The deployer's documents need none of that and have a stricter judge (evaluate.py).
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html: a Deny wins; within one
+account an Allow of the identity's policy is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tests.iam.documents import Statement, as_list
+from tests.iam.evaluate import Need, matches
+
+
+def decided(need: Need, identity: Iterable[Statement], resource: Iterable[Statement] = ()) -> bool:
+    """Return whether the identity's policy allows it and neither policy denies it."""
+    identity, resource = list(identity), list(resource)
+    if any(one["Effect"] == "Deny" and _fits(one, need) for one in [*identity, *resource]):
+        return False
+    return any(one["Effect"] == "Allow" and _fits(one, need) for one in identity)
+
+
+def _fits(statement: Mapping[str, Any], need: Need) -> bool:
+    known = {key.lower(): value for key, value in need.context.items()}
+    return (
+        _named(statement, "Action", need.action, {})
+        and _named(statement, "Resource", need.resource, known)
+        and all(_holds(operator, keys, known) for operator, keys in statement.get("Condition", {}).items())
+    )
+
+
+def _named(statement: Mapping[str, Any], key: str, value: str, known: Mapping[str, str]) -> bool:
+    if f"Not{key}" in statement:
+        return not _any(statement[f"Not{key}"], value, known)
+    return _any(statement[key], value, known)
+
+
+def _any(patterns: Any, value: str, known: Mapping[str, str]) -> bool:
+    return any(matches(_filled(pattern, known), value) for pattern in as_list(patterns))
+
+
+def _filled(pattern: str, known: Mapping[str, str]) -> str:
+    """Put the request's values into a pattern's variables; one without a value fits nothing."""
+    while "${" in pattern:
+        name = pattern.partition("${")[2].partition("}")[0]
+        pattern = pattern.replace("${" + name + "}", known.get(name.lower(), "\0"))
+    return pattern
+
+
+def _holds(operator: str, keys: Mapping[str, Any], known: Mapping[str, str]) -> bool:
+    if operator == "Null":
+        return all((key.lower() not in known) is (str(wanted) == "true") for key, wanted in keys.items())
+    if operator not in ("ArnEquals", "Bool", "StringEquals"):
+        raise KeyError(operator)
+    return all(
+        key.lower() in known and any(matches(str(one), known[key.lower()]) for one in as_list(wanted))
+        for key, wanted in keys.items()
+    )

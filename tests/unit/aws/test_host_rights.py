@@ -1,0 +1,79 @@
+"""What a host may do in the environment's bucket: put new objects below its own name, whatever else it is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.iam.decide import decided
+from tests.iam.evaluate import Need
+
+from .templates import render
+
+BUCKET = "trading-demo-123456789012-us-east-1"
+ARN = f"arn:aws:s3:::{BUCKET}"
+ROLE = "arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-host"
+ME = "AROAEXAMPLE:i-0123"
+NEW = {"s3:if-none-match": "*"}
+ACCOUNT = {"account": "123456789012", "partition": "aws"}
+IDENTITY = render(
+    "host-policy.json.j2", "aws_identity", **{f"aws_identity_{key}": value for key, value in ACCOUNT.items()}
+)["Statement"]
+RESOURCE = render(
+    "bucket-policy.json.j2", "aws_backup", **{f"aws_backup_{key}": value for key, value in ACCOUNT.items()}
+)["Statement"]
+EVERYTHING: list[dict[str, Any]] = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+REFUSED = [
+    ("s3:GetObject", f"{ARN}/hosts/{ME}/a", NEW),
+    ("s3:GetObjectVersion", f"{ARN}/hosts/{ME}/a", {}),
+    ("s3:ListBucket", ARN, {}),
+    ("s3:ListBucketVersions", ARN, {}),
+    ("s3:DeleteObject", f"{ARN}/hosts/{ME}/a", {}),
+    ("s3:DeleteObjectVersion", f"{ARN}/hosts/{ME}/a", {}),
+    ("s3:PutObject", f"{ARN}/hosts/{ME}/a", {}),  # would overwrite; also each part of a multipart upload asks for this
+    ("s3:PutObject", f"{ARN}/hosts/AROAEXAMPLE:i-0999/a", NEW),
+    ("s3:PutObject", f"{ARN}/hosts/{ME}0/a", NEW),
+    ("s3:PutObject", f"{ARN}/trading-demo-1.tar.gz", NEW),
+    ("s3:PutBucketPolicy", ARN, {}),
+    ("s3:PutObjectRetention", f"{ARN}/hosts/{ME}/a", {}),
+    ("s3:BypassGovernanceRetention", f"{ARN}/hosts/{ME}/a", {}),
+]
+
+
+def need(action: str, resource: str, context: dict[str, str]) -> Need:
+    of_host = {"aws:PrincipalArn": ROLE, "aws:userid": ME, "aws:SecureTransport": "true"}
+    return Need(action, resource, {**of_host, **context})
+
+
+def test_a_host_puts_new_objects_below_its_own_name() -> None:
+    assert decided(need("s3:PutObject", f"{ARN}/hosts/{ME}/trading-demo-1/a", NEW), IDENTITY, RESOURCE)
+
+
+def test_without_tls_it_puts_none() -> None:
+    clear = {**NEW, "aws:SecureTransport": "false"}
+    assert not decided(need("s3:PutObject", f"{ARN}/hosts/{ME}/a", clear), IDENTITY, RESOURCE)
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), REFUSED)
+def test_its_own_rights_give_it_nothing_else(action: str, resource: str, context: dict[str, str]) -> None:
+    assert not decided(need(action, resource, context), IDENTITY)
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), REFUSED)
+def test_the_bucket_refuses_a_host_whatever_rights_somebody_gives_its_role(
+    action: str, resource: str, context: dict[str, str]
+) -> None:
+    assert not decided(need(action, resource, context), EVERYTHING, RESOURCE)
+
+
+def test_who_is_no_host_is_not_meant() -> None:
+    deployer = {"aws:PrincipalArn": "arn:aws:iam::123456789012:user/deployer", "aws:userid": "AIDAEXAMPLE"}
+    for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObjectVersion"):
+        assert decided(need(action, f"{ARN}/trading-demo-1.tar.gz", deployer), EVERYTHING, RESOURCE)
+
+
+def test_without_a_backup_the_host_has_no_right_in_any_bucket() -> None:
+    given = {f"aws_identity_{key}": value for key, value in ACCOUNT.items()}
+    policy = render("host-policy.json.j2", "aws_identity", **given, aws_identity_backup="none")
+    assert "s3:" not in str(policy)

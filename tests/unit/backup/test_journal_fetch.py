@@ -1,0 +1,195 @@
+"""A journal's directory out of the bucket: equal to the host's, or refused with the name of what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trading_backup import names
+from trading_engine.machine.version import MACHINE_VERSION
+from trading_engine.process import tools
+from trading_engine.storage.recovery import make_snapshot
+
+from tests.unit.backup.conftest import BUCKET, Fetch, Host
+
+ACCOUNTS = """
+[accounts.BENCH]
+password = "scrypt$1$bench"
+test = true
+
+[accounts.ANNA]
+password = "scrypt$1$anna"
+"""
+
+
+@pytest.fixture
+def shipped(host: Host) -> Host:
+    """A host with sealed segments, a snapshot and an open segment, all of it in the bucket."""
+    host.look()
+    host.recorder.run(1, 800)
+    host.look()
+    assert make_snapshot(host.journal, MACHINE_VERSION)
+    host.recorder.run(2, 400)
+    host.look()
+    host.recorder.run(3, 50)
+    host.look()
+    return host
+
+
+def unpacked(archive: Path) -> Path:
+    folder = archive.with_name("unpacked")
+    folder.mkdir()
+    subprocess.run(["tar", "--extract", f"--file={archive}", f"--directory={folder}"], check=True)
+    return folder
+
+
+def put(host: Host, name: str, data: bytes) -> None:
+    """Put one more object into the host's series."""
+    series = next(key for key in host.objects() if key.endswith("/complete")).rpartition("/")[0]
+    host.s3.put_object(Bucket=BUCKET, Key=f"{series}/{name}", Body=data)
+
+
+def test_the_assembled_directory_implies_the_same_state(shipped: Host, fetch: Fetch, tmp_path: Path) -> None:
+    report = fetch()
+    assert (report.get("msg"), report["changed"]) == (None, True)
+    journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
+    assert tools.check_journal(journal) == shipped.recorder.writer.records
+    (snapshot,) = journal.glob("*.snapshot")
+    for segment in shipped.journal.glob("*.journal"):
+        if int(segment.stem) < int(snapshot.stem):
+            segment.unlink()
+    assert shipped.digest(journal) == shipped.digest()
+    sealed = sorted(journal.glob("*.journal"))[:-1]
+    assert sealed
+    assert [path.read_bytes() for path in sealed] == [(shipped.journal / path.name).read_bytes() for path in sealed]
+
+
+def test_without_a_snapshot_it_begins_with_the_first_segment(host: Host, fetch: Fetch, tmp_path: Path) -> None:
+    host.recorder.run(4, 50)
+    host.look()
+    assert fetch()["segments"] == 1
+    assert host.digest(unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal") == host.digest()
+
+
+def test_what_a_restarted_shipper_put_twice_does_no_harm(host: Host, fetch: Fetch, tmp_path: Path) -> None:
+    host.look()
+    state = (tmp_path / "sent.json").read_text()
+    host.recorder.run(5, 50)
+    host.look()
+    (tmp_path / "sent.json").write_text(state)
+    host.recorder.run(6, 50)
+    host.restarted()
+    host.look()
+    assert fetch()["changed"]
+    assert host.digest(unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal") == host.digest()
+
+
+def test_a_record_that_was_cut_in_two_is_dealt_with_by_recovery(host: Host, fetch: Fetch, tmp_path: Path) -> None:
+    host.recorder.run(7, 50)
+    with host.recorder.writer.path.open("r+b") as segment:
+        segment.truncate(host.written() - 5)
+    host.look()
+    assert fetch()["changed"]
+    journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
+    assert tools.check_journal(journal) == host.recorder.writer.records - 1
+
+
+def test_the_accounts_come_back_by_their_hashes_and_the_newest_configuration_counts(
+    host: Host, fetch: Fetch, tmp_path: Path
+) -> None:
+    host.look()
+    for changed_s, text in ((1.0, "old"), (3.0, ACCOUNTS), (2.0, "older")):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        put(host, names.of_file("/etc/trading/accounts.toml", changed_s, digest), text.encode())
+    wheels = b"the release"
+    put(host, names.of_file("/opt/trading/wheels/1.tar", 1.0, hashlib.sha256(wheels).hexdigest()), wheels)
+    fetch()
+    folder = unpacked(tmp_path / "archive.tar.gz")
+    assert (folder / "etc/trading/accounts.toml").read_text() == ACCOUNTS
+    secrets = folder / "etc/trading/secrets"
+    assert {path.name: path.read_text() for path in secrets.iterdir()} == {"ANNA.hash": "scrypt$1$anna\n"}
+    assert not (folder / "opt").exists()
+
+
+def remove(kind: str) -> Callable[[Host], str]:
+    def change(host: Host) -> str:
+        key = [key for key in host.objects() if kind in key][-1]
+        host.s3.delete_object(Bucket=BUCKET, Key=key)
+        return key
+
+    return change
+
+
+def tamper(kind: str) -> Callable[[Host], str]:
+    def change(host: Host) -> str:
+        key = [key for key in host.objects() if kind in key][-1]
+        host.s3.put_object(Bucket=BUCKET, Key=key, Body=host.body(key)[:-1] + b"x")
+        return key
+
+    return change
+
+
+def foreign(name: str) -> Callable[[Host], str]:
+    def change(host: Host) -> str:
+        put(host, name, b"x")
+        return name
+
+    return change
+
+
+def foreign_host(host: Host) -> str:
+    host.s3.put_object(Bucket=BUCKET, Key="hosts/stray.txt", Body=b"x")
+    return "hosts/stray.txt"
+
+
+def first_range(host: Host) -> str:
+    """Remove the open segment's first bytes, of which there are more later."""
+    (snapshot,) = host.journal.glob("*.snapshot")
+    number = int(snapshot.stem)
+    key = next(key for key in host.objects() if f"journal/{number:012d}/{0:012d}-" in key)
+    host.s3.delete_object(Bucket=BUCKET, Key=key)
+    return f"segment {number}: the object with its bytes from 0"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (tamper("/journal/"), "somebody has tampered with it"),
+        (tamper("/snapshot/"), "somebody has tampered with it"),
+        (first_range, "is missing"),
+        (remove("/complete"), "half-written: its object `complete` is missing"),
+        (remove("sealed-"), "the object that ends it is missing"),
+        (foreign("journal/stray"), "a foreign object"),
+        (foreign_host, "a foreign object"),
+    ],
+    ids=["range", "snapshot", "missing", "half-written", "end", "foreign", "foreign-host"],
+)
+def test_what_is_wrong_is_named_and_no_archive_is_written(
+    shipped: Host, fetch: Fetch, tmp_path: Path, change: Callable[[Host], str], said: str
+) -> None:
+    named = change(shipped)
+    report: dict[str, Any] = fetch()
+    assert report["failed"]
+    assert said in report["msg"]
+    assert said.startswith(("half-written", "the object that ends")) or named in report["msg"]
+    assert not (tmp_path / "archive.tar.gz").exists()
+
+
+def test_an_empty_bucket_is_no_backup_and_may_be_none(host: Host, fetch: Fetch, tmp_path: Path) -> None:
+    assert "the bucket has nothing of trading-demo-1" in fetch()["msg"]
+    assert fetch(optional=True)["changed"] is False
+    host.look()
+    assert "has nothing of trading-demo-1 on i-1" in fetch(instance="i-1")["msg"]
+    assert fetch(check=True)["changed"] is True
+    assert not (tmp_path / "archive.tar.gz").exists()
+
+
+def test_the_archive_that_is_there_stays(host: Host, fetch: Fetch, tmp_path: Path) -> None:
+    host.look()
+    (tmp_path / "archive.tar.gz").write_bytes(b"of the controller")
+    assert fetch()["changed"] is False
+    assert (tmp_path / "archive.tar.gz").read_bytes() == b"of the controller"
