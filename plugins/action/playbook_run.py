@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from ansible import context
@@ -24,15 +25,27 @@ _SPEC = {
     "folder": {"type": "path", "required": True},
     "limit_seconds": {"type": "int", "required": True},
 }
+# The present run's options that the other is given as well.
+_OPENS = {
+    "vault_ids": "--vault-id",
+    "vault_password_files": "--vault-password-file",
+    "private_key_file": "--private-key",
+    "remote_user": "--user",
+}
 
 
-def command(given: dict[str, Any], extra_vars: tuple[str, ...]) -> list[str]:
+def command(given: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
     """Return the command line; the last word of a variable counts, so ours stand behind the user's."""
     words = [sys.executable, "-m", "ansible", "playbook"]
     for one in given.get("inventories") or [given["inventory"]]:
         words += ["-i", one]
     words += ["--check"] if given.get("check") else []
-    for one in extra_vars:
+    # What opens the user's files and hosts.
+    for option, names in _OPENS.items():
+        values = options.get(option) or []
+        for value in [values] if isinstance(values, str) else values:
+            words += [names, str(value)]
+    for one in options.get("extra_vars", ()):
         words += ["-e", one]
     return [*words, "-e", f"@{os.path.join(given['folder'], 'variables.json')}", given["playbook"]]
 
@@ -60,7 +73,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible carries no type
             "JUNIT_HIDE_TASK_ARGUMENTS": "true",
             "ANSIBLE_NOCOLOR": "1",
         }
-        ended = child.run(command(given, context.CLIARGS["extra_vars"]), environment, log, given["limit_seconds"])
+        ended = child.run(command(given, context.CLIARGS), environment, log, given["limit_seconds"])
         done = child.tasks(folder)
         failed = [one for one in done if one["outcome"] == "failed"] if ended.code else []
         outcome = "limit" if ended.limit_reached else "failed" if ended.code else "ok"

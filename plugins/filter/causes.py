@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.lowlatency.trading.plugins.module_utils.diagnosis import (
+    account,
     causes,
     connecting,
     deploying,
@@ -18,7 +19,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.diagnosis impor
     waiting,
 )
 
-_RULES = (*starting.RULES, *connecting.RULES, *waiting.RULES, *deploying.RULES)
+_RULES = (*starting.RULES, *connecting.RULES, *waiting.RULES, *deploying.RULES, *account.RULES)
 _MOST_A_SYMPTOM = 5
 
 

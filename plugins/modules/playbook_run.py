@@ -12,6 +12,7 @@ version_added: 0.2.0
 description:
   - Run a playbook on the controller with the extra variables of the present run and some more, and return how it ended.
     A play that fails ends its run, so this is how a run goes on after one.
+  - Hand on what the present run was given of vault passwords in files, user and private key.
   - Have the playbook end when its time is over, and when the present run is killed.
 author:
   - lowlatency.trading contributors (@lowlatency)

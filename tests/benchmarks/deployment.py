@@ -1,4 +1,4 @@
-"""How long a deployment on the embedded EC2 takes: preflight, sandbox, the first site.yml and the second one."""
+"""How long a deployment on the embedded EC2 takes, and what is asked of it: checklist and diagnosis."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Round:
     up_s: float
     first_s: float
     second_s: float
+    readiness_s: float
+    diagnosis_s: float
     down_s: float
     changed: float
     # How much of the load's time the machine was taken away, of the run where it was more; None when it is not told.
@@ -44,6 +46,8 @@ def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
     yield figure("sandbox up, image cached", lambda one: one.up_s, "s")
     yield figure("site.yml, first run", lambda one: one.first_s, "s", "≤ 150")
     yield figure("site.yml, second run", lambda one: one.second_s, "s", "≤ 75")
+    yield figure("readiness.yml, nothing disturbed", lambda one: one.readiness_s, "s", "≤ 90")
+    yield figure("diagnose.yml", lambda one: one.diagnosis_s, "s", "≤ 45")
     yield figure("sandbox down", lambda one: one.down_s, "s")
     yield figure("changed in the second run", lambda one: one.changed, "tasks", "0")
     if all(one.disturbed_percent is not None for one in rounds):
@@ -75,9 +79,12 @@ def _round() -> Round:
             disturbed += _disturbed(it)
             second_s, second = _timed(lambda: _site(it))
             disturbed += _disturbed(it)
+            readiness_s, _ = _timed(lambda: it.play("playbooks/readiness.yml"))  # it is not ready: nobody is told
+            diagnosis_s, _ = _timed(lambda: _play(it, "playbooks/diagnose.yml"))
         finally:
             down_s, _ = _timed(it.down)
-    return Round(up_s, first_s, second_s, down_s, second.count("changed"), max(disturbed, default=None))
+    times_s = (up_s, first_s, second_s, readiness_s, diagnosis_s, down_s)
+    return Round(*times_s, second.count("changed"), max(disturbed, default=None))
 
 
 def _site(it: Deployment) -> Play:

@@ -126,6 +126,16 @@ def test_readiness_names_what_somebody_changed(asked: tuple[Play, dict[str, dict
     assert set(failed) - {"figures"} == {"security_group", "services", "alarm", "subscribers", "backup"}
 
 
+def test_the_cost_is_shown_with_what_could_be_saved(deployed: Deployment) -> None:
+    play = deployed.play("playbooks/cost.yml")
+    assert play.exit_code == 0, play.output[-6000:]
+    kept = json.loads((deployed.reports / "cost/sandbox.json").read_text(encoding="utf-8"))
+    assert kept["month_usd"] > 30
+    assert kept["uses"] == {"trading-sandbox-1": {"hours": 0, "average": 0.0, "highest": 0.0}}
+    assert "60 hours a week" in {one["name"] for one in kept["suggestions"]}
+    assert "not asked" in kept["actual"]["problem"]
+
+
 @pytest.fixture(scope="module")
 def repeated(deployed: Deployment) -> dict[str, Play]:
     """A second run of the site and one in check mode, side by side: neither is to change anything, nor measures."""

@@ -13,6 +13,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.answe
     MET,
     NOT_DONE,
     Answer,
+    NotTakenError,
     Readings,
     of,
     taken,
@@ -45,6 +46,9 @@ def security_group(readings: Readings) -> Answer:
     network = taken(readings, "network")
     groups = {one["group_name"]: one for one in network["groups"]}
     name = network["group"]
+    # Nobody at all is declared by a run that was not given the environment's variables: it could not have been made so.
+    if not any(one["cidrs"] for one in network["declared"]):
+        raise NotTakenError("this run was given neither trading_operator_cidr nor trading_client_cidrs")
     if name not in groups:
         return Answer(FAILED, (f"there is no security group {name}",))
     generators = groups.get(network["generator_group"], {}).get("group_id", "")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.lowlatency.trading.plugins.action.playbook_run import command
 from ansible_collections.lowlatency.trading.plugins.filter.evidence import COMPARISONS, evidence, expectation, redacted
 from ansible_collections.lowlatency.trading.plugins.module_utils.acceptance import child
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import deployment
@@ -211,6 +212,7 @@ def test_tasks_are_read_from_what_ansible_writes(tmp_path: Path) -> None:
     book = tmp_path / "book.yml"
     tasks = [
         {"name": "File | Say it", "ansible.builtin.debug": {"msg": "said"}},
+        {"name": "File | Change it", "ansible.builtin.debug": {"msg": "made"}, "changed_when": True},
         {"name": "File | Fail", "ansible.builtin.fail": {"msg": "That is why"}},
     ]
     book.write_text(json.dumps([{"name": "The play", "hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
@@ -220,11 +222,31 @@ def test_tasks_are_read_from_what_ansible_writes(tmp_path: Path) -> None:
         "JUNIT_OUTPUT_DIR": str(tmp_path),
         "JUNIT_HIDE_TASK_ARGUMENTS": "true",
     }
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local", str(book)]
-    assert child.run(command, environment, str(tmp_path / "log"), 120).code == 2
-    found = [(one["task"], one["outcome"]) for one in child.tasks(str(tmp_path))]
-    assert found == [("File | Say it", "ok"), ("File | Fail", "failed")]
-    assert "That is why" in child.tasks(str(tmp_path))[1]["message"]
+    words = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local", str(book)]
+    assert child.run(words, environment, str(tmp_path / "log"), 120).code == 2
+    found = [(one["task"], one["outcome"], one["changed"]) for one in child.tasks(str(tmp_path))]
+    assert found == [
+        ("File | Say it", "ok", False),
+        ("File | Change it", "ok", True),
+        ("File | Fail", "failed", False),
+    ]
+    assert "That is why" in child.tasks(str(tmp_path))[2]["message"]
+
+
+def test_another_playbook_is_given_what_opens_the_users_files_and_hosts() -> None:
+    given = {"playbook": "site.yml", "inventory": "localhost,", "inventories": [], "check": False, "folder": "/f"}
+    options = {
+        "extra_vars": ("a=1",),
+        "vault_password_files": ["word"],
+        "vault_ids": [],
+        "private_key_file": "key",
+        "remote_user": None,
+    }
+    opened = ["--vault-password-file", "word", "--private-key", "key"]
+    ours = ["-e", "a=1", "-e", "@/f/variables.json", "site.yml"]
+    assert command(given, options)[4:] == ["-i", "localhost,", *opened, *ours]
+    several = {**given, "inventories": ["b,", "c"], "check": True}
+    assert command(several, {})[4:] == ["-i", "b,", "-i", "c", "--check", *ours[2:]]
 
 
 LISTS = (

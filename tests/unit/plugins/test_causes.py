@@ -169,6 +169,31 @@ def stalls(host: Readings) -> None:
     host["engine"].update(counters={"stalls_gc": 3}, gauges={"stall_max_ns": 4_200_000})
 
 
+def event(what: str, status: str, reason: str = "") -> dict[str, Any]:
+    return {"logical_resource_id": what, "resource_status": status, "resource_status_reason": reason}
+
+
+def stack(*newest_first: dict[str, Any]) -> Callable[[Readings], None]:
+    """Return what plants the events of a stack whose last attempt began before them, after one that failed too."""
+    begun = event("trading-demo", "CREATE_IN_PROGRESS", "User Initiated")
+    earlier = event("Vpc", "CREATE_FAILED", "an earlier attempt's reason")
+    return lambda host: host.update(stack_name="trading-demo", stack_events=[*newest_first, begun, earlier])
+
+
+CANCELLED = event("Subnet", "CREATE_FAILED", "Resource creation cancelled")
+REFUSED = event("Role", "CREATE_FAILED", "User is not authorized to perform: iam:CreateRole on resource: role/x")
+FULL = event("Host", "CREATE_FAILED", "You have requested more vCPU capacity than (VcpuLimitExceeded)")
+BROKEN = event("Bucket", "CREATE_FAILED", "trading-demo already exists")
+
+
+def used_up(host: Readings) -> None:
+    row = {"name": "vcpus", "code": "L-1216C47A", "counts": "vCPUs of running standard on-demand instances"}
+    host["quotas"] = [
+        {**row, "limit": 5.0, "used": 5, "left": 0},
+        {**row, "code": "L-1", "limit": 5.0, "used": 4, "left": 1},
+    ]
+
+
 FAULTS: list[tuple[str, str, Callable[[Readings], None], str]] = [
     ("does not start", "a disk is full", full_disk, "0.0% of the room is free"),
     (
@@ -221,6 +246,20 @@ FAULTS: list[tuple[str, str, Callable[[Readings], None], str]] = [
     ("high latency", "the kernel ended processes for memory", out_of_memory, "Killed process 812"),
     ("does not start", "a disk or its file system has failed", failed_device, "mounted read-only"),
     ("high latency", "the engine made others wait", stalls, "3 by gc"),
+    (
+        "deployment failed",
+        "the stack's resources were refused for want of a permission",
+        stack(event("trading-demo", "ROLLBACK_IN_PROGRESS", "The following resource(s) failed"), CANCELLED, REFUSED),
+        "Role CREATE_FAILED: User is not authorized to perform: iam:CreateRole",
+    ),
+    (
+        "deployment failed",
+        "the stack needs more than the account or the zone has",
+        stack(CANCELLED, FULL),
+        "VcpuLimitExceeded",
+    ),
+    ("deployment failed", "resources of the stack failed", stack(BROKEN), "Bucket CREATE_FAILED: trading-demo already"),
+    ("deployment failed", "nothing is left of the quota L-1216C47A", used_up, "5 of 5 are used in this region"),
 ]
 
 
@@ -258,6 +297,20 @@ def test_a_governor_that_nobody_set_is_none_of_ours() -> None:
     slow_governor(host)
     host["tuned_governor"] = ""
     assert likely_causes(host) == []
+
+
+def test_what_an_earlier_attempt_at_the_stack_said_is_history() -> None:
+    host = copy.deepcopy(HEALTHY)
+    stack(event("trading-demo", "CREATE_COMPLETE"))(host)
+    assert likely_causes(host) == []
+
+
+def test_the_first_failure_of_a_stack_is_said_first_and_each_kind_apart() -> None:
+    host = copy.deepcopy(HEALTHY)
+    stack(event("B", "CREATE_FAILED", "second"), REFUSED, event("A", "CREATE_FAILED", "first"))(host)
+    found = {cause["name"]: cause["lines"] for cause in likely_causes(host, "deployment failed")}
+    assert found["resources of the stack failed"] == ("A CREATE_FAILED: first", "B CREATE_FAILED: second")
+    assert len(found) == 2
 
 
 def test_nothing_is_known_of_a_host_that_answers_nothing() -> None:

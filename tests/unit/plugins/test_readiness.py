@@ -308,6 +308,11 @@ def test_every_line_has_a_fault() -> None:
 
 
 UNDONE: list[tuple[str, Plant, str]] = [
+    (
+        "security_group",
+        put("environment", "network", "declared", value=[{"ports": [22], "cidrs": []}]),
+        "this run was given neither",
+    ),
     ("feed", lambda _e, host: host["feed"].update(accepted=False, answer="silent"), "is it in trading_client_cidrs?"),
     ("figures", put("host", "report", "exists", value=False), "there is no report /s/reports/demo-1.json"),
     ("figures", put("host", "report", "age_seconds", value=25 * 3600), "25 hours old"),
