@@ -13,6 +13,8 @@ version_added: 0.1.0
 description:
   - Make a random password for each account that has none, keep it in C(<secrets>/<account>.password), mode 0600,
     and write the accounts with the hashes of their passwords to a TOML file for the engine.
+  - Keep the hash of an account that has C(<secrets>/<account>.hash) and no password there, as after a restore from what
+    a host has shipped, where its owner alone has the password. Without both files it gets a new one.
   - Write a password into that file to set it yourself, or give it (O(passwords)); the next run takes its hash.
   - Return neither passwords nor hashes, so that none can reach a log or the controller.
 author:
@@ -199,6 +201,11 @@ class Plan:
         return self.make_private or bool(self.passwords or self.hashes) or self.rewrite
 
 
+def is_restored(password: Path, hashed: Path, given: str | None) -> bool:
+    """Return whether there is a hash and nobody but the account's owner has its password, as after some restores."""
+    return given is None and not password.exists() and hashed.exists()
+
+
 def is_as_given(password: Path, given: str | None) -> bool:
     """Return whether there is a password, and the one that was given where one was."""
     if not password.exists():
@@ -209,14 +216,15 @@ def is_as_given(password: Path, given: str | None) -> bool:
 def observe(directory: Path, names: list[str], path: Path, given: dict[str, str]) -> Observed:
     """Look at the secrets of the accounts, and at the engine's file."""
     files = {name: (directory / f"{name}.password", directory / f"{name}.hash") for name in names}
-    kept = frozenset(name for name, (password, _hashed) in files.items() if is_as_given(password, given.get(name)))
+    restored = {name for name, pair in files.items() if is_restored(*pair, given.get(name))}
+    kept = restored | {name for name, (password, _hashed) in files.items() if is_as_given(password, given.get(name))}
     return Observed(
         private=directory.exists() and mode_of(directory) == SECRETS_MODE,
-        passwords=kept,
+        passwords=frozenset(kept),
         hashes={
             name: hashed.read_text(encoding="utf-8").strip()
             for name, (password, hashed) in files.items()
-            if name in kept and belongs(password, hashed)
+            if name in restored or (name in kept and belongs(password, hashed))
         },
         text=path.read_text(encoding="utf-8") if path.exists() else None,
     )

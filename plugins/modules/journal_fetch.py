@@ -246,7 +246,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    dest = Path(given["dest"]).expanduser()
+    dest = Path(given["dest"])
     nothing = {"changed": False, "instance": "", "series": "", "newest": "", "segments": 0, "objects": 0}
     if dest.exists():
         module.exit_json(**nothing)

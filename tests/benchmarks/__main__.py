@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks import core, deployment, feed, gateway, security, stress, telemetry, tuning
+from tests.benchmarks import backup, core, deployment, feed, gateway, security, stress, telemetry, tuning
 from tests.benchmarks.figures import Figure, table
 
 BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "passwords": security.passwords,
     "tls": security.tls,
     "firewall": security.firewall,
+    "backup": backup.backup,
 }
 
 

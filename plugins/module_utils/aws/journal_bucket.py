@@ -83,9 +83,15 @@ class _Found(NamedTuple):
     files: dict[str, tuple[str, Part]]
 
 
+def whose(key: str) -> tuple[str, str] | None:
+    """Return the host and the instance that have shipped an object, None for any other object."""
+    match = _HOST.fullmatch(key)
+    return (match["host"], _instance(match["user"])) if match else None
+
+
 def hosts(keys: Iterable[str]) -> list[str]:
     """Return the hosts that have shipped something."""
-    return sorted({match["host"] for match in map(_HOST.fullmatch, keys) if match})
+    return sorted({found[0] for found in map(whose, keys) if found})
 
 
 def choose(keys: Iterable[str], host: str, instance: str = "") -> Backup:

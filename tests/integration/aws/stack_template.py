@@ -29,8 +29,13 @@ def _resolved(node: Any, values: dict[str, str]) -> Any:
         if set(node) == {"Ref"}:
             return values.get(node["Ref"], str(node["Ref"]))
         if set(node) == {"Fn::Sub"}:
-            return re.sub(r"\$\{([^}]+)\}", lambda found: values[found[1]], node["Fn::Sub"])
+            return re.sub(r"\$\{([^}]+)\}", lambda found: _value(found[1], values), node["Fn::Sub"])
         return {str(key): _resolved(value, values) for key, value in node.items()}
     if isinstance(node, list):
         return [_resolved(value, values) for value in node]
     return str(node) if isinstance(node, str) else node
+
+
+def _value(name: str, values: dict[str, str]) -> str:
+    """Return a variable's value; ``${!name}`` is the text ``${name}``."""
+    return "${" + name[1:] + "}" if name.startswith("!") else values[name]

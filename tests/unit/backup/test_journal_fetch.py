@@ -14,7 +14,7 @@ from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import tools
 from trading_engine.storage.recovery import make_snapshot
 
-from tests.unit.backup.conftest import BUCKET, Fetch, Host
+from tests.unit.backup.conftest import BUCKET, NAME, Fetch, Host, RunModule
 
 ACCOUNTS = """
 [accounts.BENCH]
@@ -193,3 +193,15 @@ def test_the_archive_that_is_there_stays(host: Host, fetch: Fetch, tmp_path: Pat
     (tmp_path / "archive.tar.gz").write_bytes(b"of the controller")
     assert fetch()["changed"] is False
     assert (tmp_path / "archive.tar.gz").read_bytes() == b"of the controller"
+
+
+def test_what_the_bucket_holds_is_told_by_host(host: Host, run_module: RunModule) -> None:
+    host.look()
+    host.s3.put_object(Bucket=BUCKET, Key=f"{NAME}.tar.gz", Body=b"an archive")
+    where = {"owner": "123456789012", "region": "us-east-1", "endpoint_url": host.server.url}
+    report = run_module("journal_backup_info", bucket=BUCKET, **where)
+    (shipped,) = report["hosts"]
+    assert (shipped["host"], shipped["objects"]) == (NAME, 3)
+    assert report["others"] == [f"{NAME}.tar.gz"]
+    assert [line.split(":")[0].split(" on ")[0] for line in report["text"]] == [NAME, f"{NAME}.tar.gz"]
+    assert run_module("journal_backup_info", bucket="trading-none", **where)["hosts"] == []

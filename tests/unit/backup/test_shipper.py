@@ -124,6 +124,16 @@ def test_while_the_bucket_is_away_the_backlog_grows_and_then_all_of_it_goes(host
     assert (status.backlog_bytes, status.oldest_unsent_seconds, status.error) == (0, 0, "")
 
 
+def test_a_host_that_never_reached_the_bucket_tells_how_long_it_has_tried(host: Host) -> None:
+    host.server.stop()
+    host.look()
+    status = host.look()
+    host.server.start_again()
+    assert status.backlog_bytes > 0
+    assert status.oldest_unsent_seconds == RPO_S
+    assert "who this host is" in status.error
+
+
 def test_after_a_failure_it_waits_before_it_tries_again(host: Host) -> None:
     host.look()
     for key in host.objects():

@@ -127,6 +127,19 @@ def test_a_password_touched_keeps_its_hash(run: Callable[..., dict[str, Any]], t
     assert account(tmp_path, "BENCH") == before
 
 
+def test_a_hash_that_was_restored_without_its_password_stays(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    run(BENCH)
+    (tmp_path / "secrets/ANNA.hash").write_text("scrypt$of$anna\n")
+    assert run(BENCH, {"name": "ANNA"})["generated"] == []
+    assert account(tmp_path, "ANNA")["password"] == "scrypt$of$anna"
+    assert not (tmp_path / "secrets/ANNA.password").exists()
+    assert run(BENCH, {"name": "ANNA"})["changed"] is False
+    run(BENCH, {"name": "ANNA"}, passwords={"ANNA": "given"})
+    assert passwords.verify("given", account(tmp_path, "ANNA")["password"])
+
+
 def test_secrets_that_others_could_list_are_closed_again(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     run(BENCH)
     (tmp_path / "secrets").chmod(0o755)

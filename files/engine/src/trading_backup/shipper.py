@@ -61,6 +61,7 @@ class Shipper:
 
     def look(self, now_s: float) -> Status:
         """Send what is due, unless a failure asked for a pause; return how it stands."""
+        self._sent.clean_s = self._sent.clean_s or now_s  # of a host that never shipped, what waits waits from now on
         if now_s >= self._retry_at_s:
             try:
                 self._ship(now_s)
@@ -104,7 +105,7 @@ class Shipper:
             series=names.series(now_s),
             begun_s=now_s,
             segment=first,
-            clean_s=old.clean_s or now_s,
+            clean_s=old.clean_s,
             lost_segments=old.lost_segments,
             lost_s=old.lost_s,
             lost_since_s=old.lost_since_s,

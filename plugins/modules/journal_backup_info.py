@@ -1,0 +1,129 @@
+#!/usr/bin/python
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: what an environment's bucket holds of its hosts."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: journal_backup_info
+short_description: List what a bucket holds of an environment's hosts
+version_added: 0.2.0
+description:
+  - List for each host and instance the objects that it has shipped, and since when and until when; and the archives
+    that C(playbooks/backup.yml) has copied.
+  - Return nothing where there is no such bucket. Change nothing.
+author:
+  - lowlatency.trading contributors (@lowlatency)
+options:
+  bucket:
+    description: The bucket's name.
+    type: str
+    required: true
+  owner:
+    description: The number of the account that the bucket must belong to.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+  - lowlatency.trading.common.info
+"""
+
+EXAMPLES = r"""
+- name: Know until when each host has shipped
+  lowlatency.trading.journal_backup_info:
+    bucket: trading-production-123456789012-us-east-1
+    owner: "123456789012"
+    region: us-east-1
+  register: backups
+"""
+
+RETURN = r"""
+hosts:
+  description: What each host's instances have shipped, the newest last.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{"host": "trading-production-1", "instance": "i-0123456789abcdef0", "objects": 2880, "bytes": 1073741824,
+            "oldest": "2026-11-29T08:00:00+00:00", "newest": "2026-11-30T08:00:00+00:00"}]
+others:
+  description: The names of all other objects.
+  type: list
+  elements: str
+  returned: success
+  sample: [trading-production-1.tar.gz]
+text:
+  description: The same as lines of text.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, journal_bucket
+
+
+def observe(client: Any, bucket: str, owner: str) -> list[dict[str, Any]]:
+    """Return all objects; none where there is no such bucket."""
+    try:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, ExpectedBucketOwner=owner)
+        return [one for page in pages for one in page.get("Contents", [])]
+    except client.exceptions.NoSuchBucket:
+        return []
+
+
+def holdings(objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what each host's instances have shipped, and the names of what no host has."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    others = []
+    for one in objects:
+        whose = journal_bucket.whose(one["Key"])
+        if whose:
+            found.setdefault(whose, []).append(one)
+        else:
+            others.append(str(one["Key"]))
+    hosts = [
+        {
+            "host": host,
+            "instance": instance,
+            "objects": len(shipped),
+            "bytes": sum(one["Size"] for one in shipped),
+            "oldest": min(one["LastModified"] for one in shipped).isoformat(),
+            "newest": max(one["LastModified"] for one in shipped).isoformat(),
+        }
+        for (host, instance), shipped in found.items()
+    ]
+    return sorted(hosts, key=lambda one: (one["host"], one["newest"])), sorted(others)
+
+
+def told(hosts: list[dict[str, Any]], others: list[str]) -> list[str]:
+    """Return both as text."""
+    lines = [
+        f"{one['host']} on {one['instance']}: {one['objects']} objects, {one['bytes'] / (1 << 20):.1f} MiB, "
+        f"{one['oldest']} to {one['newest']}"
+        for one in hosts
+    ]
+    return [*lines, *others]
+
+
+def main() -> None:
+    """Look."""
+    module = AnsibleAWSModule(
+        argument_spec={"bucket": {"type": "str", "required": True}, "owner": {"type": "str", "required": True}},
+        supports_check_mode=True,
+    )
+    given = module.params
+    client = aws.client(module, "s3")
+    with aws.explained(module, f"read the bucket {given['bucket']}"):
+        hosts, others = holdings(observe(client, given["bucket"], given["owner"]))
+    module.exit_json(changed=False, hosts=hosts, others=others, text=told(hosts, others))
+
+
+if __name__ == "__main__":
+    main()
