@@ -198,6 +198,7 @@ def _life(directory: Path, upgrades: int) -> dict[str, Any]:
     assert max(step["away_ms"] for step in whole) <= _AWAY_MS, steps
     return {
         "open_orders": _RESTING,
+        "load_average": [round(each, 1) for each in os.getloadavg()],
         "orders_sent": trader.sent,
         "accepted": trader.accepted,
         "rejected_while_closed": trader.rejected,

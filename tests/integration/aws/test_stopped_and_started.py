@@ -156,6 +156,45 @@ def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
     assert "Told of alarms: ops@example.com" in diagnosis()
 
 
+def test_another_architecture_is_refused_and_a_type_that_does_not_pass_is_taken_back(
+    account: Account, provision: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    """Nobody answers SSH here, so that the step which configures and measures is one that fails for the larger type."""
+    if not instances(account, "stopped"):
+        provision()
+    (before,) = instances(account, "stopped")
+    tags = ("-e", json.dumps({"trading_tags": TAGS, "trading_alarm_subscriptions": [MAIL]}))
+    foreign = account.play("resize.yml", *tags, **HOST, trading_instance_type="c5.4xlarge", trading_budget_usd="1000")
+    assert foreign.code != 0
+    assert "c5.4xlarge is x86_64, and trading-stopped-1 is not" in foreign.output
+    assert instances(account, "stopped") == [before]
+
+    (tmp_path / "collections").symlink_to(ROOT / "collections")
+    nothing = {"name": "Drain", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": []}
+    missed = {"name": "Miss", "ansible.builtin.fail": {"msg": "p99"}, "when": "trading_instance_type != 'c6g.medium'"}
+    whole = {"name": "Provision", "ansible.builtin.import_playbook": str(ROOT / "playbooks/provision.yml")}
+    (tmp_path / "drain.yml").write_text(json.dumps([nothing]))
+    (tmp_path / "site.yml").write_text(json.dumps([whole, {**nothing, "name": "Measure", "tasks": [missed]}]))
+    steps = {
+        "__aws_instance_drain_playbook": str(tmp_path / "drain.yml"),
+        "__aws_instance_site_playbook": str(tmp_path / "site.yml"),
+        "aws_instance_logs_dir": str(tmp_path / "logs"),
+    }
+    run = account.play(
+        "resize.yml", *tags, **HOST, trading_instance_type="c6g.large", trading_budget_usd="1000", **steps
+    )
+    assert run.code != 0
+    assert "trading-stopped-1 becomes c6g.large (0.068 USD an hour)" in run.output, run.output
+    said = " ".join(run.output.split())
+    assert "c6g.large did not pass: Miss:" in said, run.output
+    assert "p99. The hosts are c6g.medium again, and configured." in said, run.output
+    (after,) = instances(account, "stopped")
+    assert (after["InstanceId"], after["InstanceType"]) == (before["InstanceId"], "c6g.medium")
+    assert after["State"]["Name"] == "running"
+    (changed,) = (tmp_path / "logs").glob("*/2-change/log")
+    assert "PLAY RECAP" in changed.read_text()
+
+
 def test_a_host_that_is_known_by_its_id_is_trusted_at_another_address(account: Account, tmp_path: Path) -> None:
     known_hosts, playbook = tmp_path / "known_hosts", tmp_path / "ssh.yml"
     known_hosts.write_text(f"i-0123456789abcdef0 {account.public_key_file.read_text()}")
