@@ -1,4 +1,4 @@
-"""The whole disaster drill on a journal of a million orders: a host is lost, and another one in another zone goes on."""
+"""The whole disaster drill on a journal of a million orders: a host is lost, another one in another zone goes on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def prove(orders: int) -> Path:
     """Return the record of a drill; raises AssertionError when an order is lost that is older than the promise."""
     evidence = Evidence("operations", orders, _SOURCES)
     with tempfile.TemporaryDirectory(prefix="operations-") as name:
-        deployment = Deployment(Path(name), sandbox="operations", addresses={**addresses(74), "trading_operator_cidr": "10.74.0.0/16"})
+        networks = {**addresses(74), "trading_operator_cidr": "10.74.0.0/16"}  # this machine in either zone's subnet
+        deployment = Deployment(Path(name), sandbox="operations", addresses=networks)
         try:
             deployment.down()  # what a proof that was interrupted may have left
             deployment.up()
