@@ -159,8 +159,10 @@ def test_the_bucket_is_versioned_encrypted_and_private(account: Account) -> None
     (rule,) = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
     assert all(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
-    (expire,) = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
-    assert expire["Expiration"]["Days"] == 90
+    rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]}
+    assert {rule: rules[rule]["Expiration"]["Days"] for rule in rules} == {"expire": 90, "expire-journal": 30}
+    refused = {one["Sid"] for one in json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"]}
+    assert refused == {"TlsOnly", "HostsOnlyPut", "HostsPutBelowTheirName", "HostsPutNewObjects"}
 
 
 def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -> None:
@@ -303,6 +305,7 @@ def test_destroy_keeps_the_data_and_says_so(account: Account, empty: set[tuple[s
     assert "log-group /trading/life/host" in run.output
     assert "log-group /trading/life/flow" in run.output
     assert "bucket trading-life-123456789012-us-east-1" in run.output
+    assert "Kept in the bucket trading-life-123456789012-us-east-1" in run.output
 
 
 def test_destroying_the_data_leaves_the_account_as_it_was_and_doing_it_again_is_no_error(
