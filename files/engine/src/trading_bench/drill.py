@@ -23,8 +23,6 @@ from trading_bench.flow import MAX_SLOTS, Flow
 PRICE_E4 = 1_000_000
 RECEIVE_BYTES = 65536
 SILENT_S = soupbintcp.HEARTBEAT_INTERVAL_NS / 1e9
-LISTED = 100
-"""Lost orders that are named; all are counted."""
 
 
 def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Callable[[], bool]) -> int:
@@ -101,7 +99,7 @@ def compare(record: Path, log_in_at: Callable[[str, int], Login], lost_at_s: flo
         "measured_rpo_seconds": round(max(ages_s, default=0.0), 3),
         "lost_orders": [
             {"token": _token(message), "age_seconds": round(age_s, 3)}
-            for (_, message), age_s in zip(lost[:LISTED], ages_s, strict=False)
+            for (_, message), age_s in zip(lost, ages_s, strict=True)
         ],
     }
 
