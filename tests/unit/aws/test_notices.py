@@ -17,7 +17,15 @@ from .templates import HOSTS, ROOT, render
 DAY = 1440
 IDLE = {"CPUUtilization": 20.0}
 BUSY = {"CPUUtilization": 100.0}  # as a host is while it is set up
-WELL = {**IDLE, "EngineUp": 1.0, "ClockOffset": 20.0, "MemoryUsed": 30.0, "DiskUsed": 10.0, "Rejects": 0.0}
+WELL = {
+    **IDLE,
+    "EngineUp": 1.0,
+    "ClockOffset": 20.0,
+    "MemoryUsed": 30.0,
+    "DiskUsed": 10.0,
+    "Rejects": 0.0,
+    "BackupAge": 20.0,
+}
 DOWN = {**WELL, "EngineUp": 0.0}
 NO_CLOCK = {name: value for name, value in WELL.items() if name != "ClockOffset"}
 
