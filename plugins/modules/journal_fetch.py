@@ -217,10 +217,10 @@ def apply(source: Source, backup: Backup, dest: Path) -> None:
             for name, content in members(source, backup, Path(folder)):
                 entry = tarfile.TarInfo(name)
                 if content is None:
-                    entry.type, entry.mode = tarfile.DIRTYPE, 0o700
+                    entry.type, entry.mode = tarfile.DIRTYPE, 0o750 if name == JOURNAL else 0o700
                     archive.addfile(entry)
                     continue
-                entry.mode = 0o600
+                entry.mode = 0o640 if name.startswith(JOURNAL) else 0o600
                 if isinstance(content, Path):
                     entry.size = content.stat().st_size
                     with content.open("rb") as file:

@@ -20,6 +20,10 @@ class BenchError(Exception):
     """The run cannot start or was broken off; the text says what, where and what to do."""
 
 
+class RefusedError(BenchError):
+    """The login was rejected; the text says by whom and why."""
+
+
 def read_password(path: Path) -> str:
     """First line of the file. BenchError when it cannot be read or the password does not fit SoupBinTCP."""
     try:
@@ -119,6 +123,6 @@ def _answer(
                 return soupbintcp.parse_login_accepted(payload), packets[number + 1 :]
             if kind == soupbintcp.LOGIN_REJECTED:
                 reason = REFUSALS.get(payload.decode("latin-1"), f"unknown reason {payload!r}")
-                raise BenchError(f"{where} rejected the login of account {account!r}: {reason}")
+                raise RefusedError(f"{where} rejected the login of account {account!r}: {reason}")
             if kind not in (soupbintcp.DEBUG, soupbintcp.SERVER_HEARTBEAT):
                 raise BenchError(f"{where} answered the login with packet type {chr(kind)!r}: not {what}")

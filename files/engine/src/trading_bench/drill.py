@@ -17,14 +17,12 @@ from typing import Any, BinaryIO
 from trading_engine.wire import ouch, soupbintcp
 from trading_engine.wire.layout import WireError
 
-from trading_bench.connection import LIVE, BenchError, Login, log_in, read_password
+from trading_bench.connection import LIVE, BenchError, Login, RefusedError, log_in, read_password
 from trading_bench.flow import MAX_SLOTS, Flow
 
 PRICE_E4 = 1_000_000
 RECEIVE_BYTES = 65536
 SILENT_S = soupbintcp.HEARTBEAT_INTERVAL_NS / 1e9
-LISTED = 100
-"""Lost orders that are named; all are counted."""
 
 
 def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Callable[[], bool]) -> int:
@@ -46,9 +44,12 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
             heard_s = time.monotonic()
             backlog += soupbintcp.CLIENT_HEARTBEAT_PACKET
         readable, writable, _ = select.select([login.socket], [login.socket] if backlog else [], [], 1 / rate_per_s)
-        try:
-            if writable:
+        if writable:
+            try:
                 backlog = backlog[login.socket.send(backlog) :]
+            except OSError:
+                backlog = b""  # the engine is gone; what it had still said is read below
+        try:
             data = login.socket.recv(RECEIVE_BYTES) if readable else None
         except OSError:
             break
@@ -65,33 +66,40 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
 def compare(record: Path, log_in_at: Callable[[str, int], Login], lost_at_s: float, rpo_s: float) -> dict[str, Any]:
     """Return what of a record is there, and how old what is lost was at `lost_at_s` (wall clock).
 
-    `log_in_at` opens a session at a number. Raises BenchError when what is there is not what was acknowledged.
+    `log_in_at` opens a session at a number. An engine that went on from a snapshot sends nothing again of before it,
+    and one that has lost the drill's first message nothing at all: then its next number alone says what is there, and
+    `compared` is 0. Raises BenchError when what is there is not what was acknowledged.
     """
     head, known = _read(record)
-    login = log_in_at(head["session"], head["sequence"])
-    if login.accepted.sequence != head["sequence"]:
-        raise BenchError(
-            f"session {head['session']} goes on at message {login.accepted.sequence}: the {head['sequence']} that were "
-            "there before the drill began are not all there"
-        )
-    there = list(_resumed(login))
+    first: int = head["sequence"]
+    compared = 0
+    try:
+        login = log_in_at(head["session"], first)
+    except RefusedError:
+        login = log_in_at(head["session"], LIVE)
+        count = max(login.accepted.sequence - first, 0)
+    else:
+        again = list(_resumed(login))
+        count = len(again)
+        for number, ((_, before), after) in enumerate(zip(known, again, strict=False)):
+            if before != after:
+                which = f"message {first + number} of session {head['session']}"
+                raise BenchError(f"{which} was {before.hex()} and is {after.hex()} now: this is another state")
+            compared += before[:1] == b"A"
     login.socket.close()
-    for number, ((_, before), after) in enumerate(zip(known, there, strict=False)):
-        if before != after:
-            which = f"message {head['sequence'] + number} of session {head['session']}"
-            raise BenchError(f"{which} was {before.hex()} and is {after.hex()} now: this is another state")
-    lost = [(arrived_ns, message) for arrived_ns, message in known[len(there) :] if message[:1] == b"A"]
+    lost = [(arrived_ns, message) for arrived_ns, message in known[count:] if message[:1] == b"A"]
     ages_s = [lost_at_s - arrived_ns / 1e9 for arrived_ns, _ in lost]
     accepted = sum(message[:1] == b"A" for _, message in known)
     return {
         "acknowledged": accepted,
         "there": accepted - len(lost),
+        "compared": compared,
         "lost": len(lost),
         "lost_older_than_promised": sum(age_s > rpo_s for age_s in ages_s),
         "measured_rpo_seconds": round(max(ages_s, default=0.0), 3),
         "lost_orders": [
             {"token": _token(message), "age_seconds": round(age_s, 3)}
-            for (_, message), age_s in zip(lost[:LISTED], ages_s, strict=False)
+            for (_, message), age_s in zip(lost, ages_s, strict=True)
         ],
     }
 

@@ -193,6 +193,7 @@ def _next_start(options: argparse.Namespace) -> int:
 
     path = config.read(options.config).journal.directory / CLOSED_FILE
     if options.entry == "closed":
+        path.parent.mkdir(0o750, parents=True, exist_ok=True)  # before the first start; systemd gives it to the engine
         path.touch(0o640)
     else:
         path.unlink(missing_ok=True)
