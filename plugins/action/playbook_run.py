@@ -29,6 +29,8 @@ _SPEC = {
 _OPENS = {
     "vault_ids": "--vault-id",
     "vault_password_files": "--vault-password-file",
+    "become_password_file": "--become-password-file",
+    "connection_password_file": "--connection-password-file",
     "private_key_file": "--private-key",
     "remote_user": "--user",
 }

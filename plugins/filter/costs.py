@@ -51,7 +51,7 @@ def _actual(actual: dict[str, Any], month_usd: float) -> Iterator[str]:
     yield f"  {'actual of this month until ' + actual['until']:<48}{actual['usd']:>10.2f}"
     yield f"  {'the estimate for the same time':<48}{month_usd * actual['share_of_month']:>10.2f}"
     if not actual["usd"]:
-        text = "nothing was billed under the tag Environment: is it a cost allocation tag of the account?"
+        text = "nothing was billed under the tags Project and Environment: are both cost allocation tags?"
         yield from _wrapped(text, "  ")
 
 

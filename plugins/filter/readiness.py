@@ -100,9 +100,11 @@ def journal_lines(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for result in results:
         lines = [line for line in result.get("stdout_lines", []) if line.startswith("{")]
         entry = json.loads(lines[-1]) if lines else {}
-        if isinstance(entry.get("MESSAGE"), str):  # a list where it is no text
+        message = entry.get("MESSAGE")
+        # A list where it is no text; and the agent sends no empty line.
+        if isinstance(message, str) and message.strip():
             moment_ms = int(entry["__REALTIME_TIMESTAMP"]) // 1000
-            found.append({"unit": result["item"], "milliseconds": moment_ms, "text": entry["MESSAGE"]})
+            found.append({"unit": result["item"], "milliseconds": moment_ms, "text": message})
     return found
 
 

@@ -116,6 +116,11 @@ def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
     """Give the address of a queue that hears the topic and is gone afterwards, as is what an earlier trial left."""
     arn, _colon, name = topic.rpartition(":")
     beginning = f"{name.removesuffix('-alarms')}-trial-"
+    beginning_arn = f"{arn.replace(':sns:', ':sqs:')}:{beginning}"
+    for page in sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic):
+        for one in page["Subscriptions"]:
+            if one["Protocol"] == "sqs" and one["Endpoint"].startswith(beginning_arn):
+                sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
     for left in sqs.list_queues(QueueNamePrefix=beginning).get("QueueUrls", []):
         sqs.delete_queue(QueueUrl=left)
     # The name of a queue that was deleted is free only after a minute.
@@ -141,9 +146,11 @@ def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
         )["SubscriptionArn"]
         yield url
     finally:
-        if subscription:
-            sns.unsubscribe(SubscriptionArn=subscription)
-        sqs.delete_queue(QueueUrl=url)
+        try:
+            if subscription:
+                sns.unsubscribe(SubscriptionArn=subscription)
+        finally:
+            sqs.delete_queue(QueueUrl=url)
 
 
 def heard(sqs: Any, url: str, composite: str, wait_seconds: float) -> bool:
@@ -174,7 +181,9 @@ def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
     """Return why there is to be no trial, empty when there is; wait until the composite alarm is off."""
     answer = client.describe_alarms(AlarmNames=[alarm, composite], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     for one in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:
-        others = [action for action in one["AlarmActions"] if ":sns:" not in action]
+        # The states that CloudWatch takes it back to have actions as well.
+        every = [*one["AlarmActions"], *one["OKActions"], *one["InsufficientDataActions"]]
+        others = [action for action in dict.fromkeys(every) if ":sns:" not in action]
         if others:
             return f"{one['AlarmName']} would do more than tell somebody: {', '.join(others)}; choose another alarm"
     deadline = time.monotonic() + wait_seconds

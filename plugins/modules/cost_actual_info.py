@@ -12,8 +12,8 @@ module: cost_actual_info
 short_description: Read what an environment has cost in this month
 version_added: 0.2.0
 description:
-  - Ask Cost Explorer for the cost of this month by service, of what carries the tag C(Environment). The account has to
-    have made C(Environment) a cost allocation tag, and the bill of a day is there a day later.
+  - Ask Cost Explorer for the cost of this month by service, of what carries the tags C(Project) and C(Environment). The
+    account has to have made both cost allocation tags, and the bill of a day is there a day later.
   - Call the API once, for which AWS takes 0.01 USD, and once more for each further page.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -79,13 +79,14 @@ def span(today: date) -> tuple[date, date]:
 
 def request(environment: str, begin: date, end: date) -> dict[str, Any]:
     """Return what is asked."""
-    tagged = {"Tags": {"Key": "Environment", "Values": [environment]}}
+    tags = {"Project": aws.PROJECT, "Environment": environment}
+    tagged = [{"Tags": {"Key": key, "Values": [value]}} for key, value in tags.items()]
     charges = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": _NO_COST}}}
     return {
         "TimePeriod": {"Start": begin.isoformat(), "End": end.isoformat()},
         "Granularity": "MONTHLY",
         "Metrics": [_METRIC],
-        "Filter": {"And": [tagged, charges]},
+        "Filter": {"And": [*tagged, charges]},
         "GroupBy": [{"Type": "DIMENSION", "Key": "SERVICE"}],
     }
 

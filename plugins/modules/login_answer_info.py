@@ -81,6 +81,7 @@ target:
 import socket
 import ssl
 import struct
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -118,11 +119,13 @@ def exactly(connection: Any, size: int) -> bytes:
 
 
 def first_answer(connection: Any) -> tuple[bytes, bytes]:
-    """Return the answer to a login: heartbeats and debug packets may come before."""
-    while True:
+    """Return the answer to a login: heartbeats and debug packets may come before, but not without end."""
+    end_s = time.monotonic() + _TIMEOUT_S
+    while time.monotonic() < end_s:
         letter, payload = packet(connection)
         if letter in (_ACCEPTED, _REJECTED):
             return letter, payload
+    raise TimeoutError
 
 
 def observe(given: dict[str, Any]) -> dict[str, Any]:

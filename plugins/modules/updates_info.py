@@ -52,6 +52,7 @@ import re
 import time
 from collections.abc import Iterable
 from glob import glob
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -60,11 +61,13 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 _APT_LISTS = "/var/lib/apt/lists/*_InRelease"
 _APT_READ = ("/var/lib/apt/periodic/update-success-stamp", "/var/lib/apt/periodic/update-stamp")
 _DNF_LISTS = ("/var/cache/dnf/*/repodata/repomd.xml", "/var/cache/dnf/last_makecache")
+_OS_RELEASE = Path("/etc/os-release")
 _REBOOT = ("/run/reboot-required", "/var/run/reboot-required")
 # "Inst libc6 [2.36-9] (2.36-9+deb12u1 Debian-Security:12/stable-security [amd64])"
 _INSTALL = re.compile(r"^Inst (\S+) \[[^\]]*\] \((\S+) (.*)\)", re.MULTILINE)
 # "FEDORA-2026-1 Important/Sec. openssl-1:3.2.2-1.amzn2023.aarch64"
 _ADVISORY = re.compile(r"^\S+\s+\S*Sec\.\s+(\S+)\s*$", re.MULTILINE)
+_AMAZON = re.compile(r'^ID="?amzn"?$', re.MULTILINE)
 
 
 def of_apt(simulated: str) -> tuple[list[str], list[str]]:
@@ -84,6 +87,18 @@ def of_dnf(advisories: str, updates: str) -> tuple[list[str], list[str]]:
     ]
 
 
+def of_cache(dnf: str, system: str) -> list[str]:
+    """Return how dnf is asked for what it knows; ``system`` is the text of /etc/os-release."""
+    command = [dnf, "--quiet", "--cacheonly"]
+    # Amazon Linux stays with the packages of its image's release, as if there were no newer ones, unless it is told so.
+    return [*command, "--releasever=latest"] if _AMAZON.search(system) else command
+
+
+def asks_for_reboot(answer: str) -> bool:
+    """Return whether `dnf needs-restarting` asks for a reboot; where it does not exist, its status is the same."""
+    return "reboot is required" in answer.lower()
+
+
 def age_s(paths: Iterable[str], now: float) -> float | None:
     """Return the age of the newest of the files, nothing where there is none."""
     times = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
@@ -98,14 +113,14 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
         lists = [*glob(_APT_LISTS), *_APT_READ]
         reboot = any(map(os.path.exists, _REBOOT))
     elif dnf := module.get_bin_path("dnf"):
-        cached = [dnf, "--quiet", "--cacheonly"]
+        cached = of_cache(dnf, _OS_RELEASE.read_text(encoding="utf-8") if _OS_RELEASE.exists() else "")
         advisories = outside.run(module, [*cached, "updateinfo", "list", "--security"], check_rc=True)[1]
         code, updates, error = outside.run(module, [*cached, "check-update"])
         if code not in (0, 100):  # 100: there are some
             module.fail_json(msg=f"dnf check-update: {error.strip()}")
         security, others = of_dnf(advisories, updates)
         lists = [path for pattern in _DNF_LISTS for path in glob(pattern)]
-        reboot = outside.run(module, [dnf, "--quiet", "needs-restarting", "--reboothint"])[0] == 1
+        reboot = asks_for_reboot(outside.run(module, [dnf, "needs-restarting", "--reboothint"])[1])
     else:
         module.fail_json(msg="there is neither apt-get nor dnf on this host")
     return {"security": security, "others": others, "reboot": reboot, "age_seconds": age_s(lists, time.time())}

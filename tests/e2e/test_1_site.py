@@ -123,7 +123,7 @@ def test_readiness_names_what_somebody_changed(asked: tuple[Play, dict[str, dict
     failed = {name: line["evidence"] for name, line in lines.items() if line["state"] == "failed"}
     assert failed["security_group"] == ["port 9001 is open to 0.0.0.0/0, which nobody declared"]
     assert failed["services"] == ["trading-feed.service is active, disabled"]
-    assert set(failed) - {"figures"} == {"security_group", "services", "alarm", "subscribers", "backup"}
+    assert set(failed) - {"figures"} == {"security_group", "services", "alarm", "subscribers"}
 
 
 def test_the_cost_is_shown_with_what_could_be_saved(deployed: Deployment) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timezone
 from typing import Any
 
@@ -25,6 +26,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.runni
 _DAY_S = 86400
 _OLDEST_DRILL_S = 90 * _DAY_S
 # What is sent in every minute, whether there are orders or not.
+_TRIAL_QUEUE = re.compile(r"-trial-[0-9a-f]{8}$")
 _ALWAYS = ("EngineUp", "Throughput", "MemoryUsed", "DiskUsed")
 
 
@@ -46,12 +48,19 @@ def metrics(readings: Readings) -> Answer:
 
 def logs(readings: Readings) -> Answer:
     """The newest line of each unit's log on the host is in the log group."""
-    found: dict[str, bool] = taken(readings, "published")["lines"]
+    published = taken(readings, "published")
+    found: dict[str, bool] = published["lines"]
+    older: list[str] = published.get("older", [])
     if not found:
         return Answer(NOT_DONE, ("no unit has said anything that could be looked for",))
     problems = [
-        f"the newest line of {unit} is not in the log group" for unit, is_there in found.items() if not is_there
+        f"the newest line of {unit} is not in the log group"
+        for unit, is_there in found.items()
+        if not is_there and unit not in older
     ]
+    unsent = [unit for unit, is_there in found.items() if not is_there and unit in older]
+    if unsent and not problems:
+        return Answer(NOT_DONE, (f"said nothing since the agent was started: {', '.join(unsent)}",))
     return of(problems, [f"the newest line of {', '.join(found)} is in the log group"])
 
 
@@ -65,9 +74,15 @@ def alarm(readings: Readings) -> Answer:
     return Answer(MET, (f"{found['composite']} was received after {found['seconds']:.0f} s",))
 
 
+def _of_a_trial(subscription: dict[str, Any]) -> bool:
+    """Return whether the temporary queue of module alarm_trial subscribes, or one that a killed trial left."""
+    return subscription.get("protocol") == "sqs" and bool(_TRIAL_QUEUE.search(subscription["endpoint"]))
+
+
 def subscribers(readings: Readings) -> Answer:
     """Somebody is told of alarms, and whoever is to be told has said yes."""
-    found: list[dict[str, Any]] = taken(readings, "topic")["subscriptions"]
+    topic: list[dict[str, Any]] = taken(readings, "topic")["subscriptions"]
+    found = [one for one in topic if not _of_a_trial(one)]
     waiting = sorted(one["endpoint"] for one in found if not one["subscription_arn"].startswith("arn:"))
     told = sorted(one["endpoint"] for one in found if one["subscription_arn"].startswith("arn:"))
     problems = [f"has not followed the link in AWS's mail: {endpoint}" for endpoint in waiting]
@@ -99,13 +114,16 @@ def drill(readings: Readings) -> Answer:
         record = json.loads(found["text"])
         moment_s = _seconds(record["at"])
         rto_s, rpo_s = float(record["rto_seconds"]), float(record["rpo_seconds"])
+        promised_s, lost = float(record["promised_rpo_seconds"]), int(record["lost_older_than_promised"])
     except (ValueError, KeyError, TypeError) as error:
         raise NotTakenError(f"{found['path']} is no record of a drill: {error!r}") from error
     age_s = float(found["now"]) - moment_s
     said = f"{hours(max(age_s, 0))} ago: RTO {rto_s:.0f} s, RPO {rpo_s:.0f} s"
     if age_s > _OLDEST_DRILL_S:
         return Answer(FAILED, (f"the last drill was {said}",))
-    return Answer(MET, (said,))
+    problems = [f"{said}, promised are {promised_s:.0f} s"] if rpo_s > promised_s else []
+    problems += [f"{lost} lost orders were older than the promised {promised_s:.0f} s"] if lost else []
+    return of(problems, [said])
 
 
 def drift(readings: Readings) -> Answer:
@@ -117,18 +135,22 @@ def drift(readings: Readings) -> Answer:
         return Answer(FAILED, tuple(f"{one['host']}: {one['task']}" for one in found["changes"]))
     if found["outcome"] != "ok":
         return Answer(NOT_DONE, (f"the run in check mode ended early: {found['message']}",))
-    return Answer(MET, (f"{len(found['tasks'])} tasks in check mode would change nothing",))
+    looked = sum(one["outcome"] == "ok" for one in found["tasks"])
+    if not looked:
+        return Answer(NOT_DONE, ("the run in check mode looked at nothing: check its inventory and tags",))
+    return Answer(MET, (f"{looked} tasks in check mode would change nothing",))
 
 
 def cost(readings: Readings) -> Answer:
-    """A month costs no more than the budget; and what the hosts have cost since they were launched."""
+    """A month costs no more than the budget; and what the hosts have cost at most since they were started."""
     found = taken(readings, "cost")
     month, budget = float(found["month_usd"]), float(found["budget_usd"])
     launched = [_seconds(moment) for moment in found["launched"]]
     if not launched:
         raise NotTakenError("EC2 has no host of this environment")
-    so_far = float(found["hour_usd"]) * (float(found["now"]) - min(launched)) / 3600
-    said = f"{so_far:.2f} USD since the hosts were started, {month:.2f} a month, by list prices"
+    ages_s = [float(found["now"]) - launched_s for launched_s in launched]
+    so_far = float(found["hour_usd"]) / len(ages_s) * sum(ages_s) / 3600
+    said = f"at most {so_far:.2f} USD since the hosts were started, {month:.2f} a month, by list prices"
     if budget and month > budget:
         return Answer(FAILED, (f"{said}, more than the budget of {budget:g}",), {"budget": month / budget})
     return Answer(MET, (said,), {"budget": month / budget} if budget else {})

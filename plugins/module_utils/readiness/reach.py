@@ -75,6 +75,8 @@ def ports(readings: Readings) -> Answer:
     problems += [f"port {port} answers the controller, and nobody declared it" for port in others]
     if problems:
         return Answer(FAILED, tuple(problems))
+    if not taken(readings, "host")["readings"].get("ports"):
+        raise NotTakenError("it is not known on which ports the host listens: `ss` told none")
     ways_of = {
         way: [port for port, found in answers.items() if found == way] for way in dict.fromkeys(answers.values())
     }
@@ -107,6 +109,8 @@ def page(readings: Readings) -> Answer:
     """Asked from the controller: the page and its metrics answer whoever has the token, and nobody else."""
     found = taken(readings, "page")
     problems = []
+    if found["token_declared"] and not found["asks_for_token"]:
+        problems.append("the host has no token, and telemetry_token is not none")
     for path, statuses in found["answers"].items():
         if statuses["with"] != 200:
             problems.append(f"{path} answers {statuses['with'] or statuses['said']} instead of 200")
@@ -132,7 +136,8 @@ def people(readings: Readings) -> Answer:
     """The accounts on the host are those of hardening_operators, each in the groups of its role."""
     found = taken(readings, "people")
     declared = {one["name"]: one["role"] for one in found["declared"]}
-    members: dict[str, list[str]] = found["members"]
+    # A group without members has an empty list in /etc/group, which splits into one empty name.
+    members: dict[str, list[str]] = {group: [name for name in each if name] for group, each in found["members"].items()}
     there = set(found["made"]) & set(found["accounts"])
     problems = [f"{name} has no account" for name in sorted(set(declared) - there)]
     problems += [f"{name} has an account, and is not in hardening_operators" for name in sorted(there - set(declared))]

@@ -38,18 +38,18 @@ def _checks(readings: Readings) -> dict[str, dict[str, str]]:
 
 
 def health_check(readings: Readings, name: str) -> dict[str, str] | None:
-    """Return what /health says of one thing, if it answers and says anything."""
-    try:
-        return _checks(readings).get(name)
-    except NotTakenError:
-        return None
+    """Return what /health says of one thing, if anything; raises NotTakenError where it cannot tell."""
+    checks = _checks(readings)
+    if name not in checks and checks.get("engine", {}).get("status") == "failing":
+        raise NotTakenError("/health says no more while the engine is down")
+    return checks.get(name)
 
 
 def _check(readings: Readings, name: str) -> dict[str, str]:
-    checks = _checks(readings)
-    if name not in checks:
+    check = health_check(readings, name)
+    if check is None:
         raise NotTakenError(f"/health says nothing of {name}")
-    return checks[name]
+    return check
 
 
 def services(readings: Readings) -> Answer:
@@ -118,19 +118,16 @@ def clock(readings: Readings) -> Answer:
     offset_s = abs(float(found["offset_s"]))
     if offset_s >= _MOST_OFF_S:
         problems.append(f"the clock is {offset_s * 1e3:.1f} ms off")
-    check = _checks(readings).get("clock", {})
-    if check.get("status", "ok") != "ok":
-        problems.append(f"/health: {check['reason']}")
+    if not problems:
+        check = health_check(readings, "clock") or {}
+        problems += [f"/health: {check['reason']}"] if check.get("status", "ok") != "ok" else []
     said = f"{offset_s * 1e6:.0f} µs off, source {found['source']}"
     return of(problems, [said], {"clock offset": offset_s / _MOST_OFF_S})
 
 
 def certificates(readings: Readings) -> Answer:
     """No certificate ends within 30 days, which /health knows."""
-    checks = _checks(readings)
-    if "engine" in checks and checks["engine"]["status"] == "failing":
-        raise NotTakenError("/health says no more while the engine is down")
-    check = checks.get("certificate")
+    check = health_check(readings, "certificate")
     if check is None:
         return Answer(MET, ("no certificate is served",))
     return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])

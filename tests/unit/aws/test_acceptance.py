@@ -239,10 +239,13 @@ def test_another_playbook_is_given_what_opens_the_users_files_and_hosts() -> Non
         "extra_vars": ("a=1",),
         "vault_password_files": ["word"],
         "vault_ids": [],
+        "become_password_file": "sudo",
+        "connection_password_file": "ssh",
         "private_key_file": "key",
         "remote_user": None,
     }
-    opened = ["--vault-password-file", "word", "--private-key", "key"]
+    passwords = ["--become-password-file", "sudo", "--connection-password-file", "ssh"]
+    opened = ["--vault-password-file", "word", *passwords, "--private-key", "key"]
     ours = ["-e", "a=1", "-e", "@/f/variables.json", "site.yml"]
     assert command(given, options)[4:] == ["-i", "localhost,", *opened, *ours]
     several = {**given, "inventories": ["b,", "c"], "check": True}

@@ -60,7 +60,7 @@ def test_a_line_of_another_time_is_another_line(account: Account, run_module: Ru
     assert report["lines"] == {"telemetry": False}
 
 
-def make_alarms(account: Account, topic: str, *actions: str) -> None:
+def make_alarms(account: Account, topic: str, *actions: str, of: str = "AlarmActions") -> None:
     cloudwatch = account("cloudwatch")
     cloudwatch.put_metric_alarm(
         AlarmName=ALARM,
@@ -71,7 +71,7 @@ def make_alarms(account: Account, topic: str, *actions: str) -> None:
         EvaluationPeriods=2,
         Threshold=80,
         ComparisonOperator="GreaterThanThreshold",
-        AlarmActions=list(actions),
+        **{of: list(actions)},
     )
     cloudwatch.put_composite_alarm(AlarmName=COMPOSITE, AlarmRule=f'ALARM("{ALARM}")', AlarmActions=[topic])
 
@@ -109,6 +109,8 @@ def test_an_alarm_that_is_set_off_is_received_and_the_queue_is_gone(
 ) -> None:
     make_alarms(account, topic)
     account("sqs").create_queue(QueueName="trading-demo-trial-0badf00d")  # of a trial that was killed
+    queue = topic.replace(":sns:", ":sqs:").replace("-alarms", "-trial-0badf00d")
+    account("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
     account("sqs").create_queue(QueueName="another")
     report = trial(run_module, topic)
     assert (report["acted"], report["received"]) == (True, True), report
@@ -123,10 +125,11 @@ def test_an_alarm_that_tells_another_topic_is_not_received(account: Account, run
     assert left(account, topic) == (0, 0)
 
 
+@pytest.mark.parametrize("of", ["AlarmActions", "OKActions", "InsufficientDataActions"])
 def test_an_alarm_that_would_recover_the_host_is_not_set_off(
-    account: Account, run_module: RunModule, topic: str
+    account: Account, run_module: RunModule, topic: str, of: str
 ) -> None:
-    make_alarms(account, topic, "arn:aws:automate:us-east-1:ec2:recover")
+    make_alarms(account, topic, "arn:aws:automate:us-east-1:ec2:recover", of=of)
     report = trial(run_module, topic)
     assert "would do more than tell somebody: arn:aws:automate:us-east-1:ec2:recover" in report["msg"]
     (alarm,) = account("cloudwatch").describe_alarms(AlarmNames=[ALARM])["MetricAlarms"]

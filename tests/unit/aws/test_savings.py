@@ -119,7 +119,7 @@ def test_the_table_fits_and_puts_the_bill_beside_the_estimate() -> None:
     assert text.index("17.50") < text.index("18.37") < text.index("demo-1 is idle")
     assert "demo-2: CloudWatch has no sample of its CPUs" in text
     unbilled = " ".join(cost_table([], uses, {**bill, "usd": 0.0, "services": {}}, 36.74))
-    assert "is it a cost allocation tag" in " ".join(unbilled.split())
+    assert "are both cost allocation tags" in " ".join(unbilled.split())
     assert "actual: not asked" in "\n".join(cost_table([], uses, {"problem": "not asked"}, 36.74))
 
 
@@ -167,6 +167,7 @@ def test_the_bill_is_asked_for_by_tag_and_service_page_by_page(
         "Metrics": ["UnblendedCost"],
         "Filter": {
             "And": [
+                {"Tags": {"Key": "Project", "Values": ["lowlatency-trading"]}},
                 {"Tags": {"Key": "Environment", "Values": ["demo"]}},
                 {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": ["Credit", "Refund"]}}},
             ]

@@ -84,11 +84,12 @@ ENVIRONMENT: Readings = {
     "drill": {
         "path": "/s/drill-demo.json",
         "exists": True,
-        "text": '{"at": "2026-11-30T04:26:40Z", "rto_seconds": 94.2, "rpo_seconds": 3}',
+        "text": '{"at": "2026-11-30T04:26:40Z", "rto_seconds": 94.2, "rpo_seconds": 3,'
+        ' "promised_rpo_seconds": 60, "lost_older_than_promised": 0}',
         "now": NOW + 2 * DAY_S,
     },
     "documents": {"pages": 19, "named": 40, "unknown_playbooks": [], "unknown_variables": []},
-    "drift": {"outcome": "ok", "seconds": 40.0, "changes": [], "tasks": [{}] * 7, "message": ""},
+    "drift": {"outcome": "ok", "seconds": 40.0, "changes": [], "tasks": [{"outcome": "ok"}] * 7, "message": ""},
 }
 UNITS = ("trading-engine.service", "trading-feed.service", "telemetry.service", "trading-publish.service")
 HOST: Readings = {
@@ -113,7 +114,11 @@ HOST: Readings = {
     },
     "ports": {"operators": [22, 8000], "clients": [9001, 9002], "firewall": True},
     "ways": {"answers": {"22": "open", "8000": "open", "9001": "open", "9002": "silent", "5355": "silent"}},
-    "page": {"asks_for_token": True, "answers": {"/": answer(), "/metrics": answer(), "/health": answer(without=200)}},
+    "page": {
+        "asks_for_token": True,
+        "token_declared": True,
+        "answers": {"/": answer(), "/metrics": answer(), "/health": answer(without=200)},
+    },
     "feed": {
         "accepted": True,
         "answer": "login accepted",
@@ -209,10 +214,20 @@ def archived(exists: bool, age_s: float = 0.0) -> Plant:
     return plant
 
 
+def drilled(**figures: int) -> Plant:
+    record = json.loads(ENVIRONMENT["drill"]["text"])
+    return put("environment", "drill", "text", value=json.dumps({**record, **figures}))
+
+
 def group(*rules: dict[str, Any]) -> Plant:
     return lambda environment, _host: environment["network"]["groups"][0]["ip_permissions"].extend(rules)
 
 
+TRIAL_QUEUE = {
+    "endpoint": "arn:aws:sqs:us-east-1:1:trading-demo-trial-0badf00d",
+    "protocol": "sqs",
+    "subscription_arn": "arn:aws:sns:x:1:t:3",
+}
 FAULTS: list[tuple[str, Plant, str]] = [
     ("security_group", group(rule(9001, "0.0.0.0/0")), "port 9001 is open to 0.0.0.0/0, which nobody declared"),
     ("security_group", group(rule(22, user_id_group_pairs=[{"group_id": "sg-x"}])), "port 22 is open to sg-x"),
@@ -248,6 +263,7 @@ FAULTS: list[tuple[str, Plant, str]] = [
     ),
     ("page", put("host", "page", "answers", "/metrics", value=answer(0, 0, "timed out")), "/metrics answers timed out"),
     ("page", put("host", "page", "answers", "/", value=answer(without=200)), "/ answers 200 without the token"),
+    ("page", put("host", "page", "asks_for_token", value=False), "the host has no token"),
     ("feed", lambda _e, host: host["feed"].update(accepted=False, answer="login rejected: A"), "login rejected: A"),
     ("figures", report("missed"), "p99 2345 µs instead of < 2000 µs"),
     ("clock", put("host", "host", "readings", "clock", "offset_s", value=0.04), "40.0 ms off"),
@@ -280,10 +296,13 @@ FAULTS: list[tuple[str, Plant, str]] = [
         "has not followed the link in AWS's mail: new@example.com",
     ),
     ("subscribers", put("environment", "topic", "subscriptions", value=[]), "nobody subscribes"),
+    ("subscribers", put("environment", "topic", "subscriptions", value=[TRIAL_QUEUE]), "nobody subscribes"),
     ("backup", unhealthy(backup="900 s behind"), "900 s behind"),
     ("backup", archived(exists=False), "there is no backup"),
     ("backup", archived(exists=True, age_s=2.5 * DAY_S), "is 2 days old, promised are 24 hours"),
     ("drill", put("environment", "drill", "now", value=NOW + 91 * DAY_S), "the last drill was 91 days ago"),
+    ("drill", drilled(rpo_seconds=61), "RPO 61 s, promised are 60 s"),
+    ("drill", drilled(lost_older_than_promised=2), "2 lost orders were older than the promised 60 s"),
     (
         "drift",
         put("environment", "drift", "changes", value=[{"host": "demo-1", "task": "Files | Set it"}]),
@@ -324,10 +343,16 @@ UNDONE: list[tuple[str, Plant, str]] = [
     ("updates", put("host", "updates", "age_seconds", value=None), "were never read"),
     ("updates", put("host", "updates", "age_seconds", value=8.0 * DAY_S), "are 8 days old"),
     ("logs", put("host", "published", "lines", value={}), "no unit has said anything"),
+    (
+        "logs",
+        lambda _e, host: host["published"].update(lines={"telemetry": False}, older=["telemetry"]),
+        "said nothing since the agent was started: telemetry",
+    ),
     ("drill", put("environment", "drill", "exists", value=False), "no drill is on record, in /s/drill-demo.json"),
     ("drill", put("environment", "drill", "text", value='{"at": "2026-11-30"}'), "no record of a drill"),
     ("drift", put("environment", "drift", "outcome", value="limit"), "had not ended after 40 s"),
     ("drift", put("environment", "drift", "outcome", value="failed"), "ended early"),
+    ("drift", put("environment", "drift", "tasks", value=[{"outcome": "skipped"}]), "looked at nothing"),
     ("documents", put("environment", "documents", "pages", value=0), "not installed"),
     ("cost", put("environment", "cost", "launched", value=[]), "no host of this environment"),
 ]
@@ -341,6 +366,22 @@ def test_what_was_not_measured_is_not_done(line: str, plant: Plant, said: str) -
     assert said in "; ".join(rows[line]["evidence"])
 
 
+def test_the_cost_so_far_is_that_of_each_host_since_its_own_start() -> None:
+    # 100 and 76 hours, at half of 0.05 USD each.
+    (said,) = judged()["cost"]["evidence"]
+    assert said == "at most 4.40 USD since the hosts were started, 36.50 a month, by list prices"
+
+
+@pytest.mark.parametrize("host", [{"readings": {"ports": {}}}, {"failed": True, "msg": "no ss"}], ids=str)
+def test_where_it_is_not_known_who_listens_no_other_port_was_tried(host: Readings) -> None:
+    assert judged(put("host", "host", value=host))["ports"]["state"] == "not done"
+
+
+def test_a_group_without_members_has_no_stranger_in_it() -> None:
+    rows = judged(lambda _e, host: host["people"].update(declared=[], made=[], members={"trading-operator": [""]}))
+    assert rows["people"]["state"] == "met", rows["people"]["evidence"]
+
+
 def test_without_health_certificates_and_journal_are_not_known() -> None:
     rows = judged(
         put(
@@ -350,10 +391,12 @@ def test_without_health_certificates_and_journal_are_not_known() -> None:
             value={"status": 503, "text": '{"checks": [{"name": "engine", "status": "failing"}]}'},
         )
     )
-    assert {name: rows[name]["state"] for name in ("services", "certificates", "journal")} == {
+    assert {name: rows[name]["state"] for name in ("services", "certificates", "journal", "backup", "clock")} == {
         "services": "failed",
         "certificates": "not done",
         "journal": "not done",
+        "backup": "not done",
+        "clock": "not done",
     }
 
 
@@ -411,10 +454,12 @@ def test_the_table_fits_and_says_what_to_do_where_something_is_open() -> None:
 
 def test_the_newest_line_of_each_unit_is_taken_from_what_journalctl_prints() -> None:
     printed = json.dumps({"__REALTIME_TIMESTAMP": "1796000000123456", "MESSAGE": "listening"})
+    empty = json.dumps({"__REALTIME_TIMESTAMP": "1796000000123456", "MESSAGE": " "})
     binary = json.dumps({"__REALTIME_TIMESTAMP": "1796000000123456", "MESSAGE": [255, 1]})
     results = [
         {"item": "telemetry", "stdout_lines": ["-- no entries --", printed]},
         {"item": "trading-feed", "stdout_lines": ["-- No entries --"]},
         {"item": "trading-engine", "stdout_lines": [binary]},
+        {"item": "trading-publish", "stdout_lines": [empty]},
     ]
     assert journal_lines(results) == [{"unit": "telemetry", "milliseconds": 1796000000123, "text": "listening"}]

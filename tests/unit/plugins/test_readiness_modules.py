@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.modules import documents_info, updates_info
+from ansible_collections.lowlatency.trading.plugins.modules import documents_info, login_answer_info, updates_info
 from trading_engine.wire import soupbintcp
 
 from .conftest import RunModule
@@ -103,6 +104,27 @@ def test_a_password_that_soupbintcp_cannot_carry_is_refused(run_module: RunModul
     assert "password: SoupBinTCP takes 1 to 10" in report["msg"]
 
 
+def test_who_sends_heartbeats_and_no_answer_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Chatty:
+        """A connection that sends heartbeats without end, one each second of the clock."""
+
+        now_s = 0.0
+
+        def __init__(self) -> None:
+            self.left = b""
+
+        def recv(self, size: int) -> bytes:
+            if not self.left:
+                Chatty.now_s += 1
+                self.left = soupbintcp.packet(soupbintcp.SERVER_HEARTBEAT, b"")
+            found, self.left = self.left[:size], self.left[size:]
+            return found
+
+    monkeypatch.setattr(time, "monotonic", lambda: Chatty.now_s)
+    with pytest.raises(TimeoutError):
+        login_answer_info.first_answer(Chatty())
+
+
 class Guarded(BaseHTTPRequestHandler):
     """Tells /health to all, the rest to whoever has the token, and knows no /gone."""
 
@@ -157,6 +179,18 @@ def test_dnf_s_security_updates_are_told_from_others() -> None:
     )
     updates = "openssl-libs.aarch64   1:3.2.2-1.amzn2023   amazonlinux\nvim.aarch64   9.1-1   amazonlinux\n\n"
     assert updates_info.of_dnf(advisories, updates) == (["openssl-libs-1:3.2.2-1.amzn2023.aarch64"], ["vim.aarch64"])
+
+
+def test_amazon_linux_is_asked_for_its_newest_release() -> None:
+    amazon = 'NAME="Amazon Linux"\nID="amzn"\nID_LIKE="fedora"\n'
+    assert updates_info.of_cache("dnf", amazon)[-1] == "--releasever=latest"
+    assert "--releasever=latest" not in updates_info.of_cache("dnf", "ID=fedora\n")
+
+
+def test_a_reboot_is_due_where_dnf_says_so_and_not_where_it_cannot_tell() -> None:
+    assert updates_info.asks_for_reboot("  * glibc\n\nReboot is required to fully utilize these updates.")
+    assert not updates_info.asks_for_reboot("Reboot should not be necessary.")
+    assert not updates_info.asks_for_reboot("No such command: needs-restarting. Please use /usr/bin/dnf --help")
 
 
 def test_lists_that_were_never_read_have_no_age(tmp_path: Path) -> None:
