@@ -20,7 +20,14 @@ def test_the_program_takes_the_configuration(tmp_path: Path, endpoint: str) -> N
     assert config.bucket == "trading-demo-{account}-{region}"
     assert (config.host, config.region, config.endpoint) == ("trading-demo-1", "eu-west-1", endpoint)
     assert config.rpo_seconds == 60
+    assert config.journal == Path("/var/lib/trading/journal")
     assert not any("secrets" in pattern for pattern in config.files)
+
+
+def test_the_program_looks_at_the_journal_that_the_engine_writes() -> None:
+    settings = {"journal": {"directory": "/srv/journal"}}
+    written = text("etc/trading/backup.toml.j2", "journal_backup", **HOST, trading_engine_settings=settings)
+    assert 'journal = "/srv/journal"' in written.splitlines()
 
 
 def test_the_unit_is_idle_and_writes_nothing_but_its_own_state() -> None:

@@ -14,7 +14,7 @@ from ansible_collections.lowlatency.trading.plugins.modules import release_trial
 from trading_engine.wire import ouch
 
 from tests.unit.engine.process import Client
-from tests.unit.engine.releases import FAULTS, NO_LOGIN, OTHER_REPLIES, Host
+from tests.unit.engine.releases import FAULTS, HANGS, NO_LOGIN, OTHER_REPLIES, Host
 
 RunModule = Callable[..., dict[str, Any]]
 PAR = 1_000_000
@@ -37,7 +37,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 @pytest.fixture
 def switch(run_module: RunModule, host: Host) -> RunModule:
     def run(check: bool = False, **more: object) -> dict[str, Any]:
-        account = {"account": "BERT", "password_file": str(host.password), "limit_s": 3}
+        account = {"account": "BERT", "password_file": str(host.password), "limit_s": 60}
         return run_module("release_switch", check, **host.arguments, **{"release": "new", **account, **more})
 
     return run
@@ -83,7 +83,7 @@ def test_a_release_that_does_the_same_goes_on_with_every_order(host: Host, trial
 def test_a_release_that_does_not_pass_gives_way_to_the_one_before(host: Host, switch: RunModule, fault: str) -> None:
     planted, reason = FAULTS[fault]
     host.install("new", planted)
-    refused = switch()
+    refused = switch(limit_s=3 if planted == HANGS else 60)
     assert reason in refused["msg"], refused["msg"]
     assert "Release old runs again and takes orders; the new one took none" in refused["msg"]
     assert refused["release"] == host.linked("current") == "old"
