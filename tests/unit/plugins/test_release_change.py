@@ -94,6 +94,25 @@ def test_a_release_that_does_not_pass_gives_way_to_the_one_before(host: Host, sw
         assert [message.token for message in client.wait_for(3)[1:]] == ["A", "B"]
 
 
+def test_a_link_that_cannot_be_made_leaves_the_engine_running_and_the_message_says_how(
+    host: Host, switch: RunModule
+) -> None:
+    in_the_way = host.root / ".current.new"
+    in_the_way.mkdir()
+    host.install("new")
+    msg = switch()["msg"]
+    assert str(in_the_way) in msg
+    assert "Release old runs again and takes orders; the new one took none" in msg
+    assert (host.linked("current"), host.linked("previous")) == ("old", "")
+    in_the_way.rmdir()
+    started = f"if sys.argv[1] == '--config': import os; os.makedirs({str(in_the_way)!r}, exist_ok=True)"
+    host.install("newer", f"{started}\n{NO_LOGIN}")
+    msg = switch(release="newer")["msg"]
+    assert f"{host.root}/current does not lead to release old: " in msg
+    assert "Release newer runs, and order entry is closed: `trading-engine admin" in msg
+    assert host.systemctl("show") != "0"
+
+
 @pytest.mark.parametrize(
     ("planted", "reason"),
     [
@@ -119,6 +138,7 @@ def test_what_cannot_work_is_refused_before_anything_is_touched(
     host.install("new")
     process = host.systemctl("show")
     assert "Make room, or a larger volume" in trial(reserve_bytes=1 << 60)["msg"]
+    assert "or the engine takes no orders meanwhile" in trial(budget_bytes=20 << 60)["msg"]
     assert "does not exist, so the gate has no account" in switch(password_file="/nowhere")["msg"]
     with contextlib.closing(Client(host.engine.port)):
         assert "clients are connected (1)" in switch(clients="gone")["msg"]
