@@ -41,9 +41,13 @@ options:
     type: str
     default: ""
   dest:
-    description: The archive's path on the controller. One that is there stays.
+    description: The archive's path on the controller. One that is there stays, unless O(replace) is set.
     type: path
     required: true
+  replace:
+    description: Whether an archive that is there is replaced, once the new one is whole.
+    type: bool
+    default: false
   optional:
     description: Do nothing, and do not fail, where the bucket has nothing of the host.
     type: bool
@@ -245,6 +249,7 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "instance": {"type": "str", "default": ""},
             "dest": {"type": "path", "required": True},
+            "replace": {"type": "bool", "default": False},
             "optional": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -252,7 +257,7 @@ def main() -> None:
     given = module.params
     dest = Path(given["dest"])
     nothing = {"changed": False, "instance": "", "series": "", "newest": "", "segments": 0, "objects": 0}
-    if dest.exists():
+    if dest.exists() and not given["replace"]:
         module.exit_json(**nothing)
     client = aws.client(module, "s3")
     source = Source(client, given["bucket"], given["owner"])

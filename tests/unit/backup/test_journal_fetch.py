@@ -228,6 +228,8 @@ def test_the_archive_that_is_there_stays(host: Host, fetch: Fetch, tmp_path: Pat
     (tmp_path / "archive.tar.gz").write_bytes(b"of the controller")
     assert fetch()["changed"] is False
     assert (tmp_path / "archive.tar.gz").read_bytes() == b"of the controller"
+    assert fetch(replace=True)["changed"] is True
+    assert unpacked(tmp_path / "archive.tar.gz")
 
 
 def test_what_the_bucket_holds_is_told_by_host(host: Host, run_module: RunModule) -> None:
