@@ -45,7 +45,8 @@ def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
         if free - needed < kept:
             raise CopyError(
                 f"{journal}: a copy of the journal's last segment needs {needed >> 20} MiB and has to leave "
-                f"{kept >> 20} MiB free, or the engine takes no orders meanwhile, and {free >> 20} MiB are free. Make room, or a larger volume"
+                f"{kept >> 20} MiB free, or the engine takes no orders meanwhile, and {free >> 20} MiB are free. Make "
+                "room, or a larger volume"
             )
         copy.mkdir(mode=0o700)
         try:

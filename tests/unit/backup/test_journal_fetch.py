@@ -242,3 +242,18 @@ def test_what_the_bucket_holds_is_told_by_host(host: Host, run_module: RunModule
     assert report["others"] == [f"{NAME}.tar.gz"]
     assert [line.split(":")[0].split(" on ")[0] for line in report["text"]] == [NAME, f"{NAME}.tar.gz"]
     assert run_module("journal_backup_info", bucket="trading-none", **where)["hosts"] == []
+
+
+def test_a_locked_bucket_says_until_when(host: Host, run_module: RunModule) -> None:
+    where = {"owner": "123456789012", "region": "us-east-1", "endpoint_url": host.server.url}
+    host.look()
+    assert run_module("journal_backup_info", bucket=BUCKET, **where)["locked_until"] == ""
+    host.s3.create_bucket(Bucket="trading-locked", ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 20}}
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": rule}
+    host.s3.put_object_lock_configuration(Bucket="trading-locked", ObjectLockConfiguration=lock)
+    assert run_module("journal_backup_info", bucket="trading-locked", **where)["locked_until"] == ""
+    host.s3.put_object(Bucket="trading-locked", Key="a", Body=b"")
+    host.s3.delete_object(Bucket="trading-locked", Key="a")  # its version stays, locked
+    until = datetime.fromisoformat(run_module("journal_backup_info", bucket="trading-locked", **where)["locked_until"])
+    assert 19 <= (until - datetime.now(UTC)).days <= 20
