@@ -56,6 +56,10 @@ others:
   elements: str
   returned: success
   sample: [trading-production-1.tar.gz]
+locked_until:
+  description: The time in UTC until which S3 lets nobody delete all of it; empty where nothing is locked.
+  type: str
+  returned: success
 text:
   description: The same as lines of text.
   type: list
@@ -63,6 +67,7 @@ text:
   returned: success
 """
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -76,6 +81,31 @@ def observe(client: Any, bucket: str, owner: str) -> list[dict[str, Any]]:
         return [one for page in pages for one in page.get("Contents", [])]
     except client.exceptions.NoSuchBucket:
         return []
+
+
+def lock_days(client: Any, bucket: str, owner: str) -> int:
+    """Return for how many days S3 lets nobody delete a new object, 0 where it has no such rule."""
+    try:
+        answer = client.get_object_lock_configuration(Bucket=bucket, ExpectedBucketOwner=owner)
+    except client.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] in ("ObjectLockConfigurationNotFoundError", "NoSuchBucket"):
+            return 0
+        raise
+    rule = answer["ObjectLockConfiguration"].get("Rule", {}).get("DefaultRetention", {})
+    return int(rule.get("Days", 0)) + 365 * int(rule.get("Years", 0))
+
+
+def locked_until(client: Any, bucket: str, owner: str) -> str:
+    """Return the time until which an object or an earlier version of one is locked, empty where none is."""
+    days = lock_days(client, bucket, owner)
+    if not days:
+        return ""
+    pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, ExpectedBucketOwner=owner)
+    came = [one["LastModified"] for page in pages for one in page.get("Versions", [])]
+    if not came:
+        return ""
+    until = max(came) + timedelta(days=days)
+    return str(until.isoformat()) if until > datetime.now(timezone.utc) else ""
 
 
 def holdings(objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -122,7 +152,8 @@ def main() -> None:
     client = aws.client(module, "s3")
     with aws.explained(module, f"read the bucket {given['bucket']}"):
         hosts, others = holdings(observe(client, given["bucket"], given["owner"]))
-    module.exit_json(changed=False, hosts=hosts, others=others, text=told(hosts, others))
+        until = locked_until(client, given["bucket"], given["owner"])
+    module.exit_json(changed=False, hosts=hosts, others=others, locked_until=until, text=told(hosts, others))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ description:
   - Find the newest complete series of objects that a host has put into the bucket, fetch its newest snapshot, the
     journal since then and the configuration, check each object against the SHA-256 in its name, and pack them as
     C(playbooks/backup.yml) packs a host's own archive.
+  - Refuse where several instances have shipped under the host's name and none is said, and leave out who has shipped
+    under several names, as who forges another host's backup does.
   - Refuse, with the object's name, where one is missing, foreign or changed. Then no archive is written.
   - Keep of the accounts the hashes of their passwords, which the bucket has; the passwords themselves it has not. An
     account for tests gets a new one with the restore.
@@ -34,13 +36,18 @@ options:
     type: str
     required: true
   instance:
-    description: The id of the instance that shipped, where several had the host's name. Empty for the newest series.
+    description: >-
+      The id of the instance that shipped, where several had the host's name. Empty where one has.
     type: str
     default: ""
   dest:
-    description: The archive's path on the controller. One that is there stays.
+    description: The archive's path on the controller. One that is there stays, unless O(replace) is set.
     type: path
     required: true
+  replace:
+    description: Whether an archive that is there is replaced, once the new one is whole.
+    type: bool
+    default: false
   optional:
     description: Do nothing, and do not fail, where the bucket has nothing of the host.
     type: bool
@@ -139,9 +146,10 @@ def plan(observed: dict[str, Any], given: dict[str, Any]) -> Backup | None:
     return journal_bucket.choose(observed, given["host"], given["instance"])
 
 
-def newest(observed: dict[str, Any], series: str) -> str:
+def newest(observed: dict[str, Any], host: str, backup: Backup) -> str:
     """Return when the last object of a series came."""
-    return str(max(when for key, when in observed.items() if f"/{series}/" in key).isoformat())
+    of_series = (f":{backup.instance}/{host}/{backup.series}/", f"/{backup.instance}/{host}/{backup.series}/")
+    return str(max(when for key, when in observed.items() if any(part in key for part in of_series)).isoformat())
 
 
 class Source:
@@ -241,6 +249,7 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "instance": {"type": "str", "default": ""},
             "dest": {"type": "path", "required": True},
+            "replace": {"type": "bool", "default": False},
             "optional": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -248,7 +257,7 @@ def main() -> None:
     given = module.params
     dest = Path(given["dest"])
     nothing = {"changed": False, "instance": "", "series": "", "newest": "", "segments": 0, "objects": 0}
-    if dest.exists():
+    if dest.exists() and not given["replace"]:
         module.exit_json(**nothing)
     client = aws.client(module, "s3")
     source = Source(client, given["bucket"], given["owner"])
@@ -260,11 +269,13 @@ def main() -> None:
             if planned is not None:
                 if not module.check_mode:
                     apply(source, planned, dest)
+                for remark in planned.remarks:
+                    module.warn(f"{given['bucket']}: {remark}")
                 report = {
                     "changed": True,
                     "instance": planned.instance,
                     "series": planned.series,
-                    "newest": newest(observed, planned.series),
+                    "newest": newest(observed, given["host"], planned),
                     "segments": len(planned.segments),
                     "objects": source.objects,
                 }

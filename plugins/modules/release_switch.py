@@ -194,10 +194,10 @@ class Switch:
         """Raises RunningError when the release before runs again, or nothing does."""
         self.new_as_engine.ask("next-start", "closed", *self.config)
         closed_at = self.close_entry()
-        if self.links["current"] != self.new.release:
-            self.releases.link("previous", self.before)
-            self.releases.link("current", self.new.release)
         try:
+            if self.links["current"] != self.new.release:
+                self.releases.link("previous", self.before)
+                self.releases.link("current", self.new.release)
             began = time.monotonic()
             if problem := self.unit.do("restart", self.module.params["limit_s"]):
                 raise RunningError(problem)
@@ -209,7 +209,7 @@ class Switch:
             self.new.ask("gate", *self.config, *account, "--password-file", self.module.params["password_file"])
             if self.unit.process() != process:
                 raise RunningError(f"release {self.new.release} ended while it was tried, and was started again")
-        except RunningError as error:
+        except (RunningError, OSError) as error:
             self.go_back(str(error))
         self.open_entry()
         self.closed_ms = round((time.monotonic() - closed_at) * 1000)
@@ -252,23 +252,60 @@ class Switch:
                 f"{self.before} cannot go on from the journal: {problem}. The way is forward: a release that can (after"
                 f" `trading-engine seal {' '.join(self.config)}` of release {self.new.release}), or restore.yml"
             )
-        (self.journal / CLOSED_FILE).unlink(missing_ok=True)
-        self.releases.link("current", self.before)
-        if self.links["current"] == self.before and self.links["previous"]:
-            self.releases.link("previous", self.links["previous"])
-        elif self.links["current"] == self.before:
-            (self.releases.root / "previous").unlink(missing_ok=True)
+        left = self.put_back()
         problem = self.unit.do("restart", self.module.params["limit_s"])
         write_down(self.before, self.new.release, is_rollback=True)
-        if problem:
+        if problem or left:
             raise RunningError(
-                f"release {self.new.release} did not pass: {reason}. Release {self.before} is in force again, and does "
-                f"not start: {problem}"
+                f"release {self.new.release} did not pass: {reason}. "
+                + "".join(f"{text}. " for text in left)
+                + (f"The engine does not start: {problem}" if problem else self.condition())
             )
         raise RunningError(
             f"release {self.new.release} did not pass: {reason}. Release {self.before} runs again and takes orders; "
             "the new one took none"
         )
+
+    def put_back(self) -> list[str]:
+        """Have the next start be one of the release before, open; return what of that failed, and what to do."""
+        failed = []
+        was_current = self.links["current"] == self.before
+        try:
+            if self.releases.linked("current") != self.before:
+                self.releases.link("current", self.before)
+        except OSError as error:
+            failed.append(f"{self.releases.root}/current does not lead to release {self.before}: {error}")
+        try:
+            if was_current and self.links["previous"]:
+                self.releases.link("previous", self.links["previous"])
+            elif was_current:
+                (self.releases.root / "previous").unlink(missing_ok=True)
+        except OSError as error:
+            failed.append(f"{self.releases.root}/previous is not what it was: {error}")
+        try:
+            # Only for the release before: the other would take orders with its next start.
+            if self.releases.linked("current") == self.before:
+                (self.journal / CLOSED_FILE).unlink(missing_ok=True)
+        except OSError as error:
+            failed.append(f"order entry stays closed with the next start: {error}")
+        return failed
+
+    def condition(self) -> str:
+        """Return what runs, and whether it takes orders, as far as it says so."""
+        running = self.unit.release()
+        if not running:
+            return "No engine runs"
+        program = Program(self.module, self.releases.root, running)
+        try:
+            is_closed = program.answer("admin", *self.config, "status")["entry_closed"]
+        except (RunningError, KeyError) as error:
+            return f"Release {running} runs, and does not say whether it takes orders: {error}"
+        if is_closed:
+            return (
+                f"Release {running} runs, and order entry is closed: `trading-engine admin {' '.join(self.config)} "
+                "open-entry` opens it"
+            )
+        return f"Release {running} runs and takes orders"
 
     def usable_by_old(self) -> str:
         """Return why the release before cannot go on from the journal, empty when it can.

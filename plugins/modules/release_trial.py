@@ -43,6 +43,10 @@ options:
     description: The bytes that stay free on the journal's file system beside the copy.
     type: int
     default: 268435456
+  budget_bytes:
+    description: The journal's budget, of which the engine needs a twentieth free to take orders.
+    type: int
+    default: 2147483648
   cpus:
     description: The CPUs that replay, all of them when empty.
     type: list
@@ -110,7 +114,7 @@ def observe(module: AnsibleModule, running: str) -> dict[str, Any]:
     release, before = module.params["release"], prefix(module.params["cpus"])
     Program(module, root, release).ask("check-config", module.params["config"])
     try:
-        copy = copied.make(journal, module.params["reserve_bytes"])
+        copy = copied.make(journal, module.params["reserve_bytes"], module.params["budget_bytes"])
         now = Program(module, root, running, before).answer("replay", str(copy))
         then = Program(module, root, release, before).answer("replay", "--any-version", str(copy))
     finally:
@@ -133,6 +137,7 @@ def main() -> None:
             "config": {"type": "path", "default": "/etc/trading/engine.toml"},
             "journal": {"type": "path", "default": "/var/lib/trading/journal"},
             "reserve_bytes": {"type": "int", "default": 268435456},
+            "budget_bytes": {"type": "int", "default": 2147483648},
             "cpus": {"type": "list", "elements": "int", "default": []},
         },
         supports_check_mode=True,

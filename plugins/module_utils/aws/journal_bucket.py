@@ -10,7 +10,8 @@ is and has the SHA-256 of the content, so that a missing, foreign or changed obj
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 PREFIX = "hosts/"
@@ -74,6 +75,11 @@ class Backup(NamedTuple):
     snapshot: tuple[int, Part] | None
     segments: Sequence[Segment]
     files: Sequence[File]
+    remarks: Sequence[str]
+
+
+# By host, user and series: the name of each object, with its key and the time at which it came.
+_Series = Mapping[tuple[str, str, str], Mapping[str, tuple[str, datetime]]]
 
 
 class _Found(NamedTuple):
@@ -94,40 +100,86 @@ def hosts(keys: Iterable[str]) -> list[str]:
     return sorted({found[0] for found in map(whose, keys) if found})
 
 
-def choose(keys: Iterable[str], host: str, instance: str = "") -> Backup:
-    """Return the newest complete series of the host, of one instance where it is said. Raises BackupError."""
-    series: dict[tuple[str, str], dict[str, str]] = {}
-    for key in keys:
-        match = _HOST.fullmatch(key)
-        if match is None:
-            raise BackupError(
-                f"{key}: a foreign object; nothing of ours has such a name. Look who put it, and move it away"
-            )
-        if match["host"] == host and instance in ("", _instance(match["user"])):
-            series.setdefault((match["series"], match["user"]), {})[match["name"]] = key
-    if not series:
-        raise BackupError(f"the bucket has nothing of {host}" + (f" on {instance}" if instance else ""))
-    complete = [which for which, objects in series.items() if _COMPLETE in objects]
+def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backup:
+    """Return the newest complete series of the host, of one instance where it is said. Raises BackupError.
+
+    The keys have the time at which each object came. AWS vouches for the user id in a name; the host's name beside it
+    is whatever a host put there. So nothing is taken of who has shipped under several names, unless it is named.
+    """
+    series, strays = _sorted(keys)
+    names: dict[str, set[str]] = {}
+    for named, user, _name in series:
+        names.setdefault(user, set()).add(named)
+    ours = sorted(user for user, named in names.items() if host in named)
+    doubtful = [user for user in ours if len(names[user]) > 1 and _instance(user) != instance]
+    remarks = [
+        f"what {user} has shipped as {host} is left out, because it has shipped under the names "
+        f"{', '.join(sorted(names[user]))}: look why, and name {_instance(user)} to take it"
+        for user in doubtful
+    ]
+    ours = [user for user in ours if user not in doubtful]
+    last = {user: _last(series, host, user) for user in ours}
+    told = [f"{_instance(user)} (until {last[user].isoformat()})" for user in sorted(ours, key=lambda one: last[one])]
+    if instance:
+        ours = [user for user in ours if _instance(user) == instance]
+    if not ours:
+        text = f"the bucket has nothing of {host}" + (f" on {instance}" if instance else "")
+        raise BackupError("; ".join([text + (f", but of {', '.join(told)}" if told else ""), *remarks]))
+    for key in strays:
+        if key.split("/")[1] in ours:
+            raise BackupError(f"{key}: {_FOREIGN}")
+    of_host = {(name, user): objects for (named, user, name), objects in series.items() if named == host}
+    complete = [(name, user) for (name, user), objects in of_host.items() if user in ours and _COMPLETE in objects]
     if not complete:
+        half = min(name for name, user in of_host if user in ours)
+        raise BackupError(f"{half}: the only series of {host} is half-written: its object `complete` is missing")
+    if len({user for _name, user in complete}) > 1:
         raise BackupError(
-            f"{min(series)[0]}: the only series of {host} is half-written: its object `complete` is missing"
+            f"several instances have shipped as {host}: {', '.join(told)}. Say whose backup is meant: "
+            "-e aws_backup_instance=i-… (the option `instance`)"
         )
+    if len(told) > 1:
+        remarks.append(f"of the instances that have shipped as {host}, {', '.join(told)}, {instance} is taken")
     name, user = max(complete)
-    found = _read(series[name, user])
+    found = _read(of_host[name, user])
     snapshot = max(found.snapshots.items()) if found.snapshots else None
     segments = list(_segments(found, snapshot[0] if snapshot else 1, f"{host}, series {name}"))
     files = [File(path, part) for path, (_time, part) in sorted(found.files.items())]
-    return Backup(_instance(user), name, snapshot, segments, files)
+    return Backup(_instance(user), name, snapshot, segments, files, remarks)
+
+
+def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
+    """Return the objects of each host's, user's and series' by their names, and the keys that no host makes."""
+    series: dict[tuple[str, str, str], dict[str, tuple[str, datetime]]] = {}
+    strays = []
+    for key, came in keys.items():
+        match = _HOST.fullmatch(key)
+        if match is None:
+            strays.append(key)
+            continue
+        which = (match["host"], match["user"], match["series"])
+        series.setdefault(which, {})[match["name"]] = (key, came)
+    return series, strays
+
+
+def _last(series: _Series, host: str, user: str) -> datetime:
+    """Return when the last object of a host's user came."""
+    return max(
+        came
+        for (named, one, _name), objects in series.items()
+        if (named, one) == (host, user)
+        for _key, came in objects.values()
+    )
 
 
 def _instance(user: str) -> str:
     return user.rpartition(":")[2]
 
 
-def _read(objects: dict[str, str]) -> _Found:
+def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
     """Sort the objects of a series by what they are."""
     found = _Found({}, {}, {}, {})
-    for name, key in objects.items():
+    for name, (key, _came) in objects.items():
         if name == _COMPLETE:
             continue
         if match := _RANGE.fullmatch(name):
@@ -145,9 +197,7 @@ def _read(objects: dict[str, str]) -> _Found:
             newer = (match["time"], Part(key, match["digest"]))
             found.files[match["path"]] = max(newer, found.files.get(match["path"], newer))
         else:
-            raise BackupError(
-                f"{key}: a foreign object; nothing of ours has such a name. Look who put it, and move it away"
-            )
+            raise BackupError(f"{key}: {_FOREIGN}")
     return found
 
 

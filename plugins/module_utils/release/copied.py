@@ -29,18 +29,24 @@ def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
     return [*snapshots[-1:], *kept[:-1]], kept[-1:]
 
 
-def make(journal: Path, reserve_bytes: int) -> Path:
-    """Return the directory of the copy; raises CopyError when the disk has no room for it, and OSError."""
+def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
+    """Return the directory of the copy; raises CopyError when the disk has no room for it, and OSError.
+
+    Beside the reserve there have to be 5 % of the budget, or the engine takes no orders for want of room, and the
+    segment that it may begin meanwhile.
+    """
     copy = journal / NAME
     remove(journal)
     for attempt in range(10):
         linked, copied = files_to_copy(os.listdir(journal))
         needed = sum((journal / name).stat().st_size for name in copied)
         free = shutil.disk_usage(journal).free
-        if free - needed < reserve_bytes:
+        kept = reserve_bytes + budget_bytes // 20 + needed
+        if free - needed < kept:
             raise CopyError(
                 f"{journal}: a copy of the journal's last segment needs {needed >> 20} MiB and has to leave "
-                f"{reserve_bytes >> 20} MiB free, and {free >> 20} MiB are free. Make room, or a larger volume"
+                f"{kept >> 20} MiB free, or the engine takes no orders meanwhile, and {free >> 20} MiB are free. Make "
+                "room, or a larger volume"
             )
         copy.mkdir(mode=0o700)
         try:

@@ -167,7 +167,7 @@ def test_the_bucket_is_versioned_encrypted_and_private(account: Account) -> None
 
 def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -> None:
     inventory, archives = tmp_path / "hosts", tmp_path / "archives"
-    inventory.write_text("localhost ansible_connection=local\n[trading]\ntrading-life-1\n")
+    inventory.write_text("localhost ansible_connection=local\n[trading]\ntrading-life-1\ntrading-life-2\n")
     archives.mkdir()
     archive = archives / "trading-life-1.tar.gz"
     archive.write_bytes(b"journal and passwords")
@@ -189,6 +189,8 @@ def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -
     )
 
     archive.unlink()
+    shipped = "hosts/AROA:i-2/trading-life-2/20261130T080000.000000Z/complete"
+    account.client("s3").put_object(Bucket="trading-life-123456789012-us-east-1", Key=shipped, Body=b"")
     for expected in (b"journal and passwords", b"of the controller"):
         run = account.play("restore.yml", "--limit", "localhost", inventory=str(inventory), **transfer)
         assert run.code == 0, run.output
@@ -199,6 +201,9 @@ def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -
     run = account.play("restore.yml", "--limit", "localhost", inventory=str(inventory), **transfer)
     assert run.code == 0, run.output
     assert archive.read_bytes() == b"of the controller"
+    assert f"{archive} is used as it is" in run.output
+    assert [path.name for path in archives.glob("**/*-2.tar.gz")] == ["trading-life-2.tar.gz"]
+    assert (archives / "shipped/trading-life-2.tar.gz").is_file()
 
 
 def test_of_a_newer_image_and_a_rule_that_somebody_added_only_the_rule_is_a_change(account: Account) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,9 +44,15 @@ class Server:
     def stop(self) -> None:
         self._server.stop()
 
-    def start_again(self) -> None:
-        self._server = ThreadedMotoServer(self.host, self.port)
-        self._server.start()
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Answer nobody meanwhile; also after a failure, because other tests use it too."""
+        self._server.stop()
+        try:
+            yield
+        finally:
+            self._server = ThreadedMotoServer(self.host, self.port)
+            self._server.start()
 
 
 @functools.cache

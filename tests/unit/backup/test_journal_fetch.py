@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws.journal_bucket import BackupError, choose
 from trading_backup import names
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import tools
@@ -141,9 +143,10 @@ def foreign(name: str) -> Callable[[Host], str]:
     return change
 
 
-def foreign_host(host: Host) -> str:
-    host.s3.put_object(Bucket=BUCKET, Key="hosts/stray.txt", Body=b"x")
-    return "hosts/stray.txt"
+def foreign_below(host: Host) -> str:
+    user = next(key for key in host.objects() if key.startswith("hosts/")).split("/")[1]
+    host.s3.put_object(Bucket=BUCKET, Key=f"hosts/{user}/stray.txt", Body=b"x")
+    return f"hosts/{user}/stray.txt"
 
 
 def first_range(host: Host) -> str:
@@ -164,9 +167,9 @@ def first_range(host: Host) -> str:
         (remove("/complete"), "half-written: its object `complete` is missing"),
         (remove("sealed-"), "the object that ends it is missing"),
         (foreign("journal/stray"), "a foreign object"),
-        (foreign_host, "a foreign object"),
+        (foreign_below, "a foreign object"),
     ],
-    ids=["range", "snapshot", "missing", "half-written", "end", "foreign", "foreign-host"],
+    ids=["range", "snapshot", "missing", "half-written", "end", "foreign", "foreign-below"],
 )
 def test_what_is_wrong_is_named_and_no_archive_is_written(
     shipped: Host, fetch: Fetch, tmp_path: Path, change: Callable[[Host], str], said: str
@@ -177,6 +180,38 @@ def test_what_is_wrong_is_named_and_no_archive_is_written(
     assert said in report["msg"]
     assert said.startswith(("half-written", "the object that ends")) or named in report["msg"]
     assert not (tmp_path / "archive.tar.gz").exists()
+
+
+def of_instance(instance: str, hour: int, *hosts: str) -> dict[str, datetime]:
+    """Return the keys of an instance's smallest series, under the hosts' names."""
+    came = datetime(2026, 11, 30, hour, tzinfo=UTC)
+    series = f"{came:%Y%m%dT%H%M%S.%fZ}"
+    return {f"hosts/AROA:{instance}/{host}/{series}/complete": came for host in hosts or (NAME,)}
+
+
+def test_of_several_instances_one_has_to_be_named() -> None:
+    """The series of a new and empty one is the newest, and the lost one's is wanted."""
+    keys = {**of_instance("i-lost", 8), **of_instance("i-new", 9)}
+    with pytest.raises(BackupError, match=r"i-lost \(until 2026-11-30T08:00:00\+00:00\), i-new \(until .*aws_backup_"):
+        choose(keys, NAME)
+    for instance in ("i-lost", "i-new"):
+        chosen = choose(keys, NAME, instance)
+        assert (chosen.instance, len(chosen.remarks)) == (instance, 1)
+    with pytest.raises(BackupError, match=r"nothing of trading-demo-1 on i-0, but of i-lost .* i-new"):
+        choose(keys, NAME, "i-0")
+    assert list(choose(of_instance("i-1", 8), NAME, "i-1").remarks) == []
+
+
+def test_no_host_forges_or_blocks_the_backup_of_another() -> None:
+    own, other = of_instance("i-1", 8), "trading-demo-2"
+    forged = of_instance("i-2", 9, other, NAME)
+    chosen = choose({**own, **forged, "hosts/AROA:i-2/stray": datetime(2026, 11, 30, tzinfo=UTC)}, NAME)
+    assert chosen.instance == "i-1"
+    (remark,) = chosen.remarks
+    assert f"AROA:i-2 has shipped as {NAME} is left out" in remark
+    with pytest.raises(BackupError, match=r"nothing of trading-demo-1; what AROA:i-2 has shipped"):
+        choose(forged, NAME)
+    assert choose(forged, other, "i-2").instance == "i-2"  # somebody has looked, and said so
 
 
 def test_an_empty_bucket_is_no_backup_and_may_be_none(host: Host, fetch: Fetch, tmp_path: Path) -> None:
@@ -193,6 +228,8 @@ def test_the_archive_that_is_there_stays(host: Host, fetch: Fetch, tmp_path: Pat
     (tmp_path / "archive.tar.gz").write_bytes(b"of the controller")
     assert fetch()["changed"] is False
     assert (tmp_path / "archive.tar.gz").read_bytes() == b"of the controller"
+    assert fetch(replace=True)["changed"] is True
+    assert unpacked(tmp_path / "archive.tar.gz")
 
 
 def test_what_the_bucket_holds_is_told_by_host(host: Host, run_module: RunModule) -> None:
@@ -205,3 +242,18 @@ def test_what_the_bucket_holds_is_told_by_host(host: Host, run_module: RunModule
     assert report["others"] == [f"{NAME}.tar.gz"]
     assert [line.split(":")[0].split(" on ")[0] for line in report["text"]] == [NAME, f"{NAME}.tar.gz"]
     assert run_module("journal_backup_info", bucket="trading-none", **where)["hosts"] == []
+
+
+def test_a_locked_bucket_says_until_when(host: Host, run_module: RunModule) -> None:
+    where = {"owner": "123456789012", "region": "us-east-1", "endpoint_url": host.server.url}
+    host.look()
+    assert run_module("journal_backup_info", bucket=BUCKET, **where)["locked_until"] == ""
+    host.s3.create_bucket(Bucket="trading-locked", ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 20}}
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": rule}
+    host.s3.put_object_lock_configuration(Bucket="trading-locked", ObjectLockConfiguration=lock)
+    assert run_module("journal_backup_info", bucket="trading-locked", **where)["locked_until"] == ""
+    host.s3.put_object(Bucket="trading-locked", Key="a", Body=b"")
+    host.s3.delete_object(Bucket="trading-locked", Key="a")  # its version stays, locked
+    until = datetime.fromisoformat(run_module("journal_backup_info", bucket="trading-locked", **where)["locked_until"])
+    assert 19 <= (until - datetime.now(UTC)).days <= 20

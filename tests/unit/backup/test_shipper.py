@@ -109,26 +109,24 @@ def test_an_object_that_was_put_before_a_crash_is_no_error(host: Host, tmp_path:
 
 def test_while_the_bucket_is_away_the_backlog_grows_and_then_all_of_it_goes(host: Host) -> None:
     host.look()
-    host.server.stop()
     waiting = []
-    for seed in range(3):
-        host.recorder.run(seed, 500)
-        status = host.look()
-        waiting.append(status.backlog_bytes)
-    assert waiting == sorted(set(waiting))
-    assert status.oldest_unsent_seconds == 3 * RPO_S
-    assert "could not connect" in status.error.lower()
-    host.server.start_again()
+    with host.server.away():
+        for seed in range(3):
+            host.recorder.run(seed, 500)
+            status = host.look()
+            waiting.append(status.backlog_bytes)
+        assert waiting == sorted(set(waiting))
+        assert status.oldest_unsent_seconds == 3 * RPO_S
+        assert "could not connect" in status.error.lower()
     host.s3.create_bucket(Bucket=BUCKET)
     status = host.look(120)
     assert (status.backlog_bytes, status.oldest_unsent_seconds, status.error) == (0, 0, "")
 
 
 def test_a_host_that_never_reached_the_bucket_tells_how_long_it_has_tried(host: Host) -> None:
-    host.server.stop()
-    host.look()
-    status = host.look()
-    host.server.start_again()
+    with host.server.away():
+        host.look()
+        status = host.look()
     assert status.backlog_bytes > 0
     assert status.oldest_unsent_seconds == RPO_S
     assert "who this host is" in status.error
@@ -148,13 +146,12 @@ def test_after_a_failure_it_waits_before_it_tries_again(host: Host) -> None:
 
 def test_a_segment_that_was_deleted_before_it_was_sent_is_counted_and_a_new_series_begins(host: Host) -> None:
     host.look()
-    host.server.stop()
-    host.recorder.run(8, 1000)
-    assert host.look().error
-    assert make_snapshot(host.journal, MACHINE_VERSION)
-    for number in (1, 2):
-        journal.segment_path(host.journal, number).unlink()
-    host.server.start_again()
+    with host.server.away():
+        host.recorder.run(8, 1000)
+        assert host.look().error
+        assert make_snapshot(host.journal, MACHINE_VERSION)
+        for number in (1, 2):
+            journal.segment_path(host.journal, number).unlink()
     status = host.look(120)
     assert status.lost_segments == 2
     assert status.oldest_unsent_seconds >= RPO_S  # what is lost counts as unsent, for an hour
@@ -184,6 +181,59 @@ def test_another_journal_in_its_place_begins_a_new_series(host: Host) -> None:
     host.look()
     assert len({key.split("/")[3] for key in host.objects()}) == 2
     assert host.look().lost_segments == 0
+
+
+@pytest.mark.parametrize("away", ["empty", "not there"])
+def test_a_journal_that_is_away_is_no_shipped_journal(host: Host, away: str) -> None:
+    """As where its volume is not mounted, or the directory is another one than the engine's."""
+    host.look()
+    host.journal.rename(host.journal.with_name("elsewhere"))
+    if away == "empty":
+        host.journal.mkdir()
+    host.look(90_000)  # also when the time for another series has come
+    status = host.look()
+    assert str(host.journal) in status.error
+    assert status.oldest_unsent_seconds == RPO_S
+    assert len({key.split("/")[3] for key in host.objects()}) == 1
+    if away == "empty":
+        host.journal.rmdir()
+    host.journal.with_name("elsewhere").rename(host.journal)
+    status = host.look()
+    assert (status.error, status.oldest_unsent_seconds) == ("", 0)
+
+
+def test_a_file_that_cannot_be_read_keeps_nothing_else_from_the_bucket(host: Host) -> None:
+    file = host.etc / "accounts.toml"
+    file.mkdir()  # root reads any file
+    host.look()
+    (host.etc / "limits.toml").write_text("# later\n")
+    status = host.look()
+    assert f"cannot read {file}: Is a directory" in status.error
+    assert status.oldest_unsent_seconds == RPO_S
+    assert [key.rpartition("/")[2] for key in host.objects() if "/file/" in key] == ["engine.toml", "limits.toml"]
+    assert "complete" in host.names()
+    host.recorder.run(11, 20)
+    assert host.look(RPO_S / 2).backlog_bytes == 0  # the journal does not wait for another try
+    file.rmdir()
+    status = host.look(5)
+    assert (status.error, status.oldest_unsent_seconds) == ("", 0)
+
+
+def test_a_record_of_the_same_tick_of_the_file_system_is_seen(host: Host) -> None:
+    host.look()
+    path = host.recorder.writer.path
+
+    def written_now() -> None:
+        os.utime(path, (host.now_s, host.now_s))
+
+    host.recorder.run(12, 5)
+    host.now_s += RPO_S
+    written_now()
+    host.look(0)
+    host.recorder.run(13, 5)
+    written_now()
+    assert host.look(5).backlog_bytes > 0
+    assert host.look().backlog_bytes == 0
 
 
 def test_what_is_there_is_never_overwritten(host: Host) -> None:

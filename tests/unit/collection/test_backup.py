@@ -60,6 +60,18 @@ def test_a_backup_holds_the_state_and_not_the_links_to_it(host: Path, tmp_path: 
     ]
 
 
+def test_the_shipper_sees_no_half_restored_journal_and_begins_a_new_series() -> None:
+    names = [one["name"] for one in tasks(yaml.safe_load((TASKS / "restore.yml").read_text(encoding="utf-8")))]
+    order = [
+        "Stop the shipper of the journal",
+        "Replace the present state by the restored one",
+        "Have the shipper begin a new series",
+        "Start the engine on the restored state",
+        "Start the shipper on the restored state",
+    ]
+    assert [name for name in names if name.removeprefix("Restore | ") in order] == [f"Restore | {one}" for one in order]
+
+
 def test_a_restore_replaces_what_is_behind_the_link(host: Path, tmp_path: Path) -> None:
     state = host / "var/lib/trading"
     (state / ".restored/var/lib/trading/journal").mkdir(parents=True)

@@ -14,7 +14,7 @@ from ansible_collections.lowlatency.trading.plugins.modules import release_trial
 from trading_engine.wire import ouch
 
 from tests.unit.engine.process import Client
-from tests.unit.engine.releases import FAULTS, NO_LOGIN, OTHER_REPLIES, Host
+from tests.unit.engine.releases import FAULTS, HANGS, NO_LOGIN, OTHER_REPLIES, Host
 
 RunModule = Callable[..., dict[str, Any]]
 PAR = 1_000_000
@@ -37,7 +37,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 @pytest.fixture
 def switch(run_module: RunModule, host: Host) -> RunModule:
     def run(check: bool = False, **more: object) -> dict[str, Any]:
-        account = {"account": "BERT", "password_file": str(host.password), "limit_s": 3}
+        account = {"account": "BERT", "password_file": str(host.password), "limit_s": 60}
         return run_module("release_switch", check, **host.arguments, **{"release": "new", **account, **more})
 
     return run
@@ -83,7 +83,7 @@ def test_a_release_that_does_the_same_goes_on_with_every_order(host: Host, trial
 def test_a_release_that_does_not_pass_gives_way_to_the_one_before(host: Host, switch: RunModule, fault: str) -> None:
     planted, reason = FAULTS[fault]
     host.install("new", planted)
-    refused = switch()
+    refused = switch(limit_s=3 if planted == HANGS else 60)
     assert reason in refused["msg"], refused["msg"]
     assert "Release old runs again and takes orders; the new one took none" in refused["msg"]
     assert refused["release"] == host.linked("current") == "old"
@@ -92,6 +92,25 @@ def test_a_release_that_does_not_pass_gives_way_to_the_one_before(host: Host, sw
         client.wait_for(2)
         client.send(ouch.EnterOrder("B", "B", 10, "TEST", PAR))
         assert [message.token for message in client.wait_for(3)[1:]] == ["A", "B"]
+
+
+def test_a_link_that_cannot_be_made_leaves_the_engine_running_and_the_message_says_how(
+    host: Host, switch: RunModule
+) -> None:
+    in_the_way = host.root / ".current.new"
+    in_the_way.mkdir()
+    host.install("new")
+    msg = switch()["msg"]
+    assert str(in_the_way) in msg
+    assert "Release old runs again and takes orders; the new one took none" in msg
+    assert (host.linked("current"), host.linked("previous")) == ("old", "")
+    in_the_way.rmdir()
+    started = f"if sys.argv[1] == '--config': import os; os.makedirs({str(in_the_way)!r}, exist_ok=True)"
+    host.install("newer", f"{started}\n{NO_LOGIN}")
+    msg = switch(release="newer")["msg"]
+    assert f"{host.root}/current does not lead to release old: " in msg
+    assert "Release newer runs, and order entry is closed: `trading-engine admin" in msg
+    assert host.systemctl("show") != "0"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +138,7 @@ def test_what_cannot_work_is_refused_before_anything_is_touched(
     host.install("new")
     process = host.systemctl("show")
     assert "Make room, or a larger volume" in trial(reserve_bytes=1 << 60)["msg"]
+    assert "or the engine takes no orders meanwhile" in trial(budget_bytes=20 << 60)["msg"]
     assert "does not exist, so the gate has no account" in switch(password_file="/nowhere")["msg"]
     with contextlib.closing(Client(host.engine.port)):
         assert "clients are connected (1)" in switch(clients="gone")["msg"]

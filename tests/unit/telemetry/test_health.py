@@ -224,6 +224,7 @@ SHIPPED = {
         ({"oldest_unsent_seconds": 0.0}, 1100.0, Status.DEGRADED, "the oldest for 100 s, 60 s are promised"),
         ({"lost_segments": 2, "lost_s": 900.0}, 1000.0, Status.DEGRADED, "2 segments of the journal were deleted"),
         ({"lost_segments": 2, "lost_s": 900.0}, 9000.0, Status.DEGRADED, "the oldest for"),
+        ({"error": "it is away"}, 1000.0, Status.DEGRADED, "the shipper has failed for 20 s, and 7 bytes"),
         ({"looked_s": "never"}, 1000.0, Status.DEGRADED, "nothing ships the journal"),
         (None, 1000.0, Status.DEGRADED, "nothing ships the journal"),
     ],

@@ -25,6 +25,8 @@ LOSS_TOLD_S = 3600.0
 """For how long the bytes of a segment that was lost count as unsent, which is what the alarm goes by."""
 CLEAN_NOTED_S = 60.0
 DAY_S = 86_400
+SETTLED_S = 0.1
+"""A file system's times are coarse: one that is younger may still be the time of the next write."""
 
 logger = logging.getLogger("trading-backup")
 
@@ -56,6 +58,7 @@ class Shipper:
         self._inode = 0
         self._noted_s = 0.0
         self._error = ""
+        self._failing_since_s = 0.0
         self._pause_s = 0.0
         self._retry_at_s = 0.0
 
@@ -64,18 +67,27 @@ class Shipper:
         self._sent.clean_s = self._sent.clean_s or now_s  # of a host that never shipped, what waits waits from now on
         if now_s >= self._retry_at_s:
             try:
-                self._ship(now_s)
-                self._error, self._pause_s = "", 0.0
+                problem = self._ship(now_s)
+                self._pause_s = 0.0
             except (BucketError, OSError) as error:
+                problem = str(error)
                 self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
                 self._retry_at_s = now_s + self._pause_s
-                if self._error != str(error):
-                    logger.warning("next try in %.0f s: %s", self._pause_s, error)
-                self._error = str(error)
+            self._tell(problem, now_s)
         return self._status(now_s)
 
+    def _tell(self, problem: str, now_s: float) -> None:
+        """Say once what is wrong, and remember since when something is."""
+        if problem and problem != self._error:
+            logger.warning("next try in %.0f s: %s", self._pause_s, problem)
+        self._failing_since_s = (self._failing_since_s or now_s) if problem else 0.0
+        self._error = problem
+
     # -- what is sent -------------------------------------------------------------------------------------------------
-    def _ship(self, now_s: float) -> None:
+    def _ship(self, now_s: float) -> str:
+        """Send what is due; return what could not be read of the configuration, which keeps no journal waiting."""
+        if not tail.segments(self._config.journal):
+            raise BucketError(f"{self._config.journal} has no journal: is its volume mounted, and is it the engine's?")
         prefix = names.host_prefix(self._bucket.user_id(), self._config.host)
         if self._sent.prefix != prefix or not self._sent.series:
             self._begin(now_s, prefix, "the host has none")
@@ -89,11 +101,12 @@ class Shipper:
                 self._journal(now_s)
             except BrokenSeriesError as again:  # the journal is being replaced: the next look sees what it became
                 raise BucketError(str(again)) from again
-        self._files(now_s)
+        unread = self._files(now_s)
         if not self._sent.complete:
             self._put(names.COMPLETE, b"", EMPTY)
             self._sent.complete = True
             self._note()
+        return unread
 
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
         """Begin a series with the newest snapshot, or with the oldest segment where there is none."""
@@ -152,7 +165,8 @@ class Shipper:
                 self._seal(descriptor, end)
                 return True
         if sent.sent_bytes == end:
-            self._seen = seen
+            if now_s - status.st_mtime > SETTLED_S:
+                self._seen = seen
             self._clean(now_s)
         return False
 
@@ -221,19 +235,29 @@ class Shipper:
         self._sent.snapshot = found[-1]
         self._note()
 
-    def _files(self, now_s: float) -> None:
-        """Send each configuration file that is new or has changed."""
+    def _files(self, now_s: float) -> str:
+        """Send each configuration file that is new or has changed; return which cannot be read, and why."""
+        unread = []
         for path in sorted({found for pattern in self._config.files for found in glob(pattern)}):
-            status = os.stat(path)
-            version = f"{status.st_mtime_ns}-{status.st_size}"
-            if self._sent.files.get(path) == version:
+            try:
+                self._file(path, now_s)
+            except FileNotFoundError:  # it was removed meanwhile
                 continue
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                file.seek(0)
-                self._put(names.of_file(path, now_s, digest), file, digest)
-            self._sent.files[path] = version
-            self._note()
+            except OSError as error:
+                unread.append(f"cannot read {path}: {error.strerror or error}")
+        return "; ".join(unread)
+
+    def _file(self, path: str, now_s: float) -> None:
+        status = os.stat(path)
+        version = f"{status.st_mtime_ns}-{status.st_size}"
+        if self._sent.files.get(path) == version:
+            return
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            self._put(names.of_file(path, now_s, digest), file, digest)
+        self._sent.files[path] = version
+        self._note()
 
     def _put(self, name: str, body: Any, digest: str) -> None:
         self._bucket.put(f"{self._sent.prefix}{self._sent.series}/{name}", body, digest)
@@ -251,6 +275,8 @@ class Shipper:
         with suppress(OSError):
             backlog = self._backlog_bytes()
         age_s = max(now_s - sent.clean_s, 0.0) if backlog and sent.clean_s else 0.0
+        if self._failing_since_s:  # also where the journal itself is in the bucket, or cannot be looked at
+            age_s = max(age_s, now_s - self._failing_since_s)
         if sent.lost_s and now_s - sent.lost_s < LOSS_TOLD_S:
             age_s = max(age_s, now_s - sent.lost_since_s)
         return Status(

@@ -9,13 +9,22 @@ READ_BYTES = 1 << 20
 
 
 def segments(directory: Path) -> list[int]:
-    """Return the numbers of the segments that are there, in order. All but the last are as they will stay."""
-    return sorted(int(path.stem) for path in directory.glob("*.journal") if path.stem.isdigit())
+    """Return the numbers of the segments that are there, in order; raises OSError.
+
+    All but the last are as they will stay.
+    """
+    return _numbers(directory, ".journal")
 
 
 def snapshots(directory: Path) -> list[int]:
-    """Return the numbers of the snapshots that are there, in order."""
-    return sorted(int(path.stem) for path in directory.glob("*.snapshot") if path.stem.isdigit())
+    """Return the numbers of the snapshots that are there, in order; raises OSError."""
+    return _numbers(directory, ".snapshot")
+
+
+def _numbers(directory: Path, suffix: str) -> list[int]:
+    # Not by a pattern: that finds nothing in a directory that is not there or may not be read, and tells nobody.
+    stems = (name.removesuffix(suffix) for name in os.listdir(directory) if name.endswith(suffix))
+    return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
 def end_of_data(descriptor: int, start: int) -> int:

@@ -165,6 +165,9 @@ def _backup(backup: Backup | None) -> Iterator[Check]:
     elif backup.lost_lately:
         lost = f"{backup.lost_segments} segments of the journal were deleted before they were sent"
         yield Check("backup", Status.DEGRADED, f"{lost}: {log}, and a new series has what is there")
+    elif backup.refused:
+        failing = f"the shipper has failed for {backup.oldest_unsent_s:.0f} s"
+        yield Check("backup", Status.DEGRADED, f"{failing}, and {waits}: {log}")
     elif backup.oldest_unsent_s > backup.rpo_s:
         age = f"the oldest for {backup.oldest_unsent_s:.0f} s, {backup.rpo_s:g} s are promised"
         yield Check("backup", Status.DEGRADED, f"{waits}, {age}: {log}")
