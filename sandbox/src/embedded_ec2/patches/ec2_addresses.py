@@ -68,6 +68,8 @@ def _keep_elastic_addresses_over_a_stop() -> None:
 
 def _free_elastic_addresses_at_the_end() -> None:
     """An Elastic IP of a terminated instance is associated with nothing any more; moto keeps it there."""
+    if Instance.terminate.__module__.startswith("embedded_ec2"):  # installed before, and ours is within it
+        return
     original: Callable[[Instance], InstanceState] = Instance.terminate
 
     def free(self: Instance) -> InstanceState:
