@@ -41,7 +41,7 @@ THROTTLED = tuple(
     {"action": action, "code": "Throttling", "message": "Rate exceeded", "times": 3}
     for action in ("CreateVpc", "CreateLogGroup", "CreateTopic", "PutMetricAlarm", "PutDashboard")
 )
-PUBLISHED = {"EngineUp": 1.0, "ClockOffset": 20.0, "MemoryUsed": 30.0, "DiskUsed": 10.0}
+PUBLISHED = {"EngineUp": 1.0, "ClockOffset": 20.0, "MemoryUsed": 30.0, "DiskUsed": 10.0, "BackupAge": 20.0}
 MAIL = {"protocol": "email", "endpoint": "ops@example.com"}
 PENDING = "Not told of alarms until the link in the mail of AWS is followed: ops@example.com"
 PROBE = """
