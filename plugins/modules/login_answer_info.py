@@ -87,7 +87,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 _TIMEOUT_S = 5.0
-_ACCEPTED, _REJECTED = b"A", b"J"
+_ACCEPTED = b"A"
+_REJECTED = b"J"
 # SoupBinTCP 3.00: a length of two bytes, a letter, and for a login user, password, session and sequence number.
 # Sequence number 0 asks for what comes from now on.
 _LOGIN = struct.Struct(">Hc6s10s10s20s")
