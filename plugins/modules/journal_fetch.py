@@ -45,7 +45,7 @@ options:
     type: path
     required: true
   replace:
-    description: Whether an archive that is there is replaced, once the new one is whole.
+    description: Replace an archive that is there, once the new one is whole.
     type: bool
     default: false
   optional:
