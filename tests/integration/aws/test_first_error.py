@@ -33,7 +33,7 @@ from .inventory_of_account import contents
         ),
         (
             {"trading_budget_usd": "36"},
-            ["A month would cost 36.77 USD, the budget is 36", "trading_budget_usd"],
+            ["A month would cost 38.31 USD, the budget is 36", "trading_budget_usd"],
         ),
     ],
 )
