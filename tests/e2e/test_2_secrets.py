@@ -144,7 +144,9 @@ def test_nothing_of_it_is_in_logs_reports_or_a_diagnosis(deployed: Deployment, g
     assert [path.suffix for path in bundle] == [".json", ".txt", ".txt"]
     assert {path.stat().st_mode & 0o777 for path in bundle} == {0o600}
     assert given.watch.found(play.output) == set()
-    for path in (*bundle, *deployed.reports.iterdir()):
+    reports = [path for path in deployed.reports.rglob("*") if path.is_file()]
+    assert reports
+    for path in (*bundle, *reports):
         assert given.watch.found(path.read_text(encoding="utf-8")) == set()
 
 
