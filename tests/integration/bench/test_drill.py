@@ -16,7 +16,6 @@ from trading_bench.flow import SLOTS_PER_CYCLE
 from tests.integration.bench.test_against_engine import DEADLINE_S, POLL_S, Engine, engine, wait_until_published
 
 __all__ = ["engine"]
-RPO_S = 0.01
 
 
 def drill(engine: Engine, verb: str, *options: str | Path) -> list[str]:
@@ -54,8 +53,8 @@ def ended(engine: Engine) -> Any:
     engine.process.wait(10)
 
 
-def compared(engine: Engine, kept: Path, lost_at_s: float) -> "subprocess.CompletedProcess[str]":
-    options = ("--record", kept, "--lost-at", f"{lost_at_s:.6f}", "--rpo", RPO_S)
+def compared(engine: Engine, kept: Path, lost_at_s: float, rpo_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
+    options = ("--record", kept, "--lost-at", f"{lost_at_s:.6f}", f"--rpo={rpo_s:.0f}")
     return subprocess.run(
         drill(engine, "compare", *map(str, options)), capture_output=True, text=True, timeout=60, check=False
     )  # fmt: skip
@@ -103,8 +102,9 @@ def test_what_an_older_copy_lacks_is_listed_with_its_age(ended: Engine, tmp_path
     assert found["measured_rpo_seconds"] <= lost_at_s - copied_at[0] + POLL_S
     ages = [order["age_seconds"] for order in found["lost_orders"]]
     assert ages == sorted(ages, reverse=True)
-    older = sum(age > RPO_S + 0.001 for age in ages)  # they are rounded
-    assert older <= found["lost_older_than_promised"]
+    for rpo_s, older in ((1e9, 0), (-1e9, found["lost"])):
+        done = compared(ended, kept, lost_at_s, rpo_s)
+        assert json.loads(done.stdout)["lost_older_than_promised"] == older
     assert all(len(order["token"]) == 14 for order in found["lost_orders"])
 
 

@@ -210,7 +210,7 @@ def _longer(what: str, span: Span, away_ns: int) -> str:
     lasted_ns = span[1] - span[0]
     if lasted_ns <= away_ns + SLACK_NS:
         return ""
-    return f"{what} for {lasted_ns / 1e6:.0f} ms, the machine was away for {away_ns / 1e6:.0f}"
+    return f"{what} for {lasted_ns / 1e6:.0f} ms, of which the machine explains {away_ns / 1e6:.0f}"
 
 
 def _away_lately_ns(span: Span, seen: Seen) -> int:
