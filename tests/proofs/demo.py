@@ -46,6 +46,7 @@ def prove(runs: int) -> Path:
     path = evidence.finish({"runs": runs, **counts, "each": evidence.results})
     assert all(each["exit"] == 0 for each in evidence.results), f"a demo failed; see {path}"
     assert not any(each["verdict"] == "missed" for each in evidence.results), f"a verdict was wrong; see {path}"
+    assert all(each["lines"] <= MOST_LINES for each in evidence.results), f"a demo says too much; see {path}"
     met = counts["quiet"].get("met", 0)
     assert met * 20 >= len(quiet) * LEAST_MET_OF_20, f"{met} of {len(quiet)} quiet runs were met; see {path}"
     return path
