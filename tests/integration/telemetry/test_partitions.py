@@ -1,4 +1,4 @@
-"""The page of a host with two partitions in headless Chromium, in front of two real engines, one of which dies."""
+"""The pages of a host with two partitions, and of several hosts, in headless Chromium; one of two real engines dies."""
 
 import signal
 import subprocess
@@ -41,13 +41,19 @@ PRESSED = "[...document.querySelectorAll('#partitions [aria-pressed=true]')].map
 BETA = "document.querySelector('[data-partition=beta]')"
 REASON = "document.getElementById('verdict-reason').textContent"
 SYMBOL = "document.querySelector('#symbols td')?.textContent"
+STATES = """
+[...document.querySelectorAll('#fleet tbody tr')].map(
+  ({ cells }) => [cells[0], cells[1], cells[2].firstChild].map((part) => part.textContent).join(' ')
+).join()
+""".strip()
+ONE = "one alpha ✓ Healthy,one beta"
 
 Process = subprocess.Popen[bytes]
 
 
 @contextmanager
-def started(module: str, config: Path, port: int) -> Iterator[Process]:
-    process = subprocess.Popen([sys.executable, "-m", module, "--config", config])
+def started(module: str, config: Path, port: int, *command: str) -> Iterator[Process]:
+    process = subprocess.Popen([sys.executable, "-m", module, *command, "--config", config])
     try:
         wait_for_port(port)
         yield process
@@ -126,3 +132,38 @@ def test_the_switch_shows_who_is_ill_and_takes_the_keyboard_to_it(
     assert browser.value("document.documentElement.scrollWidth <= innerWidth")
     browser.screenshot(SCREENSHOTS / "partition-on-a-phone.png")
     assert [problem for problem in browser.problems if "404" not in problem] == []
+
+
+@pytest.fixture
+def fleet_url(tmp_path: Path, url: str) -> Iterator[str]:
+    port, config = free_port(), tmp_path / "fleet.toml"
+    hosts = {"one": url, "two": f"http://127.0.0.1:{free_port()}"}
+    tables = "".join(f'[[hosts]]\nname = "{name}"\nurl = "{address}"\n' for name, address in hosts.items())
+    config.write_text(f"{tables}[http]\nport = {port}\n")
+    with started("trading_telemetry", config, port, "fleet"):
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_the_page_of_many_hosts_shows_who_is_down_and_since_when(
+    fleet_url: str, url: str, engines: dict[str, Process], browser: Browser
+) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    browser.open(fleet_url, 1280, 600)
+    browser.wait_for(f"{STATES}.startsWith('{ONE} ✓ Healthy,two \\u2013 ✕ No answer since ')")
+    assert browser.value("document.getElementById('answering').textContent") == "1 of 2"
+
+    engines["beta"].send_signal(signal.SIGKILL)
+    engines["beta"].wait()
+    browser.wait_for(f"{STATES}.startsWith('{ONE} ✕ Failing,two')")
+    reason = browser.value(REASON)
+    assert "one beta: engine down" in reason
+    assert "two: connection refused" in reason
+    browser.screenshot(SCREENSHOTS / "fleet.png")
+    links = browser.value("[...document.querySelectorAll('#fleet a')].map((link) => link.href)")
+    assert links[:2] == [f"{url}/?partition=alpha", f"{url}/?partition=beta"]
+
+    browser.open(fleet_url, 390, 844, dark=True)
+    browser.wait_for(f"{STATES}.startsWith('{ONE} ✕ Failing,two')")
+    assert browser.value("document.documentElement.scrollWidth <= innerWidth")
+    browser.screenshot(SCREENSHOTS / "fleet-on-a-phone.png")
+    assert browser.problems == []

@@ -17,13 +17,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from trading_telemetry.access import Access
-from trading_telemetry.assets import load_assets
 from trading_telemetry.config import Config
 from trading_telemetry.health import Status
 from trading_telemetry.history import KEPT_S
 from trading_telemetry.openapi import SBOM_TYPE, describe
 from trading_telemetry.service import Service
 from trading_telemetry.stream import MAX_CLIENTS, EventStream
+from trading_telemetry.web import error_answer, page
 
 LINKS = {name: f"/{name}" for name in ("health", "latest", "history", "stream", "metrics", "api")}
 INFORMATION = {"service": "trading-telemetry", "links": LINKS}
@@ -34,7 +34,6 @@ _UNKNOWN_VERSIONS = re.compile(r";\s*version=(?!(?:0\.0\.[14]|[12]\.0\.0)\s*(?:[
 def make_app(config: Config) -> Starlette:
     """Raises ConfigError for a wrong slo.toml or token file."""
     service = Service(config)
-    assets = load_assets()
     token = config.read_token()
     description = describe(service.names)
 
@@ -46,17 +45,6 @@ def make_app(config: Config) -> Starlette:
         except LookupError as error:
             raise HTTPException(404, str(error)) from error
         return name
-
-    async def index(request: Request) -> Response:
-        if "text/html" in request.headers.get("accept", ""):
-            return assets["index.html"].answer(request)
-        return JSONResponse(INFORMATION, headers={"vary": "accept"})
-
-    async def static(request: Request) -> Response:
-        asset = assets.get(request.path_params["name"])
-        if asset is None:
-            raise HTTPException(404)
-        return asset.answer(request)
 
     async def health(request: Request) -> Response:
         found = service.health(asked(request))
@@ -110,8 +98,7 @@ def make_app(config: Config) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", index),
-            Route("/static/{name}", static),
+            *page("index.html", INFORMATION),
             Route("/health", health),
             Route("/latest", latest),
             Route("/history", history),
@@ -121,7 +108,7 @@ def make_app(config: Config) -> Starlette:
             Route("/api/sbom", sbom),
         ],
         middleware=[Middleware(Access, token=token, tls=config.certificate_path is not None)],
-        exception_handlers={HTTPException: _error},
+        exception_handlers={HTTPException: error_answer},
         lifespan=lifespan,
     )
 
@@ -132,9 +119,3 @@ def acceptable(accept: str) -> str:
     The library compares whatever is written there with numbers, and would send it back.
     """
     return _UNKNOWN_VERSIONS.sub("", accept.replace('"', ""))
-
-
-async def _error(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)

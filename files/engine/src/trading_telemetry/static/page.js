@@ -1,12 +1,12 @@
 // The live page: keeps the last hour's seconds, takes one document a second, renders it. Nothing is ever sent.
 
 import { Charts } from "./charts.js";
+import { SIGNS, bytes, clock, duration, element, number, percent, put } from "./text.js";
 
 const SILENT_MS = 3000;
 const RETRY_MS = 2000;
 const KEPT = 3600;
 const ENGINES = { true: "compiled", false: "pure Python" };
-const SIGNS = { ok: "✓ Healthy", degraded: "⚠ Degraded", halted: "⚠ Trading halted", failing: "✕ Failing", disconnected: "✕ Disconnected" };
 const NUMBER = /^[\d–.,-]+( × [\d.,]+| (%|s|kB|MB|µs))?$/;
 const SOURCES = { receive_to_reply: "clients' orders", canary: "canary" };
 const TILES = [
@@ -14,35 +14,14 @@ const TILES = [
   ["feed_p99", "Market data, 99th percentile", "µs"],
 ];
 
-const element = (id) => document.getElementById(id);
 const charts = new Charts();
 const view = {
   history: null, latest: null, heardMs: 0, seconds: 60, paused: false,
   partition: new URLSearchParams(location.search).get("partition"), connection: 0, stream: null,
 };
 
-const number = (value, digits = 0) =>
-  value == null ? "–" : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-const percent = (ratio) => (ratio == null ? "–" : `${(100 * ratio).toFixed(1)} %`);
-const bytes = (value) => (value == null ? "–" : value < 1e6 ? `${number(value / 1e3, 1)} kB` : `${number(value / 1e6, 1)} MB`);
 const price = (value_e4) => (value_e4 ? number(value_e4 / 1e4, 2) : "–");
 const quote = (price_e4, shares) => (price_e4 ? `${number(shares)} × ${price(price_e4)}` : "–");
-const clock = (ns) => new Date(ns / 1e6).toLocaleTimeString("en-GB");
-
-function duration(seconds) {
-  if (seconds == null) return "–";
-  const parts = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].map(([size, name]) => {
-    const count = Math.floor(seconds / size);
-    seconds -= count * size;
-    return [count, name];
-  });
-  const first = parts.findIndex(([count]) => count > 0);
-  return first < 0 ? "0 s" : parts.slice(first, first + 2).map(([count, name]) => `${count} ${name}`).join(" ");
-}
-
-function put(id, text) {
-  if (element(id).textContent !== text) element(id).textContent = text;
-}
 
 function table(id, head, rows, empty) {
   const cell = (tag, value) => {
