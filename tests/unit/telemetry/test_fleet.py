@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -139,6 +140,18 @@ def test_a_host_that_falls_silent_is_told_with_since_when_and_by_its_partitions_
     assert document["partitions"] == [{"partition": None, "status": None, "reasons": [], **dict.fromkeys(FIGURES)}]
     since_ns = document["silent_since_ns"]
     assert read(reader)["silent_since_ns"] == since_ns  # not since it was asked last
+
+
+def test_what_was_read_long_ago_is_not_shown_as_if_it_were_so(
+    engine: Publisher, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with telemetry(config_file) as port:
+        reader = HostReader(host(port))
+        assert read(reader)["partitions"][0]["status"] == "ok"
+    later_ns = time.time_ns() + 60_000_000_000
+    monkeypatch.setattr(fleet, "time", SimpleNamespace(time_ns=lambda: later_ns))
+    document = reader.document()
+    assert (document["problem"], document["partitions"][0]["status"]) == ("not asked since", None)
 
 
 @pytest.mark.parametrize("given", ["neither", "other token", "other certificate"])

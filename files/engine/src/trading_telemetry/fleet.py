@@ -14,6 +14,8 @@ SCHEMA = 1
 READ_S = 5.0
 LIMIT_S = 3.0
 """For all that is asked of a host at a time."""
+OLD_NS = 20_000_000_000
+"""What was read before is nothing to show as if it were so: the machine of this page slept, for example."""
 MAX_PARTITIONS = 64
 TEXT_CHARACTERS = 300
 FIGURES = (
@@ -48,13 +50,14 @@ class HostReader:
             self._problem = _text(str(error))
 
     def document(self) -> Document:
-        silent = bool(self._problem)
+        old = time.time_ns() - self._heard_ns > OLD_NS
+        problem = self._problem or ("not asked since" if old else None)
         return {
             "name": self._host.name,
             "url": self._host.url,
-            "silent_since_ns": self._heard_ns if silent else None,
-            "problem": self._problem or None,
-            "partitions": [_unknown(row["partition"]) for row in self._rows] if silent else self._rows,
+            "silent_since_ns": self._heard_ns if problem else None,
+            "problem": problem,
+            "partitions": [_unknown(row["partition"]) for row in self._rows] if problem else self._rows,
         }
 
     async def _ask(self) -> list[Document]:
