@@ -18,7 +18,8 @@ END = "# End of what scripts/docs makes.\n"
 HEAD = """# Metrics
 
 Made by `scripts/docs` from the catalogue (`files/engine/src/trading_engine/published/catalogue.py`). On `/metrics`
-there are Prometheus' own `process_*` and `python_*` of the telemetry process as well.
+there are Prometheus' own `process_*` and `python_*` of the telemetry process as well. On a host with
+[partitions](telemetry.md#partitions) all but those of the host have the label `partition` as well.
 
 | metric | kind | unit | labels | meaning |
 |---|---|---|---|---|

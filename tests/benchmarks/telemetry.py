@@ -41,7 +41,10 @@ READ_BYTES = 52
 PICTURE = Path(__file__).parents[2] / "build/screenshots/live-page.png"
 PAGE_FILES = (
     "/",
-    *(f"/static/{name}" for name in ("page.js", "charts.js", "page.css", "icon.svg", "uplot.js", "uplot.css")),
+    *(
+        f"/static/{name}"
+        for name in ("page.js", "charts.js", "text.js", "page.css", "icon.svg", "uplot.js", "uplot.css")
+    ),
 )
 
 

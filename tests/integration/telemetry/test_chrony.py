@@ -17,7 +17,7 @@ import pytest
 from trading_telemetry import clock as clocks
 from trading_telemetry import cloudwatch
 from trading_telemetry.clock import Clock, read_clock
-from trading_telemetry.cloudwatch import Period
+from trading_telemetry.cloudwatch import Period, data_of
 from trading_telemetry.host import sample_host
 from trading_telemetry.latest import host_document
 from trading_telemetry.observer import Observer
@@ -111,11 +111,11 @@ def published(clock: Clock | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     shown = host_document(sample, sample, 1.0, clock)
     found = {name: value for name, value in shown.items() if name.startswith("clock_")}
     observer = Observer(tmp_path / "no-engine")
-    for family in EngineCollector(observer, None, lambda: clock).collect():
+    for family in EngineCollector({"": observer}, None, lambda: clock).collect():
         if family.name.startswith("trading_host_clock_"):
             found[family.name] = family.samples[0].value
     monkeypatch.setattr(cloudwatch, "read_clock", lambda: clock)
-    data = Period().data(observer.look(), tmp_path, 0.0, "i-1", 60)
+    data = data_of([(Period(), observer.look())], tmp_path, 0.0, "i-1", 60)
     return found | {datum["MetricName"]: datum["Value"] for datum in data if datum["MetricName"] == "ClockOffset"}
 
 

@@ -146,7 +146,7 @@ def checked(
     now_s = time.time() + days * 86_400
     monkeypatch.setattr("trading_telemetry.health.time.time", lambda: now_s)
     checks = check_all(observer.sample(), None, None, None, None, certificates)
-    exporter = EngineCollector(observer, None, lambda: None, certificates)
+    exporter = EngineCollector({"": observer}, None, lambda: None, certificates)
     families = {family.name: family for family in exporter.collect()}
     samples = families["trading_certificate_end_time_seconds"].samples
     return checks[-1], {sample.labels["file"]: sample.value for sample in samples}

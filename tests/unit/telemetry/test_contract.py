@@ -26,7 +26,7 @@ def test_the_exporter_has_exactly_the_contracts_metrics(
     contract: dict[str, Any], engine: Publisher, state_path: Path, slo_path: Path
 ) -> None:
     exported = {}
-    for family in EngineCollector(Observer(state_path), load_targets(slo_path)).collect():
+    for family in EngineCollector({"": Observer(state_path)}, load_targets(slo_path)).collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
         exported[name] = (family.type, labels, family.documentation)

@@ -10,7 +10,7 @@ from trading_backup.state import Status as Shipped
 from trading_engine.settings.tables import ConfigError
 from trading_telemetry import backup, health
 from trading_telemetry.clock import Clock
-from trading_telemetry.cloudwatch import Period
+from trading_telemetry.cloudwatch import Period, data_of
 from trading_telemetry.config import Targets, load_targets
 from trading_telemetry.health import Check, Status, check_all, overall
 from trading_telemetry.host import Tuning
@@ -259,7 +259,7 @@ def test_metrics_tell_of_the_backup(
     monkeypatch.setattr(backup, "CONFIGURED", tmp_path)
     monkeypatch.setattr(backup, "STATUS", status)
     status.write_text(json.dumps({**SHIPPED, "looked_s": time.time(), "lost_segments": 2}))
-    families = {family.name: family for family in EngineCollector(Observer(state_path), None).collect()}
+    families = {family.name: family for family in EngineCollector({"": Observer(state_path)}, None).collect()}
     assert families["trading_backup_backlog_bytes"].samples[0].value == 7
     assert families["trading_backup_lost_segments"].samples[0].value == 2
     assert 20 <= sent(state_path, tmp_path)["BackupAge"] < 60
@@ -269,5 +269,5 @@ def test_metrics_tell_of_the_backup(
 
 def sent(state_path: Path, disk: Path) -> dict[str, float]:
     """Return what CloudWatch would be sent, by metric."""
-    data = Period().data(Observer(state_path).look(), disk, 0.0, "i-1", 60)
+    data = data_of([(Period(), Observer(state_path).look())], disk, 0.0, "i-1", 60)
     return {datum["MetricName"]: datum["Value"] for datum in data if "Value" in datum}

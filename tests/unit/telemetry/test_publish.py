@@ -20,7 +20,7 @@ from embedded_ec2.patches import cloudwatch_metrics
 from moto.server import ThreadedMotoServer
 from trading_telemetry import config as telemetry_config
 from trading_telemetry import publish
-from trading_telemetry.cloudwatch import NAMESPACE, VALUES_IN_ONE_DATUM, Datum, Period
+from trading_telemetry.cloudwatch import NAMESPACE, VALUES_IN_ONE_DATUM, Datum, Period, data_of
 from trading_telemetry.observer import Observer
 from trading_telemetry.publish import Outbox
 
@@ -71,7 +71,7 @@ def observed(observer: Observer, period: Period, tmp_path: Path) -> list[Datum]:
     window = observer.newest_window()
     if window is not None:
         period.add(window)
-    return period.data(observation, tmp_path, NOON_S, "i-0123", 60)
+    return data_of([(period, observation)], tmp_path, NOON_S, "i-0123", 60)
 
 
 @pytest.fixture

@@ -14,11 +14,15 @@ from trading_engine.settings.tables import ConfigError
 
 from trading_telemetry.app import make_app
 from trading_telemetry.certificate import check_file
-from trading_telemetry.config import EXAMPLE, Config, load_config, load_targets
+from trading_telemetry.config import EXAMPLE, Served, load_config, load_targets
+from trading_telemetry.fleet_app import make_fleet_app
+from trading_telemetry.fleet_config import EXAMPLE as FLEET_EXAMPLE
+from trading_telemetry.fleet_config import load_fleet
 from trading_telemetry.protocol import GuardedProtocol
 from trading_telemetry.publish import publish
 
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
+EXAMPLES = {"example-config": EXAMPLE, "example-fleet": FLEET_EXAMPLE}
 UNREAD_TIMEOUT_MS = 10_000
 """For how long a client may take nothing of what it asked for."""
 
@@ -43,16 +47,23 @@ def main(arguments: list[str] | None = None) -> int:
     pair.add_argument("file", type=Path)
     publishing = commands.add_parser("publish", help="send what files/metrics.yml says to CloudWatch")
     publishing.add_argument("file", type=Path, metavar="FILE", help="telemetry.toml")
+    fleet = commands.add_parser("fleet", help="serve one page of many hosts, read from their telemetry")
+    fleet.add_argument("--config", type=Path, metavar="FILE", dest="file", required=True, help="fleet.toml")
+    fleet.add_argument("--check", action="store_true", help="check the file and those that it names, then end")
     commands.add_parser("example-config", help="print a commented telemetry.toml")
+    commands.add_parser("example-fleet", help="print a commented fleet.toml")
     options = parser.parse_args(arguments)
-    if options.command == "example-config":
-        print(EXAMPLE, end="")
+    if options.command in EXAMPLES:
+        print(EXAMPLES[options.command], end="")
         return 0
     if options.command is None and options.config is None:
         parser.error("--config FILE is needed")
     try:
         if options.command == "check-certificate":
             print(f"{options.file}: {check_file(options.file)}")
+            return 0
+        if options.command == "fleet":
+            show_fleet(options.file, options.check)
             return 0
         config = load_config(options.file if options.command else options.config)
         load_targets(config.slo_path)
@@ -62,17 +73,25 @@ def main(arguments: list[str] | None = None) -> int:
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
             publish(config)
         else:
-            serve(config)
+            serve(make_app(config), config)
     except ConfigError as error:
         print(f"trading-telemetry: error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def serve(config: Config) -> None:
+def show_fleet(file: Path, check: bool) -> None:
+    """Serve the page of the hosts in `file` until SIGTERM, or only look at it. Raises ConfigError."""
+    config = load_fleet(file)
+    config.check_surroundings()
+    if not check:
+        serve(make_fleet_app(config), config)
+
+
+def serve(app: Starlette, config: Served) -> None:
     """Serve until SIGTERM. Raises ConfigError when the address cannot be had."""
     logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
-    prepared = settings(make_app(config), config)
+    prepared = settings(app, config)
     try:
         prepared.load()
     except OSError as error:  # ssl.SSLError is one
@@ -82,7 +101,7 @@ def serve(config: Config) -> None:
         server.run(sockets=[listener])
 
 
-def settings(app: Starlette, config: Config) -> uvicorn.Config:
+def settings(app: Starlette, config: Served) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         ssl_certfile=config.certificate_path,
@@ -98,7 +117,7 @@ def settings(app: Starlette, config: Config) -> uvicorn.Config:
     )
 
 
-def listen(config: Config) -> socket.socket:
+def listen(config: Served) -> socket.socket:
     try:
         listener = socket.create_server((config.address, config.port), family=family_of(config.address), backlog=512)
     except OSError as error:

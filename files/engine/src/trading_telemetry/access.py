@@ -37,14 +37,14 @@ LOGIN_PAGE = (
 )
 
 
-def read_token(path: Path) -> str:
+def read_token(path: Path, table: str = "[access]") -> str:
     """First line of the file; raises ConfigError when it cannot be read or is too short to be a secret."""
     try:
         lines = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"[access] token_file: cannot read {path}: {error}") from error
+        raise ConfigError(f"{table} token_file: cannot read {path}: {error}") from error
     if len(lines) != 1 or len(lines[0]) < TOKEN_CHARACTERS:
-        raise ConfigError(f"[access] token_file: {path} must hold one token of at least {TOKEN_CHARACTERS} characters")
+        raise ConfigError(f"{table} token_file: {path} must hold one token of at least {TOKEN_CHARACTERS} characters")
     return lines[0]
 
 

@@ -11,19 +11,19 @@ from prometheus_client import exposition
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from trading_telemetry.access import Access
-from trading_telemetry.assets import load_assets
 from trading_telemetry.config import Config
 from trading_telemetry.health import Status
 from trading_telemetry.history import KEPT_S
-from trading_telemetry.openapi import DESCRIPTION, SBOM_TYPE
+from trading_telemetry.openapi import SBOM_TYPE, describe
 from trading_telemetry.service import Service
 from trading_telemetry.stream import MAX_CLIENTS, EventStream
+from trading_telemetry.web import error_answer, page
 
 LINKS = {name: f"/{name}" for name in ("health", "latest", "history", "stream", "metrics", "api")}
 INFORMATION = {"service": "trading-telemetry", "links": LINKS}
@@ -34,41 +34,38 @@ _UNKNOWN_VERSIONS = re.compile(r";\s*version=(?!(?:0\.0\.[14]|[12]\.0\.0)\s*(?:[
 def make_app(config: Config) -> Starlette:
     """Raises ConfigError for a wrong slo.toml or token file."""
     service = Service(config)
-    assets = load_assets()
     token = config.read_token()
+    description = describe(service.names)
 
-    async def index(request: Request) -> Response:
-        if "text/html" in request.headers.get("accept", ""):
-            return assets["index.html"].answer(request)
-        return JSONResponse(INFORMATION, headers={"vary": "accept"})
+    def asked(request: HTTPConnection) -> str | None:
+        """Return the partition that is asked for by name."""
+        name = request.query_params.get("partition")
+        try:
+            service.partition(name)
+        except LookupError as error:
+            raise HTTPException(404, str(error)) from error
+        return name
 
-    async def static(request: Request) -> Response:
-        asset = assets.get(request.path_params["name"])
-        if asset is None:
-            raise HTTPException(404)
-        return asset.answer(request)
+    async def health(request: Request) -> Response:
+        found = service.health(asked(request))
+        return JSONResponse(found, 503 if found["status"] == Status.FAILING else 200)
 
-    async def health(_request: Request) -> Response:
-        latest = service.latest()
-        summary = {name: latest[name] for name in ("status", "age_s", "checks")}
-        return JSONResponse(summary, 503 if latest["status"] == Status.FAILING else 200)
-
-    async def latest(_request: Request) -> Response:
-        return JSONResponse(service.latest())
+    async def latest(request: Request) -> Response:
+        return JSONResponse(service.latest(asked(request)))
 
     async def history(request: Request) -> Response:
         window = request.query_params.get("window", str(HISTORY_S))
         digits = window.lstrip("0")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(KEPT_S)) and int(digits) <= KEPT_S):
             raise HTTPException(422, f"window must be a whole number of seconds from 1 to {KEPT_S}")
-        return JSONResponse(service.history.columns(int(digits)))
+        return JSONResponse(service.partition(asked(request)).history.columns(int(digits)))
 
     async def metrics(request: Request) -> Response:
         encode, content_type = exposition.choose_encoder(acceptable(request.headers.get("accept", "")))
         return Response(encode(service.registry), headers={"content-type": content_type})
 
     async def api(_request: Request) -> Response:
-        return JSONResponse(DESCRIPTION)
+        return JSONResponse(description)
 
     async def sbom(_request: Request) -> Response:
         if not token:
@@ -84,9 +81,10 @@ def make_app(config: Config) -> Starlette:
         """A class, so that Starlette gives it the connection itself."""
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            if service.broadcast.clients >= MAX_CLIENTS:
+            followed = service.partition(asked(HTTPConnection(scope)))
+            if service.clients >= MAX_CLIENTS:
                 raise HTTPException(503, f"{MAX_CLIENTS} streams are open", headers={"retry-after": "10"})
-            await EventStream(service.broadcast)(scope, receive, send)
+            await EventStream(followed.broadcast)(scope, receive, send)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -100,8 +98,7 @@ def make_app(config: Config) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", index),
-            Route("/static/{name}", static),
+            *page("index.html", INFORMATION),
             Route("/health", health),
             Route("/latest", latest),
             Route("/history", history),
@@ -111,7 +108,7 @@ def make_app(config: Config) -> Starlette:
             Route("/api/sbom", sbom),
         ],
         middleware=[Middleware(Access, token=token, tls=config.certificate_path is not None)],
-        exception_handlers={HTTPException: _error},
+        exception_handlers={HTTPException: error_answer},
         lifespan=lifespan,
     )
 
@@ -122,9 +119,3 @@ def acceptable(accept: str) -> str:
     The library compares whatever is written there with numbers, and would send it back.
     """
     return _UNKNOWN_VERSIONS.sub("", accept.replace('"', ""))
-
-
-async def _error(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)

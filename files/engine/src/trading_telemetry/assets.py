@@ -1,4 +1,4 @@
-"""The page's files: ours from this package, uPlot from the package that was installed for it. Read once, compressed."""
+"""The pages' files: ours from this package, uPlot from the package that was installed for it. Read once, compressed."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ TYPES = {
     "css": "text/css; charset=utf-8",
     "svg": "image/svg+xml",
 }
-OURS = ("index.html", "page.css", "page.js", "charts.js", "login.js", "icon.svg")
+OURS = ("index.html", "fleet.html", "page.css", "page.js", "charts.js", "text.js", "fleet.js", "login.js", "icon.svg")
 UPLOT_DISTRIBUTION = "uplot-python"
 UPLOT = {"uplot.js": "uPlot.iife.js", "uplot.css": "uPlot.min.css"}
 
@@ -46,7 +46,7 @@ class Asset:
 
 
 def load_assets() -> dict[str, Asset]:
-    """Every file of the page by its name."""
+    """Every file of the pages by its name."""
     folder = resources.files("trading_telemetry") / "static"
     contents = {name: (folder / name).read_bytes() for name in OURS}
     for name, file_name in UPLOT.items():

@@ -1,7 +1,10 @@
 """What a period becomes at CloudWatch: data for PutMetricData, with names and units of files/metrics.yml."""
 
 import os
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +31,17 @@ UNITS = {
     "BackupAge": "Seconds",
 }
 
+JUDGED: dict[str, Callable[[list[float]], float]] = {
+    "EngineUp": min, "JournalSecondsLeft": min, "Throughput": sum, "Rejects": sum,
+}  # fmt: skip
+"""How several engines' values become one; the others' maximum is the worst."""
+
 Datum = dict[str, Any]
 
 
 @dataclass
 class Period:
-    """Adds up what several looks saw, so that an engine's restart loses seconds and not the period."""
+    """Adds up what several looks at one engine saw, so that its restart loses seconds and not the period."""
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     orders: int = 0
@@ -46,23 +54,8 @@ class Period:
         self.rejects += window.count(name for name in window.newer.counters if name.startswith("rejects_"))
         self.seconds += window.seconds
 
-    def data(self, observation: Observation, disk: Path, time_s: float, instance_id: str, period_s: int) -> list[Datum]:
-        """Return the period's data, one or more for each metric; what is unknown is not sent."""
-        single = self._engine(observation) | _host(disk)
-        common = {
-            "Dimensions": [{"Name": "InstanceId", "Value": instance_id}],
-            "Timestamp": time_s,
-            "StorageResolution": 1 if period_s < 60 else 60,
-        }
-        data = [{"MetricName": name, "Unit": UNITS[name], "Value": value, **common} for name, value in single.items()]
-        buckets = [(middle_ns(bucket) / 1e3, count) for bucket, count in enumerate(self.counts) if count]
-        for start in range(0, len(buckets), VALUES_IN_ONE_DATUM):
-            part = buckets[start : start + VALUES_IN_ONE_DATUM]
-            arrays = {"Values": [value for value, _ in part], "Counts": [float(count) for _, count in part]}
-            data.append({"MetricName": "OrderLatency", "Unit": UNITS["OrderLatency"], **arrays, **common})
-        return data
-
-    def _engine(self, observation: Observation) -> dict[str, float]:
+    def figures(self, observation: Observation) -> dict[str, float]:
+        """Return the engine's metrics but its latency; what is unknown is not there."""
         state = observation.state
         if state is None or observation.problem or observation.is_stale:
             return {"EngineUp": 0.0}
@@ -77,6 +70,45 @@ class Period:
         if state.gauges["journal_seconds_left"] >= 0:
             found["JournalSecondsLeft"] = float(state.gauges["journal_seconds_left"])
         return found
+
+    @property
+    def p99_bucket(self) -> int:
+        """In which of the histogram's buckets the 99th percentile is; -1 without an order."""
+        below = list(accumulate(self.counts))
+        return bisect_left(below, below[-1] * 0.99) if below[-1] else -1
+
+
+def data_of(
+    engines: list[tuple[Period, Observation]], disk: Path, time_s: float, instance_id: str, period_s: int
+) -> list[Datum]:
+    """Return the period's data, one or more for each metric; what is unknown is not sent.
+
+    Several engines are one here, the worst of them: an alarm knows no other metric than the one it was made for, and
+    each metric of a partition's own would be paid.
+    """
+    single = worst([period.figures(observation) for period, observation in engines]) | _host(disk)
+    common = {
+        "Dimensions": [{"Name": "InstanceId", "Value": instance_id}],
+        "Timestamp": time_s,
+        "StorageResolution": 1 if period_s < 60 else 60,
+    }
+    data = [{"MetricName": name, "Unit": UNITS[name], "Value": value, **common} for name, value in single.items()]
+    slowest = max((period for period, _ in engines), key=lambda period: period.p99_bucket)
+    buckets = [(middle_ns(bucket) / 1e3, count) for bucket, count in enumerate(slowest.counts) if count]
+    for start in range(0, len(buckets), VALUES_IN_ONE_DATUM):
+        part = buckets[start : start + VALUES_IN_ONE_DATUM]
+        arrays = {"Values": [value for value, _ in part], "Counts": [float(count) for _, count in part]}
+        data.append({"MetricName": "OrderLatency", "Unit": UNITS["OrderLatency"], **arrays, **common})
+    return data
+
+
+def worst(engines: list[dict[str, float]]) -> dict[str, float]:
+    """Return each metric of the engine that does worst in it, and the sum of what all of them do."""
+    found: dict[str, list[float]] = {}
+    for figures in engines:
+        for name, value in figures.items():
+            found.setdefault(name, []).append(value)
+    return {name: JUDGED.get(name, max)(values) for name, values in found.items()}
 
 
 def _host(disk: Path) -> dict[str, float]:

@@ -1,8 +1,10 @@
 """telemetry.toml, slo.toml and slo_feed.toml, checked whole before anything is served."""
 
+import re
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 from trading_engine.host.sockets import not_of_this_machine
 from trading_engine.settings.tables import ConfigError, Table, load
@@ -12,6 +14,7 @@ from trading_telemetry.certificate import check_pair
 
 PERIODS_S = (10, 30, 60, 300)
 CREDENTIALS = Path("/run/credentials")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
 
@@ -22,6 +25,11 @@ port = 8000
 [shared_memory]
 # What the engine publishes: shared_memory.path in engine.toml.
 path = "/run/trading/engine.shm"
+
+# Where several engines run, each with its own symbols: one such table for each, instead of [shared_memory].
+#[[partitions]]
+#name = "alpha"
+#path = "/run/trading/engine-alpha.shm"
 
 [slo]
 # The promised figures: avg_us, p95_us, p99_us, throughput_per_s, cpu_percent, memory_percent.
@@ -61,17 +69,23 @@ class CloudWatchConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class Partition:
+    """An engine, and where it publishes its state. The name is "" where the host has no partitions."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A port, and who may ask there."""
+
     address: str
     port: int
-    state_path: Path
-    slo_path: Path
     token_path: Path | None
     certificate_path: Path | None
     key_path: Path | None
-    watched_certificates: tuple[Path, ...]
     trusted_proxies: tuple[str, ...]
-    cloudwatch: CloudWatchConfig
 
     def read_token(self) -> str:
         """The token that is asked for, "" when none is. Raises ConfigError."""
@@ -85,6 +99,15 @@ class Config:
             self.read_token()
         if self.certificate_path and self.key_path and CREDENTIALS not in self.key_path.parents:
             check_pair(self.certificate_path, self.key_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Served):
+    partitions: tuple[Partition, ...]
+    """One at least; the first is what is shown to whoever names none."""
+    slo_path: Path
+    watched_certificates: tuple[Path, ...]
+    cloudwatch: CloudWatchConfig
 
 
 @dataclass(frozen=True)
@@ -110,15 +133,10 @@ def load_config(path: Path) -> Config:
         top.table(name) for name in ("http", "shared_memory", "slo", "access", "cloudwatch")
     )
     config = Config(
-        address=http.address("address", "0.0.0.0"),  # noqa: S104  who reaches it is for firewalls to say
-        port=http.integer("port", 8000, 1, 65535),
-        state_path=memory.path("path", "/run/trading/engine.shm"),
+        **served(http, access, "0.0.0.0", 8000),  # noqa: S104  who reaches it is for firewalls to say
+        partitions=_partitions(top, memory),
         slo_path=slo.path("file", "/etc/trading/slo.toml"),
-        token_path=_optional_path(access, "token_file"),
-        certificate_path=_optional_path(access, "certificate_file"),
-        key_path=_optional_path(access, "key_file"),
         watched_certificates=_paths(access, "watched_certificates"),
-        trusted_proxies=_networks(access, "trusted_proxies", ("127.0.0.1", "::1")),
         cloudwatch=CloudWatchConfig(
             period_s=cloudwatch.integer("period_s", 60, 1, 3600),
             region=cloudwatch.text("region", ""),
@@ -130,12 +148,66 @@ def load_config(path: Path) -> Config:
         table.finish()
     if config.cloudwatch.period_s not in PERIODS_S:
         raise cloudwatch.wrong("period_s", f"one of {', '.join(map(str, PERIODS_S))}", config.cloudwatch.period_s)
-    if (config.certificate_path is None) != (config.key_path is None):
-        raise ConfigError(f"{access.where}: certificate_file and key_file belong together; give both or none")
     return config
 
 
-def _optional_path(table: Table, key: str) -> Path | None:
+def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any]:
+    """Take the fields of Served out of these tables, with this address and port where they say none."""
+    found = {
+        "address": http.address("address", address),
+        "port": http.integer("port", port, 1, 65535),
+        "token_path": optional_path(access, "token_file"),
+        "certificate_path": optional_path(access, "certificate_file"),
+        "key_path": optional_path(access, "key_file"),
+        "trusted_proxies": _networks(access, "trusted_proxies", ("127.0.0.1", "::1")),
+    }
+    if (found["certificate_path"] is None) != (found["key_path"] is None):
+        raise ConfigError(f"{access.where}: certificate_file and key_file belong together; give both or none")
+    return found
+
+
+def tables(top: Table, key: str) -> list[Table]:
+    """Take a list of tables, [[key]] in the file."""
+    values = top.take(key, [])
+    if not isinstance(values, list):
+        raise top.wrong(key, f"tables [[{key}]]", values)
+    return [Table(f"{top.where} [[{key}]] number {number}", each) for number, each in enumerate(values, 1)]
+
+
+def take_name(table: Table) -> str:
+    """Take a name that labels, addresses and units can have as it is."""
+    found = table.text("name")
+    if not NAME.fullmatch(found):
+        raise table.wrong("name", "1 to 32 letters, digits, - and _, the first no sign", found)
+    return found
+
+
+def refuse_twice(given: list[tuple[Table, str, str]]) -> None:
+    """Raise ConfigError where two of these (table, key, value) have the same value."""
+    seen: dict[str, Table] = {}
+    for table, key, value in given:
+        if value in seen:
+            raise ConfigError(f"{table.where}: {key} {value!r} is that of {seen[value].where} as well")
+        seen[value] = table
+
+
+def _partitions(top: Table, memory: Table) -> tuple[Partition, ...]:
+    found = tables(top, "partitions")
+    if not found:
+        return (Partition("", memory.path("path", "/run/trading/engine.shm")),)
+    if "path" in memory.remaining():
+        raise ConfigError(
+            f"{memory.where}: path and [[partitions]] exclude each other; a host with partitions has a path in each"
+        )
+    partitions = [Partition(take_name(table), table.path("path")) for table in found]
+    for table in found:
+        table.finish()
+    refuse_twice([(table, "name", each.name) for table, each in zip(found, partitions, strict=True)])
+    refuse_twice([(table, "path", str(each.path)) for table, each in zip(found, partitions, strict=True)])
+    return tuple(partitions)
+
+
+def optional_path(table: Table, key: str) -> Path | None:
     text = table.text(key, "")
     return Path(text) if text else None
 

@@ -6,7 +6,7 @@ processed, but an operator should look.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -25,6 +25,8 @@ JOURNAL_REFUSING_SHARE = 0.95
 ENOUGH_ORDERS = 100
 CLOCK_DEVIATION_NS = 1_000_000
 CERTIFICATE_WARNED_S = 30 * 86_400
+OF_THE_HOST = frozenset({"tuning", "certificate", "backup"})
+"""Checks in which no engine has a part."""
 
 
 class Status(StrEnum):
@@ -44,6 +46,24 @@ def overall(checks: list[Check]) -> Status:
     """The worst of them."""
     order = list(Status)
     return max((check.status for check in checks), key=order.index)
+
+
+def of_host(by_partition: dict[str, list[Check]]) -> list[Check]:
+    """Return the partitions' checks as one list: what concerns the host once, and before other reasons the partition.
+
+    A host without partitions has one, whose name is "".
+    """
+    if "" in by_partition:
+        return by_partition[""]
+    shared: dict[str, Check] = {}
+    own: list[Check] = []
+    for partition, checks in by_partition.items():
+        for check in checks:
+            if check.name in OF_THE_HOST:
+                shared.setdefault(check.name, check)
+            else:
+                own.append(replace(check, reason=f"{partition}: {check.reason}"))
+    return own + list(shared.values())
 
 
 def check_all(

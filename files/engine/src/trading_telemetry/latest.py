@@ -35,10 +35,14 @@ def engine_document(observation: Observation, checks: list[Check]) -> Document:
         "time_ns": observation.observed_ns,
         "age_s": None if observation.age_ns is None else observation.age_ns / 1e9,
         "status": overall(checks),
-        "checks": [{"name": check.name, "status": check.status, "reason": check.reason} for check in checks],
+        "checks": check_documents(checks),
         "engine": None if state is None else _engine(state),
         **({} if state is None else _details(state)),
     }
+
+
+def check_documents(checks: list[Check]) -> list[Document]:
+    return [{"name": check.name, "status": check.status, "reason": check.reason} for check in checks]
 
 
 def window_document(window: Window | None) -> Document | None:

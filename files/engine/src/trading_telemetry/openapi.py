@@ -1,5 +1,6 @@
 """What /api answers: the interface in OpenAPI 3.1. A test holds that every path is here and /latest is as described."""
 
+import copy
 from typing import Any
 
 Schema = dict[str, Any]
@@ -157,6 +158,7 @@ ERROR: Schema = _object({"error": TEXT})
 SBOM_TYPE = "application/vnd.cyclonedx+json"
 REFUSALS = {"401": "the token is asked for", "429": "too many requests"}
 """What any path may answer, but for the token, which /health does not ask for."""
+PATHS_OF_PARTITIONS = ("/health", "/latest", "/history", "/stream")
 
 
 def _answer(description: str, schema: Schema, content_type: str = "application/json") -> Schema:
@@ -220,3 +222,26 @@ DESCRIPTION: Schema = {
         ),
     },
 }
+
+
+def describe(partitions: tuple[str, ...]) -> Schema:
+    """Return the description for a host with these partitions, which may be none."""
+    if not partitions:
+        return DESCRIPTION
+    described = copy.deepcopy(DESCRIPTION)
+    described["info"]["description"] += (
+        f" This host has the partitions {', '.join(partitions)}: /latest, /history and /stream are those of one, of"
+        f" {partitions[0]} unless ?partition= names another. /health without it judges all of them, each by name."
+        " On /metrics it is the label partition."
+    )
+    for path in PATHS_OF_PARTITIONS:
+        entry = described["paths"][path]
+        schema = {"enum": list(partitions)}
+        entry.setdefault("parameters", []).append({"name": "partition", "in": "query", "schema": schema})
+        entry["get"]["responses"]["404"] = _answer("no such partition", ERROR)
+    answers = described["paths"]["/latest"]["get"]["responses"]
+    latest = answers["200"]["content"]["application/json"]["schema"]
+    more = {"partition": {"enum": list(partitions)}, "partitions": _object(dict.fromkeys(partitions, STATUS))}
+    latest["properties"] |= more
+    latest["required"] += list(more)
+    return described

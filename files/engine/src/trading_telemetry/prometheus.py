@@ -1,6 +1,6 @@
 """/metrics: a collector that turns one observation into metric families when Prometheus asks."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -13,10 +13,10 @@ from trading_telemetry.backup import read_backup
 from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import Clock, read_clock
 from trading_telemetry.config import Targets
-from trading_telemetry.health import check_all, overall
+from trading_telemetry.health import Status, check_all, overall
 from trading_telemetry.host import resident_bytes, sample_host, tuning
 from trading_telemetry.nic import allowance_exceeded
-from trading_telemetry.observer import Observer
+from trading_telemetry.observer import Observation, Observer
 
 _COMPILED = {True: "true", False: "false", None: "unknown"}
 
@@ -26,24 +26,26 @@ class EngineCollector(Collector):
 
     def __init__(
         self,
-        observer: Observer,
+        observers: Mapping[str, Observer],
         targets: Targets | None,
         clock: Callable[[], Clock | None] = read_clock,
         certificates: Certificates | None = None,
     ) -> None:
-        self._observer = observer
+        """`observers` are by the partitions' names; a host without partitions has one, whose name is ""."""
+        self._observers = observers
         self._targets = targets
         self._clock = clock
         self._certificates = certificates
 
     def collect(self) -> Iterator[Metric]:
-        observation, clock, backup = self._observer.look(), self._clock(), read_backup()
-        window = self._observer.window(60)
-        checks = check_all(observation, window, self._targets, tuning(), clock, self._certificates, backup)
-        up = observation.state is not None and not observation.problem and not observation.is_stale
-        yield _single("trading_up", float(up))
-        status = overall(checks)
-        yield _each("trading_health", {name: float(name == status) for name in ("ok", "degraded", "failing")})
+        clock, backup = self._clock(), read_backup()
+        observed = {name: observer.look() for name, observer in self._observers.items()}
+        health = {}
+        for name, observation in observed.items():
+            window = self._observers[name].window(60)
+            checks = check_all(observation, window, self._targets, tuning(), clock, self._certificates, backup)
+            health[name] = _health(observation, overall(checks))
+        yield from _together(health)
         yield from _targets(self._targets)
         yield from _host(clock)
         if self._certificates is not None and self._certificates.ends:
@@ -52,11 +54,37 @@ class EngineCollector(Collector):
             yield _single("trading_backup_backlog_bytes", backup.backlog_bytes)
             yield _single("trading_backup_oldest_unsent_seconds", backup.oldest_unsent_s)
             yield _single("trading_backup_lost_segments_total", backup.lost_segments)
-        if observation.state is not None:
-            yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
-            yield from _engine(observation.state)
-            if self._targets is not None:
-                yield _over_target(observation.state.histograms["receive_to_reply"], self._targets)
+        yield from _together({name: _observed(each, self._targets) for name, each in observed.items()})
+
+
+def _together(by_partition: Mapping[str, Iterable[Metric]]) -> Iterable[Metric]:
+    """Return each family once, with the samples of all partitions; those of one with a name have it as a label."""
+    families: dict[str, Metric] = {}
+    for partition, metrics_of_it in by_partition.items():
+        for family in metrics_of_it:
+            if partition:
+                family.samples = [
+                    sample._replace(labels={"partition": partition, **sample.labels}) for sample in family.samples
+                ]
+            first = families.setdefault(family.name, family)
+            if first is not family:
+                first.samples += family.samples
+    return families.values()
+
+
+def _health(observation: Observation, status: Status) -> Iterator[Metric]:
+    up = observation.state is not None and not observation.problem and not observation.is_stale
+    yield _single("trading_up", float(up))
+    yield _each("trading_health", {name: float(name == status) for name in ("ok", "degraded", "failing")})
+
+
+def _observed(observation: Observation, targets: Targets | None) -> Iterator[Metric]:
+    """What the engine published; nothing without one."""
+    if observation.state is not None:
+        yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
+        yield from _engine(observation.state)
+        if targets is not None:
+            yield _over_target(observation.state.histograms["receive_to_reply"], targets)
 
 
 def _family(name: str) -> CounterMetricFamily | GaugeMetricFamily:

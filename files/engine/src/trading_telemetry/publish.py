@@ -11,7 +11,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from trading_engine.host.notify import notify
 from trading_engine.settings.tables import ConfigError
 
-from trading_telemetry.cloudwatch import NAMESPACE, UNITS, Datum, Period
+from trading_telemetry.cloudwatch import NAMESPACE, UNITS, Datum, Period, data_of
 from trading_telemetry.config import CloudWatchConfig, Config
 from trading_telemetry.observer import Observer
 
@@ -126,17 +126,21 @@ def publish(config: Config) -> None:
         len(UNITS), instance_id, len(UNITS), settings.period_s,
     )  # fmt: skip
     notify("READY=1")
-    observer, outbox, period = Observer(config.state_path), Outbox(put), Period()
-    observer.sample()
+    observers = [Observer(each.path) for each in config.partitions]
+    outbox, periods = Outbox(put), [Period() for _ in observers]
+    for observer in observers:
+        observer.sample()
     schedule = Schedule(settings.period_s)
     while not stopping.wait(min(LOOK_S, schedule.left_s)):
-        observation = observer.sample()
-        if (window := observer.newest_window()) is not None:
-            period.add(window)
+        observations = [observer.sample() for observer in observers]
+        for observer, period in zip(observers, periods, strict=True):
+            if (window := observer.newest_window()) is not None:
+                period.add(window)
         if not schedule.left_s:
+            engines = list(zip(periods, observations, strict=True))
             time_s = schedule.ended_s()
-            outbox.add(period.data(observation, settings.disk_path, time_s, instance_id, settings.period_s))
-            period = Period()
+            outbox.add(data_of(engines, settings.disk_path, time_s, instance_id, settings.period_s))
+            periods = [Period() for _ in observers]
             schedule.begin()
         outbox.send(time.monotonic())
         notify("WATCHDOG=1")

@@ -12,14 +12,13 @@ from trading_telemetry.backup import read_backup
 from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import READ_S, read_clock
 from trading_telemetry.config import Config, load_targets
-from trading_telemetry.health import check_all
-from trading_telemetry.history import History
+from trading_telemetry.health import Check, check_all, of_host, overall
 from trading_telemetry.host import sample_host, tuning
-from trading_telemetry.latest import Document, engine_document, host_document, slo_document, window_document
-from trading_telemetry.observer import WINDOWS_S, Observer
+from trading_telemetry.latest import Document, check_documents, host_document
+from trading_telemetry.observer import Observation
 from trading_telemetry.prometheus import EngineCollector
 from trading_telemetry.refusals import refused_packets
-from trading_telemetry.stream import Broadcast
+from trading_telemetry.watched import Watched
 
 SAMPLE_S = 1.0
 
@@ -32,39 +31,73 @@ class Service:
     def __init__(self, config: Config) -> None:
         """Raises ConfigError for a wrong slo.toml or certificate."""
         self._targets = load_targets(config.slo_path)
-        self._observer = Observer(config.state_path)
+        self._partitions = {each.name: Watched(each, self._targets) for each in config.partitions}
         self._hosts = [(time.monotonic(), sample_host())]
         self._clock = read_clock()
         self._certificates = Certificates(config.certificate_path, config.watched_certificates)
         self._refused = refused_packets()
-        self._slow: Document = {}
-        self.history = History(self._targets)
-        self.broadcast = Broadcast()
+        self._host: Document = {}
         self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(EngineCollector(self._observer, self._targets, lambda: self._clock, self._certificates))
+        observers = {name: each.observer for name, each in self._partitions.items()}
+        self.registry.register(EngineCollector(observers, self._targets, lambda: self._clock, self._certificates))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.sample()
 
-    def latest(self) -> Document:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the partitions; none where the host has none."""
+        return tuple(name for name in self._partitions if name)
+
+    @property
+    def clients(self) -> int:
+        """How many streams are open."""
+        return sum(each.broadcast.clients for each in self._partitions.values())
+
+    def partition(self, name: str | None) -> Watched:
+        """Return the one of this name, for None the first; raises LookupError, whose message names all."""
+        if name is None:
+            return next(iter(self._partitions.values()))
+        if name not in self.names:
+            known = f"this host has {', '.join(self.names)}" if self.names else "this host has none, so ask without"
+            raise LookupError(f"no such partition: {known}")
+        return self._partitions[name]
+
+    def latest(self, name: str | None = None) -> Document:
         """Counters, checks and age of this moment; windows, promise and host of the last full second."""
-        observation = self._observer.look()
-        window = self._observer.window(60)
-        checks = check_all(observation, window, self._targets, tuning(), self._clock, self._certificates, read_backup())
-        return {**engine_document(observation, checks), **self._slow}
+        watched = self.partition(name)
+        observation = watched.observer.look()
+        document = watched.latest(observation, self._checks(watched, observation), self._host)
+        if watched.name:
+            statuses = {each.name: each.status for each in self._partitions.values()}
+            document |= {"partition": watched.name, "partitions": {**statuses, watched.name: document["status"]}}
+        return document
+
+    def health(self, name: str | None = None) -> Document:
+        """Status, age and checks of one partition, or of the host: the worst of its partitions, and the oldest."""
+        asked = self._partitions.values() if name is None else [self.partition(name)]
+        observations = {each: each.observer.look() for each in asked}
+        by_partition = {each.name: self._checks(each, seen) for each, seen in observations.items()}
+        checks = of_host(by_partition) if name is None else by_partition[name]
+        ages_ns = [seen.age_ns for seen in observations.values()]
+        known_ns = [age_ns for age_ns in ages_ns if age_ns is not None]
+        age_s = max(known_ns) / 1e9 if len(known_ns) == len(ages_ns) else None
+        return {"status": overall(checks), "age_s": age_s, "checks": check_documents(checks)}
 
     def sample(self) -> None:
-        observation = self._observer.sample()
         self._hosts = [*self._hosts[-1:], (time.monotonic(), sample_host())]
         self._refused = refused_packets(earlier=self._refused)
         (then_s, earlier), (now_s, host) = self._hosts
-        self.history.add(observation, self._observer, host, earlier)
-        self._slow = {
-            "windows": {f"{seconds}s": window_document(self._observer.window(seconds)) for seconds in WINDOWS_S},
-            "slo": slo_document(self._observer.window(60), self._targets, self.history),
-            "host": host_document(host, earlier, max(now_s - then_s, 0.01), self._clock, self._refused),
-            "second": self.history.newest(),
-        }
+        for each in self._partitions.values():
+            observation = each.observer.sample()
+            each.add(observation, host, earlier)
+            if each.name:
+                each.status = overall(self._checks(each, observation))
+        self._host = host_document(host, earlier, max(now_s - then_s, 0.01), self._clock, self._refused)
+
+    def _checks(self, watched: Watched, observation: Observation) -> list[Check]:
+        window = watched.observer.window(60)
+        return check_all(observation, window, self._targets, tuning(), self._clock, self._certificates, read_backup())
 
     async def keep_sampling(self) -> None:
         """Once a second until cancelled; also the heartbeat for systemd's watchdog."""
@@ -78,8 +111,10 @@ class Service:
             except OSError as error:  # out of descriptors, for example; the watchdog hears nothing while that lasts
                 logger.warning("no sample of this second: %s", error)
                 continue
-            if self.broadcast.clients:
-                self.broadcast.publish(json.dumps(self.latest(), separators=(",", ":")).encode())
+            for each in self._partitions.values():
+                if each.broadcast.clients:
+                    document = self.latest(each.name or None)
+                    each.broadcast.publish(json.dumps(document, separators=(",", ":")).encode())
             if watched:
                 notify("WATCHDOG=1")
 
@@ -91,4 +126,5 @@ class Service:
             await asyncio.to_thread(self._certificates.read)
 
     def close(self) -> None:
-        self._observer.close()
+        for each in self._partitions.values():
+            each.observer.close()

@@ -1,12 +1,12 @@
 // The live page: keeps the last hour's seconds, takes one document a second, renders it. Nothing is ever sent.
 
 import { Charts } from "./charts.js";
+import { SIGNS, bytes, clock, duration, element, number, percent, put } from "./text.js";
 
 const SILENT_MS = 3000;
 const RETRY_MS = 2000;
 const KEPT = 3600;
 const ENGINES = { true: "compiled", false: "pure Python" };
-const SIGNS = { ok: "✓ Healthy", degraded: "⚠ Degraded", halted: "⚠ Trading halted", failing: "✕ Failing", disconnected: "✕ Disconnected" };
 const NUMBER = /^[\d–.,-]+( × [\d.,]+| (%|s|kB|MB|µs))?$/;
 const SOURCES = { receive_to_reply: "clients' orders", canary: "canary" };
 const TILES = [
@@ -14,32 +14,14 @@ const TILES = [
   ["feed_p99", "Market data, 99th percentile", "µs"],
 ];
 
-const element = (id) => document.getElementById(id);
 const charts = new Charts();
-const view = { history: null, latest: null, heardMs: 0, seconds: 60, paused: false };
+const view = {
+  history: null, latest: null, heardMs: 0, seconds: 60, paused: false,
+  partition: new URLSearchParams(location.search).get("partition"), connection: 0, stream: null,
+};
 
-const number = (value, digits = 0) =>
-  value == null ? "–" : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-const percent = (ratio) => (ratio == null ? "–" : `${(100 * ratio).toFixed(1)} %`);
-const bytes = (value) => (value == null ? "–" : value < 1e6 ? `${number(value / 1e3, 1)} kB` : `${number(value / 1e6, 1)} MB`);
 const price = (value_e4) => (value_e4 ? number(value_e4 / 1e4, 2) : "–");
 const quote = (price_e4, shares) => (price_e4 ? `${number(shares)} × ${price(price_e4)}` : "–");
-const clock = (ns) => new Date(ns / 1e6).toLocaleTimeString("en-GB");
-
-function duration(seconds) {
-  if (seconds == null) return "–";
-  const parts = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].map(([size, name]) => {
-    const count = Math.floor(seconds / size);
-    seconds -= count * size;
-    return [count, name];
-  });
-  const first = parts.findIndex(([count]) => count > 0);
-  return first < 0 ? "0 s" : parts.slice(first, first + 2).map(([count, name]) => `${count} ${name}`).join(" ");
-}
-
-function put(id, text) {
-  if (element(id).textContent !== text) element(id).textContent = text;
-}
 
 function table(id, head, rows, empty) {
   const cell = (tag, value) => {
@@ -75,7 +57,7 @@ function renderHead() {
   document.body.classList.toggle("silent", silent || latest.status === "failing");
   put("verdict-word", SIGNS[status]);
   put("verdict-reason", reason);
-  document.title = `${SIGNS[status]} · trading host`;
+  document.title = `${SIGNS[status]} · ${latest.partition ? `${latest.partition} · ` : ""}trading host`;
   put("age", latest.age_s == null ? "no data" : `${number(latest.age_s + (silent ? silentMs / 1000 : 0), 1)} s`);
   put("uptime", duration(latest.engine?.uptime_s));
   put("durability", latest.engine?.durability ?? "–");
@@ -83,6 +65,39 @@ function renderHead() {
   put("profile", latest.host.tuning_profile ?? "unknown");
   const left = latest.gauges?.journal_seconds_left;
   put("journal", left == null ? "–" : left < 0 ? "no growth" : `${duration(left)} left`);
+}
+
+// A host without partitions has no switch. The buttons stay the same ones: whoever is on one with the keyboard stays there.
+function renderSwitch() {
+  const { partition, partitions } = view.latest;
+  const names = Object.keys(partitions ?? {});
+  if (element("partitions")?.dataset.names !== names.join()) element("partitions")?.remove();
+  if (!names.length) return;
+  if (!element("partitions")) {
+    const made = document.createElement("span");
+    made.id = "partitions";
+    made.dataset.names = names.join();
+    made.setAttribute("role", "group");
+    made.setAttribute("aria-label", "Partition");
+    made.append(...names.map((name) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.dataset.partition = name;
+      button.addEventListener("click", () => choose(name));
+      return button;
+    }));
+    element("controls").prepend(made);
+  }
+  for (const button of element("partitions").children) {
+    const { partition: name } = button.dataset;
+    const text = partitions[name] === "ok" ? name : `${name} ${SIGNS[partitions[name]]}`;
+    if (button.textContent !== text) button.textContent = text;
+    button.dataset.status = partitions[name];
+    button.setAttribute("aria-pressed", String(name === partition));
+  }
+  for (const link of document.querySelectorAll("footer a")) {
+    if (["/health", "/latest"].includes(link.pathname)) link.search = new URLSearchParams({ partition });
+  }
 }
 
 function renderTiles() {
@@ -150,9 +165,10 @@ function renderTables() {
   table("events", null, (latest.events ?? []).slice(-12).reverse().map((event) => [clock(event.time_ns), event.text]), "No event yet.");
 }
 
-function renderAll() {
+function renderAll(another) {
   renderHead();
-  if (view.paused || !view.latest || document.hidden) return;
+  if (view.latest) renderSwitch();
+  if ((view.paused && !another) || !view.latest || document.hidden) return;
   renderTiles();
   renderTables();
   if (view.history) {
@@ -162,6 +178,7 @@ function renderAll() {
 }
 
 function take(latest) {
+  const another = view.latest?.partition !== latest.partition;
   view.latest = latest;
   view.heardMs = performance.now();
   if (view.history && latest.second.time_s !== view.history.time_s.at(-1)) {
@@ -170,29 +187,55 @@ function take(latest) {
       if (values.length > KEPT) values.shift();
     }
   }
-  renderAll();
+  renderAll(another);
 }
 
-async function json(path) {
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+async function json(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address}: ${answer.status}`, { cause: answer.status });
   return answer.json();
 }
 
+function path(name, parameters = {}) {
+  const asked = view.partition == null ? parameters : { ...parameters, partition: view.partition };
+  const query = new URLSearchParams(asked).toString();
+  return query ? `${name}?${query}` : name;
+}
+
+// What an earlier connection still brings belongs to another partition, or comes twice.
 async function connect() {
+  const mine = ++view.connection;
+  const current = () => mine === view.connection;
+  const again = () => setTimeout(() => current() && connect(), RETRY_MS);
+  view.stream?.close();
   try {
-    view.history = await json(`/history?window=${KEPT}`);
-    take(await json("/latest"));
-    const stream = new EventSource("/stream");
-    stream.onmessage = (message) => take(JSON.parse(message.data));
+    const history = await json(path("/history", { window: KEPT }));
+    const latest = await json(path("/latest"));
+    if (!current()) return;
+    view.history = history;
+    take(latest);
+    const stream = new EventSource(path("/stream"));
+    view.stream = stream;
+    stream.onmessage = (message) => current() && take(JSON.parse(message.data));
     stream.onerror = () => {
       stream.close();
-      setTimeout(connect, RETRY_MS);
+      again();
     };
-  } catch {
+  } catch (error) {
+    if (!current()) return;
+    if (error.cause === 404 && view.partition != null) {
+      choose(null);  // an address that was kept, of a partition that is gone
+      return;
+    }
     renderHead();
-    setTimeout(connect, RETRY_MS);
+    again();
   }
+}
+
+function choose(partition) {
+  view.partition = partition;
+  history.replaceState(null, "", path(location.pathname));
+  connect();
 }
 
 for (const button of document.querySelectorAll("[data-window]")) {
@@ -208,7 +251,7 @@ element("pause").addEventListener("click", () => {
   put("pause", view.paused ? "Resume" : "Pause");
   renderAll();
 });
-document.addEventListener("visibilitychange", renderAll);
+document.addEventListener("visibilitychange", () => renderAll());
 setInterval(renderHead, 500);
 if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname);  // logged in already: login.js did not run
 connect();

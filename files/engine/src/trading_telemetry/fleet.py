@@ -1,0 +1,146 @@
+"""What is known of many hosts: the /latest of each, read again and again, as one document of all partitions."""
+
+import asyncio
+import time
+from math import isfinite
+from typing import Any
+from urllib.parse import urlencode
+
+from trading_telemetry.ask import Source, UnansweredError
+from trading_telemetry.fleet_config import FleetConfig, Host
+from trading_telemetry.health import Status
+
+SCHEMA = 1
+READ_S = 5.0
+LIMIT_S = 3.0
+"""For all that is asked of a host at a time."""
+OLD_NS = 20_000_000_000
+"""What was read before is nothing to show as if it were so: the machine of this page slept, for example."""
+MAX_PARTITIONS = 64
+TEXT_CHARACTERS = 300
+FIGURES = (
+    "age_s", "p99_us", "p99_target_us", "p99_kept_ratio", "orders_per_s", "executions_per_s", "rejects_per_s",
+    "journal_used_ratio", "journal_seconds_left", "sessions",
+)  # fmt: skip
+"""Of each partition; null where nothing is known."""
+
+Document = dict[str, Any]
+
+
+class HostReader:
+    """One host. While it does not answer, its partitions are known by name and nothing else."""
+
+    def __init__(self, host: Host) -> None:
+        """Raises ConfigError for a token or certificate that cannot be read."""
+        self._host = host
+        self._source = Source(host.url, host.read_token(), host.tls())
+        self._rows: list[Document] = []
+        self._heard_ns = time.time_ns()
+        self._problem = "not asked yet"
+
+    async def read(self) -> None:
+        """Ask once; never raises for the host's sake."""
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                self._rows = await self._ask()
+            self._heard_ns, self._problem = time.time_ns(), ""
+        except TimeoutError:
+            self._problem = f"no answer within {LIMIT_S:g} s"
+        except UnansweredError as error:
+            self._problem = _text(str(error))
+
+    def document(self) -> Document:
+        old = time.time_ns() - self._heard_ns > OLD_NS
+        problem = self._problem or ("not asked since" if old else None)
+        return {
+            "name": self._host.name,
+            "url": self._host.url,
+            "silent_since_ns": self._heard_ns if problem else None,
+            "problem": problem,
+            "partitions": [_unknown(row["partition"]) for row in self._rows] if problem else self._rows,
+        }
+
+    async def _ask(self) -> list[Document]:
+        first = await self._source.get("/latest")
+        try:
+            own, names = first.get("partition"), list(first.get("partitions", ()))[:MAX_PARTITIONS]
+            found = {own: first}
+            for name in names:
+                if name not in found:
+                    found[name] = await self._source.get(f"/latest?{urlencode({'partition': name})}")
+            return [row(found[name]) for name in names or (own,)]
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise UnansweredError("its answer is not that of a trading host's /latest") from error
+
+
+class Fleet:
+    """All hosts; none waits for another."""
+
+    def __init__(self, config: FleetConfig) -> None:
+        """Raises ConfigError."""
+        self._hosts = [HostReader(host) for host in config.hosts]
+
+    def document(self) -> Document:
+        hosts = [host.document() for host in self._hosts]
+        order = list(Status)
+        statuses = [row["status"] for host in hosts for row in host["partitions"] if row["status"]]
+        statuses += [Status.FAILING for host in hosts if host["problem"]]
+        return {
+            "schema": SCHEMA,
+            "time_ns": time.time_ns(),
+            "status": max(statuses, key=order.index, default=Status.OK),
+            "hosts": hosts,
+        }
+
+    async def keep_reading(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for host in self._hosts:
+                group.create_task(_keep_reading(host))
+
+
+async def _keep_reading(host: HostReader) -> None:
+    while True:
+        await host.read()
+        await asyncio.sleep(READ_S)
+
+
+def row(latest: Document) -> Document:
+    """Return what one glance needs of a host's /latest. Whatever else is there raises one of Python's own errors."""
+    slo, gauges, window = latest["slo"], latest.get("gauges", {}), latest["windows"]["10s"] or {}
+    budget = gauges.get("journal_budget_bytes")
+    figures = {
+        "age_s": latest["age_s"],
+        "p99_us": (slo["latency_us"] or {}).get("p99"),
+        "p99_target_us": (slo["targets"] or {}).get("p99_us"),
+        "p99_kept_ratio": slo["last_hour"].get("p99", {}).get("kept_ratio"),
+        "orders_per_s": window.get("orders_received_per_s"),
+        "executions_per_s": window.get("executions_per_s"),
+        "rejects_per_s": window.get("rejects_per_s"),
+        "journal_used_ratio": gauges["journal_used_bytes"] / budget if budget else None,
+        "journal_seconds_left": gauges.get("journal_seconds_left"),
+        "sessions": gauges.get("sessions_open"),
+    }
+    return {
+        "partition": None if latest.get("partition") is None else _text(latest["partition"]),
+        "status": Status(latest["status"]),
+        "reasons": [_text(check["reason"]) for check in latest["checks"] if check["status"] != Status.OK],
+        **{name: _figure(figures[name]) for name in FIGURES},
+    }
+
+
+def _unknown(partition: str | None) -> Document:
+    return {"partition": partition, "status": None, "reasons": [], **dict.fromkeys(FIGURES)}
+
+
+def _figure(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise TypeError(value)
+    return value
+
+
+def _text(value: str) -> str:
+    """Return no more than a page has room for, and nothing that UTF-8 has no bytes for."""
+    return value[:TEXT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")

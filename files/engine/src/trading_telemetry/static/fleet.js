@@ -1,0 +1,102 @@
+// The page of many hosts: asks for one document again and again, and writes a row for each partition.
+
+import { SIGNS, clock, duration, element, number, percent, put } from "./text.js";
+
+const ASK_MS = 2000;
+const LIMIT_MS = 5000;
+const NAMED = 4;
+const rows = new Map();
+
+function left(seconds) {
+  if (seconds == null) return "–";
+  return seconds < 0 ? "no growth" : duration(seconds);
+}
+
+function state(host, row, nowNs) {
+  if (host.silent_since_ns != null) {
+    const seconds = Math.max((nowNs - host.silent_since_ns) / 1e9, 0);
+    return ["failing", `✕ No answer since ${clock(host.silent_since_ns)} (${duration(seconds)})`, host.problem];
+  }
+  return [row.status, SIGNS[row.status], row.reasons.join(" · ")];
+}
+
+function cells(row) {
+  const target = row.p99_target_us == null ? "" : ` (${number(row.p99_target_us)})`;
+  return [
+    `${number(row.p99_us)}${target}`, percent(row.p99_kept_ratio), number(row.orders_per_s), number(row.executions_per_s),
+    number(row.rejects_per_s), percent(row.journal_used_ratio), left(row.journal_seconds_left), number(row.sessions),
+    row.age_s == null ? "–" : `${number(row.age_s, 1)} s`,
+  ];
+}
+
+// The rows stay the same ones: whoever is on a link with the keyboard, or has marked a text, stays there.
+function rowOf(key, host, partition) {
+  if (rows.has(key)) return rows.get(key);
+  const made = document.createElement("tr");
+  const head = document.createElement("th");
+  head.scope = "row";
+  const link = document.createElement("a");
+  link.href = partition == null ? host.url : `${host.url}/?${new URLSearchParams({ partition })}`;
+  link.textContent = host.name;
+  head.append(link);
+  made.append(head, ...Array.from({ length: 11 }, () => document.createElement("td")));
+  const [name, told, ...figures] = [...made.cells].slice(1);
+  name.textContent = partition ?? "–";
+  told.append(document.createElement("strong"), document.createElement("div"));
+  figures.forEach((cell) => { cell.className = "number"; });
+  rows.set(key, made);
+  return made;
+}
+
+function write(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function render(fleet) {
+  const all = fleet.hosts.flatMap((host) => {
+    const known = host.partitions.length ? host.partitions : [{ partition: null, reasons: [] }];
+    return known.map((row) => ({ host, row, state: state(host, row, fleet.time_ns) }));
+  });
+  const shown = all.map(({ host, row, state: [status, word, reason] }) => {
+    const made = rowOf(JSON.stringify([host.name, row.partition]), host, row.partition);
+    made.dataset.status = status;
+    const [, , told, ...figures] = made.cells;
+    write(told.firstChild, word);
+    write(told.lastChild, reason);
+    cells(row).forEach((text, column) => write(figures[column], text));
+    return made;
+  });
+  const body = document.querySelector("#fleet tbody");
+  if (shown.length !== body.rows.length || shown.some((row, at) => row !== body.rows[at])) body.replaceChildren(...shown);
+
+  const ill = all.filter(({ state: [status] }) => status !== "ok");
+  const named = ill.map(({ host, row, state: [, word, reason] }) =>
+    `${[host.name, row.partition].filter(Boolean).join(" ")}: ${reason || word}`);
+  const more = named.length > NAMED ? [`${named.length - NAMED} more`] : [];
+  element("verdict").dataset.status = fleet.status;
+  document.body.classList.remove("silent");
+  put("verdict-word", SIGNS[fleet.status]);
+  put("verdict-reason", [...named.slice(0, NAMED), ...more].join(" · ") || "All hosts answer, and all checks pass.");
+  document.title = `${SIGNS[fleet.status]} · trading hosts`;
+  put("answering", `${fleet.hosts.filter((host) => host.silent_since_ns == null).length} of ${fleet.hosts.length}`);
+  put("well", `${all.length - ill.length} of ${all.length}`);
+  put("orders", number(all.reduce((sum, { row }) => sum + (row.orders_per_s ?? 0), 0)));
+}
+
+async function ask() {
+  try {
+    const answer = await fetch("/fleet", { signal: AbortSignal.timeout(LIMIT_MS) });
+    if (!answer.ok) throw new Error(`/fleet: ${answer.status}`);
+    render(await answer.json());
+  } catch {
+    element("verdict").dataset.status = "disconnected";
+    document.body.classList.add("silent");
+    put("verdict-word", SIGNS.disconnected);
+    put("verdict-reason", "No data from the service of this page; trying again.");
+    document.title = `${SIGNS.disconnected} · trading hosts`;
+  }
+  setTimeout(ask, ASK_MS);
+}
+
+if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname);  // logged in already: login.js did not run
+ask();

@@ -1,0 +1,76 @@
+"""A real Prometheus finds hosts by their tags in the emulated EC2, as our example says, and leaves others alone."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import httpx
+import pytest
+import yaml
+from moto.server import ThreadedMotoServer
+
+from tests.integration.telemetry.test_page import free_port
+from tests.integration.telemetry.test_prometheus import POLL_S, RULES, WAIT_S, engine, fetch, telemetry, wait_for
+
+EXAMPLE = RULES.with_name("scrape_ec2.yml")
+REGION = "us-east-1"
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+
+__all__ = ["engine", "telemetry"]  # fixtures
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """An EC2 in which this machine's loopback is a host of production, and another address one of staging."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    httpx.post(f"{url}/moto-api/reset").raise_for_status()  # of what other tests made in this process
+    ec2 = boto3.client("ec2", region_name=REGION, endpoint_url=url, **KEYS)
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    for environment, address in (("production", "127.0.0.1"), ("staging", "127.0.0.2")):
+        tags = {"Project": "lowlatency-trading", "Environment": environment, "Role": "trading"}
+        tags["Name"] = f"trading-{environment}-1"
+        ec2.run_instances(
+            ImageId=image,
+            MinCount=1,
+            MaxCount=1,
+            PrivateIpAddress=address,
+            TagSpecifications=[
+                {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+            ],
+        )
+    yield url
+    server.stop()
+
+
+@pytest.fixture
+def prometheus(endpoint: str, telemetry: str, tmp_path: Path) -> Iterator[str]:
+    port, config = free_port(), tmp_path / "prometheus.yml"
+    example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    (job,) = example["scrape_configs"]
+    (discovery,) = job["ec2_sd_configs"]
+    keys = {"access_key": KEYS["aws_access_key_id"], "secret_key": KEYS["aws_secret_access_key"]}
+    discovery |= {"endpoint": endpoint, "port": int(telemetry.rpartition(":")[2]), "refresh_interval": "1s", **keys}
+    job["scrape_interval"] = "1s"
+    job["authorization"]["credentials_file"] = str(tmp_path / "token")
+    config.write_text(yaml.safe_dump({**example, "rule_files": [str(RULES)]}))
+    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path}/tsdb"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+    process = subprocess.Popen(command)
+    wait_for(f"http://127.0.0.1:{port}/api/v1/status/runtimeinfo")
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(30)
+
+
+def test_a_host_is_found_by_its_tags_and_goes_by_its_name(prometheus: str) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not (found := fetch(f"{prometheus}/api/v1/query?query=up")["data"]["result"]):
+        assert time.monotonic() < deadline_s, "no host was ever found"
+        time.sleep(POLL_S)
+    labels = [result["metric"] for result in found]
+    assert [(each["job"], each["instance"]) for each in labels] == [("trading", "trading-production-1")]
+    assert [result["value"][1] for result in found] == ["1"]
