@@ -33,20 +33,27 @@ SHOWN = {
     "units": "{{ __trading_engine_parts | map(attribute='unit') }}",
     "measured": "{{ __slo_measured_partitions | map(attribute='unit') }}",
     "problems": "{{ __trading_engine_partition_problems if trading_partitions else [] }}",
+    "preflight": "{{ __aws_preflight_partition_problems }}",
+    "network": "{{ __aws_network_client_rule.ports }}",
 }
 GIVEN = {
     "trading_engine_accounts": [{"name": "BENCH"}, {"name": "DESK1"}],
     "trading_engine_settings": {"journal": {"durability": "disk"}},
     "os_tuning_layout": {"engine": [2, 3], "telemetry": [1]},
     "__trading_engine_places": {"results": []},
+    "aws_preflight_type": {"cores": 2},
+    "trading_environment": "demo",
     "ansible_python_interpreter": sys.executable,
 }
 
 
-def tasks(folder: Path, partitions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what writes the files of each partition, or of the one engine, and what the expressions are."""
+def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> list[dict[str, Any]]:
+    """Return what writes the files of each partition, or of the one engine, and what the expressions are.
+
+    `planned` is the number of hosts that an account is to have.
+    """
     folder.mkdir()
-    variables = {"trading_partitions": partitions}
+    variables = {"trading_partitions": partitions, "trading_instance_count": planned}
     files = [
         {
             "name": f"Write {template}",
@@ -71,10 +78,14 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "gather_facts": False,
         "vars_files": [
             f"{ROLES}/{name}/{part}/main.yml"
-            for name in ("hardening", "slo", "telemetry", "trading_engine")
+            for name in ("aws_network", "aws_preflight", "hardening", "slo", "telemetry", "trading_engine")
             for part in ("defaults", "vars")
         ],
-        "tasks": tasks(folder / "two", PARTITIONS) + tasks(folder / "none", []),
+        "tasks": [
+            *tasks(folder / "two", PARTITIONS),
+            *tasks(folder / "none", []),
+            *tasks(folder / "planned", PARTITIONS, 2)[-1:],
+        ],
     }
     (folder / "play.yml").write_text(yaml.safe_dump([playbook], sort_keys=False), encoding="utf-8")
     (folder / "hosts").write_text("[trading]\nlocalhost\n", encoding="utf-8")
@@ -154,9 +165,27 @@ def test_telemetry_reads_each_partition_and_none_besides(host: Path) -> None:
 def test_firewall_and_verification_follow_the_partitions(host: Path) -> None:
     shown = json.loads((host / "shown.json").read_text(encoding="utf-8"))
     assert shown["firewall"] == [9001, 9002, 9011, 9500]
+    assert sorted(shown["network"]) == shown["firewall"]
     assert shown["units"] == ["trading-engine@alpha.service", "trading-engine@beta.service"]
     assert shown["measured"] == shown["units"]
     assert shown["problems"] == []
+
+
+def test_the_plan_is_refused_where_it_has_too_few_hosts_or_cores_before_there_is_one(hosts: Path) -> None:
+    backup = "trading_backup: bucket does not know partitions yet (docs/scale.md)"
+    shown = json.loads((hosts / "two/shown.json").read_text(encoding="utf-8"))
+    assert shown["preflight"] == [
+        "host trading-demo-1 has more partitions than c6g.medium has cores for (2, one of them for everything else)",
+        backup,
+    ]
+    shown = json.loads((hosts / "planned/shown.json").read_text(encoding="utf-8"))
+    assert shown["preflight"] == [
+        "partition alpha is on none of the hosts trading-demo-1, trading-demo-2",
+        "partition beta is on none of the hosts trading-demo-1, trading-demo-2",
+        "host trading-demo-1 has no partition",
+        "host trading-demo-2 has no partition",
+        backup,
+    ]
 
 
 def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> None:
