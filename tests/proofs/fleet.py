@@ -31,6 +31,7 @@ _DECLARED: list[dict[str, Any]] = [
     {"name": "beta", "symbols": list(_SYMBOLS["beta"]), "pinned": False, "test_symbol": "TEST2"},
 ]
 _EVERY = [symbol for symbols in _SYMBOLS.values() for symbol in symbols]
+_MOVED = [{**_DECLARED[0], "symbols": ["TEST", "AAPL", "MSFT"]}, {**_DECLARED[1], "symbols": ["TEST2"]}]
 _ALPHA_ALONE = [{**_DECLARED[0], "symbols": _EVERY}]
 _SETTINGS: dict[str, Any] = {
     "trading_instance_type": "c6g.large",
@@ -73,18 +74,23 @@ class _Host:
         assert again.count("changed") == 0, again.output[-4000:]
         traded = {name: self._traded(name) for name in _SYMBOLS}
         measured = self._measured()
-        said = self._refused("playbooks/configure.yml", _ALPHA_ALONE)
-        assert "trading-engine@beta.service" in said, said
-        assert "its book is open (2 orders)" in said, said
+        for partitions, given_up in ((_MOVED, "MSFT"), (_ALPHA_ALONE, "TEST2, MSFT")):
+            said = self._refused("playbooks/configure.yml", partitions)
+            assert "trading-engine@beta.service" in said, said
+            assert f"is to give up {given_up}, and its book is open (2 orders)" in said, said
         assert len(self._units()) == 2, "what was refused changed nothing"
         self._cancel("beta")
+        self._play("playbooks/configure.yml", _MOVED)
+        self._prefix = run_prefix().decode("ascii")  # the measurement's tokens are higher than those from before
+        moved = {name: self._entered(name, len(_EVERY), "MSFT") for name in _SYMBOLS}
+        assert moved == {"alpha": "A", "beta": "J S"}, moved
         self._play("playbooks/configure.yml", _ALPHA_ALONE)
         assert self._units() == ["trading-engine@alpha.service"]
         kept = self._run("sudo", "find", "/var/lib/trading/beta/journal", "-type", "f").split()
         assert kept, "the journal of a partition that is gone stays"
         said = self._refused("playbooks/configure.yml", [])
         assert "is not started beside trading-engine@alpha.service" in said, said
-        return {"traded": traded, "measured": measured, "files_kept_of_beta": len(kept)}
+        return {"traded": traded, "moved": moved, "measured": measured, "files_kept_of_beta": len(kept)}
 
     def _play(self, playbook: str, partitions: list[dict[str, Any]], **variables: Any) -> Play:
         print(f"{playbook}, {len(partitions)} partition(s)", file=sys.stderr)
@@ -109,10 +115,8 @@ class _Host:
 
     def _traded(self, partition: str) -> dict[str, Any]:
         """Enter an order in each symbol of both partitions; return what was answered, and what the feed shows."""
-        orders, feed = _PORTS[partition]
-        with self._login(orders) as link:
-            answers = {symbol: self._answer(link, number, symbol) for number, symbol in enumerate(_EVERY)}
-        shown = self._shown(feed)
+        answers = {symbol: self._entered(partition, number, symbol) for number, symbol in enumerate(_EVERY)}
+        shown = self._shown(_PORTS[partition][1])
         own = set(_SYMBOLS[partition])
         assert answers == {symbol: "A" if symbol in own else "J S" for symbol in _EVERY}, (partition, answers)
         assert shown == own, (partition, shown)
@@ -152,10 +156,12 @@ class _Host:
         """Return a token that is the same at each call: what was entered is cancelled by it."""
         return f"{self._prefix}{number:07d}"
 
-    def _answer(self, link: _Link, number: int, symbol: str) -> str:
+    def _entered(self, partition: str, number: int, symbol: str) -> str:
+        """Enter an order that rests, and return the answer."""
         order = ouch.EnterOrder(self._token(number), "B", 100, symbol, _PRICE_E4)
-        link.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
-        answer = ouch.OUTBOUND.decode(link.next())
+        with self._login(_PORTS[partition][0]) as link:
+            link.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
+            answer = ouch.OUTBOUND.decode(link.next())
         return f"J {answer.reason}" if isinstance(answer, ouch.Rejected) else type(answer).__name__[0]
 
     def _shown(self, port: int) -> set[str]:
