@@ -30,6 +30,11 @@ options:
     type: int
     default: 1
     version_added: 0.2.0
+  partitioned:
+    description: The permission for engines of partitions on the host. When false, fail where it has units of some.
+    type: bool
+    default: true
+    version_added: 0.2.0
 extends_documentation_fragment:
   - lowlatency.trading.common.info
 """
@@ -127,6 +132,15 @@ def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) 
     }
 
 
+def refuse_partitions(root: Path) -> None:
+    """Raise TuningError where the host has engines of partitions."""
+    if units := sorted(path.name for path in (root / "etc/systemd/system").glob("trading-engine@*.service")):
+        raise TuningError(
+            f"this host has {', '.join(units)}, and trading_partitions is empty: name its partitions, or say "
+            "trading_partitions_left=remove for one engine in their place"
+        )
+
+
 def services_of(module: AnsibleModule) -> str:
     """Return what systemd says of the other tuners, nothing on a host without it."""
     try:
@@ -141,10 +155,13 @@ def main() -> None:
         argument_spec={
             "engine_cpus": {"type": "str", "default": ""},
             "engines": {"type": "int", "default": 1},
+            "partitioned": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     try:
+        if not module.params["partitioned"]:
+            refuse_partitions(Path("/"))
         result = observe(Path("/"), module.params["engine_cpus"], services_of(module), module.params["engines"])
     except TuningError as error:
         module.fail_json(msg=outside.printable(str(error)))
