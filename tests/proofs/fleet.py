@@ -74,6 +74,8 @@ class _Host:
         assert again.count("changed") == 0, again.output[-4000:]
         traded = {name: self._traded(name) for name in _SYMBOLS}
         measured = self._measured()
+        for name in _SYMBOLS:
+            self._run("curl", "--fail", "--silent", f"http://127.0.0.1:8000/health?partition={name}")
         for partitions, given_up in ((_MOVED, "MSFT"), (_ALPHA_ALONE, "MSFT, TEST2")):
             said = self._refused("playbooks/configure.yml", partitions)
             assert "trading-engine@beta.service" in said, said
