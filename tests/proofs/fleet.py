@@ -76,6 +76,8 @@ class _Host:
         measured = self._measured()
         for name in _SYMBOLS:
             self._run("curl", "--fail", "--silent", f"http://127.0.0.1:8000/health?partition={name}")
+        self._restore()  # with its two open orders in each book
+        assert len(self._units()) == 2
         for partitions, given_up in ((_MOVED, "MSFT"), (_ALPHA_ALONE, "MSFT, TEST2")):
             said = self._refused("playbooks/configure.yml", partitions)
             assert "trading-engine@beta.service" in said, said
@@ -136,6 +138,13 @@ class _Host:
             assert report["load"]["orders_answered"] > 0, report["verdict"]
             verdicts[name] = [f"{row['name']}: {row['measured']}" for row in report["verdict"]]
         return verdicts
+
+    def _restore(self) -> None:
+        """Put back what a backup has of both."""
+        kept = {"trading_backup_dir": str(self._deployment.work / "backups")}
+        self._play("playbooks/backup.yml", _DECLARED, **kept)
+        (host,) = self._deployment.inventory()["trading"]["hosts"]
+        self._play("playbooks/restore.yml", _DECLARED, **kept, trading_engine_restore_confirm=host)
 
     def _cancel(self, partition: str) -> None:
         """Cancel what _traded entered."""
