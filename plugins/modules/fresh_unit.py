@@ -56,6 +56,13 @@ options:
     type: list
     elements: path
     default: []
+  not_beside:
+    description:
+      - A pattern of units in C(/etc/systemd/system), as V(trading-engine@*.service), beside which this one is not run.
+        Fail where there is one.
+    type: str
+    default: ""
+    version_added: 0.2.0
 attributes:
   check_mode:
     support: full
@@ -99,6 +106,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
+
+UNITS = Path("/etc/systemd/system")
 
 
 @dataclass(frozen=True)
@@ -250,6 +259,11 @@ def changed_s(path: str) -> float:
         return 0.0
 
 
+def beside(folder: Path, pattern: str) -> list[str]:
+    """Return the units that are of the pattern, none without one."""
+    return sorted(path.name for path in folder.glob(pattern)) if pattern else []
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -259,11 +273,14 @@ def main() -> None:
             "busy_command": {"type": "list", "elements": "str"},
             "take_over_command": {"type": "list", "elements": "str", "default": []},
             "take_over_sources": {"type": "list", "elements": "path", "default": []},
+            "not_beside": {"type": "str", "default": ""},
         },
         required_if=[["restart", "idle", ["busy_command"]]],
         supports_check_mode=True,
     )
     unit = Unit(module)
+    if others := beside(UNITS, module.params["not_beside"]):
+        module.fail_json(msg=f"{unit.name} is not started beside {', '.join(others)}, which this host has: remove one")
     observed = unit.observe()
     if observed.masked:
         module.fail_json(msg=f"{unit.name} is masked, so nobody can start it; systemctl unmask {unit.name}")

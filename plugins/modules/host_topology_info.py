@@ -14,7 +14,7 @@ version_added: 0.1.0
 description:
   - Read the topology from C(/proc) and C(/sys), and return with it the CPU layout for a trading host.
   - Divide nothing on one CPU. With more, the engine gets the last core, with its SMT siblings left idle,
-    telemetry a core of its own from three cores up, and housekeeping the others.
+    telemetry a core of its own from three cores up, and housekeeping the others. Of several engines each gets a core.
   - Find other services that tune the host, such as tuned, because what they set comes after a boot's files.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -23,6 +23,18 @@ options:
     description: The engine's CPUs as a kernel CPU list, for example V(2-3). Empty derives them.
     type: str
     default: ""
+  engines:
+    description:
+      - The number of engines that get a core each, where the host has several partitions.
+      - Fail, with the layout, where the host has no core for each of them and one for everything else.
+    type: int
+    default: 1
+    version_added: 0.2.0
+  partitioned:
+    description: The permission for engines of partitions on the host. When false, fail where it has units of some.
+    type: bool
+    default: true
+    version_added: 0.2.0
 extends_documentation_fragment:
   - lowlatency.trading.common.info
 """
@@ -102,10 +114,10 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import (
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 
-def observe(root: Path, engine_cpus: str, services: str = "") -> dict[str, Any]:
+def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) -> dict[str, Any]:
     """Return topology, layout and other tuners of the host below `root`. Raises TuningError."""
     host = topology.read(root)
-    layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node)
+    layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node, engines)
     numbers = {name: sorted(cpus) for name, cpus in dataclasses.asdict(layout).items()}
     lists = {f"{name}_list": cpuset.render(cpus) for name, cpus in dataclasses.asdict(layout).items()}
     return {
@@ -120,6 +132,15 @@ def observe(root: Path, engine_cpus: str, services: str = "") -> dict[str, Any]:
     }
 
 
+def refuse_partitions(root: Path) -> None:
+    """Raise TuningError where the host has engines of partitions."""
+    if units := sorted(path.name for path in (root / "etc/systemd/system").glob("trading-engine@*.service")):
+        raise TuningError(
+            f"this host has {', '.join(units)}, and trading_partitions is empty: name its partitions, or say "
+            "trading_partitions_left=remove for one engine in their place"
+        )
+
+
 def services_of(module: AnsibleModule) -> str:
     """Return what systemd says of the other tuners, nothing on a host without it."""
     try:
@@ -131,11 +152,17 @@ def services_of(module: AnsibleModule) -> str:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"engine_cpus": {"type": "str", "default": ""}},
+        argument_spec={
+            "engine_cpus": {"type": "str", "default": ""},
+            "engines": {"type": "int", "default": 1},
+            "partitioned": {"type": "bool", "default": True},
+        },
         supports_check_mode=True,
     )
     try:
-        result = observe(Path("/"), module.params["engine_cpus"], services_of(module))
+        if not module.params["partitioned"]:
+            refuse_partitions(Path("/"))
+        result = observe(Path("/"), module.params["engine_cpus"], services_of(module), module.params["engines"])
     except TuningError as error:
         module.fail_json(msg=outside.printable(str(error)))
     module.exit_json(**outside.printable(result))

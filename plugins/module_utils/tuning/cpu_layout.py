@@ -34,14 +34,17 @@ class Layout:
     isolated: frozenset[int]
 
 
-def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None) -> Layout:
+def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None, engines: int = 1) -> Layout:
     """Return the layout of a host with the given online CPUs.
 
-    `engine_cpus` is the user's own kernel CPU list for the engine; empty lets the last CPU of `near_node` (the network
-    card's NUMA node), or of the host, be the engine's. Raises TuningError for a list that this host cannot give.
+    `engine_cpus` is the user's own kernel CPU list for the engines; empty lets the last CPU of `near_node` (the network
+    card's NUMA node), or of the host, be the engine's. Of several engines each gets a core. Raises TuningError for a
+    list that this host cannot give, and for more engines than it has CPUs for.
     """
     online = frozenset(cpu.number for cpu in cpus)
     engine = _chosen(engine_cpus, online) if engine_cpus else _derived(cpus, near_node)
+    if engines > 1:
+        engine = _for_each(engines, cpus, engine_cpus, engine, near_node)
     if not engine:
         return Layout(online, frozenset(), online, frozenset())
     engine_cores = {cpu.core for cpu in cpus if cpu.number in engine}
@@ -74,6 +77,30 @@ def _derived(cpus: list[Cpu], near_node: int | None) -> frozenset[int]:
     return frozenset(
         {min(cpu.number for cpu in near if cpu.core == last_core)} if _cores(cpus) > 1 else {near[-1].number}
     )
+
+
+def _for_each(
+    engines: int, cpus: list[Cpu], engine_cpus: str, chosen: frozenset[int], near_node: int | None
+) -> frozenset[int]:
+    """Return a CPU or more for each of several engines."""
+    if engine_cpus:
+        if len(chosen) < engines:
+            raise TuningError(f"{engines} partitions need a CPU each, and the engine CPUs are '{engine_cpus}'")
+        return chosen
+    if _cores(cpus) <= engines:
+        layout = divide(cpus, near_node=near_node)
+        parts = {"engine": layout.engine, "telemetry": layout.telemetry, "housekeeping": layout.housekeeping}
+        shown = ", ".join(f"{name} {cpuset.render(numbers) or 'none'}" for name, numbers in parts.items())
+        raise TuningError(
+            f"{engines} partitions need a core each and one for everything else, and this host has {_cores(cpus)} "
+            f"(its CPU layout for one engine: {shown}); have fewer partitions here, more vCPUs, or pinned: false"
+        )
+    near = [cpu for cpu in cpus if cpu.node == near_node]
+    cores: list[tuple[int, int]] = []
+    for cpu in sorted(cpus, key=lambda cpu: (cpu in near, cpu.number), reverse=True):
+        if cpu.core not in cores:
+            cores.append(cpu.core)
+    return frozenset(min(cpu.number for cpu in cpus if cpu.core == core) for core in cores[:engines])
 
 
 def _cores(cpus: list[Cpu]) -> int:

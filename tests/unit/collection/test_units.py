@@ -76,7 +76,7 @@ def test_telemetry_answers_the_host_itself_and_does_without_what_the_kernel_lack
 def test_another_limit_is_no_reason_to_restart_the_feed_and_another_port_is() -> None:
     role = ROLES / "trading_engine"
     tasks = yaml.safe_load((role / "tasks/units.yml").read_text())
-    (feed,) = (unit for task in tasks if (unit := task.get(FRESH)) and unit["name"] == "trading-feed.service")
+    (feed,) = (unit for task in tasks if (unit := task.get(FRESH)) and "feed_unit" in unit["name"])
     assert feed["sources"] == ["/opt/trading/current"]
     unit = role / "templates/etc/systemd/system/trading-feed.service.j2"
     assert re.search(r"^# .*{{ __trading_engine_feed_settings }}$", unit.read_text(), re.MULTILINE)

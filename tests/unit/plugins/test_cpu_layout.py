@@ -67,6 +67,48 @@ def test_engine_cpus_the_host_cannot_give_are_named(text: str, said: str) -> Non
         divide(machine(4), text)
 
 
+@pytest.mark.parametrize(
+    ("cpus", "smt", "engines", "expected"),
+    [
+        (4, False, 2, ("0", "2-3", "1", "2-3")),
+        (4, False, 3, ("0", "1-3", "0", "1-3")),
+        (8, True, 2, ("0,4", "2-3", "1,5", "2-3,6-7")),
+        (16, False, 4, ("0-10", "12-15", "11", "12-15")),
+    ],
+)
+def test_each_of_several_engines_has_a_core(
+    cpus: int, smt: bool, engines: int, expected: tuple[str, str, str, str]
+) -> None:
+    assert words(divide(machine(cpus, smt), engines=engines)) == expected
+
+
+def test_engines_beyond_the_network_cards_node_are_on_another() -> None:
+    assert words(divide(machine(8, nodes=2), near_node=0, engines=2))[1] == "2-3"
+    assert words(divide(machine(8, nodes=2), near_node=0, engines=5))[1] == "0-3,7"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "smt", "text", "engines", "said"),
+    [
+        (1, False, "", 2, "has 1 .*engine none, telemetry 0, housekeeping 0"),
+        (
+            2,
+            False,
+            "",
+            2,
+            r"2 partitions need a core each and one for everything else, and this host has 2 .*engine 1, ",
+        ),
+        (4, True, "", 2, "has 2 .*engine 1, telemetry 0,2, housekeeping 0,2"),
+        (4, False, "3", 2, "2 partitions need a CPU each, and the engine CPUs are '3'"),
+    ],
+)
+def test_more_engines_than_there_are_cpus_for_are_refused_with_the_layout(
+    cpus: int, smt: bool, text: str, engines: int, said: str
+) -> None:
+    with pytest.raises(TuningError, match=said):
+        divide(machine(cpus, smt), text, engines=engines)
+
+
 @given(st.integers(1, 192), st.booleans(), st.integers(1, 4))
 def test_no_cpu_is_lost_isolated_and_shared_or_without_housekeeping(cpus: int, smt: bool, nodes: int) -> None:
     if smt:

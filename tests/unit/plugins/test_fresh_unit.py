@@ -254,6 +254,18 @@ def test_a_unit_that_somebody_has_masked_is_told_with_the_way_out(systemd: Syste
     assert systemd.calls() == []
 
 
+def test_a_unit_is_not_started_beside_those_that_it_would_be_in_the_way_of(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(f"{plan.__module__}.UNITS", tmp_path)
+    systemd.has(NEW)
+    (tmp_path / "engine@alpha.service").touch()
+    said = "trading-engine.service is not started beside engine@alpha.service, which this host has"
+    assert said in systemd.run(not_beside="engine@*.service")["msg"]
+    assert systemd.calls() == []
+    assert systemd.run(not_beside="feed@*.service")["changed"]
+
+
 def test_a_unit_that_does_not_start_is_told_with_the_end_of_its_log(systemd: Systemd) -> None:
     systemd.has(NEW)
     systemd.put("unit/refuse-start", "")

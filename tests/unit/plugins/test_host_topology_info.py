@@ -109,3 +109,14 @@ def test_engine_cpus_out_of_range_are_an_error_of_one_line(run_module: Any) -> N
     assert report["failed"]
     assert "4096" in report["msg"]
     assert "\n" not in report["msg"]
+
+
+def test_engines_of_partitions_that_nobody_names_any_more_are_refused_before_anything_changes(
+    graviton: HostTree, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
+) -> None:
+    graviton.stand_in(monkeypatch, host_topology_info)
+    assert not run_module("host_topology_info", partitioned=False).get("failed")
+    graviton.put("/etc/systemd/system/trading-engine@alpha.service", "[Unit]")
+    report = run_module("host_topology_info", partitioned=False)
+    assert report["msg"].startswith("this host has trading-engine@alpha.service, and trading_partitions is empty")
+    assert not run_module("host_topology_info", partitioned=True).get("failed")

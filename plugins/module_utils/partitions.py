@@ -1,0 +1,230 @@
+# Copyright: lowlatency.trading contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Partitions: which symbols trade in which engine, and what names, files and ports follow. Nothing is asked here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+TEST_SYMBOL = "TEST"
+PORT_STEP = 10
+_FIELDS = {"name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned"}
+_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,14}[a-z0-9])?")
+# Directories below /var/lib/trading that the one engine of an unpartitioned host has.
+_RESERVED = ("itch", "journal")
+# What each partition has of its own: a setting for all of them would have two engines share it.
+_OWN_SETTINGS = (
+    ("accounts", "file"),
+    ("admin", "socket"),
+    ("canary", "symbol"),
+    ("itch", "directory"),
+    ("journal", "directory"),
+    ("market_data", "port"),
+    ("order_entry", "port"),
+    ("shared_memory", "path"),
+)
+
+
+def names_of(partition: str) -> dict[str, str]:
+    """Return the units and files of a partition's engine and feed; with an empty name those of a host's one engine."""
+    suffix, instance = (f"-{partition}", f"@{partition}") if partition else ("", "")
+    state = f"/var/lib/trading/{partition}".rstrip("/")
+    return {
+        "name": partition,
+        "unit": f"trading-engine{instance}.service",
+        "feed_unit": f"trading-feed{instance}.service",
+        "config": f"/etc/trading/engine{suffix}.toml",
+        "accounts_file": f"/etc/trading/accounts{suffix}.toml",
+        "state": state,
+        "journal": f"{state}/journal",
+        "itch": f"{state}/itch",
+        "shared_memory": f"/run/trading/engine{suffix}.shm",
+        "admin_socket": f"/run/trading/admin{suffix}.sock",
+    }
+
+
+def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: Any) -> list[dict[str, Any]]:
+    """Return each partition with its host, its ports and its names.
+
+    `host` is empty where `hosts` does not tell it yet. `share` is the place among the partitions of that host that
+    have CPUs of their own, and their number; none for one that has not. Raises ValueError for a list of another form.
+    """
+    if wrong := list(_form(partitions)):
+        raise ValueError(f"trading_partitions: {'; '.join(wrong)}")
+    found = [
+        {
+            **names_of(entry["name"]),
+            "host": _host(entry, hosts),
+            "symbols": list(entry["symbols"]),
+            "accounts": entry.get("accounts"),
+            "test_symbol": entry.get("test_symbol", TEST_SYMBOL if TEST_SYMBOL in entry["symbols"] else ""),
+            "order_port": int(entry.get("order_port", int(order_port) + PORT_STEP * number)),
+            "feed_port": int(entry.get("feed_port", int(feed_port) + PORT_STEP * number)),
+            "pinned": entry.get("pinned", True),
+        }
+        for number, entry in enumerate(partitions)
+    ]
+    for partition in found:
+        beside = [each["name"] for each in found if each["pinned"] and each["host"] == partition["host"]]
+        partition["share"] = [beside.index(partition["name"]), len(beside)] if partition["pinned"] else None
+    return found
+
+
+def problems(
+    partitions: Any,
+    symbols: Sequence[Mapping[str, Any]],
+    accounts: Sequence[Mapping[str, Any]],
+    hosts: Sequence[str],
+    ports: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> list[str]:
+    """Return one sentence for each thing that is wrong with the partitions.
+
+    Without `hosts` nobody knows them yet, and none is looked for. `ports` are `order` and `feed`, which the partitions'
+    follow, and those of others on each host by what listens there. `settings` are those that hold for all engines.
+    """
+    if wrong := list(_form(partitions)):
+        return wrong
+    order_port, feed_port = ports["order"], ports["feed"]
+    found = complete(partitions, hosts, order_port, feed_port)
+    others = {name: int(port) for name, port in ports.items() if name not in ("order", "feed")}
+    return [
+        *_twice(found),
+        *_symbols(found, [str(symbol.get("name")) for symbol in symbols]),
+        *_accounts(found, [str(account.get("name")) for account in accounts]),
+        *_hosts(partitions, hosts),
+        *_ports(found, others),
+        *_settings(settings),
+    ]
+
+
+def _form(partitions: Any) -> Iterator[str]:
+    """Yield what is wrong with the form, which nothing else could be said of."""
+    if not isinstance(partitions, (list, tuple)):
+        yield "it is no list of partitions, each with name and symbols"
+        return
+    for number, entry in enumerate(partitions, 1):
+        if not isinstance(entry, Mapping):
+            yield f"partition {number} is no dictionary with name and symbols"
+            continue
+        name = entry.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+            yield (
+                f"partition {number} has the name {name!r}: give it one of 1 to 16 small letters, digits and -, "
+                f"a letter first and no - last, and none of {', '.join(_RESERVED)}"
+            )
+            continue
+        yield from (f"partition {name} {wrong}" for wrong in _form_of_one(entry))
+
+
+def _form_of_one(entry: Mapping[str, Any]) -> Iterator[str]:
+    if unknown := sorted(set(map(str, entry)) - _FIELDS):
+        yield f"has {', '.join(unknown)}, which nobody knows; known are {', '.join(sorted(_FIELDS))}"
+    for key in ("symbols", "accounts"):
+        if key in entry or key == "symbols":
+            values = entry.get(key)
+            if not isinstance(values, (list, tuple)) or not values or not all(isinstance(text, str) for text in values):
+                yield f"needs a list of one or more names as its {key}"
+    if "hosts" in entry:
+        hosts = entry["hosts"]
+        if not isinstance(hosts, (list, tuple)) or not all(_is_host(host) for host in hosts):
+            yield "needs a list of a host's name, or of its number from 1, as its hosts"
+        elif len(hosts) != 1:
+            yield f"names {len(hosts)} hosts: its one book is on one, so name that"
+    for key in ("order_port", "feed_port"):
+        if key in entry and not (str(entry[key]).isdecimal() and 0 < int(entry[key]) < 65536):
+            yield f"has {entry[key]!r} as its {key}: a port is a number from 1 to 65535"
+    if not isinstance(entry.get("test_symbol", ""), str):
+        yield "needs the name of one of its symbols as its test_symbol"
+    if not isinstance(entry.get("pinned", True), bool):
+        yield f"has {entry['pinned']!r} as pinned, which is true or false"
+
+
+def _is_host(host: object) -> bool:
+    return isinstance(host, (str, int)) and not isinstance(host, bool)
+
+
+def _in_order(hosts: Sequence[str]) -> list[str]:
+    """Return the hosts as people number them: trading-demo-2 before trading-demo-10."""
+    return sorted(hosts, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])
+
+
+def _host(entry: Mapping[str, Any], hosts: Sequence[str]) -> str:
+    """Return the name of the partition's host, empty where it is not known."""
+    if "hosts" not in entry:
+        return hosts[0] if len(hosts) == 1 else ""
+    (host,) = entry["hosts"]
+    if str(host).isdecimal():
+        return _in_order(hosts)[int(host) - 1] if 1 <= int(host) <= len(hosts) else ""
+    return str(host)
+
+
+def _twice(found: list[dict[str, Any]]) -> Iterator[str]:
+    names = [partition["name"] for partition in found]
+    yield from (f"partition {name} is there twice" for name in sorted(set(names)) if names.count(name) > 1)
+
+
+def _symbols(found: list[dict[str, Any]], known: list[str]) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for partition in found:
+        name = partition["name"]
+        for symbol in partition["symbols"]:
+            if symbol not in known:
+                yield f"partition {name} has symbol {symbol}, which is none of trading_engine_symbols"
+            elif owners.get(symbol) == name:
+                yield f"partition {name} has symbol {symbol} twice"
+            elif symbol in owners:
+                yield f"symbol {symbol} is of partition {owners[symbol]} and of {name}: keep one of them"
+            owners.setdefault(symbol, name)
+        test = partition["test_symbol"]
+        if test and test not in partition["symbols"]:
+            yield f"partition {name} has the test_symbol {test}, which is none of its symbols"
+    yield from (f"symbol {symbol} is of no partition" for symbol in known if symbol not in owners)
+
+
+def _accounts(found: list[dict[str, Any]], known: list[str]) -> Iterator[str]:
+    for partition in found:
+        for account in partition["accounts"] or []:
+            if account not in known:
+                yield f"partition {partition['name']} has account {account}, which is none of trading_engine_accounts"
+
+
+def _hosts(partitions: Sequence[Mapping[str, Any]], hosts: Sequence[str]) -> Iterator[str]:
+    if not hosts:
+        return
+    there = ", ".join(_in_order(hosts))
+    for entry in partitions:
+        host = _host(entry, hosts)
+        if host in hosts:
+            continue
+        if "hosts" not in entry:
+            yield f"partition {entry['name']} does not say on which host it is: name one of {there} as its hosts"
+        else:
+            yield f"partition {entry['name']} is on host {entry['hosts'][0]}, which is none of {there}"
+    used = {_host(entry, hosts) for entry in partitions}
+    yield from (f"host {host} has no partition, and no engine would run there" for host in hosts if host not in used)
+
+
+def _ports(found: list[dict[str, Any]], others: Mapping[str, int]) -> Iterator[str]:
+    taken: dict[tuple[str, int], str] = {}
+    for partition in found:
+        for kind in ("order_port", "feed_port"):
+            port, whose = partition[kind], f"{kind} of partition {partition['name']}"
+            if port > 65535:
+                yield f"the {whose} would be {port}, which is no port: give it one"
+            for other in (other for other, used in others.items() if used == port):
+                yield f"port {port} is the {whose} and that of {other}: give the partition another"
+            place = (partition["host"], port)
+            if place in taken:
+                where = f" on {partition['host']}" if partition["host"] else ""
+                yield f"port {port}{where} is the {taken[place]} and the {whose}: give one of them another"
+            taken.setdefault(place, whose)
+
+
+def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
+    for table, key in _OWN_SETTINGS:
+        if key in (settings.get(table) or {}):
+            yield f"trading_engine_settings has {table}.{key}, which each partition has of its own: leave it out"

@@ -1,0 +1,206 @@
+"""What the roles write for a host with two partitions, which the engine and systemd take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from trading_engine.settings import config, passwords
+
+ROOT = Path(__file__).parents[3]
+ROLES = ROOT / "roles"
+PARTITIONS: list[dict[str, Any]] = [
+    {"name": "alpha", "symbols": ["TEST", "AAPL"]},
+    {"name": "beta", "symbols": ["MSFT"], "accounts": ["DESK1"], "feed_port": 9500},
+]
+UNITS = "etc/systemd/system"
+WRITTEN = {
+    f"trading_engine/templates/{UNITS}/trading-engine.service.j2": "engine@{}.service",
+    f"trading_engine/templates/{UNITS}/trading-feed.service.j2": "feed@{}.service",
+    "trading_engine/templates/etc/trading/engine.toml.j2": "engine-{}.toml",
+    "telemetry/templates/etc/trading/telemetry.toml.j2": "telemetry-{}.toml",
+}
+
+
+SHOWN = {
+    "firewall": "{{ __hardening_ports.clients }}",
+    "units": "{{ __trading_engine_parts | map(attribute='unit') }}",
+    "measured": "{{ __slo_measured_partitions | map(attribute='unit') }}",
+    "problems": "{{ __trading_engine_partition_problems if trading_partitions else [] }}",
+    "preflight": "{{ __aws_preflight_partition_problems }}",
+    "network": "{{ __aws_network_client_rule.ports }}",
+}
+GIVEN = {
+    "trading_engine_accounts": [{"name": "BENCH"}, {"name": "DESK1"}],
+    "trading_engine_settings": {"journal": {"durability": "disk"}},
+    "os_tuning_layout": {"engine": [2, 3], "telemetry": [1]},
+    "__trading_engine_places": {"results": []},
+    "aws_preflight_type": {"cores": 2},
+    "trading_environment": "demo",
+    "ansible_python_interpreter": sys.executable,
+}
+
+
+def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> list[dict[str, Any]]:
+    """Return what writes the files of each partition, or of the one engine, and what the expressions are.
+
+    `planned` is the number of hosts that an account is to have.
+    """
+    folder.mkdir()
+    variables = {"trading_partitions": partitions, "trading_instance_count": planned}
+    files = [
+        {
+            "name": f"Write {template}",
+            "ansible.builtin.template": {"src": f"{ROLES}/{template}", "dest": str(folder / target.format(name))},
+            "vars": {**variables, "__trading_engine_partition": name},
+        }
+        for template, target in WRITTEN.items()
+        for name in [partition["name"] for partition in partitions] or [""]
+    ]
+    shown = {"dest": str(folder / "shown.json"), "content": SHOWN}
+    return [*files, {"name": "Show", "ansible.builtin.copy": shown, "vars": variables}]
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a host with two partitions, and of one without."""
+    folder = tmp_path_factory.mktemp("hosts")
+    (folder / "files").symlink_to(ROLES / "trading_engine/files")
+    playbook = {
+        "hosts": "trading",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [
+            f"{ROLES}/{name}/{part}/main.yml"
+            for name in ("aws_network", "aws_preflight", "hardening", "slo", "telemetry", "trading_engine")
+            for part in ("defaults", "vars")
+        ],
+        "tasks": [
+            *tasks(folder / "two", PARTITIONS),
+            *tasks(folder / "none", []),
+            *tasks(folder / "planned", PARTITIONS, 2)[-1:],
+        ],
+    }
+    (folder / "play.yml").write_text(yaml.safe_dump([playbook], sort_keys=False), encoding="utf-8")
+    (folder / "hosts").write_text("[trading]\nlocalhost\n", encoding="utf-8")
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [program, "-i", f"{folder}/hosts", "-e", json.dumps(GIVEN), f"{folder}/play.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def host(hosts: Path) -> Path:
+    return hosts / "two"
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def configured(host: Path, name: str) -> config.EngineConfig:
+    """Return what the engine reads of the partition's file, with accounts of the test's own."""
+    hashed = passwords.hash_password("secret")
+    (host / "accounts.toml").write_text(f'[accounts.BENCH]\npassword = "{hashed}"\n', encoding="utf-8")
+    text = (host / f"engine-{name}.toml").read_text(encoding="utf-8")
+    path = host / f"read-{name}.toml"
+    path.write_text(text.replace(f"/etc/trading/accounts-{name}.toml", "accounts.toml"), encoding="utf-8")
+    return config.read(path)
+
+
+def test_each_engine_has_its_symbols_ports_and_places(host: Path) -> None:
+    alpha, beta = configured(host, "alpha"), configured(host, "beta")
+    assert [symbol.name for symbol in alpha.symbols] == ["TEST", "AAPL"]
+    assert [symbol.name for symbol in beta.symbols] == ["MSFT"]
+    assert [alpha.order_entry.port, alpha.market_data.port] == [9001, 9002]
+    assert [beta.order_entry.port, beta.market_data.port] == [9011, 9500]
+    assert (alpha.canary_symbol, beta.canary_symbol) == ("TEST", "")
+    assert beta.journal.durability == "disk", "what is said for all engines holds for each"
+    own = [
+        (str(each.journal.directory), str(each.itch.directory), str(each.shared_memory), str(each.admin_socket))
+        for each in (alpha, beta)
+    ]
+    assert own[0] == (
+        "/var/lib/trading/alpha/journal",
+        "/var/lib/trading/alpha/itch",
+        "/run/trading/engine-alpha.shm",
+        "/run/trading/admin-alpha.sock",
+    )
+    assert own[1] == tuple(place.replace("alpha", "beta") for place in own[0])
+
+
+def test_each_engine_has_a_cpu_of_the_layout_and_the_feeds_the_telemetry_s(host: Path) -> None:
+    assert "CPUAffinity=2" in lines(host / "engine@alpha.service")
+    assert "CPUAffinity=3" in lines(host / "engine@beta.service")
+    assert "CPUAffinity=1" in lines(host / "feed@beta.service")
+
+
+def test_each_unit_runs_on_its_file_and_follows_its_engine(host: Path) -> None:
+    engine, feed = lines(host / "engine@beta.service"), lines(host / "feed@beta.service")
+    assert "ExecStart=/opt/trading/current/bin/trading-engine --config /etc/trading/engine-beta.toml" in engine
+    assert "Wants=trading-feed@beta.service" in engine
+    assert "StateDirectory=trading trading/beta trading/beta/journal trading/beta/itch" in engine
+    assert not [line for line in engine if line.startswith("Alias=")], "there would be two of that name"
+    assert "ExecStart=/opt/trading/current/bin/trading-feed --config /etc/trading/engine-beta.toml" in feed
+    assert "After=trading-engine@beta.service" in feed
+    assert "RequiresMountsFor=/var/lib/trading/beta/itch" in feed
+
+
+def test_telemetry_reads_each_partition_and_none_besides(host: Path) -> None:
+    read = tomllib.loads((host / "telemetry-alpha.toml").read_text(encoding="utf-8"))
+    assert read["partitions"] == [
+        {"name": "alpha", "path": "/run/trading/engine-alpha.shm"},
+        {"name": "beta", "path": "/run/trading/engine-beta.shm"},
+    ]
+    assert "shared_memory" not in read
+
+
+def test_firewall_and_verification_follow_the_partitions(host: Path) -> None:
+    shown = json.loads((host / "shown.json").read_text(encoding="utf-8"))
+    assert shown["firewall"] == [9001, 9002, 9011, 9500]
+    assert sorted(shown["network"]) == shown["firewall"]
+    assert shown["units"] == ["trading-engine@alpha.service", "trading-engine@beta.service"]
+    assert shown["measured"] == shown["units"]
+    assert shown["problems"] == []
+
+
+def test_the_plan_is_refused_where_it_has_too_few_hosts_or_cores_before_there_is_one(hosts: Path) -> None:
+    backup = "trading_backup: bucket does not know partitions yet (docs/scale.md)"
+    shown = json.loads((hosts / "two/shown.json").read_text(encoding="utf-8"))
+    assert shown["preflight"] == [
+        "host trading-demo-1 has more partitions than c6g.medium has cores for (2, one of them for everything else)",
+        backup,
+    ]
+    shown = json.loads((hosts / "planned/shown.json").read_text(encoding="utf-8"))
+    assert shown["preflight"] == [
+        "partition alpha is on none of the hosts trading-demo-1, trading-demo-2",
+        "partition beta is on none of the hosts trading-demo-1, trading-demo-2",
+        "host trading-demo-1 has no partition",
+        "host trading-demo-2 has no partition",
+        backup,
+    ]
+
+
+def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> None:
+    host = hosts / "none"
+    engine = lines(host / "engine@.service")
+    assert "ExecStart=/opt/trading/current/bin/trading-engine --config /etc/trading/engine.toml" in engine
+    assert "StateDirectory=trading trading/journal trading/itch" in engine
+    assert "Alias=trading-system.service" in engine
+    assert "CPUAffinity=2 3" in engine
+    read = tomllib.loads((host / "engine-.toml").read_text(encoding="utf-8"))
+    assert set(read) == {"accounts", "canary", "journal", "market_data", "order_entry", "symbol"}
+    assert read["accounts"] == {"file": "/etc/trading/accounts.toml"}
+    telemetry = tomllib.loads((host / "telemetry-.toml").read_text(encoding="utf-8"))
+    assert telemetry["shared_memory"] == {"path": "/run/trading/engine.shm"}
+    assert "partitions" not in telemetry
+    shown = json.loads((host / "shown.json").read_text(encoding="utf-8"))
+    assert shown["firewall"] == [9001, 9002]
+    assert (shown["units"], shown["measured"]) == (["trading-engine.service"], [])
