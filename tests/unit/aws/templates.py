@@ -82,6 +82,8 @@ def _variables(role: Path) -> dict[str, Any]:
         loaded |= yaml.safe_load(file.read_text(encoding="utf-8"))
     return loaded | {
         "role_path": str(role),
+        "inventory_hostname": "trading-demo-1",
+        "groups": {"trading": ["trading-demo-1"]},
         "trading_environment": "demo",
         "aws_monitoring_partition": "aws",
         "aws_monitoring_hosts": HOSTS,
