@@ -133,7 +133,7 @@ def ids_in(line: str) -> list[str]:
 
 def pages(root: Path) -> list[Path]:
     """Return the pages whose claims need ids."""
-    docs = sorted((root / "docs").glob("*.md"))
+    docs = sorted((root / "docs").glob("*.md")) + sorted((root / "docs/decisions").glob("*.md"))
     return [root / "README.md", *(page for page in docs if page.name not in MADE)]
 
 

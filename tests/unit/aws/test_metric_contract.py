@@ -92,6 +92,13 @@ def test_one_alarm_of_each_host_stands_for_all_of_its_others_and_one_for_its_sil
         assert "OKActions" not in silent  # the first datum is no news
 
 
+def test_without_a_backup_its_alarm_alone_is_left_out(alarms: list[dict[str, Any]]) -> None:
+    names = {alarm["AlarmName"] for alarm in alarms}
+    without = render("alarms.yml.j2", aws_monitoring_session=SESSION, aws_monitoring_backup="none")
+    left = {alarm["AlarmName"] for alarm in without if "AlarmRule" not in alarm}
+    assert names - left == {f"trading-demo/trading-demo-{number}/backup" for number in (1, 2)}
+
+
 def test_percentile_alarms_say_what_few_samples_mean(alarms: list[dict[str, Any]]) -> None:
     percentiles = [alarm for alarm in alarms if "ExtendedStatistic" in alarm]
     assert {alarm["ExtendedStatistic"] for alarm in percentiles} == {"p95", "p99"}

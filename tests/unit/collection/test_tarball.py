@@ -35,11 +35,15 @@ def test_the_tarball_holds_the_product_only(installed: Path) -> None:
         "meta",
         "requirements.lock",
         "README.md",
+        "CONTRIBUTING.md",  # these three are linked from README.md
+        "SECURITY.md",
+        "CODE_OF_CONDUCT.md",
         "LICENSE",
         "MANIFEST.json",
         "FILES.json",
     } <= tops
     assert not tops & {"tests", "sandbox", "scripts", "inventory", "extensions", "collections", "build", "site.yml"}
+    assert not {name for name in tops if name.startswith(".")}
     assert not [member.name for member in members if member.issym() or member.islnk()]
     assert not [
         member.name for member in members if "__pycache__" in member.name or member.name.endswith((".pyc", ".egg-info"))

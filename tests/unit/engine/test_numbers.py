@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from trading_engine.engine import Engine
-from trading_engine.published.catalogue import COUNTERS
-from trading_engine.published.shm import State, StateReader
+from trading_engine.published.catalogue import COUNTER_METRICS, COUNTERS, GAUGE_METRICS, numbers
+from trading_engine.published.shm import State, StateReader, StateWriter
+from trading_engine.published.stats import Stats
 from trading_engine.storage.growth import Growth
+from trading_engine.storage.snapshotter import Snapshotter
 from trading_engine.wire import ouch
 
 from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
@@ -44,6 +46,26 @@ def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> S
 
 def buy(token: str, shares: int = 100, price_e4: int = 1_000_000) -> ouch.EnterOrder:
     return ouch.EnterOrder(token, "B", shares, "TEST", price_e4)
+
+
+def test_what_the_catalogue_takes_is_there(start: Callable[[], Engine], tmp_path: Path) -> None:
+    """A wrong name would end the engine's first publication, and every test of an engine with a time-out."""
+    engine = start()
+    snapshotter = Snapshotter(tmp_path, 1)
+    state = StateWriter(tmp_path / "own.shm", "1.2.3", "os")
+    sources: dict[str, object] = {
+        "engine": engine,
+        "core": engine.core,
+        "stats": Stats(state),
+        "writer": engine.writer,
+        "snapshotter": snapshotter,
+    }
+    taken = [number.taken.partition("[")[0] for number in numbers((*COUNTER_METRICS, *GAUGE_METRICS)) if number.taken]
+    missing = [name for name in taken if not hasattr(sources[name.split(".")[0]], name.split(".")[1])]
+    snapshotter.stop()
+    state.close()
+    assert taken
+    assert missing == []
 
 
 def test_every_gauge_is_assigned_and_every_counter_of_a_client_counts(engine: EngineProcess) -> None:

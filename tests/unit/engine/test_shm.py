@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from trading_engine.published.catalogue import COUNTERS, GAUGES
+from trading_engine.published.catalogue import COUNTERS, GAUGES, HISTOGRAMS
 from trading_engine.published.shm import (
     FILE_BYTES,
+    LAYOUT,
     Event,
     ForeignStateError,
     MissingStateError,
@@ -19,6 +21,8 @@ from trading_engine.published.shm import (
     TornStateError,
 )
 
+# Of each layout: the first so many counters, gauges and histograms, and the SHA-256 of their names in order.
+OF_LAYOUT = {2: ((62, 26, 5), "a7982f06b1ed987d62e547b625f665dacab165929db179939ea2e23390d091e1")}
 TOP = TopOfBook("TEST", 1, 2, 3, 4, 5, 6, 7, 8, 9)
 SESSION = SessionState("ANNA", True, 1, 2, 3, 4, 5, 6, "192.0.2.1")
 
@@ -42,6 +46,14 @@ def test_a_reader_sees_what_was_published_last(path: Path) -> None:
     assert (state.symbols, state.sessions, state.events) == ([TOP], [SESSION], [Event(1, "hällo")])
     reader.close()
     writer.close()
+
+
+def test_the_numbers_of_a_layout_keep_their_places() -> None:
+    """A new number goes to the end of its kind. If that cannot be, raise LAYOUT and add what it has to OF_LAYOUT."""
+    sizes, digest = OF_LAYOUT[LAYOUT]
+    kinds = zip((COUNTERS, GAUGES, HISTOGRAMS), sizes, strict=True)
+    first = [name for names, size in kinds for name in names[:size]]
+    assert sha256(" ".join(first).encode()).hexdigest() == digest
 
 
 def test_a_damaged_newest_slot_gives_the_one_before(path: Path) -> None:
