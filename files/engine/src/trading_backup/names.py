@@ -1,7 +1,8 @@
 """What an object is, said by its name: the host may not list or read what it has put, and the reader needs no index.
 
 A series is self-contained: it begins with a snapshot (or the journal's first segment) and has everything since, in
-order. plugins/module_utils/aws/journal_bucket.py reads these names again.
+order. Of a host with two snapshots that is the older one, so that a restore can prove the newer.
+plugins/module_utils/aws/journal_bucket.py reads these names again.
 """
 
 from datetime import UTC, datetime
