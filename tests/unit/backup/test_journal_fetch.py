@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import re
 import subprocess
+import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws.journal_bucket import BackupError, choose
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import MANIFEST, render_manifest
 from trading_backup import names
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import tools
@@ -167,6 +171,48 @@ def test_the_accounts_come_back_by_their_hashes_and_the_newest_configuration_cou
     secrets = folder / "etc/trading/secrets"
     assert {path.name: path.read_text() for path in secrets.iterdir()} == {"ANNA.hash": "scrypt$1$anna\n"}
     assert not (folder / "opt").exists()
+
+
+def packed(release: str, wheels: dict[str, str]) -> bytes:
+    """Return an archive of wheels as wheel_set makes them, without the wheels."""
+    manifest = render_manifest(release, wheels).encode()
+    entry = tarfile.TarInfo(MANIFEST)
+    entry.size = len(manifest)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(entry, io.BytesIO(manifest))
+    return buffer.getvalue()
+
+
+def put_file(host: Host, path: str, changed_s: float, data: bytes) -> None:
+    put(host, names.of_file(path, changed_s, hashlib.sha256(data).hexdigest()), data)
+
+
+def test_the_release_comes_back_that_was_in_force_last(host: Host, fetch: Fetch, tmp_path: Path) -> None:
+    host.look()
+    wheels = {release: {f"engine-{n}.whl": str(n)} for n, release in enumerate(("a" * 16, "b" * 16))}
+    old, new = wheels
+    assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release"] == ""  # the bucket has none
+
+    def installed(release: str) -> bytes:
+        return json.dumps({"wheels": wheels[release], "compiled": True}).encode()
+
+    for release, changed_s in ((old, 1.0), (new, 2.0)):
+        put_file(host, f"/opt/trading/wheels/{release}.tar", changed_s, packed(release, wheels[release]))
+        put_file(host, "/opt/trading/current/.complete", changed_s, installed(release))
+    report = fetch(release_dir=str(tmp_path / "got"), replace=True)
+    assert (report["release"], Path(report["release_archive"]).name) == (new, f"{new}.tar")
+    assert (tmp_path / f"got/{new}.tar").read_bytes() == packed(new, wheels[new])
+
+    put_file(host, "/opt/trading/current/.complete", 3.0, installed(old))  # it was gone back to
+    assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release"] == old
+    assert fetch(replace=True)["release"] == ""  # nobody asked
+
+    put_file(host, "/opt/trading/current/.complete", 4.0, b'{"wheels": {"engine-3.whl": "3"}}')
+    assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release_archive"] == ""
+
+    put_file(host, f"/opt/trading/wheels/{'c' * 16}.tar", 5.0, b"no archive")
+    assert "no archive of a release's wheels" in fetch(release_dir=str(tmp_path / "got"), replace=True)["msg"]
 
 
 def remove(kind: str) -> Callable[[Host], str]:
