@@ -24,7 +24,7 @@ _SNAPSHOT = re.compile(rf"snapshot/(?P<segment>\d{{12}})\.{_SHA}")
 _FILE = re.compile(rf"file/(?P<time>\d{{8}}T\d{{6}}\.\d{{6}}Z)\.{_SHA}(?P<path>/.+)")
 _COMPLETE = "complete"
 # As many segments are replayed to prove a snapshot, which keeps a restore short: commonly it is one.
-_MOST_REPLAYED = 4
+MOST_PROVING = 4
 _FOREIGN = "a foreign object; nothing of ours has such a name. Look who put it, and move it away"
 
 
@@ -222,8 +222,8 @@ def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment]
     first = older or 1
     if newest == 1 or not (older or first in found.ranges):
         return 0, [], ""
-    if newest - first > _MOST_REPLAYED:
-        return 0, [], f"that would replay {newest - first} segments, and {_MOST_REPLAYED} are the most"
+    if newest - first > MOST_PROVING:
+        return 0, [], f"that would replay {newest - first} segments, and {MOST_PROVING} are the most"
     try:
         between = list(_segments(found, first, where, newest))
     except BackupError as error:

@@ -109,15 +109,16 @@ class Shipper:
         return unread
 
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
-        """Begin a series with the snapshot before the newest, by which a restore proves the newest.
+        """Begin a series with the newest snapshot, or with the oldest segment where there is none.
 
-        Without one it begins with the newest, or with the oldest segment where there is none at all.
+        Where what was before is there and short, it begins with that: the snapshot before, or the first segment.
         """
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
         first = snapshots[-1] if snapshots else segments[0] if segments else 1
-        if len(snapshots) > 1 and set(range(snapshots[-2], first)) <= set(segments):
-            first = snapshots[-2]
+        before = snapshots[-2] if len(snapshots) > 1 else 1
+        if first - before <= names.MOST_PROVING and set(range(before, first)) <= set(segments):
+            first = before
         self._sent = Sent(
             prefix=prefix,
             series=names.series(now_s),
