@@ -15,6 +15,8 @@ description:
   - Find the newest complete series of objects that a host has put into the bucket, fetch its newest snapshot, the
     journal since then and the configuration, check each object against the SHA-256 in its name, and pack them as
     C(playbooks/backup.yml) packs a host's own archive.
+  - Fetch the snapshot before and the journal between as well, by which the engine proves the newest one before a
+    restore puts it in force; where the series lacks them, a warning says why.
   - Refuse where several instances have shipped under the host's name and none is said, and leave out who has shipped
     under several names, as who forges another host's backup does.
   - Refuse, with the object's name, where one is missing, foreign or changed. Then no archive is written.
@@ -48,6 +50,12 @@ options:
     description: Replace an archive that is there, once the new one is whole.
     type: bool
     default: false
+  release_dir:
+    description: >-
+      The directory on the controller in which the release is put that the host ran last, where the series has its
+      wheels. Empty to fetch none.
+    type: str
+    default: ""
   optional:
     description: Do nothing, and do not fail, where the bucket has nothing of the host.
     type: bool
@@ -91,6 +99,17 @@ newest:
   type: str
   returned: success
   sample: "2026-11-30T08:00:00+00:00"
+release:
+  description: The release that the host ran last, empty where the series does not have its wheels.
+  type: str
+  returned: success
+  sample: 0123456789abcdef
+release_archive:
+  description: >-
+    The path of that release's archive on the controller, as M(lowlatency.trading.wheel_set) takes it; empty where there
+    is none.
+  type: str
+  returned: success
 segments:
   description: The number of journal segments.
   type: int
@@ -103,6 +122,7 @@ objects:
 
 import hashlib
 import io
+import json
 import os
 import re
 import tarfile
@@ -120,10 +140,13 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.journal_buc
     Part,
     Segment,
 )
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import ReleaseError, archived
 
 JOURNAL = "var/lib/trading/journal"
 SECRETS = "etc/trading/secrets"
 ACCOUNTS = "/etc/trading/accounts.toml"
+IN_FORCE = "/opt/trading/current/.complete"
+WHEELS = "/opt/trading/wheels/"
 _SIDE_BY_SIDE = 16
 # The rest of a segment that was being written; the engine made it as zeros, and cuts it when it starts.
 _ZEROS = 1 << 16
@@ -199,8 +222,7 @@ def members(source: Source, backup: Backup, folder: Path) -> Iterator[tuple[str,
     """Yield what the archive has: a directory, a file of the folder, or content."""
     yield JOURNAL, None
     yield SECRETS, None
-    if backup.snapshot:
-        number, part = backup.snapshot
+    for number, part in backup.snapshots:
         yield f"{JOURNAL}/{number:012d}.snapshot", source.read(part)
     for segment in backup.segments:
         path = folder / f"{segment.number:012d}.journal"
@@ -209,12 +231,40 @@ def members(source: Source, backup: Backup, folder: Path) -> Iterator[tuple[str,
         path.unlink()
     for file in backup.files:
         if not file.path.startswith("/etc/"):
-            continue  # the release's wheels, which a host gets from its controller
+            continue  # the release, which is no part of the state
         data = source.read(file.part)
         yield file.path.lstrip("/"), data
         if file.path == ACCOUNTS:
             for name, hashed in hashes(data.decode("utf-8", "replace")).items():
                 yield f"{SECRETS}/{name}.hash", f"{hashed}\n".encode()
+
+
+def release(source: Source, backup: Backup, folder: Path) -> tuple[str, str]:
+    """Put the release that the host ran last into the folder; return its name and path, empty where it is not there.
+
+    After a rollback the bucket has the wheels of another release. So those count that the host has noted as installed.
+    """
+    parts = {file.path: file.part for file in backup.files}
+    if IN_FORCE not in parts:
+        return "", ""
+    try:
+        noted = json.loads(source.read(parts[IN_FORCE]))["wheels"]
+    except (ValueError, KeyError, TypeError):  # of a release from before that was noted
+        return "", ""
+    for path, part in parts.items():
+        if not path.startswith(WHEELS):
+            continue
+        data = source.read(part)
+        try:
+            name, wheels = archived(data)
+        except ReleaseError as error:
+            raise BackupError(f"{part.key}: {error}") from error
+        if wheels == noted:
+            archive = folder / Path(path).name
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+            archive.write_bytes(data)
+            return name, str(archive)
+    return "", ""
 
 
 def apply(source: Source, backup: Backup, dest: Path) -> None:
@@ -250,6 +300,7 @@ def main() -> None:
             "instance": {"type": "str", "default": ""},
             "dest": {"type": "path", "required": True},
             "replace": {"type": "bool", "default": False},
+            "release_dir": {"type": "str", "default": ""},
             "optional": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -257,6 +308,7 @@ def main() -> None:
     given = module.params
     dest = Path(given["dest"])
     nothing = {"changed": False, "instance": "", "series": "", "newest": "", "segments": 0, "objects": 0}
+    nothing |= {"release": "", "release_archive": ""}
     if dest.exists() and not given["replace"]:
         module.exit_json(**nothing)
     client = aws.client(module, "s3")
@@ -267,8 +319,11 @@ def main() -> None:
             observed = observe(client, given["bucket"], given["owner"])
             planned = plan(observed, given)
             if planned is not None:
+                name, archive = "", ""
                 if not module.check_mode:
                     apply(source, planned, dest)
+                    if given["release_dir"]:
+                        name, archive = release(source, planned, Path(given["release_dir"]))
                 for remark in planned.remarks:
                     module.warn(f"{given['bucket']}: {remark}")
                 report = {
@@ -278,6 +333,8 @@ def main() -> None:
                     "newest": newest(observed, given["host"], planned),
                     "segments": len(planned.segments),
                     "objects": source.objects,
+                    "release": name,
+                    "release_archive": archive,
                 }
     except BackupError as error:
         module.fail_json(msg=f"{given['bucket']}: {error}")

@@ -25,6 +25,10 @@ options:
   wheel_dir:
     description: The directory of ready wheels, dependencies and pip included, taken instead of building O(project).
     type: path
+  archive:
+    description: An archive that this module has made, taken as it is instead of building O(project).
+    type: path
+    version_added: 0.2.0
   python_version:
     description: The host's Python, as C(3.11).
     type: str
@@ -111,9 +115,11 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.compili
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     MANIFEST,
     ReleaseError,
+    archived,
     content_digest,
     hash_wheels,
     installer,
+    pure_twins,
     render_manifest,
     source_digest,
     source_files,
@@ -300,9 +306,21 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
     return {"changed": changed, "release": release, "archive": str(archive), "compiled": compiled, "reason": ""}
 
 
+def ready(archive: Path) -> dict[str, object]:
+    """Return what to report of an archive that is taken as it is; raises ReleaseError."""
+    try:
+        release, wheels = archived(archive.read_bytes())
+    except OSError as error:
+        raise ReleaseError(f"{archive} cannot be read: {error.strerror}") from error
+    compiled = bool(pure_twins(wheels))
+    return {"changed": False, "release": release, "archive": str(archive), "compiled": compiled, "reason": ""}
+
+
 def collect_as_asked(module: AnsibleModule) -> dict[str, object]:
     """Collect the compiled release where that is asked for and possible; raises ReleaseError where it must be."""
     parameters = module.params
+    if parameters["archive"]:
+        return ready(Path(parameters["archive"]))
     choice, python_version, architecture = (parameters[key] for key in ("compiled", "python_version", "architecture"))
     if choice == "never" or parameters["wheel_dir"]:
         return collect(module, False)
@@ -323,13 +341,14 @@ def main() -> None:
         argument_spec={
             "project": {"type": "path"},
             "wheel_dir": {"type": "path"},
+            "archive": {"type": "path"},
             "python_version": {"type": "str", "required": True},
             "architecture": {"type": "str", "choices": ["aarch64", "x86_64"], "required": True},
             "compiled": {"type": "str", "choices": ["auto", "always", "never"], "default": "never"},
             "cache_dir": {"type": "path", "required": True},
         },
-        mutually_exclusive=[["project", "wheel_dir"]],
-        required_one_of=[["project", "wheel_dir"]],
+        mutually_exclusive=[["project", "wheel_dir", "archive"]],
+        required_one_of=[["project", "wheel_dir", "archive"]],
         supports_check_mode=True,
     )
     try:

@@ -1,19 +1,77 @@
-"""The whole disaster drill on a journal of a million orders: a host is lost, another one in another zone goes on."""
+"""The whole disaster drill on a journal of a million orders: a host is lost, another one in another zone goes on.
+
+Then somebody changes the archived state, with every checksum, and a restore refuses it by name.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
+
+import boto3
+from trading_backup import names
+from trading_engine.machine.core import Core
+from trading_engine.storage import snapshot
 
 from tests.e2e.deployment import Deployment, addresses
 from tests.proofs.evidence import ROOT, Evidence
 
 _SOURCES = [ROOT / name for name in ("roles/drill", "roles/aws_backup", "files/engine/src/trading_backup")]
+_SHIPPED_WITHIN_S = 120.0
 _RATE = 12_000
 _LISTED = 10  # of the lost orders, in the evidence; the drill's own record has all
 _BENCH = ["sudo", "/opt/trading/current/bin/trading-bench", "--host", "127.0.0.1", "--account", "BENCH"]
 _TEST_ACCOUNT = ["--password-file", "/etc/trading/secrets/BENCH.password", "--symbol", "TEST"]
+
+
+def client(deployment: Deployment) -> Any:
+    """Return who may do everything in the bucket."""
+    keys = {name.lower(): deployment.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    return boto3.client("s3", region_name="us-east-1", endpoint_url=deployment.environment["AWS_ENDPOINT_URL"], **keys)
+
+
+def newest_snapshot(s3: Any, bucket: str, instance: str) -> str:
+    """Return the key of the newest snapshot that an instance has shipped, once its series is whole."""
+    end_s = time.monotonic() + _SHIPPED_WITHIN_S
+    while True:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="hosts/")
+        keys = [one["Key"] for page in pages for one in page.get("Contents", []) if f"{instance}/" in one["Key"]]
+        if any(key.endswith(f"/{names.COMPLETE}") for key in keys):
+            return str(max(key for key in keys if "/snapshot/" in key))
+        assert time.monotonic() < end_s, f"{instance} has not shipped its state"
+        time.sleep(1)
+
+
+def changed_state(deployment: Deployment, folder: Path) -> dict[str, Any]:
+    """Change the state that the new host has shipped, with every checksum; return what a restore says of it."""
+    s3 = client(deployment)
+    (bucket,) = (one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"].startswith("trading-sandbox-"))
+    key = newest_snapshot(s3, bucket, deployment.host()["instance_id"])
+    segment = int(key.rpartition("/")[2].partition(".")[0])
+    file = snapshot.path_of(folder, segment)
+    file.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    core = Core()
+    head = snapshot.read(file, core)
+    core.next_match += 1
+    data = snapshot.write(folder, core, head).read_bytes()
+    series = key.rpartition("/snapshot/")[0]
+    s3.delete_object(Bucket=bucket, Key=key)
+    changed = f"{series}/{names.of_snapshot(segment, hashlib.sha256(data).hexdigest())}"
+    s3.put_object(Bucket=bucket, Key=changed, Body=data)
+    confirmed = {"trading_engine_restore_confirm": "trading-sandbox-1", "trading_backup_dir": str(folder / "archives")}
+    play = deployment.play("playbooks/restore.yml", **confirmed)
+    said = " ".join(play.output.split())
+    assert play.exit_code != 0, play.output[-6000:]
+    assert "trading-sandbox-1 is as it was, with the engine running" in said, play.output[-6000:]
+    refused = re.search(rf"{file.name} is not what the journal .*?wrong", said)
+    assert refused, play.output[-6000:]
+    active = deployment.ssh(deployment.host()["ansible_host"], "systemctl", "is-active", "trading-engine.service")
+    return {"said": refused[0], "engine": active.stdout.strip()}
 
 
 def prove(orders: int) -> Path:
@@ -37,6 +95,9 @@ def prove(orders: int) -> Path:
             assert drill.exit_code == 0, drill.output[-6000:]
             record = json.loads(kept.read_text(encoding="utf-8"))
             record["lost_orders"] = record["lost_orders"][:_LISTED]
+            assert "which the lost host ran" in drill.output, drill.output[-6000:]
+            assert "implies the same" in record["state"], record["state"]
+            changed = changed_state(deployment, Path(name))
         finally:
             deployment.down()
-    return evidence.finish({"journaled_orders": orders, "drill": record})
+    return evidence.finish({"journaled_orders": orders, "drill": record, "changed_state": changed})

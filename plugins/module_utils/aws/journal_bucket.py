@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import NamedTuple
 
 PREFIX = "hosts/"
@@ -22,6 +23,8 @@ _SEAL = re.compile(rf"journal/(?P<segment>\d{{12}})/sealed-(?P<end>\d{{12}})-(?P
 _SNAPSHOT = re.compile(rf"snapshot/(?P<segment>\d{{12}})\.{_SHA}")
 _FILE = re.compile(rf"file/(?P<time>\d{{8}}T\d{{6}}\.\d{{6}}Z)\.{_SHA}(?P<path>/.+)")
 _COMPLETE = "complete"
+# As many segments are replayed to prove a snapshot, which keeps a restore short: commonly it is one.
+MOST_PROVING = 4
 _FOREIGN = "a foreign object; nothing of ours has such a name. Look who put it, and move it away"
 
 
@@ -68,11 +71,15 @@ class File(NamedTuple):
 
 
 class Backup(NamedTuple):
-    """Everything that a host's journal directory is made of."""
+    """Everything that a host's journal directory is made of.
+
+    Beside the newest snapshot and the journal since then that is, where the series has it, the snapshot before and the
+    journal between: by them the engine proves the newest (`trading-engine check-state`).
+    """
 
     instance: str
     series: str
-    snapshot: tuple[int, Part] | None
+    snapshots: Sequence[tuple[int, Part]]
     segments: Sequence[Segment]
     files: Sequence[File]
     remarks: Sequence[str]
@@ -142,10 +149,15 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
         remarks.append(f"of the instances that have shipped as {host}, {', '.join(told)}, {instance} is taken")
     name, user = max(complete)
     found = _read(of_host[name, user])
-    snapshot = max(found.snapshots.items()) if found.snapshots else None
-    segments = list(_segments(found, snapshot[0] if snapshot else 1, f"{host}, series {name}"))
+    where = f"{host}, series {name}"
+    newest = max(found.snapshots, default=1)
+    segments = list(_segments(found, newest, where))
+    older, proving, reason = _proving(found, newest, where)
+    if reason:
+        remarks.append(f"the newest snapshot is not compared with a replay: {reason}")
+    snapshots = [(number, found.snapshots[number]) for number in (older, newest) if number in found.snapshots]
     files = [File(path, part) for path, (_time, part) in sorted(found.files.items())]
-    return Backup(_instance(user), name, snapshot, segments, files, remarks)
+    return Backup(_instance(user), name, snapshots, [*proving, *segments], files, remarks)
 
 
 def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
@@ -201,9 +213,29 @@ def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
     return found
 
 
-def _segments(found: _Found, first: int, where: str) -> Iterator[Segment]:
+def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment], str]:
+    """Return the snapshot before the newest (0 for none) and the segments between, or why they are not there.
+
+    A series that begins with its newest snapshot has none and needs no reason.
+    """
+    older = max((number for number in found.snapshots if number < newest), default=0)
+    first = older or 1
+    if newest == 1 or not (older or first in found.ranges):
+        return 0, [], ""
+    if newest - first > MOST_PROVING:
+        return 0, [], f"that would replay {newest - first} segments, and {MOST_PROVING} are the most"
+    try:
+        between = list(_segments(found, first, where, newest))
+    except BackupError as error:
+        return 0, [], str(error)
+    if [segment.number for segment in between if segment.seal] != list(range(first, newest)):
+        return 0, [], f"{where}: not all of segments {first} to {newest - 1} is there"
+    return older, between, ""
+
+
+def _segments(found: _Found, first: int, where: str, until: float = inf) -> Iterator[Segment]:
     """Yield the segments from the first on, in order and without a gap."""
-    numbers = sorted(number for number in {*found.ranges, *found.seals} if number >= first)
+    numbers = sorted(number for number in {*found.ranges, *found.seals} if first <= number < until)
     for expected, number in enumerate(numbers, first):
         if number != expected:
             raise BackupError(f"{where}: all of segment {expected} is missing, and segment {number} is there")

@@ -9,12 +9,16 @@ Owns the digests, the manifest and which releases are kept. Builds, downloads an
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
 DIGEST_LENGTH = 16
 MANIFEST = "manifest.json"
+_NAME = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}")
 # What Python and its build tools leave in a source tree; none of it is source.
 LEFTOVERS = ("__pycache__", "build", "dist")
 
@@ -86,6 +90,23 @@ def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
 
 def render_manifest(release: str, wheels: dict[str, str]) -> str:
     return json.dumps({"release": release, "wheels": wheels}, indent=2, sort_keys=True) + "\n"
+
+
+def archived(archive: bytes) -> tuple[str, dict[str, str]]:
+    """Return which release a packed archive of wheels says it is, and its wheels (file name → sha256).
+
+    Raises ReleaseError for what is none. Whether the wheels are those is checked where they are installed.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+            content = packed.extractfile(MANIFEST)
+            manifest = json.loads(content.read() if content else b"")
+        release, wheels = str(manifest["release"]), dict(manifest["wheels"])
+        if not _NAME.fullmatch(release):
+            raise ValueError(f"{release} is no release's name")
+        return release, wheels
+    except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise ReleaseError(f"this is no archive of a release's wheels ({error})") from error
 
 
 def check_manifest(directory: Path, release: str) -> dict[str, str]:

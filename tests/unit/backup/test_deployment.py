@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.lowlatency.trading.plugins.modules import journal_fetch
 from trading_backup.config import load_config
 
 from tests.unit.aws.templates import ROOT, text
@@ -23,6 +24,12 @@ def test_the_program_takes_the_configuration(tmp_path: Path, endpoint: str) -> N
     assert config.rpo_seconds == 60
     assert config.journal == Path("/var/lib/trading/journal")
     assert not any("secrets" in pattern for pattern in config.files)
+
+
+def test_the_host_notes_which_release_its_wheels_are_of(tmp_path: Path) -> None:
+    file = tmp_path / "backup.toml"
+    file.write_text(text("etc/trading/backup.toml.j2", "journal_backup", **HOST, journal_backup_endpoint=""))
+    assert {journal_fetch.IN_FORCE, f"{journal_fetch.WHEELS}*.tar"} <= set(load_config(file).files)
 
 
 def test_the_program_looks_at_the_journal_that_the_engine_writes() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
+import re
 import subprocess
+import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +15,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws.journal_bucket import BackupError, choose
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import MANIFEST, render_manifest
 from trading_backup import names
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import tools
+from trading_engine.process.statecheck import check_state
 from trading_engine.storage.recovery import make_snapshot
+from trading_engine.storage.snapshot import SnapshotError
 
 from tests.unit.backup.conftest import BUCKET, NAME, Fetch, Host, RunModule
+from tests.unit.engine.test_statecheck import without_one_order
 
 ACCOUNTS = """
 [accounts.BENCH]
@@ -60,14 +68,62 @@ def test_the_assembled_directory_implies_the_same_state(shipped: Host, fetch: Fe
     assert (report.get("msg"), report["changed"]) == (None, True)
     journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
     assert tools.check_journal(journal) == shipped.recorder.writer.records
-    (snapshot,) = journal.glob("*.snapshot")
-    for segment in shipped.journal.glob("*.journal"):
-        if int(segment.stem) < int(snapshot.stem):
-            segment.unlink()
+    assert "from its first record on implies the same" in check_state(journal)
     assert shipped.digest(journal) == shipped.digest()
     sealed = sorted(journal.glob("*.journal"))[:-1]
     assert sealed
     assert [path.read_bytes() for path in sealed] == [(shipped.journal / path.name).read_bytes() for path in sealed]
+
+
+def test_a_new_series_has_what_proves_its_newest_snapshot(shipped: Host, fetch: Fetch, tmp_path: Path) -> None:
+    shipped.recorder.run(4, 800)
+    assert make_snapshot(shipped.journal, MACHINE_VERSION)
+    for segment in shipped.journal.glob("*.journal"):
+        if int(segment.stem) < int(min(shipped.journal.glob("*.snapshot")).stem):
+            segment.unlink()  # as the engine does
+    shipped.look(90_000)
+    assert fetch().get("warnings", []) == []
+    journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
+    older, _newest = sorted(path.name for path in shipped.journal.glob("*.snapshot"))
+    assert f"the journal since {older} implies the same" in check_state(journal)
+    assert shipped.digest(journal) == shipped.digest()
+
+
+def test_a_state_that_somebody_changed_with_all_its_digests_is_seen_by_the_engine(
+    shipped: Host, fetch: Fetch, tmp_path: Path
+) -> None:
+    (key,) = (key for key in shipped.objects() if "/snapshot/" in key)
+    file = tmp_path / f"{key.rpartition('/')[2].partition('.')[0]}.snapshot"
+    file.write_bytes(shipped.body(key))
+    without_one_order(file)
+    shipped.s3.delete_object(Bucket=BUCKET, Key=key)
+    put(shipped, names.of_snapshot(int(file.stem), hashlib.sha256(file.read_bytes()).hexdigest()), file.read_bytes())
+    assert fetch()["changed"]
+    journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
+    with pytest.raises(SnapshotError, match=f"{file.name} is not what the journal from its first record on implies"):
+        check_state(journal)
+
+
+def test_what_only_the_comparison_needs_may_be_missing_and_is_named(
+    shipped: Host, fetch: Fetch, tmp_path: Path
+) -> None:
+    key = next(key for key in shipped.objects() if f"journal/{1:012d}/sealed-" in key)
+    shipped.s3.delete_object(Bucket=BUCKET, Key=key)
+    warning = str(fetch()["warnings"])
+    assert "not compared with a replay" in warning
+    assert "segment 1: the object that ends it is missing" in warning
+    journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
+    assert "not compared with a replay, because the journal before it is not there" in check_state(journal)
+    assert tools.check_journal(journal) == shipped.recorder.writer.records
+
+
+def test_many_segments_are_not_replayed_to_prove_a_snapshot(host: Host, fetch: Fetch) -> None:
+    host.look()
+    host.recorder.run(1, 4000)
+    assert make_snapshot(host.journal, MACHINE_VERSION)
+    host.look()
+    warning = str(fetch()["warnings"])
+    assert re.search(r"would replay \d+ segments, and 4 are the most", warning)
 
 
 def test_without_a_snapshot_it_begins_with_the_first_segment(host: Host, fetch: Fetch, tmp_path: Path) -> None:
@@ -115,6 +171,48 @@ def test_the_accounts_come_back_by_their_hashes_and_the_newest_configuration_cou
     secrets = folder / "etc/trading/secrets"
     assert {path.name: path.read_text() for path in secrets.iterdir()} == {"ANNA.hash": "scrypt$1$anna\n"}
     assert not (folder / "opt").exists()
+
+
+def packed(release: str, wheels: dict[str, str]) -> bytes:
+    """Return an archive of wheels as wheel_set makes them, without the wheels."""
+    manifest = render_manifest(release, wheels).encode()
+    entry = tarfile.TarInfo(MANIFEST)
+    entry.size = len(manifest)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(entry, io.BytesIO(manifest))
+    return buffer.getvalue()
+
+
+def put_file(host: Host, path: str, changed_s: float, data: bytes) -> None:
+    put(host, names.of_file(path, changed_s, hashlib.sha256(data).hexdigest()), data)
+
+
+def test_the_release_comes_back_that_was_in_force_last(host: Host, fetch: Fetch, tmp_path: Path) -> None:
+    host.look()
+    wheels = {release: {f"engine-{n}.whl": str(n)} for n, release in enumerate(("a" * 16, "b" * 16))}
+    old, new = wheels
+    assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release"] == ""  # the bucket has none
+
+    def installed(release: str) -> bytes:
+        return json.dumps({"wheels": wheels[release], "compiled": True}).encode()
+
+    for release, changed_s in ((old, 1.0), (new, 2.0)):
+        put_file(host, f"/opt/trading/wheels/{release}.tar", changed_s, packed(release, wheels[release]))
+        put_file(host, "/opt/trading/current/.complete", changed_s, installed(release))
+    report = fetch(release_dir=str(tmp_path / "got"), replace=True)
+    assert (report["release"], Path(report["release_archive"]).name) == (new, f"{new}.tar")
+    assert (tmp_path / f"got/{new}.tar").read_bytes() == packed(new, wheels[new])
+
+    put_file(host, "/opt/trading/current/.complete", 3.0, installed(old))  # it was gone back to
+    assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release"] == old
+    assert fetch(replace=True)["release"] == ""  # nobody asked
+
+    put_file(host, "/opt/trading/current/.complete", 4.0, b'{"wheels": {"engine-3.whl": "3"}}')
+    assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release_archive"] == ""
+
+    put_file(host, f"/opt/trading/wheels/{'c' * 16}.tar", 5.0, b"no archive")
+    assert "no archive of a release's wheels" in fetch(release_dir=str(tmp_path / "got"), replace=True)["msg"]
 
 
 def remove(kind: str) -> Callable[[Host], str]:

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.lowlatency.trading.plugins.module_utils.aws import journal_bucket
 from botocore.exceptions import ClientError
+from trading_backup import names
 from trading_backup.__main__ import main
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.storage import journal
@@ -55,7 +57,7 @@ def test_a_sealed_segment_is_whole_in_the_bucket_with_its_end(host: Host) -> Non
     assert len(sealed) == host.recorder.writer.segment - 1
 
 
-def test_the_newest_snapshot_goes_and_an_old_series_ends_with_a_new_one_that_begins_there(host: Host) -> None:
+def test_the_newest_snapshot_goes_and_a_new_series_begins_a_little_before_it(host: Host) -> None:
     host.look()
     host.recorder.run(3, 1000)
     snapshot = make_snapshot(host.journal, MACHINE_VERSION)
@@ -68,7 +70,22 @@ def test_the_newest_snapshot_goes_and_an_old_series_ends_with_a_new_one_that_beg
     end = host.written()
     first = f"journal/{host.recorder.writer.segment:012d}/{0:012d}-{end:012d}"
     assert {"complete", f"snapshot/{snapshot.stem}", first} <= new
+    assert any(name.startswith(f"journal/{1:012d}/") for name in new)
     assert len({key.split("/")[3] for key in host.objects()}) == 2
+
+
+def test_a_new_series_begins_with_its_snapshot_where_what_was_before_is_long(host: Host) -> None:
+    host.look()
+    host.recorder.run(3, 4000)
+    snapshot = make_snapshot(host.journal, MACHINE_VERSION)
+    assert snapshot
+    assert int(snapshot.stem) > names.MOST_PROVING + 1
+    before = set(host.objects())
+    host.look(90_000)
+    (series,) = {key.split("/")[3] for key in set(host.objects()) - before} - {key.split("/")[3] for key in before}
+    found = {key.split("/", 4)[4].split("/")[1] for key in host.objects() if f"/{series}/journal/" in key}
+    assert min(found) == snapshot.stem
+    assert names.MOST_PROVING == journal_bucket.MOST_PROVING
 
 
 def test_a_changed_configuration_goes_once_and_the_one_before_stays(host: Host) -> None:

@@ -258,11 +258,12 @@ def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
         assert (role / "tasks/absent.yml").exists() or role.name == "os_tuning"
 
 
-def test_a_restore_asks_whether_the_engine_can_go_on_before_anything_is_replaced() -> None:
+@pytest.mark.parametrize("command", ["trading_engine_check_journal_command", "trading_engine_check_state_command"])
+def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> None:
     """In the block whose rescue starts the engine on the state that there was."""
     tasks = load(ROOT / "roles/trading_engine/tasks/restore.yml")
     unpacking = next(task for task in tasks if "block" in task)
-    asked = [task for task in unpacking["block"] if "trading_engine_check_journal_command" in str(task)]
+    asked = [task for task in unpacking["block"] if command in str(task)]
     replacing = next(number for number, task in enumerate(tasks) if "mv" in str(task.get("loop", "")))
     assert len(asked) == 1
     assert tasks.index(unpacking) < replacing

@@ -307,6 +307,47 @@ def test_wheels_that_cannot_be_a_release_are_refused(collect: Run, tmp_path: Pat
     assert "no wheel of pip" in collect(wheel_dir=str(tmp_path))["msg"]
 
 
+def test_an_archive_that_is_there_already_is_taken_as_it_is(
+    greeter: Run, collect: Run, install: Run, tmp_path: Path
+) -> None:
+    made = greeter(saying("hello"), saying("compiled"))
+    kept = tmp_path / "from a bucket.tar"
+    Path(made["archive"]).rename(kept)
+    taken = collect(archive=str(kept), compiled="always")
+    assert (taken["changed"], taken["release"], taken["archive"]) == (False, made["release"], str(kept))
+    assert taken["compiled"] is True
+    assert install(release=taken["release"], archive=taken["archive"])["release"] == made["release"]
+    assert "parameters are mutually exclusive" in collect(archive=str(kept), project=str(tmp_path))["msg"]
+
+
+def other_name(name: str) -> Callable[[Path], None]:
+    def write(archive: Path) -> None:
+        with tarfile.open(archive, "w") as packed:
+            manifest = archive.with_name("manifest.json")
+            manifest.write_text(json.dumps({"release": name, "wheels": {}}))
+            packed.add(manifest, "manifest.json")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda archive: None, "cannot be read: No such file"),
+        (lambda archive: archive.write_bytes(b"no archive"), "no archive of a release's wheels"),
+        (lambda archive: tarfile.open(archive, "w").close(), "no archive of a release's wheels"),
+        (other_name("../../etc"), "../../etc is no release's name"),
+    ],
+    ids=["missing", "garbage", "empty", "name"],
+)
+def test_what_is_no_archive_of_a_release_is_refused(
+    collect: Run, tmp_path: Path, write: Callable[[Path], None], said: str
+) -> None:
+    archive = tmp_path / "archive.tar"
+    write(archive)
+    assert said in collect(archive=str(archive))["msg"]
+
+
 def test_a_release_runs_is_kept_and_can_be_gone_back_to(greeter: Run, install: Run, tmp_path: Path) -> None:
     old, new = greeter(saying("hello")), greeter(saying("good day"))
     half = tmp_path / "opt/releases" / old["release"] / "bin"  # what an interrupted installation leaves

@@ -1,11 +1,14 @@
 """What an object is, said by its name: the host may not list or read what it has put, and the reader needs no index.
 
 A series is self-contained: it begins with a snapshot (or the journal's first segment) and has everything since, in
-order. plugins/module_utils/aws/journal_bucket.py reads these names again.
+order. Before its newest snapshot it has a little of the journal more, so that a restore can prove that snapshot.
+plugins/module_utils/aws/journal_bucket.py reads these names again.
 """
 
 from datetime import UTC, datetime
 
+MOST_PROVING = 4
+"""So many segments at most are sent only for the proof of the snapshot after them; a restore replays no more."""
 COMPLETE = "complete"
 """The empty object that says that a series has caught up with the host once: from then on it may be restored."""
 

@@ -109,15 +109,22 @@ class Shipper:
         return unread
 
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
-        """Begin a series with the newest snapshot, or with the oldest segment where there is none."""
+        """Begin a series with the newest snapshot, or with the oldest segment where there is none.
+
+        Where what was before is there and short, it begins with that: the snapshot before, or the first segment.
+        """
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
         first = snapshots[-1] if snapshots else segments[0] if segments else 1
+        before = snapshots[-2] if len(snapshots) > 1 else 1
+        if first - before <= names.MOST_PROVING and set(range(before, first)) <= set(segments):
+            first = before
         self._sent = Sent(
             prefix=prefix,
             series=names.series(now_s),
             begun_s=now_s,
             segment=first,
+            first=first,
             clean_s=old.clean_s,
             lost_segments=old.lost_segments,
             lost_s=old.lost_s,
@@ -132,7 +139,7 @@ class Shipper:
         present = tail.segments(self._config.journal)
         while self._segment(present, now_s):
             pass
-        self._snapshot()
+        self._snapshots()
 
     def _segment(self, present: list[int], now_s: float) -> bool:
         """Send what is due of the segment that it is at; return whether that is sealed and whole in the bucket."""
@@ -220,19 +227,22 @@ class Shipper:
         sent.lost_s, sent.lost_since_s = now_s, sent.clean_s
         logger.error("%d segments were deleted before they were sent, from %d on", segments, sent.segment)
 
-    def _snapshot(self) -> None:
-        """Send the newest snapshot, if it was not; those between are not needed."""
+    def _snapshots(self) -> None:
+        """Send the series' first snapshot and the newest, if they were not; those between are not needed."""
         found = tail.snapshots(self._config.journal)
-        if not found or found[-1] <= self._sent.snapshot:
-            return
+        for number in found:
+            if number > self._sent.snapshot and number in (self._sent.first, found[-1]):
+                self._snapshot(number)
+
+    def _snapshot(self, number: int) -> None:
         try:
-            with open(self._config.journal / f"{found[-1]:012d}.snapshot", "rb") as file:
+            with open(self._config.journal / f"{number:012d}.snapshot", "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
-                self._put(names.of_snapshot(found[-1], digest), file, digest)
+                self._put(names.of_snapshot(number, digest), file, digest)
         except FileNotFoundError:  # a newer one has taken its place
             return
-        self._sent.snapshot = found[-1]
+        self._sent.snapshot = number
         self._note()
 
     def _files(self, now_s: float) -> str:

@@ -9,12 +9,16 @@ from pathlib import Path
 
 @dataclass
 class Sent:
-    """How far a series is. The digest is that of the segment's bytes that were sent: a restart compares with it."""
+    """How far a series is, which begins with segment `first`.
+
+    The digest is that of the segment's bytes that were sent: a restart compares with it.
+    """
 
     prefix: str = ""
     series: str = ""
     begun_s: float = 0.0
     complete: bool = False
+    first: int = 0
     segment: int = 0
     sent_bytes: int = 0
     sent_digest: str = ""

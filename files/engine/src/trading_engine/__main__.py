@@ -18,6 +18,7 @@ from trading_engine.process.admin import AdminError
 from trading_engine.process.people import PEOPLE_VARIABLE, SOCKET
 from trading_engine.process.reload import parts_of
 from trading_engine.process.selfcheck import SelfCheckError
+from trading_engine.process.statecheck import check_state
 from trading_engine.published.shm import StateError, StateReader
 from trading_engine.settings import config, passwords
 from trading_engine.settings.tables import ConfigError
@@ -92,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("verify", _verify, "check every segment and snapshot of a journal directory"),
         ("check-journal", _check_journal, "say whether this version can go on from a journal directory"),
+        ("check-state", _check_state, "prove the newest snapshot by a replay of the journal before it"),
         ("replay", _replay, "replay a journal directory; print what comes out as SHA-256"),
         ("snapshot", _snapshot, "write a snapshot of what a journal directory's sealed segments hold"),
     ):
@@ -179,6 +181,11 @@ def _verify(options: argparse.Namespace) -> int:
 def _check_journal(options: argparse.Namespace) -> int:
     records = tools.check_journal(_existing(options.directory))
     print(f"{options.directory}: this version goes on after record {records}")
+    return 0
+
+
+def _check_state(options: argparse.Namespace) -> int:
+    print(f"{options.directory}: {check_state(_existing(options.directory))}")
     return 0
 
 

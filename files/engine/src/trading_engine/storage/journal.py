@@ -30,6 +30,10 @@ class JournalError(Exception):
     """The journal cannot be read or written; the message names file and offset."""
 
 
+class OtherVersionError(JournalError):
+    """A segment of another version, which this one does not replay."""
+
+
 class Writer:
     """Appends records. The first failed or short write makes it useless: only a restart with recovery goes on."""
 
@@ -180,7 +184,7 @@ def read_segment(
     _, _, number, raw_version = HEADER.unpack_from(data)
     written_by = raw_version.rstrip(b"\0").decode("ascii", "replace")
     if version is not None and written_by != version:
-        raise JournalError(
+        raise OtherVersionError(
             f"{path} was written by engine version {written_by}, this is {version}: replay would not give the same "
             f"answers. Run version {written_by} once (the release before; `trading-engine --version` tells), stop it "
             "cleanly (it leaves a snapshot), then start this one"

@@ -1,0 +1,19 @@
+"""Where moto's object lock differs from AWS's in a way that shows, made right."""
+
+from moto.s3.models import S3Backend
+
+from embedded_ec2.hooks import Hooks
+from embedded_ec2.patches import replace
+
+
+def install(hooks: Hooks) -> None:
+    """moto answers zero years beside the days: who compares sets the lock again on each run, and AWS names only one."""
+    original = S3Backend.get_object_lock_configuration
+
+    def get_object_lock_configuration(
+        self: S3Backend, bucket_name: str
+    ) -> tuple[bool, str | None, int | None, int | None]:
+        enabled, mode, days, years = original(self, bucket_name)
+        return enabled, mode, days or None, years or None
+
+    replace(S3Backend, "get_object_lock_configuration", get_object_lock_configuration)
