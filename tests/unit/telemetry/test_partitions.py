@@ -181,13 +181,17 @@ def test_partitions_that_cannot_be_are_named(tmp_path: Path, text: str, message:
     assert str(path) in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("alphas", "betas", "sent_us"), [(1000, 999, 2500), (1000, 1000, 3000), (10, 999, 3000), (999, 1000, 3000)]
+)
 def test_cloudwatch_gets_the_worst_of_the_partitions_under_the_names_that_the_alarms_know(
-    alpha: Publisher, beta: Publisher, tmp_path: Path
+    alpha: Publisher, beta: Publisher, tmp_path: Path, alphas: int, betas: int, sent_us: int
 ) -> None:
+    """Of latencies the worst that an alarm judges: it ignores a p99 of fewer than 1000 orders."""
     engines = []
     for name, publisher, latency_us, count, left_s in (
-        ("alpha", alpha, 100.0, 1000, 50),
-        ("beta", beta, 3000.0, 10, 900),
+        ("alpha", alpha, 2500.0, alphas, 50),
+        ("beta", beta, 3000.0, betas, 900),
     ):
         observer, period = Observer(tmp_path / f"{name}.shm"), Period()
         observer.sample()
@@ -213,8 +217,8 @@ def test_cloudwatch_gets_the_worst_of_the_partitions_under_the_names_that_the_al
         4,
     )
     assert figures["Throughput"] == pytest.approx(sum(period.orders / period.seconds for period, _ in engines))
-    assert sent["OrderLatency"]["Counts"] == [10.0]
-    assert sent["OrderLatency"]["Values"] == pytest.approx([3000], rel=0.01)
+    assert sent["OrderLatency"]["Counts"] == [alphas if sent_us == 2500 else betas]
+    assert sent["OrderLatency"]["Values"] == pytest.approx([sent_us], rel=0.01)
     gone = Observer(tmp_path / "gamma.shm").look()
     down = data_of([*engines, (Period(), gone)], tmp_path, time.time(), "i-1", 60)
     again = {datum["MetricName"]: datum.get("Value") for datum in down}

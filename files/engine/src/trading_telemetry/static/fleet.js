@@ -17,6 +17,7 @@ function state(host, row, nowNs) {
     const seconds = Math.max((nowNs - host.silent_since_ns) / 1e9, 0);
     return ["failing", `✕ No answer since ${clock(host.silent_since_ns)} (${duration(seconds)})`, host.problem];
   }
+  if (row.status == null) return ["failing", "✕ No answer", row.reasons.join(" · ")];  // of a host that does answer
   return [row.status, SIGNS[row.status], row.reasons.join(" · ")];
 }
 
@@ -98,5 +99,5 @@ async function ask() {
   setTimeout(ask, ASK_MS);
 }
 
-if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname);  // logged in already: login.js did not run
+if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);  // logged in already: login.js did not run
 ask();

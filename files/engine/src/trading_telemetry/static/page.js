@@ -253,5 +253,5 @@ element("pause").addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", () => renderAll());
 setInterval(renderHead, 500);
-if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname);  // logged in already: login.js did not run
+if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);  // logged in already: login.js did not run
 connect();
