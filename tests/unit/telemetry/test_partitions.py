@@ -237,6 +237,10 @@ class TestWithoutPartitions:
         (table("x" * 33, "/a"), "number 1: name must be 1 to 32 letters"),
         ('[[partitions]]\nname = "a"', "number 1: path is missing"),
         (table("a", "/a") + "cpu = 1", "number 1: unknown key 'cpu'; known here: name, path"),
+        (
+            "".join(table(f"p{number}", f"/{number}") for number in range(17)),
+            "[[partitions]]: 17 of them; one telemetry shows at most 16",
+        ),
         ("partitions = 2", "partitions must be tables [[partitions]], not 2"),
         ("partitions = [2]", "number 1 must be a table"),
     ],
