@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import socket
 import socketserver
 import subprocess
 import threading
@@ -361,6 +362,35 @@ def test_a_partition_whose_answer_is_none_harms_no_other_and_the_page_says_that_
         ("ok", []), (None, ["it answers 404"]), (None, [no_telemetry]), (None, [no_telemetry]), ("ok", []), ("ok", []),
     ]  # fmt: skip
     assert (document["hosts"][0]["problem"], document["status"]) == (None, "failing")
+
+
+def test_names_that_nobody_answers_for_keep_no_other_waiting(
+    config_file: Path, fleet_file: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, look_up = threading.Event(), socket.getaddrinfo
+    silent = [Host(f"silent-{number}", f"http://silent-{number}", None, None) for number in range(40)]
+
+    def waiting(name: Any, *more: Any, **named: Any) -> Any:
+        if str(name).startswith("silent"):
+            answered.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "no name server")
+        return look_up(name, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", waiting)
+    with Many(1).served(config_file) as port:
+        config = load_fleet(fleet_file(port))
+        hosts = (*silent, Host("one", f"http://localhost:{port}", None, None))
+
+        async def last(fleet_of_all: Fleet) -> Any:
+            reading = asyncio.create_task(fleet_of_all.keep_reading())
+            async with asyncio.timeout(20):
+                while (problem := fleet_of_all.document()["hosts"][-1]["problem"]) == "not asked yet":
+                    await asyncio.sleep(POLL_S)
+            reading.cancel()
+            answered.set()
+            return problem
+
+        assert asyncio.run(last(Fleet(dataclasses.replace(config, hosts=hosts)))) is None
 
 
 def test_no_more_than_one_answer_of_a_host_is_in_memory(config_file: Path) -> None:

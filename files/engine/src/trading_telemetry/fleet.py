@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from math import isfinite
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +16,8 @@ SCHEMA = 1
 READ_S = 5.0
 LIMIT_S = 3.0
 """For all that is asked of a host at a time."""
+LOOK_UPS = 4
+"""Of a host at a time: each may go on for half a minute, though nobody waits for it any more."""
 OLD_NS = 20_000_000_000
 """What was read before is nothing to show as if it were so: the machine of this page slept, for example."""
 MAX_PARTITIONS = 64
@@ -131,7 +134,9 @@ class Fleet:
         }
 
     async def keep_reading(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Names are looked up in threads, of which those of a host whose name waits are not all."""
+        threads = ThreadPoolExecutor(LOOK_UPS * len(self._hosts), "look-up")
+        asyncio.get_running_loop().set_default_executor(threads)
         async with asyncio.TaskGroup() as group:
             for host in self._hosts:
                 group.create_task(_keep_reading(host))
