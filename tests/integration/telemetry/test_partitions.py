@@ -41,6 +41,20 @@ TARGETS += "cpu_percent = 99\nmemory_percent = 99\n"
 PARTITION = '[[partitions]]\nname = "{name}"\npath = "{directory}/{name}.shm"\n'
 PRESSED = "[...document.querySelectorAll('#partitions [aria-pressed=true]')].map((b) => b.dataset.partition).join()"
 BETA = "document.querySelector('[data-partition=beta]')"
+TOLD = "document.querySelector('[role=status].heard').textContent"
+LIVE = "document.querySelectorAll('[role=status], [aria-live]').length"
+ASKED_HIDDEN_AND_SEEN = """
+(() => {
+  const [asked, { fetch }] = [[], window];
+  window.fetch = (...more) => { asked.push(document.hidden); return fetch(...more); };
+  for (const value of [true, false]) {
+    Object.defineProperty(document, 'hidden', { value, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }
+  window.fetch = fetch;
+  return asked.join();
+})()
+""".strip()
 REASON = "document.getElementById('verdict-reason').textContent"
 SYMBOL = "document.querySelector('#symbols td')?.textContent"
 STATES = """
@@ -119,6 +133,7 @@ def test_the_switch_shows_who_is_ill_and_takes_the_keyboard_to_it(
     engines["beta"].wait()
     browser.wait_for(f"{BETA}.dataset.status === 'failing'")
     assert browser.value(f"{BETA}.textContent") == "beta ✕ Failing"
+    assert browser.value(TOLD) == "beta: Failing"
     assert browser.value(VERDICT) == "ok"  # of the one that is shown
     browser.screenshot(SCREENSHOTS / "partition-of-a-host.png")
 
@@ -160,10 +175,14 @@ def test_the_page_of_many_hosts_shows_who_is_down_and_since_when(
     browser.open(fleet_url, 1280, 600)
     browser.wait_for(f"{STATES}.startsWith('{ONE} ✓ Healthy,two \\u2013 ✕ No answer since ')")
     assert browser.value("document.getElementById('answering').textContent") == "1 of 2"
+    assert browser.value(TOLD).endswith("two: No answer")
+    assert browser.value(LIVE) == 1
+    browser.wait_for(f"{ASKED_HIDDEN_AND_SEEN} === 'false'")  # again when it was just asking anyway
 
     engines["beta"].send_signal(signal.SIGKILL)
     engines["beta"].wait()
     browser.wait_for(f"{STATES}.startsWith('{ONE} ✕ Failing,two')")
+    assert browser.value(TOLD) == "one beta: Failing"
     reason = browser.value(REASON)
     assert "one beta: engine down" in reason
     assert "two: connection refused" in reason
