@@ -17,9 +17,9 @@ END = "# End of what scripts/docs makes.\n"
 
 HEAD = """# Metrics
 
-Made by `scripts/docs` from the catalogue (`files/engine/src/trading_engine/published/catalogue.py`). On `/metrics`
-there are Prometheus' own `process_*` and `python_*` of the telemetry process as well. On a host with
-[partitions](telemetry.md#partitions) all but those of the host have the label `partition` as well.
+Made by `scripts/docs` from the catalogue (`files/engine/src/trading_engine/published/catalogue.py`). On a host with
+[partitions](telemetry.md#partitions) these have the label `partition` as well, but for those of the host. On `/metrics`
+there are also Prometheus' own `process_*` and `python_*` of the telemetry process, which never have it.
 
 | metric | kind | unit | labels | meaning |
 |---|---|---|---|---|

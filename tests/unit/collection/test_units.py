@@ -60,6 +60,7 @@ def test_telemetry_answers_the_host_itself_and_does_without_what_the_kernel_lack
     unit = ROLES / "telemetry/templates/etc/systemd/system/telemetry.service.j2"
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(unit.read_text())  # noqa: S701
     lines = template.render(
+        telemetry_partitions=[],
         __telemetry_networks=networks,
         __telemetry_asks_for_token=True,
         __telemetry_has_certificate=True,

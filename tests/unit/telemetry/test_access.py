@@ -57,6 +57,20 @@ class TestToken:
         assert client.get("/", headers=browser).status_code == 200
         assert client.get("/latest").status_code == 200
 
+    @pytest.mark.parametrize(
+        ("query", "location"),
+        [
+            ("?partition=beta", "/?partition=beta"),
+            ("?to=//evil.example&partition=be%20ta%0d%0a", "/?partition=be+ta%0D%0A"),
+            ("?to=//evil.example", "/"),
+        ],
+    )
+    def test_a_login_leads_to_the_partition_that_was_asked_for_and_nowhere_else(
+        self, client: httpx.Client, query: str, location: str
+    ) -> None:
+        answer = client.post(f"/login{query}", data={"token": TOKEN})
+        assert (answer.status_code, answer.headers["location"]) == (303, location)
+
     def test_a_browser_may_have_what_logs_in_by_the_address(self, client: httpx.Client) -> None:
         form = client.get("/latest", headers={"accept": "text/html"})
         assert 'src="/static/login.js"' in form.text

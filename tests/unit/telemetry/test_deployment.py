@@ -30,6 +30,14 @@ def test_a_token_is_asked_for_unless_somebody_says_none(tmp_path: Path) -> None:
         assert "LoadCredential" not in unit(telemetry_token=given)
 
 
+@pytest.mark.parametrize(("partitions", "high", "most"), [(0, 192, 256), (16, 320, 384)])
+def test_each_partition_gives_telemetry_the_memory_that_it_takes(partitions: int, high: int, most: int) -> None:
+    of_a_host = [{"name": f"p{number}", "shared_memory": f"/run/{number}.shm"} for number in range(partitions)]
+    lines = unit(telemetry_partitions=of_a_host).splitlines()
+    limits = [line for line in lines if line.startswith(("MemoryHigh", "MemoryMax"))]
+    assert limits == [f"MemoryHigh={high}M", f"MemoryMax={most}M"]
+
+
 def test_a_token_file_that_the_settings_name_is_the_one(tmp_path: Path) -> None:
     own = {"access": {"token_file": "/etc/trading/own.token"}}
     assert load_config(configuration(tmp_path, telemetry_settings=own)).token_path == Path("/etc/trading/own.token")

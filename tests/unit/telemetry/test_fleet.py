@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import socket
 import socketserver
 import subprocess
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +21,15 @@ import httpx
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from trading_engine.settings.tables import ConfigError
-from trading_telemetry import ask, fleet
+from trading_telemetry import fleet
 from trading_telemetry.__main__ import listen, main, settings
 from trading_telemetry.app import make_app
 from trading_telemetry.config import Served, load_config
-from trading_telemetry.fleet import FIGURES, HostReader
+from trading_telemetry.fleet import FIGURES, Fleet, HostReader
 from trading_telemetry.fleet_app import make_fleet_app
 from trading_telemetry.fleet_config import Host, load_fleet
 
@@ -75,8 +79,8 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def partitioned(tmp_path: Path, slo_path: Path, token_file: Path, certificate: Path) -> Iterator[int]:
-    """The port of a host that speaks TLS, asks for the token, and whose partition beta has no engine."""
+def partitioned_file(tmp_path: Path, slo_path: Path, token_file: Path, certificate: Path) -> Iterator[Path]:
+    """Of a host that speaks TLS, asks for the token, and whose partition beta has no engine."""
     path = tmp_path / "partitioned.toml"
     tables = "".join(f'[[partitions]]\nname = "{name}"\npath = "{tmp_path}/{name}.shm"\n' for name in ("alpha", "beta"))
     path.write_text(
@@ -86,9 +90,15 @@ def partitioned(tmp_path: Path, slo_path: Path, token_file: Path, certificate: P
     publisher = Publisher(tmp_path / "alpha.shm")
     publisher.gauge("journal_used_bytes", 250)
     publisher.publish()
-    with telemetry(path) as port:
-        yield port
+    yield path
     publisher.writer.close()
+
+
+@pytest.fixture
+def partitioned(partitioned_file: Path) -> Iterator[int]:
+    """The port of that host."""
+    with telemetry(partitioned_file) as port:
+        yield port
 
 
 def read(reader: HostReader) -> dict[str, Any]:
@@ -128,16 +138,18 @@ def test_a_host_without_partitions_has_one_row_without_a_name(engine: Publisher,
 
 
 def test_a_host_that_falls_silent_is_told_with_since_when_and_by_its_partitions_names(
-    engine: Publisher, config_file: Path, partitioned: int, token_file: Path, certificate: Path
+    partitioned_file: Path, token_file: Path, certificate: Path
 ) -> None:
-    with telemetry(config_file) as port:
-        reader = HostReader(host(port))
+    with telemetry(partitioned_file) as port:
+        reader = HostReader(host(port, token_file, certificate))
         assert read(reader)["problem"] is None
         heard_by_ns = time.time_ns()
     document = read(reader)
     assert document["problem"] == "connection refused"
     assert 0 <= heard_by_ns - document["silent_since_ns"] < 20e9
-    assert document["partitions"] == [{"partition": None, "status": None, "reasons": [], **dict.fromkeys(FIGURES)}]
+    assert document["partitions"] == [
+        {"partition": name, "status": None, "reasons": [], **dict.fromkeys(FIGURES)} for name in ("alpha", "beta")
+    ]
     since_ns = document["silent_since_ns"]
     assert read(reader)["silent_since_ns"] == since_ns  # not since it was asked last
 
@@ -166,6 +178,27 @@ def test_who_is_not_let_in_or_does_not_trust_says_so(
     else:
         asked = host(partitioned, other if given == "other token" else None, certificate)
         assert read(HostReader(asked))["problem"] == "it asks for another token"
+
+
+def test_the_certificate_of_a_host_is_trusted_as_it_is_whoever_signed_it(
+    engine: Publisher, config_file: Path, tmp_path: Path
+) -> None:
+    ca, leaf, request = (tmp_path / name for name in ("ca.crt", "leaf.crt", "leaf.csr"))
+    new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    for command in (
+        f"openssl req -x509 {new} -subj /CN=ca -keyout {ca.with_suffix('.key')} -out {ca}",
+        f"openssl req {new} -subj /CN=host -addext subjectAltName=IP:127.0.0.1 -keyout {leaf.with_suffix('.key')} "
+        f"-out {request}",
+        f"openssl x509 -req -in {request} -CA {ca} -CAkey {ca.with_suffix('.key')} -CAcreateserial "
+        f"-copy_extensions copy -out {leaf}",
+    ):
+        subprocess.run(command.split(), check=True, capture_output=True)
+    config_file.write_text(
+        f'{config_file.read_text()}[access]\ncertificate_file = "{leaf}"\nkey_file = "{leaf.with_suffix(".key")}"\n'
+    )
+    with telemetry(config_file) as port:
+        for trusted in (leaf, ca):
+            assert read(HostReader(host(port, None, trusted)))["problem"] is None
 
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -234,6 +267,10 @@ def answering(answer: Callable[[Any], Iterator[bytes]]) -> Iterator[int]:
         ([latest()[:40], latest()[40:]], None),
         ([latest(partitions=7)], "its answer is not that of a trading host's /latest"),
         ([latest(partitions={"\ud800": "ok"})], "its answer is not that of a trading host's /latest"),
+        (
+            [latest(partition="p0", partitions={f"p{number}": "ok" for number in range(65)})],
+            "it names 65 partitions, and more than 64 are not read",
+        ),
     ],
 )
 def test_what_no_telemetry_answers_is_a_problem_of_that_host_alone(parts: list[bytes], problem: str | None) -> None:
@@ -246,6 +283,129 @@ def test_what_no_browser_could_read_is_replaced_and_cut(monkeypatch: pytest.Monk
     with answering(lambda _: iter([latest(checks=checks, status="failing", age_s=0.5)])) as port:
         (row,) = read(HostReader(host(port)))["partitions"]
     assert row["reasons"] == ["?" + "x" * (fleet.TEXT_CHARACTERS - 1)]
+
+
+@dataclasses.dataclass
+class Many:
+    """A host of the partitions p0, p1 …; it answers what `odd` says of one, and never where that is None."""
+
+    partitions: int
+    odd: dict[str, Response | None] = dataclasses.field(default_factory=dict)
+    more: dict[str, Any] = dataclasses.field(default_factory=dict)
+    connections: set[Any] = dataclasses.field(default_factory=set)
+
+    async def latest(self, request: Request) -> Response:
+        self.connections.add(request.client)
+        name = request.query_params.get("partition", "p0")
+        answer = self.odd.get(name, Response(self.of(name)))
+        while answer is None and not await request.is_disconnected():
+            await asyncio.sleep(0.02)
+        return answer or Response()
+
+    def of(self, name: str) -> bytes:
+        return body(partition=name, partitions={f"p{number}": "ok" for number in range(self.partitions)}, **self.more)
+
+    @contextmanager
+    def served(self, config_file: Path) -> Iterator[int]:
+        app = Starlette(routes=[Route("/latest", self.latest)])
+        with serving(app, load_config(config_file)) as port:
+            yield port
+
+
+def test_all_partitions_of_a_host_are_asked_for_on_one_connection(config_file: Path) -> None:
+    many = Many(16)
+    with many.served(config_file) as port:
+        document = read(HostReader(host(port)))
+    assert [(each["partition"], each["status"]) for each in document["partitions"]] == [
+        (f"p{number}", "ok") for number in range(16)
+    ]
+    assert len(many.connections) == 1
+
+
+def test_partitions_that_answered_in_time_are_shown_and_the_others_named(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LIMIT_S", 0.8)
+    with Many(4, {"p2": None}).served(config_file) as port:
+        document = read(HostReader(host(port)))
+    assert document["problem"] is None
+    late = ["no answer within 0.8 s"]
+    assert [(each["partition"], each["status"], each["reasons"]) for each in document["partitions"]] == [
+        ("p0", "ok", []), ("p1", "ok", []), ("p2", None, late), ("p3", None, late),
+    ]  # fmt: skip
+
+
+def test_a_partition_whose_answer_is_none_harms_no_other_and_the_page_says_that_something_fails(
+    config_file: Path, fleet_file: Callable[[int], Path]
+) -> None:
+    many = Many(6)
+    many.odd = {
+        "p1": Response("", 404),
+        "p2": Response(many.of("p3")),
+        "p3": Response("{}"),
+        "p4": Response(many.of("p4"), headers={"connection": "close"}),
+    }
+
+    async def shown(hosts: Fleet) -> dict[str, Any]:
+        reading = asyncio.create_task(hosts.keep_reading())
+        async with asyncio.timeout(20):
+            while not (document := hosts.document())["hosts"][0]["partitions"]:
+                await asyncio.sleep(POLL_S)
+        reading.cancel()
+        return document
+
+    with many.served(config_file) as port:
+        config = load_fleet(fleet_file(port))
+        document = asyncio.run(shown(Fleet(dataclasses.replace(config, hosts=config.hosts[:1]))))
+    no_telemetry = "its answer is not that of a trading host's /latest"
+    assert [(each["status"], each["reasons"]) for each in document["hosts"][0]["partitions"]] == [
+        ("ok", []), (None, ["it answers 404"]), (None, [no_telemetry]), (None, [no_telemetry]), ("ok", []), ("ok", []),
+    ]  # fmt: skip
+    assert (document["hosts"][0]["problem"], document["status"]) == (None, "failing")
+
+
+def test_names_that_nobody_answers_for_keep_no_other_waiting(
+    config_file: Path, fleet_file: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, look_up = threading.Event(), socket.getaddrinfo
+    silent = [Host(f"silent-{number}", f"http://silent-{number}", None, None) for number in range(40)]
+
+    def waiting(name: Any, *more: Any, **named: Any) -> Any:
+        if str(name).startswith("silent"):
+            answered.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "no name server")
+        return look_up(name, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", waiting)
+    with Many(1).served(config_file) as port:
+        config = load_fleet(fleet_file(port))
+        hosts = (*silent, Host("one", f"http://localhost:{port}", None, None))
+
+        async def last(fleet_of_all: Fleet) -> Any:
+            reading = asyncio.create_task(fleet_of_all.keep_reading())
+            async with asyncio.timeout(20):
+                while (problem := fleet_of_all.document()["hosts"][-1]["problem"]) == "not asked yet":
+                    await asyncio.sleep(POLL_S)
+            reading.cancel()
+            answered.set()
+            return problem
+
+        assert asyncio.run(last(Fleet(dataclasses.replace(config, hosts=hosts)))) is None
+
+
+def test_no_more_than_one_answer_of_a_host_is_in_memory(config_file: Path) -> None:
+    many = Many(8, more={"symbols": [{}] * 60_000})
+    many.odd = {f"p{number}": Response(many.of(f"p{number}")) for number in range(8)}
+    with many.served(config_file) as port:
+        reader = HostReader(host(port))
+        tracemalloc.start()
+        try:
+            document = read(reader)
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert [each["status"] for each in document["partitions"]] == ["ok"] * 8
+    assert peak_bytes < 16e6  # one is 4 to 5 MB
 
 
 def for_ever(part: bytes, pause: threading.Event) -> Callable[[Any], Iterator[bytes]]:
@@ -266,10 +426,9 @@ def test_a_host_that_never_ends_its_answer_is_given_up(monkeypatch: pytest.Monke
         ended.set()
 
 
-def test_an_answer_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ask, "LIMIT_BYTES", 100_000)
-    with answering(lambda _: iter([HEAD + b"\r\n", *[b"x" * 10_000] * 20])) as port:
-        assert read(HostReader(host(port)))["problem"] == "its answer is longer than 100000 bytes"
+def test_an_answer_without_an_end_is_cut_off() -> None:
+    with answering(lambda _: iter([HEAD + b"\r\n", *[b"x" * 10_000] * 30])) as port:
+        assert read(HostReader(host(port)))["problem"] == "its answer is longer than 262144 bytes"
 
 
 @pytest.fixture
@@ -308,6 +467,22 @@ def test_the_page_is_for_who_has_the_token_and_has_every_host(
     one, two = document["hosts"]
     assert (one["name"], one["problem"], len(one["partitions"])) == ("one", None, 1)
     assert (two["name"], two["problem"], two["partitions"]) == ("two", "connection refused", [])
+
+
+def test_a_login_to_the_page_of_many_hosts_leaves_that_to_a_host_as_it_is(
+    engine: Publisher, config_file: Path, token_file: Path, fleet_file: Callable[[int], Path]
+) -> None:
+    """Browsers know a cookie by its name and its host, whatever the port."""
+    other = "another-correct-horse"
+    token_file.with_name("host.token").write_text(other)
+    config_file.write_text(f'{config_file.read_text()}[access]\ntoken_file = "{token_file.with_name("host.token")}"\n')
+    with telemetry(config_file) as port:
+        config = load_fleet(fleet_file(port))
+        with serving(make_fleet_app(config), config) as page, httpx.Client() as browser:
+            for at, token in ((port, other), (page, TOKEN)):
+                assert browser.post(f"http://127.0.0.1:{at}/login", data={"token": token}).status_code == 303
+            assert browser.get(f"http://127.0.0.1:{port}/latest").status_code == 200
+            assert browser.get(f"http://127.0.0.1:{page}/fleet").status_code == 200
 
 
 HOST = '[[hosts]]\nname = "a"\nurl = "http://a:1"\n'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,12 +18,35 @@ from prometheus_client.parser import text_string_to_metric_families
 from trading_engine.settings.tables import ConfigError
 from trading_telemetry.cloudwatch import Period, data_of
 from trading_telemetry.config import load_config
+from trading_telemetry.metrics import BY_NAME
 from trading_telemetry.observer import Observer
 from trading_telemetry.openapi import DESCRIPTION, describe
+from trading_telemetry.prometheus import EngineCollector
+from trading_telemetry.service import Service
 
 from tests.unit.telemetry.conftest import Publisher
 
 OF_THE_HOST = ("trading_host_", "trading_slo_target_", "trading_certificate_", "trading_backup_")
+
+SHOWN_FIRST = [
+    "trading_up",
+    "trading_health",
+    "trading_slo_target_seconds",
+    "trading_slo_target_feed_seconds",
+    "trading_slo_target_orders_per_second",
+    "trading_slo_target_cpu_ratio",
+    "trading_slo_target_memory_ratio",
+    "trading_host_cpu_seconds_total",
+    "trading_host_memory_bytes",
+    "trading_host_memory_available_bytes",
+    "trading_host_network_bytes_total",
+    "trading_state_age_seconds",
+    "trading_engine_info",
+    "trading_start_time_seconds",
+    "trading_journal_failed",
+    "trading_engine_resident_bytes",
+]
+SHOWN_LAST = "trading_slo_over_target_total"
 
 
 def table(name: str, path: Path | str) -> str:
@@ -139,6 +164,41 @@ def test_the_description_names_the_partitions_and_describes_what_is_answered(
         jsonschema.validate(client.get("/latest", params={"partition": name}).json(), schema)
 
 
+def test_what_the_partitions_share_is_read_once_for_all_of_them(
+    alpha: Publisher, beta: Publisher, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    for module in ("service", "prometheus"):
+        for name in ("tuning", "read_backup"):
+            monkeypatch.setattr(f"trading_telemetry.{module}.{name}", lambda name=name: read.append(name))
+    config = load_config(config_file)
+    watching = Service(config)
+    collector = EngineCollector({each.name: Observer(each.path) for each in config.partitions}, None)
+    for ask in (watching.sample, watching.health, watching.latest, lambda: list(collector.collect())):
+        read.clear()
+        ask()
+        assert sorted(read) == ["read_backup", "tuning"]
+    watching.close()
+
+
+def test_a_second_in_which_the_host_cannot_be_read_is_not_lost_for_the_engines(
+    alpha: Publisher, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    watching = Service(load_config(config_file))
+    monkeypatch.setattr("trading_telemetry.service.sample_host", failing)
+    alpha.orders(3, latency_us=100)
+    alpha.publish()
+    with pytest.raises(OSError, match="open files"):
+        watching.sample()
+    window = watching.partition("alpha").observer.window(60)
+    assert window is not None
+    assert window.count(("enters_received",)) == 3
+    watching.close()
+
+
 class TestWithoutPartitions:
     @pytest.fixture
     def config_file(self, tmp_path: Path, slo_path: Path) -> Path:
@@ -151,6 +211,15 @@ class TestWithoutPartitions:
         for path in ("/", "/health", "/latest", "/history", "/metrics", "/api"):
             assert "partition" not in client.get(path).text, path
         assert client.get("/api").json() == DESCRIPTION == describe(())
+
+    def test_everything_is_where_it_was_before_there_were_any(self, alpha: Publisher, client: httpx.Client) -> None:
+        latest = "schema time_ns age_s status checks engine counters gauges latency_max_us symbols sessions events"
+        assert list(client.get("/latest").json()) == [*latest.split(), "windows", "slo", "host", "second"]
+        assert list(client.get("/health").json()) == ["status", "age_s", "checks"]
+        heads = [line.split()[2] for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE ")]
+        shown = [name for name in heads if name in BY_NAME and name != "trading_host_allowance_exceeded_total"]
+        between = [name for name in BY_NAME if name in shown and name not in (*SHOWN_FIRST, SHOWN_LAST)]
+        assert shown == [*SHOWN_FIRST, *between, SHOWN_LAST]
 
     def test_who_asks_for_one_is_not_given_something_else(self, alpha: Publisher, client: httpx.Client) -> None:
         answer = client.get("/latest", params={"partition": "alpha"})
@@ -168,6 +237,10 @@ class TestWithoutPartitions:
         (table("x" * 33, "/a"), "number 1: name must be 1 to 32 letters"),
         ('[[partitions]]\nname = "a"', "number 1: path is missing"),
         (table("a", "/a") + "cpu = 1", "number 1: unknown key 'cpu'; known here: name, path"),
+        (
+            "".join(table(f"p{number}", f"/{number}") for number in range(17)),
+            "[[partitions]]: 17 of them; one telemetry shows at most 16",
+        ),
         ("partitions = 2", "partitions must be tables [[partitions]], not 2"),
         ("partitions = [2]", "number 1 must be a table"),
     ],
@@ -181,13 +254,17 @@ def test_partitions_that_cannot_be_are_named(tmp_path: Path, text: str, message:
     assert str(path) in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("alphas", "betas", "sent_us"), [(1000, 999, 2500), (1000, 1000, 3000), (10, 999, 3000), (999, 1000, 3000)]
+)
 def test_cloudwatch_gets_the_worst_of_the_partitions_under_the_names_that_the_alarms_know(
-    alpha: Publisher, beta: Publisher, tmp_path: Path
+    alpha: Publisher, beta: Publisher, tmp_path: Path, alphas: int, betas: int, sent_us: int
 ) -> None:
+    """Of latencies the worst that an alarm judges: it ignores a p99 of fewer than 1000 orders."""
     engines = []
     for name, publisher, latency_us, count, left_s in (
-        ("alpha", alpha, 100.0, 1000, 50),
-        ("beta", beta, 3000.0, 10, 900),
+        ("alpha", alpha, 2500.0, alphas, 50),
+        ("beta", beta, 3000.0, betas, 900),
     ):
         observer, period = Observer(tmp_path / f"{name}.shm"), Period()
         observer.sample()
@@ -213,8 +290,8 @@ def test_cloudwatch_gets_the_worst_of_the_partitions_under_the_names_that_the_al
         4,
     )
     assert figures["Throughput"] == pytest.approx(sum(period.orders / period.seconds for period, _ in engines))
-    assert sent["OrderLatency"]["Counts"] == [10.0]
-    assert sent["OrderLatency"]["Values"] == pytest.approx([3000], rel=0.01)
+    assert sent["OrderLatency"]["Counts"] == [alphas if sent_us == 2500 else betas]
+    assert sent["OrderLatency"]["Values"] == pytest.approx([sent_us], rel=0.01)
     gone = Observer(tmp_path / "gamma.shm").look()
     down = data_of([*engines, (Period(), gone)], tmp_path, time.time(), "i-1", 60)
     again = {datum["MetricName"]: datum.get("Value") for datum in down}

@@ -3,7 +3,7 @@
 import hmac
 import time
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request, cookie_parser
@@ -67,10 +67,12 @@ class Rates:
 class Access:
     """The outermost layer. Without a token everything is open to whoever reaches the port."""
 
-    def __init__(self, app: ASGIApp, token: str, tls: bool) -> None:
+    def __init__(self, app: ASGIApp, token: str, tls: bool, cookie: str = COOKIE) -> None:
+        """`cookie` is its name: browsers send those of one port of a host to all others as well."""
         self._app = app
         self._token = token
         self._tls = tls
+        self._cookie = cookie
         self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +100,7 @@ class Access:
         headers = Headers(scope=scope)
         if scope["path"] == "/login" and scope["method"] == "POST":
             return await self._log_in(Request(scope, receive))
-        if self._knows(_presented(headers)):
+        if self._knows(self._presented(headers)):
             return None
         if "text/html" in headers.get("accept", ""):
             return HTMLResponse(LOGIN_PAGE, 401)
@@ -117,17 +119,17 @@ class Access:
         token = parse_qs(body.decode("latin-1")).get("token", [""])[0]
         if not self._knows(token):
             return HTMLResponse(LOGIN_PAGE, 401)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=self._tls)
+        partition = request.query_params.get("partition")
+        answer = RedirectResponse("/" if partition is None else f"/?{urlencode({'partition': partition})}", 303)
+        answer.set_cookie(self._cookie, token, httponly=True, samesite="strict", secure=self._tls)
         return answer
 
     def _knows(self, presented: str) -> bool:
         return hmac.compare_digest(presented.encode("latin-1", "replace"), self._token.encode("ascii"))
 
-
-def _presented(headers: Headers) -> str:
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip()
-    # Not http.cookies: another application's cookie that it does not understand would hide ours.
-    return cookie_parser("; ".join(headers.getlist("cookie"))).get(COOKIE, "")
+    def _presented(self, headers: Headers) -> str:
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return credentials.strip()
+        # Not http.cookies: another application's cookie that it does not understand would hide ours.
+        return cookie_parser("; ".join(headers.getlist("cookie"))).get(self._cookie, "")

@@ -1,17 +1,20 @@
-"""One question to a host's telemetry, whose answer may be late, broken or endless without harming who asks."""
+"""Questions to a host's telemetry, whose answers may be late, broken or endless without harming who asks."""
 
 import asyncio
 import json
 import os
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import httptools
 
-LIMIT_BYTES = 1 << 20
+LIMIT_BYTES = 256 * 1024
+"""Of an answer: several times what /latest has with all symbols, sessions and events that an engine publishes."""
 MEANINGS = {401: "it asks for another token", 429: "it is asked too often"}
 
 
@@ -27,24 +30,50 @@ class Source:
     token: str
     tls: ssl.SSLContext | None
 
-    async def get(self, path: str) -> Any:
-        """Return the JSON document of that path; raises UnansweredError. How long that may take is for the caller."""
-        parts = urlsplit(self.url)
-        port = parts.port or (443 if self.tls else 80)
-        authorization = f"authorization: Bearer {self.token}\r\n" if self.token else ""
-        request = f"GET {path} HTTP/1.1\r\nhost: {parts.netloc}\r\n{authorization}connection: close\r\n\r\n"
+    @asynccontextmanager
+    async def asked(self) -> AsyncIterator["Connection"]:
+        """Yield what asks it; how long all of that may take is for the caller."""
+        connection = Connection(self)
         try:
-            reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=self.tls)
-            try:
-                writer.write(request.encode("ascii"))
-                answer = await _answer(reader)
-            finally:
-                writer.transport.abort()
+            yield connection
+        finally:
+            connection.close()
+
+
+class Connection:
+    """One after the other over the same connection, as long as the host keeps it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def get(self, path: str) -> Any:
+        """Return the JSON document of that path; raises UnansweredError, after which it may be asked again."""
+        parts, token, tls = urlsplit(self._source.url), self._source.token, self._source.tls
+        authorization = f"authorization: Bearer {token}\r\n" if token else ""
+        request = f"GET {path} HTTP/1.1\r\nhost: {parts.netloc}\r\n{authorization}\r\n"
+        keeps = False
+        try:
+            if self._streams is None:
+                port = parts.port or (443 if tls else 80)
+                self._streams = await asyncio.open_connection(parts.hostname, port, ssl=tls)
+            reader, writer = self._streams
+            writer.write(request.encode("ascii"))
+            answer = await _answer(reader)
+            keeps = answer.keeps_connection
         except OSError as error:  # of TLS as well
             raise UnansweredError(_said(error)) from error
         except UnicodeError as error:
             raise UnansweredError(f"{parts.hostname} is no name of a host") from error
+        finally:
+            if not keeps:
+                self.close()
         return answer.document()
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
 
 
 class _Answer:
@@ -53,6 +82,7 @@ class _Answer:
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
         self.whole = False
+        self.keeps_connection = False
         self._body: list[bytes] = []
 
     def on_body(self, body: bytes) -> None:
@@ -60,6 +90,7 @@ class _Answer:
 
     def on_message_complete(self) -> None:
         self.whole = True
+        self.keeps_connection = self.parser.should_keep_alive()
 
     def document(self) -> Any:
         if (status := self.parser.get_status_code()) != 200:

@@ -17,6 +17,8 @@ from trading_telemetry.observer import Observation, Window
 
 NAMESPACE = "LowLatencyTrading"
 VALUES_IN_ONE_DATUM = 150
+ENOUGH_ORDERS = 1000
+"""With fewer a p99 says little, and the alarms ignore it."""
 UNITS = {
     "OrderLatency": "Microseconds",
     "Throughput": "Count/Second",
@@ -72,10 +74,10 @@ class Period:
         return found
 
     @property
-    def p99_bucket(self) -> int:
-        """In which of the histogram's buckets the 99th percentile is; -1 without an order."""
+    def slowness(self) -> tuple[bool, int]:
+        """Whether an alarm would judge the 99th percentile, and the histogram's bucket of it; -1 without an order."""
         below = list(accumulate(self.counts))
-        return bisect_left(below, below[-1] * 0.99) if below[-1] else -1
+        return below[-1] >= ENOUGH_ORDERS, bisect_left(below, below[-1] * 0.99) if below[-1] else -1
 
 
 def data_of(
@@ -93,7 +95,7 @@ def data_of(
         "StorageResolution": 1 if period_s < 60 else 60,
     }
     data = [{"MetricName": name, "Unit": UNITS[name], "Value": value, **common} for name, value in single.items()]
-    slowest = max((period for period, _ in engines), key=lambda period: period.p99_bucket)
+    slowest = max((period for period, _ in engines), key=lambda period: period.slowness)
     buckets = [(middle_ns(bucket) / 1e3, count) for bucket, count in enumerate(slowest.counts) if count]
     for start in range(0, len(buckets), VALUES_IN_ONE_DATUM):
         part = buckets[start : start + VALUES_IN_ONE_DATUM]

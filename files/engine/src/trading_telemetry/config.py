@@ -14,6 +14,8 @@ from trading_telemetry.certificate import check_pair
 
 PERIODS_S = (10, 30, 60, 300)
 CREDENTIALS = Path("/run/credentials")
+MAX_PARTITIONS = 16
+"""What the memory that the units give is enough for."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
@@ -26,7 +28,7 @@ port = 8000
 # What the engine publishes: shared_memory.path in engine.toml.
 path = "/run/trading/engine.shm"
 
-# Where several engines run, each with its own symbols: one such table for each, instead of [shared_memory].
+# Where several engines run, each with its own symbols: one such table for each, at most 16, instead of this path.
 #[[partitions]]
 #name = "alpha"
 #path = "/run/trading/engine-alpha.shm"
@@ -199,6 +201,9 @@ def _partitions(top: Table, memory: Table) -> tuple[Partition, ...]:
         raise ConfigError(
             f"{memory.where}: path and [[partitions]] exclude each other; a host with partitions has a path in each"
         )
+    if len(found) > MAX_PARTITIONS:
+        many = f"{len(found)} of them; one telemetry shows at most {MAX_PARTITIONS}"
+        raise ConfigError(f"{top.where} [[partitions]]: {many}")
     partitions = [Partition(take_name(table), table.path("path")) for table in found]
     for table in found:
         table.finish()

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from math import isfinite
 from typing import Any
 from urllib.parse import urlencode
 
-from trading_telemetry.ask import Source, UnansweredError
+from trading_telemetry.ask import Connection, Source, UnansweredError
+from trading_telemetry.config import NAME
 from trading_telemetry.fleet_config import FleetConfig, Host
 from trading_telemetry.health import Status
 
@@ -14,10 +16,16 @@ SCHEMA = 1
 READ_S = 5.0
 LIMIT_S = 3.0
 """For all that is asked of a host at a time."""
+LOOK_UPS = 4
+"""Of a host at a time: each may go on for half a minute, though nobody waits for it any more."""
 OLD_NS = 20_000_000_000
 """What was read before is nothing to show as if it were so: the machine of this page slept, for example."""
 MAX_PARTITIONS = 64
 TEXT_CHARACTERS = 300
+REASONS = 20
+NOT_THAT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading a document raises that is none of a host's /latest."""
+NO_TELEMETRY = "its answer is not that of a trading host's /latest"
 FIGURES = (
     "age_s", "p99_us", "p99_target_us", "p99_kept_ratio", "orders_per_s", "executions_per_s", "rejects_per_s",
     "journal_used_ratio", "journal_seconds_left", "sessions",
@@ -41,11 +49,10 @@ class HostReader:
     async def read(self) -> None:
         """Ask once; never raises for the host's sake."""
         try:
-            async with asyncio.timeout(LIMIT_S):
-                self._rows = await self._ask()
+            self._rows = await self._ask()
             self._heard_ns, self._problem = time.time_ns(), ""
         except TimeoutError:
-            self._problem = f"no answer within {LIMIT_S:g} s"
+            self._problem = _late()
         except UnansweredError as error:
             self._problem = _text(str(error))
 
@@ -61,16 +68,50 @@ class HostReader:
         }
 
     async def _ask(self) -> list[Document]:
-        first = await self._source.get("/latest")
+        """Return a row for each partition; raises TimeoutError and UnansweredError as long as not even one is known.
+
+        Of each answer no more than its row is kept, and of a partition that did not answer in time its name.
+        """
+        names: list[str | None] = []
+        rows: dict[str | None, Document] = {}
         try:
-            own, names = first.get("partition"), list(first.get("partitions", ()))[:MAX_PARTITIONS]
-            found = {own: first}
-            for name in names:
-                if name not in found:
-                    found[name] = await self._source.get(f"/latest?{urlencode({'partition': name})}")
-            return [row(found[name]) for name in names or (own,)]
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise UnansweredError("its answer is not that of a trading host's /latest") from error
+            async with asyncio.timeout(LIMIT_S), self._source.asked() as connection:
+                names, first = _first(await connection.get("/latest"))
+                rows[first["partition"]] = first
+                for name in names:
+                    if name not in rows:
+                        rows[name] = await _row_of(connection, name)
+        except TimeoutError:
+            if not names:
+                raise
+        return [rows.get(name) or _unknown(name, _late()) for name in names]
+
+
+def _first(latest: Any) -> tuple[list[str | None], Document]:
+    """Return the names of all partitions and the row of the one that answers who names none."""
+    try:
+        names, first = list(latest.get("partitions", ())), row(latest)
+        if not all(NAME.fullmatch(name) for name in names):
+            raise ValueError(names)
+    except NOT_THAT as error:
+        raise UnansweredError(NO_TELEMETRY) from error
+    if len(names) > MAX_PARTITIONS:
+        raise UnansweredError(f"it names {len(names)} partitions, and more than {MAX_PARTITIONS} are not read")
+    return names or [first["partition"]], first
+
+
+async def _row_of(connection: Connection, name: str | None) -> Document:
+    try:
+        found = row(await connection.get(f"/latest?{urlencode({'partition': name})}"))
+    except UnansweredError as error:
+        return _unknown(name, _text(str(error)))
+    except NOT_THAT:
+        return _unknown(name, NO_TELEMETRY)
+    return found if found["partition"] == name else _unknown(name, NO_TELEMETRY)
+
+
+def _late() -> str:
+    return f"no answer within {LIMIT_S:g} s"
 
 
 class Fleet:
@@ -83,7 +124,7 @@ class Fleet:
     def document(self) -> Document:
         hosts = [host.document() for host in self._hosts]
         order = list(Status)
-        statuses = [row["status"] for host in hosts for row in host["partitions"] if row["status"]]
+        statuses = [row["status"] or Status.FAILING for host in hosts for row in host["partitions"]]
         statuses += [Status.FAILING for host in hosts if host["problem"]]
         return {
             "schema": SCHEMA,
@@ -93,7 +134,9 @@ class Fleet:
         }
 
     async def keep_reading(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Names are looked up in threads, of which those of a host whose name waits are not all."""
+        threads = ThreadPoolExecutor(LOOK_UPS * len(self._hosts), "look-up")
+        asyncio.get_running_loop().set_default_executor(threads)
         async with asyncio.TaskGroup() as group:
             for host in self._hosts:
                 group.create_task(_keep_reading(host))
@@ -124,13 +167,13 @@ def row(latest: Document) -> Document:
     return {
         "partition": None if latest.get("partition") is None else _text(latest["partition"]),
         "status": Status(latest["status"]),
-        "reasons": [_text(check["reason"]) for check in latest["checks"] if check["status"] != Status.OK],
+        "reasons": [_text(check["reason"]) for check in latest["checks"] if check["status"] != Status.OK][:REASONS],
         **{name: _figure(figures[name]) for name in FIGURES},
     }
 
 
-def _unknown(partition: str | None) -> Document:
-    return {"partition": partition, "status": None, "reasons": [], **dict.fromkeys(FIGURES)}
+def _unknown(partition: str | None, *reasons: str) -> Document:
+    return {"partition": partition, "status": None, "reasons": list(reasons), **dict.fromkeys(FIGURES)}
 
 
 def _figure(value: Any) -> float | None:

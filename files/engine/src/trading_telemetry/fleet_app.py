@@ -16,6 +16,7 @@ from trading_telemetry.fleet import Fleet
 from trading_telemetry.fleet_config import FleetConfig
 from trading_telemetry.web import error_answer, page
 
+COOKIE = "trading-telemetry-fleet"
 INFORMATION = {"service": "trading-telemetry fleet", "links": {"fleet": "/fleet"}}
 
 
@@ -37,7 +38,7 @@ def make_fleet_app(config: FleetConfig) -> Starlette:
 
     return Starlette(
         routes=[*page("fleet.html", INFORMATION), Route("/fleet", fleet)],
-        middleware=[Middleware(Access, token=token, tls=config.certificate_path is not None)],
+        middleware=[Middleware(Access, token=token, tls=config.certificate_path is not None, cookie=COOKIE)],
         exception_handlers={HTTPException: error_answer},
         lifespan=lifespan,
     )

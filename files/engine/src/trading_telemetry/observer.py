@@ -76,9 +76,10 @@ class Window:
 class Observer:
     """Owns the reader. `sample` is called once a second; `look` whenever somebody asks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, looks: int = max(WINDOWS_S) + 1) -> None:
+        """Whoever needs no more than `newest_window` keeps two looks."""
         self._reader = StateReader(path)
-        self._minute: deque[Look] = deque(maxlen=max(WINDOWS_S) + 1)
+        self._minute: deque[Look] = deque(maxlen=looks)
         self._windows: dict[int, Window | None] = {}
         self._grew = False
 

@@ -38,12 +38,12 @@ class EngineCollector(Collector):
         self._certificates = certificates
 
     def collect(self) -> Iterator[Metric]:
-        clock, backup = self._clock(), read_backup()
+        clock, tuned, backup = self._clock(), tuning(), read_backup()
         observed = {name: observer.look() for name, observer in self._observers.items()}
         health = {}
         for name, observation in observed.items():
             window = self._observers[name].window(60)
-            checks = check_all(observation, window, self._targets, tuning(), clock, self._certificates, backup)
+            checks = check_all(observation, window, self._targets, tuned, clock, self._certificates, backup)
             health[name] = _health(observation, overall(checks))
         yield from _together(health)
         yield from _targets(self._targets)

@@ -126,7 +126,7 @@ def publish(config: Config) -> None:
         len(UNITS), instance_id, len(UNITS), settings.period_s,
     )  # fmt: skip
     notify("READY=1")
-    observers = [Observer(each.path) for each in config.partitions]
+    observers = [Observer(each.path, looks=2) for each in config.partitions]
     outbox, periods = Outbox(put), [Period() for _ in observers]
     for observer in observers:
         observer.sample()

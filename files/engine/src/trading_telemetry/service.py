@@ -8,12 +8,12 @@ import time
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from trading_engine.host.notify import notify, watchdog_interval_ns
 
-from trading_telemetry.backup import read_backup
+from trading_telemetry.backup import Backup, read_backup
 from trading_telemetry.certificate import Certificates
 from trading_telemetry.clock import READ_S, read_clock
 from trading_telemetry.config import Config, load_targets
 from trading_telemetry.health import Check, check_all, of_host, overall
-from trading_telemetry.host import sample_host, tuning
+from trading_telemetry.host import Tuning, sample_host, tuning
 from trading_telemetry.latest import Document, check_documents, host_document
 from trading_telemetry.observer import Observation
 from trading_telemetry.prometheus import EngineCollector
@@ -21,6 +21,7 @@ from trading_telemetry.refusals import refused_packets
 from trading_telemetry.watched import Watched
 
 SAMPLE_S = 1.0
+Shared = tuple[Tuning | None, Backup | None]
 
 logger = logging.getLogger("trading-telemetry")
 
@@ -67,7 +68,7 @@ class Service:
         """Counters, checks and age of this moment; windows, promise and host of the last full second."""
         watched = self.partition(name)
         observation = watched.observer.look()
-        document = watched.latest(observation, self._checks(watched, observation), self._host)
+        document = watched.latest(observation, self._checks(watched, observation, _read_what_all_share()), self._host)
         if watched.name:
             statuses = {each.name: each.status for each in self._partitions.values()}
             document |= {"partition": watched.name, "partitions": {**statuses, watched.name: document["status"]}}
@@ -77,7 +78,8 @@ class Service:
         """Status, age and checks of one partition, or of the host: the worst of its partitions, and the oldest."""
         asked = self._partitions.values() if name is None else [self.partition(name)]
         observations = {each: each.observer.look() for each in asked}
-        by_partition = {each.name: self._checks(each, seen) for each, seen in observations.items()}
+        shared = _read_what_all_share()
+        by_partition = {each.name: self._checks(each, seen, shared) for each, seen in observations.items()}
         checks = of_host(by_partition) if name is None else by_partition[name]
         ages_ns = [seen.age_ns for seen in observations.values()]
         known_ns = [age_ns for age_ns in ages_ns if age_ns is not None]
@@ -85,19 +87,21 @@ class Service:
         return {"status": overall(checks), "age_s": age_s, "checks": check_documents(checks)}
 
     def sample(self) -> None:
+        """Raises OSError when the host cannot be read; what the engines published in this second is kept then."""
+        observations = {each: each.observer.sample() for each in self._partitions.values()}
         self._hosts = [*self._hosts[-1:], (time.monotonic(), sample_host())]
         self._refused = refused_packets(earlier=self._refused)
         (then_s, earlier), (now_s, host) = self._hosts
-        for each in self._partitions.values():
-            observation = each.observer.sample()
+        shared = _read_what_all_share() if self.names else (None, None)
+        for each, observation in observations.items():
             each.add(observation, host, earlier)
             if each.name:
-                each.status = overall(self._checks(each, observation))
+                each.status = overall(self._checks(each, observation, shared))
         self._host = host_document(host, earlier, max(now_s - then_s, 0.01), self._clock, self._refused)
 
-    def _checks(self, watched: Watched, observation: Observation) -> list[Check]:
+    def _checks(self, watched: Watched, observation: Observation, shared: Shared) -> list[Check]:
         window = watched.observer.window(60)
-        return check_all(observation, window, self._targets, tuning(), self._clock, self._certificates, read_backup())
+        return check_all(observation, window, self._targets, shared[0], self._clock, self._certificates, shared[1])
 
     async def keep_sampling(self) -> None:
         """Once a second until cancelled; also the heartbeat for systemd's watchdog."""
@@ -128,3 +132,8 @@ class Service:
     def close(self) -> None:
         for each in self._partitions.values():
             each.observer.close()
+
+
+def _read_what_all_share() -> Shared:
+    """Read the host's files of which all partitions are told the same."""
+    return tuning(), read_backup()

@@ -1,11 +1,14 @@
 // The page of many hosts: asks for one document again and again, and writes a row for each partition.
 
-import { SIGNS, clock, duration, element, number, percent, put } from "./text.js";
+import { SIGNS, clock, duration, element, number, percent, put, spoken } from "./text.js";
 
 const ASK_MS = 2000;
 const LIMIT_MS = 5000;
 const NAMED = 4;
 const rows = new Map();
+const told = new Map();  // what each row's state was, in words
+let asking = false;
+let timer = 0;
 
 function left(seconds) {
   if (seconds == null) return "–";
@@ -15,9 +18,10 @@ function left(seconds) {
 function state(host, row, nowNs) {
   if (host.silent_since_ns != null) {
     const seconds = Math.max((nowNs - host.silent_since_ns) / 1e9, 0);
-    return ["failing", `✕ No answer since ${clock(host.silent_since_ns)} (${duration(seconds)})`, host.problem];
+    return ["failing", `✕ No answer since ${clock(host.silent_since_ns)} (${duration(seconds)})`, host.problem, "No answer"];
   }
-  return [row.status, SIGNS[row.status], row.reasons.join(" · ")];
+  if (row.status == null) return ["failing", "✕ No answer", row.reasons.join(" · "), "No answer"];  // of a host that does answer
+  return [row.status, SIGNS[row.status], row.reasons.join(" · "), spoken(row.status)];
 }
 
 function cells(row) {
@@ -40,9 +44,9 @@ function rowOf(key, host, partition) {
   link.textContent = host.name;
   head.append(link);
   made.append(head, ...Array.from({ length: 11 }, () => document.createElement("td")));
-  const [name, told, ...figures] = [...made.cells].slice(1);
+  const [name, described, ...figures] = [...made.cells].slice(1);
   name.textContent = partition ?? "–";
-  told.append(document.createElement("strong"), document.createElement("div"));
+  described.append(document.createElement("strong"), document.createElement("div"));
   figures.forEach((cell) => { cell.className = "number"; });
   rows.set(key, made);
   return made;
@@ -52,26 +56,41 @@ function write(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
+// Said is only what became another, and not the figures in the reasons, which change with every look.
+function tell(states) {
+  const changed = [...states].filter(([key, { words }]) => words !== (told.get(key) ?? spoken("ok"))).map(([, { name, words }]) => `${name}: ${words}`);
+  const more = changed.length > NAMED ? [`${changed.length - NAMED} more`] : [];
+  if (changed.length) put("told", [...changed.slice(0, NAMED), ...more].join(", "));
+  else if (document.body.classList.contains("silent")) put("told", "There is data again.");
+  told.clear();
+  states.forEach(({ words }, key) => told.set(key, words));
+}
+
 function render(fleet) {
   const all = fleet.hosts.flatMap((host) => {
     const known = host.partitions.length ? host.partitions : [{ partition: null, reasons: [] }];
-    return known.map((row) => ({ host, row, state: state(host, row, fleet.time_ns) }));
+    return known.map((row) => ({
+      host, row, key: JSON.stringify([host.name, row.partition]), name: [host.name, row.partition].filter(Boolean).join(" "),
+      state: state(host, row, fleet.time_ns),
+    }));
   });
-  const shown = all.map(({ host, row, state: [status, word, reason] }) => {
-    const made = rowOf(JSON.stringify([host.name, row.partition]), host, row.partition);
+  const shown = all.map(({ host, row, key, state: [status, word, reason] }) => {
+    const made = rowOf(key, host, row.partition);
     made.dataset.status = status;
-    const [, , told, ...figures] = made.cells;
-    write(told.firstChild, word);
-    write(told.lastChild, reason);
+    const [, , described, ...figures] = made.cells;
+    write(described.firstChild, word);
+    write(described.lastChild, reason);
     cells(row).forEach((text, column) => write(figures[column], text));
     return made;
   });
   const body = document.querySelector("#fleet tbody");
   if (shown.length !== body.rows.length || shown.some((row, at) => row !== body.rows[at])) body.replaceChildren(...shown);
+  const states = new Map(all.map(({ key, name, state: [, , , words] }) => [key, { name, words }]));
+  [...rows.keys()].filter((key) => !states.has(key)).forEach((key) => rows.delete(key));
+  tell(states);
 
   const ill = all.filter(({ state: [status] }) => status !== "ok");
-  const named = ill.map(({ host, row, state: [, word, reason] }) =>
-    `${[host.name, row.partition].filter(Boolean).join(" ")}: ${reason || word}`);
+  const named = ill.map(({ name, state: [, word, reason] }) => `${name}: ${reason || word}`);
   const more = named.length > NAMED ? [`${named.length - NAMED} more`] : [];
   element("verdict").dataset.status = fleet.status;
   document.body.classList.remove("silent");
@@ -83,7 +102,10 @@ function render(fleet) {
   put("orders", number(all.reduce((sum, { row }) => sum + (row.orders_per_s ?? 0), 0)));
 }
 
+// A tab that nobody sees asks nothing; it does as soon as it is seen.
 async function ask() {
+  if (asking || document.hidden) return;
+  asking = true;
   try {
     const answer = await fetch("/fleet", { signal: AbortSignal.timeout(LIMIT_MS) });
     if (!answer.ok) throw new Error(`/fleet: ${answer.status}`);
@@ -93,10 +115,17 @@ async function ask() {
     document.body.classList.add("silent");
     put("verdict-word", SIGNS.disconnected);
     put("verdict-reason", "No data from the service of this page; trying again.");
+    put("told", spoken("disconnected"));
     document.title = `${SIGNS.disconnected} · trading hosts`;
   }
-  setTimeout(ask, ASK_MS);
+  asking = false;
+  timer = setTimeout(ask, ASK_MS);
 }
 
-if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname);  // logged in already: login.js did not run
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  ask();
+});
+
+if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);  // logged in already: login.js did not run
 ask();

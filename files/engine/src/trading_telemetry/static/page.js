@@ -1,7 +1,7 @@
 // The live page: keeps the last hour's seconds, takes one document a second, renders it. Nothing is ever sent.
 
 import { Charts } from "./charts.js";
-import { SIGNS, bytes, clock, duration, element, number, percent, put } from "./text.js";
+import { SIGNS, bytes, clock, duration, element, number, percent, put, spoken } from "./text.js";
 
 const SILENT_MS = 3000;
 const RETRY_MS = 2000;
@@ -18,6 +18,7 @@ const charts = new Charts();
 const view = {
   history: null, latest: null, heardMs: 0, seconds: 60, paused: false,
   partition: new URLSearchParams(location.search).get("partition"), connection: 0, stream: null,
+  told: {},
 };
 
 const price = (value_e4) => (value_e4 ? number(value_e4 / 1e4, 2) : "–");
@@ -95,6 +96,10 @@ function renderSwitch() {
     button.dataset.status = partitions[name];
     button.setAttribute("aria-pressed", String(name === partition));
   }
+  // Of the one that is shown the verdict tells.
+  const changed = names.filter((name) => name !== partition && partitions[name] !== (view.told[name] ?? "ok"));
+  if (changed.length) put("told", changed.map((name) => `${name}: ${spoken(partitions[name])}`).join(", "));
+  view.told = partitions;
   for (const link of document.querySelectorAll("footer a")) {
     if (["/health", "/latest"].includes(link.pathname)) link.search = new URLSearchParams({ partition });
   }
@@ -253,5 +258,5 @@ element("pause").addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", () => renderAll());
 setInterval(renderHead, 500);
-if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname);  // logged in already: login.js did not run
+if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);  // logged in already: login.js did not run
 connect();

@@ -2,6 +2,8 @@
 
 export const SIGNS = { ok: "✓ Healthy", degraded: "⚠ Degraded", halted: "⚠ Trading halted", failing: "✕ Failing", disconnected: "✕ Disconnected" };
 
+export const spoken = (status) => SIGNS[status].slice(2);  // without the sign, which a screen reader would read as well
+
 export const element = (id) => document.getElementById(id);
 
 export const number = (value, digits = 0) =>
