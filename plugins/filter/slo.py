@@ -76,8 +76,8 @@ def too_little_undisturbed(load: dict[str, Any]) -> str:
         return ""
     causes = ", ".join(f"{cause} in {count}" for cause, count in disturbance["causes"].items())
     return (
-        f"the machine left {undisturbed_s:g} s of {slices / 10:g} s undisturbed, too little for a verdict; "
-        f"of {slices} slices of 100 ms: {causes}"
+        f"the machine left {undisturbed_s:g} s of {slices / 10:g} s undisturbed, too little for a verdict, "
+        f"which needs {load['wanted_s']:g} s and a third of all slices; of {slices} slices of 100 ms: {causes}"
     )
 
 

@@ -27,10 +27,14 @@ options:
     description: The directory with a file of keys for each account.
     type: path
     required: true
-  remove:
-    description: Remove the accounts, with their homes, instead of closing them.
-    type: bool
-    default: false
+  account:
+    description:
+      - The end of the accounts. With V(removed) their homes go as well.
+      - The value V(kept) is for people who lose a key or a group. Their keys and sessions end, and they log in again
+        when their keys are written anew. Whoever runs this keeps both, and is named in RV(spared).
+    type: str
+    choices: [closed, removed, kept]
+    default: closed
   seconds:
     description: The time that processes get to end. They are killed at once; one that waits for a disk does not end.
     type: int
@@ -58,6 +62,11 @@ actions:
   elements: str
   returned: success
   sample: ["anna: account closed", "anna: processes ended"]
+spared:
+  description: The name of whoever runs this, where it is among O(names) and O(account=kept).
+  type: list
+  elements: str
+  returned: success
 """
 
 import contextlib
@@ -115,13 +124,13 @@ def is_closed(name: str, shell: str, expiry: str, groups: list[str]) -> bool:
     return shell == _NOLOGIN and expiry == _EXPIRED and groups in ([], [name])
 
 
-def plan(observed: Observed, remove: bool) -> list[str]:
+def plan(observed: Observed, account: str) -> list[str]:
     """Return what is done, in its order: nobody logs in again before the open sessions are ended."""
     wanted = {
         "keys removed": observed.has_keys,
-        "account closed": observed.uid is not None and not observed.is_closed,
+        "account closed": account != "kept" and observed.uid is not None and not observed.is_closed,
         "processes ended": observed.has_processes,
-        "account removed": observed.uid is not None and remove,
+        "account removed": observed.uid is not None and account == "removed",
     }
     return [action for action, is_wanted in wanted.items() if is_wanted]
 
@@ -190,28 +199,30 @@ def main() -> None:
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
             "keys": {"type": "path", "required": True, "no_log": False},
-            "remove": {"type": "bool", "default": False},
+            "account": {"type": "str", "choices": ["closed", "removed", "kept"], "default": "closed"},
             "seconds": {"type": "int", "default": 5},
         },
         supports_check_mode=True,
     )
-    names = module.params["names"]
+    names, kept = module.params["names"], module.params["account"] == "kept"
     if "root" in names:
         module.fail_json(msg="root is nobody's account, and is not ended")
-    if os.environ.get("SUDO_USER") in names:
-        name = os.environ["SUDO_USER"]
+    spared = [name for name in names if name == os.environ.get("SUDO_USER")]
+    if spared and not kept:
         module.fail_json(
-            msg=f"{name} is who runs this: have another deployer, or the host's first user, end the account"
+            msg=f"{spared[0]} is who runs this: have another deployer, or the host's first user, end the account"
         )
     actions = []
     for name in names:
+        if name in spared:
+            continue
         account = Account(module, name)
         observed = account.observe()
-        planned = plan(observed, module.params["remove"])
+        planned = plan(observed, module.params["account"])
         if not module.check_mode:
             account.apply(observed.uid, planned)
         actions += [f"{name}: {action}" for action in planned]
-    module.exit_json(changed=bool(actions), actions=outside.printable(actions))
+    module.exit_json(changed=bool(actions), actions=outside.printable(actions), spared=spared)
 
 
 if __name__ == "__main__":

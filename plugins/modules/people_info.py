@@ -26,6 +26,31 @@ options:
     type: list
     elements: str
     default: []
+  people:
+    description: The keys and roles that people are to have. Without them nobody is found to lose any.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The account.
+        type: str
+        required: true
+      keys:
+        description: The public keys.
+        type: list
+        elements: str
+        required: true
+      role:
+        description: The role, one of O(roles).
+        type: str
+        required: true
+  roles:
+    description: The groups of each role beside the account's own, as lists of names.
+    type: dict
+    default: {}
+  keys:
+    description: The directory with a file of keys for each account.
+    type: path
 extends_documentation_fragment:
   - lowlatency.trading.common.info
 """
@@ -55,12 +80,20 @@ left:
   type: list
   elements: str
   returned: success
+reduced:
+  description: >-
+    Those of the made accounts that have a key or a group which O(people) does not give them, and those without a file
+    of keys - a run that took something from them was cut off.
+  type: list
+  elements: str
+  returned: success
 """
 
 import grp
 import json
 import pwd
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -76,14 +109,33 @@ def made_names(path: str) -> list[str]:
     return sorted(set(names))
 
 
-def observe(path: str, names: list[str]) -> dict[str, list[str]]:
+def loses(person: dict[str, Any], groups: list[str], keys: Path) -> bool:
+    """Return whether a person's account, which is there, has a key or a group that it is not to have."""
+    held_groups = {entry.gr_name for entry in grp.getgrall() if person["name"] in entry.gr_mem}
+    try:
+        lines = (keys / person["name"]).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return True
+    held_keys = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    return bool(held_keys - {key.strip() for key in person["keys"]} or held_groups - set(groups))
+
+
+def observe(
+    path: str, names: list[str], people: list[dict[str, Any]], roles: dict[str, list[str]], keys: str
+) -> dict[str, list[str]]:
     """Return who is there; raises ValueError when the file cannot be read as what it is."""
     made = made_names(path)
+    accounts = {entry.pw_name for entry in pwd.getpwall()} & set(made)
     taken = {entry.pw_name for entry in pwd.getpwall()} | {entry.gr_name for entry in grp.getgrall()}
     return {
         "made": made,
         "foreign": sorted(set(names) & taken - set(made)),
         "left": [name for name in made if name not in names],
+        "reduced": [
+            person["name"]
+            for person in people
+            if person["name"] in accounts and loses(person, roles[person["role"]], Path(keys))
+        ],
     }
 
 
@@ -93,12 +145,25 @@ def main() -> None:
         argument_spec={
             "made": {"type": "path", "required": True},
             "names": {"type": "list", "elements": "str", "default": []},
+            "people": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+                    "role": {"type": "str", "required": True},
+                },
+            },
+            "roles": {"type": "dict", "default": {}},
+            "keys": {"type": "path", "no_log": False},
         },
+        required_by={"people": ["keys", "roles"]},
         supports_check_mode=True,
     )
     path = module.params["made"]
     try:
-        module.exit_json(changed=False, **observe(path, module.params["names"]))
+        given = {name: module.params[name] for name in ("names", "roles", "keys")}
+        module.exit_json(changed=False, **observe(path, people=module.params["people"] or [], **given))
     except (OSError, ValueError) as error:
         module.fail_json(
             msg=f"{path}: {error}. It names the accounts that were made for people: write them there as a JSON list"

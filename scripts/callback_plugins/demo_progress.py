@@ -83,13 +83,17 @@ def _counts(summary: dict[str, int]) -> bool:
 
 
 def _outermost_role(task: Any) -> str:
-    """Return the role that a play named, whichever role's task it includes."""
-    name = ""
+    """Return the role that a play named, whichever role's task it includes; "" when it named an entry point of one.
+
+    Such a part of a role checks or reports something, and is not worth a line.
+    """
+    outermost = None
     while task is not None:
-        role = getattr(task, "_role", None)
-        name = role.get_name().rpartition(".")[2] if role else name
+        outermost = getattr(task, "_role", None) or outermost
         task = getattr(task, "_parent", None)
-    return name
+    if outermost is None or "tasks" in outermost._from_files:
+        return ""
+    return str(outermost.get_name().rpartition(".")[2])
 
 
 def failure(task: str, result: dict[str, Any]) -> str:

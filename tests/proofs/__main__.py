@@ -35,6 +35,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "blame": (blame.prove, 5, "verdicts of a hog, and as many of a slow link"),
     "bootstrap": (bootstrap.prove, len(bootstrap.CASES), "hosts that make themselves, all but the first interrupted"),
     "demo": (demo.prove, 25, "runs of scripts/demo, every fifth on a busy machine"),
+    "demo-local": (demo.prove_local, 25, "runs of scripts/demo --no-machine, every fifth on a busy machine"),
     "witness": (witness.prove, 12, "pairs of each case"),
     "deploy": (deploy.prove, 8, "upgrades under load, then each planted fault"),
     "durability": (durability.prove, len(durability.CASES), "deaths"),

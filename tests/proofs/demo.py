@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,29 @@ SOURCES = [ROOT / name for name in ("roles", "plugins", "files/engine/src", "san
 BUSY_EVERY = 5
 LEAST_MET_OF_20 = 16
 LIMIT_S = 900
+Verdict = Callable[[Path, "subprocess.CompletedProcess[str]"], tuple[str, dict[str, Any]]]
 MOST_LINES = 60
 
 
 def prove(runs: int) -> Path:
     """Return the record of so many runs; raises AssertionError when one fails, or too few quiet ones are met."""
-    evidence = Evidence("demo", runs, SOURCES)
+    return _prove("demo", runs, [], _reported)
+
+
+def prove_local(runs: int) -> Path:
+    """Return the record of so many runs of `scripts/demo --no-machine`; raises AssertionError as `prove`."""
+    return _prove("demo-local", runs, ["--no-machine"], _measured_here)
+
+
+def _prove(name: str, runs: int, arguments: list[str], verdict: Verdict) -> Path:
+    evidence = Evidence(name, runs, SOURCES)
     with tempfile.TemporaryDirectory(prefix="demo ") as folder:
         clone = Path(folder) / "a clone"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         for number in range(evidence.done, runs):
             busy = number % BUSY_EVERY == BUSY_EVERY - 1
             with busy_loops() if busy else nothing():
-                evidence.add({"busy": busy, **_run(clone)})
+                evidence.add({"busy": busy, **_run(clone, arguments, verdict)})
             print(f"{number + 1} of {runs}: {evidence.results[-1]}", file=sys.stderr)
     quiet = [each for each in evidence.results if not each["busy"]]
     counts = {
@@ -46,29 +56,32 @@ def prove(runs: int) -> Path:
     path = evidence.finish({"runs": runs, **counts, "each": evidence.results})
     assert all(each["exit"] == 0 for each in evidence.results), f"a demo failed; see {path}"
     assert not any(each["verdict"] == "missed" for each in evidence.results), f"a verdict was wrong; see {path}"
+    assert all(each["lines"] <= MOST_LINES for each in evidence.results), f"a demo says too much; see {path}"
     met = counts["quiet"].get("met", 0)
     assert met * 20 >= len(quiet) * LEAST_MET_OF_20, f"{met} of {len(quiet)} quiet runs were met; see {path}"
     return path
 
 
-def _run(clone: Path) -> dict[str, Any]:
+def _run(clone: Path, arguments: list[str], verdict: Verdict) -> dict[str, Any]:
     begun_s = time.monotonic()
     try:
         done = subprocess.run(
-            [clone / "scripts/demo"], capture_output=True, text=True, check=False, timeout=LIMIT_S, cwd=clone
+            [clone / "scripts/demo", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_S,
+            cwd=clone,
         )
         took_s = time.monotonic() - begun_s
-        files = list((clone / "build/demo/reports").glob("*.json"))
-        if not files:
-            return {"exit": done.returncode, "verdict": "none", "took_s": round(took_s), "said": done.stderr[-2000:]}
-        report = json.loads(files[0].read_text(encoding="utf-8"))
+        word, load = verdict(clone / "build/demo", done)
     finally:
         subprocess.run([clone / "scripts/demo", "down"], capture_output=True, check=True, cwd=clone)
-    verdicts = {row["name"]: row["verdict"] for row in report["verdict"]}
-    load = report["load"]
+    if not load:
+        return {"exit": done.returncode, "verdict": word, "took_s": round(took_s), "said": done.stderr[-2000:]}
     return {
         "exit": done.returncode,
-        "verdict": next((word for word in ("missed", "not measured") if word in verdicts.values()), "met"),
+        "verdict": word,
         "took_s": round(took_s),
         "lines": len(done.stdout.splitlines()) + len(done.stderr.splitlines()),
         "control_characters": any(ord(letter) < 32 and letter != "\n" for letter in done.stdout + done.stderr),
@@ -79,6 +92,26 @@ def _run(clone: Path) -> dict[str, Any]:
         "set_aside": load["disturbance"]["set_aside"],
         "causes": load["disturbance"]["causes"],
     }
+
+
+def _reported(work: Path, _done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, Any]]:
+    """Return the verdict and the figures of the host's report."""
+    files = list((work / "reports").glob("*.json"))
+    if not files:
+        return "none", {}
+    report = json.loads(files[0].read_text(encoding="utf-8"))
+    verdicts = {row["verdict"] for row in report["verdict"]}
+    return next((word for word in ("missed", "not measured") if word in verdicts), "met"), report["load"]
+
+
+def _measured_here(work: Path, done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, Any]]:
+    """Return the verdict, which no report holds, as it is printed, and the figures."""
+    figures = work / "local/figures.json"
+    if not figures.exists():
+        return "none", {}
+    said = (done.stdout + done.stderr).lower()
+    word = next((word for word in ("missed", "not measured") if word in said), "met")
+    return word, json.loads(figures.read_text(encoding="utf-8"))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,10 @@ class People:
     def key(self, name: str) -> str:
         return (self.folder / f"{name}.pub").read_text(encoding="utf-8")
 
-    def declared(self, *names: str) -> list[dict[str, Any]]:
-        return [{"name": name, "role": ROLES[name], "keys": [self.key(name)]} for name in names]
+    def declared(self, *names: str, keys: dict[str, str] | None = None) -> list[dict[str, Any]]:
+        """Return these people with their own keys, or with those of others."""
+        given = keys or {}
+        return [{"name": name, "role": ROLES[name], "keys": [self.key(given.get(name, name))]} for name in names]
 
     def argv(self, name: str, command: str, key: str = "", *options: str) -> list[str]:
         known = ["-o", f"UserKnownHostsFile={self.host.cloud.directory / 'known_hosts'}", "-o", "LogLevel=ERROR"]
@@ -51,6 +54,15 @@ class People:
     def ssh(self, name: str, command: str, key: str = "", *options: str) -> subprocess.CompletedProcess[str]:
         argv = self.argv(name, command, key, *options)
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+
+    @contextmanager
+    def session(self, name: str, key: str = "") -> Iterator[subprocess.Popen[str]]:
+        """An open session, with a process that no closing terminal ends."""
+        argv = self.argv(name, "trap '' HUP TERM; setsid sleep 1000 & echo open; cat", key)
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+            assert session.stdout
+            assert session.stdout.readline() == "open\n"
+            yield session
 
     def play(self, names: list[str], as_whom: str = "", **variables: Any) -> Play:
         given = {"hardening_operators": self.declared(*names), **variables}
@@ -132,13 +144,14 @@ def test_the_first_user_is_closed_by_a_deployer_only(settled: People) -> None:
 
 
 def test_who_is_removed_loses_key_session_and_rights_and_the_first_user_is_closed(settled: People) -> None:
-    argv = settled.argv("bert", "trap '' HUP TERM; setsid sleep 1000 & echo open; cat")
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
-        assert session.stdout
-        assert session.stdout.readline() == "open\n"
-        play = settled.play(["anna", "carl"], "anna", hardening_bootstrap_user="closed")
+    people = settled.declared("anna", "carl", keys={"carl": STRANGER})
+    with settled.session("bert") as removed, settled.session("carl") as other_key:
+        play = settled.play([], "anna", hardening_operators=people, hardening_bootstrap_user="closed")
         assert play.exit_code == 0, play.output[-4000:]
-        assert session.wait(60) == 255
+        assert (removed.wait(60), other_key.wait(60)) == (255, 255)
+    assert "carl: processes ended" in play.output
+    assert refused(settled.ssh("carl", "true"))
+    assert settled.ssh("carl", "true", STRANGER).returncode == 0
     assert "bert: account closed" in play.output
     assert "bert: processes ended" in play.output  # within five seconds, or the run fails
     assert refused(settled.ssh("bert", "true"))
@@ -146,8 +159,11 @@ def test_who_is_removed_loses_key_session_and_rights_and_the_first_user_is_close
     seen = settled.ssh("anna", "ps -u bert -o pid=; id -nG bert; getent passwd bert").stdout.split()
     assert seen[0] == "bert"
     assert seen[-1].endswith(":/usr/sbin/nologin")
-    again = settled.play(["anna", "carl"], "anna", hardening_bootstrap_user="closed")
-    assert "changed=0" in again.output
+    with settled.session("carl", STRANGER) as kept:
+        again = settled.play([], "anna", hardening_operators=people, hardening_bootstrap_user="closed")
+        assert "changed=0" in again.output
+        assert kept.poll() is None
+        kept.terminate()
 
 
 def test_the_last_deployer_is_kept_while_the_first_user_is_closed(settled: People) -> None:

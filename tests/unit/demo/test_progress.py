@@ -22,7 +22,17 @@ PLAYBOOK = """
   pre_tasks:
     - name: Do what is not worth a line
       ansible.builtin.debug:
+    - name: Check what is given
+      ansible.builtin.import_role: {name: two, tasks_from: check}
   roles: [one, two]
+  tasks:
+    - name: Check what has come of it
+      ansible.builtin.include_role: {name: two, tasks_from: check}
+- name: Report
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: two, tasks_from: check}
 """
 ONE = """
 - name: First | Rescue a failure
@@ -40,6 +50,10 @@ ONE = """
   loop: [1, 2]
   when: fails | default(false)
 """
+CHECK = """
+- name: Check | Look
+  ansible.builtin.debug:
+"""
 TWO = """
 - name: Second | Do something
   ansible.builtin.debug:
@@ -50,6 +64,7 @@ def play(folder: Path, *arguments: str) -> tuple[int, list[str], Path]:
     for name, tasks in (("one", ONE), ("two", TWO)):
         (folder / f"roles/{name}/tasks").mkdir(parents=True)
         (folder / f"roles/{name}/tasks/main.yml").write_text(tasks)
+    (folder / "roles/two/tasks/check.yml").write_text(CHECK)
     (folder / "play.yml").write_text(PLAYBOOK)
     failure = folder / "failure"
     reader, writer = os.pipe()
@@ -70,11 +85,11 @@ def play(folder: Path, *arguments: str) -> tuple[int, list[str], Path]:
         return done.returncode, told.read().splitlines(), failure
 
 
-def test_a_play_is_told_by_its_roles(tmp_path: Path) -> None:
+def test_a_play_is_told_by_the_roles_that_it_runs_whole(tmp_path: Path) -> None:
     status, told, failure = play(tmp_path)
     assert status == 0
     assert [line for line in told if not line.startswith("detail ")] == ["heading Make it", "part one", "part two"]
-    assert told[-1] == "detail Second | Do something"
+    assert told.count("detail Check | Look") == 3
     assert not failure.exists()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,52 @@ from ansible_collections.lowlatency.trading.plugins.modules import people_ended,
 from tests.unit.plugins.conftest import RunModule
 
 
+def observe(made: Path, *names: str) -> dict[str, list[str]]:
+    return people_info.observe(str(made), list(names), [], {}, "/nowhere")
+
+
 def test_an_account_that_nobody_made_for_people_is_somebody_elses(tmp_path: Path) -> None:
     made = tmp_path / "people.json"
-    assert people_info.observe(str(made), ["root", "daemon", "no-such"])["foreign"] == ["daemon", "root"]
+    assert observe(made, "root", "daemon", "no-such")["foreign"] == ["daemon", "root"]
     made.write_text(json.dumps(["daemon", "gone", "gone"]))
-    seen = people_info.observe(str(made), ["daemon", "no-such"])
-    assert seen == {"made": ["daemon", "gone"], "foreign": [], "left": ["gone"]}
+    seen = observe(made, "daemon", "no-such")
+    assert seen == {"made": ["daemon", "gone"], "foreign": [], "left": ["gone"], "reduced": []}
 
 
 def test_a_group_is_a_name_too(tmp_path: Path) -> None:
-    assert people_info.observe(str(tmp_path / "none"), ["tty"])["foreign"] == ["tty"]
+    assert observe(tmp_path / "none", "tty")["foreign"] == ["tty"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "declared", "groups", "loses"),
+    [
+        ("# ours\nold\n", ["old"], ["staff", "more"], False),
+        ("# ours\nold\n", ["old \n", "new"], ["staff"], False),
+        ("# ours\nold\nnew\n", ["new"], ["staff"], True),
+        ("# ours\nold\n", ["old"], [], True),
+        (None, ["old"], ["staff"], True),
+    ],
+)
+def test_who_has_a_key_or_a_group_too_much_loses_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: str | None,
+    declared: list[str],
+    groups: list[str],
+    loses: bool,
+) -> None:
+    if kept is not None:
+        (tmp_path / "anna").write_text(kept)
+    made = tmp_path / "people.json"
+    made.write_text('["anna", "gone"]')
+    # A host's accounts are not for a test to make.
+    account = pwd.struct_passwd(("anna", "*", 1000, 1000, "", "/home/anna", "/bin/bash"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [account])
+    monkeypatch.setattr(grp, "getgrall", lambda: [grp.struct_group(("staff", "*", 50, ["anna"]))])
+    people = [{"name": name, "role": "observer", "keys": declared} for name in ("anna", "gone", "new")]
+    names = ["anna", "gone", "new"]
+    seen = people_info.observe(str(made), names, people, {"observer": groups}, str(tmp_path))
+    assert seen["reduced"] == (["anna"] if loses else [])
 
 
 @pytest.mark.parametrize("content", ["{}", "[7]", "[", ""])
@@ -58,6 +96,23 @@ def test_what_is_not_there_is_ended_and_root_never(tmp_path: Path, run_module: R
     report = run_module("people_ended", names=["no-such"], keys=str(tmp_path))
     assert (report["changed"], report["actions"]) == (False, [])
     assert run_module("people_ended", names=["root"], keys=str(tmp_path))["failed"]
+
+
+def test_a_kept_account_loses_key_and_sessions_only() -> None:
+    observed = people_ended.Observed(uid=1000, has_keys=True, is_closed=False, has_processes=True)
+    assert people_ended.plan(observed, "kept") == ["keys removed", "processes ended"]
+    assert people_ended.plan(observed, "closed") == ["keys removed", "account closed", "processes ended"]
+    assert people_ended.plan(observed, "removed")[-1] == "account removed"
+
+
+def test_who_runs_the_play_keeps_key_and_sessions(
+    tmp_path: Path, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "anna").touch()
+    monkeypatch.setenv("SUDO_USER", "anna")
+    report = run_module("people_ended", names=["anna"], keys=str(tmp_path), account="kept")
+    assert (report["changed"], report["spared"]) == (False, ["anna"])
+    assert (tmp_path / "anna").exists()
 
 
 def test_in_check_mode_a_key_stays(tmp_path: Path, run_module: RunModule) -> None:
