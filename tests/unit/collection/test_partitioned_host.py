@@ -31,6 +31,7 @@ WRITTEN = {
 SHOWN = {
     "firewall": "{{ __hardening_ports.clients }}",
     "units": "{{ __trading_engine_parts | map(attribute='unit') }}",
+    "health": "{{ __slo_health_url }}",
     "measured": "{{ __slo_measured_partitions | map(attribute='unit') }}",
     "problems": "{{ __trading_engine_partition_problems if trading_partitions else [] }}",
     "preflight": "{{ __aws_preflight_partition_problems }}",
@@ -67,6 +68,16 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
     return [*files, {"name": "Show", "ansible.builtin.copy": shown, "vars": variables}]
 
 
+def measured(folder: Path, partitions: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return what shows the expressions while a partition is measured."""
+    one = f"{{{{ slo_partitions | selectattr('name', 'eq', '{name}') | first }}}}"
+    return {
+        "name": "Show",
+        "ansible.builtin.copy": {"dest": str(folder / f"measured-{name}.json"), "content": {"health": SHOWN["health"]}},
+        "vars": {"trading_partitions": partitions, "trading_instance_count": 1, "__slo_partition": one},
+    }
+
+
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a host with two partitions, and of one without."""
@@ -85,6 +96,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *tasks(folder / "two", PARTITIONS),
             *tasks(folder / "none", []),
             *tasks(folder / "planned", PARTITIONS, 2)[-1:],
+            measured(folder / "two", PARTITIONS, "beta"),
         ],
     }
     (folder / "play.yml").write_text(yaml.safe_dump([playbook], sort_keys=False), encoding="utf-8")
@@ -169,6 +181,9 @@ def test_firewall_and_verification_follow_the_partitions(host: Path) -> None:
     assert shown["units"] == ["trading-engine@alpha.service", "trading-engine@beta.service"]
     assert shown["measured"] == shown["units"]
     assert shown["problems"] == []
+    assert shown["health"].endswith(":8000/health")
+    measured = json.loads((host / "measured-beta.json").read_text(encoding="utf-8"))
+    assert measured["health"].endswith(":8000/health?partition=beta"), "another partition's trouble is not this one's"
 
 
 def test_the_plan_is_refused_where_it_has_too_few_hosts_or_cores_before_there_is_one(hosts: Path) -> None:
