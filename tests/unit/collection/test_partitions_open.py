@@ -111,9 +111,11 @@ def setting_up() -> list[dict[str, Any]]:
     return [task for task in read if "ansible.builtin.import_tasks" not in task]
 
 
-def run(folder: Path, hosts: dict[str, dict[str, Any]], *plays: tuple[str, list[dict[str, Any]]]) -> Told:
+def run(
+    folder: Path, hosts: dict[str, dict[str, Any]], *plays: tuple[str, list[dict[str, Any]]], role: Path = ROLE
+) -> Told:
     """Run the tasks on the hosts of each play, and return what is known of each host then."""
-    read = {"gather_facts": False, "vars_files": [str(ROLE / part / "main.yml") for part in ("defaults", "vars")]}
+    read = {"gather_facts": False, "vars_files": [str(role / part / "main.yml") for part in ("defaults", "vars")]}
     playbook = [{**read, "name": f"Play {of}", "hosts": of, "tasks": tasks} for of, tasks in plays]
     names = "(groups.trading + ['localhost'])"
     known = (
@@ -215,3 +217,62 @@ def test_a_number_is_nobody_s_while_a_host_does_not_answer_and_no_obstacle_befor
     (refused,) = said(told["host-2"])
     assert "trading_partitions: partition beta is on host 2, which is none of host-2" in refused
     assert said(told["localhost"]) == []
+
+
+def test_each_command_has_the_file_of_the_partition(tmp_path: Path) -> None:
+    (check, *_rest) = yaml.safe_load((ROLE / "tasks/partition.yml").read_text(encoding="utf-8"))
+    engine = "/opt/trading/current/bin/trading-engine"
+    given: list[dict[str, Any]] = [
+        {},
+        {"trading_engine_reload_command": [engine, "admin", "reload"]},
+        {"trading_status_command": [engine, "status", "--config", "/etc/trading/engine.toml"]},
+    ]
+    checks = [
+        {
+            **check,
+            "ignore_errors": True,
+            "register": f"said_{number}",
+            "vars": {**more, "__trading_engine_partition": "alpha"},
+        }
+        for number, more in enumerate(given)
+    ]
+    told = run(tmp_path, {"empty": HOSTS["empty"]}, ("trading", checks))["empty"]
+    assert [told[f"said_{number}"]["failed"] for number in range(len(given))] == [False, True, True]
+    assert "/etc/trading/engine-alpha.toml: with partitions each command line" in told["said_1"]["msg"]
+
+
+def test_one_engine_that_needs_a_restart_is_not_forgotten_for_the_next_and_none_refuses_those_that_go(
+    tmp_path: Path,
+) -> None:
+    units: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/units.yml").read_text(encoding="utf-8"))
+    (record,) = (task for task in units if "whether the engine still needs a restart" in task["name"])
+    (start,) = (task for task in units if task["name"].startswith("Units | Start the engine"))
+    beside = start["lowlatency.trading.fresh_unit"]["not_beside"]
+    plays = [
+        {**record, "vars": {"__trading_engine_unit": {"restart_required": late}, "__trading_engine_partition": name}}
+        for name, late in (("alpha", True), ("beta", False))
+    ]
+    plays += [
+        {
+            "name": "Keep the pattern",
+            "ansible.builtin.set_fact": {f"said_{left}": beside, "touched_last": left},
+            "vars": {"trading_partitions": [], "trading_partitions_left": left},
+        }
+        for left in ("refuse", "remove")
+    ]
+    keep = {"name": "Keep", "ansible.builtin.set_fact": {"touched": "{{ trading_engine_restart_required }}"}}
+    told = run(tmp_path, {"empty": HOSTS["empty"]}, ("trading", [*plays, keep]))["empty"]
+    assert told == {"touched": True, "said_refuse": "trading-engine@*.service", "touched_last": "remove"}
+
+
+def test_verify_of_one_partition_passes_by_hosts_that_do_not_have_that(tmp_path: Path) -> None:
+    slo = ROOT / "roles/slo"
+    (check, *_rest) = yaml.safe_load((slo / "tasks/partitions.yml").read_text(encoding="utf-8"))
+    asked = [
+        {**check, "ignore_errors": True, "register": f"said_{name}", "vars": {"slo_partition": name}}
+        for name in ("alpha", "beta", "gamma")
+    ]
+    hosts = {name: {"ansible_connection": "local", "trading_partitions": NAMED} for name in ("host-1", "host-2")}
+    told = run(tmp_path, hosts, ("trading", asked), role=slo)
+    failed = {name: [key for key, of in told[name].items() if of.get("failed")] for name in hosts}
+    assert failed == {"host-1": ["said_gamma"], "host-2": ["said_gamma"]}
