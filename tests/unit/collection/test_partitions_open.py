@@ -276,3 +276,51 @@ def test_verify_of_one_partition_passes_by_hosts_that_do_not_have_that(tmp_path:
     told = run(tmp_path, hosts, ("trading", asked), role=slo)
     failed = {name: [key for key, of in told[name].items() if of.get("failed")] for name in hosts}
     assert failed == {"host-1": ["said_gamma"], "host-2": ["said_gamma"]}
+
+
+def test_a_dry_run_reads_units_configuration_and_book_and_refuses_what_is_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units/trading-engine@alpha.service").touch()
+    (tmp_path / "etc/trading").mkdir(parents=True)
+    (tmp_path / "etc/trading/engine-alpha.toml").write_text('[[symbol]]\nname = "TEST"\n', encoding="utf-8")
+    for name, text in (("engine", """echo '{"gauges": {"open_orders": 2}}'"""), ("systemctl", "echo enabled")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    text = (ROLE / "tasks/partitions_open.yml").read_text(encoding="utf-8")
+    for real, stand_in in (
+        ("/etc/systemd/system", f"{tmp_path}/units"),
+        (
+            "{{ (item | lowlatency.trading.partition_names).config }}",
+            f"{tmp_path}{{{{ (item | lowlatency.trading.partition_names).config }}}}",
+        ),
+        ("/opt/trading/current/bin/trading-engine", f"{tmp_path}/engine"),
+        ("[systemctl,", f"[{tmp_path}/systemctl,"),
+    ):
+        assert real in text
+        text = text.replace(real, stand_in)
+    tasks = yaml.safe_load(text)
+    (refusal,) = (task for task in tasks if "open book" in task["name"])
+    refusal.update({"ignore_errors": True, "register": "said_open"})
+    for task in tasks:
+        task["check_mode"] = task.get("check_mode", True)
+    (gone,) = (
+        task
+        for task in yaml.safe_load((ROLE / "tasks/partitions_gone.yml").read_text(encoding="utf-8"))
+        if "ansible.builtin.file" in task
+    )
+    gone.update({"check_mode": True, "register": "said_gone"})
+    left = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "trading_partitions": [],
+        "trading_partitions_left": "remove",
+    }
+    told = run(tmp_path, {"left": left}, ("trading", [*tasks, gone]))["left"]
+    (refused,) = said({"said_open": told["said_open"]})
+    assert "trading-engine@alpha.service of left is to give up TEST, and its book is open (2 orders)" in refused
+    assert [each["item"] for each in told["said_gone"]["results"]] == [
+        "/etc/systemd/system/trading-feed@alpha.service",
+        "/etc/systemd/system/trading-engine@alpha.service",
+        "/etc/trading/engine-alpha.toml",
+        "/etc/trading/accounts-alpha.toml",
+    ]
