@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.lowlatency.trading.plugins.module_utils.partitions import complete, names_of, problems
+from ansible_collections.lowlatency.trading.plugins.module_utils.partitions import complete, moves, names_of, problems
 
 
 def partitions(
@@ -28,4 +28,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return them."""
-        return {"partitions": partitions, "partition_names": names_of, "partition_problems": problems}
+        return {
+            "partitions": partitions,
+            "partition_moves": moves,
+            "partition_names": names_of,
+            "partition_problems": problems,
+        }

@@ -96,9 +96,26 @@ def problems(
         *_symbols(found, [str(symbol.get("name")) for symbol in symbols]),
         *_accounts(found, [str(account.get("name")) for account in accounts]),
         *_hosts(partitions, hosts),
-        *_ports(found, others),
+        *_ports(found, partitions, others),
         *_settings(settings),
     ]
+
+
+def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return what becomes of the symbols that the engines of a host have now, by the names of their partitions.
+
+    `gaining` are the partitions that get symbols, `others` all besides, and `both` those that also give some up. `new`
+    are the symbols that no engine of the host has.
+    """
+    there = {symbol for symbols in had.values() for symbol in symbols}
+    wanted = {partition["name"]: partition["symbols"] for partition in partitions}
+    gaining = [name for name, symbols in wanted.items() if set(symbols) - set(had.get(name, ()))]
+    return {
+        "gaining": gaining,
+        "others": [name for name in wanted if name not in gaining],
+        "both": [name for name in gaining if set(had.get(name, ())) - set(wanted[name])],
+        "new": sorted({symbol for symbols in wanted.values() for symbol in symbols} - there),
+    }
 
 
 def _form(partitions: Any) -> Iterator[str]:
@@ -208,18 +225,21 @@ def _hosts(partitions: Sequence[Mapping[str, Any]], hosts: Sequence[str]) -> Ite
     yield from (f"host {host} has no partition, and no engine would run there" for host in hosts if host not in used)
 
 
-def _ports(found: list[dict[str, Any]], others: Mapping[str, int]) -> Iterator[str]:
+def _ports(
+    found: list[dict[str, Any]], declared: Sequence[Mapping[str, Any]], others: Mapping[str, int]
+) -> Iterator[str]:
     taken: dict[tuple[str, int], str] = {}
-    for partition in found:
+    for partition, entry in zip(found, declared):
+        host = partition["host"] or "".join(map(str, entry.get("hosts", ())))  # a number, before there are hosts
         for kind in ("order_port", "feed_port"):
             port, whose = partition[kind], f"{kind} of partition {partition['name']}"
             if port > 65535:
                 yield f"the {whose} would be {port}, which is no port: give it one"
             for other in (other for other, used in others.items() if used == port):
                 yield f"port {port} is the {whose} and that of {other}: give the partition another"
-            place = (partition["host"], port)
+            place = (host, port)
             if place in taken:
-                where = f" on {partition['host']}" if partition["host"] else ""
+                where = f" on {host}" if host else ""
                 yield f"port {port}{where} is the {taken[place]} and the {whose}: give one of them another"
             taken.setdefault(place, whose)
 

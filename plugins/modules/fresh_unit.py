@@ -280,7 +280,10 @@ def main() -> None:
     )
     unit = Unit(module)
     if others := beside(UNITS, module.params["not_beside"]):
-        module.fail_json(msg=f"{unit.name} is not started beside {', '.join(others)}, which this host has: remove one")
+        module.fail_json(
+            msg=f"{unit.name} is not started beside {', '.join(others)}, which this host has: "
+            "stop, disable and remove the units of either"
+        )
     observed = unit.observe()
     if observed.masked:
         module.fail_json(msg=f"{unit.name} is masked, so nobody can start it; systemctl unmask {unit.name}")

@@ -25,7 +25,7 @@ options:
     default: ""
   engines:
     description:
-      - The number of engines that get a core each, where the host has several partitions.
+      - The number of engines that get a core each, where the host has several partitions. With 0 nothing is divided.
       - Fail, with the layout, where the host has no core for each of them and one for everything else.
     type: int
     default: 1
@@ -67,6 +67,7 @@ topology:
 layout:
   description:
     - CPU numbers by use, and the same as kernel CPU lists. V(engine) is empty when there is nothing to divide.
+    - C(engine_cores), of several engines, are their CPUs by cores.
   returned: success
   type: dict
   sample:
@@ -127,7 +128,12 @@ def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) 
             "cpus": [cpu.number for cpu in host.cpus],
             "isolated": cpuset.render(host.isolated),
         },
-        "layout": {**numbers, **lists, "housekeeping_mask": cpuset.mask(layout.housekeeping)},
+        "layout": {
+            **numbers,
+            **lists,
+            **({"engine_cores": cpu_layout.by_core(host.cpus, layout.engine)} if engines > 1 else {}),
+            "housekeeping_mask": cpuset.mask(layout.housekeeping),
+        },
         **other_tuners.read(root, services),
     }
 

@@ -177,14 +177,18 @@ class _Host:
         return f"J {answer.reason}" if isinstance(answer, ouch.Rejected) else type(answer).__name__[0]
 
     def _shown(self, port: int) -> set[str]:
-        """Return the stocks of the orders that the feed adds, read from its beginning until it has them all or more."""
+        """Return the stocks of the orders that the feed adds, read from its beginning until it is quiet."""
         stocks: set[str] = set()
         ends_s = time.monotonic() + _LIMIT_S
         with self._login(port, sequence=1) as link:
-            while len(stocks) < 2 and time.monotonic() < ends_s:
-                message = itch.FEED.decode(link.next())
-                if isinstance(message, itch.AddOrder):
-                    stocks.add(message.stock.strip())
+            kind, payload = link.packet()
+            while kind != soupbintcp.SERVER_HEARTBEAT:
+                assert time.monotonic() < ends_s, f"the feed on port {port} is never quiet"
+                if kind == soupbintcp.SEQUENCED:
+                    message = itch.FEED.decode(payload)
+                    if isinstance(message, itch.AddOrder):
+                        stocks.add(message.stock.strip())
+                kind, payload = link.packet()
         return stocks
 
 

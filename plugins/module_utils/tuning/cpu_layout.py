@@ -38,11 +38,13 @@ def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None,
     """Return the layout of a host with the given online CPUs.
 
     `engine_cpus` is the user's own kernel CPU list for the engines; empty lets the last CPU of `near_node` (the network
-    card's NUMA node), or of the host, be the engine's. Of several engines each gets a core. Raises TuningError for a
-    list that this host cannot give, and for more engines than it has CPUs for.
+    card's NUMA node), or of the host, be the engine's. Of several engines each gets a core, and none where there are 0.
+    Raises TuningError for a list that this host cannot give, and for more engines than it has CPUs for.
     """
     online = frozenset(cpu.number for cpu in cpus)
     engine = _chosen(engine_cpus, online) if engine_cpus else _derived(cpus, near_node)
+    if engines == 0:
+        engine = frozenset()
     if engines > 1:
         engine = _for_each(engines, cpus, engine_cpus, engine, near_node)
     if not engine:
@@ -84,8 +86,10 @@ def _for_each(
 ) -> frozenset[int]:
     """Return a CPU or more for each of several engines."""
     if engine_cpus:
-        if len(chosen) < engines:
-            raise TuningError(f"{engines} partitions need a CPU each, and the engine CPUs are '{engine_cpus}'")
+        if (given := len(by_core(cpus, chosen))) < engines:
+            raise TuningError(
+                f"{engines} partitions need a core each, and the engine CPUs '{engine_cpus}' have {given}"
+            )
         return chosen
     if _cores(cpus) <= engines:
         layout = divide(cpus, near_node=near_node)
@@ -95,12 +99,22 @@ def _for_each(
             f"{engines} partitions need a core each and one for everything else, and this host has {_cores(cpus)} "
             f"(its CPU layout for one engine: {shown}); have fewer partitions here, more vCPUs, or pinned: false"
         )
+    first_core = min(cpus, key=lambda cpu: cpu.number).core  # CPU 0's core: the kernel itself prefers it
     near = [cpu for cpu in cpus if cpu.node == near_node]
-    cores: list[tuple[int, int]] = []
+    cores: list[tuple[int, int]] = [first_core]
     for cpu in sorted(cpus, key=lambda cpu: (cpu in near, cpu.number), reverse=True):
         if cpu.core not in cores:
             cores.append(cpu.core)
-    return frozenset(min(cpu.number for cpu in cpus if cpu.core == core) for core in cores[:engines])
+    return frozenset(min(cpu.number for cpu in cpus if cpu.core == core) for core in cores[1 : engines + 1])
+
+
+def by_core(cpus: list[Cpu], chosen: frozenset[int]) -> list[list[int]]:
+    """Return the chosen CPUs, those of one physical core together."""
+    cores: dict[tuple[int, int], list[int]] = {}
+    for cpu in sorted(cpus, key=lambda cpu: cpu.number):
+        if cpu.number in chosen:
+            cores.setdefault(cpu.core, []).append(cpu.number)
+    return list(cores.values())
 
 
 def _cores(cpus: list[Cpu]) -> int:

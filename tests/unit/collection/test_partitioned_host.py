@@ -31,15 +31,17 @@ WRITTEN = {
 SHOWN = {
     "firewall": "{{ __hardening_ports.clients }}",
     "units": "{{ __trading_engine_parts | map(attribute='unit') }}",
+    "health": "{{ __slo_health_url }}",
     "measured": "{{ __slo_measured_partitions | map(attribute='unit') }}",
     "problems": "{{ __trading_engine_partition_problems if trading_partitions else [] }}",
     "preflight": "{{ __aws_preflight_partition_problems }}",
+    "engines": "{{ os_tuning_engines }}",
+    "slo_units": "{{ __slo_units }}",
     "network": "{{ __aws_network_client_rule.ports }}",
 }
 GIVEN = {
     "trading_engine_accounts": [{"name": "BENCH"}, {"name": "DESK1"}],
     "trading_engine_settings": {"journal": {"durability": "disk"}},
-    "os_tuning_layout": {"engine": [2, 3], "telemetry": [1]},
     "__trading_engine_places": {"results": []},
     "aws_preflight_type": {"cores": 2},
     "trading_environment": "demo",
@@ -67,6 +69,46 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
     return [*files, {"name": "Show", "ansible.builtin.copy": shown, "vars": variables}]
 
 
+def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
+    """Return what shows expressions for other variables than those of all."""
+    return {
+        "name": f"Show {name}",
+        "ansible.builtin.copy": {"dest": str(folder / f"{name}.json"), "content": show},
+        "vars": {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables},
+    }
+
+
+LOOSE = [{**partition, "pinned": False} for partition in PARTITIONS]
+THREADS = {"engine": [1, 2, 3, 5, 6, 7], "engine_cores": [[1, 5], [2, 6], [3, 7]], "telemetry": [0, 4]}
+PROBLEMS = {"problems": "{{ __trading_engine_partition_problems }}"}
+CANARY = {"canary": "{{ __trading_engine_settings.canary.symbol }}"}
+NO_FEED = ["trading-engine.service", "telemetry.service"]
+
+
+def others(folder: Path) -> list[dict[str, Any]]:
+    beta = "{{ slo_partitions | selectattr('name', 'eq', 'beta') | first }}"
+    return [
+        other(folder, "beta", {key: SHOWN[key] for key in ("health", "slo_units")}, __slo_partition=beta),
+        other(folder, "no-feed", {"units": SHOWN["slo_units"]}, __slo_partition=beta, slo_units=NO_FEED),
+        other(folder, "loose", {"engines": SHOWN["engines"]}, trading_partitions=LOOSE),
+        *(
+            other(
+                folder,
+                f"threads-{name}",
+                {"cpus": "{{ __trading_engine_cpus }}"},
+                os_tuning_layout=THREADS,
+                __trading_engine_partition=name,
+            )
+            for name in ("alpha", "beta")
+        ),
+        other(folder, "old", PROBLEMS, trading_engine_port=7001, trading_engine_canary_symbol="AAPL"),
+        other(
+            folder, "off", {**CANARY, **PROBLEMS}, trading_engine_canary_symbol="", __trading_engine_partition="alpha"
+        ),
+        other(folder, "on", CANARY, __trading_engine_partition="alpha"),
+    ]
+
+
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a host with two partitions, and of one without."""
@@ -76,15 +118,17 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "hosts": "trading",
         "connection": "local",
         "gather_facts": False,
+        "vars": {"os_tuning_layout": {"engine": [2, 3], "telemetry": [1]}},
         "vars_files": [
             f"{ROLES}/{name}/{part}/main.yml"
-            for name in ("aws_network", "aws_preflight", "hardening", "slo", "telemetry", "trading_engine")
+            for name in ("aws_network", "aws_preflight", "hardening", "os_tuning", "slo", "telemetry", "trading_engine")
             for part in ("defaults", "vars")
         ],
         "tasks": [
             *tasks(folder / "two", PARTITIONS),
             *tasks(folder / "none", []),
             *tasks(folder / "planned", PARTITIONS, 2)[-1:],
+            *others(folder / "two"),
         ],
     }
     (folder / "play.yml").write_text(yaml.safe_dump([playbook], sort_keys=False), encoding="utf-8")
@@ -103,6 +147,11 @@ def host(hosts: Path) -> Path:
 
 def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
+
+
+def told(host: Path, name: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((host / f"{name}.json").read_text(encoding="utf-8"))
+    return read
 
 
 def configured(host: Path, name: str) -> config.EngineConfig:
@@ -169,6 +218,32 @@ def test_firewall_and_verification_follow_the_partitions(host: Path) -> None:
     assert shown["units"] == ["trading-engine@alpha.service", "trading-engine@beta.service"]
     assert shown["measured"] == shown["units"]
     assert shown["problems"] == []
+    assert shown["health"].endswith(":8000/health")
+    beta = told(host, "beta")
+    assert beta["health"].endswith(":8000/health?partition=beta"), "another partition's trouble is not this one's"
+    assert beta["slo_units"] == ["trading-engine@beta.service", "trading-feed@beta.service", "telemetry.service"]
+    assert told(host, "no-feed")["units"] == ["trading-engine@beta.service", "telemetry.service"]
+
+
+def test_engines_share_no_core_and_what_is_not_pinned_reserves_none(host: Path) -> None:
+    assert told(host, "threads-alpha")["cpus"] == [1, 5]
+    assert told(host, "threads-beta")["cpus"] == [2, 6, 3, 7]
+    assert told(host, "shown")["engines"] == 2
+    assert told(host, "loose")["engines"] == 0
+
+
+def test_a_name_that_firewall_and_network_do_not_follow_is_refused(host: Path) -> None:
+    assert told(host, "old")["problems"] == [
+        "trading_engine_port, which is trading_order_port for all roles, does not know partitions yet: "
+        "leave it out, or trading_partitions (docs/scale.md)",
+        "trading_engine_canary_symbol, which is each partition's test_symbol, does not know partitions yet: "
+        "leave it out, or trading_partitions (docs/scale.md)",
+    ]
+
+
+def test_the_canary_is_off_where_no_symbol_is_said_for_it(host: Path) -> None:
+    assert told(host, "off") == {"canary": "", "problems": []}
+    assert told(host, "on") == {"canary": "TEST"}
 
 
 def test_the_plan_is_refused_where_it_has_too_few_hosts_or_cores_before_there_is_one(hosts: Path) -> None:
@@ -190,17 +265,9 @@ def test_the_plan_is_refused_where_it_has_too_few_hosts_or_cores_before_there_is
 
 def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> None:
     host = hosts / "none"
-    engine = lines(host / "engine@.service")
-    assert "ExecStart=/opt/trading/current/bin/trading-engine --config /etc/trading/engine.toml" in engine
-    assert "StateDirectory=trading trading/journal trading/itch" in engine
-    assert "Alias=trading-system.service" in engine
-    assert "CPUAffinity=2 3" in engine
-    read = tomllib.loads((host / "engine-.toml").read_text(encoding="utf-8"))
-    assert set(read) == {"accounts", "canary", "journal", "market_data", "order_entry", "symbol"}
-    assert read["accounts"] == {"file": "/etc/trading/accounts.toml"}
-    telemetry = tomllib.loads((host / "telemetry-.toml").read_text(encoding="utf-8"))
-    assert telemetry["shared_memory"] == {"path": "/run/trading/engine.shm"}
-    assert "partitions" not in telemetry
+    for path in sorted((Path(__file__).parent / "one_engine").iterdir()):
+        assert (host / path.name).read_text(encoding="utf-8") == path.read_text(encoding="utf-8"), path.name
     shown = json.loads((host / "shown.json").read_text(encoding="utf-8"))
     assert shown["firewall"] == [9001, 9002]
     assert (shown["units"], shown["measured"]) == (["trading-engine.service"], [])
+    assert shown["engines"] == 1

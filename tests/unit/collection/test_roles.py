@@ -267,3 +267,11 @@ def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> 
     replacing = next(number for number, task in enumerate(tasks) if "mv" in str(task.get("loop", "")))
     assert len(asked) == 1
     assert tasks.index(unpacking) < replacing
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_what_a_task_registers_hides_no_variable_of_the_role(role: Path) -> None:
+    """For the rest of the play the result would stand where the role's own value is meant."""
+    known = {name for path in (*role.glob("vars/main.yml"), *role.glob("vars/main/*.yml")) for name in load(path)}
+    text = "".join(path.read_text(encoding="utf-8") for path in (role / "tasks").glob("*.yml"))
+    assert known & set(re.findall(r"^\s+register: (\w+)", text, flags=re.MULTILINE)) == set()

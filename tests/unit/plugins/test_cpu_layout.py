@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import cpuset
-from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.cpu_layout import Cpu, Layout, divide
+from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.cpu_layout import Cpu, Layout, by_core, divide
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +72,7 @@ def test_engine_cpus_the_host_cannot_give_are_named(text: str, said: str) -> Non
     [
         (4, False, 2, ("0", "2-3", "1", "2-3")),
         (4, False, 3, ("0", "1-3", "0", "1-3")),
+        (4, False, 0, ("0-3", "", "0-3", "")),
         (8, True, 2, ("0,4", "2-3", "1,5", "2-3,6-7")),
         (16, False, 4, ("0-10", "12-15", "11", "12-15")),
     ],
@@ -84,7 +85,14 @@ def test_each_of_several_engines_has_a_core(
 
 def test_engines_beyond_the_network_cards_node_are_on_another() -> None:
     assert words(divide(machine(8, nodes=2), near_node=0, engines=2))[1] == "2-3"
-    assert words(divide(machine(8, nodes=2), near_node=0, engines=5))[1] == "0-3,7"
+    assert words(divide(machine(8, nodes=2), near_node=0, engines=5))[1] == "1-3,6-7"
+    assert words(divide(machine(4, nodes=2), near_node=0, engines=2))[1] == "1,3", "the kernel itself prefers CPU 0"
+
+
+def test_the_cpus_of_one_core_are_one_engine_s() -> None:
+    cpus = machine(8, smt=True)
+    assert by_core(cpus, divide(cpus, "1-2,5-6", engines=2).engine) == [[1, 5], [2, 6]]
+    assert by_core(cpus, frozenset()) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +107,8 @@ def test_engines_beyond_the_network_cards_node_are_on_another() -> None:
             r"2 partitions need a core each and one for everything else, and this host has 2 .*engine 1, ",
         ),
         (4, True, "", 2, "has 2 .*engine 1, telemetry 0,2, housekeeping 0,2"),
-        (4, False, "3", 2, "2 partitions need a CPU each, and the engine CPUs are '3'"),
+        (4, False, "3", 2, "2 partitions need a core each, and the engine CPUs '3' have 1"),
+        (8, True, "1,5", 2, "2 partitions need a core each, and the engine CPUs '1,5' have 1"),
     ],
 )
 def test_more_engines_than_there_are_cpus_for_are_refused_with_the_layout(

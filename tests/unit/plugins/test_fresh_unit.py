@@ -260,7 +260,7 @@ def test_a_unit_is_not_started_beside_those_that_it_would_be_in_the_way_of(
     monkeypatch.setattr(f"{plan.__module__}.UNITS", tmp_path)
     systemd.has(NEW)
     (tmp_path / "engine@alpha.service").touch()
-    said = "trading-engine.service is not started beside engine@alpha.service, which this host has"
+    said = "trading-engine.service is not started beside engine@alpha.service, which this host has: stop, disable"
     assert said in systemd.run(not_beside="engine@*.service")["msg"]
     assert systemd.calls() == []
     assert systemd.run(not_beside="feed@*.service")["changed"]

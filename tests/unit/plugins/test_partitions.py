@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.filter.partitions import partitions
-from ansible_collections.lowlatency.trading.plugins.module_utils.partitions import names_of, problems
+from ansible_collections.lowlatency.trading.plugins.module_utils.partitions import moves, names_of, problems
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,3 +156,19 @@ def test_what_is_not_refused_shares_no_file_unit_or_port(names: list[str]) -> No
         found = partitions(declared, hosts=ONE)
         own = [str(one[key]) for one in found for key in (*names_of("x"), "order_port", "feed_port")]
         assert len(set(own)) == len(own)
+
+
+def test_what_moves_is_said_by_who_gets_and_who_gives() -> None:
+    had = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"]}
+    moved = moves([{**ALPHA, "symbols": ["TEST"]}, {**BETA, "symbols": ["MSFT", "AAPL"]}], had)
+    assert moved == {"gaining": ["beta"], "others": ["alpha"], "both": [], "new": []}
+    exchanged = moves([{**ALPHA, "symbols": ["TEST", "MSFT"]}, {**BETA, "symbols": ["AAPL", "IBM"]}], had)
+    assert exchanged == {"gaining": ["alpha", "beta"], "others": [], "both": ["alpha", "beta"], "new": ["IBM"]}
+    assert moves([], had) == {"gaining": [], "others": [], "both": [], "new": []}
+
+
+def test_a_port_is_taken_on_a_host_even_before_its_name_is_known() -> None:
+    same = {**BETA, "hosts": [2], "order_port": 9001}
+    assert wrong({**ALPHA, "hosts": [1]}, same, hosts=()) == []
+    (said,) = wrong({**ALPHA, "hosts": [2]}, same, hosts=())
+    assert "port 9001 on 2 is the order_port of partition alpha and the order_port of partition beta" in said
