@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -173,9 +174,10 @@ def _on_account() -> Iterator[dict[str, str]]:
         for symptom, cause, planted, fault in _ON_ACCOUNT:
             with fault(host):
                 causes = _causes(host, symptom)
-            assert causes, f"{cause}: nothing was named"
-            assert causes[0]["name"] == cause, f"{cause}: named were {json.dumps(causes, indent=1)}"
-            yield {"symptom": symptom, "named_first": causes[0]["name"], "planted": planted}
+            first = causes[0]["name"] if causes else "nothing"
+            print(f"diagnosis: {cause}: {json.dumps(causes, indent=1)}", file=sys.stderr, flush=True)
+            assert first == cause, f"{cause}: named first was {first}"
+            yield {"symptom": symptom, "named_first": first, "planted": planted}
 
 
 def _causes(host: Host, symptom: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -247,22 +248,27 @@ def _once() -> dict[str, Any]:
         }
         host.play_to_the_end("site.yml", trading_slo=_HARD, slo_enforce="report", slo_duration_s=2)
         spoiled_s, spoiled = _spoiled(host)
-        kept = {name: f"{line['state']}: {line['evidence'][0]}" for name, line in spoiled.items()}
-        assert {*_ON_HOST, *_OUTSIDE} == set(spoiled), "the proof has other lines than the checklist"
-        missed = [f"{name}, {kept[name]}" for name, line in spoiled.items() if line["state"] != "failed"]
-        assert not missed, f"spoiled, and not failed: {missed}"
+        _say("spoiled", spoiled)
         repaired_s, repaired = _repaired(host)
-        left = [
-            f"{name}, {line['state']}: {line['evidence']}"
-            for name, line in repaired.items()
-            if line["state"] != "met" and (name, line["state"]) != (_OR_NOT_MEASURED, "not done")
-        ]
-        assert not left, f"repaired, and not met: {left}"
-    return {
-        "spoiled": kept,
-        "repaired": {name: f"{line['state']}: {line['evidence'][0]}" for name, line in repaired.items()},
-        "seconds": {"spoiled": spoiled_s, "repaired": repaired_s},
-    }
+        _say("repaired", repaired)
+    assert {*_ON_HOST, *_OUTSIDE} == set(spoiled), "the proof has other lines than the checklist"
+    wrong = [f"spoiled: {name}: {said}" for name, said in _said(spoiled).items() if spoiled[name]["state"] != "failed"]
+    wrong += [
+        f"repaired: {name}: {line['state']}: {line['evidence']}"
+        for name, line in repaired.items()
+        if line["state"] != "met" and (name, line["state"]) != (_OR_NOT_MEASURED, "not done")
+    ]
+    assert not wrong, "; ".join(wrong)
+    seconds = {"spoiled": spoiled_s, "repaired": repaired_s}
+    return {"spoiled": _said(spoiled), "repaired": _said(repaired), "seconds": seconds}
+
+
+def _said(lines: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: f"{line['state']}: {line['evidence'][0]}" for name, line in lines.items()}
+
+
+def _say(when: str, lines: dict[str, dict[str, Any]]) -> None:
+    print(f"readiness, {when}: {json.dumps(_said(lines), indent=1)}", file=sys.stderr, flush=True)
 
 
 def prove(hosts: int) -> Path:
