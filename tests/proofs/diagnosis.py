@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FAULTS = ROOT / "extensions/molecule/trading_engine/vars/faults.yml"
-_SOURCES = (ROOT / "plugins/module_utils/diagnosis", ROOT / "plugins/filter", ROOT / "roles/trading_engine")
+_SOURCES = tuple(
+    ROOT / name
+    for name in ("plugins/module_utils/diagnosis", "plugins/filter", "roles/trading_engine", "roles/aws_network")
+)
 _PORT = 8000
 _NOWHERE = "http://monitoring.us-east-9.amazonaws.com"
 _ROLE = "trading-sandbox-host"

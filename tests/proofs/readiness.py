@@ -171,10 +171,10 @@ def _agent(host: Host) -> Callable[[], None]:
     for stream in streams.values():
         logs.create_log_stream(**stream)
     read = "journalctl --no-pager --output=json --output-fields=MESSAGE --lines=10 --unit={}.service"
-    script = "; echo; ".join(read.format(unit) for unit in _LOGGED)
+    script = "; echo =====; ".join(read.format(unit) for unit in _LOGGED)
 
     def send() -> None:
-        for stream, block in zip(streams.values(), host.run(script).split("\n\n"), strict=True):
+        for stream, block in zip(streams.values(), host.run(script).split("=====\n"), strict=True):
             lines = [json.loads(line) for line in block.splitlines() if line.startswith("{")]
             said = sorted(
                 (int(line["__REALTIME_TIMESTAMP"]) // 1000, line["MESSAGE"])
