@@ -11,6 +11,7 @@ These stand in for what a sandbox does not have, in both runs:
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import threading
@@ -50,12 +51,12 @@ _EASY: dict[str, int] = {
     "cpu_percent": 100,
     "memory_percent": 100,
 }
-# A target that nobody keeps.
-_HARD: dict[str, int] = {**_EASY, "p99_us": 1}
+# A target that nobody keeps, and that is measured however busy the machine is.
+_HARD: dict[str, int] = {**_EASY, "memory_percent": 1}
 
 # Line → what spoils it on the host, and what repairs that where site.yml does not.
 _ON_HOST: dict[str, tuple[str, str]] = {
-    "firewall": ("nft delete table inet trading", ""),
+    "firewall": ("systemctl stop trading-firewall.service", ""),  # a table that is deleted comes back by itself
     "ports": (
         f"systemd-run --quiet --unit=stray --property=WorkingDirectory=/run python3 -m http.server {_STRAY_PORT}",
         "systemctl stop stray.service",
@@ -75,10 +76,10 @@ _ON_HOST: dict[str, tuple[str, str]] = {
     ),
     # The journal of systemd stays where it is read.
     "disk": (
-        "kept=/run/log-kept; mkdir $kept; mount --bind /var/log $kept; mount -t tmpfs -o size=1m tmpfs /var/log\n"
-        "[ ! -d $kept/journal ] || { mkdir /var/log/journal; mount --bind $kept/journal /var/log/journal; }\n"
+        "kept=/run/log-kept; mkdir $kept; mount --rbind /var/log $kept; mount -t tmpfs -o size=1m tmpfs /var/log\n"
+        "[ ! -d $kept/journal ] || { mkdir /var/log/journal; mount --rbind $kept/journal /var/log/journal; }\n"
         "head -c 1000k /dev/zero > /var/log/full",
-        "umount --lazy --recursive /var/log; umount /run/log-kept",
+        "umount --lazy --recursive /var/log; umount --lazy --recursive /run/log-kept",
     ),
     "journal": (
         "truncate --size=1700M /var/lib/trading/journal/left-behind",
@@ -221,7 +222,8 @@ def _spoiled(host: Host) -> tuple[float, dict[str, dict[str, Any]]]:
     )
 
 
-def _repaired(host: Host) -> tuple[float, dict[str, dict[str, Any]]]:
+def _repaired(host: Host) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """Return the seconds of what was asked, and the lines of the run that disturbs."""
     for _, repair in _ON_HOST.values():
         if repair:
             host.run(repair)
@@ -234,8 +236,15 @@ def _repaired(host: Host) -> tuple[float, dict[str, dict[str, Any]]]:
     host.play_to_the_end("site.yml", trading_slo=_EASY, slo_enforce="report", slo_duration_s=2)
     host.publish_to(host.endpoint)
     eventually(lambda: host.client("cloudwatch").list_metrics(Namespace="LowLatencyTrading")["Metrics"])
-    with _again_and_again(_agent(host)), _again_and_again(_evaluator(host)):
-        return _ask(host, trading_slo=_EASY, readiness_disturb=ENVIRONMENT)
+    send = _agent(host)
+    with _again_and_again(send), _again_and_again(_evaluator(host)):
+        repaired_s, repaired = _ask(host, trading_slo=_EASY, readiness_disturb=ENVIRONMENT)
+    with _again_and_again(send):
+        undisturbed_s, _ = _ask(host, trading_slo=_EASY)
+    begun_s = time.monotonic()
+    host.play_to_the_end("playbooks/diagnose.yml", trading_slo=_EASY)
+    diagnosis_s = round(time.monotonic() - begun_s, 1)
+    return {"repaired": repaired_s, "nothing disturbed": undisturbed_s, "diagnose.yml": diagnosis_s}, repaired
 
 
 def _once() -> dict[str, Any]:
@@ -249,7 +258,7 @@ def _once() -> dict[str, Any]:
         host.play_to_the_end("site.yml", trading_slo=_HARD, slo_enforce="report", slo_duration_s=2)
         spoiled_s, spoiled = _spoiled(host)
         _say("spoiled", spoiled)
-        repaired_s, repaired = _repaired(host)
+        seconds, repaired = _repaired(host)
         _say("repaired", repaired)
     assert {*_ON_HOST, *_OUTSIDE} == set(spoiled), "the proof has other lines than the checklist"
     wrong = [f"spoiled: {name}: {said}" for name, said in _said(spoiled).items() if spoiled[name]["state"] != "failed"]
@@ -259,8 +268,12 @@ def _once() -> dict[str, Any]:
         if line["state"] != "met" and (name, line["state"]) != (_OR_NOT_MEASURED, "not done")
     ]
     assert not wrong, "; ".join(wrong)
-    seconds = {"spoiled": spoiled_s, "repaired": repaired_s}
-    return {"spoiled": _said(spoiled), "repaired": _said(repaired), "seconds": seconds}
+    return {
+        "spoiled": _said(spoiled),
+        "repaired": _said(repaired),
+        "seconds": {"spoiled": spoiled_s, **seconds},
+        "load_average": [round(each, 1) for each in os.getloadavg()],
+    }
 
 
 def _said(lines: dict[str, dict[str, Any]]) -> dict[str, str]:
