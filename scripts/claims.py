@@ -67,6 +67,7 @@ PLACE_OF_PROOF = {
     "market": "process",
     "null": "machine",
     "operations": "machine",
+    "readiness": "machine",
     "reload": "process",
     "security": "machine",
     "witness": "process",

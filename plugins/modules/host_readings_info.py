@@ -134,8 +134,14 @@ class Host:
         state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={_LOG_LINES}"]
         # What an earlier run said is no cause any more; of one that runs on, neither is what is long ago.
-        run = state.pop("run", "")
-        command += [f"_SYSTEMD_INVOCATION_ID={run}", "+", f"INVOCATION_ID={run}"] if run else [f"--unit={name}"]
+        runs = [run] if (run := state.pop("run", "")) else []
+        # The run that is just being started has said nothing yet of why the one before it ended.
+        if runs and state.get("active") == "activating" and state.get("restarts"):
+            listed = self.say("journalctl", "--no-pager", "--output=json", f"--lines={_LOG_LINES}", f"--unit={name}")
+            runs = answers.newest_runs(listed, 2) or runs
+        command += " + ".join(f"_SYSTEMD_INVOCATION_ID={run} + INVOCATION_ID={run}" for run in runs).split() or [
+            f"--unit={name}"
+        ]
         command += [_RECENTLY] if state.get("active") == "active" else []
         return {**state, "log": self.say(*command).splitlines()}
 

@@ -231,10 +231,11 @@ class Switch:
             self.new.ask("admin", *self.config, "open-entry")
             is_closed = self.new.answer("admin", *self.config, "status")["entry_closed"]
         except RunningError as error:
+            write_down(self.new.release, self.before, is_rollback=False)
             raise RunningError(
                 f"release {self.new.release} passed its gate and may have taken orders, but open-entry failed: {error}."
-                f" The way is forward: see `trading-engine admin {' '.join(self.config)} status`; release_rollback.yml"
-                " goes back by a clean stop"
+                f" {self.condition()}. The way is forward: once it takes orders, run deploy.yml again for what is left;"
+                " release_rollback.yml goes back by a clean stop"
             ) from error
         if is_closed:
             self.go_back("its order entry stays closed")

@@ -1,30 +1,220 @@
-"""Faults are planted one after the other on a deployed host, and the diagnosis names each of them first.
+"""Faults are planted one after the other on deployed hosts, and the diagnosis names each of them first.
 
-The scenario trading_engine plants and judges them (extensions/molecule/trading_engine/vars/faults.yml); in scripts/test
-it plants the first of them only.
+The scenario trading_engine plants those of a host alone (extensions/molecule/trading_engine/vars/faults.yml), of which
+scripts/test has the first ones only. Those of account and publisher are planted here, on a host that site.yml made.
+Packets are held back on a machine with a kernel of its own, because this machine's has no netem.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from pathlib import Path
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.integration.sandbox.conftest import eventually
+from tests.proofs.deployed import Host, deployed, read_json
 from tests.proofs.evidence import ROOT, Evidence
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _FAULTS = ROOT / "extensions/molecule/trading_engine/vars/faults.yml"
-_SOURCES = (ROOT / "plugins/module_utils/diagnosis", ROOT / "plugins/filter", ROOT / "roles/trading_engine")
+_SOURCES = tuple(
+    ROOT / name
+    for name in ("plugins/module_utils/diagnosis", "plugins/filter", "roles/trading_engine", "roles/aws_network")
+)
+_PORT = 8000
+_NOWHERE = "http://monitoring.us-east-9.amazonaws.com"
+_ROLE = "trading-sandbox-host"
+
+Fault = Callable[[Host], AbstractContextManager[None]]
+
+
+@contextmanager
+def closed_group(host: Host) -> Iterator[None]:
+    """The security group lets nobody in to the live page any more; the sandbox drops what it does not let in."""
+    ec2, group = host.deployment.ec2(), host.group()
+    rules = [rule for rule in group["IpPermissions"] if rule.get("FromPort") == rule.get("ToPort") == _PORT]
+    ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=rules)
+    yield
+    ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=rules)
+
+
+@contextmanager
+def denying_acl(host: Host) -> Iterator[None]:
+    """The subnet's network ACL denies the port at the API. The sandbox has no ACLs, so a rule on the host drops."""
+    ec2 = host.deployment.ec2()
+    of_vpc = [{"Name": "vpc-id", "Values": [host.group()["VpcId"]]}]
+    acl = ec2.describe_network_acls(Filters=of_vpc)["NetworkAcls"][0]["NetworkAclId"]
+    entry = {"NetworkAclId": acl, "RuleNumber": 50, "Egress": False}
+    ec2.create_network_acl_entry(
+        **entry, Protocol="6", RuleAction="deny", CidrBlock="0.0.0.0/0", PortRange={"From": _PORT, "To": _PORT}
+    )
+    host.run(
+        "nft add table inet acl; nft 'add chain inet acl in { type filter hook prerouting priority raw; }'; "
+        f"nft 'add rule inet acl in iifname != \"lo\" tcp dport {_PORT} drop'"
+    )
+    yield
+    host.run("nft delete table inet acl")
+    ec2.delete_network_acl_entry(**entry)
+
+
+@contextmanager
+def wrong_endpoint(host: Host) -> Iterator[None]:
+    """The publisher is told an endpoint that does not exist."""
+    host.publish_to(_NOWHERE)
+    host.publisher_says("Could not connect to the endpoint")
+    yield
+    host.publish_to(host.endpoint)
+
+
+@contextmanager
+def revoked_role(host: Host) -> Iterator[None]:
+    """The host's role loses its policies, and the embedded AWS, which asks for permissions meanwhile, refuses it."""
+    iam = host.client("iam")
+    policies = [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=_ROLE)["AttachedPolicies"]]
+    assert policies, f"the role {_ROLE} has no policy that could be taken away"
+    # moto calls the action by the name that signs it, which the role's own policy does not.
+    own_name = {"RoleName": _ROLE, "PolicyName": "by-the-name-of-moto"}
+    iam.put_role_policy(**own_name, PolicyDocument=_allow("monitoring:PutMetricData"))
+    with _permissions_asked(host):
+        before = _samples(host)
+        eventually(lambda: _samples(host) > before)  # with its policies it is let in
+        asked = host.client("iam")
+        for arn in policies:
+            asked.detach_role_policy(RoleName=_ROLE, PolicyArn=arn)
+        asked.delete_role_policy(**own_name)
+        host.publisher_says("AccessDenied")
+        yield
+        for arn in policies:
+            asked.attach_role_policy(RoleName=_ROLE, PolicyArn=arn)
+    host.publish_to(host.endpoint)
+
+
+def _allow(action: str) -> str:
+    """Return the policy that allows an action on everything."""
+    statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@contextmanager
+def _permissions_asked(host: Host) -> Iterator[None]:
+    """Have the embedded AWS ask everybody for permissions; the controller has all."""
+    environment, iam = host.deployment.environment, host.client("iam")
+    iam.create_user(UserName="controller")
+    iam.put_user_policy(UserName="controller", PolicyName="everything", PolicyDocument=_allow("*"))
+    key = iam.create_access_key(UserName="controller")["AccessKey"]
+    before = {name: environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    environment |= {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    _ask_from(environment["AWS_ENDPOINT_URL"], b"0")
+    try:
+        yield
+    finally:
+        _ask_from(environment["AWS_ENDPOINT_URL"], b"inf")
+        environment |= before
+
+
+def _ask_from(api: str, request_number: bytes) -> None:
+    """Have moto ask for permissions from the request of that number on."""
+    head = {"Content-Type": "text/plain"}  # anything else moto takes for a form
+    request = urllib.request.Request(f"{api}/moto-api/reset-auth", data=request_number, headers=head)  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        assert answer.status == 200
+
+
+def _samples(host: Host) -> int:
+    """Return how many moments the embedded CloudWatch knows of the host."""
+    now = datetime.now(UTC)
+    listed = host.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[
+            {
+                "Id": "up",
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": "LowLatencyTrading",
+                        "MetricName": "EngineUp",
+                        "Dimensions": [{"Name": "InstanceId", "Value": host.instance}],
+                    },
+                    "Period": 60,
+                    "Stat": "SampleCount",
+                },
+            }
+        ],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(minutes=1),
+    )
+    return int(sum(count for result in listed["MetricDataResults"] for count in result["Values"]))
+
+
+_ON_ACCOUNT: tuple[tuple[str, str, str, Fault], ...] = (
+    ("cannot connect", f"the security group does not let port {_PORT} in", "the group's rule taken away", closed_group),
+    (
+        "cannot connect",
+        f"the subnet's network ACL refuses port {_PORT}",
+        "the entry at the API; the sandbox has no network ACLs, a rule of nftables on the host drops for it",
+        denying_acl,
+    ),
+    ("deployment failed", "the host does not reach the AWS endpoint", "the publisher's endpoint", wrong_endpoint),
+    ("deployment failed", "AWS refuses the host's role", "policies taken from the role, calls refused", revoked_role),
+)
+
+
+def _on_account() -> Iterator[dict[str, str]]:
+    """Yield what is named first for each fault of account and publisher."""
+    with deployed("proof-diagnosis", 86) as host:
+        host.play_to_the_end("site.yml", slo_verify="never")
+        host.publish_to(host.endpoint)
+        for symptom, cause, planted, fault in _ON_ACCOUNT:
+            with fault(host):
+                causes = _causes(host, symptom)
+            first = causes[0]["name"] if causes else "nothing"
+            print(f"diagnosis: {cause}: {json.dumps(causes, indent=1)}", file=sys.stderr, flush=True)
+            assert first == cause, f"{cause}: named first was {first}"
+            yield {"symptom": symptom, "named_first": first, "planted": planted}
+
+
+def _causes(host: Host, symptom: str) -> list[dict[str, Any]]:
+    folder = host.deployment.work / "diagnoses"
+    play = host.play("playbooks/diagnose.yml", trading_engine_symptom=symptom, trading_engine_diagnosis_dir=str(folder))
+    kept = folder / f"{host.name}-causes.json"
+    assert kept.exists(), play.output[-6000:]
+    causes: list[dict[str, Any]] = read_json(kept)
+    return causes
+
+
+def _of_a_host_alone() -> Iterator[dict[str, str]]:
+    """Yield what the scenario has planted, which fails where another cause is named first."""
+    planted = yaml.safe_load(_FAULTS.read_text(encoding="utf-8"))["faults"]
+    _tests("molecule", "trading_engine", TRADING_FAULTS="all")
+    for one in planted:
+        yield {"symptom": one["symptom"], "named_first": one["cause"], "planted": one.get("stands_in", "itself")}
+
+
+def _on_own_kernel() -> Iterator[dict[str, str]]:
+    _tests("own-kernel", "-k", "packets_that_netem_holds_back", TRADING_PROOF="1")
+    yield {"symptom": "high latency", "named_first": "packets are held back on purpose", "planted": "netem"}
+
+
+def _tests(part: str, *arguments: str, **environment: str) -> None:
+    command = [str(ROOT / "scripts/test"), part, *arguments]
+    done = subprocess.run(command, env={**os.environ, **environment}, check=False)
+    assert done.returncode == 0, f"{part} failed: its output says where"
+
+
+_STEPS = (_on_account, _of_a_host_alone, _on_own_kernel)
 
 
 def prove(hosts: int) -> Path:
-    """Return the record of that many hosts; raises AssertionError when another cause was named first."""
+    """Return the record of that many hosts of each kind; raises AssertionError when another cause was named first."""
     evidence = Evidence("diagnosis", hosts, _SOURCES)
-    faults = yaml.safe_load(_FAULTS.read_text(encoding="utf-8"))["faults"]
-    while evidence.done < hosts:
-        command = [str(ROOT / "scripts/test"), "molecule", "trading_engine"]
-        done = subprocess.run(command, env={**os.environ, "TRADING_FAULTS": "all"}, check=False)
-        assert done.returncode == 0, "the scenario failed: its output says where"
-        evidence.add([{"symptom": fault["symptom"], "named_first": fault["cause"]} for fault in faults])
-    return evidence.finish({"hosts": hosts, "faults": evidence.results[0]})
+    while evidence.done < hosts * len(_STEPS):
+        evidence.add(list(_STEPS[evidence.done % len(_STEPS)]()))
+    return evidence.finish({"hosts": hosts, "faults": [one for step in evidence.results for one in step]})

@@ -35,6 +35,18 @@ def unit(text: str) -> dict[str, Any]:
     return found
 
 
+def newest_runs(text: str, most: int) -> list[str]:
+    """Return the invocations of a unit that said the newest lines, the last one first, from `journalctl -o json`."""
+    found: list[str] = []
+    for line in reversed(text.splitlines()):
+        entry = _parsed(line, dict)
+        # What systemd says of a unit has another field than what the unit's processes say.
+        run = entry.get("INVOCATION_ID") or entry.get("_SYSTEMD_INVOCATION_ID")
+        if isinstance(run, str) and run not in found:
+            found.append(run)
+    return found[:most]
+
+
 def listeners(text: str) -> dict[str, list[dict[str, Any]]]:
     """Return port → who listens, from `ss -Hltnp`."""
     found: dict[str, list[dict[str, Any]]] = {}

@@ -4,6 +4,7 @@ Emulated on a busy machine this takes minutes; the limits bound a failure and ar
 """
 
 import base64
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ assert ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) != -1
 print(_ask_kernel())
 """
 HARDEN = ROOT / "tests/integration/tuning/harden.yml"
+DIAGNOSE = Path(__file__).with_name("diagnose.yml")
 WATCHED = ("identity", "units", "release", "configuration", "sudo")
 OWN_KERNEL = [{"ResourceType": "instance", "Tags": [{"Key": "embedded-ec2:machine", "Value": "qemu"}]}]
 
@@ -98,6 +100,28 @@ def test_the_kernel_writes_down_who_changes_what_matters(qemu: Cloud, instance: 
     assert "changed=0" in again.output
     host.play_to_the_end(HARDEN, "--tags", "hardening_audit", "-e", "hardening_state=absent")
     assert host.shell("auditctl -l") == "No rules"
+
+
+@pytest.mark.skipif(not os.environ.get("TRADING_PROOF"), reason="a minute and a half: scripts/prove diagnosis runs it")
+def test_packets_that_netem_holds_back_are_named_first(qemu: Cloud, instance: dict[str, Any], tmp_path: Path) -> None:
+    """The kernel that containers share may have no netem."""
+    host = TuningHost(qemu, instance["PrivateIpAddress"]).reached()
+    found = tmp_path / "tuned-causes.json"
+    asked = (
+        "-e",
+        json.dumps({"trading_engine_diagnosis_dir": str(tmp_path), "trading_engine_symptom": "high latency"}),
+    )
+    host.play_to_the_end(DIAGNOSE, *asked)
+    held_back = "packets are held back on purpose"
+    assert held_back not in found.read_text(encoding="utf-8")
+    host.shell("tc qdisc add dev ens5 root netem delay 20ms")
+    try:
+        host.play_to_the_end(DIAGNOSE, *asked)
+    finally:
+        host.shell("tc qdisc del dev ens5 root")
+    first = json.loads(found.read_text(encoding="utf-8"))[0]
+    assert first["name"] == held_back
+    assert "ens5: netem" in first["lines"][0]
 
 
 def test_boot_arguments_hold_after_the_machines_own_reboot(qemu: Cloud, instance: dict[str, Any]) -> None:

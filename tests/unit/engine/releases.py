@@ -105,6 +105,15 @@ NO_LOGIN = "from trading_engine.settings import passwords; passwords.verify = la
 HANGS = "import time\nif '--config' == sys.argv[1]: time.sleep(3600)"
 OPEN = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: self.submit(8, payload=b'\\1')"
 SHUT = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: None"
+# The file that keeps order entry closed cannot be removed, as on a device that fails.
+STAYS = """
+if sys.argv[1] == "--config":
+    import pathlib
+    closed = pathlib.Path(sys.argv[2]).parent / "journal/order-entry-closed"
+    if closed.is_file():
+        closed.unlink()
+        closed.mkdir()
+"""
 FAULTS = {
     "cannot read the snapshot": (OTHER_SNAPSHOTS, "was written by engine version"),
     "makes another state": (OTHER_STATE, "this release makes another state of it"),

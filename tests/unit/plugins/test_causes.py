@@ -234,6 +234,12 @@ FAULTS: list[tuple[str, str, Callable[[Readings], None], str]] = [
         publisher("An error occurred (AccessDenied) when calling the PutMetricData operation"),
         "AccessDenied",
     ),
+    (
+        "deployment failed",
+        "AWS refuses the host's role",
+        publisher("1 periods wait, next try in 1 s: Unable to locate credentials"),
+        "Unable to locate",
+    ),
     ("high latency", "the tuning is not in force", drifted, "net.core.busy_poll"),
     ("high latency", "the tuning is not in force", slow_governor, "CPU 1: powersave instead of performance"),
     ("cannot connect", "port 8000 listens on loopback alone", on_loopback, "127.0.0.1:8000"),

@@ -43,6 +43,49 @@ def test_a_units_state() -> None:
     assert answers.unit("") == {}
 
 
+RESTARTED = """{"INVOCATION_ID": "a", "_SYSTEMD_INVOCATION_ID": "of systemd", "MESSAGE": "Starting"}
+{"_SYSTEMD_INVOCATION_ID": "b", "MESSAGE": "No module named 'uvloop'"}
+{"INVOCATION_ID": "b", "MESSAGE": "Failed with result 'exit-code'."}
+-- Boot --
+{"INVOCATION_ID": "c", "MESSAGE": "Starting"}
+"""
+
+
+def test_the_newest_runs_of_a_unit() -> None:
+    assert answers.newest_runs(RESTARTED, 2) == ["c", "b"]
+    assert answers.newest_runs("", 2) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted"),
+    [
+        # Between two starts, and in the moment of one.
+        ("ActiveState=activating\nSubState=auto-restart\nNRestarts=3\nInvocationID=b\n", ["c", "b"]),
+        ("ActiveState=activating\nSubState=start\nNRestarts=3\nInvocationID=c\n", ["c", "b"]),
+        # The first start; a run that ended for good; one that runs.
+        ("ActiveState=activating\nSubState=start\nNRestarts=0\nInvocationID=c\n", ["c"]),
+        ("ActiveState=failed\nSubState=failed\nNRestarts=3\nInvocationID=b\n", ["b"]),
+        ("ActiveState=active\nSubState=running\nNRestarts=3\nInvocationID=c\n", ["c"]),
+        ("", []),
+    ],
+)
+def test_of_a_unit_that_is_started_again_the_run_before_is_read_as_well(
+    monkeypatch: pytest.MonkeyPatch, state: str, wanted: list[str]
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def say(self: host_readings_info.Host, *command: str) -> str:
+        asked.append(command)
+        return state if command[0] == "systemctl" else RESTARTED if "--output=json" in command else "a line\n"
+
+    monkeypatch.setattr(host_readings_info.Host, "say", say)
+    found = host_readings_info.Host(None).unit("trading-engine.service")
+    assert found["log"] == ["a line"]
+    words = asked[-1]
+    assert [word.partition("=")[2] for word in words if word.startswith("INVOCATION_ID=")] == wanted
+    assert ("--unit=trading-engine.service" in words) == (not wanted)
+
+
 def test_what_delays_packets_and_which_allowance_was_exceeded() -> None:
     qdiscs = '[{"kind":"mq","dev":"ens5"},{"kind":"netem","dev":"ens6","options":{"delay":{"delay":0.01}}}]'
     assert answers.delays(qdiscs) == {"ens6": 'netem {"delay": {"delay": 0.01}}'}

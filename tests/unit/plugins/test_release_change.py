@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import copied
-from ansible_collections.lowlatency.trading.plugins.modules import release_trial
+from ansible_collections.lowlatency.trading.plugins.modules import release_switch, release_trial
 from trading_engine.wire import ouch
 
 from tests.unit.engine.process import Client
-from tests.unit.engine.releases import FAULTS, HANGS, NO_LOGIN, OTHER_REPLIES, Host
+from tests.unit.engine.releases import FAULTS, HANGS, NO_LOGIN, OTHER_REPLIES, STAYS, Host
 
 RunModule = Callable[..., dict[str, Any]]
 PAR = 1_000_000
@@ -111,6 +113,34 @@ def test_a_link_that_cannot_be_made_leaves_the_engine_running_and_the_message_sa
     assert f"{host.root}/current does not lead to release old: " in msg
     assert "Release newer runs, and order entry is closed: `trading-engine admin" in msg
     assert host.systemctl("show") != "0"
+
+
+def test_a_release_whose_order_entry_cannot_be_opened_runs_on_and_the_message_says_how(
+    host: Host, switch: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, str]] = []
+    monkeypatch.setattr(release_switch, "write_down", lambda release, before, **_: written.append((release, before)))
+    host.install("new", STAYS)
+    refused = switch()
+    msg = refused["msg"]
+    closed = host.engine.directory / "journal/order-entry-closed"
+    assert "release new passed its gate and may have taken orders, but open-entry failed: release new, admin: " in msg
+    assert f"{closed.name}: Is a directory" in msg
+    assert "Release new runs, and order entry is closed: `trading-engine admin" in msg
+    assert (refused["release"], host.linked("current"), host.linked("previous")) == ("new", "new", "old")
+    assert written == [("new", "old")]
+    with contextlib.closing(Client(host.engine.port, sequence=1)) as client:
+        client.wait_for(2)
+        client.send(ouch.EnterOrder("B", "B", 10, "TEST", PAR))
+        assert isinstance(client.wait_for(3)[2], ouch.Rejected)
+        assert "order entry is closed already" in switch()["msg"]
+        # What was in the way is repaired, and done what the message says.
+        closed.rmdir()
+        (command,) = re.findall(r"`(trading-engine admin [^`]* open-entry)`", msg)
+        subprocess.run([host.root / "current/bin" / command.split()[0], *command.split()[1:]], check=True)
+        client.send(ouch.EnterOrder("C", "B", 10, "TEST", PAR))
+        assert isinstance(client.wait_for(4)[3], ouch.Accepted)
+        assert (switch().get("msg"), switch()["changed"]) == (None, False)
 
 
 @pytest.mark.parametrize(

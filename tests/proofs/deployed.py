@@ -1,0 +1,124 @@
+"""A host of a sandbox of its own, made by site.yml, whose publisher finds the emulated CloudWatch by a drop-in."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+
+from tests.e2e.deployment import Deployment, Play, addresses
+
+ENVIRONMENT = "sandbox"
+GROUP = f"trading-{ENVIRONMENT}-host"
+_PUBLISHER = "trading-publish.service"
+# The agent that sends log lines is no package of Debian's, and the machines reach nobody who has it.
+_PUBLISHES: dict[str, object] = {"trading_publish": True, "cloudwatch_agent_state": "absent"}
+_SETTINGS: dict[str, object] = {"cloudwatch": {"period_s": 10}}
+_LIMIT_S = 180.0
+
+
+@dataclass
+class Host:
+    """The one host of a deployment; `given` are the variables of every run."""
+
+    deployment: Deployment
+    given: dict[str, Any]
+
+    @cached_property
+    def name(self) -> str:
+        (name,) = self.deployment.inventory()["trading"]["hosts"]
+        return str(name)
+
+    @cached_property
+    def address(self) -> str:
+        return str(self.deployment.host()["ansible_host"])
+
+    @cached_property
+    def instance(self) -> str:
+        """Return the instance's id."""
+        return str(self.deployment.host()["instance_id"])
+
+    def play(self, playbook: str, **variables: object) -> Play:
+        """Run a playbook, whatever becomes of it."""
+        return self.deployment.play(playbook, **{**self.given, **variables})
+
+    def play_to_the_end(self, playbook: str, **variables: object) -> Play:
+        play = self.play(playbook, **variables)
+        assert play.exit_code == 0, play.output[-6000:]
+        return play
+
+    def run(self, script: str) -> str:
+        """Run a shell script as root, and return what it printed."""
+        done = self.deployment.ssh(self.address, "sudo", "sh", "-ec", script, limit_s=_LIMIT_S)
+        assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def client(self, service: str) -> Any:
+        """Return a client of the embedded AWS, with the keys that the deployment has at this moment."""
+        found = self.deployment.environment
+        return boto3.client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=found["AWS_ENDPOINT_URL"],
+            aws_access_key_id=found["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def group(self) -> dict[str, Any]:
+        """Return the hosts' security group."""
+        named = [{"Name": "group-name", "Values": [GROUP]}]
+        (group,) = self.deployment.ec2().describe_security_groups(Filters=named)["SecurityGroups"]
+        return dict(group)
+
+    @property
+    def endpoint(self) -> str:
+        """Return how the host reaches the embedded AWS: beside the metadata."""
+        return f"http://169.254.169.254:{urlsplit(self.deployment.environment['AWS_ENDPOINT_URL']).port}"
+
+    def publish_to(self, endpoint: str) -> None:
+        """Have the publisher start anew with that endpoint."""
+        folder = f"/etc/systemd/system/{_PUBLISHER}.d"
+        line = shlex.quote(f"Environment=AWS_ENDPOINT_URL={endpoint}")
+        self.run(
+            f"mkdir -p {folder}; printf '[Service]\\n%s\\n' {line} > {folder}/endpoint.conf\n"
+            f"systemctl daemon-reload; systemctl restart {_PUBLISHER}"
+        )
+
+    def publisher_says(self, pattern: str) -> str:
+        """Return the line in which the publisher's present run says that; waits for it."""
+        this_run = f"_SYSTEMD_INVOCATION_ID=$(systemctl show --value --property=InvocationID {_PUBLISHER})"
+        read = f"journalctl --no-pager --output=cat {this_run} | grep -m 1 {shlex.quote(pattern)}"
+        return self.run(f"timeout 120 sh -c {shlex.quote(f'until {read}; do sleep 0.5; done')}").strip()
+
+
+@contextmanager
+def deployed(sandbox: str, number: int, telemetry: dict[str, Any] | None = None, **given: Any) -> Iterator[Host]:
+    """Yield a host in networks of its own, 10.NUMBER.0.0/16, before site.yml; nothing is left of it afterwards.
+
+    `telemetry` are further settings of telemetry's, `given` further variables of every run.
+    """
+    settings = {"telemetry_settings": {**_SETTINGS, **(telemetry or {})}}
+    with tempfile.TemporaryDirectory(prefix=f"{sandbox}-") as folder:
+        deployment = Deployment(Path(folder), sandbox=sandbox, addresses=addresses(number))
+        try:
+            deployment.down()  # what a proof that was interrupted may have left
+            deployment.up()
+            yield Host(deployment, {**_PUBLISHES, **settings, **given})
+        finally:
+            deployment.down()
+
+
+def read_json(path: Path) -> Any:
+    """Return the file's content, and have no later reader take it for something new."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    return found
