@@ -21,7 +21,16 @@ from trading_engine.storage import snapshot
 from tests.e2e.deployment import Deployment, addresses
 from tests.proofs.evidence import ROOT, Evidence
 
-_SOURCES = [ROOT / name for name in ("roles/drill", "roles/aws_backup", "files/engine/src/trading_backup")]
+_SOURCES = [
+    ROOT / name
+    for name in (
+        "roles",
+        "playbooks",
+        "plugins",
+        "files/engine/src/trading_backup",
+        "files/engine/src/trading_engine",
+    )
+]
 _SHIPPED_WITHIN_S = 120.0
 _RATE = 12_000
 _LISTED = 10  # of the lost orders, in the evidence; the drill's own record has all
