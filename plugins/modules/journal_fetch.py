@@ -15,8 +15,8 @@ description:
   - Find the newest complete series of objects that a host has put into the bucket, fetch its newest snapshot, the
     journal since then and the configuration, check each object against the SHA-256 in its name, and pack them as
     C(playbooks/backup.yml) packs a host's own archive.
-  - Fetch the snapshot before and the journal between as well, by which the engine proves the newest one before a
-    restore puts it in force; where the series lacks them, a warning says why.
+  - Take the snapshot before and the journal between along, by which the engine proves the newest one before a
+    restore puts it in force, and warn where the series lacks them.
   - Refuse where several instances have shipped under the host's name and none is said, and leave out who has shipped
     under several names, as who forges another host's backup does.
   - Refuse, with the object's name, where one is missing, foreign or changed. Then no archive is written.
