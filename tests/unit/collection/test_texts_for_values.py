@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[3]
 
 
+@functools.cache
 def switches() -> set[str]:
     """Return the inputs of all roles that are true or false."""
     found = set()
