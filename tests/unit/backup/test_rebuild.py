@@ -45,6 +45,17 @@ CASES = {
 }
 
 
+def run_play(folder: Path, play: dict[str, Any], hosts: dict[str, Any]) -> None:
+    """Run a play for hosts that are this machine."""
+    (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", f"{folder}/hosts.yml"]
+    collections = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
+    environment = {**os.environ, **collections, "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+    run = subprocess.run([*program, f"{folder}/play.yml"], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """Return what is decided of each case, all in one run of Ansible."""
@@ -69,14 +80,8 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
         "vars_files": [str(ROLE / "vars/main.yml")],
         "tasks": [{"name": "Decide", "block": [*tasks, note], "rescue": [note]}],
     }
-    (folder / "play.yml").write_text(yaml.safe_dump([play]))
     hosts = {name: {"ansible_connection": "local", **variables} for name, variables in CASES.items()}
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
-    program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", f"{folder}/hosts.yml"]
-    collections = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
-    environment = {**os.environ, **collections, "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
-    run = subprocess.run([*program, f"{folder}/play.yml"], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_play(folder, play, hosts)
     return {name: json.loads((folder / name).read_text()) for name in CASES}
 
 
@@ -112,3 +117,20 @@ def test_nothing_is_made_before_that_is_decided() -> None:
     plays = yaml.safe_load((ROOT / "playbooks/rebuild.yml").read_text())
     assert plays[0]["tasks"][0]["ansible.builtin.import_role"]["tasks_from"] == "lost"
     assert plays[1]["ansible.builtin.import_playbook"] == "provision.yml"
+
+
+def test_the_wheels_of_each_installed_release_stay_for_a_rollback(tmp_path: Path) -> None:
+    """A series of the bucket has each file that is there when it begins, so that one of them is not enough."""
+    wheels, new, gone = tmp_path / "wheels", "b" * 16, "c" * 16
+    wheels.mkdir()
+    for release in (OLD, new):
+        (tmp_path / "releases" / release).mkdir(parents=True)
+    for release in (OLD, gone):
+        (wheels / f"{release}.tar").touch()
+    (tmp_path / "new.tar").touch()
+    text = (ROOT / "roles/journal_backup/tasks/wheels.yml").read_text().replace("/opt/trading", str(tmp_path))
+    tasks = yaml.safe_load(text.replace("owner: root", "").replace("group: root", ""))  # of whoever runs the test
+    variables = {"journal_backup_wheels": f"{tmp_path}/new.tar", "journal_backup_release": new}
+    play = {"name": "Keep wheels", "hosts": "all", "gather_facts": False, "tasks": tasks}
+    run_play(tmp_path, play, {"host": {"ansible_connection": "local", **variables}})
+    assert sorted(path.stem for path in wheels.iterdir()) == [OLD, new]

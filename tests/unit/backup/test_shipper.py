@@ -97,6 +97,16 @@ def test_a_changed_configuration_goes_once_and_the_one_before_stays(host: Host) 
     assert contents == [b"# the engine's\n", b"# changed\n"]
 
 
+def test_a_new_series_has_each_file_again(host: Host) -> None:
+    """Without it a rebuild after a rollback would find only the newest release's wheels."""
+    for release in ("a", "b"):
+        (host.etc / f"{release}.toml").write_text(release)
+    for seconds in (0, 90_000):
+        host.look(seconds)
+    ends = sorted(["a.toml", "b.toml", "engine.toml"] * 2)
+    assert sorted(key.rpartition("/")[2] for key in host.objects() if "/file/" in key) == ends
+
+
 def test_a_shipper_that_was_restarted_goes_on_where_it_was(host: Host) -> None:
     host.look()
     host.recorder.run(4, 50)
