@@ -16,10 +16,10 @@ description:
     journal since then and the configuration, check each object against the SHA-256 in its name, and pack them as
     C(playbooks/backup.yml) packs a host's own archive.
   - Fetch the snapshot before and the journal between as well, by which the engine proves the newest one before a
-    restore puts it in force; where the series lacks them, a warning says why.
+    restore puts it in force; where the series lacks them or one is changed, a warning says why.
   - Refuse where several instances have shipped under the host's name and none is said, and leave out who has shipped
     under several names, as who forges another host's backup does.
-  - Refuse, with the object's name, where one is missing, foreign or changed. Then no archive is written.
+  - Refuse, with the object's name, where another one is missing, foreign or changed. Then no archive is written.
   - Keep of the accounts the hashes of their passwords, which the bucket has; the passwords themselves it has not. An
     account for tests gets a new one with the restore.
 author:
@@ -242,13 +242,41 @@ def hashes(accounts: str) -> dict[str, str]:
     return found
 
 
-def members(source: Source, backup: Backup, folder: Path) -> Iterator[tuple[str, Path | bytes | None]]:
+def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str, Path | bytes]], str]:
+    """Return what only proves the newest snapshot, and which object of that is not what its name says.
+
+    Then nothing of it is returned: the state itself does not need it.
+    """
+    newest = max((number for number, _part in backup.snapshots), default=0)
+    found: list[tuple[str, Path | bytes]] = []
+    try:
+        for number, part in backup.snapshots:
+            if number < newest:
+                found.append((f"{JOURNAL}/{number:012d}.snapshot", source.read(part)))
+        for segment in backup.segments:
+            if segment.number < newest:
+                path = folder / f"{segment.number:012d}.journal"
+                source.segment(segment, path)
+                found.append((f"{JOURNAL}/{path.name}", path))
+    except BackupError as error:
+        return [], f"the newest snapshot is not compared with a replay: {error}"
+    return found, ""
+
+
+def members(
+    source: Source, backup: Backup, folder: Path, proving: Sequence[tuple[str, Path | bytes]]
+) -> Iterator[tuple[str, Path | bytes | None]]:
     """Yield what the archive has: a directory, a file of the folder, or content."""
+    newest = max((number for number, _part in backup.snapshots), default=0)
     yield JOURNAL, None
     yield SECRETS, None
+    yield from proving
     for number, part in backup.snapshots:
-        yield f"{JOURNAL}/{number:012d}.snapshot", source.read(part)
+        if number == newest:
+            yield f"{JOURNAL}/{number:012d}.snapshot", source.read(part)
     for segment in backup.segments:
+        if segment.number < newest:
+            continue
         path = folder / f"{segment.number:012d}.journal"
         source.segment(segment, path)
         yield f"{JOURNAL}/{path.name}", path
@@ -308,12 +336,13 @@ def release(source: Source, backup: Backup, folder: Path) -> tuple[Release, list
     return Release(), []
 
 
-def apply(source: Source, backup: Backup, dest: Path) -> None:
-    """Write the archive, whole or not at all."""
+def apply(source: Source, backup: Backup, dest: Path) -> list[str]:
+    """Write the archive, whole or not at all; return what to warn of."""
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         scratch = Path(folder) / "archive.tar.gz"
+        proving, problem = proof(source, backup, Path(folder))
         with tarfile.open(scratch, "w:gz", compresslevel=1) as archive:
-            for name, content in members(source, backup, Path(folder)):
+            for name, content in members(source, backup, Path(folder), proving):
                 entry = tarfile.TarInfo(name)
                 if content is None:
                     entry.type, entry.mode = tarfile.DIRTYPE, 0o750 if name == JOURNAL else 0o700
@@ -329,6 +358,7 @@ def apply(source: Source, backup: Backup, dest: Path) -> None:
                     archive.addfile(entry, io.BytesIO(content))
         scratch.chmod(0o600)
         os.replace(scratch, dest)
+    return [problem] if problem else []
 
 
 def main() -> None:
@@ -363,15 +393,16 @@ def main() -> None:
             planned = plan(observed, given)
             if planned is not None:
                 found, own = Release(), ""
-                unreadable: list[str] = []
+                remarks = [*planned.remarks]
                 if not module.check_mode:
-                    apply(source, planned, dest)
+                    remarks += apply(source, planned, dest)
                     if given["release_dir"]:
                         found, unreadable = release(source, planned, Path(given["release_dir"]))
+                        remarks += unreadable
                 if found.name:
                     inputs = (Path(given[key]) if given[key] else None for key in ("project", "wheel_dir"))
                     own = own_counterpart(found.name, found.wheels, *inputs)
-                for remark in [*planned.remarks, *unreadable]:
+                for remark in remarks:
                     module.warn(f"{given['bucket']}: {remark}")
                 report = {
                     "changed": True,

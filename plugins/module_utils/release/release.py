@@ -22,6 +22,7 @@ MANIFEST = "manifest.json"
 LOCK = "requirements.lock"
 # glibc 2.28 is older than every supported host's (Debian 12: 2.36, Amazon Linux 2023: 2.34).
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+_MANIFEST_BYTES = 1 << 20
 _ARCHITECTURES = ("aarch64", "x86_64")
 _PYTHONS = tuple(f"3.{minor}" for minor in range(11, 20))
 _OF_A_KIND = re.compile(r".*-cp3(\d+)-cp3\1-.*_(aarch64|x86_64)\.whl")
@@ -142,14 +143,16 @@ def archived(archive: bytes) -> tuple[str, dict[str, str]]:
     Raises ReleaseError for what is none. Whether the wheels are those is checked where they are installed.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as packed:  # a compressed one might be endless
+            if packed.getmember(MANIFEST).size > _MANIFEST_BYTES:
+                raise ValueError(f"its {MANIFEST} has more than {_MANIFEST_BYTES} bytes")
             content = packed.extractfile(MANIFEST)
             manifest = json.loads(content.read() if content else b"")
         release, wheels = str(manifest["release"]), dict(manifest["wheels"])
         if not _NAME.fullmatch(release):
             raise ValueError(f"{release} is no release's name")
         return release, wheels
-    except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReleaseError(f"this is no archive of a release's wheels ({error})") from error
 
 

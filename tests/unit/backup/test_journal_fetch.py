@@ -11,13 +11,15 @@ import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws.journal_bucket import BackupError, choose
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     LOCK,
     MANIFEST,
+    ReleaseError,
+    archived,
     release_name,
     render_manifest,
 )
@@ -123,6 +125,27 @@ def test_what_only_the_comparison_needs_may_be_missing_and_is_named(
     assert tools.check_journal(journal) == shipped.recorder.writer.records
 
 
+@pytest.mark.parametrize("kind", ["journal", "snapshot"])
+def test_what_only_the_comparison_needs_may_be_changed_and_is_named(
+    host: Host, fetch: Fetch, tmp_path: Path, kind: str
+) -> None:
+    host.look()
+    for seed in (1, 2):
+        host.recorder.run(seed, 800)
+        assert make_snapshot(host.journal, MACHINE_VERSION)
+        host.look()
+    older, _newest = sorted(key for key in host.objects() if "/snapshot/" in key)
+    between = f"/journal/{older.rpartition('/')[2].partition('.')[0]}/{0:012d}-"
+    key = older if kind == "snapshot" else next(key for key in host.objects() if between in key)
+    host.s3.put_object(Bucket=BUCKET, Key=key, Body=host.body(key)[:-1] + b"x")
+    report = fetch()
+    assert report["changed"], report["msg"]
+    assert f"not compared with a replay: {key}: its content is not what its name says" in str(report["warnings"])
+    journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
+    assert "not compared with a replay, because the journal before it is not there" in check_state(journal)
+    assert host.digest(journal) == host.digest()
+
+
 def test_many_segments_are_not_replayed_to_prove_a_snapshot(host: Host, fetch: Fetch) -> None:
     host.look()
     host.recorder.run(1, 4000)
@@ -181,13 +204,7 @@ def test_the_accounts_come_back_by_their_hashes_and_the_newest_configuration_cou
 
 def packed(release: str, wheels: dict[str, str]) -> bytes:
     """Return an archive of wheels as wheel_set makes them, without the wheels."""
-    manifest = render_manifest(release, wheels).encode()
-    entry = tarfile.TarInfo(MANIFEST)
-    entry.size = len(manifest)
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.addfile(entry, io.BytesIO(manifest))
-    return buffer.getvalue()
+    return with_manifest(render_manifest(release, wheels).encode())
 
 
 def put_file(host: Host, path: str, changed_s: float, data: bytes) -> None:
@@ -243,6 +260,28 @@ def test_an_archive_that_cannot_be_read_keeps_nobody_from_the_one_that_can(
     refused = fetch(**asked)["msg"]
     assert f"{'b' * 16}.tar: this is no archive of a release's wheels" in refused
     assert "-e aws_backup_release=controller rebuilds with the controller's release" in refused
+
+
+def with_manifest(manifest: bytes, mode: Literal["w", "w:gz"] = "w") -> bytes:
+    """Return an archive that has this manifest."""
+    entry = tarfile.TarInfo(MANIFEST)
+    entry.size = len(manifest)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        archive.addfile(entry, io.BytesIO(manifest))
+    return buffer.getvalue()
+
+
+def test_an_archive_that_wears_the_controller_out_is_none() -> None:
+    manifest = render_manifest("c" * 16, {"engine.whl": "1"}).encode()
+    assert archived(with_manifest(manifest))[0] == "c" * 16
+    for wearing in (
+        with_manifest(manifest, "w:gz"),
+        with_manifest(manifest + b" " * (1 << 20)),
+        with_manifest(b"[" * 100_000),
+    ):
+        with pytest.raises(ReleaseError, match="no archive of a release's wheels"):
+            archived(wearing)
 
 
 @pytest.mark.parametrize("name", [f"../{NAME}.tar.gz", f"{NAME}.tar.gz", "x.tar", f"{'c' * 16}.tar.gz"])

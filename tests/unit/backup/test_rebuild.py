@@ -134,3 +134,23 @@ def test_the_wheels_of_each_installed_release_stay_for_a_rollback(tmp_path: Path
     play = {"name": "Keep wheels", "hosts": "all", "gather_facts": False, "tasks": tasks}
     run_play(tmp_path, play, {"host": {"ansible_connection": "local", **variables}})
     assert sorted(path.stem for path in wheels.iterdir()) == [OLD, new]
+
+
+@pytest.mark.parametrize("proved", [True, False])
+def test_a_state_that_is_refused_comes_with_what_to_do(tmp_path: Path, proved: bool) -> None:
+    tasks = yaml.safe_load((ROOT / "roles/trading_engine/tasks/restore.yml").read_text())
+    unpacking = next(task for task in tasks if "rescue" in task)
+    (refusal,) = [task for task in unpacking["rescue"] if "ansible.builtin.fail" in task]
+    said = {"content": "{{ ansible_failed_result.msg }}", "dest": f"{tmp_path}/said"}
+    note = {"name": "Note what was said", "ansible.builtin.copy": said}
+    result = {"failed": not proved, "results": []}
+    asked = [] if proved else [{"name": "Ask", "ansible.builtin.set_fact": {"__trading_engine_compared": result}}]
+    broken = {"name": "Refuse", "ansible.builtin.fail": {"msg": "000000000006.snapshot is not what it implies"}}
+    refused = {"name": "Restore", "block": [broken], "rescue": [refusal]}
+    play = {"name": "Restore", "hosts": "all", "gather_facts": False}
+    play |= {"tasks": [*asked, {"name": "Restore", "block": [refused], "rescue": [note]}]}
+    run_play(tmp_path, play, {"host": {"ansible_connection": "local", "trading_engine_partitions": []}})
+    text = (tmp_path / "said").read_text()
+    assert text.startswith("host is as it was, with the engine running: 000000000006.snapshot is not what it implies")
+    ways = ("docs/disaster-recovery.md", """-e '{"trading_engine_check_state_command": []}' goes on""")
+    assert [way in text for way in ways] == [not proved] * 2
