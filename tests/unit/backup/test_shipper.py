@@ -188,6 +188,22 @@ def test_a_segment_that_was_deleted_before_it_was_sent_is_counted_and_a_new_seri
     assert host.restarted().look(host.now_s + 1).lost_segments == 2
 
 
+def test_a_segment_that_only_proves_the_newest_snapshot_is_no_loss(host: Host) -> None:
+    for seed in (8, 9):
+        host.recorder.run(seed, 800)
+        assert make_snapshot(host.journal, MACHINE_VERSION)
+    host.look()
+    newest = int(max(host.journal.glob("*.snapshot")).stem)
+    with host.server.away():
+        assert host.look(90_000).error  # a series has begun with what is before the newest snapshot
+        for path in host.journal.glob("*.journal"):
+            if int(path.stem) < newest:
+                path.unlink()
+    status = host.look(120)
+    assert (status.error, status.lost_segments, status.oldest_unsent_seconds) == ("", 0, 0)
+    assert f"snapshot/{newest:012d}" in host.names()[-1]
+
+
 def test_a_segment_that_is_not_what_was_sent_of_it_begins_a_new_series(host: Host) -> None:
     """A host that lost its power has less on its disk than it had in memory."""
     host.look()
