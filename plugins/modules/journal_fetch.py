@@ -16,10 +16,10 @@ description:
     journal since then and the configuration, check each object against the SHA-256 in its name, and pack them as
     C(playbooks/backup.yml) packs a host's own archive.
   - Take the snapshot before and the journal between along, by which the engine proves the newest one before a
-    restore puts it in force, and warn where the series lacks them.
+    restore puts it in force, and warn where the series lacks them or one is changed.
   - Refuse where several instances have shipped under the host's name and none is said, and leave out who has shipped
     under several names, as who forges another host's backup does.
-  - Refuse, with the object's name, where one is missing, foreign or changed. Then no archive is written.
+  - Refuse, with the object's name, where another one is missing, foreign or changed. Then no archive is written.
   - Keep of the accounts the hashes of their passwords, which the bucket has; the passwords themselves it has not. An
     account for tests gets a new one with the restore.
 author:
@@ -56,6 +56,14 @@ options:
       wheels. Empty to fetch none.
     type: str
     default: ""
+  project:
+    description: >-
+      The project of the controller's own release, as M(lowlatency.trading.wheel_set) takes it, to which the host's is
+      compared by its name.
+    type: path
+  wheel_dir:
+    description: The directory of ready wheels, where the controller's own release is those.
+    type: path
   optional:
     description: Do nothing, and do not fail, where the bucket has nothing of the host.
     type: bool
@@ -110,6 +118,16 @@ release_archive:
     is none.
   type: str
   returned: success
+release_sha256:
+  description: The SHA-256 of that archive, empty where there is none.
+  type: str
+  returned: success
+controller_release:
+  description: >-
+    The same as RV(release) where the controller's own release is that one for some kind of host. Otherwise the
+    controller's for a host of the same kind, empty where the host's wheels do not tell its kind.
+  type: str
+  returned: success
 segments:
   description: The number of journal segments.
   type: int
@@ -127,10 +145,10 @@ import os
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, journal_bucket
@@ -140,13 +158,19 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.journal_buc
     Part,
     Segment,
 )
-from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import ReleaseError, archived
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
+    ReleaseError,
+    archived,
+    own_counterpart,
+)
 
 JOURNAL = "var/lib/trading/journal"
 SECRETS = "etc/trading/secrets"
 ACCOUNTS = "/etc/trading/accounts.toml"
 IN_FORCE = "/opt/trading/current/.complete"
 WHEELS = "/opt/trading/wheels/"
+_WHEELS = re.compile(rf"{WHEELS}[0-9a-f]{{16}}\.tar")
+_WAY_OUT = "-e aws_backup_release=controller rebuilds with the controller's release"
 _SIDE_BY_SIDE = 16
 # The rest of a segment that was being written; the engine made it as zeros, and cuts it when it starts.
 _ZEROS = 1 << 16
@@ -218,13 +242,41 @@ def hashes(accounts: str) -> dict[str, str]:
     return found
 
 
-def members(source: Source, backup: Backup, folder: Path) -> Iterator[tuple[str, Path | bytes | None]]:
+def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str, Path | bytes]], str]:
+    """Return what only proves the newest snapshot, and which object of that is not what its name says.
+
+    Then nothing of it is returned: the state itself does not need it.
+    """
+    newest = max((number for number, _part in backup.snapshots), default=0)
+    found: list[tuple[str, Path | bytes]] = []
+    try:
+        for number, part in backup.snapshots:
+            if number < newest:
+                found.append((f"{JOURNAL}/{number:012d}.snapshot", source.read(part)))
+        for segment in backup.segments:
+            if segment.number < newest:
+                path = folder / f"{segment.number:012d}.journal"
+                source.segment(segment, path)
+                found.append((f"{JOURNAL}/{path.name}", path))
+    except BackupError as error:
+        return [], f"the newest snapshot is not compared with a replay: {error}"
+    return found, ""
+
+
+def members(
+    source: Source, backup: Backup, folder: Path, proving: Sequence[tuple[str, Path | bytes]]
+) -> Iterator[tuple[str, Path | bytes | None]]:
     """Yield what the archive has: a directory, a file of the folder, or content."""
+    newest = max((number for number, _part in backup.snapshots), default=0)
     yield JOURNAL, None
     yield SECRETS, None
+    yield from proving
     for number, part in backup.snapshots:
-        yield f"{JOURNAL}/{number:012d}.snapshot", source.read(part)
+        if number == newest:
+            yield f"{JOURNAL}/{number:012d}.snapshot", source.read(part)
     for segment in backup.segments:
+        if segment.number < newest:
+            continue
         path = folder / f"{segment.number:012d}.journal"
         source.segment(segment, path)
         yield f"{JOURNAL}/{path.name}", path
@@ -239,40 +291,58 @@ def members(source: Source, backup: Backup, folder: Path) -> Iterator[tuple[str,
                 yield f"{SECRETS}/{name}.hash", f"{hashed}\n".encode()
 
 
-def release(source: Source, backup: Backup, folder: Path) -> tuple[str, str]:
-    """Put the release that the host ran last into the folder; return its name and path, empty where it is not there.
+class Release(NamedTuple):
+    """The release that a host ran last; empty where the bucket does not have it."""
+
+    name: str = ""
+    archive: str = ""
+    digest: str = ""
+    wheels: Sequence[str] = ()
+
+
+def release(source: Source, backup: Backup, folder: Path) -> tuple[Release, list[str]]:
+    """Put the release that the host ran last into the folder; return it, and which other ones are unreadable.
 
     After a rollback the bucket has the wheels of another release. So those count that the host has noted as installed.
+    Raises BackupError where one that cannot be read may be it.
     """
     parts = {file.path: file.part for file in backup.files}
     if IN_FORCE not in parts:
-        return "", ""
+        return Release(), []
     try:
         noted = json.loads(source.read(parts[IN_FORCE]))["wheels"]
-    except (ValueError, KeyError, TypeError):  # of a release from before that was noted
-        return "", ""
-    for path, part in parts.items():
-        if not path.startswith(WHEELS):
-            continue
-        data = source.read(part)
+    except BackupError as error:
+        raise BackupError(f"{error}; {_WAY_OUT}") from error
+    except (ValueError, KeyError, TypeError, RecursionError):  # of a release from before that was noted
+        return Release(), []
+    unreadable = []
+    for part in (part for path, part in parts.items() if _WHEELS.fullmatch(path)):
         try:
+            data = source.read(part)
             name, wheels = archived(data)
+        except BackupError as error:
+            unreadable.append(str(error))
+            continue
         except ReleaseError as error:
-            raise BackupError(f"{part.key}: {error}") from error
+            unreadable.append(f"{part.key}: {error}")
+            continue
         if wheels == noted:
-            archive = folder / Path(path).name
+            archive = folder / f"{name}.tar"
             folder.mkdir(0o700, parents=True, exist_ok=True)
             archive.write_bytes(data)
-            return name, str(archive)
-    return "", ""
+            return Release(name, str(archive), part.digest, tuple(wheels)), unreadable
+    if unreadable:
+        raise BackupError(f"{'; '.join(unreadable)}; {_WAY_OUT}")
+    return Release(), []
 
 
-def apply(source: Source, backup: Backup, dest: Path) -> None:
-    """Write the archive, whole or not at all."""
+def apply(source: Source, backup: Backup, dest: Path) -> list[str]:
+    """Write the archive, whole or not at all; return what to warn of."""
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         scratch = Path(folder) / "archive.tar.gz"
+        proving, problem = proof(source, backup, Path(folder))
         with tarfile.open(scratch, "w:gz", compresslevel=1) as archive:
-            for name, content in members(source, backup, Path(folder)):
+            for name, content in members(source, backup, Path(folder), proving):
                 entry = tarfile.TarInfo(name)
                 if content is None:
                     entry.type, entry.mode = tarfile.DIRTYPE, 0o750 if name == JOURNAL else 0o700
@@ -288,6 +358,7 @@ def apply(source: Source, backup: Backup, dest: Path) -> None:
                     archive.addfile(entry, io.BytesIO(content))
         scratch.chmod(0o600)
         os.replace(scratch, dest)
+    return [problem] if problem else []
 
 
 def main() -> None:
@@ -301,6 +372,8 @@ def main() -> None:
             "dest": {"type": "path", "required": True},
             "replace": {"type": "bool", "default": False},
             "release_dir": {"type": "str", "default": ""},
+            "project": {"type": "path"},
+            "wheel_dir": {"type": "path"},
             "optional": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -308,7 +381,7 @@ def main() -> None:
     given = module.params
     dest = Path(given["dest"])
     nothing = {"changed": False, "instance": "", "series": "", "newest": "", "segments": 0, "objects": 0}
-    nothing |= {"release": "", "release_archive": ""}
+    nothing |= dict.fromkeys(("release", "release_archive", "release_sha256", "controller_release"), "")
     if dest.exists() and not given["replace"]:
         module.exit_json(**nothing)
     client = aws.client(module, "s3")
@@ -319,12 +392,17 @@ def main() -> None:
             observed = observe(client, given["bucket"], given["owner"])
             planned = plan(observed, given)
             if planned is not None:
-                name, archive = "", ""
+                found, own = Release(), ""
+                remarks = [*planned.remarks]
                 if not module.check_mode:
-                    apply(source, planned, dest)
+                    remarks += apply(source, planned, dest)
                     if given["release_dir"]:
-                        name, archive = release(source, planned, Path(given["release_dir"]))
-                for remark in planned.remarks:
+                        found, unreadable = release(source, planned, Path(given["release_dir"]))
+                        remarks += unreadable
+                if found.name:
+                    inputs = (Path(given[key]) if given[key] else None for key in ("project", "wheel_dir"))
+                    own = own_counterpart(found.name, found.wheels, *inputs)
+                for remark in remarks:
                     module.warn(f"{given['bucket']}: {remark}")
                 report = {
                     "changed": True,
@@ -333,11 +411,15 @@ def main() -> None:
                     "newest": newest(observed, given["host"], planned),
                     "segments": len(planned.segments),
                     "objects": source.objects,
-                    "release": name,
-                    "release_archive": archive,
+                    "release": found.name,
+                    "release_archive": found.archive,
+                    "release_sha256": found.digest,
+                    "controller_release": own,
                 }
     except BackupError as error:
         module.fail_json(msg=f"{given['bucket']}: {error}")
+    except ReleaseError as error:
+        module.fail_json(msg=f"the controller's own release: {error}")
     module.exit_json(**report)
 
 

@@ -109,15 +109,20 @@ def made_names(path: str) -> list[str]:
     return sorted(set(names))
 
 
+def key_of(line: str) -> tuple[str, ...]:
+    """Return a key's type and content. Its comment lets nobody in; options no given key has."""
+    return tuple(line.split()[:2])
+
+
 def loses(person: dict[str, Any], groups: list[str], keys: Path) -> bool:
     """Return whether a person's account, which is there, has a key or a group that it is not to have."""
     held_groups = {entry.gr_name for entry in grp.getgrall() if person["name"] in entry.gr_mem}
     try:
-        lines = (keys / person["name"]).read_text(encoding="utf-8").splitlines()
+        lines = (keys / person["name"]).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return True
-    held_keys = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
-    return bool(held_keys - {key.strip() for key in person["keys"]} or held_groups - set(groups))
+    held_keys = {key_of(line) for line in lines if line.strip() and not line.startswith("#")}
+    return bool(held_keys - {key_of(key) for key in person["keys"]} or held_groups - set(groups))
 
 
 def observe(

@@ -113,44 +113,24 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.compili
     obstacle,
 )
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
+    LOCK,
     MANIFEST,
+    PLATFORMS,
     ReleaseError,
     archived,
     content_digest,
     hash_wheels,
     installer,
     pure_twins,
+    release_name,
     render_manifest,
-    source_digest,
     source_files,
-    wheels_digest,
 )
 
-LOCK = "requirements.lock"
 CROSS_LOCK = "requirements-cross.lock"
 SCRATCH = ".making-"
 ZIG_CACHE = "zig-cache"
 _COMPILER_ERROR = re.compile(r":\d+: (fatal )?error: |\b\w*Error: ")
-# glibc 2.28 is older than every supported host's (Debian 12: 2.36, Amazon Linux 2023: 2.34).
-PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
-
-
-def observe(
-    project: Path | None, wheel_dir: Path | None, python_version: str, architecture: str, compiled: bool
-) -> str:
-    """Return the name of the release that these inputs make."""
-    if wheel_dir is not None:
-        wheels = hash_wheels(wheel_dir)
-        if not wheels:
-            raise ReleaseError(f"{wheel_dir} holds no wheel: put the engine's and those of its dependencies there")
-        return wheels_digest(wheels)
-    if project is None:
-        raise ReleaseError("one of project and wheel_dir must be given")
-    for name in ("pyproject.toml", LOCK):
-        if not (project / name).is_file():
-            raise ReleaseError(f"{project} is no project to make a release of: it has no {name}")
-    kind = ["compiled and pure"] if compiled else []
-    return source_digest(project, (python_version, architecture, *PLATFORMS, *kind))
 
 
 def plan(cache: Path, release: str) -> Path:
@@ -285,7 +265,7 @@ def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) ->
 def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
     """Have the archive, and return what to report; raises ReleaseError."""
     parameters = module.params
-    release = observe(
+    release = release_name(
         Path(parameters["project"]) if parameters["project"] else None,
         Path(parameters["wheel_dir"]) if parameters["wheel_dir"] else None,
         parameters["python_version"],

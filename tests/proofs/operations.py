@@ -104,7 +104,7 @@ def prove(orders: int) -> Path:
             assert drill.exit_code == 0, drill.output[-6000:]
             record = json.loads(kept.read_text(encoding="utf-8"))
             record["lost_orders"] = record["lost_orders"][:_LISTED]
-            assert "which the lost host ran" in drill.output, drill.output[-6000:]
+            assert "of the controller, which the lost host ran" in drill.output, drill.output[-6000:]
             assert "implies the same" in record["state"], record["state"]
             changed = changed_state(deployment, Path(name))
         finally:

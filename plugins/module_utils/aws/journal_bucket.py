@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from math import inf
 from typing import NamedTuple
 
@@ -93,7 +93,7 @@ class _Found(NamedTuple):
     ranges: dict[int, list[Range]]
     seals: dict[int, Seal]
     snapshots: dict[int, Part]
-    files: dict[str, tuple[str, Part]]
+    files: dict[str, Part]
 
 
 def whose(key: str) -> tuple[str, str] | None:
@@ -156,7 +156,7 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
     if reason:
         remarks.append(f"the newest snapshot is not compared with a replay: {reason}")
     snapshots = [(number, found.snapshots[number]) for number in (older, newest) if number in found.snapshots]
-    files = [File(path, part) for path, (_time, part) in sorted(found.files.items())]
+    files = [File(path, part) for path, part in sorted(found.files.items())]
     return Backup(_instance(user), name, snapshots, [*proving, *segments], files, remarks)
 
 
@@ -191,7 +191,8 @@ def _instance(user: str) -> str:
 def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
     """Sort the objects of a series by what they are."""
     found = _Found({}, {}, {}, {})
-    for name, (key, _came) in objects.items():
+    at: dict[str, tuple[datetime, str]] = {}
+    for name, (key, came) in objects.items():
         if name == _COMPLETE:
             continue
         if match := _RANGE.fullmatch(name):
@@ -206,11 +207,21 @@ def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
         elif match := _SNAPSHOT.fullmatch(name):
             found.snapshots[int(match["segment"])] = Part(key, match["digest"])
         elif match := _FILE.fullmatch(name):
-            newer = (match["time"], Part(key, match["digest"]))
-            found.files[match["path"]] = max(newer, found.files.get(match["path"], newer))
+            # The time in the name is the host's word: one that S3's own contradicts makes no file the newest for ever.
+            order = (min(_time(match["time"], key), came), match["time"])
+            if order >= at.get(match["path"], order):
+                at[match["path"]] = order
+                found.files[match["path"]] = Part(key, match["digest"])
         else:
             raise BackupError(f"{key}: {_FOREIGN}")
     return found
+
+
+def _time(text: str, key: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=timezone.utc)
+    except ValueError:  # a 13th month
+        raise BackupError(f"{key}: {_FOREIGN}") from None
 
 
 def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment], str]:

@@ -14,10 +14,18 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 DIGEST_LENGTH = 16
 MANIFEST = "manifest.json"
+LOCK = "requirements.lock"
+# glibc 2.28 is older than every supported host's (Debian 12: 2.36, Amazon Linux 2023: 2.34).
+PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+_MANIFEST_BYTES = 1 << 20
+_ARCHITECTURES = ("aarch64", "x86_64")
+_PYTHONS = tuple(f"3.{minor}" for minor in range(11, 20))
+_OF_A_KIND = re.compile(r".*-cp3(\d+)-cp3\1-.*_(aarch64|x86_64)\.whl")
 _NAME = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}")
 # What Python and its build tools leave in a source tree; none of it is source.
 LEFTOVERS = ("__pycache__", "build", "dist")
@@ -88,6 +96,43 @@ def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
     return twins
 
 
+def release_name(
+    project: Path | None, wheel_dir: Path | None, python_version: str, architecture: str, compiled: bool
+) -> str:
+    """Return the name of the release that these inputs make; raises ReleaseError where they make none."""
+    if wheel_dir is not None:
+        wheels = hash_wheels(wheel_dir)
+        if not wheels:
+            raise ReleaseError(f"{wheel_dir} holds no wheel: put the engine's and those of its dependencies there")
+        return wheels_digest(wheels)
+    if project is None:
+        raise ReleaseError("one of project and wheel_dir must be given")
+    for name in ("pyproject.toml", LOCK):
+        if not (project / name).is_file():
+            raise ReleaseError(f"{project} is no project to make a release of: it has no {name}")
+    kind = ["compiled and pure"] if compiled else []
+    return source_digest(project, (python_version, architecture, *PLATFORMS, *kind))
+
+
+def own_counterpart(release: str, wheels: Iterable[str], project: Path | None, wheel_dir: Path | None) -> str:
+    """Return the same name where the inputs make that release for some kind of host.
+
+    Otherwise return the name of what they make for the kind of host that the release's wheels are for, empty where
+    the wheels do not tell it. Raises ReleaseError where the inputs make none.
+    """
+    if project is None and wheel_dir is None:
+        return ""
+    if wheel_dir is not None:  # ready wheels make one release, whatever the host
+        return release_name(None, wheel_dir, "", "", False)
+    for python_version, architecture, compiled in product(_PYTHONS, _ARCHITECTURES, (True, False)):
+        if release == release_name(project, None, python_version, architecture, compiled):
+            return release
+    compiled = bool(pure_twins(wheels))
+    for match in filter(None, map(_OF_A_KIND.fullmatch, wheels)):
+        return release_name(project, None, f"3.{match[1]}", match[2], compiled)
+    return ""
+
+
 def render_manifest(release: str, wheels: dict[str, str]) -> str:
     return json.dumps({"release": release, "wheels": wheels}, indent=2, sort_keys=True) + "\n"
 
@@ -98,14 +143,16 @@ def archived(archive: bytes) -> tuple[str, dict[str, str]]:
     Raises ReleaseError for what is none. Whether the wheels are those is checked where they are installed.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as packed:  # a compressed one might be endless
+            if packed.getmember(MANIFEST).size > _MANIFEST_BYTES:
+                raise ValueError(f"its {MANIFEST} has more than {_MANIFEST_BYTES} bytes")
             content = packed.extractfile(MANIFEST)
             manifest = json.loads(content.read() if content else b"")
         release, wheels = str(manifest["release"]), dict(manifest["wheels"])
         if not _NAME.fullmatch(release):
             raise ValueError(f"{release} is no release's name")
         return release, wheels
-    except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReleaseError(f"this is no archive of a release's wheels ({error})") from error
 
 

@@ -11,11 +11,19 @@ import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws.journal_bucket import BackupError, choose
-from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import MANIFEST, render_manifest
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
+    LOCK,
+    MANIFEST,
+    ReleaseError,
+    archived,
+    release_name,
+    render_manifest,
+)
+from ansible_collections.lowlatency.trading.plugins.modules.journal_fetch import IN_FORCE, JOURNAL, WHEELS
 from trading_backup import names
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import tools
@@ -117,6 +125,27 @@ def test_what_only_the_comparison_needs_may_be_missing_and_is_named(
     assert tools.check_journal(journal) == shipped.recorder.writer.records
 
 
+@pytest.mark.parametrize("kind", ["journal", "snapshot"])
+def test_what_only_the_comparison_needs_may_be_changed_and_is_named(
+    host: Host, fetch: Fetch, tmp_path: Path, kind: str
+) -> None:
+    host.look()
+    for seed in (1, 2):
+        host.recorder.run(seed, 800)
+        assert make_snapshot(host.journal, MACHINE_VERSION)
+        host.look()
+    older, _newest = sorted(key for key in host.objects() if "/snapshot/" in key)
+    between = f"/journal/{older.rpartition('/')[2].partition('.')[0]}/{0:012d}-"
+    key = older if kind == "snapshot" else next(key for key in host.objects() if between in key)
+    host.s3.put_object(Bucket=BUCKET, Key=key, Body=host.body(key)[:-1] + b"x")
+    report = fetch()
+    assert report["changed"], report["msg"]
+    assert f"not compared with a replay: {key}: its content is not what its name says" in str(report["warnings"])
+    journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
+    assert "not compared with a replay, because the journal before it is not there" in check_state(journal)
+    assert host.digest(journal) == host.digest()
+
+
 def test_many_segments_are_not_replayed_to_prove_a_snapshot(host: Host, fetch: Fetch) -> None:
     host.look()
     host.recorder.run(1, 4000)
@@ -175,13 +204,7 @@ def test_the_accounts_come_back_by_their_hashes_and_the_newest_configuration_cou
 
 def packed(release: str, wheels: dict[str, str]) -> bytes:
     """Return an archive of wheels as wheel_set makes them, without the wheels."""
-    manifest = render_manifest(release, wheels).encode()
-    entry = tarfile.TarInfo(MANIFEST)
-    entry.size = len(manifest)
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.addfile(entry, io.BytesIO(manifest))
-    return buffer.getvalue()
+    return with_manifest(render_manifest(release, wheels).encode())
 
 
 def put_file(host: Host, path: str, changed_s: float, data: bytes) -> None:
@@ -207,12 +230,113 @@ def test_the_release_comes_back_that_was_in_force_last(host: Host, fetch: Fetch,
     put_file(host, "/opt/trading/current/.complete", 3.0, installed(old))  # it was gone back to
     assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release"] == old
     assert fetch(replace=True)["release"] == ""  # nobody asked
+    assert hashlib.sha256(packed(new, wheels[new])).hexdigest() == report["release_sha256"]
 
     put_file(host, "/opt/trading/current/.complete", 4.0, b'{"wheels": {"engine-3.whl": "3"}}')
     assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release_archive"] == ""
 
-    put_file(host, f"/opt/trading/wheels/{'c' * 16}.tar", 5.0, b"no archive")
-    assert "no archive of a release's wheels" in fetch(release_dir=str(tmp_path / "got"), replace=True)["msg"]
+
+def put_release(host: Host, release: str, *wheels: str) -> bytes:
+    """Put a release into the bucket that is in force; return its archive."""
+    digests = dict.fromkeys(wheels, "0" * 64)
+    put_file(host, f"{WHEELS}{release}.tar", 1.0, packed(release, digests))
+    put_file(host, IN_FORCE, 1.0, json.dumps({"wheels": digests}).encode())
+    return packed(release, digests)
+
+
+def test_an_archive_that_cannot_be_read_keeps_nobody_from_the_one_that_can(
+    host: Host, fetch: Fetch, tmp_path: Path
+) -> None:
+    host.look()
+    release = "c" * 16
+    put_release(host, release, "engine-1.whl")
+    put_file(host, f"{WHEELS}{'b' * 16}.tar", 5.0, b"no archive")
+    asked = {"release_dir": str(tmp_path / "got"), "replace": True}
+    report = fetch(**asked)
+    assert report["release"] == release
+    assert "no archive of a release's wheels" in str(report["warnings"])
+
+    put_file(host, IN_FORCE, 2.0, b'{"wheels": {"engine-2.whl": "2"}}')
+    refused = fetch(**asked)["msg"]
+    assert f"{'b' * 16}.tar: this is no archive of a release's wheels" in refused
+    assert "-e aws_backup_release=controller rebuilds with the controller's release" in refused
+
+
+def with_manifest(manifest: bytes, mode: Literal["w", "w:gz"] = "w") -> bytes:
+    """Return an archive that has this manifest."""
+    entry = tarfile.TarInfo(MANIFEST)
+    entry.size = len(manifest)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        archive.addfile(entry, io.BytesIO(manifest))
+    return buffer.getvalue()
+
+
+def test_an_archive_that_wears_the_controller_out_is_none() -> None:
+    manifest = render_manifest("c" * 16, {"engine.whl": "1"}).encode()
+    assert archived(with_manifest(manifest))[0] == "c" * 16
+    for wearing in (
+        with_manifest(manifest, "w:gz"),
+        with_manifest(manifest + b" " * (1 << 20)),
+        with_manifest(b"[" * 100_000),
+    ):
+        with pytest.raises(ReleaseError, match="no archive of a release's wheels"):
+            archived(wearing)
+
+
+@pytest.mark.parametrize("name", [f"../{NAME}.tar.gz", f"{NAME}.tar.gz", "x.tar", f"{'c' * 16}.tar.gz"])
+def test_no_name_in_the_bucket_says_where_a_release_is_written(
+    host: Host, fetch: Fetch, tmp_path: Path, name: str
+) -> None:
+    host.look()
+    wheels = {"engine-1.whl": "1"}
+    put_file(host, f"{WHEELS}{name}", 1.0, packed("c" * 16, wheels))
+    put_file(host, IN_FORCE, 1.0, json.dumps({"wheels": wheels}).encode())
+    dest = tmp_path / f"{NAME}.tar.gz"
+    assert fetch(dest=str(dest), release_dir=str(tmp_path))["release_archive"] == ""
+    assert tarfile.is_tarfile(dest)
+    with tarfile.open(dest) as archive:
+        assert JOURNAL in archive.getnames()
+    assert not list(tmp_path.glob("*.tar"))
+
+
+def test_the_controllers_own_release_is_recognized_by_its_name(host: Host, fetch: Fetch, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    for file in ("pyproject.toml", LOCK):
+        (project / file).write_text("# ours\n")
+    of_old_host = release_name(project, None, "3.13", "aarch64", True)
+    asked = {"release_dir": str(tmp_path / "got"), "project": str(project), "replace": True}
+    host.look()
+    put_release(host, of_old_host, "httptools-1-cp313-cp313-manylinux_2_28_aarch64.whl")
+    assert fetch(**asked)["controller_release"] == of_old_host
+
+    (project / LOCK).write_text("# newer\n")
+    other = fetch(**asked)["controller_release"]
+    assert other == release_name(project, None, "3.13", "aarch64", False)
+    assert other != of_old_host
+
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    (ready / "engine-1.whl").write_bytes(b"ready")
+    assert fetch(**asked, wheel_dir=str(ready))["controller_release"] == release_name(None, ready, "", "", False)
+    assert "the controller's own release" in fetch(**{**asked, "project": str(tmp_path / "none")})["msg"]
+
+
+def test_a_time_that_s3_contradicts_makes_no_file_the_newest() -> None:
+    """Who has held the host's credentials once does not say for ever what its configuration is."""
+    came = {"20991130T000000.000000Z": 8, "20261130T085959.000000Z": 9, "20261130T070000.000000Z": 7}
+    series = "hosts/AROA:i-1/trading-demo-1/20261130T060000.000000Z"
+    keys = {
+        f"{series}/file/{time}.{hour:064d}/etc/trading/engine.toml": datetime(2026, 11, 30, hour, tzinfo=UTC)
+        for time, hour in came.items()
+    }
+    keys[f"{series}/complete"] = datetime(2026, 11, 30, 6, tzinfo=UTC)
+    (file,) = choose(keys, NAME).files
+    assert file.part.digest == f"{9:064d}"
+    keys[f"{series}/file/20269930T000000.000000Z.{0:064d}/etc/x"] = datetime(2026, 11, 30, 9, tzinfo=UTC)
+    with pytest.raises(BackupError, match=r"20269930T.* a foreign object"):
+        choose(keys, NAME)
 
 
 def remove(kind: str) -> Callable[[Host], str]:

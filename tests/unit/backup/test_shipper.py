@@ -97,6 +97,16 @@ def test_a_changed_configuration_goes_once_and_the_one_before_stays(host: Host) 
     assert contents == [b"# the engine's\n", b"# changed\n"]
 
 
+def test_a_new_series_has_each_file_again(host: Host) -> None:
+    """Without it a rebuild after a rollback would find only the newest release's wheels."""
+    for release in ("a", "b"):
+        (host.etc / f"{release}.toml").write_text(release)
+    for seconds in (0, 90_000):
+        host.look(seconds)
+    ends = sorted(["a.toml", "b.toml", "engine.toml"] * 2)
+    assert sorted(key.rpartition("/")[2] for key in host.objects() if "/file/" in key) == ends
+
+
 def test_a_shipper_that_was_restarted_goes_on_where_it_was(host: Host) -> None:
     host.look()
     host.recorder.run(4, 50)
@@ -176,6 +186,22 @@ def test_a_segment_that_was_deleted_before_it_was_sent_is_counted_and_a_new_seri
     assert len({key.split("/")[3] for key in host.objects()}) == 2
     assert host.look(3600).oldest_unsent_seconds == 0
     assert host.restarted().look(host.now_s + 1).lost_segments == 2
+
+
+def test_a_segment_that_only_proves_the_newest_snapshot_is_no_loss(host: Host) -> None:
+    for seed in (8, 9):
+        host.recorder.run(seed, 800)
+        assert make_snapshot(host.journal, MACHINE_VERSION)
+    host.look()
+    newest = int(max(host.journal.glob("*.snapshot")).stem)
+    with host.server.away():
+        assert host.look(90_000).error  # a series has begun with what is before the newest snapshot
+        for path in host.journal.glob("*.journal"):
+            if int(path.stem) < newest:
+                path.unlink()
+    status = host.look(120)
+    assert (status.error, status.lost_segments, status.oldest_unsent_seconds) == ("", 0, 0)
+    assert f"snapshot/{newest:012d}" in host.names()[-1]
 
 
 def test_a_segment_that_is_not_what_was_sent_of_it_begins_a_new_series(host: Host) -> None:

@@ -39,6 +39,10 @@ def test_a_group_is_a_name_too(tmp_path: Path) -> None:
         ("# ours\nold\nnew\n", ["new"], ["staff"], True),
         ("# ours\nold\n", ["old"], [], True),
         (None, ["old"], ["staff"], True),
+        ("ssh-ed25519 AAAA anna@old\n", ["ssh-ed25519 AAAA  anna@new"], ["staff"], False),
+        ("ssh-ed25519 AAAA anna@old\n", ["ssh-ed25519 BBBB anna@old"], ["staff"], True),
+        ("ssh-ed25519 AAAA\ncommand=x ssh-ed25519 AAAA\n", ["ssh-ed25519 AAAA"], ["staff"], True),
+        ("ssh-ed25519 AAAA Zo\xeb\n", ["ssh-ed25519 AAAA Zo\xeb"], ["staff"], False),
     ],
 )
 def test_who_has_a_key_or_a_group_too_much_loses_it(
@@ -50,7 +54,7 @@ def test_who_has_a_key_or_a_group_too_much_loses_it(
     loses: bool,
 ) -> None:
     if kept is not None:
-        (tmp_path / "anna").write_text(kept)
+        (tmp_path / "anna").write_text(kept, encoding="latin-1")  # an editor's, not ours
     made = tmp_path / "people.json"
     made.write_text('["anna", "gone"]')
     # A host's accounts are not for a test to make.

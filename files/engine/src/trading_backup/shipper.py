@@ -116,6 +116,7 @@ class Shipper:
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
         first = snapshots[-1] if snapshots else segments[0] if segments else 1
+        needed = first
         before = snapshots[-2] if len(snapshots) > 1 else 1
         if first - before <= names.MOST_PROVING and set(range(before, first)) <= set(segments):
             first = before
@@ -125,6 +126,7 @@ class Shipper:
             begun_s=now_s,
             segment=first,
             first=first,
+            needed=needed,
             clean_s=old.clean_s,
             lost_segments=old.lost_segments,
             lost_s=old.lost_s,
@@ -147,7 +149,7 @@ class Shipper:
         if sent.segment not in present:
             later = [number for number in present if number > sent.segment]
             if later:
-                self._lose(later[0] - sent.segment, now_s)
+                self._lose(max(sent.segment, sent.needed), later[0], now_s)
                 raise BrokenSeriesError(f"segment {sent.segment} was deleted before it was sent")
             if present and present[-1] < sent.segment - 1:
                 raise BrokenSeriesError(f"the journal ends at segment {present[-1]}, before {sent.segment}")
@@ -221,11 +223,13 @@ class Shipper:
         self._hash, self._hash_known = hashlib.sha256(), True
         self._note()
 
-    def _lose(self, segments: int, now_s: float) -> None:
+    def _lose(self, first: int, end: int, now_s: float) -> None:
+        if first >= end:  # a snapshot has all of them
+            return
         sent = self._sent
-        sent.lost_segments += segments
+        sent.lost_segments += end - first
         sent.lost_s, sent.lost_since_s = now_s, sent.clean_s
-        logger.error("%d segments were deleted before they were sent, from %d on", segments, sent.segment)
+        logger.error("%d segments were deleted before they were sent, from %d on", end - first, first)
 
     def _snapshots(self) -> None:
         """Send the series' first snapshot and the newest, if they were not; those between are not needed."""

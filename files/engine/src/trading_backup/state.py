@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass
 class Sent:
-    """How far a series is, which begins with segment `first`.
+    """How far a series is, which begins with segment `first`. What is before `needed` only proves its newest snapshot.
 
     The digest is that of the segment's bytes that were sent: a restart compares with it.
     """
@@ -19,6 +19,7 @@ class Sent:
     begun_s: float = 0.0
     complete: bool = False
     first: int = 0
+    needed: int = 0
     segment: int = 0
     sent_bytes: int = 0
     sent_digest: str = ""
