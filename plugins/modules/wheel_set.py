@@ -122,9 +122,11 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.release
     hash_wheels,
     installer,
     pure_twins,
-    release_name,
     render_manifest,
     source_files,
+)
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
+    release_name as observe,
 )
 
 CROSS_LOCK = "requirements-cross.lock"
@@ -265,7 +267,7 @@ def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) ->
 def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
     """Have the archive, and return what to report; raises ReleaseError."""
     parameters = module.params
-    release = release_name(
+    release = observe(
         Path(parameters["project"]) if parameters["project"] else None,
         Path(parameters["wheel_dir"]) if parameters["wheel_dir"] else None,
         parameters["python_version"],
