@@ -74,7 +74,7 @@ extends_documentation_fragment:
   - amazon.aws.boto3
 attributes:
   check_mode:
-    description: Can run in check mode, in which no archive is written.
+    description: Can run in check mode, in which no archive is written. The release's wheels are read, to tell its name.
     support: full
   diff_mode:
     description: Returns no details of a change.
@@ -300,8 +300,10 @@ class Release(NamedTuple):
     wheels: Sequence[str] = ()
 
 
-def release(source: Source, backup: Backup, folder: Path) -> tuple[Release, list[str]]:
+def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Release, list[str]]:
     """Put the release that the host ran last into the folder; return it, and which other ones are unreadable.
+
+    Without a folder it is only looked at.
 
     After a rollback the bucket has the wheels of another release. So those count that the host has noted as installed.
     Raises BackupError where one that cannot be read may be it.
@@ -327,6 +329,8 @@ def release(source: Source, backup: Backup, folder: Path) -> tuple[Release, list
             unreadable.append(f"{part.key}: {error}")
             continue
         if wheels == noted:
+            if folder is None:
+                return Release(name, "", part.digest, tuple(wheels)), unreadable
             archive = folder / f"{name}.tar"
             folder.mkdir(0o700, parents=True, exist_ok=True)
             archive.write_bytes(data)
@@ -396,9 +400,10 @@ def main() -> None:
                 remarks = [*planned.remarks]
                 if not module.check_mode:
                     remarks += apply(source, planned, dest)
-                    if given["release_dir"]:
-                        found, unreadable = release(source, planned, Path(given["release_dir"]))
-                        remarks += unreadable
+                if given["release_dir"]:
+                    folder = None if module.check_mode else Path(given["release_dir"])
+                    found, unreadable = release(source, planned, folder)
+                    remarks += unreadable
                 if found.name:
                     inputs = (Path(given[key]) if given[key] else None for key in ("project", "wheel_dir"))
                     own = own_counterpart(found.name, found.wheels, *inputs)

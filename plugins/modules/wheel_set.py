@@ -124,6 +124,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.release
     pure_twins,
     render_manifest,
     source_files,
+    unfit,
 )
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import (
     release_name as observe,
@@ -288,12 +289,18 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
     return {"changed": changed, "release": release, "archive": str(archive), "compiled": compiled, "reason": ""}
 
 
-def ready(archive: Path) -> dict[str, object]:
-    """Return what to report of an archive that is taken as it is; raises ReleaseError."""
+def ready(archive: Path, python_version: str, architecture: str) -> dict[str, object]:
+    """Return what to report of an archive that is taken as it is; raises ReleaseError, also where it does not fit."""
     try:
         release, wheels = archived(archive.read_bytes())
     except OSError as error:
         raise ReleaseError(f"{archive} cannot be read: {error.strerror}") from error
+    others = unfit(wheels, python_version, architecture)
+    if others:
+        raise ReleaseError(
+            f"{archive} is for another kind of host: {others[0]} does not fit Python {python_version} on "
+            f"{architecture}. In a rebuild -e aws_backup_release=controller installs the controller's release"
+        )
     compiled = bool(pure_twins(wheels))
     return {"changed": False, "release": release, "archive": str(archive), "compiled": compiled, "reason": ""}
 
@@ -302,7 +309,7 @@ def collect_as_asked(module: AnsibleModule) -> dict[str, object]:
     """Collect the compiled release where that is asked for and possible; raises ReleaseError where it must be."""
     parameters = module.params
     if parameters["archive"]:
-        return ready(Path(parameters["archive"]))
+        return ready(Path(parameters["archive"]), parameters["python_version"], parameters["architecture"])
     choice, python_version, architecture = (parameters[key] for key in ("compiled", "python_version", "architecture"))
     if choice == "never" or parameters["wheel_dir"]:
         return collect(module, False)

@@ -156,6 +156,17 @@ def archived(archive: bytes) -> tuple[str, dict[str, str]]:
         raise ReleaseError(f"this is no archive of a release's wheels ({error})") from error
 
 
+def unfit(wheels: Iterable[str], python_version: str, architecture: str) -> list[str]:
+    """Return the wheels whose names say that they are for another Python or architecture."""
+    own = f"cp{python_version.replace('.', '')}"
+    found = []
+    for name in wheels:
+        abi, platform = name[: -len(".whl")].split("-")[-2:] if name.count("-") > 3 else ("none", "any")
+        if (abi.startswith("cp") and abi != own) or (platform != "any" and architecture not in platform):
+            found.append(name)
+    return sorted(found)
+
+
 def check_manifest(directory: Path, release: str) -> dict[str, str]:
     """Return the wheels (file name → sha256) that `directory` holds for `release`.
 

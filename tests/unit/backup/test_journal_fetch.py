@@ -309,6 +309,9 @@ def test_the_controllers_own_release_is_recognized_by_its_name(host: Host, fetch
     asked = {"release_dir": str(tmp_path / "got"), "project": str(project), "replace": True}
     host.look()
     put_release(host, of_old_host, "httptools-1-cp313-cp313-manylinux_2_28_aarch64.whl")
+    looked = fetch(**asked, check=True)
+    assert (looked["controller_release"], looked["release"], looked["release_archive"]) == (*[of_old_host] * 2, "")
+    assert not (tmp_path / "got").exists()
     assert fetch(**asked)["controller_release"] == of_old_host
 
     (project / LOCK).write_text("# newer\n")

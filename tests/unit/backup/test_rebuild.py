@@ -113,6 +113,25 @@ def test_another_release_stops_the_rebuild_before_anything_is_made(
         assert way in refused
 
 
+def test_a_drill_refuses_a_host_of_another_release_before_it_is_lost(tmp_path: Path) -> None:
+    (block,) = yaml.safe_load((ROLE / "tasks/shipped.yml").read_text())
+    looked, check = block["block"][-2:]
+    assert looked["register"] == "__aws_backup_looked"
+    said = {"content": "{{ (ansible_failed_result | default({})).msg | default('') }}"}
+    note = {"name": "Note", "ansible.builtin.copy": {**said, "dest": f"{tmp_path}/{{{{ inventory_hostname }}}}"}}
+    tasks = [{"name": "Check", "block": [check, note], "rescue": [note]}]
+    variables = {
+        name: {"__aws_backup_looked": {"release": ran, "controller_release": OWN if ran else ""}}
+        for name, ran in (("own", OWN), ("other", OLD), ("untold", ""))
+    }
+    local = {"ansible_connection": "local"}
+    hosts = {name: {**local, "aws_backup_lost_host": name, **of} for name, of in variables.items()}
+    run_play(tmp_path, {"name": "Check", "hosts": "all", "gather_facts": False, "tasks": tasks}, hosts)
+    assert [(tmp_path / name).read_text() for name in ("own", "untold")] == ["", ""]
+    refused = f"other runs release {OLD}, and the controller has {OWN}, with which it would not be built again"
+    assert (tmp_path / "other").read_text().startswith(refused)
+
+
 def test_nothing_is_made_before_that_is_decided() -> None:
     plays = yaml.safe_load((ROOT / "playbooks/rebuild.yml").read_text())
     assert plays[0]["tasks"][0]["ansible.builtin.import_role"]["tasks_from"] == "lost"

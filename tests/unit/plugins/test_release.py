@@ -313,18 +313,40 @@ def test_an_archive_that_is_there_already_is_taken_as_it_is(
     made = greeter(saying("hello"), saying("compiled"))
     kept = tmp_path / "from a bucket.tar"
     Path(made["archive"]).rename(kept)
-    taken = collect(archive=str(kept), compiled="always")
+    taken = collect(archive=str(kept), compiled="always", architecture=platform.machine())
     assert (taken["changed"], taken["release"], taken["archive"]) == (False, made["release"], str(kept))
     assert taken["compiled"] is True
     assert install(release=taken["release"], archive=taken["archive"])["release"] == made["release"]
     assert "parameters are mutually exclusive" in collect(archive=str(kept), project=str(tmp_path))["msg"]
 
 
-def other_name(name: str) -> Callable[[Path], None]:
+@pytest.mark.parametrize(
+    ("wheel", "fits"),
+    [
+        ("uvloop-1-cp311-cp311-manylinux_2_28_x86_64.whl", True),
+        ("engine-1-py3-none-any.whl", True),
+        ("any-1-cp39-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", True),
+        ("any-1-cp39-abi3-manylinux_2_17_aarch64.manylinux2014_aarch64.whl", False),
+        ("uvloop-1-cp313-cp313-manylinux_2_28_x86_64.whl", False),
+        ("engine-1-cp311-cp311-linux_aarch64.whl", False),
+    ],
+)
+def test_an_archive_for_another_kind_of_host_is_refused(collect: Run, tmp_path: Path, wheel: str, fits: bool) -> None:
+    archive = tmp_path / "archive.tar"
+    other_name("a" * 16, wheel)(archive)
+    report = collect(archive=str(archive))
+    if fits:
+        assert report["release"] == "a" * 16
+    else:
+        assert f"{wheel} does not fit Python 3.11 on x86_64" in report["msg"]
+        assert "-e aws_backup_release=controller" in report["msg"]
+
+
+def other_name(name: str, *wheels: str) -> Callable[[Path], None]:
     def write(archive: Path) -> None:
         with tarfile.open(archive, "w") as packed:
             manifest = archive.with_name("manifest.json")
-            manifest.write_text(json.dumps({"release": name, "wheels": {}}))
+            manifest.write_text(json.dumps({"release": name, "wheels": dict.fromkeys(wheels, "")}))
             packed.add(manifest, "manifest.json")
 
     return write
