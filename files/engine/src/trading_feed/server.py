@@ -82,6 +82,7 @@ class Feed:
 
     def catch_up(self) -> None:
         """Know all that there is, and follow what comes."""
+        self.log.refresh()  # also of an engine that has come since the last time
         while self.log.extend():
             pass
         self.live.check(wanted=True)
