@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,9 +64,10 @@ class Run:
         return 1 if self.failed else 0
 
     def _side_by_side(self, lanes: Sequence[Sequence[Part]]) -> None:
+        self._waiting = [deque(lane) for lane in lanes]
         # Not Thread.join(): interrupted, Python 3.11 takes the thread for ended.
         self._ends = [threading.Event() for _ in lanes]
-        for lane, end in zip(lanes, self._ends, strict=True):
+        for lane, end in zip(self._waiting, self._ends, strict=True):
             threading.Thread(target=self._lane, args=(lane, end)).start()
         refreshed_s = time.monotonic()
         for end in self._ends:
@@ -74,13 +76,18 @@ class Run:
                     subprocess.run(["sudo", "-n", "true"], check=False, stderr=subprocess.DEVNULL)
                     refreshed_s = time.monotonic()
 
-    def _lane(self, parts: Sequence[Part], end: threading.Event) -> None:
+    def _lane(self, own: deque[Part], end: threading.Event) -> None:
         try:
-            for part in parts:
-                if not self.stopping:
-                    self._try(part)
+            while not self.stopping and (part := self._next(own)):
+                self._try(part)
         finally:
             end.set()
+
+    def _next(self, own: deque[Part]) -> Part | None:
+        """Take the lane's next part; at its end the last one of the lane that has most left, which else would idle."""
+        with self._lock:
+            fullest = max(self._waiting, key=len)
+            return own.popleft() if own else fullest.pop() if fullest else None
 
     def _try(self, part: Part) -> None:
         """Run a part; what keeps it from being run is its failure, and the others run."""

@@ -11,7 +11,7 @@ UNIT_WORKERS = 3
 AWS_WORKERS = 2
 PROCESS_WORKERS = 2
 # Lanes run side by side, each one part after the other: the first boots machines and mostly waits for them, the second
-# mostly computes.
+# mostly computes. A lane that is at its end takes over the last part of the other, so that neither CPU idles.
 LANES = (
     ("own-kernel", "sandbox", "tuning", "molecule"),
     ("lint", "unit", "aws", "processes"),

@@ -44,6 +44,12 @@ def test_lanes_run_side_by_side(tmp_path: Path) -> None:
     assert Run(Plan(lanes), tmp_path, verbose=False).go() == 0
 
 
+def test_a_lane_at_its_end_takes_over_the_last_part_of_another(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # the long part waits in it for the last one of its own lane
+    long, last = (part(mode, f"open({str(tmp_path / 'pipe')!r}, {mode!r})") for mode in ("r", "w"))
+    assert Run(Plan(((long, last), (part("short", ""),))), tmp_path, verbose=False).go() == 0
+
+
 def test_a_failed_part_is_named_with_its_output_and_the_others_run(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
