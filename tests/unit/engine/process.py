@@ -22,7 +22,7 @@ PASSWORD = "secret"
 _HASH = hash_password(PASSWORD)
 _COMPILED = tempfile.TemporaryDirectory(prefix="engine-bytecode-")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-ENVIRONMENT["PYTHONPYCACHEPREFIX"] = _COMPILED.name  # so that not every process compiles everything again
+ENVIRONMENT.setdefault("PYTHONPYCACHEPREFIX", _COMPILED.name)  # so that not every process compiles everything again
 
 
 def free_port() -> int:
