@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.deployment import Deployment
+from tests.runner.lanes import BESIDE
+
+LAST = "test_9_taken_back"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the tests that measure come after all others, but for those that take the deployment back."""
+    items.sort(key=lambda item: (LAST in item.nodeid, "alone" in getattr(item, "fixturenames", ())))
+
+
+@pytest.fixture(scope="session")
+def alone() -> None:
+    """Wait until nothing runs beside these tests, whose work would be measured as well."""
+    if path := os.environ.get(BESIDE):
+        with open(path, encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 @pytest.fixture(scope="session")
