@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,12 +12,14 @@ import pytest
 from tests.e2e.deployment import Deployment
 from tests.runner.lanes import BESIDE
 
-LAST = "test_9_taken_back"
+LOSES_THE_HOST = re.compile("/test_[7-9]_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the tests that measure come after all others, but for those that take the deployment back."""
-    items.sort(key=lambda item: (LAST in item.nodeid, "alone" in getattr(item, "fixturenames", ())))
+    """Have the tests that measure come after all others, but for those of the files that lose or remove the host."""
+    items.sort(
+        key=lambda item: (bool(LOSES_THE_HOST.search(item.nodeid)), "alone" in getattr(item, "fixturenames", ()))
+    )
 
 
 @pytest.fixture(scope="session")
