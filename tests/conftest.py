@@ -23,7 +23,8 @@ def in_written_order(request: pytest.FixtureRequest) -> None:
     ]
     picked = [item.originalname for item in request.session.items if item.parent is module]
     if problem := out_of_order(written, list(dict.fromkeys(picked))):
-        pytest.fail(f"{module.name}: its tests build on each other, and {problem}; run the file from its first test on")
+        what = f"{module.name}: its tests build on each other, and {problem}; run the file from its first test on"
+        pytest.fail(what, pytrace=False)
 
 
 def out_of_order(written: Sequence[str], picked: Sequence[str]) -> str:
