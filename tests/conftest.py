@@ -21,8 +21,9 @@ def in_written_order(request: pytest.FixtureRequest) -> None:
         for name, value in vars(module.obj).items()
         if name.startswith("test_") and inspect.isfunction(value) and value.__module__ == module.obj.__name__
     ]
-    picked = [item.originalname for item in request.session.items if item.parent is module]
-    if problem := out_of_order(written, list(dict.fromkeys(picked))):
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.parent is module]
+    picked = list(dict.fromkeys(item.originalname for item in items))
+    if problem := out_of_order(written, picked):
         what = f"{module.name}: its tests build on each other, and {problem}; run the file from its first test on"
         pytest.fail(what, pytrace=False)
 
