@@ -3,10 +3,10 @@
 The limits and the words that no page may use are in prose.yml beside this file.
 
 - A sentence ends at a full stop, a question mark or an exclamation mark. Headings, list items, table cells and the
-  lines between `<br>` begin a sentence of their own. A code span is one word; the target of a link is none.
+  lines between `<br>` begin a sentence of their own. A code span is one word, and so is a list of nothing else; the target of a link is none.
 - A line of prose keeps to the columns. Free of it are what Markdown cannot wrap (headings, table rows, comments and
   lines that are one link) and code.
-- Openings are looked for where a sentence begins, but not in headings; phrases everywhere.
+- Openings are looked for where a sentence begins, but not in headings and table cells; phrases everywhere.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ WORDS = Path(__file__).with_name("prose.yml")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 BREAK = "\x00"  # between two sentences that no punctuation parts
 CODE = "`code`"
+LABELS = ("heading_open", "th_open", "td_open")
 SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')*]))\s+(?=[\"'(*]*[A-Z0-9`])|\x00")
 ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|vs|cf|approx)\.$", re.IGNORECASE)
 WORD = re.compile(r"\w")
+ONLY_CODE = re.compile(r"(?:`code`[\s,.;]*)+")
 CANNOT_WRAP = re.compile(r"\s*(?:[|#]|<!-- .* -->$|(?:[-*]|\d+\.)?\s*(?:\[[^]]*\]\([^)]*\)|<?https?://\S+?>?)[.,;:]?$)")
 
 
@@ -39,12 +41,12 @@ class Sentence:
 
     line: int
     text: str
-    heading: bool = False
+    label: bool = False  # a heading or a table cell
 
     @property
     def words(self) -> int:
         """Return how many words it has."""
-        return sum(bool(WORD.search(word)) for word in self.text.split())
+        return 1 if ONLY_CODE.fullmatch(self.text) else sum(bool(WORD.search(word)) for word in self.text.split())
 
 
 def _plain(inline: Token) -> Iterator[tuple[str, int]]:
@@ -78,7 +80,7 @@ def sentences(page: str) -> Iterator[Sentence]:
         for end, following in _ends(text):
             if said := text[begin:end].strip():
                 first = begin + len(text[begin:end]) - len(text[begin:end].lstrip())
-                yield Sentence(starts[first], said, heading=bool(before and before.type == "heading_open"))
+                yield Sentence(starts[first], said, label=bool(before and before.type in LABELS))
             begin = following
 
 
@@ -109,7 +111,7 @@ def _banned(sentence: Sentence, words: dict[str, Any]) -> Iterator[str]:
     for phrase, instead in words["phrases"].items():
         if re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", said):
             yield f'"{phrase}" is not plain: {instead}'
-    for opening, instead in {} if sentence.heading else words["openings"].items():
+    for opening, instead in {} if sentence.label else words["openings"].items():
         if re.match(rf"{re.escape(opening.lower())}(?!\w)", said):
             yield f'a sentence begins with "{opening}": {instead}'
 

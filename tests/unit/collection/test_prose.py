@@ -52,6 +52,8 @@ def test_a_fault_is_named_with_its_line(page: str, line: int, says: str) -> None
         "One two. <!-- claim: a-b -->\n",
         "---\nname: one two three four five six seven eight nine\n---\n",
         "# Left out\n",
+        "| Left out |\n|---|\n",
+        "`1`, `2`, `3`, `4`, `5`, `6`, `7`\n",
         "Everything Left out is one.\n",
     ],
 )
