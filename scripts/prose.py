@@ -3,7 +3,8 @@
 The limits and the words that no page may use are in prose.yml beside this file.
 
 - A sentence ends at a full stop, a question mark or an exclamation mark. Headings, list items, table cells and the
-  lines between `<br>` begin a sentence of their own. A code span is one word, and so is a list of nothing else; the target of a link is none.
+  lines between `<br>` begin a sentence of their own. A code span is one word, and so is a list of nothing else. The
+  target of a link is no word.
 - A line of prose keeps to the columns. Free of it are what Markdown cannot wrap (headings, table rows, comments and
   lines that are one link) and code.
 - Openings are looked for where a sentence begins, but not in headings and table cells; phrases everywhere.
