@@ -17,9 +17,11 @@ END = "# End of what scripts/docs makes.\n"
 
 HEAD = """# Metrics
 
-Made by `scripts/docs` from the catalogue (`files/engine/src/trading_engine/published/catalogue.py`). On a host with
-[partitions](telemetry.md#partitions) these have the label `partition` as well, but for those of the host. On `/metrics`
-there are also Prometheus' own `process_*` and `python_*` of the telemetry process, which never have it.
+`scripts/docs` makes this page from the catalogue
+(`files/engine/src/trading_engine/published/catalogue.py`). On a host with
+[partitions](telemetry.md#partitions) these metrics also have the label `partition`, except those of
+the host. `/metrics` also has Prometheus' own `process_*` and `python_*` of the telemetry process,
+which never have that label.
 
 | metric | kind | unit | labels | meaning |
 |---|---|---|---|---|
