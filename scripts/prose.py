@@ -6,7 +6,7 @@ The limits and the words that no page may use are in prose.yml beside this file.
   lines between `<br>` begin a sentence of their own. A code span is one word, and so is a list of nothing else. The
   target of a link is no word.
 - A line of prose keeps to the columns. Free of it are what Markdown cannot wrap (headings, table rows, comments and
-  lines that are one link) and code.
+  lines that are one link or code span) and code.
 - Openings are looked for where a sentence begins, but not in headings and table cells; phrases everywhere.
 """
 
@@ -33,7 +33,9 @@ SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')*]))\s+(?=[\"'(*]*[A-Z0-
 ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|vs|cf|approx)\.$", re.IGNORECASE)
 WORD = re.compile(r"\w")
 ONLY_CODE = re.compile(r"(?:`code`[\s,.;]*)+")
-CANNOT_WRAP = re.compile(r"\s*(?:[|#]|<!-- .* -->$|(?:[-*]|\d+\.)?\s*(?:\[[^]]*\]\([^)]*\)|<?https?://\S+?>?)[.,;:]?$)")
+CANNOT_WRAP = re.compile(
+    r"\s*(?:[|#]|<!-- .* -->$|(?:[-*]|\d+\.)?\s*(?:\[[^]]*\]\([^)]*\)|<?https?://\S+?>?|`[^`]*`)[.,;:]?$)"
+)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def test_a_fault_is_named_with_its_line(page: str, line: int, says: str) -> None
     [
         "One two three. Four five six seven.\n",
         "One `a b c` three four five six.\n",
+        "`one two --and-a-long-option three-four-five`.\n",
         "[One two](a/path-that-is-long/and-longer/x.md)\n",
         "One two three — four five six.\n",
         "| one two three four | five<br>six seven eight |\n|---|---|\n",
