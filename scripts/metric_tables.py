@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 import made_files
@@ -37,7 +38,13 @@ def contract() -> str:
             f"    type: {metric.kind}",
             f"    unit: {metric.unit}",
             f"    labels: [{', '.join(labels_of(metric))}]",
-            f"    meaning: {json.dumps(metric.meaning)}",
+            *textwrap.wrap(
+                f"    meaning: {json.dumps(metric.meaning)}",
+                120,
+                subsequent_indent=" " * 6,
+                break_long_words=False,
+                break_on_hyphens=False,
+            ),
         ]
         if metric.absent:
             lines.append(f"    absent: {json.dumps(metric.absent)}")
