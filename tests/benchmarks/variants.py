@@ -13,8 +13,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tests.collected import CACHE as WHEELS
-from tests.collected import collect
+from tests.collected_wheels import CACHE as WHEELS
+from tests.collected_wheels import collect
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "files" / "engine" / "src"
