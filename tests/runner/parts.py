@@ -147,7 +147,9 @@ def plan(chosen: str, arguments: list[str]) -> Plan:
             return Plan((tuple(scenario(name) for name in arguments),))
         case "integration", []:
             lanes = (tuple(name for name in lane if name in INTEGRATION) for lane in LANES)
-            return Plan(tuple(_named(lane) for lane in lanes), _named(name for name in ALONE if name in INTEGRATION))
+            return Plan(
+                tuple(_named(lane) for lane in lanes if lane), _named(name for name in ALONE if name in INTEGRATION)
+            )
         case "lint", [_, *_]:
             words = ("--one", *arguments) if len(arguments) == 1 else arguments
             return Plan(((replace(PARTS["lint"], command=("scripts/lint", *words)),),))

@@ -147,6 +147,7 @@ def test_every_choice_has_a_plan_and_arguments_reach_its_runner() -> None:
         assert plan(choice, []).parts
     (unit,) = plan("unit", ["-k", "journal"]).parts
     assert unit.argv[-3:] == ["-k", "journal", "tests/unit"]
+    assert len(plan("integration", []).lanes) == 2  # an empty one would take over parts of the others
     (one,) = plan("integration", ["tests/integration/aws/test_hours.py"]).parts
     assert "tests/integration" not in one.argv
     assert [one.name for one in plan("molecule", ["os_tuning_kernel"]).parts] == ["molecule os_tuning_kernel"]
