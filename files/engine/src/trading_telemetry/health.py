@@ -7,7 +7,6 @@ processed, but an operator should look.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from trading_engine.published.shm import State
