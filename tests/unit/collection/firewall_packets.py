@@ -21,7 +21,7 @@ from pathlib import Path
 NFT = "/usr/sbin/nft"
 CLONE_NEWNET = 0x40000000
 LIMIT_S = 30.0
-HOST, CLIENT, OPERATOR = "198.18.78.1", "198.18.78.2", "198.18.78.3"
+HOST, CLIENT, OPERATOR, GENERATOR = "198.18.78.1", "198.18.78.2", "198.18.78.3", "198.18.78.4"
 HOST_IPV6, CLIENT_IPV6 = "fd00:78::1", "fd00:78::2"
 ORDERS, SSH, OTHER = 9001, 22, 9999
 # What somebody else may have loaded: these ports untracked, and another one that leads to order entry.
@@ -31,12 +31,15 @@ table ip others {{
   chain led {{ type nat hook prerouting priority dstnat; tcp dport {OTHER} redirect to :{ORDERS}; }}
 }}
 """
+MEASURES = f"add element inet trading generators {{ {GENERATOR} timeout 1m }}"
 # The name of a case, who connects, where to, and what is loaded beforehand.
 CASES = [
     ("a client", CLIENT, HOST, ORDERS, ""),
     ("a client over IPv6", CLIENT_IPV6, HOST_IPV6, ORDERS, ""),
     ("loopback", "127.0.0.1", "127.0.0.1", ORDERS, ""),
     ("the host itself", HOST, HOST, ORDERS, ""),
+    ("a generator that does not measure", GENERATOR, HOST, ORDERS, ""),
+    ("a generator that measures", GENERATOR, HOST, ORDERS, MEASURES),
     ("no client", OPERATOR, HOST, ORDERS, ""),
     ("no client, untracked by others", OPERATOR, HOST, ORDERS, OF_OTHERS),
     ("no client, led there by others", OPERATOR, HOST, OTHER, ""),
@@ -56,7 +59,7 @@ def neighbour() -> Iterator[tuple[str, ...]]:
         there = ("nsenter", f"--net=/proc/{other.pid}/ns/net")
         _ip("link", "set", "lo", "up")
         _ip("link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", str(other.pid))
-        for within, addresses in (((), (HOST, HOST_IPV6)), (there, (CLIENT, OPERATOR, CLIENT_IPV6))):
+        for within, addresses in (((), (HOST, HOST_IPV6)), (there, (CLIENT, OPERATOR, GENERATOR, CLIENT_IPV6))):
             _ip("link", "set", "wire", "up", within=within)
             for address in addresses:
                 size, options = ("64", ("nodad",)) if ":" in address else ("24", ())

@@ -124,6 +124,8 @@ def test_orders_pass_without_an_entry_of_the_connection_table_and_nobody_else_s_
         "a client over IPv6": "answered",
         "loopback": "answered",
         "the host itself": "answered",
+        "a generator that does not measure": "unknown_source",
+        "a generator that measures": "answered",
         "no client": "unknown_source",
         "no client, untracked by others": "unknown_source",
         "no client, led there by others": "unknown_source",
