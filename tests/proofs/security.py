@@ -187,9 +187,7 @@ class _Proof:
         cloud = self._host.cloud
         account = cloud.client("sts").get_caller_identity()["Account"]
         self._bucket = f"trading-{NAME}-{account}-{cloud.settings['AWS_REGION']}"
-        cloud.client("s3").create_bucket(
-            Bucket=self._bucket, CreateBucketConfiguration={"LocationConstraint": cloud.settings["AWS_REGION"]}
-        )
+        cloud.client("s3").create_bucket(Bucket=self._bucket)
 
     def _shipped(self) -> int:
         """Return how many objects the shipper has put through the loaded firewall."""

@@ -127,10 +127,7 @@ def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_en
 
 
 # Spot's asks systemd as root, without a capability.
-@pytest.mark.parametrize(
-    ("unit", "most"),
-    [*MOST_EXPOSED.items(), ("trading-spot.service", 1.7), ("trading-log-file@.service", 1.0)],
-)
+@pytest.mark.parametrize(("unit", "most"), [*MOST_EXPOSED.items(), ("trading-spot.service", 1.7)])
 def test_a_unit_is_exposed_no_more_than_it_must_be(tmp_path: Path, unit: str, most: float) -> None:
     (template,) = (path for path in UNITS if path.name == f"{unit}.j2")
     role = template.relative_to(ROLES).parts[0]
