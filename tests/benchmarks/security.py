@@ -67,6 +67,8 @@ for line in sys.stdin:
 # Of the bench's own, in which nothing else is.
 HOST, CLIENT = "bench-firewall-host", "bench-firewall-client"
 HOST_ADDRESS, CLIENT_ADDRESS = "198.18.78.1", "198.18.78.2"
+NETWORKS = {"trading_operator_cidr": "192.0.2.1/32", "trading_client_cidrs": [f"{CLIENT_ADDRESS}/32"]}
+PACKET = bytes(49)  # as large as an order
 
 
 @contextmanager
@@ -327,10 +329,56 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True)
 
 
+def firewall_packets(_variant: str) -> Iterator[Figure]:
+    """One order's packet and its answer between two network namespaces, with and without the rules that the role writes.
+
+    All rules run within the call that sends: on one CPU the receiver has the packet when it returns. Of many sends the
+    tenth percentile is taken, and of the rounds the fastest, which other work on the machine does not move.
+    """
+    port, before, lot = processes.free_port(), os.sched_getaffinity(0), random.Random(1)  # noqa: S311
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="firewall-bench-")))
+        text = rules(folder, {**NETWORKS, "trading_order_port": port, "hardening_silent_users": ["games"]})
+        (folder / "rules.nft").write_text(text)
+        stack.enter_context(joined())
+        with inside(HOST):
+            listener = stack.enter_context(socket.create_server((HOST_ADDRESS, port)))
+        with inside(CLIENT):
+            client = stack.enter_context(socket.create_connection((HOST_ADDRESS, port), DEADLINE_S))
+        server = stack.enter_context(listener.accept()[0])
+        for sock in (client, server):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(None)  # with one, each call would ask first whether it may
+        os.sched_setaffinity(0, {max(before)})
+        stack.callback(os.sched_setaffinity, 0, before)
+        found: dict[str, list[tuple[float, float]]] = {"with": [], "without": []}
+        for _ in range(PAIRS):
+            for kind in lot.sample(("with", "without"), 2):
+                _nft("-f", str(folder / "rules.nft"))
+                if kind == "without":
+                    _nft("delete", "table", "inet", "trading")
+                found[kind].append((sent_us(client, server), sent_us(server, client)))
+    for number, what in enumerate(("an order's packet", "its answer")):
+        with_it, without = (min(one[number] for one in found[kind]) for kind in ("with", "without"))
+        yield Figure("firewall_packets", "", f"sending {what}, with the firewall", with_it, "µs", "without", without)
+
+
+def sent_us(sender: socket.socket, receiver: socket.socket) -> float:
+    """Return how long it takes to send a packet, of which each is answered by another."""
+    times = []
+    for _ in range(ORDERS):
+        begun_ns = time.perf_counter_ns()
+        sender.sendall(PACKET)
+        times.append(time.perf_counter_ns() - begun_ns)
+        receiver.recv(len(PACKET))
+        receiver.sendall(PACKET)
+        sender.recv(len(PACKET))
+    return processes.percentile(times, 10) / 1e3
+
+
 def firewall(variant: str) -> Iterator[Figure]:
     """Orders between two network namespaces, with and without the rules that the role writes."""
     core, flow = orderflow.open_core(), orderflow.Flow()
-    networks = {"trading_operator_cidr": "192.0.2.1/32", "trading_client_cidrs": [f"{CLIENT_ADDRESS}/32"]}
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="firewall-bench-")))
@@ -340,7 +388,7 @@ def firewall(variant: str) -> Iterator[Figure]:
             server = stack.enter_context(processes.engine(variant, address=HOST_ADDRESS))
         server.pin(engine_cpu)
         ports = {"trading_order_port": server.port}
-        text = rules(folder, {**networks, **ports, "hardening_silent_users": ["games"]})
+        text = rules(folder, {**NETWORKS, **ports, "hardening_silent_users": ["games"]})
         (folder / "rules.nft").write_text(text)
         with inside(CLIENT):
             client = processes.log_in(server, "B0")

@@ -14,7 +14,6 @@ import yaml
 from ansible.plugins.filter.core import FilterModule
 from jinja2 import Environment, StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
-
 from tests.unit.aws import templates
 
 FRESH = "lowlatency.trading.fresh_unit"
