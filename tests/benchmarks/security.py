@@ -330,7 +330,7 @@ def _ip(*words: str) -> None:
 
 
 def firewall_packets(_variant: str) -> Iterator[Figure]:
-    """One order's packet and its answer between two network namespaces, with and without the rules that the role writes.
+    """One order's packet and its answer between two network namespaces, with and without the role's rules.
 
     All rules run within the call that sends: on one CPU the receiver has the packet when it returns. Of many sends the
     tenth percentile is taken, and of the rounds the fastest, which other work on the machine does not move.
