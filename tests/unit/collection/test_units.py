@@ -14,7 +14,8 @@ import yaml
 from ansible.plugins.filter.core import FilterModule
 from jinja2 import Environment, StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
-from tests.unit.aws import templates
+
+from tests.unit.roles import templates
 
 FRESH = "lowlatency.trading.fresh_unit"
 ROLES = Path(__file__).parents[3] / "roles"
