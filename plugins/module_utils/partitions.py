@@ -11,8 +11,11 @@ from typing import Any
 
 TEST_SYMBOL = "TEST"
 PORT_STEP = 10
-_FIELDS = {"name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned"}
+_FIELDS = {"name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned", "zone", "type"}
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,14}[a-z0-9])?")
+# As AWS writes them: us-east-1a, us-gov-west-1a, us-west-2-lax-1a; c6g.large, u-6tb1.metal.
+_ZONE = re.compile(r"[a-z]{2}(?:-[a-z0-9]+)+-[0-9]+[a-z]")
+_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 # Directories below /var/lib/trading that the one engine of an unpartitioned host has.
 _RESERVED = ("itch", "journal")
 # What each partition has of its own: a setting for all of them would have two engines share it.
@@ -49,7 +52,8 @@ def names_of(partition: str) -> dict[str, str]:
 def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: Any) -> list[dict[str, Any]]:
     """Return each partition with its host, its ports and its names.
 
-    `host` is empty where `hosts` does not tell it yet. `share` is the place among the partitions of that host that
+    `host` is empty where `hosts` does not tell it yet. `zone` and `type` are empty where the partition leaves them to
+    the environment's own. `share` is the place among the partitions of that host that
     have CPUs of their own, and their number; none for one that has not. Raises ValueError for a list of another form.
     """
     if wrong := list(_form(partitions)):
@@ -64,6 +68,8 @@ def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: 
             "order_port": int(entry.get("order_port", int(order_port) + PORT_STEP * number)),
             "feed_port": int(entry.get("feed_port", int(feed_port) + PORT_STEP * number)),
             "pinned": entry.get("pinned", True),
+            "zone": entry.get("zone", ""),
+            "type": entry.get("type", ""),
         }
         for number, entry in enumerate(partitions)
     ]
@@ -97,6 +103,7 @@ def problems(
         *_accounts(found, [str(account.get("name")) for account in accounts]),
         *_hosts(partitions, hosts),
         *_ports(found, partitions, others),
+        *_machines(found, partitions),
         *_settings(settings),
     ]
 
@@ -158,6 +165,9 @@ def _form_of_one(entry: Mapping[str, Any]) -> Iterator[str]:
         yield "needs the name of one of its symbols as its test_symbol"
     if not isinstance(entry.get("pinned", True), bool):
         yield f"has {entry['pinned']!r} as pinned, which is true or false"
+    for key, form, example in (("zone", _ZONE, "us-east-1a"), ("type", _TYPE, "c6g.large")):
+        if key in entry and not (isinstance(entry[key], str) and form.fullmatch(entry[key])):
+            yield f"has {entry[key]!r} as its {key}: write it as {example}, or leave it out"
 
 
 def _is_host(host: object) -> bool:
@@ -230,7 +240,7 @@ def _ports(
 ) -> Iterator[str]:
     taken: dict[tuple[str, int], str] = {}
     for partition, entry in zip(found, declared):
-        host = partition["host"] or "".join(map(str, entry.get("hosts", ())))  # a number, before there are hosts
+        host = _place(partition, entry)
         for kind in ("order_port", "feed_port"):
             port, whose = partition[kind], f"{kind} of partition {partition['name']}"
             if port > 65535:
@@ -242,6 +252,27 @@ def _ports(
                 where = f" on {host}" if host else ""
                 yield f"port {port}{where} is the {taken[place]} and the {whose}: give one of them another"
             taken.setdefault(place, whose)
+
+
+def _place(partition: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return the partition's host, by its number before there are hosts; empty where nothing is said of it."""
+    return partition["host"] or "".join(map(str, entry.get("hosts", ())))
+
+
+def _machines(found: list[dict[str, Any]], declared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield which partitions of one host want it in two zones, or of two types."""
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for partition, entry in zip(found, declared):
+        host = _place(partition, entry)
+        for key in ("zone", "type"):
+            if not host or not partition[key]:
+                continue
+            other = first.setdefault((host, key), partition)
+            if other[key] != partition[key]:
+                yield (
+                    f"host {host} would be {partition[key]} by the {key} of partition {partition['name']}, and "
+                    f"{other[key]} by that of {other['name']}: give both the same, or hosts of their own"
+                )
 
 
 def _settings(settings: Mapping[str, Any]) -> Iterator[str]:

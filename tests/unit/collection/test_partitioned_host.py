@@ -43,7 +43,7 @@ GIVEN = {
     "trading_engine_accounts": [{"name": "BENCH"}, {"name": "DESK1"}],
     "trading_engine_settings": {"journal": {"durability": "disk"}},
     "__trading_engine_places": {"results": []},
-    "aws_preflight_type": {"cores": 2},
+    "aws_preflight_type": {"cores": 2, "availability_zones": ["us-east-1a", "us-east-1b"]},
     "trading_environment": "demo",
     "ansible_python_interpreter": sys.executable,
 }
@@ -82,6 +82,12 @@ LOOSE = [{**partition, "pinned": False} for partition in PARTITIONS]
 THREADS = {"engine": [1, 2, 3, 5, 6, 7], "engine_cores": [[1, 5], [2, 6], [3, 7]], "telemetry": [0, 4]}
 PROBLEMS = {"problems": "{{ __trading_engine_partition_problems }}"}
 CANARY = {"canary": "{{ __trading_engine_settings.canary.symbol }}"}
+PREFLIGHT = {"preflight": SHOWN["preflight"]}
+PLACED = [
+    {**PARTITIONS[0], "hosts": ["trading-demo-1"], "zone": "us-east-1a"},
+    {**PARTITIONS[1], "hosts": ["trading-demo-2"], "zone": "us-east-1b", "type": "c6g.medium"},
+]
+ELSEWHERE = {"trading_availability_zone": "us-east-1b", "trading_instance_type": "c6g.large"}
 NO_FEED = ["trading-engine.service", "telemetry.service"]
 
 
@@ -106,6 +112,8 @@ def others(folder: Path) -> list[dict[str, Any]]:
             folder, "off", {**CANARY, **PROBLEMS}, trading_engine_canary_symbol="", __trading_engine_partition="alpha"
         ),
         other(folder, "on", CANARY, __trading_engine_partition="alpha"),
+        other(folder, "placed", PREFLIGHT, trading_partitions=PLACED, trading_instance_count=2, trading_zone_count=2),
+        other(folder, "misplaced", PREFLIGHT, trading_partitions=PLACED, trading_instance_count=2, **ELSEWHERE),
     ]
 
 
@@ -259,6 +267,17 @@ def test_the_plan_is_refused_where_it_has_too_few_hosts_or_cores_before_there_is
         "partition beta is on none of the hosts trading-demo-1, trading-demo-2",
         "host trading-demo-1 has no partition",
         "host trading-demo-2 has no partition",
+        backup,
+    ]
+
+
+def test_a_partition_s_zone_and_type_are_those_of_its_host_or_refused_before_there_is_one(host: Path) -> None:
+    backup = "trading_backup: bucket does not know partitions yet (docs/scale.md)"
+    assert told(host, "placed")["preflight"] == [backup]
+    assert told(host, "misplaced")["preflight"] == [
+        "partition beta is to be on a c6g.medium, and all hosts are c6g.large (trading_instance_type): make both the same",
+        "partition alpha is to be in zone us-east-1a, and its host would be in us-east-1b "
+        "(trading_availability_zone, trading_zone_count)",
         backup,
     ]
 

@@ -46,7 +46,12 @@ def test_what_is_right_is_not_refused() -> None:
         ({"name": "../alpha"}, "partition 1 has the name '../alpha'"),
         ({"name": "a" * 17}, "partition 1 has the name"),
         ({"name": "journal"}, "none of itch, journal"),
-        ({"zone": "us-east-1a"}, "partition alpha has zone, which nobody knows; known are accounts, "),
+        ({"region": "us-east-1"}, "partition alpha has region, which nobody knows; known are accounts, "),
+        ({"zone": "us-east-1"}, "partition alpha has 'us-east-1' as its zone: write it as us-east-1a, or leave it out"),
+        ({"zone": ["us-east-1a"]}, "partition alpha has ['us-east-1a'] as its zone"),
+        ({"zone": ""}, "partition alpha has '' as its zone"),
+        ({"type": "large"}, "partition alpha has 'large' as its type: write it as c6g.large, or leave it out"),
+        ({"type": 6}, "partition alpha has 6 as its type"),
         ({"hosts": ["host-1", "host-2"]}, "partition alpha names 2 hosts: its one book is on one, so name that"),
         ({"hosts": []}, "partition alpha names 0 hosts"),
         ({"hosts": "host-1"}, "partition alpha needs a list of a host's name, or of its number from 1, as its hosts"),
@@ -93,6 +98,28 @@ def test_the_same_ports_on_two_hosts_are_no_collision() -> None:
     ports = {"order_port": 9001, "feed_port": 9002}
     assert wrong({**ALPHA, "hosts": [1]}, {**BETA, **ports, "hosts": [2]}, hosts=("host-1", "host-2")) == []
     assert len(wrong(ALPHA, {**BETA, **ports})) == 2
+
+
+@pytest.mark.parametrize("hosts", [ONE, ()])
+def test_one_host_is_in_one_zone_and_of_one_type(hosts: tuple[str, ...]) -> None:
+    alpha = {**ALPHA, "hosts": [1], "zone": "us-east-1a", "type": "c6g.large"}
+    assert wrong(alpha, {**BETA, "hosts": [1], "zone": "us-east-1a"}, hosts=hosts) == []
+    name = hosts[0] if hosts else "1"
+    assert wrong(alpha, {**BETA, "hosts": [1], "zone": "us-gov-west-1b", "type": "u-6tb1.metal"}, hosts=hosts) == [
+        f"host {name} would be us-gov-west-1b by the zone of partition beta, and us-east-1a by that of alpha: "
+        "give both the same, or hosts of their own",
+        f"host {name} would be u-6tb1.metal by the type of partition beta, and c6g.large by that of alpha: "
+        "give both the same, or hosts of their own",
+    ]
+
+
+def test_partitions_without_a_host_yet_may_have_zones_and_types_of_their_own() -> None:
+    declared = [{**ALPHA, "zone": "us-east-1a", "type": "c6g.large"}, {**BETA, "zone": "us-west-2-lax-1b"}]
+    assert wrong(*declared, hosts=()) == []
+    assert [(each["zone"], each["type"]) for each in partitions(declared)] == [
+        ("us-east-1a", "c6g.large"),
+        ("us-west-2-lax-1b", ""),
+    ]
 
 
 @pytest.mark.parametrize(
