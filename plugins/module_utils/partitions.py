@@ -125,6 +125,83 @@ def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[st
     }
 
 
+def move(
+    partitions: Sequence[Mapping[str, Any]],
+    symbol: str,
+    to: str,
+    had: Mapping[str, Sequence[str]] | None = None,
+    canaries: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return what keeps one symbol from moving to a partition, and who has to give it up.
+
+    `partitions` are those of all hosts and free of problems. `had` are the symbols of each engine by the name of its
+    partition, `canaries` what they order themselves; None while nobody has asked the hosts. `giver` is empty then, and
+    where the symbol is there already.
+    """
+    wanted = {partition["name"]: list(partition["symbols"]) for partition in partitions}
+    owner = "".join(name for name, symbols in wanted.items() if symbol in symbols)
+    if not symbol or not to:
+        wrong = ["say which symbol moves where, by trading_engine_move_symbol and trading_engine_move_to"]
+    elif to not in wanted:
+        wrong = [f"partition {to} is none of {', '.join(wanted) or 'trading_partitions, which is empty'}"]
+    elif not owner:
+        wrong = [f"symbol {symbol} is none of {', '.join(name for symbols in wanted.values() for name in symbols)}"]
+    elif owner != to:
+        canary = next(partition["test_symbol"] for partition in partitions if partition["name"] == owner)
+        wrong = list(_kept(symbol, owner, wanted[owner], canary)) or [
+            f"trading_partitions has {symbol} at {owner}, and the next site.yml would bring it back there. Write "
+            f"symbols: [{', '.join(wanted[to] + [symbol])}] at {to} and symbols: "
+            f"[{', '.join(name for name in wanted[owner] if name != symbol)}] at {owner}, and run this again"
+        ]
+    else:
+        wrong = []
+        if had is not None:
+            return _move_on_hosts(wanted, symbol, to, had, canaries or {})
+    return {"problems": wrong, "giver": ""}
+
+
+def _move_on_hosts(
+    wanted: Mapping[str, Sequence[str]],
+    symbol: str,
+    to: str,
+    had: Mapping[str, Sequence[str]],
+    canaries: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the same of a symbol that trading_partitions has where it is to be."""
+    wrong = []
+    giver = "".join(name for name, symbols in had.items() if symbol in symbols)
+    if others := sorted(set(wanted) ^ set(had)):
+        engines = ", ".join(name or "the one engine without partitions" for name in others)
+        wrong.append(
+            f"hosts and trading_partitions do not have the same partitions ({engines}): run configure.yml first"
+        )
+    elif not giver:
+        wrong.append(f"no engine has {symbol} yet: configure.yml sets a new symbol up")
+    else:
+        before = {name: set(symbols) for name, symbols in had.items()}
+        before[giver].discard(symbol)
+        before[to].add(symbol)
+        if others := sorted(name for name, symbols in before.items() if symbols != set(wanted[name])):
+            wrong.append(
+                f"trading_partitions also changes other symbols of {', '.join(others)}: move one symbol in a run, or "
+                "run configure.yml first"
+            )
+        if giver != to:
+            wrong += _kept(symbol, giver, had[giver], canaries.get(giver, ""))
+    return {"problems": wrong, "giver": "" if giver == to else giver}
+
+
+def _kept(symbol: str, giver: str, symbols: Sequence[str], canary: str) -> Iterator[str]:
+    """Yield why a partition cannot give a symbol up."""
+    if symbol == (canary or TEST_SYMBOL):
+        yield f"symbol {symbol} is the test_symbol of {giver}: give {giver} another one first, by configure.yml"
+    if set(symbols) == {symbol}:
+        yield (
+            f"symbol {symbol} is the only one of {giver}: take {giver} out of trading_partitions, after the day's end, "
+            "and run configure.yml"
+        )
+
+
 def _form(partitions: Any) -> Iterator[str]:
     """Yield what is wrong with the form, which nothing else could be said of."""
     if not isinstance(partitions, (list, tuple)):

@@ -275,7 +275,8 @@ def test_a_partition_s_zone_and_type_are_those_of_its_host_or_refused_before_the
     backup = "trading_backup: bucket does not know partitions yet (docs/scale.md)"
     assert told(host, "placed")["preflight"] == [backup]
     assert told(host, "misplaced")["preflight"] == [
-        "partition beta is to be on a c6g.medium, and all hosts are c6g.large (trading_instance_type): make both the same",
+        "partition beta is to be on a c6g.medium, and all hosts are c6g.large (trading_instance_type): "
+        "make both the same",
         "partition alpha is to be in zone us-east-1a, and its host would be in us-east-1b "
         "(trading_availability_zone, trading_zone_count)",
         backup,
