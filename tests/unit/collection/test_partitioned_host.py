@@ -38,11 +38,22 @@ SHOWN = {
     "engines": "{{ os_tuning_engines }}",
     "slo_units": "{{ __slo_units }}",
     "network": "{{ __aws_network_client_rule.ports }}",
+    "group": "{{ __aws_readiness_declared[1].ports }}",
+    "ready_units": "{{ __readiness_units }}",
+    "ready_logged": "{{ __readiness_logged }}",
+    "ready_clients": "{{ __readiness_ports.clients }}",
+    "ready_feeds": "{{ __readiness_feed_ports }}",
+    "ready_commands": "{{ __readiness_status_commands }}",
+    "ready_reports": "{{ __readiness_report_files | map('basename') }}",
+    "ready_sessions": "{{ [__readiness_sessions, __readiness_is_idle] }}",
 }
+STATUS = ["/opt/trading/current/bin/trading-engine", "status", "--config"]
 GIVEN = {
     "trading_engine_accounts": [{"name": "BENCH"}, {"name": "DESK1"}],
     "trading_engine_settings": {"journal": {"durability": "disk"}},
     "__trading_engine_places": {"results": []},
+    "__readiness_counted": {"results": [{"sessions_open": 0}, {"sessions_open": 2}]},
+    "__readiness_subscribed": {"rc": 0, "stdout_lines": []},
     "aws_preflight_type": {"cores": 2, "availability_zones": ["us-east-1a", "us-east-1b"]},
     "trading_environment": "demo",
     "ansible_python_interpreter": sys.executable,
@@ -129,7 +140,10 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "vars": {"os_tuning_layout": {"engine": [2, 3], "telemetry": [1]}},
         "vars_files": [
             f"{ROLES}/{name}/{part}/main.yml"
-            for name in ("aws_network", "aws_preflight", "hardening", "os_tuning", "slo", "telemetry", "trading_engine")
+            for name in (
+                *("aws_network", "aws_preflight", "aws_readiness", "hardening", "os_tuning", "readiness", "slo"),
+                *("telemetry", "trading_engine"),
+            )
             for part in ("defaults", "vars")
         ],
         "tasks": [
@@ -281,6 +295,26 @@ def test_a_partition_s_zone_and_type_are_those_of_its_host_or_refused_before_the
         "(trading_availability_zone, trading_zone_count)",
         backup,
     ]
+
+
+def test_readiness_asks_each_engine_and_who_is_connected_to_one_is_connected(hosts: Path) -> None:
+    shown = told(hosts / "two", "shown")
+    assert sorted(shown["group"]) == sorted(shown["ready_clients"]) == shown["firewall"]
+    assert shown["ready_feeds"] == [9002, 9500]
+    assert shown["ready_commands"] == [[*STATUS, f"/etc/trading/engine-{name}.toml"] for name in ("alpha", "beta")]
+    assert shown["ready_units"] == [
+        *("trading-engine@alpha.service", "trading-engine@beta.service"),
+        *("trading-feed@alpha.service", "trading-feed@beta.service", "telemetry.service"),
+    ]
+    assert shown["ready_logged"] == [unit.removesuffix(".service") for unit in shown["ready_units"]]
+    assert shown["ready_reports"] == ["localhost-alpha.json", "localhost-beta.json"]
+    assert shown["ready_sessions"] == [2, False]
+    one = told(hosts / "none", "shown")
+    assert one["ready_commands"] == [[*STATUS, "/etc/trading/engine.toml"]]
+    assert one["ready_units"] == ["trading-engine.service", "trading-feed.service", "telemetry.service"]
+    assert one["ready_logged"] == ["trading-engine", "trading-feed", "telemetry"]
+    assert (one["group"], one["ready_clients"], one["ready_feeds"]) == ([9001, 9002], [9001, 9002], [9002])
+    assert one["ready_reports"] == ["localhost.json"]
 
 
 def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> None:
