@@ -476,9 +476,7 @@ def test_of_the_checks_of_two_partitions_the_worst_is_taken(worse: str, better: 
     plant = put("host", "state", "health", "text", value=json.dumps({"checks": [*kept, *ordered]}))
     assert judged(plant)["journal"]["evidence"] == [f"{worse}: 85 % used"]
     other = {**space, "reason": "x"}
-    good = put(
-        "host", "state", "health", "text", value=json.dumps({"checks": [*kept, space, {**space, "reason": "x"}]})
-    )
+    good = put("host", "state", "health", "text", value=json.dumps({"checks": [*kept, space, other]}))
     assert judged(good)["journal"]["evidence"] == [f"{better}: 12 % used; x"]
 
 
