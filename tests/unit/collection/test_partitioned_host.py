@@ -45,6 +45,10 @@ SHOWN = {
     "ready_feeds": "{{ __readiness_feed_ports }}",
     "ready_commands": "{{ __readiness_status_commands }}",
     "ready_reports": "{{ __readiness_report_files | map('basename') }}",
+    "asked": "{{ __trading_engine_questions }}",
+    "looked_at": "{{ __trading_engine_units }}",
+    "wanted_ports": "{{ __trading_engine_wanted_ports }}",
+    "tried_ports": "{{ __trading_engine_client_ports }}",
     "ready_sessions": "{{ [__readiness_sessions, __readiness_is_idle] }}",
 }
 STATUS = ["/opt/trading/current/bin/trading-engine", "status", "--config"]
@@ -56,6 +60,7 @@ GIVEN = {
     "__readiness_subscribed": {"rc": 0, "stdout_lines": []},
     "aws_preflight_type": {"cores": 2, "availability_zones": ["us-east-1a", "us-east-1b"]},
     "trading_environment": "demo",
+    "trading_client_cidrs": ["203.0.113.0/24"],
     "ansible_python_interpreter": sys.executable,
 }
 
@@ -315,6 +320,44 @@ def test_readiness_asks_each_engine_and_who_is_connected_to_one_is_connected(hos
     assert one["ready_logged"] == ["trading-engine", "trading-feed", "telemetry"]
     assert (one["group"], one["ready_clients"], one["ready_feeds"]) == ([9001, 9002], [9001, 9002], [9002])
     assert one["ready_reports"] == ["localhost.json"]
+
+
+def test_a_diagnosis_asks_each_engine(hosts: Path) -> None:
+    shown = told(hosts / "two", "shown")
+    assert shown["looked_at"] == [*shown["ready_units"], "trading-publish.service"]
+    assert shown["wanted_ports"] == {
+        "telemetry.service": 8000,
+        "trading-engine@alpha.service": 9001,
+        "trading-engine@beta.service": 9011,
+        "trading-feed@alpha.service": 9002,
+        "trading-feed@beta.service": 9500,
+    }
+    assert sorted(shown["tried_ports"]) == shown["firewall"]
+    engine = STATUS[0]
+    files = ["/etc/trading/engine-alpha.toml", "/etc/trading/engine-beta.toml"]
+    for file in files:
+        assert [*STATUS, file] in shown["asked"]
+        assert [engine, "check-config", file] in shown["asked"]
+    (cat,) = (command for command in shown["asked"] if command[0] == "cat" and "/etc/trading/slo.toml" in command)
+    assert cat[1:3] == files
+    one = told(hosts / "none", "shown")
+    assert one["asked"][5:9] == [
+        ["systemctl", "status", "--no-pager", "--full", *one["looked_at"]],
+        [*STATUS, "/etc/trading/engine.toml"],
+        [engine, "check-config", "/etc/trading/engine.toml"],
+        [
+            *("cat", "/etc/trading/engine.toml", "/etc/trading/telemetry.toml", "/etc/trading/slo.toml"),
+            *("/etc/trading/slo_feed.toml", "/var/lib/os-tuning.json"),
+        ],
+    ]
+    assert len(one["asked"]) == 14
+    assert one["looked_at"] == [*one["ready_units"], "trading-publish.service"]
+    assert one["tried_ports"] == [9001, 9002]
+    assert one["wanted_ports"] == {
+        "telemetry.service": 8000,
+        "trading-engine.service": 9001,
+        "trading-feed.service": 9002,
+    }
 
 
 def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> None:
