@@ -104,6 +104,7 @@ PLACED = [
     {**PARTITIONS[1], "hosts": ["trading-demo-2"], "zone": "us-east-1b", "type": "c6g.medium"},
 ]
 ELSEWHERE = {"trading_availability_zone": "us-east-1b", "trading_instance_type": "c6g.large"}
+ONE_ENGINE = ["trading-engine.service", "trading-feed.service", "telemetry.service"]
 NO_FEED = ["trading-engine.service", "telemetry.service"]
 
 
@@ -316,7 +317,7 @@ def test_readiness_asks_each_engine_and_who_is_connected_to_one_is_connected(hos
     assert shown["ready_sessions"] == [2, False]
     one = told(hosts / "none", "shown")
     assert one["ready_commands"] == [[*STATUS, "/etc/trading/engine.toml"]]
-    assert one["ready_units"] == ["trading-engine.service", "trading-feed.service", "telemetry.service"]
+    assert one["ready_units"] == ONE_ENGINE
     assert one["ready_logged"] == ["trading-engine", "trading-feed", "telemetry"]
     assert (one["group"], one["ready_clients"], one["ready_feeds"]) == ([9001, 9002], [9001, 9002], [9002])
     assert one["ready_reports"] == ["localhost.json"]
@@ -353,11 +354,7 @@ def test_a_diagnosis_asks_each_engine(hosts: Path) -> None:
     assert len(one["asked"]) == 14
     assert one["looked_at"] == [*one["ready_units"], "trading-publish.service"]
     assert one["tried_ports"] == [9001, 9002]
-    assert one["wanted_ports"] == {
-        "telemetry.service": 8000,
-        "trading-engine.service": 9001,
-        "trading-feed.service": 9002,
-    }
+    assert one["wanted_ports"] == dict(zip(ONE_ENGINE, (9001, 9002, 8000), strict=True))
 
 
 def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> None:
