@@ -45,6 +45,7 @@ SHOWN = {
     "ready_feeds": "{{ __readiness_feed_ports }}",
     "ready_commands": "{{ __readiness_status_commands }}",
     "ready_reports": "{{ __readiness_report_files | map('basename') }}",
+    "people": "{{ __hardening_people_drop_in }}",
     "asked": "{{ __trading_engine_questions }}",
     "looked_at": "{{ __trading_engine_units }}",
     "wanted_ports": "{{ __trading_engine_wanted_ports }}",
@@ -250,6 +251,7 @@ def test_firewall_and_verification_follow_the_partitions(host: Path) -> None:
     beta = told(host, "beta")
     assert beta["health"].endswith(":8000/health?partition=beta"), "another partition's trouble is not this one's"
     assert beta["slo_units"] == ["trading-engine@beta.service", "trading-feed@beta.service", "telemetry.service"]
+    assert shown["people"] == "/etc/systemd/system/trading-engine@.service.d/people.conf"
     assert told(host, "no-feed")["units"] == ["trading-engine@beta.service", "telemetry.service"]
 
 
@@ -364,4 +366,5 @@ def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> No
     shown = json.loads((host / "shown.json").read_text(encoding="utf-8"))
     assert shown["firewall"] == [9001, 9002]
     assert (shown["units"], shown["measured"]) == (["trading-engine.service"], [])
+    assert shown["people"] == "/etc/systemd/system/trading-engine.service.d/people.conf"
     assert shown["engines"] == 1
