@@ -64,6 +64,7 @@ HOSTS = {
     "nowhere": machine("nowhere", TWO),
     "only": machine("only", engines(alpha=(["TEST", "AAPL"], "TEST"), beta=(["MSFT"], ""))),
     "tested": machine("tested", engines(alpha=(["TEST", "AAPL"], "TEST"), beta=(["TEST2", "MSFT"], "MSFT"))),
+    "limited": machine("limited", TWO),
     "clients": machine("clients", TWO, answers={"sessions_open": 1}),
     "orders": machine("orders", TWO, answers={"open_orders": 2}),
     "in-session": machine("in-session", TWO, answers={"session_messages": 7}),
@@ -75,11 +76,14 @@ HOSTS = {
 }
 
 
-def tasks(**given: str) -> list[dict[str, Any]]:
+def tasks(*, asks_all: bool = False, **given: str) -> list[dict[str, Any]]:
     """Return the tasks but those that ask the host, whose answers are given; what is refused ends the play."""
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/move_symbol.yml").read_text(encoding="utf-8"))
     kept = [task for task in read if not {"ansible.builtin.command", "ansible.builtin.import_tasks"} & set(task)]
     assert kept[0]["name"] == "Move symbol | Check the partitions"
+    (asked,) = (task for task in kept if "leave a host out" in task["name"])
+    if not asks_all:
+        kept.remove(asked)
     for number, task in enumerate(kept):
         if "ansible.builtin.assert" in task:
             assert task.pop("any_errors_fatal"), "what one host is refused, no other may do"
@@ -94,8 +98,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         "unknown": {"trading_engine_move_symbol": "IBM"},
         "nowhere": {"trading_engine_move_to": "gamma"},
     }
-    plays = [*(name for name in HOSTS if name not in ("giver", "taker")), "giver:taker"]
-    return run(tmp_path_factory.mktemp("moves"), HOSTS, *((name, tasks(**given.get(name, {}))) for name in plays))
+    plays = [*(name for name in HOSTS if name not in ("giver", "taker", "limited")), "giver:taker"]
+    tried = [(name, tasks(**given.get(name, {}))) for name in plays]
+    return run(tmp_path_factory.mktemp("moves"), HOSTS, *tried, ("limited", tasks(asks_all=True)))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +111,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         ("nowhere", "partition gamma is none of alpha, beta. Nothing was changed"),
         ("only", "symbol MSFT is the only one of beta: take beta out of trading_partitions"),
         ("tested", "symbol MSFT is the test_symbol of beta: give beta another one first"),
+        ("limited", "was not asked, and may trade MSFT: run without --limit, with all hosts up. Nothing was changed"),
         ("clients", "trading-engine@alpha.service of clients has 1 connected clients: end their sessions. Nothing"),
         ("orders", "trading-engine@alpha.service of orders has 2 open orders: cancel them. Nothing was changed"),
         (
