@@ -62,7 +62,6 @@ GIVEN = {
     "aws_preflight_type": {"cores": 2, "availability_zones": ["us-east-1a", "us-east-1b"]},
     "trading_environment": "demo",
     "trading_client_cidrs": ["203.0.113.0/24"],
-    "ansible_python_interpreter": sys.executable,
 }
 
 
@@ -74,25 +73,34 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
     folder.mkdir()
     variables = {"trading_partitions": partitions, "trading_instance_count": planned}
     files = [
-        {
-            "name": f"Write {template}",
-            "ansible.builtin.template": {"src": f"{ROLES}/{template}", "dest": str(folder / target.format(name))},
-            "vars": {**variables, "__trading_engine_partition": name},
-        }
+        printed(
+            folder / target.format(name),
+            f"{{{{ lookup('ansible.builtin.template', '{ROLES}/{template}') }}}}",
+            {**variables, "__trading_engine_partition": name},
+        )
         for template, target in WRITTEN.items()
         for name in [partition["name"] for partition in partitions] or [""]
     ]
-    shown = {"dest": str(folder / "shown.json"), "content": SHOWN}
-    return [*files, {"name": "Show", "ansible.builtin.copy": shown, "vars": variables}]
+    return [*files, printed(folder / "shown.json", SHOWN, variables)]
+
+
+def printed(path: Path, content: object, variables: dict[str, Any]) -> dict[str, Any]:
+    """Return a task that prints what is to be in a file; modules that write files would take longer than all else."""
+    return {"name": str(path), "ansible.builtin.debug": {"msg": content}, "vars": variables}
+
+
+def write_printed(output: str) -> None:
+    """Write the files that a play has printed."""
+    for task in output.split("TASK [")[1:]:
+        path, _, text = task.partition("]")
+        content = json.JSONDecoder().raw_decode(text.partition("ok: [localhost] => ")[2])[0]["msg"]
+        Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
     """Return what shows expressions for other variables than those of all."""
-    return {
-        "name": f"Show {name}",
-        "ansible.builtin.copy": {"dest": str(folder / f"{name}.json"), "content": show},
-        "vars": {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables},
-    }
+    given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
+    return printed(folder / f"{name}.json", show, given)
 
 
 LOOSE = [{**partition, "pinned": False} for partition in PARTITIONS]
@@ -166,6 +174,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [program, "-i", f"{folder}/hosts", "-e", json.dumps(GIVEN), f"{folder}/play.yml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    write_printed(done.stdout)
     return folder
 
 
