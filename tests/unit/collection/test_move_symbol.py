@@ -76,7 +76,7 @@ HOSTS = {
 }
 
 
-def tasks(*, asks_all: bool = False, **given: str) -> list[dict[str, Any]]:
+def tasks(given: dict[str, str], *, asks_all: bool = False) -> list[dict[str, Any]]:
     """Return the tasks but those that ask the host, whose answers are given; what is refused ends the play."""
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/move_symbol.yml").read_text(encoding="utf-8"))
     kept = [task for task in read if not {"ansible.builtin.command", "ansible.builtin.import_tasks"} & set(task)]
@@ -99,8 +99,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         "nowhere": {"trading_engine_move_to": "gamma"},
     }
     plays = [*(name for name in HOSTS if name not in ("giver", "taker", "limited")), "giver:taker"]
-    tried = [(name, tasks(**given.get(name, {}))) for name in plays]
-    return run(tmp_path_factory.mktemp("moves"), HOSTS, *tried, ("limited", tasks(asks_all=True)))
+    tried = [(name, tasks(given.get(name, {}))) for name in plays]
+    return run(tmp_path_factory.mktemp("moves"), HOSTS, *tried, ("limited", tasks({}, asks_all=True)))
 
 
 @pytest.mark.parametrize(

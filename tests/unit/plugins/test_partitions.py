@@ -203,7 +203,7 @@ def test_a_port_is_taken_on_a_host_even_before_its_name_is_known() -> None:
 
 ENGINES = {"alpha": ["TEST", "AAPL"], "beta": ["TEST2", "MSFT"]}
 CANARIES = {"alpha": "", "beta": "TEST2"}
-DECLARED = [
+DECLARED: list[dict[str, Any]] = [
     {"name": "alpha", "symbols": ["TEST", "AAPL"]},
     {"name": "beta", "symbols": ["TEST2", "MSFT"], "test_symbol": "TEST2"},
 ]
