@@ -10,7 +10,7 @@ import pytest
 from trading_telemetry.config import load_config
 from trading_telemetry.fleet_config import load_fleet
 
-from tests.unit.aws import templates
+from tests.unit.roles import templates
 
 CREDENTIAL = Path("/run/credentials/telemetry.service/telemetry.token")
 
