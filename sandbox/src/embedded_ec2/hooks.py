@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Protocol
 
+from embedded_ec2.groups import Watcher
 from embedded_ec2.network import public_slot
 
 
@@ -50,4 +51,5 @@ class Hooks:
     """Everything the corrected API needs from outside of itself."""
 
     machines: Machines = field(default_factory=NoMachines)
+    watcher: Watcher = field(default_factory=Watcher)
     public_addresses: IPv4Network = field(default_factory=lambda: public_slot(0))
