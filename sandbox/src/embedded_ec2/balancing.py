@@ -3,6 +3,7 @@
 The keeper's thread compares; the API's threads ask. Nothing here is imported before the first balancer.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Iterator
@@ -155,10 +156,14 @@ class Balancers:
         self._was_up: set[tuple[str, str]] = set()
         self._served: set[tuple[str, str]] = set()
         self._up: set[tuple[str, str]] = set()
-        self._keeps_clients: bool | None = None
         self._lock = threading.Lock()
 
     # The keeper's thread.
+
+    @functools.cached_property
+    def _keeps_clients(self) -> bool:
+        """Whether this machine's kernel can have targets see their clients' addresses."""
+        return self._router.bring_replies_back()
 
     @property
     def subnets(self) -> frozenset[str]:
@@ -171,16 +176,14 @@ class Balancers:
         for balancer, address in _balancers():
             ec2: EC2Backend = balancer.subnets[0].ec2_backend
             groups = [ec2.get_security_group_from_id(each) for each in balancer.security_groups or []]
-            ingress = tuple(rules_of(group) for group in groups if group) if groups else None
-            rules = None if ingress is None else tuple(rule for each in ingress for rule in each)
-            found.append(Balanced(address.address, frozenset(balancer.security_groups or []), rules))
+            rules = tuple(rule for group in groups if group for rule in rules_of(group)) if groups else None
+            own = frozenset(balancer.security_groups or [])
+            found.append(Balanced(address.address, own, rules, self._keeps_clients))
         return found
 
     def compare(self) -> None:
         """Make HAProxy, and the addresses it listens at, what the API says."""
         balancers = list(_balancers())
-        if balancers and self._keeps_clients is None:
-            self._keeps_clients = self._router.bring_replies_back()
         wanted = {address.address for _, address in balancers}
         for balancer, address in balancers:
             if address.address not in self._held:
@@ -205,7 +208,7 @@ class Balancers:
             idle_s = int(listener.attributes.get("tcp.idle_timeout.seconds", 350))
             name = f"listener-{listener.arn.rpartition('/')[2]}"
             front_ends.append(FrontEnd(name, address.address, int(listener.port), group.name, idle_s))
-            pools.setdefault(group.name, _pool(group, address.address, bool(self._keeps_clients)))
+            pools.setdefault(group.name, _pool(group, address.address, self._keeps_clients))
         return front_ends, list(pools.values())
 
     def _seen(self) -> dict[tuple[str, str], Seen]:

@@ -45,6 +45,7 @@ class Balanced:
     address: str
     groups: frozenset[str]
     ingress: tuple[Rule, ...] | None
+    keeps_clients: bool = True
 
 
 # What marks a load balancer's connection that has its client's address, so that replies come back to the router.
@@ -94,19 +95,22 @@ def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> li
     lines += ["  }", "  chain balancer-out {", "    type filter hook output priority filter; policy accept;"]
     lines.append("    ct state established,related accept")
     own_groups = {group for balancer in balancers for group in balancer.groups}
+    marks = any(balancer.keeps_clients for balancer in balancers)
     for machine in machines:
-        lines.append(f'    oifname "{machine.link}" ct mark set {MARK}')
+        if marks:
+            lines.append(f'    oifname "{machine.link}" ct mark set {MARK}')
         through = [rule for rule in machine.ingress if rule.group and rule.group in own_groups]
         lines += [f'    oifname "{machine.link}" {_protocol(rule)}accept' for rule in through]
         lines.append(f'    oifname "{machine.link}" goto to-{machine.link}')
-    return [
-        *lines,
-        "  }",
-        "  chain balancer-back {",
-        "    type filter hook prerouting priority mangle; policy accept;",
-        f"    ct direction reply ct mark {MARK} meta mark set {MARK}",
-        "  }",
-    ]
+    lines.append("  }")
+    if marks:
+        lines += [
+            "  chain balancer-back {",
+            "    type filter hook prerouting priority mangle; policy accept;",
+            f"    ct direction reply ct mark {MARK} meta mark set {MARK}",
+            "  }",
+        ]
+    return lines
 
 
 def _translation(machines: Sequence[Guarded]) -> list[str]:

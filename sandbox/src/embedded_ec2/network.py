@@ -31,7 +31,19 @@ APT_SOURCES = Path("/etc/apt")
 LAST_RESORT_METRIC = 4278198272  # what the kernel itself gives an address that is the last to be chosen
 
 REPLY_TABLE = 100
-MARKS = "type filter hook prerouting priority mangle; ct direction reply ct mark 1 meta mark set 1;"
+MARKING = f"""
+table inet probe {{
+  chain out {{
+    type filter hook output priority filter
+    ct mark set {MARK}
+  }}
+  chain back {{
+    type filter hook prerouting priority mangle
+    ct direction reply ct mark {MARK} meta mark set {MARK}
+  }}
+}}
+"""
+
 
 CLONE_NEWNET = 0x40000000
 
@@ -260,7 +272,9 @@ class Router:
 
         False where this kernel cannot mark connections: the balancer speaks with its own address then.
         """
-        if not succeeds(*in_netns(self.netns, ["nft", "--check", f"table ip t {{ chain c {{ {MARKS} }} }}"])):
+        try:
+            run(*in_netns(self.netns, ["nft", "--check", "--file", "-"]), input_text=MARKING)
+        except SandboxError:
             return False
         run("ip", "-n", self.netns, "rule", "add", "fwmark", str(MARK), "lookup", str(REPLY_TABLE))
         run("ip", "-n", self.netns, "route", "add", "local", "default", "dev", "lo", "table", str(REPLY_TABLE))

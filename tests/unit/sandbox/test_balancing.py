@@ -154,6 +154,7 @@ def test_a_balancer_has_an_address_in_its_subnet_and_gives_it_back(account: Acco
     interfaces = account.ec2.describe_network_interfaces()["NetworkInterfaces"]
     of_it = [each for each in interfaces if each["Description"].startswith("ELB net/fleet/")]
     assert [each["PrivateIpAddress"] for each in of_it] == [address]
+    assert ":loadbalancer/net/fleet/" in account.balancer["LoadBalancerArn"]
     assert account.world.held == [address]
     assert account.kept.subnets == {account.subnet["SubnetId"]}
     (front_end,) = account.world.front_ends

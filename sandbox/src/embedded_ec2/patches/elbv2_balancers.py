@@ -1,11 +1,14 @@
 """moto's Network Load Balancers have no address, and every registered target is healthy."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from moto.elbv2 import models
 from moto.elbv2.exceptions import InvalidTargetError, ValidationError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeLoadBalancer, FakeTargetGroup
+from moto.elbv2.utils import make_arn_for_load_balancer
 
 from embedded_ec2 import groups
 from embedded_ec2.hooks import Hooks
@@ -32,6 +35,7 @@ def install(hooks: Hooks) -> None:
     hooks.watcher.targets = groups.Targets(_state, _is_draining)
     if FakeTargetGroup.health_for.__module__ == __name__:
         return
+    _name_by_type()
     _give_addresses()
     _refuse_other_checks()
     _register()
@@ -50,6 +54,23 @@ def _state(group: FakeTargetGroup, instance_id: str) -> str:
 
 def _is_draining(group: FakeTargetGroup, instance_id: str) -> bool:
     return instance_id in group.__dict__.get("draining", {})
+
+
+def _name_by_type() -> None:
+    """moto names every balancer `app/…`; a network one is `net/…`, also in an alarm's dimension."""
+    make_arn, create = make_arn_for_load_balancer, ELBv2Backend.create_load_balancer
+    asked = threading.local()
+
+    def arn_by_type(**kwargs: Any) -> str:
+        arn = str(make_arn(**kwargs))
+        return arn.replace(":loadbalancer/app/", ":loadbalancer/net/") if asked.network else arn
+
+    def create_load_balancer(self: ELBv2Backend, *args: Any, **kwargs: Any) -> FakeLoadBalancer:
+        asked.network = kwargs.get("loadbalancer_type") == "network"
+        return create(self, *args, **kwargs)
+
+    replace(models, "make_arn_for_load_balancer", arn_by_type)
+    replace(ELBv2Backend, "create_load_balancer", create_load_balancer)
 
 
 def _give_addresses() -> None:
