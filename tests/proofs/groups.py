@@ -29,7 +29,7 @@ _NAME, _NETWORK = "prove-groups", IPv4Network("10.208.0.0/16")
 _PORT, _GROUP, _HOOK, _PARAMETER = 9001, "alpha", "ready", "/alpha/password"
 _PASSWORD = "only the role reads it"  # nobody's
 _SOURCES = [ROOT / "sandbox" / "src"]
-# What is ready is told by the machine itself, with its role; the endpoint is all that AWS would know by itself.
+# What is ready is told by the machine itself, with its role.
 _USER_DATA = string.Template("""#!/bin/bash
 set -eu
 md=http://169.254.169.254/latest
@@ -41,7 +41,7 @@ key() { python3 -c 'import json, sys; print(json.load(open("/run/credentials"))[
 call() {
   service=$$1; shift
   curl -sf --aws-sigv4 "aws:amz:us-east-1:$$service" --user "$$(key AccessKeyId):$$(key SecretAccessKey)" \\
-    -H "X-Amz-Security-Token: $$(key Token)" "$$@" $endpoint/
+    -H "X-Amz-Security-Token: $$(key Token)" "$$@" "$$AWS_ENDPOINT_URL/"
 }
 call ssm -H 'Content-Type: application/x-amz-json-1.1' -H 'X-Amz-Target: AmazonSSM.GetParameter' \\
   -d '{"Name": "$parameter", "WithDecryption": true}' >/run/parameter
@@ -182,9 +182,7 @@ class _Fleet:
         self._cloud.client("ssm").put_parameter(Name=_PARAMETER, Type="SecureString", Value=_PASSWORD)
 
     def _template(self, version: str) -> dict[str, Any]:
-        port = self._cloud.settings["AWS_ENDPOINT_URL"].rpartition(":")[2]
         text = _USER_DATA.substitute(
-            endpoint=f"http://169.254.169.254:{port}",
             parameter=_PARAMETER,
             version=version,
             port=_PORT,

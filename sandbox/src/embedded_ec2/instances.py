@@ -16,6 +16,7 @@ from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.seed import Identity
 
 KIND_TAG = "embedded-ec2:machine"
+GROUP_TAG = "aws:autoscaling:groupName"
 # Whom the publishers' images let in, by the beginning of an image's name.
 LOGINS = {"al20": "ec2-user", "amzn": "ec2-user", "debian-": "admin", "ubuntu/": "ubuntu"}
 
@@ -49,9 +50,10 @@ class Wanted:
     def leg(self) -> Leg:
         return Leg(self.instance_id, self.subnet, self.mac, self.private_address)
 
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login)
+    def identity(self, endpoint: str) -> Identity:
+        """Return who its machine is; one that a group launched has nobody to tell it where the API is."""
+        told = endpoint if GROUP_TAG in self.tags else ""
+        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login, told)
 
 
 def backends() -> list[EC2Backend]:

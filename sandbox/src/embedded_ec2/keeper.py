@@ -27,8 +27,11 @@ MEMORY_LIMIT_MIB = 2048  # a machine's share at most, whatever its type has on A
 class Keeper:
     """Owns the machines. `run` is the only thread that touches them; the API's threads leave requests."""
 
-    def __init__(self, directory: Path, hypervisors: Mapping[str, Hypervisor], router: Router, ledger: Ledger) -> None:
+    def __init__(
+        self, directory: Path, hypervisors: Mapping[str, Hypervisor], router: Router, ledger: Ledger, endpoint: str
+    ) -> None:
         self._directory = directory
+        self._endpoint = endpoint
         self._hypervisors = hypervisors
         self._router = router
         self._ledger = ledger
@@ -162,7 +165,7 @@ class Keeper:
         memory_mib = min(wanted.memory_mib, MEMORY_LIMIT_MIB)
         try:
             self._router.connect(wanted.subnet)
-            boot = Boot(directory, wanted.leg, cpus, memory_mib, wanted.identity)
+            boot = Boot(directory, wanted.leg, cpus, memory_mib, wanted.identity(self._endpoint))
             started = self._hypervisor(wanted).start(boot, self._router, self._ledger)
         except (SandboxError, OSError) as error:
             machine.put_away(wanted.instance_id, directory, self._router, self._ledger)

@@ -158,6 +158,7 @@ def test_an_instance_is_launched_as_its_template_says(account: Account) -> None:
     assert {tag["Key"] for tag in launched["Tags"]} >= {"Name", "partition", "aws:autoscaling:groupName"}
     (wanted,) = instances.all_wanted()
     assert wanted.user_data == b"#!/bin/sh\ntrue\n"
+    assert wanted.identity("http://api").endpoint == "http://api"
     (known,) = instances.moto_instances()
     assert metadata._meta_data(known)["autoscaling"] == {"target-lifecycle-state": "InService"}
     assert account.watcher.begun == 1
