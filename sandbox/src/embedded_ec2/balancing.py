@@ -4,6 +4,7 @@ The keeper's thread compares; the API's threads ask. Nothing here is imported be
 """
 
 import functools
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -239,14 +240,20 @@ class Balancers:
         for backend in _backends():
             for group in list(backend.target_groups.values()):
                 for name, leaving in list(draining(group).items()):
+                    is_gone = _server(group, leaving.target) is None
                     is_over = time.monotonic() >= leaving.ends
-                    if not is_over and self._haproxy.sessions(group.name, name):
+                    if not is_gone and not is_over and self._haproxy.sessions(group.name, name):
                         continue
-                    if is_over and _is_on(group, "deregistration_delay.connection_termination.enabled", usual=False):
+                    cuts = _is_on(group, "deregistration_delay.connection_termination.enabled", usual=False)
+                    if is_gone or (is_over and cuts):
                         self._haproxy.cut(group.name, name)
                     draining(group).pop(name, None)
 
     # Any thread.
+
+    def refusal(self) -> str | None:
+        """Return why there can be no balancer here, or None."""
+        return None if shutil.which("haproxy") else "haproxy, which stands for it here, is missing: apt-get install it"
 
     def health(self, group: FakeTargetGroup, name: str) -> State:
         """Return the state of a target, and the reason where there is one."""

@@ -340,9 +340,10 @@ def _register(group: FakeAutoScalingGroup) -> None:
             elbv2.deregister_targets(target_group.arn, gone)
         mine &= in_service
         if not _is_suspended(group, "AddToLoadBalancer"):
-            new = sorted(in_service - mine)
-            elbv2.register_targets(target_group.arn, [{"Id": each, "Port": target_group.port} for each in new])
-            mine |= in_service
+            new = {member.instance_id for member in members(group) if member.instance.is_running()} & in_service - mine
+            asked = [{"Id": each, "Port": target_group.port} for each in sorted(new)]
+            elbv2.register_targets(target_group.arn, asked)
+            mine |= new
     for arn in set(registered) - set(group.target_group_arns):
         del registered[arn]
 

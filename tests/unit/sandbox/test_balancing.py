@@ -137,6 +137,7 @@ def moto() -> Iterator[None]:
 
 @pytest.fixture
 def account(moto: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    monkeypatch.setattr("embedded_ec2.balancing.shutil.which", lambda _name: "/usr/sbin/haproxy")
     made = Account(StandIn())
     clock = SimpleNamespace(monotonic=lambda: made.now)
     for module in (balancing, elbv2_balancers):
@@ -222,6 +223,22 @@ def test_who_is_deregistered_drains_until_its_last_session_or_the_delay(account:
     account.now += 2
     account.kept.compare()
     assert (account.health(), account.world.lost) == ({}, [second])
+
+
+def test_sessions_of_one_that_is_gone_do_not_wait_for_the_delay(account: Account) -> None:
+    gone = account.launch()
+    account.register(gone)
+    account.world.open = {gone: 1}
+    account.ec2.stop_instances(InstanceIds=[gone])
+    account.deregister(gone)
+    assert (account.health(), account.world.lost) == ({}, [gone])
+
+
+def test_without_haproxy_a_balancer_is_refused(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedded_ec2.balancing.shutil.which", lambda _name: None)
+    with pytest.raises(ClientError, match="apt-get install"):
+        account.elbv2.create_load_balancer(Name="other", Type="network", Subnets=[account.subnet["SubnetId"]])
+    assert len(account.elbv2.describe_load_balancers()["LoadBalancers"]) == 1
 
 
 def test_checks_that_no_network_load_balancer_makes_are_refused(account: Account) -> None:

@@ -201,6 +201,10 @@ def test_health_as_a_user_or_the_load_balancer_sees_it(account: Account) -> None
     assert account.ids() != [second]
 
 
+def test_no_grace_period_is_none(account: Account) -> None:
+    assert account.group(HealthCheckGracePeriod=0)["HealthCheckGracePeriod"] == 0
+
+
 def test_without_the_process_nobody_is_replaced(account: Account) -> None:
     (first,) = (each["InstanceId"] for each in account.group()["Instances"])
     account.scaling.suspend_processes(AutoScalingGroupName="alpha", ScalingProcesses=["ReplaceUnhealthy"])

@@ -91,6 +91,8 @@ def _make_and_delete() -> None:
         if unknown:
             raise ValidationError(f"Provided Target Groups may not be valid. Not found: {', '.join(sorted(unknown))}")
         made = create_group(self, name, *args, **kwargs)
+        # Zero is none, and what one has who says nothing; moto makes 300 seconds of both.
+        made.health_check_grace_period = int(kwargs.get("health_check_period") or 0)
         _hooks.watcher.begin()
         return made
 

@@ -79,8 +79,12 @@ def _give_addresses() -> None:
     delete: Callable[..., None] = ELBv2Backend.delete_load_balancer
 
     def create_load_balancer(self: ELBv2Backend, *args: Any, **kwargs: Any) -> FakeLoadBalancer:
+        keeper = _hooks.machines.balancers() if kwargs.get("loadbalancer_type") == "network" else None
+        reason = keeper.refusal() if keeper else None
+        if reason:
+            raise ValidationError(f"A network load balancer cannot be made: {reason}")
         balancer = create(self, *args, **kwargs)
-        if balancer.type == "network" and _hooks.machines.balancers():
+        if keeper:
             from embedded_ec2.balancing import Address
 
             subnet: Any = balancer.subnets[0]
