@@ -157,6 +157,7 @@ class Balancers:
         self._was_up: set[tuple[str, str]] = set()
         self._served: set[tuple[str, str]] = set()
         self._up: set[tuple[str, str]] = set()
+        self._last_seen: dict[tuple[str, str], Seen] = {}
         self._lock = threading.Lock()
 
     # The keeper's thread.
@@ -213,9 +214,10 @@ class Balancers:
         return front_ends, list(pools.values())
 
     def _seen(self) -> dict[tuple[str, str], Seen]:
+        """Return what it sees, or saw last: it does not answer for the moment of a reload, and nobody is ill by that."""
         with suppress(OSError, ValueError):
-            return self._haproxy.servers()
-        return {}
+            self._last_seen = self._haproxy.servers()
+        return self._last_seen
 
     def _cut_the_lost(self, served: set[tuple[str, str]]) -> None:
         """End the sessions of targets that are gone, or unhealthy now ("Connection termination for unhealthy targets").
@@ -279,7 +281,7 @@ class Balancers:
         age_s = time.monotonic() - registered_at(group).get(name, 0.0)
         if not was_up and age_s < checks_s + int(group.health_check_timeout_seconds):
             return "initial", "Elb.InitialHealthChecking"
-        return "unhealthy", "Target.FailedHealthChecks" if seen else "Elb.InternalError"
+        return ("unhealthy", "Target.FailedHealthChecks") if seen else ("unavailable", "Elb.InternalError")
 
     def forget(self, group: FakeTargetGroup, name: str) -> None:
         """A target that is registered anew has to show its health again."""

@@ -283,9 +283,11 @@ class HAProxy:
         return "\n".join(["1", f"# {_STATE_COLUMNS}", *kept, *new, ""])
 
     def servers(self) -> dict[tuple[str, str], Seen]:
-        """Return what it sees of each pool's servers."""
-        header, *rows = self.ask("@1 show stat").removeprefix("# ").splitlines()
-        names = header.split(",")
+        """Return what it sees of each pool's servers; raises ValueError for an answer that is no table."""
+        header, *rows = self.ask("@1 show stat").splitlines()
+        if not header.startswith("# pxname,svname,"):
+            raise ValueError(header)
+        names = header.removeprefix("# ").split(",")
         seen = {}
         for row in rows:
             values = dict(zip(names, row.split(","), strict=False))

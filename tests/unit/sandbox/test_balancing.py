@@ -42,6 +42,7 @@ class StandIn:
         self.open: dict[str, int] = {}
         self.lost: list[str] = []
         self.is_running = False
+        self.answers = True
 
     def connect(self, subnet: Subnet) -> None:
         assert subnet.cidr
@@ -62,6 +63,8 @@ class StandIn:
         self.is_running = False
 
     def servers(self) -> dict[tuple[str, str], Seen]:
+        if not self.answers:
+            raise ConnectionRefusedError
         return self.seen
 
     def sessions(self, _pool: str, server: str) -> int:
@@ -193,6 +196,15 @@ def test_a_targets_health_is_what_haproxy_sees(account: Account) -> None:
     account.kept.compare()
     assert account.health() == {instance_id: "Target.InvalidState"}
     assert account.world.pools[0].servers == ()
+
+
+def test_nobody_is_ill_or_cut_while_haproxy_reloads(account: Account) -> None:
+    instance_id = account.launch()
+    account.register(instance_id)
+    account.see(instance_id, "UP")
+    account.world.answers = False
+    account.kept.compare()
+    assert (account.health(), account.world.lost) == ({instance_id: "healthy"}, [])
 
 
 def test_one_that_never_answers_is_unhealthy_after_its_checks(account: Account) -> None:
