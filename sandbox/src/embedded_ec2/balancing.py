@@ -214,7 +214,7 @@ class Balancers:
         return front_ends, list(pools.values())
 
     def _seen(self) -> dict[tuple[str, str], Seen]:
-        """Return what it sees, or saw last: it does not answer for the moment of a reload, and nobody is ill by that."""
+        """Return what it sees, or saw last: for the moment of a reload it does not answer, which makes nobody ill."""
         with suppress(OSError, ValueError):
             self._last_seen = self._haproxy.servers()
         return self._last_seen
