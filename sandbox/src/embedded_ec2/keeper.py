@@ -120,8 +120,12 @@ class Keeper:
 
     def _compare(self) -> None:
         wanted = {each.instance_id: each for each in instances.all_wanted()}
-        for kept in list(self._machines.values()):
+        before = list(self._machines.values())
+        for kept in before:
             self._look_after(kept, wanted.get(kept.leg.instance_id))
+        if len(self._machines) < len(before):
+            # One that went off by itself is no longer wanted, and must not be started again.
+            wanted = {each.instance_id: each for each in instances.all_wanted()}
         balanced = self._balancers.guarded() if self._balancers else []
         self._router.guard(render(instances.guarded(balanced), balanced))
         for each in wanted.values():
