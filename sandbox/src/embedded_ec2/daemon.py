@@ -38,7 +38,8 @@ def serve(sandbox: Sandbox, *, port: int, slot: int, images: Mapping[str, Path],
         router = Router(sandbox.name, slot, ledger)
         router.open()
         hypervisors = {kind: _hypervisor(kind, image) for kind, image in images.items()}
-        keeper = Keeper(sandbox.machines_directory, hypervisors, router, ledger)
+        endpoint = f"http://{METADATA_ADDRESS}:{port}"
+        keeper = Keeper(sandbox.machines_directory, hypervisors, router, ledger, endpoint)
         hooks.machines = keeper
     application = Application(hooks, keeper.status if keeper else instances.rows)
     api = make_api_server("127.0.0.1", port, application)

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from embedded_ec2.groups import Watcher
 from embedded_ec2.network import public_slot
+
+if TYPE_CHECKING:
+    from embedded_ec2.balancing import Balancers
 
 
 class Machines(Protocol):
@@ -25,6 +29,9 @@ class Machines(Protocol):
     def settle(self) -> None:
         """Compare them now, and return when every machine to be started has been; within a limit."""
 
+    def balancers(self) -> "Balancers | None":
+        """Return what keeps load balancers, from the first call on; None where there are no machines."""
+
 
 class NoMachines:
     """The API alone: instances are entries in its tables and nothing else."""
@@ -44,10 +51,14 @@ class NoMachines:
     def settle(self) -> None:
         pass
 
+    def balancers(self) -> "Balancers | None":
+        return None
+
 
 @dataclass
 class Hooks:
     """Everything the corrected API needs from outside of itself."""
 
     machines: Machines = field(default_factory=NoMachines)
+    watcher: Watcher = field(default_factory=Watcher)
     public_addresses: IPv4Network = field(default_factory=lambda: public_slot(0))

@@ -1,6 +1,7 @@
 """Reads the API's instances out of moto into values of our own."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -10,11 +11,12 @@ from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, StateReason
 
-from embedded_ec2.firewall import Guarded, Rule
+from embedded_ec2.firewall import Balanced, Guarded, Rule
 from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.seed import Identity
 
 KIND_TAG = "embedded-ec2:machine"
+GROUP_TAG = "aws:autoscaling:groupName"
 # Whom the publishers' images let in, by the beginning of an image's name.
 LOGINS = {"al20": "ec2-user", "amzn": "ec2-user", "debian-": "admin", "ubuntu/": "ubuntu"}
 
@@ -48,9 +50,10 @@ class Wanted:
     def leg(self) -> Leg:
         return Leg(self.instance_id, self.subnet, self.mac, self.private_address)
 
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login)
+    def identity(self, endpoint: str) -> Identity:
+        """Return who its machine is; one that a group launched has nobody to tell it where the API is."""
+        told = endpoint if GROUP_TAG in self.tags else ""
+        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login, told)
 
 
 def backends() -> list[EC2Backend]:
@@ -108,14 +111,32 @@ def _wanted(instance: Instance) -> Wanted:
     )
 
 
-def guarded() -> list[Guarded]:
+def guarded(balancers: Sequence[Balanced] = ()) -> list[Guarded]:
     """Return the links of all running instances, each with the rules of its security groups."""
-    running = [instance for instance in moto_instances() if instance.is_running() and 0 in instance.nics]
+    members = _members(balancers)
+    return [_guarded(instance, members) for instance in _running()]
+
+
+def _running() -> list[Instance]:
+    return [instance for instance in moto_instances() if instance.is_running() and 0 in instance.nics]
+
+
+def _members(balancers: Sequence[Balanced] = ()) -> dict[str, list[IPv4Network]]:
+    """Return the private addresses in each security group."""
     members: dict[str, list[IPv4Network]] = {}
-    for instance in running:
+    for instance in _running():
         for group in instance.nics[0].group_set:
             members.setdefault(group.id, []).append(IPv4Network(str(instance.private_ip)))
-    return [_guarded(instance, members) for instance in running]
+    for balancer in balancers:
+        for group_id in balancer.groups:
+            members.setdefault(group_id, []).append(IPv4Network(balancer.address))
+    return members
+
+
+def rules_of(group: Any) -> tuple[Rule, ...]:
+    """Return what a security group lets in."""
+    members = _members()
+    return tuple(_rule(rule, members) for rule in group.ingress_rules)
 
 
 def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guarded:
@@ -133,8 +154,8 @@ def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guard
 def _rule(rule: Any, members: dict[str, list[IPv4Network]]) -> Rule:
     """Read one of moto's rules; a group as the other side stands for the private addresses of its machines."""
     peers = [IPv4Network(rule.cidr_ipv4, strict=False)] if rule.cidr_ipv4 else []
-    group = members.get(rule.source_group.get("GroupId", ""), []) if rule.source_group else []
-    return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers), tuple(group))
+    group = rule.source_group.get("GroupId", "") if rule.source_group else ""
+    return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers), tuple(members.get(group, [])), group)
 
 
 def login_of(instance: Instance) -> str:

@@ -79,6 +79,14 @@ def _kill_machine(identity: str) -> None:
     processes.end(pid, started_ticks, grace_seconds=0.0)
 
 
+def _end_processes_in(netns: str) -> None:
+    """Kill what runs in the router's namespace: a load balancer's workers outlive their master when that is killed."""
+    for pid in processes.inside(netns):
+        started_ticks = processes.start_ticks(pid)
+        if started_ticks is not None:
+            processes.end(pid, started_ticks, grace_seconds=0.0)
+
+
 def _delete_netns(name: str) -> None:
     if Path("/run/netns", name).exists():
         run("ip", "netns", "delete", name)
@@ -153,6 +161,7 @@ UNDO: dict[str, Callable[[str], None]] = {
     "process": _end_process,
     "machine": _kill_machine,
     "netns": _delete_netns,
+    "netns-processes": _end_processes_in,
     "link": _delete_link,
     "route": _delete_route,
     "mount": _unmount,

@@ -207,9 +207,19 @@ def _meta_data(instance: Instance) -> Tree:
         tree["public-hostname"] = instance.public_dns_name or ""
     if key:
         tree["public-keys"] = {"0": {"openssh-key": key.public_key}}
+    lifecycle_state = _target_lifecycle_state(instance)
+    if lifecycle_state:
+        tree["autoscaling"] = {"target-lifecycle-state": lifecycle_state}
     if instance.metadata_options.instance_metadata_tags == "enabled":
         tree["tags"] = {"instance": {tag["key"]: tag["value"] for tag in instance.get_tags()}}
     return tree
+
+
+def _target_lifecycle_state(instance: Instance) -> str:
+    """Return where a group's instance is on its way to; empty for one that is in no group."""
+    group: Any = getattr(instance, "autoscaling_group", None)
+    states = [state.lifecycle_state for state in group.instance_states if state.instance is instance] if group else []
+    return "Terminated" if states and states[0].startswith("Terminat") else "InService" if states else ""
 
 
 def _reservation_id(instance: Instance) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from embedded_ec2.commands import in_netns, ip_json, run, succeeds
 from embedded_ec2.errors import SandboxError
-from embedded_ec2.firewall import render
+from embedded_ec2.firewall import MARK, render
 from embedded_ec2.ledger import Ledger
 
 PUBLIC_RANGE = IPv4Network("203.0.113.0/24")  # TEST-NET-3: belongs to nobody (RFC 5737)
@@ -29,6 +29,21 @@ METADATA_ADDRESS = "169.254.169.254"
 MACHINE_INTERFACE = "ens5"
 APT_SOURCES = Path("/etc/apt")
 LAST_RESORT_METRIC = 4278198272  # what the kernel itself gives an address that is the last to be chosen
+
+REPLY_TABLE = 100
+MARKING = f"""
+table inet probe {{
+  chain out {{
+    type filter hook output priority filter
+    ct mark set {MARK}
+  }}
+  chain back {{
+    type filter hook prerouting priority mangle
+    ct direction reply ct mark {MARK} meta mark set {MARK}
+  }}
+}}
+"""
+
 
 CLONE_NEWNET = 0x40000000
 
@@ -244,6 +259,26 @@ class Router:
         if rules != self._rules:
             run(*in_netns(self.netns, ["nft", "-f", "-"]), input_text=rules)
             self._rules = rules
+
+    def hold(self, address: str) -> None:
+        """Take a load balancer's address; whoever asks for it on a link is answered by the router."""
+        succeeds("ip", "-n", self.netns, "address", "add", f"{address}/32", "dev", "lo")
+
+    def release(self, address: str) -> None:
+        succeeds("ip", "-n", self.netns, "address", "delete", f"{address}/32", "dev", "lo")
+
+    def bring_replies_back(self) -> bool:
+        """Have replies to a load balancer that speaks with its client's address come to it, not to the client.
+
+        False where this kernel cannot mark connections: the balancer speaks with its own address then.
+        """
+        try:
+            run(*in_netns(self.netns, ["nft", "--check", "--file", "-"]), input_text=MARKING)
+        except SandboxError:
+            return False
+        run("ip", "-n", self.netns, "rule", "add", "fwmark", str(MARK), "lookup", str(REPLY_TABLE))
+        run("ip", "-n", self.netns, "route", "add", "local", "default", "dev", "lo", "table", str(REPLY_TABLE))
+        return True
 
     def unplug(self, instance_id: str) -> None:
         """Take a machine's link away at once; the kernel takes its time with what is left in a namespace."""

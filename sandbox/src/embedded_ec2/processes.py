@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -47,4 +48,19 @@ def children(pid: int) -> list[int]:
             continue
         if int(fields[1]) == pid:
             found.append(int(stat.parent.name))
+    return found
+
+
+def inside(netns: str) -> list[int]:
+    """Return the processes in a network namespace."""
+    try:
+        wanted = os.stat(f"/run/netns/{netns}")
+    except FileNotFoundError:
+        return []
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/ns/net"):
+        with suppress(OSError):
+            it = os.stat(entry)
+            if (it.st_dev, it.st_ino) == (wanted.st_dev, wanted.st_ino):
+                found.append(int(entry.parts[2]))
     return found

@@ -19,7 +19,7 @@ from embedded_ec2.ledger import Ledger
 from embedded_ec2.machine import Boot, Exit, Machine, console_file, spawn
 from embedded_ec2.network import Leg, Router
 from embedded_ec2.qemu_image import DISK, INITRD, KERNEL
-from embedded_ec2.seed import render_meta_data
+from embedded_ec2.seed import ENDPOINT_FILE, render_endpoint, render_meta_data
 
 KVM = ["-accel", "kvm", "-cpu", "host"]
 # Without HPET: once in a dozen boots the kernel took it for its clock and hung, both CPUs and QEMU's timers busy.
@@ -162,7 +162,9 @@ SEED = "/var/lib/cloud/seed/nocloud"
 
 
 def _planted_files(boot: Boot) -> dict[str, bytes]:
+    endpoint = {f"/{ENDPOINT_FILE}": render_endpoint(boot.identity).encode()} if boot.identity.endpoint else {}
     return {
+        **endpoint,
         NETWORK_FILE: render_network(boot.leg).encode(),
         f"{SEED}/meta-data": render_meta_data(boot.identity).encode(),
         f"{SEED}/user-data": boot.identity.user_data or b"#cloud-config\n{}\n",

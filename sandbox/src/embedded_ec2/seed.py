@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+ENDPOINT_FILE = "etc/systemd/system.conf.d/endpoint.conf"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -15,6 +17,8 @@ class Identity:
     public_key: str | None
     user_data: bytes
     login: str = ""
+    # Where the machine's own services find the API; empty where nobody tells them.
+    endpoint: str = ""
 
     @property
     def hostname(self) -> str:
@@ -27,8 +31,17 @@ def plant(root: Path, identity: Identity) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "meta-data").write_text(render_meta_data(identity))
     (directory / "user-data").write_bytes(identity.user_data or b"#cloud-config\n{}\n")
+    if identity.endpoint:
+        settings = root / ENDPOINT_FILE
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text(render_endpoint(identity))
     if identity.login:
         (root / "etc/cloud/cloud.cfg.d/90-login.cfg").write_text(render_login(identity))
+
+
+def render_endpoint(identity: Identity) -> str:
+    """Return systemd's setting by which user data and services call the API as they would call AWS."""
+    return f"[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL={identity.endpoint}\n"
 
 
 def render_login(identity: Identity) -> str:
