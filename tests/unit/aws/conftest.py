@@ -9,7 +9,14 @@ from typing import Any
 import boto3
 import pytest
 from embedded_ec2.hooks import Hooks
-from embedded_ec2.patches import cloudwatch_alarms, ec2_default_key, ec2_placement_groups
+from embedded_ec2.patches import (
+    autoscaling_hooks,
+    cloudwatch_alarms,
+    ec2_default_key,
+    ec2_launch_templates,
+    ec2_placement_groups,
+    elbv2_network_balancers,
+)
 from moto import mock_aws
 
 from tests.unit.plugins.conftest import RunModule, run_module
@@ -23,9 +30,12 @@ Account = Callable[[str], Any]
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """Let every AWS client of this process use an empty account of moto's, whatever the environment says."""
+    autoscaling_hooks.install(Hooks())
     cloudwatch_alarms.install(Hooks())
     ec2_default_key.install(Hooks())
+    ec2_launch_templates.install(Hooks())
     ec2_placement_groups.install(Hooks())
+    elbv2_network_balancers.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with mock_aws():
