@@ -250,14 +250,18 @@ def main() -> None:
     )
     params, wanted = module.params, plan(module.params)
     ec2, scaling = aws.client(module, "ec2"), aws.client(module, "autoscaling")
-    done = aws.converge(
-        module,
-        f"the group {params['name']}",
-        lambda: observe(ec2, scaling, params["name"], params["hook_name"]),
-        wanted,
-        same,
-        lambda current: apply(ec2, scaling, params, current, wanted),
-    )
+
+    def look() -> dict[str, Any] | None:
+        return observe(ec2, scaling, params["name"], params["hook_name"])
+
+    def change(current: dict[str, Any] | None) -> int:
+        try:
+            return apply(ec2, scaling, params, current, wanted)
+        except TimeoutError as error:
+            module.fail_json(msg=f"{error}: wait until its host is terminated, and run this again")
+            raise
+
+    done = aws.converge(module, f"the group {params['name']}", look, wanted, same, change)
     version = done.answer or (done.current or {}).get("Version")
     facts = {"version": version} if version and wanted else {}
     before = {key: (done.current or {}).get(key) for key in wanted or {}}

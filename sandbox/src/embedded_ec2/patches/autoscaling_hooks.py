@@ -1,7 +1,8 @@
-"""moto's Auto Scaling forgets the lifecycle hooks that a group is made with."""
+"""moto's Auto Scaling forgets the lifecycle hooks that a group is made with, and keeps those of one that is gone."""
 
 from collections.abc import Callable
 
+from moto.autoscaling.models import AutoScalingBackend
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult
 
@@ -26,4 +27,12 @@ def install(hooks: Hooks) -> None:
             )
         return create(self)
 
+    delete: Callable[[AutoScalingBackend, str], None] = AutoScalingBackend.delete_auto_scaling_group
+
+    def delete_with_hooks(self: AutoScalingBackend, group_name: str) -> None:
+        delete(self, group_name)
+        for hook in self.describe_lifecycle_hooks(as_name=group_name):
+            self.delete_lifecycle_hook(group_name, hook.name)
+
     replace(AutoScalingResponse, "create_auto_scaling_group", create_with_hooks)
+    replace(AutoScalingBackend, "delete_auto_scaling_group", delete_with_hooks)
