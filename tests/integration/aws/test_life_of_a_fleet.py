@@ -1,0 +1,137 @@
+"""A fleet's life: made, played again, one partition more and one less, two side by side, and nothing left."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from .conftest import Account, Run
+from .inventory_of_account import contents, instances
+
+SYMBOLS = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"], "gamma": ["IBM"]}
+
+
+def given(environment: str, *names: str, number: int = 77, **more: Any) -> dict[str, Any]:
+    """Return the variables of a fleet with these partitions, which share what the others leave out."""
+    traded = [symbol for name in names for symbol in SYMBOLS[name]]
+    return {
+        "trading_environment": environment,
+        "trading_fleet": "true",
+        "trading_backup": "none",
+        "trading_budget_usd": 200,
+        "trading_vpc_cidr": f"10.{number}.0.0/16",
+        "trading_subnet_cidr": f"10.{number}.1.0/24",
+        "trading_client_cidrs": ["203.0.113.0/28"],
+        "trading_engine_symbols": [{"name": symbol, "reference_price": "1.00"} for symbol in traded],
+        "trading_partitions": [
+            {"name": name, "symbols": SYMBOLS[name], "hosts": [f"trading-{environment}-{name}"]} for name in names
+        ],
+        **more,
+    }
+
+
+def play(account: Account, variables: dict[str, Any], playbook: str = "fleet.yml") -> Run:
+    return account.play(playbook, "-e", json.dumps(variables))
+
+
+def listed(account: Account) -> dict[str, set[str]]:
+    """Return the names of groups, balancers and target groups of all environments."""
+    elb = account.client("elbv2")
+    groups = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    return {
+        "groups": {one["AutoScalingGroupName"] for one in groups},
+        "balancers": {one["LoadBalancerName"] for one in elb.describe_load_balancers()["LoadBalancers"]},
+        "targets": {one["TargetGroupName"] for one in elb.describe_target_groups()["TargetGroups"]},
+    }
+
+
+def test_the_price_is_said_and_judged_before_the_first_resource(account: Account, empty: set[tuple[str, str]]) -> None:
+    run = play(account, given("fleet", "alpha", "beta", trading_budget_usd=40))
+    assert run.code != 0
+    assert "load balancers 1 x 730 h at 0.0225" in " ".join(run.output.split())
+    assert contents(account) == empty
+
+
+def test_a_fleet_is_made_and_a_second_run_changes_nothing(account: Account) -> None:
+    variables = given("fleet", "alpha", "beta")
+    run = play(account, variables)
+    assert run.code == 0, run.output
+    again = play(account, variables)
+    assert (again.code, again.changed) == (0, 0), again.output
+    assert listed(account) == {
+        "groups": {"trading-fleet/alpha", "trading-fleet/beta"},
+        "balancers": {"trading-fleet-N-a"},
+        "targets": {f"trading-fleet-{kind}-{name}" for kind in "OF" for name in ("alpha", "beta")},
+    }
+    hosts = instances(account, "fleet")
+    assert [next(tag["Value"] for tag in one["Tags"] if tag["Key"] == "Partition") for one in hosts] == ["alpha", "beta"]
+
+
+def test_hosts_are_reached_through_the_balancers_and_by_the_operator_alone(account: Account) -> None:
+    ec2, elb = account.client("ec2"), account.client("elbv2")
+    groups = ec2.describe_security_groups(Filters=[{"Name": "tag:Environment", "Values": ["fleet"]}])["SecurityGroups"]
+    by_name = {one["GroupName"]: one for one in groups}
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    assert balancer["SecurityGroups"] == [by_name["trading-fleet-balancer"]["GroupId"]]
+    let_in = {
+        (rule["FromPort"], network["CidrIp"])
+        for rule in by_name["trading-fleet-fleet"]["IpPermissions"]
+        for network in rule["IpRanges"]
+    }
+    assert let_in == {(22, "198.51.100.7/32"), (8000, "198.51.100.7/32")}
+    by_group = {
+        (rule["FromPort"], pair["GroupId"])
+        for rule in by_name["trading-fleet-fleet"]["IpPermissions"]
+        for pair in rule["UserIdGroupPairs"]
+    }
+    assert by_group == {(port, balancer["SecurityGroups"][0]) for port in (8000, 9001, 9002, 9011, 9012)}
+
+
+def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
+    ec2 = account.client("ec2")
+    answer = ec2.describe_launch_template_versions(LaunchTemplateName="trading-fleet/beta", Versions=["$Latest"])
+    data = answer["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    script = base64.b64decode(data["UserData"]).decode()
+    compile(script, "user-data", "exec")
+    assert '"volume": "trading-fleet-beta-journal"' in script
+    assert '"group": "trading-fleet/beta"' in script
+    assert len(script) < 16_384, "EC2 takes no longer user data"
+    assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+    (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])["Volumes"]
+    assert volume["Encrypted"] is True
+
+
+def test_partitions_come_and_go_beside_another_fleet(account: Account) -> None:
+    # The one name begins with the other, and the partitions have the same names.
+    run = play(account, given("fleet-b", "alpha", "beta", number=78))
+    assert run.code == 0, run.output
+    other = {one["InstanceId"] for one in instances(account, "fleet-b")}
+    alpha = instances(account, "fleet")[0]["InstanceId"]
+
+    run = play(account, given("fleet", "alpha", "beta", "gamma"))
+    assert run.code == 0, run.output
+    assert len(instances(account, "fleet")) == 3
+
+    fewer = given("fleet", "alpha", "gamma")
+    before = contents(account)
+    run = play(account, fewer)
+    assert run.code != 0
+    assert "group trading-fleet/beta has no partition any more" in " ".join(run.output.split())
+    assert contents(account) == before
+    run = play(account, {**fewer, "trading_partitions_left": "remove"})
+    assert run.code == 0, run.output
+    there = listed(account)
+    assert there["groups"] == {"trading-fleet/alpha", "trading-fleet/gamma", "trading-fleet-b/alpha", "trading-fleet-b/beta"}
+    assert {name for name in there["targets"] if name.endswith("-beta")} == {"trading-fleet-b-O-beta", "trading-fleet-b-F-beta"}
+    assert instances(account, "fleet")[0]["InstanceId"] == alpha
+    assert {one["InstanceId"] for one in instances(account, "fleet-b")} == other
+
+
+def test_nothing_is_left(account: Account, empty: set[tuple[str, str]]) -> None:
+    for environment in ("fleet", "fleet-b"):
+        variables = {"trading_environment": environment, "trading_destroy_confirm": environment, "trading_fleet": "true"}
+        run = play(account, {**variables, "trading_destroy_data": "true"}, "destroy.yml")
+        assert run.code == 0, run.output
+        assert "is left in us-east-1" in run.output
+    assert contents(account) == empty
