@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
+from urllib.request import Request, urlopen
 
 from .conftest import Account, Run
 from .inventory_of_account import contents, instances
@@ -100,6 +107,87 @@ def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
     assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
     (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])["Volumes"]
     assert volume["Encrypted"] is True
+
+
+class Host(BaseHTTPRequestHandler):
+    """What a host of a group talks to: the metadata service, and AWS, which moto answers for but for one action."""
+
+    account: Account
+    instance: str
+    completed: ClassVar[list[dict[str, str]]] = []
+
+    def answer(self, body: str, code: int = 200) -> None:
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def do_PUT(self) -> None:
+        self.answer("token")
+
+    def do_GET(self) -> None:
+        keys = {"AccessKeyId": self.account.admin.identity, "SecretAccessKey": self.account.admin.secret, "Token": "t"}
+        name = self.path.removeprefix("/latest/meta-data/")
+        known = {"instance-id": self.instance, "placement/availability-zone": "us-east-1a"}
+        roles = {"iam/security-credentials/": "role", "iam/security-credentials/role": json.dumps(keys)}
+        if self.headers["X-aws-ec2-metadata-token"] == "token":
+            self.answer({**known, **roles}[name])
+        else:
+            self.answer("", 401)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        asked = dict(parse_qsl(body.decode()))
+        if asked["Action"] == "CompleteLifecycleAction":
+            self.completed.append(asked)
+            self.answer("<done/>")
+            return
+        request = Request(f"{self.account.url}/", body, dict(self.headers))  # noqa: S310  our API
+        with urlopen(request, timeout=20) as answer:  # noqa: S310
+            self.answer(answer.read().decode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(account: Account, tmp_path: Path) -> None:
+    ec2 = account.client("ec2")
+    host = instances(account, "fleet")[1]
+    data = ec2.describe_launch_template_versions(LaunchTemplateName="trading-fleet/beta", Versions=["$Latest"])
+    script = base64.b64decode(data["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]).decode()
+    commands = tmp_path / "commands"
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\necho "$@" >>{commands}\n')
+    systemctl.chmod(0o755)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text("/dev/a / ext4 defaults 0 1\n/dev/old /var/lib/trading ext4 defaults 0 0\n")
+    Host.account, Host.instance = account, host["InstanceId"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Host) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        for old, new in {
+            '"http://169.254.169.254"': f'"{url}"',
+            '"endpoint": ""': f'"endpoint": "{url}"',
+            '"systemctl": "systemctl"': f'"systemctl": "{systemctl}"',
+            '"root": ""': f'"root": "{tmp_path}"',
+        }.items():
+            assert old in script
+            script = script.replace(old, new)
+        done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=False, timeout=60)
+        server.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])["Volumes"]
+    assert [one["InstanceId"] for one in volume["Attachments"]] == [host["InstanceId"]]
+    link = f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume['VolumeId'].replace('-', '')}"
+    table = (tmp_path / "etc/fstab").read_text().splitlines()
+    assert table[0].startswith("/dev/a / ")
+    assert [line.split()[:2] for line in table[1:]] == [[link, "/var/lib/trading"]]
+    assert "start var-lib-trading.mount" in commands.read_text().splitlines()
+    assert "start trading-engine@beta.service" in commands.read_text().splitlines()
+    (completed,) = Host.completed
+    assert completed["AutoScalingGroupName"] == "trading-fleet/beta"
+    assert (completed["LifecycleHookName"], completed["LifecycleActionResult"]) == ("ready", "CONTINUE")
+    assert completed["InstanceId"] == host["InstanceId"]
+    ec2.detach_volume(VolumeId=volume["VolumeId"])
 
 
 def test_partitions_come_and_go_beside_another_fleet(account: Account) -> None:
