@@ -129,14 +129,14 @@ def _template(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any] | None:
-    """Return template, group and hook in the words of ``plan``, empty where one is missing; None without all of them."""
+    """Return template, group and hook in the words of ``plan``, empty where one is missing; None without any."""
     template = _template(ec2, name)
     groups = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
     if not template and not groups:
         return None
     group = groups[0] if groups else {}
     hooks = scaling.describe_lifecycle_hooks(AutoScalingGroupName=name)["LifecycleHooks"] if groups else []
-    found = next((hook for hook in hooks if hook["LifecycleHookName"] == hook_name), {})
+    found: dict[str, Any] = next((hook for hook in hooks if hook["LifecycleHookName"] == hook_name), {})
     keys = ("MinSize", "MaxSize", "DesiredCapacity", "VPCZoneIdentifier", "HealthCheckType", "HealthCheckGracePeriod")
     return {
         "Template": (template or {}).get("VersionDescription", ""),
@@ -214,7 +214,7 @@ def _change(scaling: Any, name: str, hook_name: str, current: dict[str, Any], wa
 
 
 def _remove(ec2: Any, scaling: Any, name: str, current: dict[str, Any]) -> None:
-    """Delete the group with its host, wait until it is gone, and delete the template, by which a rest is found again."""
+    """Delete the group with its host, wait until it is gone, and delete the template, which shows what is left."""
     if current["Group"]:
         scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
         _wait_until_gone(scaling, name)

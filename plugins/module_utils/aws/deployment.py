@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads every AWS resource that carries the tags of one environment; changes nothing.
 
-A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``, a volume its ``zone``. EC2's resources are
-found by the tags Project and Environment; those of the other services by the name every role gives them, which holds
-the environment.
+A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``, a volume its ``zone``.
+EC2's resources are found by the tags Project and Environment; those of the other services by the name every role gives
+them, which holds the environment.
 """
 
 from __future__ import annotations

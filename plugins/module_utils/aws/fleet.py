@@ -172,7 +172,7 @@ def _volumes(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str
             if one["kind"] == "volume" and one["name"] == group["volume"] and one["zone"] != group["zone"]:
                 yield (
                     f"partition {group['partition']} is in {group['zone']}, and its journal volume {one['id']} in "
-                    f"{one['zone']}: a volume never leaves its zone. Name that zone, or restore the journal from a backup"
+                    f"{one['zone']}: a volume never leaves its zone. Name that zone as the partition's"
                 )
 
 

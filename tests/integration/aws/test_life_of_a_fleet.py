@@ -72,7 +72,10 @@ def test_a_fleet_is_made_and_a_second_run_changes_nothing(account: Account) -> N
         "targets": {f"trading-fleet-{kind}-{name}" for kind in "OF" for name in ("alpha", "beta")},
     }
     hosts = instances(account, "fleet")
-    assert [next(tag["Value"] for tag in one["Tags"] if tag["Key"] == "Partition") for one in hosts] == ["alpha", "beta"]
+    assert [next(tag["Value"] for tag in one["Tags"] if tag["Key"] == "Partition") for one in hosts] == [
+        "alpha",
+        "beta",
+    ]
 
 
 def test_hosts_are_reached_through_the_balancers_and_by_the_operator_alone(account: Account) -> None:
@@ -105,7 +108,9 @@ def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
     assert '"group": "trading-fleet/beta"' in script
     assert len(script) < 16_384, "EC2 takes no longer user data"
     assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
-    (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])["Volumes"]
+    (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])[
+        "Volumes"
+    ]
     assert volume["Encrypted"] is True
 
 
@@ -172,10 +177,14 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(account: Acco
         }.items():
             assert old in script
             script = script.replace(old, new)
-        done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-"], input=script, capture_output=True, text=True, check=False, timeout=60
+        )
         server.shutdown()
     assert done.returncode == 0, done.stdout + done.stderr
-    (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])["Volumes"]
+    (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])[
+        "Volumes"
+    ]
     assert [one["InstanceId"] for one in volume["Attachments"]] == [host["InstanceId"]]
     link = f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume['VolumeId'].replace('-', '')}"
     table = (tmp_path / "etc/fstab").read_text().splitlines()
@@ -210,15 +219,27 @@ def test_partitions_come_and_go_beside_another_fleet(account: Account) -> None:
     run = play(account, {**fewer, "trading_partitions_left": "remove"})
     assert run.code == 0, run.output
     there = listed(account)
-    assert there["groups"] == {"trading-fleet/alpha", "trading-fleet/gamma", "trading-fleet-b/alpha", "trading-fleet-b/beta"}
-    assert {name for name in there["targets"] if name.endswith("-beta")} == {"trading-fleet-b-O-beta", "trading-fleet-b-F-beta"}
+    assert there["groups"] == {
+        "trading-fleet/alpha",
+        "trading-fleet/gamma",
+        "trading-fleet-b/alpha",
+        "trading-fleet-b/beta",
+    }
+    assert {name for name in there["targets"] if name.endswith("-beta")} == {
+        "trading-fleet-b-O-beta",
+        "trading-fleet-b-F-beta",
+    }
     assert instances(account, "fleet")[0]["InstanceId"] == alpha
     assert {one["InstanceId"] for one in instances(account, "fleet-b")} == other
 
 
 def test_nothing_is_left(account: Account, empty: set[tuple[str, str]]) -> None:
     for environment in ("fleet", "fleet-b"):
-        variables = {"trading_environment": environment, "trading_destroy_confirm": environment, "trading_fleet": "true"}
+        variables = {
+            "trading_environment": environment,
+            "trading_destroy_confirm": environment,
+            "trading_fleet": "true",
+        }
         run = play(account, {**variables, "trading_destroy_data": "true"}, "destroy.yml")
         assert run.code == 0, run.output
         assert "is left in us-east-1" in run.output

@@ -1,4 +1,4 @@
-"""A fleet: its names never meet those of another environment, and what cannot be is refused before the first resource."""
+"""A fleet: its names meet those of no other environment, and what cannot be is refused before the first resource."""
 
 from __future__ import annotations
 
@@ -33,9 +33,18 @@ def test_what_is_right_is_not_refused() -> None:
         ({"symbols": ["TEST", "AAPL", "MSFT"]}, "symbol MSFT is of partition alpha and of beta: keep one of them"),
         ({"symbols": ["TEST"]}, "symbol AAPL is of no partition"),
         ({"size": 2}, "partition alpha asks for a group of 2 hosts: its one book is on one"),
-        ({"zone": "us-east-1z"}, "partition alpha is in zone us-east-1z, which does not offer c6g.medium; these do: us-ea"),
-        ({"hosts": ["trading-demo-1"]}, "partition alpha needs hosts: [trading-demo-alpha], as its group's host is called"),
-        ({"zone": "us-east-1b", "order_port": 9011}, "port 9011 of the balancer in us-east-1b would be of partition alpha"),
+        (
+            {"zone": "us-east-1z"},
+            "partition alpha is in zone us-east-1z, which does not offer c6g.medium; these do: us-ea",
+        ),
+        (
+            {"hosts": ["trading-demo-1"]},
+            "partition alpha needs hosts: [trading-demo-alpha], as its group's host is called",
+        ),
+        (
+            {"zone": "us-east-1b", "order_port": 9011},
+            "port 9011 of the balancer in us-east-1b would be of partition alpha",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(changed: dict[str, Any], said: str) -> None:
@@ -45,10 +54,14 @@ def test_what_cannot_be_is_refused_by_name(changed: dict[str, Any], said: str) -
 def test_a_name_that_aws_does_not_take_is_refused() -> None:
     long = {**ALPHA, "name": "a" * 16, "hosts": [f"trading-production-{'a' * 16}"]}
     (order, feed) = wrong(long, {**BETA, "hosts": ["trading-production-beta"]}, prefix="trading-production")
-    assert "a target group trading-production-O-aaaaaaaaaaaaaaaa, whose name has 37 characters, and AWS takes 32" in order
+    assert (
+        "a target group trading-production-O-aaaaaaaaaaaaaaaa, whose name has 37 characters, and AWS takes 32" in order
+    )
     assert "trading-production-F-" in feed
     environment = f"trading-{'e' * 24}"
-    said = wrong({**ALPHA, "hosts": [f"{environment}-alpha"]}, {**BETA, "hosts": [f"{environment}-beta"]}, prefix=environment)
+    said = wrong(
+        {**ALPHA, "hosts": [f"{environment}-alpha"]}, {**BETA, "hosts": [f"{environment}-beta"]}, prefix=environment
+    )
     assert any("zone us-east-1a needs a load balancer" in sentence and "36 characters" in sentence for sentence in said)
 
 
