@@ -7,11 +7,14 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 from urllib.request import Request, urlopen
+
+import pytest
 
 from .conftest import Account, Run
 from .inventory_of_account import contents, instances
@@ -119,6 +122,7 @@ class Host(BaseHTTPRequestHandler):
 
     account: Account
     instance: str
+    keys: dict[str, str]
     completed: ClassVar[list[dict[str, str]]] = []
 
     def answer(self, body: str, code: int = 200) -> None:
@@ -130,10 +134,9 @@ class Host(BaseHTTPRequestHandler):
         self.answer("token")
 
     def do_GET(self) -> None:
-        keys = {"AccessKeyId": self.account.admin.identity, "SecretAccessKey": self.account.admin.secret, "Token": "t"}
         name = self.path.removeprefix("/latest/meta-data/")
         known = {"instance-id": self.instance, "placement/availability-zone": "us-east-1a"}
-        roles = {"iam/security-credentials/": "role", "iam/security-credentials/role": json.dumps(keys)}
+        roles = {"iam/security-credentials/": "role", "iam/security-credentials/role": json.dumps(self.keys)}
         if self.headers["X-aws-ec2-metadata-token"] == "token":
             self.answer({**known, **roles}[name])
         else:
@@ -154,7 +157,25 @@ class Host(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(account: Account, tmp_path: Path) -> None:
+@pytest.fixture
+def keys(account: Account) -> Iterator[dict[str, str]]:
+    """The temporary keys of a role, which moto lets do everything; tests/unit/aws/test_host_rights.py judges ours."""
+    iam, name = account.client("iam"), "host-of-test"
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    principal = {"AWS": "arn:aws:iam::123456789012:user/admin"}
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(allow))
+    given = account.client("sts").assume_role(RoleArn=made, RoleSessionName="host")["Credentials"]
+    yield {**{key: given[key] for key in ("AccessKeyId", "SecretAccessKey")}, "Token": given["SessionToken"]}
+    iam.delete_role_policy(RoleName=name, PolicyName=name)
+    iam.delete_role(RoleName=name)
+
+
+def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
+    account: Account, keys: dict[str, str], tmp_path: Path
+) -> None:
     ec2 = account.client("ec2")
     host = instances(account, "fleet")[1]
     data = ec2.describe_launch_template_versions(LaunchTemplateName="trading-fleet/beta", Versions=["$Latest"])
@@ -165,7 +186,7 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(account: Acco
     systemctl.chmod(0o755)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/fstab").write_text("/dev/a / ext4 defaults 0 1\n/dev/old /var/lib/trading ext4 defaults 0 0\n")
-    Host.account, Host.instance = account, host["InstanceId"]
+    Host.account, Host.instance, Host.keys = account, host["InstanceId"], keys
     with ThreadingHTTPServer(("127.0.0.1", 0), Host) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
