@@ -211,7 +211,7 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
     assert completed["AutoScalingGroupName"] == "trading-fleet/beta"
     assert (completed["LifecycleHookName"], completed["LifecycleActionResult"]) == ("ready", "CONTINUE")
     assert completed["InstanceId"] == host["InstanceId"]
-    ec2.detach_volume(VolumeId=volume["VolumeId"])
+    ec2.detach_volume(VolumeId=volume["VolumeId"], InstanceId=host["InstanceId"], Device="/dev/sdf")
 
 
 def test_partitions_come_and_go_beside_another_fleet(account: Account) -> None:
