@@ -105,6 +105,7 @@ def problems(
     found = groups(declared, prefix, zones, offered["zone_count"], ports["order"], ports["feed"])
     return [
         *_hosts(declared, found),
+        *_types(declared, offered["type"]),
         *_ports(found),
         *_zones(found, offered["type"], zones),
         *_names(found, prefix),
@@ -125,6 +126,15 @@ def _hosts(declared: Any, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for entry, group in zip(declared, found):
         if entry.get("hosts") != [group["host"]]:
             yield f"partition {entry['name']} needs hosts: [{group['host']}], as its group's host is called"
+
+
+def _types(declared: Any, instance_type: str) -> Iterator[str]:
+    for entry in declared:
+        if entry.get("type", instance_type) != instance_type:
+            yield (
+                f"partition {entry['name']} is to have type {entry['type']}, and all groups have trading_instance_type "
+                f"{instance_type}: leave the type out"
+            )
 
 
 def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -32,6 +32,7 @@ def test_what_is_right_is_not_refused() -> None:
     [
         ({"symbols": ["TEST", "AAPL", "MSFT"]}, "symbol MSFT is of partition alpha and of beta: keep one of them"),
         ({"symbols": ["TEST"]}, "symbol AAPL is of no partition"),
+        ({"type": "c6g.large"}, "partition alpha is to have type c6g.large, and all groups have trading_instance_type"),
         ({"size": 2}, "partition alpha asks for a group of 2 hosts: its one book is on one"),
         (
             {"zone": "us-east-1z"},
