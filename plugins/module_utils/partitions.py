@@ -11,7 +11,11 @@ from typing import Any
 
 TEST_SYMBOL = "TEST"
 PORT_STEP = 10
-_FIELDS = {"name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned", "zone", "type"}
+# Size is for those of them that a group replaces; see plugins/module_utils/aws/fleet.py.
+_FIELDS = {
+    *("name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned"),
+    *("zone", "type", "size"),
+}
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,14}[a-z0-9])?")
 # As AWS writes them: us-east-1a, us-gov-west-1a, us-west-2-lax-1a; c6g.large, u-6tb1.metal.
 _ZONE = re.compile(r"[a-z]{2}(?:-[a-z0-9]+)+-[0-9]+[a-z]")
@@ -240,6 +244,8 @@ def _form_of_one(entry: Mapping[str, Any]) -> Iterator[str]:
             yield f"has {entry[key]!r} as its {key}: a port is a number from 1 to 65535"
     if not isinstance(entry.get("test_symbol", ""), str):
         yield "needs the name of one of its symbols as its test_symbol"
+    if str(entry.get("size", 1)) != "1":
+        yield f"asks for a group of {entry['size']} hosts: its one book is on one. Give some of its symbols to another"
     if not isinstance(entry.get("pinned", True), bool):
         yield f"has {entry['pinned']!r} as pinned, which is true or false"
     for key, form, example in (("zone", _ZONE, "us-east-1a"), ("type", _TYPE, "c6g.large")):

@@ -99,6 +99,14 @@ options:
     description: The seconds after which what was journaled is in the bucket; an object is put in half of them.
     type: int
     default: 60
+  balancers:
+    description: The number of Network Load Balancers.
+    type: int
+    default: 0
+  balancer_units:
+    description: The units (NLCU) that each of them uses in an hour, on average.
+    type: float
+    default: 1
   offers:
     description:
       - The prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the
@@ -200,6 +208,8 @@ def main() -> None:
             "backup_gib_per_day": {"type": "float", "default": 0},
             "backup_days": {"type": "int", "default": 0},
             "backup_rpo_seconds": {"type": "int", "default": 60},
+            "balancers": {"type": "int", "default": 0},
+            "balancer_units": {"type": "float", "default": 1},
             "offers": {"type": "list", "elements": "dict", "default": []},
             "budget_usd": {"type": "float", "default": 0},
         },

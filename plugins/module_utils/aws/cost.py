@@ -59,6 +59,8 @@ class Amounts(NamedTuple):
     backup_gib_per_day: float = 0
     backup_days: int = 0
     backup_rpo_seconds: int = 60
+    balancers: int = 0
+    balancer_units: float = 1
 
 
 def _usd(value: Decimal) -> Decimal:
@@ -84,6 +86,16 @@ def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
         return [Line("load generator", f"{hours}, price unknown", Decimal(0))]
     usd = _plain(each) * _plain(used.generator_hours) * used.generators
     return [Line("load generator", f"{hours} at {each}", _usd(usd))]
+
+
+def _balancers(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
+    """Return the line of load balancers, if any: their hours, and the units that each of them uses in an hour."""
+    if not used.balancers:
+        return []
+    hours, each = _plain(prices["hours_per_month"]), _plain(prices["balancer"]["per_hour"])
+    unit, units = _plain(prices["balancer"]["per_unit_hour"]), _plain(used.balancer_units)
+    how = f"{used.balancers} x {hours} h at {each}, {units:f} units at {unit}"
+    return [Line("load balancers", how, _usd((each + units * unit) * hours * used.balancers))]
 
 
 def _puts(used: Amounts, gib_per_day: Decimal) -> int:
@@ -137,6 +149,7 @@ def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
     return [
         Line(COMPUTE, f"{used.instances} x {used.instance_type}, {hours} h", compute * used.instances),
         *_generators(prices, used),
+        *_balancers(prices, used),
         Line("gp3 volumes", f"{used.volume_gib} GiB at {volume_price}", _usd(volume_price * used.volume_gib)),
         Line(
             "public IPv4",

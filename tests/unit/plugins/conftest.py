@@ -49,12 +49,24 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     # Imported here, because most tests of this folder need no AWS, and moto takes a second to import.
     import boto3
     from embedded_ec2.hooks import Hooks
-    from embedded_ec2.patches import cloudwatch_alarms, ec2_default_key, ec2_placement_groups
+    from embedded_ec2.patches import (
+        autoscaling_groups,
+        cloudwatch_alarms,
+        ec2_default_key,
+        ec2_launch_templates,
+        ec2_machines,
+        ec2_placement_groups,
+        elbv2_balancers,
+    )
     from moto import mock_aws
 
+    autoscaling_groups.install(Hooks())
     cloudwatch_alarms.install(Hooks())
     ec2_default_key.install(Hooks())
+    ec2_launch_templates.install(Hooks())
+    ec2_machines.install(Hooks())
     ec2_placement_groups.install(Hooks())
+    elbv2_balancers.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with mock_aws():
