@@ -111,7 +111,7 @@ def _subscribers(client: Any, key: dict[str, str], notification: dict[str, Any])
 
 
 def found_to_delete(module: Any, client: Any, account: str, name: str) -> budgets.Plan | None:
-    """Return the budget, None with a warning when budgets cannot be seen: what costs more is still to be taken back."""
+    """Return the budget, or None with a warning when AWS does not show it: the costlier resources must still go."""
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
     try:
@@ -133,7 +133,7 @@ def plan(given: dict[str, Any]) -> budgets.Plan | None:
 
 
 def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wanted: budgets.Plan | None) -> None:
-    """Create, change or delete. A notification is known by all that it says, so one that changed is another."""
+    """Create, change or delete the budget. All fields identify a notification, so a changed one counts as another."""
     key = {"AccountId": account, "BudgetName": name}
     if wanted is None:
         client.delete_budget(**key)

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: what an environment has cost in this month, by Cost Explorer."""
+"""Ansible module: the cost of an environment in this month, from Cost Explorer."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ _NO_COST = ["Credit", "Refund"]
 
 
 def span(today: date) -> tuple[date, date]:
-    """Return the first day of the month and the day before which costs count; on the first, of the month before."""
+    """Return the month's first day, and the day before which costs count. On a first day, take the month before."""
     last = today if today.day > 1 else today - timedelta(days=1)
     return last.replace(day=1), today
 
 
 def request(environment: str, begin: date, end: date) -> dict[str, Any]:
-    """Return what is asked."""
+    """Return the request to Cost Explorer."""
     tags = {"Project": aws.PROJECT, "Environment": environment}
     tagged = [{"Tags": {"Key": key, "Values": [value]}} for key, value in tags.items()]
     charges = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": _NO_COST}}}
@@ -116,7 +116,7 @@ def observe(client: Any, environment: str, today: date) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Look."""
+    """Read the cost and report it."""
     module = AnsibleAWSModule(
         argument_spec={"environment": {"type": "str", "required": True}}, supports_check_mode=True
     )

@@ -92,7 +92,7 @@ PROPERTIES = {
 
 
 def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
-    """Return exit code and errors of a command; a host without systemd has none to run."""
+    """Return exit code and errors of a command, or a failure on a host without systemd."""
     try:
         returned, _out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
@@ -101,7 +101,7 @@ def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
 
 
 def plan(parameters: dict[str, Any]) -> list[str]:
-    """Return the command that starts the witnesses."""
+    """Return the command that starts the witness processes."""
     command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
     command += ["--limit", str(parameters["limit_s"])]
     command += ["--state", parameters["engine_state"]] if parameters["engine_state"] else []

@@ -89,7 +89,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment 
 
 
 def warn_of_own_key(module: AnsibleAWSModule) -> None:
-    """Say what an account needs whose volumes are encrypted with a key that is not AWS's own."""
+    """Warn about the permissions needed when the account encrypts volumes with its own key instead of AWS's."""
     with aws.explained(module, "read the default key of EBS"):
         key = aws.client(module, "ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
     if not key.endswith("alias/aws/ebs"):

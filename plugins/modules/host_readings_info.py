@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: how a trading host is, as values from which causes of a trouble can be found."""
+"""Ansible module: the state of a trading host, as readings for finding the causes of a trouble."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _FIREWALL_TABLE = "trading"
 
 
 def place(path: str) -> dict[str, Any]:
-    """Return the room of a path's file system, nothing when there is no such path."""
+    """Return the free space of a path's file system; empty when the path does not exist."""
     try:
         found = os.statvfs(path)
     except OSError:
@@ -91,7 +91,7 @@ def place(path: str) -> dict[str, Any]:
 
 
 def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
-    """Return a sentence for each kernel setting that tuning put in force and that has another value now."""
+    """Return a sentence for each kernel setting whose value differs from the one that tuning set."""
     found = []
     for knob in report.get("knobs", []):
         path = proc / str(knob.get("name", "")).replace(".", "/")
@@ -104,7 +104,7 @@ def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
 
 
 def governor_of(report: dict[str, Any]) -> str:
-    """Return the frequency governor that tuning put in force, if it did."""
+    """Return the frequency governor that tuning set, if any."""
     knobs = [knob for knob in report.get("knobs", []) if knob.get("name") == "cpu_governor"]
     return next((str(knob["value"]) for knob in knobs if knob.get("status") == "in_force"), "")
 
@@ -116,13 +116,13 @@ def governors(sysfs: Path = Path("/sys/devices/system/cpu")) -> dict[str, str]:
 
 
 class Host:
-    """Asks programs of the host; one that fails or does not exist says nothing."""
+    """Runs programs of the host. A program that fails or does not exist gives an empty output."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
 
     def say(self, *command: str) -> str:
-        """Return what a command prints."""
+        """Return a command's output."""
         try:
             returned, out, _err = outside.run(self._module, list(command), handle_exceptions=False)
         except OSError:
