@@ -28,7 +28,7 @@ _HEARTBEAT_EVERY = 500
 
 
 def prove(orders: int) -> Path:
-    """Return the record; raises AssertionError for a step over 1 ms, a lost connection or message, another digest."""
+    """Return the record. Raises AssertionError for a step over 1 ms, a lost connection or message, or a new digest."""
     evidence = Evidence("reload", orders)
     for variant in _VARIANTS[evidence.done :]:
         evidence.add(_reload(variant, orders))
