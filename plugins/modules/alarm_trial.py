@@ -123,7 +123,7 @@ def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
                 sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
     for left in sqs.list_queues(QueueNamePrefix=beginning).get("QueueUrls", []):
         sqs.delete_queue(QueueUrl=left)
-    # The name of a queue that was deleted is free only after a minute.
+    # The name of a deleted queue is free again only after a minute.
     queue = beginning + uuid.uuid4().hex[:8]
     queue_arn = f"{arn.replace(':sns:', ':sqs:')}:{queue}"
     statement = {
@@ -157,7 +157,7 @@ def heard(sqs: Any, url: str, composite: str, wait_seconds: float) -> bool:
     """Return whether the queue receives the message that the composite alarm is on."""
     deadline = time.monotonic() + wait_seconds
     while True:
-        # Wait at AWS, which is one request for up to 20 s.
+        # Long polling: AWS holds one request for up to 20 s.
         left_s = max(0, min(20, int(deadline - time.monotonic())))
         for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=left_s, MaxNumberOfMessages=10).get(
             "Messages", []
@@ -181,7 +181,7 @@ def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
     """Wait until the composite alarm is off. Return why no trial is possible, or an empty text."""
     answer = client.describe_alarms(AlarmNames=[alarm, composite], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     for one in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:
-        # The states that CloudWatch takes it back to have actions as well.
+        # The states to which CloudWatch returns it have actions as well.
         every = [*one["AlarmActions"], *one["OKActions"], *one["InsufficientDataActions"]]
         others = [action for action in dict.fromkeys(every) if ":sns:" not in action]
         if others:

@@ -86,7 +86,7 @@ _PAUSE_S = 0.5
 _DAYS_KEPT = 90
 # Where the events of IAM are, by the beginning of a region's name.
 _GLOBAL = {"us-gov-": "us-gov-west-1", "cn-": "cn-north-1", "": "us-east-1"}
-# What EC2 calls its things; the answer to a request that made them has them.
+# Ids of EC2's resources. The response to the request that created them contains them.
 _ID = re.compile(r"\b(?:[a-z]+-)+(?:[0-9a-f]{17}|[0-9a-f]{8})\b")
 _NO_TRAIL = (
     "no trail is on: this is the history that every account has, which ends after 90 days and does not tell who read "
@@ -98,7 +98,7 @@ def ours_in(text: str, environment: str, known: set[str]) -> bool:
     """Return whether an event's text names the environment: by its tag, by one of its names, or by a known id."""
     name = re.escape(environment)
     tag = rf'"key":\s*"Environment",\s*"value":\s*"{name}"'
-    # No name of trading-prod-b is one of trading-prod; those of EC2's things are in its tags.
+    # Names of trading-prod-b must not match trading-prod. EC2's resources have their names in tags.
     names = rf'\btrading-{name}(?:["/]|-(?:alarms|host|[0-9]{{1,3}})["/]|-[0-9]{{12}}-)'
     paths = rf"/trading/{name}/|{aws.PROJECT}/{name}/"
     if (aws.PROJECT in text and re.search(tag, text)) or re.search(f"{names}|{paths}", text):

@@ -65,7 +65,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
-# Cost Explorer is a service of the whole account, and answers here.
+# Cost Explorer serves the whole account from this region.
 _REGION = "us-east-1"
 _METRIC = "UnblendedCost"
 _NO_COST = ["Credit", "Refund"]

@@ -82,7 +82,7 @@ UNIT = "trading-witness.service"
 RECORD = Path("/run/trading-witness.json")
 PROPERTIES = {
     "Description": "Watches the machine while orders are measured",
-    "KillMode": "mixed",  # the witnesses are ended by their parent, which reads what they saw
+    "KillMode": "mixed",  # the parent ends the witnesses, and reads their records
     "LimitMEMLOCK": "infinity",
     "LimitRTPRIO": "99",
     "TimeoutStartSec": "30",
@@ -112,7 +112,7 @@ def plan(parameters: dict[str, Any]) -> list[str]:
 
 def apply(module: AnsibleModule, command: list[str]) -> str:
     """Start the witnesses; return why they could not be started, empty when they were."""
-    run(module, ["systemctl", "stop", UNIT])  # what an interrupted play may have left
+    run(module, ["systemctl", "stop", UNIT])  # an interrupted play may have left one
     try:
         RECORD.unlink(missing_ok=True)
     except OSError as error:

@@ -85,7 +85,7 @@ def told(entry: dict[str, Any]) -> tuple[str, str, str] | None:
     Any process may log under any name. Only fields that begin with an underscore are from journald itself.
     """
     identifier, message, is_roots = entry.get("SYSLOG_IDENTIFIER"), entry.get("MESSAGE"), entry.get("_UID") == "0"
-    if not isinstance(message, str):  # bytes that are no text
+    if not isinstance(message, str):  # bytes that are not text
         return None
     if identifier in ("sshd", "sshd-session") and is_roots:
         return _of_ssh(message)

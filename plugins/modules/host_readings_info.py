@@ -95,7 +95,7 @@ def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
     found = []
     for knob in report.get("knobs", []):
         path = proc / str(knob.get("name", "")).replace(".", "/")
-        # Where the report has a reason, the host's value is another than the profile's, and that is as it should be.
+        # Where the report has a reason, the host's value differs from the profile's on purpose.
         if knob.get("status") == "in_force" and not knob.get("reason") and "." in knob["name"] and path.is_file():
             now = " ".join(path.read_bytes().decode(errors="backslashreplace").split())
             if now != " ".join(str(knob["value"]).split()):
@@ -133,9 +133,9 @@ class Host:
         """Return a unit's state and the end of its log."""
         state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={_LOG_LINES}"]
-        # What an earlier run said is no cause any more; of one that runs on, neither is what is long ago.
+        # Lines of an earlier run are no cause any more. Nor are old lines of a run that still goes on.
         runs = [run] if (run := state.pop("run", "")) else []
-        # The run that is just being started has said nothing yet of why the one before it ended.
+        # A run that is just starting has not logged why the previous one ended.
         if runs and state.get("active") == "activating" and state.get("restarts"):
             listed = self.say("journalctl", "--no-pager", "--output=json", f"--lines={_LOG_LINES}", f"--unit={name}")
             runs = answers.newest_runs(listed, 2) or runs

@@ -182,7 +182,7 @@ def _bans_in_force(root: Path) -> list[dict[str, str]]:
     """Return the variables of each running irqbalance."""
     found = []
     for name in kernelfs.under(root, "/proc").glob("[0-9]*/comm"):
-        # A process may end while it is looked at; then it bans nothing any more.
+        # A process may end while it is read; then it bans nothing any more.
         with contextlib.suppress(OSError):
             if name.read_bytes().strip() != b"irqbalance":
                 continue

@@ -172,7 +172,7 @@ WHEELS = "/opt/trading/wheels/"
 _WHEELS = re.compile(rf"{WHEELS}[0-9a-f]{{16}}\.tar")
 _WAY_OUT = "-e aws_backup_release=controller rebuilds with the controller's release"
 _SIDE_BY_SIDE = 16
-# The rest of a segment that was being written; the engine made it as zeros, and cuts it when it starts.
+# The rest of a segment still being written. The engine filled it with zeros, and cuts it off at its next start.
 _ZEROS = 1 << 16
 _ACCOUNT = re.compile(r"^\[accounts\.(\w+)\]\n((?:.+\n?)*)", re.MULTILINE)
 _PASSWORD = re.compile(r'^password = "([^"]+)"$', re.MULTILINE)
@@ -283,7 +283,7 @@ def members(
         path.unlink()
     for file in backup.files:
         if not file.path.startswith("/etc/"):
-            continue  # the release, which is no part of the state
+            continue  # part of the release, not of the state
         data = source.read(file.part)
         yield file.path.lstrip("/"), data
         if file.path == ACCOUNTS:
@@ -315,7 +315,7 @@ def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Releas
         noted = json.loads(source.read(parts[IN_FORCE]))["wheels"]
     except BackupError as error:
         raise BackupError(f"{error}; {_WAY_OUT}") from error
-    except (ValueError, KeyError, TypeError, RecursionError):  # of a release from before that was noted
+    except (ValueError, KeyError, TypeError, RecursionError):  # written by a release that did not record its wheels yet
         return Release(), []
     unreadable = []
     for part in (part for path, part in parts.items() if _WHEELS.fullmatch(path)):

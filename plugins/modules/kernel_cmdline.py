@@ -99,11 +99,11 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome
 
 RECORD = f"{undo.DIRECTORY}/kernel_cmdline.json"
-# Where the kernel shows what it made of an argument.
+# The files in which the kernel shows the effect of an argument.
 SHOWN_BY = {"isolcpus": "/sys/devices/system/cpu/isolated", "nohz_full": "/sys/devices/system/cpu/nohz_full"}
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 BOOT_FILES = {Grub: "GRUB's menu", Grubby: "the default boot entry"}
-# Below /run, so that it is forgotten by the very boot it waits for.
+# Below /run, so that the awaited boot deletes it.
 REMOVED = "/run/os-tuning-removed-arguments.json"
 
 

@@ -90,7 +90,7 @@ _TIMEOUT_S = 5.0
 _ACCEPTED = b"A"
 _REJECTED = b"J"
 # SoupBinTCP 3.00: a length of two bytes, a letter, and for a login user, password, session and sequence number.
-# Sequence number 0 asks for what comes from now on.
+# Sequence number 0 requests only messages from now on.
 _LOGIN = struct.Struct(">Hc6s10s10s20s")
 _LOGOUT = b"\x00\x01O"
 
@@ -141,7 +141,7 @@ def observe(given: dict[str, Any]) -> dict[str, Any]:
             connection.sendall(login(given["account"], given["password"]))
             letter, payload = first_answer(connection)
             connection.sendall(_LOGOUT)
-    except (TimeoutError, socket.timeout):  # the second is another before Python 3.10
+    except (TimeoutError, socket.timeout):  # two different classes before Python 3.10
         return {**nothing, "answer": "silent"}
     except (OSError, struct.error) as error:
         return {**nothing, "answer": str(error)}

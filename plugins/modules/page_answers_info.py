@@ -77,7 +77,7 @@ def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
             return int(answer.status), ""
     except urllib.error.HTTPError as error:
         return error.code, ""
-    except Exception as error:  # open_url has many for a certificate that is not trusted
+    except Exception as error:  # open_url raises many types for an untrusted certificate
         return 0, str(error)
 
 

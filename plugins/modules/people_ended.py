@@ -167,7 +167,7 @@ class Account:
             self.keys.unlink()
         if "account closed" in actions:
             self.run("usermod", "--shell", _NOLOGIN, "--expiredate", _EXPIRED, "--groups", "", self.name)
-        if uid is not None:  # also where the first look found none: somebody may just have come
+        if uid is not None:  # even if the first reading found none: somebody may have logged in since
             self.end_processes(uid)
         if "account removed" in actions:
             self.run("userdel", "--remove", self.name)

@@ -59,7 +59,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, offers
 
-# The price list of all regions is served in a few only.
+# Only a few regions serve the price list of all regions.
 _PRICE_LIST_REGION = "us-east-1"
 
 
@@ -78,7 +78,7 @@ def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
     """Return the lowest current Spot price with its zone and start; None when it is unknown."""
     from botocore.exceptions import ClientError
 
-    # From now on: the prices in force, without the 90 days before.
+    # Start now: this returns the current prices without the last 90 days.
     now = datetime.now(timezone.utc)
     try:
         answer = client.describe_spot_price_history(

@@ -102,7 +102,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 _PERIOD_S = 60
 _LOOK_EACH_S = 2.0
-# The agent gives a line the time at which the unit said it; a clock is off by less than this.
+# The agent stamps a line with the time at which the unit logged it; clocks differ by less than this.
 _AROUND_MS = 5000
 
 
@@ -148,7 +148,7 @@ def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
-        return False  # neither is the stream
+        return False  # the stream does not exist either
 
 
 def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:

@@ -162,7 +162,7 @@ def unpack(archive: Path, to: Path) -> None:
 
 
 def run(module: AnsibleModule, what: str, command: list[str]) -> None:
-    # What an environment variable names instead of the release would be what is tried out.
+    # An environment variable could make Python load other code than the release.
     environment = {"PYTHONPATH": "", **pip_settings.none_of_them(os.environ)}
     returned, out, err = outside.run(module, command, environment)
     if returned != 0:
@@ -283,7 +283,7 @@ def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> 
         raise ReleaseError(f"there is no release to go back to: {root}/previous does not exist")
     links = {}
     if observed.current != release and in_force:
-        # Going back leaves this link, so that going back once more stays there instead of going forward.
+        # A rollback keeps this link. So a second rollback stays there and does not go forward again.
         if observed.current and not goes_back:
             links["previous"] = observed.current
         links["current"] = release

@@ -183,7 +183,7 @@ class Switch:
         status: dict[str, Any] = {}
         sessions = 0
         if self.before:
-            # A release from before there was such a status cannot have closed it.
+            # A release too old for this command cannot have closed order entry.
             with contextlib.suppress(RunningError):
                 status = self.old.answer("admin", *self.config, "status")
             sessions = int(self.old.answer("status", *self.config)["sessions_open"])
@@ -284,7 +284,7 @@ class Switch:
         except OSError as error:
             failed.append(f"{self.releases.root}/previous is not what it was: {error}")
         try:
-            # Only for the release before: the other would take orders with its next start.
+            # Only for the previous release: the new one would take orders at its next start.
             if self.releases.linked("current") == self.before:
                 (self.journal / CLOSED_FILE).unlink(missing_ok=True)
         except OSError as error:

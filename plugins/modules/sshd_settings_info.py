@@ -88,9 +88,9 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 _OPTIONS = "46DGQRTdeiqrtVC:E:b:c:f:g:h:k:o:p:u:"
 _SETTING = ("-c", "-f", "-h", "-o", "-p")
 _FIPS = Path("/proc/sys/crypto/fips_enabled")
-# A signature by an RSA key goes by other names than the key.
+# Signature algorithms of an RSA key have other names than the key.
 _KEY_TYPES = {"rsa-sha2-256": "ssh-rsa", "rsa-sha2-512": "ssh-rsa"}
-# What sshd_config(5) calls one thing by two names; `sshd -T` prints the older.
+# Settings with two names in sshd_config(5); `sshd -T` prints the older one.
 _SYNONYMS = {"prohibit-password": "without-password"}
 
 
@@ -102,7 +102,7 @@ def arguments(command_line: str) -> list[str]:
     """
     words = command_line.strip("\0").split("\0")
     if len(words) == 1:
-        # A title has no mark at the end of a word: a value with blanks goes on to the next option.
+        # A title does not mark the end of a word, so a value with blanks extends to the next option.
         parts = re.split(r" (?=-[A-Za-z0-9])", words[0].partition(" [listener]")[0])[1:]
         options = [(part[:2], part[2:].strip()) for part in parts]
     else:
@@ -190,7 +190,7 @@ def observe(module: AnsibleModule, sshd: str) -> tuple[list[str], dict[str, list
     """Return the running server's options, and its settings."""
     show = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
     _code, pid, _error = outside.run(module, show, check_rc=True)
-    # Where systemd holds the socket there is a server only once somebody has come.
+    # With socket activation by systemd a server exists only after the first connection.
     command_line = Path("/proc", pid.strip(), "cmdline")
     given = arguments(command_line.read_text(encoding="utf-8", errors="replace")) if int(pid or 0) else []
     code, output, error = outside.run(module, [sshd, "-T", "-C", connection(module), *given], check_rc=not given)

@@ -140,7 +140,7 @@ def processes_busy_s(proc: Path) -> dict[str, float]:
 
 def health(url: str) -> dict[str, Any]:
     try:
-        # No proxy, and no question whose certificate it is: the URL is of the host itself, and nothing secret is sent.
+        # No proxy and no check of the certificate: the URL is the host's own, and the request has no secrets.
         with open_url(url, timeout=HEALTH_TIMEOUT_S, use_proxy=False, validate_certs=False) as answer:
             return {"status": answer.status, "text": answer.read().decode(errors="replace")}
     except urllib.error.HTTPError as error:

@@ -90,7 +90,7 @@ def of_dnf(advisories: str, updates: str) -> tuple[list[str], list[str]]:
 def of_cache(dnf: str, system: str) -> list[str]:
     """Return the dnf options that use its cache only; ``system`` is the text of /etc/os-release."""
     command = [dnf, "--quiet", "--cacheonly"]
-    # Amazon Linux stays with the packages of its image's release, as if there were no newer ones, unless it is told so.
+    # Without this option Amazon Linux offers only the packages of its image's release, and no newer ones.
     return [*command, "--releasever=latest"] if _AMAZON.search(system) else command
 
 

@@ -279,10 +279,10 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
     changed = not archive.exists()
     if changed and not module.check_mode:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        # Hosts of one play ask side by side; the first makes it, the others find it made.
+        # Hosts of one play run in parallel. The first makes the archive, and the others find it.
         with open(archive.parent / ".lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in archive.parent.glob(f"{SCRATCH}*"):  # of one that was killed: nobody else is at work now
+            for left in archive.parent.glob(f"{SCRATCH}*"):  # left by a killed run: the lock excludes any other
                 shutil.rmtree(left, ignore_errors=True)
             if not archive.exists():
                 apply(module, release, archive, compiled)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-# {"budget": …, "notifications": […]} in the words of CreateBudget.
+# {"budget": …, "notifications": […]} with the fields of CreateBudget.
 Plan = dict[str, Any]
 
 

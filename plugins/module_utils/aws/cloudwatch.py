@@ -15,7 +15,7 @@ from typing import Any
 GRID_COLUMNS = 24
 GRID_HEIGHT_MAX = 1000
 
-# What CloudWatch takes for a parameter that is not given; DescribeAlarms answers with these or leaves them out.
+# CloudWatch's defaults of parameters. DescribeAlarms returns these or leaves them out.
 _ALARM_DEFAULTS: dict[str, Any] = {
     "ActionsEnabled": True,
     "AlarmActions": [],
@@ -108,7 +108,7 @@ def plan_alarms(wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[s
     return AlarmPlan(
         put=[alarm for alarm in put if "AlarmRule" not in alarm],
         put_composite=[alarm for alarm in put if "AlarmRule" in alarm],
-        # One whose actions another suppresses goes before that other, which CloudWatch keeps as long as it is named.
+        # Delete a suppressed alarm before its suppressor, which CloudWatch keeps as long as an alarm names it.
         delete_composite=sorted(
             (name for name in delete if "AlarmRule" in there[name]),
             key=lambda name: "ActionsSuppressor" not in there[name],

@@ -38,7 +38,7 @@ QUOTAS = {
 _STANDARD_FAMILIES = "acdhimrtz"
 # A family of one of these letters, but not standard.
 _OTHER_PREFIXES = ("dl", "hpc", "inf", "mac", "trn")
-# What is on its way to running counts, what is on its way out does too until it is gone.
+# The instance states whose vCPUs are counted as in use.
 _COUNTED_STATES = frozenset({"pending", "running"})
 
 

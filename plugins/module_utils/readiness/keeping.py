@@ -25,7 +25,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.runni
 
 _DAY_S = 86400
 _OLDEST_DRILL_S = 90 * _DAY_S
-# What is sent in every minute, whether there are orders or not.
+# Metrics that are sent every minute, with or without orders.
 _TRIAL_QUEUE = re.compile(r"-trial-[0-9a-f]{8}$")
 _ALWAYS = ("EngineUp", "Throughput", "MemoryUsed", "DiskUsed")
 
