@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: alarm_trial
-short_description: Set an alarm off, and see whether it tells somebody
+short_description: Set an alarm off, and check that a subscriber is notified
 version_added: 0.2.0
 description:
   - Set the state of a CloudWatch alarm to C(ALARM), which CloudWatch takes back at its next look at the metric, and
@@ -35,7 +35,7 @@ options:
     default: 180
 attributes:
   check_mode:
-    description: Nobody is told anything by a trial that does not take place; in check mode it is skipped.
+    description: In check mode the trial is skipped, and no message is sent.
     support: none
   diff_mode:
     description: CloudWatch takes the state back, so there is no difference to show.
@@ -73,7 +73,7 @@ composite:
   type: str
   returned: success
 history:
-  description: What CloudWatch says of its actions since, newest first.
+  description: The history of its actions since then from CloudWatch, newest first.
   type: list
   elements: str
   returned: success

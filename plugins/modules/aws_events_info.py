@@ -26,7 +26,7 @@ options:
     type: str
     required: true
   resources:
-    description: The ids and names of what the environment has now. Those of what it had are learned from the events.
+    description: The ids and names of the environment's present resources. Those of earlier ones come from the events.
     type: list
     elements: str
     default: []
@@ -63,7 +63,7 @@ events:
   sample: [{"time": "2026-11-30T04:00:00Z", "kind": "aws", "who": "arn:aws:iam::123456789012:user/anna",
             "what": "TerminateInstances i-1 from 198.51.100.7", "count": 1}]
 notes:
-  description: What the list does not have, and whether a trail is on.
+  description: Notes on what the list lacks, and whether a trail is on.
   type: list
   elements: str
   returned: success

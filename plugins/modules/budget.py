@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: budget
-short_description: Manage a monthly cost budget that tells somebody in time
+short_description: Manage a monthly cost budget that notifies subscribers in time
 version_added: 0.2.0
 description:
   - Create, change and delete one monthly cost budget of AWS Budgets with its notifications.
@@ -40,7 +40,7 @@ options:
     default: []
     suboptions:
       kind:
-        description: Compare with the budget what was spent, or what the month is forecast to cost.
+        description: Compare the actual cost with the budget, or the month's forecast.
         type: str
         choices: [ACTUAL, FORECASTED]
         required: true

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cost_actual_info
-short_description: Read what an environment has cost in this month
+short_description: Read the cost of an environment in this month
 version_added: 0.2.0
 description:
   - Ask Cost Explorer for the cost of this month by service, of what carries the tags C(Project) and C(Environment). The
@@ -43,7 +43,7 @@ usd:
   type: float
   returned: success
 services:
-  description: Service → its part, what costs most first.
+  description: Service → its cost, the highest first.
   type: dict
   returned: success
   sample: {"Amazon Elastic Compute Cloud - Compute": 11.42}

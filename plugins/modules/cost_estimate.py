@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cost_estimate
-short_description: Estimate what a deployment costs in a month
+short_description: Estimate the monthly cost of a deployment
 version_added: 0.1.0
 description:
   - Reckon a month's cost line by line from a table of prices, and fail when it is above the budget.
@@ -96,7 +96,7 @@ options:
     type: int
     default: 0
   backup_rpo_seconds:
-    description: The seconds after which what was journaled is in the bucket; an object is put in half of them.
+    description: The seconds after which a journal record is in the bucket. An object is put every half of them.
     type: int
     default: 60
   offers:

@@ -28,7 +28,7 @@ options:
     choices: [present, absent]
     default: present
   force:
-    description: Restore, with O(state=absent), also where somebody else changed the governor since.
+    description: Restore the governor with O(state=absent), even if somebody else changed it since.
     type: bool
     default: false
 attributes:

@@ -62,11 +62,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 record:
-  description: What was seen, for M(lowlatency.trading.order_figures); empty when nobody watched.
+  description: The witnesses' record for M(lowlatency.trading.order_figures); empty when no witness ran.
   type: dict
   returned: when O(state) is V(stopped)
 reason:
-  description: Why nobody watches, empty when somebody does.
+  description: Why no witness runs, empty when one does.
   type: str
   returned: always
 """

@@ -55,7 +55,7 @@ account:
   returned: success
   sample: "123456789012"
 arn:
-  description: Who asked.
+  description: The identity that made the request.
   type: str
   returned: success
   sample: arn:aws:iam::123456789012:user/operator
@@ -70,7 +70,7 @@ region:
   returned: success
   sample: us-east-1
 resources:
-  description: What exists, a dictionary of kind, id, name and state each.
+  description: The existing resources, each a dictionary of kind, id, name and state.
   type: list
   elements: dict
   returned: success

@@ -53,7 +53,7 @@ attributes:
     description: Report whether anything would be made or written.
   diff_mode:
     support: none
-    description: Hashes are nobody's business.
+    description: The difference is not shown, because it contains password hashes.
 """
 
 EXAMPLES = r"""

@@ -72,7 +72,7 @@ others:
   elements: str
   returned: success
 outside:
-  description: Who has an open session to one of O(ports) and is in none of O(networks), nor the host itself.
+  description: Peers with an open session to one of O(ports) that are outside O(networks) and not the host itself.
   type: list
   elements: str
   returned: success

@@ -84,7 +84,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, of C(take_over), C(reload), C(enable), C(start), C(restart).
+  description: The actions taken, from C(take_over), C(reload), C(enable), C(start), C(restart).
   type: list
   elements: str
   returned: success

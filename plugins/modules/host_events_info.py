@@ -46,7 +46,7 @@ events:
   returned: success
   sample: [{"time": "2026-11-30T04:00:00Z", "kind": "login", "who": "anna", "what": "from 198.51.100.7", "count": 1}]
 notes:
-  description: What the list does not have.
+  description: Notes on what the list lacks.
   type: list
   elements: str
   returned: success

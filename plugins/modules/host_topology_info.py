@@ -47,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 topology:
-  description: What the host is made of.
+  description: The host's hardware.
   returned: success
   type: dict
   sample:
@@ -93,7 +93,7 @@ other_tuners:
       enabled: true
       profile: virtual-guest
 stopped_tuners:
-  description: Those that the role os_tuning has stopped, with what they were before.
+  description: The services that the role os_tuning has stopped, with their state before.
   returned: success
   type: list
   elements: dict

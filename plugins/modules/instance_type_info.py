@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: instance_type_info
-short_description: Say what an EC2 instance type is, and where it is offered
+short_description: Read the data of an EC2 instance type, and the zones that offer it
 version_added: 0.1.0
 description:
   - Return the architecture, the size and the Availability Zones of one instance type in a region.

@@ -24,12 +24,12 @@ options:
     type: str
     required: true
   state:
-    description: Keep interrupts to these CPUs, or bring back what was before.
+    description: Keep interrupts on these CPUs, or restore the original affinity.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: Restore, with O(state=absent), also what somebody else changed since.
+    description: Restore with O(state=absent) even values that somebody else changed since.
     type: bool
     default: false
 attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: journal_backup_info
-short_description: List what a bucket holds of an environment's hosts
+short_description: List the contents of an environment's backup bucket by host
 version_added: 0.2.0
 description:
   - List for each host and instance the objects that it has shipped, and since when and until when; and the archives
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: What each host's instances have shipped, the newest last.
+  description: The objects that each host's instances have shipped, the newest last.
   type: list
   elements: dict
   returned: success
@@ -57,7 +57,7 @@ others:
   returned: success
   sample: [trading-production-1.tar.gz]
 locked_until:
-  description: The time in UTC until which S3 lets nobody delete all of it; empty where nothing is locked.
+  description: The time in UTC until which S3 locks some of it against deletion; empty where nothing is locked.
   type: str
   returned: success
 text:

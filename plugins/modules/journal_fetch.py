@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: journal_fetch
-short_description: Make an archive for a restore from what a host has shipped to its bucket
+short_description: Make an archive for a restore from a host's objects in its bucket
 version_added: 0.2.0
 description:
   - Find the newest complete series of objects that a host has put into the bucket, fetch its newest snapshot, the

@@ -64,7 +64,7 @@ reboot_required:
   returned: always
   type: bool
 awaiting_boot:
-  description: What the next boot will change, V(+argument) for one to come and V(-argument) for one to go.
+  description: The changes of the next boot, V(+argument) for an added and V(-argument) for a removed argument.
   returned: always
   type: list
   elements: str

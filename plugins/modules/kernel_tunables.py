@@ -139,7 +139,7 @@ knobs:
       type: str
       returned: always
     value:
-      description: The value wanted, or what the kernel made of it.
+      description: The wanted value, or the value that the kernel made of it.
       type: str
       returned: always
     before:
