@@ -159,7 +159,7 @@ def _resource(kind: str, identity: str, name: str, state: str = "") -> Resource:
 
 
 def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]:
-    """Return every resource of ``environment`` by service; ``client_of`` gives a service's client."""
+    """Return every resource of ``environment`` by service. ``client_of`` returns the client of a service."""
     found = [
         resource
         for service, reader in _READERS
@@ -172,7 +172,7 @@ def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]
 
 
 def missing(wanted: Mapping[str, Sequence[str]], present: Sequence[Resource]) -> list[dict[str, str]]:
-    """Return kind and name of those of ``wanted`` (names by kind) that ``present`` does not hold."""
+    """Return kind and name of each ``wanted`` resource (names by kind) that is missing from ``present``."""
     there = {(resource["kind"], resource["name"]) for resource in present}
     return [
         {"kind": kind, "name": name} for kind, names in wanted.items() for name in names if (kind, name) not in there
@@ -235,9 +235,9 @@ _FINDERS: list[tuple[str, Callable[[Any, str], Iterator[str]]]] = [
 
 
 def environments(client_of: Callable[[str], Any], beginning: str) -> dict[str, list[Resource]]:
-    """Return the resources of each environment whose name begins so; one without any is none.
+    """Return the resources of each environment whose name begins with the prefix and that has any.
 
-    What ended an hour ago keeps its tags for a while.
+    A terminated instance keeps its tags for about an hour.
     """
     names = {name for service, finder in _FINDERS for name in finder(client_of(service), beginning)}
     found = {name: observe(client_of, name) for name in sorted(names)}

@@ -1,7 +1,7 @@
 """Security groups and public addresses as nftables rules in the router's namespace, where no machine can change them.
 
-As on AWS: only what a rule allows may pass, answers to what has passed may too, and the rest is dropped without a word.
-The metadata address is the router's own and no group's business.
+As on AWS, packets pass when a rule allows them or when they answer such packets. All others are dropped silently.
+The metadata address belongs to the router, and groups do not apply to it.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ ANYWHERE = IPv4Network("0.0.0.0/0")
 
 @dataclass(frozen=True)
 class Rule:
-    """One permission: a protocol (`-1` is every one), a port range (of ICMP: type and code), and the other side.
+    """One permission: a protocol (`-1` is every one), a port range (for ICMP: type and code), and the peers.
 
-    The members of a group are the other side at private addresses only ("Security group referencing" in the VPC user
-    guide): what went to a public address has another sender on AWS.
+    A group as peer matches its members' private addresses only ("Security group referencing" in the VPC user guide).
+    On AWS a packet sent to a public address has another source address.
     """
 
     protocol: str
@@ -29,7 +29,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A machine's link and addresses, and the rules of all its groups."""
+    """A machine's network link, its addresses, and the rules of all its groups."""
 
     link: str
     private_address: IPv4Address
@@ -53,7 +53,7 @@ MARK = 1
 
 
 def render(machines: Sequence[Guarded], balancers: Sequence[Balanced] = ()) -> str:
-    """Return the nft script that puts these rules in force in place of all earlier ones, in one step."""
+    """Return the nft script that replaces all earlier rules by these in one step."""
     chains = [line for machine in machines for line in _chains(machine)]
     jumps = [f'    iifname "{machine.link}" jump from-{machine.link}' for machine in machines]
     jumps += [f'    oifname "{machine.link}" goto to-{machine.link}' for machine in machines]
@@ -114,7 +114,7 @@ def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> li
 
 
 def _translation(machines: Sequence[Guarded]) -> list[str]:
-    """A public address is translated on the way in, as by AWS's internet gateway: the machine itself never sees it."""
+    """Translate public addresses of incoming packets, as AWS's internet gateway does. The machine never sees them."""
     pairs = [f"{m.public_address} : {m.private_address}" for m in machines if m.public_address]
     if not pairs:
         return []

@@ -1,4 +1,4 @@
-"""Keeps one machine for every running instance of the API: compares the two, and acts on the difference."""
+"""Keeps one machine for each running instance of the API: it compares the two and removes the differences."""
 
 import sys
 import threading
@@ -25,7 +25,7 @@ MEMORY_LIMIT_MIB = 2048  # a machine's share at most, whatever its type has on A
 
 
 class Keeper:
-    """Owns the machines. `run` is the only thread that touches them; the API's threads leave requests."""
+    """Owns the machines. Only the thread of `run` touches them; the API's threads queue requests."""
 
     def __init__(
         self, directory: Path, hypervisors: Mapping[str, Hypervisor], router: Router, ledger: Ledger, endpoint: str
@@ -80,7 +80,7 @@ class Keeper:
         return self._balancers
 
     def status(self) -> list[dict[str, Any]]:
-        """Return a row for each instance: the API's view, the machine's, and the host keys to expect of it."""
+        """Return a row for each instance: the API's state, the machine's state, and its expected host keys."""
         return [self._row(wanted) for wanted in instances.all_wanted()]
 
     def _row(self, wanted: Wanted) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Keeper:
                 self._turn.notify_all()
 
     def _complain(self, complaint: str) -> None:
-        """Log what went wrong, once for as long as it goes wrong."""
+        """Log an error once, as long as the same error repeats."""
         if complaint != self._complaint:
             self._complaint = complaint
             print(complaint, file=sys.stderr, flush=True)
@@ -187,7 +187,7 @@ class Keeper:
         return self._hypervisors[wanted.kind]
 
     def _report_failure(self, instance_id: str, reason: str) -> None:
-        """An instance that cannot run here must not be reported as running."""
+        """Switch off an instance in the API that cannot run here, so that it is not reported as running."""
         self._failures[instance_id] = reason
         print(f"{instance_id}: {reason}", file=sys.stderr)
         instances.switch_off(instance_id, "Server.InternalError", reason)

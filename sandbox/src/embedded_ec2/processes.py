@@ -1,4 +1,4 @@
-"""Processes by identity: a process id together with its start time, so that a reused id is never taken for ours."""
+"""Identifies processes by id and start time, so that a reused id is never mistaken for the original process."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def is_alive(pid: int, started_ticks: int) -> bool:
 
 
 def end(pid: int, started_ticks: int, *, grace_seconds: float) -> None:
-    """Ask the process to end, insist after the grace, and return once it is gone."""
+    """Ask the process to end, kill it after the grace period, and return once it is gone."""
     for wanted, limit_seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 10.0)):
         deadline = time.monotonic() + limit_seconds
         if limit_seconds and is_alive(pid, started_ticks):

@@ -1,4 +1,4 @@
-"""What a machine's cloud-init finds at boot (NoCloud data source): the instance's identity, key and user data."""
+"""The data for a machine's cloud-init at boot (NoCloud data source): the instance's identity, key and user data."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ ENDPOINT_FILE = "etc/systemd/system.conf.d/endpoint.conf"
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a machine is, as far as its first boot is concerned."""
+    """The identity of a machine for its first boot."""
 
     instance_id: str
     private_address: IPv4Address
@@ -26,7 +26,7 @@ class Identity:
 
 
 def plant(root: Path, identity: Identity) -> None:
-    """Write the seed into a machine's root; a known instance id makes no second first boot."""
+    """Write the seed into a machine's root. cloud-init does not repeat the first boot for a known instance id."""
     directory = root / "var/lib/cloud/seed/nocloud"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "meta-data").write_text(render_meta_data(identity))
@@ -45,14 +45,14 @@ def render_endpoint(identity: Identity) -> str:
 
 
 def render_login(identity: Identity) -> str:
-    """Return cloud-init's setting for the user of the image that was asked for, beside the machine's own."""
+    """Return cloud-init's setting for the requested image's login user, in addition to the machine's own user."""
     keys = [identity.public_key] if identity.public_key else []
     user = {"name": identity.login, "shell": "/bin/bash", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
     return json.dumps({"users": ["default", {**user, "ssh_authorized_keys": keys}]}, indent=1) + "\n"
 
 
 def render_meta_data(identity: Identity) -> str:
-    """Return the meta-data file; JSON is YAML, and needs no quoting rules of ours."""
+    """Return the meta-data file as JSON, which is valid YAML."""
     keys = [identity.public_key] if identity.public_key else []
     facts = {"instance-id": identity.instance_id, "local-hostname": identity.hostname, "public-keys": keys}
     return json.dumps(facts, indent=1) + "\n"
