@@ -33,7 +33,7 @@ _ORDERS = ("status", "halt", "resume", "kill", "unkill", "bust", "close-entry", 
 
 
 class UserError(Exception):
-    """What the person at the terminal did or has to do; shown as one line."""
+    """A mistake of the person at the terminal, or what that person has to do; shown as one line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"trading-engine: error: {error.filename}: {error.strerror}", file=sys.stderr)
     if options.run is _serve and os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()):
-        # systemd starts it again at once. What it has just said is seldom mended by then, and would fill the log.
+        # systemd restarts it at once. The cause is seldom repaired by then, and its message would fill the log.
         time.sleep(SERVICE_PAUSE_S)
     return EXIT_ERROR
 
