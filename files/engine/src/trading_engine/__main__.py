@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--account", required=True, help="a test account, whose order must be rejected")
     gate.add_argument("--password-file", metavar="FILE", type=Path, required=True)
     gate.set_defaults(run=_gate)
-    sealing = commands.add_parser("seal", help="make up for a clean stop: any version goes on from what it leaves")
+    sealing = commands.add_parser("seal", help="make up for a clean stop: leave a snapshot that any version takes")
     sealing.add_argument("--config", metavar="FILE", type=Path, required=True)
     sealing.set_defaults(run=_seal)
     itself = commands.add_parser("self-check", help="import all of this release and replay the journal it ships")

@@ -55,7 +55,7 @@ class Admin:
     def begin_reload(self, request: dict[str, Any]) -> Reload:
         """Return a reload that takes parts. Raises AdminError; then nothing has changed."""
         if self._engine.failure:
-            raise AdminError(f"the engine has failed ({self._engine.failure}); only a restart goes on")
+            raise AdminError(f"the engine has failed ({self._engine.failure}); restart it")
         if self._reloading:
             raise AdminError("another reload is under way; ask again in a second")
         reload = Reload(self._engine, self._end_session, request)
@@ -70,7 +70,7 @@ class Admin:
         if request.get("command") == "status":
             return self._status()
         if self._engine.failure:
-            raise AdminError(f"the engine has failed ({self._engine.failure}); only a restart goes on")
+            raise AdminError(f"the engine has failed ({self._engine.failure}); restart it")
         command, name = request.get("command"), request.get("name", "")
         if not isinstance(command, str) or not isinstance(name, str):
             raise AdminError("command and name are texts")

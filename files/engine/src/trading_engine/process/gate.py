@@ -61,7 +61,7 @@ def _check_status(status: dict[str, Any], directory: Path) -> None:
         raise GateError("order entry is open already")
     snapshots = snapshot.files(directory)
     if snapshots and snapshot.stored_digest(snapshots[-1]) != status["recovered_snapshot_sha256"]:
-        raise GateError(f"the engine did not go on from {snapshots[-1]}: its state has another SHA-256")
+        raise GateError(f"the engine did not continue from {snapshots[-1]}: its state has another SHA-256")
 
 
 def _answer(config: EngineConfig, account: str, password: str, symbol: Symbol) -> str:

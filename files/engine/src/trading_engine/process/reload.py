@@ -79,7 +79,7 @@ class Reload:
         self._end_session = end_session
         fixed, default = request.get("fixed"), request.get("default_firm")
         if not isinstance(fixed, dict) or not isinstance(default, str):
-            raise ReloadError("a reload says what must be as it is, and its default firm")
+            raise ReloadError("the first part of a reload names the unchangeable settings and the default firm")
         now = engine.config.fixed()
         other = [name for name in now if fixed.get(name) != now[name]]
         if other:
@@ -151,9 +151,7 @@ class Reload:
             dropped += missing
             yield
         if len(engine.core.books) + new > _LAST_LOCATE:
-            raise ReloadError(
-                f"with {new} symbols more there are more than ITCH's stock locate can name: {_LAST_LOCATE}"
-            )
+            raise ReloadError(f"{new} more symbols exceed the {_LAST_LOCATE} that ITCH's stock locate can name")
         yield
         yield from self._drop(dropped, symbols_before)
         for some in _slices(accounts):
@@ -237,7 +235,7 @@ class Reload:
     def _check_failure(self) -> None:
         failure = self._engine.failure
         if failure:
-            raise ReloadError(f"the engine has failed in the middle of a reload ({failure}); a restart takes all of it")
+            raise ReloadError(f"the engine failed in the middle of a reload ({failure}); restart it to apply all")
 
     def _remove(self, name: str) -> None:
         """Kill the account and log it out. Its orders are cancelled in separate slices."""

@@ -29,7 +29,7 @@ def check() -> dict[str, Any]:
     wanted = json.loads(EXPECTED.read_text(encoding="utf-8"))
     for what, digest in wanted["sha256"].items():
         if found["sha256"][what] != digest:
-            raise SelfCheckError(f"the shipped journal's {what} has another SHA-256 here than where it was made")
+            raise SelfCheckError(f"the shipped journal's {what} has another SHA-256 here than at its making")
     return {"compiled": is_compiled(), "modules_compiled": len(compiled), **found}
 
 

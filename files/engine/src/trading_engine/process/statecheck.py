@@ -29,7 +29,7 @@ def check_state(directory: Path) -> str:
     snapshot.read(newest, core)
     digest = snapshot.stored_digest(newest)
     if snapshot.digest(core) != digest:
-        raise SnapshotError(f"{newest}: what is loaded from it is another state than its own (SHA-256 {digest})")
+        raise SnapshotError(f"{newest}: the state loaded from it differs from its own (SHA-256 {digest})")
     core = Core()
     loaded = f"{newest.name} is loaded to the byte (SHA-256 {digest}, after record {head.records})"
     older, begins = good[-2] if len(good) > 1 else (None, NOTHING)

@@ -101,7 +101,7 @@ def oldest_state(directory: Path, core: Core) -> SnapshotHead:
     for path in snapshot.files(directory):
         if int(path.stem) >= oldest:
             return snapshot.read(path, core)
-    raise SnapshotError(f"{directory}: begins with segment {oldest} and has no snapshot of what was before")
+    raise SnapshotError(f"{directory}: begins with segment {oldest} and has no snapshot of the state before it")
 
 
 def snapshot_at_idle(directory: Path) -> Path | None:

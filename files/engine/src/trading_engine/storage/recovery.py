@@ -143,8 +143,8 @@ def _confirmed(core: Core, path: Path) -> str:
     found = snapshot.digest(core)
     if found != snapshot.stored_digest(path):
         raise SnapshotError(
-            f"{path}: this release makes another state of it than the release that wrote it had. Nothing was changed: "
-            "put that release in force again"
+            f"{path}: this release makes another state of it than the release that wrote it. Nothing was changed: "
+            "activate the release that wrote it again"
         )
     return found
 
