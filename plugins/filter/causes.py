@@ -27,7 +27,7 @@ def likely_causes(readings: dict[str, Any], symptom: str = "") -> list[dict[str,
     """Return the causes of the symptom, or of any, the surest first; raises AnsibleFilterError for another symptom."""
     if symptom and symptom not in causes.SYMPTOMS:
         raise AnsibleFilterError(f"{symptom!r} is no symptom; there are {', '.join(causes.SYMPTOMS)}")
-    found = [cause for rule in _RULES for cause in rule(readings) if not symptom or symptom in cause.symptoms]
+    found = [cause for cause in causes.found_by(_RULES, readings) if not symptom or symptom in cause.symptoms]
     return [asdict(cause) for cause in sorted(found, key=lambda cause: -cause.weight)]
 
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.lowlatency.trading.plugins.module_utils.partitions import complete, moves, names_of, problems
+from ansible_collections.lowlatency.trading.plugins.module_utils.partitions import (
+    complete,
+    move,
+    moves,
+    names_of,
+    problems,
+)
 
 
 def partitions(
@@ -30,6 +36,7 @@ class FilterModule:
         """Return them."""
         return {
             "partitions": partitions,
+            "partition_move": move,
             "partition_moves": moves,
             "partition_names": names_of,
             "partition_problems": problems,

@@ -58,7 +58,7 @@ except ImportError as error:
 else:
     IMPORT_ERROR = None
 
-WARNED = timedelta(days=30)
+WARNED = timedelta(days=30)  # as telemetry does on the host, and Prometheus
 _PARTS = ("certificate", "key", "client_ca")
 _PEM = "-----BEGIN "
 _LONGEST_PATH = 200

@@ -11,8 +11,11 @@ from typing import Any
 
 TEST_SYMBOL = "TEST"
 PORT_STEP = 10
-_FIELDS = {"name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned"}
+_FIELDS = {"name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned", "zone", "type"}
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,14}[a-z0-9])?")
+# As AWS writes them: us-east-1a, us-gov-west-1a, us-west-2-lax-1a; c6g.large, u-6tb1.metal.
+_ZONE = re.compile(r"[a-z]{2}(?:-[a-z0-9]+)+-[0-9]+[a-z]")
+_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 # Directories below /var/lib/trading that the one engine of an unpartitioned host has.
 _RESERVED = ("itch", "journal")
 # What each partition has of its own: a setting for all of them would have two engines share it.
@@ -49,7 +52,8 @@ def names_of(partition: str) -> dict[str, str]:
 def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: Any) -> list[dict[str, Any]]:
     """Return each partition with its host, its ports and its names.
 
-    `host` is empty where `hosts` does not tell it yet. `share` is the place among the partitions of that host that
+    `host` is empty where `hosts` does not tell it yet. `zone` and `type` are empty where the partition leaves them to
+    the environment's own. `share` is the place among the partitions of that host that
     have CPUs of their own, and their number; none for one that has not. Raises ValueError for a list of another form.
     """
     if wrong := list(_form(partitions)):
@@ -64,6 +68,8 @@ def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: 
             "order_port": int(entry.get("order_port", int(order_port) + PORT_STEP * number)),
             "feed_port": int(entry.get("feed_port", int(feed_port) + PORT_STEP * number)),
             "pinned": entry.get("pinned", True),
+            "zone": entry.get("zone", ""),
+            "type": entry.get("type", ""),
         }
         for number, entry in enumerate(partitions)
     ]
@@ -97,6 +103,7 @@ def problems(
         *_accounts(found, [str(account.get("name")) for account in accounts]),
         *_hosts(partitions, hosts),
         *_ports(found, partitions, others),
+        *_machines(found, partitions),
         *_settings(settings),
     ]
 
@@ -116,6 +123,83 @@ def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[st
         "both": [name for name in gaining if set(had.get(name, ())) - set(wanted[name])],
         "new": sorted({symbol for symbols in wanted.values() for symbol in symbols} - there),
     }
+
+
+def move(
+    partitions: Sequence[Mapping[str, Any]],
+    symbol: str,
+    to: str,
+    had: Mapping[str, Sequence[str]] | None = None,
+    canaries: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return what keeps one symbol from moving to a partition, and who has to give it up.
+
+    `partitions` are those of all hosts and free of problems. `had` are the symbols of each engine by the name of its
+    partition, `canaries` what they order themselves; None while nobody has asked the hosts. `giver` is empty then, and
+    where the symbol is there already.
+    """
+    wanted = {partition["name"]: list(partition["symbols"]) for partition in partitions}
+    owner = "".join(name for name, symbols in wanted.items() if symbol in symbols)
+    if not symbol or not to:
+        wrong = ["say which symbol moves where, by trading_engine_move_symbol and trading_engine_move_to"]
+    elif to not in wanted:
+        wrong = [f"partition {to} is none of {', '.join(wanted) or 'trading_partitions, which is empty'}"]
+    elif not owner:
+        wrong = [f"symbol {symbol} is none of {', '.join(name for symbols in wanted.values() for name in symbols)}"]
+    elif owner != to:
+        canary = next(partition["test_symbol"] for partition in partitions if partition["name"] == owner)
+        wrong = list(_kept(symbol, owner, wanted[owner], canary)) or [
+            f"trading_partitions has {symbol} at {owner}, and the next site.yml would bring it back there. Write "
+            f"symbols: [{', '.join(wanted[to] + [symbol])}] at {to} and symbols: "
+            f"[{', '.join(name for name in wanted[owner] if name != symbol)}] at {owner}, and run this again"
+        ]
+    else:
+        wrong = []
+        if had is not None:
+            return _move_on_hosts(wanted, symbol, to, had, canaries or {})
+    return {"problems": wrong, "giver": ""}
+
+
+def _move_on_hosts(
+    wanted: Mapping[str, Sequence[str]],
+    symbol: str,
+    to: str,
+    had: Mapping[str, Sequence[str]],
+    canaries: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the same of a symbol that trading_partitions has where it is to be."""
+    wrong = []
+    giver = "".join(name for name, symbols in had.items() if symbol in symbols)
+    if others := sorted(set(wanted) ^ set(had)):
+        engines = ", ".join(name or "the one engine without partitions" for name in others)
+        wrong.append(
+            f"hosts and trading_partitions do not have the same partitions ({engines}): run configure.yml first"
+        )
+    elif not giver:
+        wrong.append(f"no engine has {symbol} yet: configure.yml sets a new symbol up")
+    else:
+        before = {name: set(symbols) for name, symbols in had.items()}
+        before[giver].discard(symbol)
+        before[to].add(symbol)
+        if others := sorted(name for name, symbols in before.items() if symbols != set(wanted[name])):
+            wrong.append(
+                f"trading_partitions also changes other symbols of {', '.join(others)}: move one symbol in a run, or "
+                "run configure.yml first"
+            )
+        if giver != to:
+            wrong += _kept(symbol, giver, had[giver], canaries.get(giver, ""))
+    return {"problems": wrong, "giver": "" if giver == to else giver}
+
+
+def _kept(symbol: str, giver: str, symbols: Sequence[str], canary: str) -> Iterator[str]:
+    """Yield why a partition cannot give a symbol up."""
+    if symbol == (canary or TEST_SYMBOL):
+        yield f"symbol {symbol} is the test_symbol of {giver}: give {giver} another one first, by configure.yml"
+    if set(symbols) == {symbol}:
+        yield (
+            f"symbol {symbol} is the only one of {giver}: take {giver} out of trading_partitions, after the day's end, "
+            "and run configure.yml"
+        )
 
 
 def _form(partitions: Any) -> Iterator[str]:
@@ -158,6 +242,9 @@ def _form_of_one(entry: Mapping[str, Any]) -> Iterator[str]:
         yield "needs the name of one of its symbols as its test_symbol"
     if not isinstance(entry.get("pinned", True), bool):
         yield f"has {entry['pinned']!r} as pinned, which is true or false"
+    for key, form, example in (("zone", _ZONE, "us-east-1a"), ("type", _TYPE, "c6g.large")):
+        if key in entry and not (isinstance(entry[key], str) and form.fullmatch(entry[key])):
+            yield f"has {entry[key]!r} as its {key}: write it as {example}, or leave it out"
 
 
 def _is_host(host: object) -> bool:
@@ -230,7 +317,7 @@ def _ports(
 ) -> Iterator[str]:
     taken: dict[tuple[str, int], str] = {}
     for partition, entry in zip(found, declared):
-        host = partition["host"] or "".join(map(str, entry.get("hosts", ())))  # a number, before there are hosts
+        host = _place(partition, entry)
         for kind in ("order_port", "feed_port"):
             port, whose = partition[kind], f"{kind} of partition {partition['name']}"
             if port > 65535:
@@ -242,6 +329,27 @@ def _ports(
                 where = f" on {host}" if host else ""
                 yield f"port {port}{where} is the {taken[place]} and the {whose}: give one of them another"
             taken.setdefault(place, whose)
+
+
+def _place(partition: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return the partition's host, by its number before there are hosts; empty where nothing is said of it."""
+    return partition["host"] or "".join(map(str, entry.get("hosts", ())))
+
+
+def _machines(found: list[dict[str, Any]], declared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield which partitions of one host want it in two zones, or of two types."""
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for partition, entry in zip(found, declared):
+        host = _place(partition, entry)
+        for key in ("zone", "type"):
+            if not host or not partition[key]:
+                continue
+            other = first.setdefault((host, key), partition)
+            if other[key] != partition[key]:
+                yield (
+                    f"host {host} would be {partition[key]} by the {key} of partition {partition['name']}, and "
+                    f"{other[key]} by that of {other['name']}: give both the same, or hosts of their own"
+                )
 
 
 def _settings(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -33,6 +33,10 @@ options:
     type: list
     elements: str
     default: []
+  status_commands:
+    description: The same of each of several engines, by the names of their partitions.
+    type: dict
+    default: {}
   seconds:
     description: The time over which processors and processes are watched.
     type: float
@@ -193,6 +197,9 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
         "tuned_governor": governor_of(report),
         "governors": governors(),
         "engine": answers.values(host.say(*options["status_command"])) if options["status_command"] else {},
+        "engines": {
+            name: answers.values(host.say(*map(str, command))) for name, command in options["status_commands"].items()
+        },
     }
 
 
@@ -202,6 +209,7 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "required": True},
             "places": {"type": "list", "elements": "path", "default": []},
             "status_command": {"type": "list", "elements": "str", "default": []},
+            "status_commands": {"type": "dict", "default": {}},
             "seconds": {"type": "float", "default": 2},
         },
         supports_check_mode=True,

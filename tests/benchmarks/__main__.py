@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "passwords": security.passwords,
     "tls": security.tls,
     "firewall": security.firewall,
+    "firewall_packets": security.firewall_packets,
     "backup": backup.backup,
 }
 

@@ -24,7 +24,7 @@ from tests.benchmarks import orderflow, processes, variants
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.gateway import RESTING_ANSWER_BYTES
 from tests.benchmarks.processes import DEADLINE_S
-from tests.benchmarks.security import ORDERS, RATE, client_first, paced, undisturbed_pairs
+from tests.benchmarks.security import ORDERS, RATE, client_first, latencies_ns, paced, undisturbed_pairs
 
 BUCKET = "trading-bench"
 RPO_S = 2  # a host's is 60: here each slice has an object
@@ -104,7 +104,7 @@ def backup(variant: str) -> Iterator[Figure]:
 
         def measure(kind: str) -> tuple[float, float]:
             shipper.send_signal(signal.SIGCONT if kind == "with" else signal.SIGSTOP)
-            times = paced(client, [(flow.rest(), RESTING_ANSWER_BYTES) for _ in range(ORDERS)], RATE)
+            times = latencies_ns(paced(client, [(flow.rest(), RESTING_ANSWER_BYTES) for _ in range(ORDERS)], RATE))
             flow.alive.clear()
             return processes.percentile(times, 50) / 1e3, processes.percentile(times, 99) / 1e3
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
-import zipfile
 from pathlib import Path
+
+from tests.collected_wheels import CACHE as WHEELS
+from tests.collected_wheels import collect
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "files" / "engine" / "src"
@@ -54,7 +58,7 @@ def compiled() -> Path:
         for old in sorted(CACHE.glob("compiled-*"), key=_used_s)[: -(_KEPT - 1)]:
             shutil.rmtree(old, ignore_errors=True)  # another clone may be at it
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
-            build(engine, Path(work), target)
+            unpack(engine, Path(work), target)
     os.utime(target)
     return target
 
@@ -66,16 +70,15 @@ def _used_s(path: Path) -> float:
         return 0.0
 
 
-def build(engine: Path, work: Path, target: Path) -> None:
-    """Build a wheel in `work` from a copy of the project and unpack it as `target`."""
-    shutil.copytree(engine, work / "engine", ignore=shutil.ignore_patterns("*.egg-info", "build", "__pycache__"))
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(work / "out"), str(work / "engine")],
-        env={**os.environ, "TRADING_ENGINE_COMPILED": "1", "PYTHONPATH": ""},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
-    (wheel,) = (work / "out").glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(work / "tree")
+def unpack(engine: Path, work: Path, target: Path) -> None:
+    """Unpack as `target` the compiled wheel of the release that the role makes here, and finds made from now on."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    kind = {"python_version": version, "architecture": platform.machine(), "compiled": "always"}
+    made = collect(project=str(engine), cache_dir=str(WHEELS), **kind)
+    with tarfile.open(made["archive"]) as release:
+        (name,) = (name for name in release.getnames() if name.startswith("trading_engine-") and "-none-" not in name)
+        wheel = release.extractfile(name)
+        assert wheel is not None
+        (work / name).write_bytes(wheel.read())
+    shutil.unpack_archive(work / name, work / "tree", "zip")
     (work / "tree").rename(target)

@@ -1,11 +1,14 @@
 """One deployment for all end-to-end tests; what it started is removed whatever happens.
 
 The files share it and run in the order of their numbers: the first looks at it, those after it change it and put it
-back, the last one removes it. Each of them can be run alone.
+back, the last one removes it. Each of them can be run alone. Tests with the fixture `alone` come after the others.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -13,8 +16,25 @@ import pytest
 import yaml
 
 from tests.e2e.deployment import ROOT, Deployment
+from tests.runner.lanes import BESIDE
 
 GENEROUS_TARGETS = ROOT / "extensions/molecule/shared/vars/generous_targets.yml"
+LOSES_THE_HOST = re.compile("/test_[7-9]_")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the tests that measure come after all others, but for those of the files that lose or remove the host."""
+    items.sort(
+        key=lambda item: (bool(LOSES_THE_HOST.search(item.nodeid)), "alone" in getattr(item, "fixturenames", ()))
+    )
+
+
+@pytest.fixture(scope="session")
+def alone() -> None:
+    """Wait until nothing runs beside these tests, whose work would be measured as well."""
+    if path := os.environ.get(BESIDE):
+        with open(path, encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ def test_one_that_an_interrupted_run_has_left_is_terminated_by_the_next_which_me
     assert f"from {NAME}" in report
 
 
+@pytest.mark.usefixtures("alone")
 def test_none_is_left_of_a_measurement_that_fails(deployed: Deployment) -> None:
     play = verify(deployed, trading_slo={"p99_us": 1}, slo_enforce="missed")
     assert play.exit_code != 0

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.e2e.deployment import Deployment, Play
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 HOG = """
 import time

@@ -32,6 +32,7 @@ _DECLARED: list[dict[str, Any]] = [
 ]
 _EVERY = [symbol for symbols in _SYMBOLS.values() for symbol in symbols]
 _MOVED = [{**_DECLARED[0], "symbols": ["TEST", "AAPL", "MSFT"]}, {**_DECLARED[1], "symbols": ["TEST2"]}]
+_MOVE = "playbooks/move_symbol.yml"
 _ALPHA_ALONE = [{**_DECLARED[0], "symbols": _EVERY}]
 _SETTINGS: dict[str, Any] = {
     "trading_instance_type": "c6g.large",
@@ -83,8 +84,7 @@ class _Host:
             assert "trading-engine@beta.service" in said, said
             assert f"is to give up {given_up}, and its book is open (2 orders)" in said, said
         assert len(self._units()) == 2, "what was refused changed nothing"
-        self._cancel("beta")
-        self._play("playbooks/configure.yml", _MOVED)
+        self._move()
         self._prefix = run_prefix().decode("ascii")  # the measurement's tokens are higher than those from before
         moved = {name: self._entered(name, len(_EVERY), "MSFT") for name in _SYMBOLS}
         # Beta runs on and knows the symbol as one that it gave up: restricted, and not unknown.
@@ -103,8 +103,8 @@ class _Host:
         assert done.exit_code == 0, done.output[-6000:]
         return done
 
-    def _refused(self, playbook: str, partitions: list[dict[str, Any]]) -> str:
-        done = self._deployment.play(playbook, **{**_SETTINGS, "trading_partitions": partitions})
+    def _refused(self, playbook: str, partitions: list[dict[str, Any]], **variables: Any) -> str:
+        done = self._deployment.play(playbook, **{**_SETTINGS, "trading_partitions": partitions, **variables})
         assert done.exit_code != 0, f"{playbook} was not refused"
         assert done.count("changed") == 0, done.output[-4000:]
         return done.output
@@ -146,6 +146,43 @@ class _Host:
         self._play("playbooks/backup.yml", _DECLARED, **kept)
         (host,) = self._deployment.inventory()["trading"]["hosts"]
         self._play("playbooks/restore.yml", _DECLARED, **kept, trading_engine_restore_confirm=host)
+
+    def _move(self) -> None:
+        """Move MSFT to alpha, which is refused as long as the list or the engines do not say that it can."""
+        move = {"trading_engine_move_symbol": "MSFT", "trading_engine_move_to": "alpha"}
+        said = self._refused(_MOVE, _DECLARED, **move)
+        assert "Write symbols: [TEST, AAPL, MSFT] at alpha and symbols: [TEST2] at beta" in said, said
+        said = self._refused(_MOVE, _MOVED, **move)
+        assert "is to give up MSFT, and its book is open (2 orders)" in said, said
+        for name in _SYMBOLS:
+            self._cancel(name)
+        with self._login(_PORTS["alpha"][0]):
+            said = self._refused(_MOVE, _MOVED, **move)
+            assert "has 1 connected clients: end their sessions" in said, said
+        said = self._refused(_MOVE, _MOVED, **move)
+        assert "end the day there" in said, said
+        for name in _SYMBOLS:
+            self._end_day(name)
+        processes = self._processes()
+        self._play(_MOVE, _MOVED, **move)
+        assert self._processes() == processes, "a symbol moves without a restart"
+        for playbook in (_MOVE, "site.yml"):
+            again = self._play(playbook, _MOVED, **move, slo_verify="never")
+            assert again.count("changed") == 0, again.output[-4000:]
+
+    def _end_day(self, partition: str) -> None:
+        """Begin the next session; it has begun when the engine says its name."""
+        admin = ("sudo", "/opt/trading/current/bin/trading-engine", "admin")
+        config = ("--config", f"/etc/trading/engine-{partition}.toml")
+        before = json.loads(self._run(*admin, *config, "status"))["session"]
+        self._run(*admin, *config, "next-day")
+        ends_s = time.monotonic() + _LIMIT_S
+        while json.loads(self._run(*admin, *config, "status"))["session"] == before:
+            assert time.monotonic() < ends_s, f"the day of {partition} never ends"
+
+    def _processes(self) -> list[str]:
+        """Return the engines' processes by their numbers."""
+        return self._run("systemctl", "show", "--property=MainPID", "--value", *self._units()).split()
 
     def _cancel(self, partition: str) -> None:
         """Cancel what _traded entered."""

@@ -27,6 +27,7 @@ from tests.proofs.evidence import ROOT, Evidence
 from tests.proofs.mirror import serving
 from tests.proofs.tuning_host import TuningHost, booted
 from tests.tls import made
+from tests.unit.collection.test_units import MOST_EXPOSED
 
 SOURCES = [ROOT / name for name in ("roles", "playbooks", "plugins", "files/engine/src", "sandbox/src")]
 GATEWAY = "10.75.1.1"
@@ -34,14 +35,14 @@ CONFIGURE = ROOT / "playbooks/configure.yml"
 DECLARED = {22, 8000, 9011, 9012}
 UNDECLARED = 9999
 EVERYTHING = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
-UNITS = {
-    "trading-engine.service": 1.4,
-    "trading-feed.service": 1.4,
-    "telemetry.service": 1.5,
-    "trading-tls.service": 1.5,
-    "trading-publish.service": 1.5,
+# What each unit that is probed has to be able to do all the same.
+PROBED = {
+    "trading-engine.service": [],
+    "trading-feed.service": [],
+    "trading-tls.service": [],
+    "trading-backup.service": ["connect to another host"],
 }
-PROBED = ("trading-engine.service", "trading-feed.service", "trading-tls.service")
+NAME = "prove-security"  # of sandbox, environment and role
 PROBE = ROOT / "extensions/molecule/shared/probe.py"
 # Of two networks of IPv6, the first is an operator's.
 IPV6 = {"inside": "fd42:75:1::", "outside": "fd42:75:2::"}
@@ -57,7 +58,7 @@ def prove(_: int) -> Path:
     if not evidence.done:
         with (
             tempfile.TemporaryDirectory(prefix="security-") as name,
-            booted("prove-security", "10.75.0.0/16") as host,
+            booted(NAME, "10.75.0.0/16") as host,
             serving(Path(name), GATEWAY) as url,
         ):
             evidence.add(_Proof(host, url).results())
@@ -78,6 +79,8 @@ class _Proof:
     def __init__(self, host: TuningHost, url: str) -> None:
         self._host = host
         self._url = url
+        # The emulated AWS, beside the metadata of the machine.
+        self._metadata_url = f"http://169.254.169.254:{urlsplit(host.cloud.settings['AWS_ENDPOINT_URL']).port}"
         self._authority = made("authority")
         pair = made("orders", self._authority)
         folder = host.cloud.directory
@@ -91,6 +94,9 @@ class _Proof:
             "trading_publish": True,
             "cloudwatch_agent_state": "absent",
             "trading_region": host.cloud.settings["AWS_REGION"],
+            "trading_environment": NAME,
+            "trading_backup": "bucket",
+            "journal_backup_endpoint": self._metadata_url,
             "telemetry_settings": {"cloudwatch": {"period_s": 10}},
         }
 
@@ -109,13 +115,15 @@ class _Proof:
         before = self._lynis()
         self._say("configure")
         self._give_a_role()
+        self._make_a_bucket()
         self._configure()
         self._say("units")
-        found["exposure"] = {unit: self._exposure(unit, most) for unit, most in UNITS.items()}
+        found["exposure"] = {unit: self._exposure(unit, most) for unit, most in MOST_EXPOSED.items()}
         found["tls"] = self._tls()
-        found["probe"] = {unit: self._probe(unit) for unit in PROBED}
-        self._say("publisher")
+        found["probe"] = {unit: self._probe(unit, needed) for unit, needed in PROBED.items()}
+        self._say("publisher and shipper")
         found["published_metrics"] = eventually(self._published)
+        found["shipped_objects"] = eventually(self._shipped)
         self._say("ports")
         found["ports"] = self._ports()
         self._say("lynis after")
@@ -152,12 +160,12 @@ class _Proof:
         assert exposure <= most, said
         return exposure
 
-    # -- the publisher ----------------------------------------------------------------------------------------------
+    # -- the publisher and the shipper ------------------------------------------------------------------------------
 
     def _give_a_role(self) -> None:
-        """Give the instance a role, and lead its publisher to the emulated CloudWatch beside the metadata."""
+        """Give the instance a role, and lead its publisher to the emulated CloudWatch."""
         host, cloud = self._host, self._host.cloud
-        iam, name = cloud.client("iam"), "prove-security"
+        iam, name = cloud.client("iam"), NAME
         trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
@@ -165,16 +173,25 @@ class _Proof:
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
         (machine,) = (row["instance_id"] for row in cloud.status() if row["private_address"] == host.address)
         cloud.ec2.associate_iam_instance_profile(InstanceId=machine, IamInstanceProfile={"Name": name})
-        port = urlsplit(cloud.settings["AWS_ENDPOINT_URL"]).port
         folder = "/etc/systemd/system/trading-publish.service.d"
-        line = f"Environment=AWS_ENDPOINT_URL=http://169.254.169.254:{port}"
+        line = f"Environment=AWS_ENDPOINT_URL={self._metadata_url}"
         host.shell(f"mkdir -p {folder}; printf '[Service]\\n%s\\n' {line} > {folder}/endpoint.conf")
 
     def _published(self) -> list[str]:
         """Return the names of what the publisher has sent through the loaded firewall."""
         assert "table inet trading" in self._host.shell("nft list tables")
         metrics = self._host.cloud.client("cloudwatch").list_metrics()["Metrics"]
-        return sorted({metric["MetricName"] for metric in metrics})
+        return sorted({metric["MetricName"] for metric in metrics if not metric["Namespace"].startswith("AWS/")})
+
+    def _make_a_bucket(self) -> None:
+        cloud = self._host.cloud
+        account = cloud.client("sts").get_caller_identity()["Account"]
+        self._bucket = f"trading-{NAME}-{account}-{cloud.settings['AWS_REGION']}"
+        cloud.client("s3").create_bucket(Bucket=self._bucket)
+
+    def _shipped(self) -> int:
+        """Return how many objects the shipper has put through the loaded firewall."""
+        return int(self._host.cloud.client("s3").list_objects_v2(Bucket=self._bucket)["KeyCount"])
 
     # -- TLS --------------------------------------------------------------------------------------------------------
 
@@ -218,7 +235,7 @@ END"""
 
     # -- what a unit can do -----------------------------------------------------------------------------------------
 
-    def _probe(self, unit: str) -> dict[str, Any]:
+    def _probe(self, unit: str, needed: list[str]) -> dict[str, Any]:
         """Run the probe in the place of a unit's program; what it can reach, root can."""
         host = self._host
         with socket.create_server((GATEWAY, 0)) as elsewhere:
@@ -230,7 +247,7 @@ END"""
                     "set -e",
                     "mkdir -p -m 1777 /opt/everybody",
                     f"cat > /usr/local/lib/trading-probe.py <<'END'\n{PROBE.read_text(encoding='utf-8')}\nEND",
-                    f"sed -E '/^(Restart|RestartSec|WatchdogSec)=/d; s/^Type=.*/Type=oneshot/; "
+                    f"sed -E '/^(Restart|RestartSec|WatchdogSec|RuntimeDirectory)=/d; s/^Type=.*/Type=oneshot/; "
                     f"s|^ExecStart=.*|ExecStart=/usr/bin/python3 /usr/local/lib/trading-probe.py {target}\\n"
                     f"StandardOutput=truncate:/run/trading-probe.json|' /etc/systemd/system/{unit} "
                     "> /etc/systemd/system/trading-probe.service",
@@ -242,7 +259,7 @@ END"""
                 ]
             )
             outcome: dict[str, Any] = json.loads(host.shell(script))
-        assert outcome["worked"] == [], f"{unit} could {outcome['worked']}"
+        assert outcome["worked"] == needed, f"{unit} could {outcome['worked']}"
         assert "connect to another host" in outcome["names"]
         return {"tried": outcome["tried"], "worked": outcome["worked"]}
 

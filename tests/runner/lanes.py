@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,8 @@ SUDO_EACH_S = 60.0
 # What a part has left running may hold its output open.
 READ_ON_S = 5.0
 INTERRUPTED = 130
+# Names a file that is locked while anything runs beside a part whose last tests measure (tests/e2e/conftest.py).
+BESIDE = "TRADING_TESTS_BESIDE"
 
 
 @dataclass
@@ -43,12 +47,14 @@ class Run:
     def __post_init__(self) -> None:
         self.screen = Screen(self._what_runs)
         self._lock = threading.Lock()
+        self._beside_path = self.logs / "beside.lock"
 
     def go(self) -> int:
         """Run everything; return the exit status. Ctrl-C stops what runs, and what was to come."""
         # SIGINT as well: who is started in the background inherits that it is ignored, and so would every part.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
+        self._beside = os.open(self._beside_path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             self._side_by_side(self.plan.lanes)
             self._side_by_side([self.plan.alone])
@@ -60,12 +66,17 @@ class Run:
             return INTERRUPTED
         finally:
             self.screen.close()
+            os.close(self._beside)
         return 1 if self.failed else 0
 
     def _side_by_side(self, lanes: Sequence[Sequence[Part]]) -> None:
+        self._waiting = [deque(lane) for lane in lanes]
+        self._unfinished = sum(not part.measures_last for lane in lanes for part in lane)
+        if self._unfinished:
+            fcntl.flock(self._beside, fcntl.LOCK_EX)
         # Not Thread.join(): interrupted, Python 3.11 takes the thread for ended.
         self._ends = [threading.Event() for _ in lanes]
-        for lane, end in zip(lanes, self._ends, strict=True):
+        for lane, end in zip(self._waiting, self._ends, strict=True):
             threading.Thread(target=self._lane, args=(lane, end)).start()
         refreshed_s = time.monotonic()
         for end in self._ends:
@@ -74,13 +85,26 @@ class Run:
                     subprocess.run(["sudo", "-n", "true"], check=False, stderr=subprocess.DEVNULL)
                     refreshed_s = time.monotonic()
 
-    def _lane(self, parts: Sequence[Part], end: threading.Event) -> None:
+    def _lane(self, own: deque[Part], end: threading.Event) -> None:
         try:
-            for part in parts:
-                if not self.stopping:
-                    self._try(part)
+            while not self.stopping and (part := self._next(own)):
+                self._try(part)
+                self._count_off(part)
         finally:
             end.set()
+
+    def _count_off(self, part: Part) -> None:
+        """Let a part that waits to measure go on when this was the last one beside it."""
+        with self._lock:
+            self._unfinished -= not part.measures_last
+            if not self._unfinished:
+                fcntl.flock(self._beside, fcntl.LOCK_UN)
+
+    def _next(self, own: deque[Part]) -> Part | None:
+        """Take the lane's next part; at its end the last one of the lane that has most left, which else would idle."""
+        with self._lock:
+            fullest = max(self._waiting, key=len)
+            return own.popleft() if own else fullest.pop() if fullest else None
 
     def _try(self, part: Part) -> None:
         """Run a part; what keeps it from being run is its failure, and the others run."""
@@ -101,7 +125,7 @@ class Run:
             process = subprocess.Popen(
                 self._command(part, mark, report),
                 cwd=ROOT,
-                env={**os.environ, left_over.MARK: mark},
+                env={**os.environ, left_over.MARK: mark, BESIDE: str(self._beside_path)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if self.verbose else file,
                 stderr=subprocess.STDOUT,
@@ -155,7 +179,8 @@ class Run:
         # root has caches of its own, so that none of the user's becomes unwritable
         kept = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
         kept |= {name: os.environ[name] for name in ("PATH", "PYTHONPATH")}
-        kept |= {"PYTHONPYCACHEPREFIX": f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root", left_over.MARK: mark}
+        kept |= {"PYTHONPYCACHEPREFIX": f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root"}
+        kept |= {left_over.MARK: mark, BESIDE: str(self._beside_path)}
         return [*_as_root(part), "env", *(f"{name}={value}" for name, value in kept.items()), *argv]
 
     def _stop(self) -> None:

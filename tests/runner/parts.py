@@ -6,18 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 # --- Knobs -----------------------------------------------------------------------------------------------------------
-# Workers of pytest-xdist. Some tests wait for a process or a time limit, so one more than the two CPUs loses nothing.
-UNIT_WORKERS = 3
+# Workers of pytest-xdist: one for each of two CPUs, since the other lanes have work while a test waits.
+UNIT_WORKERS = 2
 AWS_WORKERS = 2
 PROCESS_WORKERS = 2
 # Lanes run side by side, each one part after the other: the first boots machines and mostly waits for them, the second
-# mostly computes.
+# mostly computes, and in the third one command waits for the next; its last tests measure, and wait for the others.
+# A lane that is at its end takes over the last part of another, so that no CPU idles.
 LANES = (
     ("own-kernel", "sandbox", "tuning", "molecule"),
     ("lint", "unit", "aws", "processes"),
+    ("e2e",),
 )
 # Then these, with nothing beside them, because they measure.
-ALONE = ("load", "e2e")
+ALONE = ("load",)
 # `scripts/test quick`: side by side, then alone.
 QUICK_LANES = (("lint-quick",), ("unit",))
 QUICK_ALONE = ("deployment",)
@@ -42,6 +44,8 @@ class Part:
     needs: tuple[str, ...] = ()
     # Where the tests are; an argument that names a path replaces it.
     path: tuple[str, ...] = ()
+    # Whether its last tests measure, which they do when nothing runs beside them any more.
+    measures_last: bool = False
     # How a user starts this part alone.
     again: str = ""
 
@@ -80,21 +84,22 @@ _PARTS = (
     _tests("unit", "tests/unit", workers=UNIT_WORKERS, split="worksteal", needs=("compiler", "client")),
     # The API without machines: an account for each worker.
     _tests("aws", "tests/integration/aws", workers=AWS_WORKERS, needs=("compiler",)),
-    # Engine, feed and telemetry as processes on this machine.
+    # Engine, feed and telemetry as processes on this machine. In the order of their names: the file that takes longest,
+    # test_compiled.py, has few tests and would else begin late.
     _tests(
         "processes",
         *("tests/integration/engine", "tests/integration/feed", "tests/integration/telemetry"),
         workers=PROCESS_WORKERS,
         root=True,
         needs=("compiler", "browser", "time", "tls"),
-    ),
+    ).given(["--no-loadscope-reorder"]),
     _tests("load", "tests/integration/bench", root=True, needs=("compiler",)),
     _tests("sandbox", "tests/integration/sandbox", root=True, needs=_MACHINE_SETS).given([f"--ignore={OWN_KERNEL}"]),
     _tests("own-kernel", OWN_KERNEL, root=True, needs=_MACHINE_SETS),
     _tests("tuning", "tests/integration/tuning", root=True, needs=_MACHINE_SETS),
     # All of these in one go, for arguments such as -k.
     _tests("integration", "tests/integration", root=True, needs=(*_MACHINE_SETS, "compiler", "browser", "time", "tls")),
-    _tests("e2e", "tests/e2e", root=True, needs=_MACHINE_SETS),
+    replace(_tests("e2e", "tests/e2e", root=True, needs=_MACHINE_SETS), measures_last=True),
     Part(
         "deployment",
         ("pytest", "-k", "dynamic or telemetry or verdict"),
@@ -142,7 +147,9 @@ def plan(chosen: str, arguments: list[str]) -> Plan:
             return Plan((tuple(scenario(name) for name in arguments),))
         case "integration", []:
             lanes = (tuple(name for name in lane if name in INTEGRATION) for lane in LANES)
-            return Plan(tuple(_named(lane) for lane in lanes), _named(name for name in ALONE if name in INTEGRATION))
+            return Plan(
+                tuple(_named(lane) for lane in lanes if lane), _named(name for name in ALONE if name in INTEGRATION)
+            )
         case "lint", [_, *_]:
             words = ("--one", *arguments) if len(arguments) == 1 else arguments
             return Plan(((replace(PARTS["lint"], command=("scripts/lint", *words)),),))

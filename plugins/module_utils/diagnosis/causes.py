@@ -9,7 +9,8 @@ A cause's weight says how sure its evidence is: 90 and more names the thing itse
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 LATENCY, START, CONNECT, DEPLOYMENT = "high latency", "does not start", "cannot connect", "deployment failed"
@@ -47,3 +48,55 @@ def logged(readings: Readings, pattern: str, units: tuple[str, ...] = SERVICES) 
         lines = [f"{name}: {line}" for line in unit.get("log", []) if wanted.search(line)]
         found += lines[-2:]
     return found
+
+
+def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: Readings) -> list[Cause]:
+    """Return what the rules find, of a host with `partitions` what they find of each engine, by its name.
+
+    What is the same for all engines is the host's, and told once.
+    """
+    partitions: list[str] = readings.get("partitions", [])
+    if not partitions:
+        return [cause for rule in rules for cause in rule(readings)]
+    engines: dict[Cause, list[str]] = {}
+    for partition in partitions:
+        seen = _as_one(readings, partition)
+        for rule in rules:
+            for cause in rule(seen):
+                engines.setdefault(cause, []).append(partition)
+    found = []
+    for cause, of in engines.items():
+        if len(of) == len(partitions) > 1:
+            found.append(cause)
+        else:
+            found += [_named(cause, partition, of_one=len(partitions) > 1) for partition in of]
+    return found
+
+
+def _units_of(partition: str) -> dict[str, str]:
+    """Return the units of a partition by those of a host's one engine."""
+    return {unit: unit.replace(".service", f"@{partition}.service") for unit in (ENGINE, FEED)}
+
+
+def _as_one(readings: Readings, partition: str) -> Readings:
+    """Return the readings as if the host had that engine alone; the other ones stay programs of ours."""
+    seen = {**readings, "engine": readings.get("engines", {}).get(partition, {})}
+    for key in ("units", "wanted_ports", "cpus_of"):
+        of_units = dict(readings.get(key, {}))
+        of_units.update({one: of_units.pop(own) for one, own in _units_of(partition).items() if own in of_units})
+        seen[key] = of_units
+    others = {unit for other in readings["partitions"] if other != partition for unit in _units_of(other).values()}
+    seen["wanted_ports"] = {unit: port for unit, port in seen["wanted_ports"].items() if unit not in others}
+    return seen
+
+
+def _named(cause: Cause, partition: str, of_one: bool) -> Cause:
+    """Return the cause with the names of the partition's units, and its own where it is one of several."""
+
+    def true(text: str) -> str:
+        for one, own in _units_of(partition).items():
+            text = text.replace(one, own)
+        return text
+
+    name = f"{partition}: {true(cause.name)}" if of_one else true(cause.name)
+    return replace(cause, name=name, lines=tuple(map(true, cause.lines)), do=true(cause.do))

@@ -8,11 +8,14 @@ A reading is what a task returned. One that is not there, was skipped or failed 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 MET, FAILED, NOT_DONE = "met", "failed", "not done"
 STATES = (MET, FAILED, NOT_DONE)
+_WORST_FIRST = (FAILED, NOT_DONE, MET)
 
 Readings = dict[str, Any]
 
@@ -45,6 +48,45 @@ def taken(readings: Readings, name: str) -> dict[str, Any]:
     if found.get("problem") or found.get("failed") or found.get("unreachable"):
         raise NotTakenError(str(found.get("problem") or found.get("msg") or f"{name} was not read"))
     return found
+
+
+def of_each_partition(name: str) -> Callable[[Callable[[Readings], Answer]], Callable[[Readings], Answer]]:
+    """Have a judge of one engine's reading judge that of each partition, where the reading has `partitions`."""
+
+    def of_all(judge: Callable[[Readings], Answer]) -> Callable[[Readings], Answer]:
+        @functools.wraps(judge)
+        def judged(readings: Readings) -> Answer:
+            found = readings.get(name)
+            if not isinstance(found, dict) or not found.get("partitions"):
+                return judge(readings)
+            answers = {
+                partition: _answer(judge, {**readings, name: one}) for partition, one in found["partitions"].items()
+            }
+            worst = min((answer.state for answer in answers.values()), key=_WORST_FIRST.index)
+            evidence = [
+                f"{partition}: {text}"
+                for partition, answer in answers.items()
+                if answer.state == worst
+                for text in answer.evidence
+            ]
+            shares = {
+                f"{partition}: {limit}": share
+                for partition, answer in answers.items()
+                for limit, share in answer.shares.items()
+            }
+            # Of a line that is met only the first text is shown.
+            return Answer(worst, ("; ".join(evidence),) if worst == MET else tuple(evidence), shares)
+
+        return judged
+
+    return of_all
+
+
+def _answer(judge: Callable[[Readings], Answer], readings: Readings) -> Answer:
+    try:
+        return judge(readings)
+    except NotTakenError as reason:
+        return Answer(NOT_DONE, (str(reason),))
 
 
 def hours(seconds: float) -> str:

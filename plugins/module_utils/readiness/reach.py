@@ -16,6 +16,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.answe
     NotTakenError,
     Readings,
     of,
+    of_each_partition,
     taken,
 )
 
@@ -122,6 +123,7 @@ def page(readings: Readings) -> Answer:
     return of(problems, [f"{', '.join(found['answers'])} {token}"])
 
 
+@of_each_partition("feed")
 def feed(readings: Readings) -> Answer:
     """Somebody logs in to market data from where clients do."""
     found = taken(readings, "feed")

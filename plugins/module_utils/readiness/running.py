@@ -17,6 +17,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.answe
     Readings,
     hours,
     of,
+    of_each_partition,
     taken,
 )
 
@@ -25,14 +26,24 @@ _LEAST_FREE = 0.15
 _MOST_OFF_S = 0.001
 _MOST_NAMES = 8
 _OLDEST_LIST_S = 7 * _DAY_S
+_WORST_LAST = ("ok", "degraded", "failing")
 
 
 def _checks(readings: Readings) -> dict[str, dict[str, str]]:
-    """Return what the host's /health says, by the name of the check; raises NotTakenError where it does not answer."""
+    """Return what the host's /health says, by the name of the check; raises NotTakenError where it does not answer.
+
+    Where each partition has a check of that name, it is the worst of them, and what those of its kind say.
+    """
     health = taken(readings, "state")["health"]
     try:
-        found = json.loads(health["text"])
-        return {check["name"]: check for check in found["checks"]}
+        found: dict[str, dict[str, str]] = {}
+        for check in json.loads(health["text"])["checks"]:
+            other = found.get(check["name"], check)
+            if other is not check and other["status"] == check["status"]:
+                found[check["name"]] = {**check, "reason": f"{other['reason']}; {check['reason']}"}
+            else:
+                found[check["name"]] = max(other, check, key=lambda one: _WORST_LAST.index(one["status"]))
+        return found
     except (ValueError, KeyError, TypeError) as error:
         raise NotTakenError(f"/health does not say: it answered {health['status']}") from error
 
@@ -70,6 +81,7 @@ def killed(readings: Readings) -> Answer:
     return of(problems, [f"back: {', '.join(back)}"])
 
 
+@of_each_partition("report")
 def figures(readings: Readings) -> Answer:
     """The newest report of verify is younger than a day, and every target in it was met."""
     found = taken(readings, "report")

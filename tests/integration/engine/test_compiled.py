@@ -102,6 +102,6 @@ def test_the_compiled_engine_passes_the_engines_own_tests() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     command += ["-o", f"pythonpath={shlex.quote(str(variants.ROOT))} {shlex.quote(str(variants.compiled()))}"]
     result = subprocess.run(
-        command, cwd=variants.ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=variants.ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]

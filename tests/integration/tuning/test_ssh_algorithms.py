@@ -10,6 +10,7 @@ from typing import Any
 from tests.proofs.tuning_host import ROOT, TuningHost
 
 HARDEN = Path(__file__).with_name("harden.yml")
+ALONE = ("--tags", "hardening_ssh")
 RUN = """
 . "$0/scripts/lib.sh"
 use_venv
@@ -44,19 +45,19 @@ def complaints(found: dict[str, Any], kind: str) -> set[tuple[str, str]]:
 def test_settings_by_which_the_controller_cannot_log_in_are_taken_back_and_the_play_says_so(
     tuning_host: TuningHost,
 ) -> None:
-    tuning_host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
+    tuning_host.play_to_the_end(HARDEN, *ALONE, "-e", "hardening_state=absent")
     # As a controller that knows no other key exchange, which the host's own settings still offer.
     old = {"ansible_ssh_args": "-o KexAlgorithms=ecdh-sha2-nistp256", "hardening_firewall_confirm_seconds": 20}
-    play = tuning_host.play(HARDEN, "-e", json.dumps(old))
+    play = tuning_host.play(HARDEN, *ALONE, "-e", json.dumps(old))
     assert play.exit_code != 0
     assert "The new SSH settings would have locked this controller out" in " ".join(play.output.split())
     assert tuning_host.shell("ls /etc/ssh/sshd_config.d | grep -c trading || true") == "0"
 
 
 def test_ssh_audit_fails_nothing_and_warns_of_nothing_that_is_not_explained(tuning_host: TuningHost) -> None:
-    tuning_host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
+    tuning_host.play_to_the_end(HARDEN, *ALONE, "-e", "hardening_state=absent")
     assert len(complaints(audit(tuning_host.address), "fail")) == 6  # of Debian 12's own
-    tuning_host.play_to_the_end(HARDEN)
+    tuning_host.play_to_the_end(HARDEN, *ALONE)
     found = audit(tuning_host.address)
     assert complaints(found, "fail") == set()
     assert complaints(found, "warn") <= EXPLAINED

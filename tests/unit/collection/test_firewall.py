@@ -12,6 +12,8 @@ import pytest
 import yaml
 from jinja2.nativetypes import NativeEnvironment
 
+from tests.unit.collection import firewall_packets
+
 ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
 NFT = "/usr/sbin/nft"
@@ -61,9 +63,8 @@ def loaded(text: str) -> str:
         OPERATOR,
         {**OPERATOR, "trading_client_cidrs": ["203.0.113.0/28", "203.0.113.0/24"], "trading_order_port": "9100"},
         {**OPERATOR, "trading_operator_ipv6_cidrs": ["2001:db8::/64"], "trading_client_ipv6_cidrs": ["::/0"]},
-        {**OPERATOR, "hardening_metadata_users": ["daemon"]},
     ],
-    ids=["operator", "clients", "ipv6", "publisher"],
+    ids=["operator", "clients", "ipv6"],
 )
 def test_nft_takes_the_rules_of_each_choice_of_variables(tmp_path: Path, variables: dict[str, Any]) -> None:
     assert "policy drop" in loaded(rules(tmp_path, variables))
@@ -99,6 +100,39 @@ def test_the_rules_follow_what_the_other_roles_were_given(tmp_path: Path) -> Non
     text = rules(tmp_path, {**OPERATOR, **given, "trading_client_cidrs": ["203.0.113.0/28"]})
     assert "tcp dport { 22, 8002 } jump from_operators" in text
     assert "tcp dport { 9100, 9200 } jump from_clients" in text
+
+
+def test_orders_pass_without_an_entry_of_the_connection_table_and_nobody_else_s_packets_do(tmp_path: Path) -> None:
+    variables = {
+        "trading_operator_cidr": f"{firewall_packets.OPERATOR}/32",
+        "trading_client_cidrs": [f"{firewall_packets.CLIENT}/32"],
+        "trading_client_ipv6_cidrs": [f"{firewall_packets.CLIENT_IPV6}/128"],
+        "hardening_silent_users": ["games"],
+    }
+    done = subprocess.run(
+        [*APART, sys.executable, "-m", firewall_packets.__name__],
+        input=rules(tmp_path, variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    tracked = {name: entries for name, (_, entries) in found.items() if entries}
+    assert {name: said for name, (said, _) in found.items()} == {
+        "a client": "answered",
+        "a client over IPv6": "answered",
+        "loopback": "answered",
+        "the host itself": "answered",
+        "a generator that does not measure": "unknown_source",
+        "a generator that measures": "answered",
+        "no client": "unknown_source",
+        "no client, untracked by others": "unknown_source",
+        "no client, led there by others": "unknown_source",
+        "an operator": "answered",
+        "no operator": "unknown_source",
+    }
+    assert set(tracked) <= {"an operator", "no operator"}, tracked
 
 
 @pytest.mark.parametrize("role", ["hardening", "aws_network"])

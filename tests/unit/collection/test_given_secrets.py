@@ -11,18 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.tls import made
+
 ROOT = Path(__file__).parents[3]
 PLANTED = "planted-token-of-the-test"
 PLAYBOOKS = ("site.yml", "configure.yml")
 ROLES = ("lowlatency.trading.trading_engine : ", "lowlatency.trading.telemetry : ")
 
 
-def run(folder: Path, playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, playbook: str, *arguments: str, hosts: tuple[str, ...] = ("host-1",)
+) -> subprocess.CompletedProcess[str]:
     """Run a playbook on an inventory of this machine, from an empty folder."""
     inventory = folder / "inventory.ini"
-    inventory.write_text(
-        f"[trading]\nhost-1 ansible_connection=local ansible_python_interpreter={sys.executable}\n", encoding="utf-8"
-    )
+    local = f"ansible_connection=local ansible_python_interpreter={sys.executable}"
+    inventory.write_text("\n".join(["[trading]", *(f"{host} {local}" for host in hosts), ""]), encoding="utf-8")
     words = ["ansible-playbook", "-i", str(inventory), "--check", *arguments, str(ROOT / "playbooks" / playbook)]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
@@ -74,4 +77,20 @@ def test_a_file_that_is_not_there_is_told_as_early(tmp_path: Path, playbook: str
     done = run(tmp_path, playbook)
     assert done.returncode != 0
     assert "/no/such/file" in done.stdout + done.stderr
+    assert_first(done.stdout)
+
+
+def test_a_certificate_of_telemetry_that_cannot_be_used_is_told_as_early(tmp_path: Path) -> None:
+    pair = made("ended", days=-1)
+    given = {"expired": pair.certificate_pem + pair.key_pem, "named": "/etc/ssl/telemetry.pem"}
+    (tmp_path / "host_vars").mkdir()
+    for host, certificate in given.items():
+        variables = json.dumps({"trading_telemetry_certificate": certificate})
+        (tmp_path / f"host_vars/{host}.yml").write_text(variables, encoding="utf-8")
+    done = run(tmp_path, "configure.yml", hosts=tuple(given))
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "certificate has expired on" in " ".join(output.split())
+    assert "is no PEM text" in " ".join(output.split())
+    assert pair.key_pem.splitlines()[1] not in output
     assert_first(done.stdout)

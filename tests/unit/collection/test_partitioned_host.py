@@ -38,14 +38,30 @@ SHOWN = {
     "engines": "{{ os_tuning_engines }}",
     "slo_units": "{{ __slo_units }}",
     "network": "{{ __aws_network_client_rule.ports }}",
+    "group": "{{ __aws_readiness_declared[1].ports }}",
+    "ready_units": "{{ __readiness_units }}",
+    "ready_logged": "{{ __readiness_logged }}",
+    "ready_clients": "{{ __readiness_ports.clients }}",
+    "ready_feeds": "{{ __readiness_feed_ports }}",
+    "ready_commands": "{{ __readiness_status_commands }}",
+    "ready_reports": "{{ __readiness_report_files | map('basename') }}",
+    "people": "{{ __hardening_people_drop_in }}",
+    "asked": "{{ __trading_engine_questions }}",
+    "looked_at": "{{ __trading_engine_units }}",
+    "wanted_ports": "{{ __trading_engine_wanted_ports }}",
+    "tried_ports": "{{ __trading_engine_client_ports }}",
+    "ready_sessions": "{{ [__readiness_sessions, __readiness_is_idle] }}",
 }
+STATUS = ["/opt/trading/current/bin/trading-engine", "status", "--config"]
 GIVEN = {
     "trading_engine_accounts": [{"name": "BENCH"}, {"name": "DESK1"}],
     "trading_engine_settings": {"journal": {"durability": "disk"}},
     "__trading_engine_places": {"results": []},
-    "aws_preflight_type": {"cores": 2},
+    "__readiness_counted": {"results": [{"sessions_open": 0}, {"sessions_open": 2}]},
+    "__readiness_subscribed": {"rc": 0, "stdout_lines": []},
+    "aws_preflight_type": {"cores": 2, "availability_zones": ["us-east-1a", "us-east-1b"]},
     "trading_environment": "demo",
-    "ansible_python_interpreter": sys.executable,
+    "trading_client_cidrs": ["203.0.113.0/24"],
 }
 
 
@@ -57,31 +73,47 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
     folder.mkdir()
     variables = {"trading_partitions": partitions, "trading_instance_count": planned}
     files = [
-        {
-            "name": f"Write {template}",
-            "ansible.builtin.template": {"src": f"{ROLES}/{template}", "dest": str(folder / target.format(name))},
-            "vars": {**variables, "__trading_engine_partition": name},
-        }
+        printed(
+            folder / target.format(name),
+            f"{{{{ lookup('ansible.builtin.template', '{ROLES}/{template}') }}}}",
+            {**variables, "__trading_engine_partition": name},
+        )
         for template, target in WRITTEN.items()
         for name in [partition["name"] for partition in partitions] or [""]
     ]
-    shown = {"dest": str(folder / "shown.json"), "content": SHOWN}
-    return [*files, {"name": "Show", "ansible.builtin.copy": shown, "vars": variables}]
+    return [*files, printed(folder / "shown.json", SHOWN, variables)]
+
+
+def printed(path: Path, content: object, variables: dict[str, Any]) -> dict[str, Any]:
+    """Return a task that prints what is to be in a file; modules that write files would take longer than all else."""
+    return {"name": str(path), "ansible.builtin.debug": {"msg": content}, "vars": variables}
+
+
+def write_printed(output: str) -> None:
+    """Write the files that a play has printed."""
+    for task in output.split("TASK [")[1:]:
+        path, _, text = task.partition("]")
+        content = json.JSONDecoder().raw_decode(text.partition("ok: [localhost] => ")[2])[0]["msg"]
+        Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
     """Return what shows expressions for other variables than those of all."""
-    return {
-        "name": f"Show {name}",
-        "ansible.builtin.copy": {"dest": str(folder / f"{name}.json"), "content": show},
-        "vars": {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables},
-    }
+    given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
+    return printed(folder / f"{name}.json", show, given)
 
 
 LOOSE = [{**partition, "pinned": False} for partition in PARTITIONS]
 THREADS = {"engine": [1, 2, 3, 5, 6, 7], "engine_cores": [[1, 5], [2, 6], [3, 7]], "telemetry": [0, 4]}
 PROBLEMS = {"problems": "{{ __trading_engine_partition_problems }}"}
 CANARY = {"canary": "{{ __trading_engine_settings.canary.symbol }}"}
+PREFLIGHT = {"preflight": SHOWN["preflight"]}
+PLACED = [
+    {**PARTITIONS[0], "hosts": ["trading-demo-1"], "zone": "us-east-1a"},
+    {**PARTITIONS[1], "hosts": ["trading-demo-2"], "zone": "us-east-1b", "type": "c6g.medium"},
+]
+ELSEWHERE = {"trading_availability_zone": "us-east-1b", "trading_instance_type": "c6g.large"}
+ONE_ENGINE = ["trading-engine.service", "trading-feed.service", "telemetry.service"]
 NO_FEED = ["trading-engine.service", "telemetry.service"]
 
 
@@ -106,6 +138,8 @@ def others(folder: Path) -> list[dict[str, Any]]:
             folder, "off", {**CANARY, **PROBLEMS}, trading_engine_canary_symbol="", __trading_engine_partition="alpha"
         ),
         other(folder, "on", CANARY, __trading_engine_partition="alpha"),
+        other(folder, "placed", PREFLIGHT, trading_partitions=PLACED, trading_instance_count=2, trading_zone_count=2),
+        other(folder, "misplaced", PREFLIGHT, trading_partitions=PLACED, trading_instance_count=2, **ELSEWHERE),
     ]
 
 
@@ -121,7 +155,10 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "vars": {"os_tuning_layout": {"engine": [2, 3], "telemetry": [1]}},
         "vars_files": [
             f"{ROLES}/{name}/{part}/main.yml"
-            for name in ("aws_network", "aws_preflight", "hardening", "os_tuning", "slo", "telemetry", "trading_engine")
+            for name in (
+                *("aws_network", "aws_preflight", "aws_readiness", "hardening", "os_tuning", "readiness", "slo"),
+                *("telemetry", "trading_engine"),
+            )
             for part in ("defaults", "vars")
         ],
         "tasks": [
@@ -137,6 +174,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [program, "-i", f"{folder}/hosts", "-e", json.dumps(GIVEN), f"{folder}/play.yml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    write_printed(done.stdout)
     return folder
 
 
@@ -222,6 +260,7 @@ def test_firewall_and_verification_follow_the_partitions(host: Path) -> None:
     beta = told(host, "beta")
     assert beta["health"].endswith(":8000/health?partition=beta"), "another partition's trouble is not this one's"
     assert beta["slo_units"] == ["trading-engine@beta.service", "trading-feed@beta.service", "telemetry.service"]
+    assert shown["people"] == "/etc/systemd/system/trading-engine@.service.d/people.conf"
     assert told(host, "no-feed")["units"] == ["trading-engine@beta.service", "telemetry.service"]
 
 
@@ -263,6 +302,72 @@ def test_the_plan_is_refused_where_it_has_too_few_hosts_or_cores_before_there_is
     ]
 
 
+def test_a_partition_s_zone_and_type_are_those_of_its_host_or_refused_before_there_is_one(host: Path) -> None:
+    backup = "trading_backup: bucket does not know partitions yet (docs/scale.md)"
+    assert told(host, "placed")["preflight"] == [backup]
+    assert told(host, "misplaced")["preflight"] == [
+        "partition beta is to be on a c6g.medium, and all hosts are c6g.large (trading_instance_type): "
+        "make both the same",
+        "partition alpha is to be in zone us-east-1a, and its host would be in us-east-1b "
+        "(trading_availability_zone, trading_zone_count)",
+        backup,
+    ]
+
+
+def test_readiness_asks_each_engine_and_who_is_connected_to_one_is_connected(hosts: Path) -> None:
+    shown = told(hosts / "two", "shown")
+    assert sorted(shown["group"]) == sorted(shown["ready_clients"]) == shown["firewall"]
+    assert shown["ready_feeds"] == [9002, 9500]
+    assert shown["ready_commands"] == [[*STATUS, f"/etc/trading/engine-{name}.toml"] for name in ("alpha", "beta")]
+    assert shown["ready_units"] == [
+        *("trading-engine@alpha.service", "trading-engine@beta.service"),
+        *("trading-feed@alpha.service", "trading-feed@beta.service", "telemetry.service"),
+    ]
+    assert shown["ready_logged"] == [unit.removesuffix(".service") for unit in shown["ready_units"]]
+    assert shown["ready_reports"] == ["localhost-alpha.json", "localhost-beta.json"]
+    assert shown["ready_sessions"] == [2, False]
+    one = told(hosts / "none", "shown")
+    assert one["ready_commands"] == [[*STATUS, "/etc/trading/engine.toml"]]
+    assert one["ready_units"] == ONE_ENGINE
+    assert one["ready_logged"] == ["trading-engine", "trading-feed", "telemetry"]
+    assert (one["group"], one["ready_clients"], one["ready_feeds"]) == ([9001, 9002], [9001, 9002], [9002])
+    assert one["ready_reports"] == ["localhost.json"]
+
+
+def test_a_diagnosis_asks_each_engine(hosts: Path) -> None:
+    shown = told(hosts / "two", "shown")
+    assert shown["looked_at"] == [*shown["ready_units"], "trading-publish.service"]
+    assert shown["wanted_ports"] == {
+        "telemetry.service": 8000,
+        "trading-engine@alpha.service": 9001,
+        "trading-engine@beta.service": 9011,
+        "trading-feed@alpha.service": 9002,
+        "trading-feed@beta.service": 9500,
+    }
+    assert sorted(shown["tried_ports"]) == shown["firewall"]
+    engine = STATUS[0]
+    files = ["/etc/trading/engine-alpha.toml", "/etc/trading/engine-beta.toml"]
+    for file in files:
+        assert [*STATUS, file] in shown["asked"]
+        assert [engine, "check-config", file] in shown["asked"]
+    (cat,) = (command for command in shown["asked"] if command[0] == "cat" and "/etc/trading/slo.toml" in command)
+    assert cat[1:3] == files
+    one = told(hosts / "none", "shown")
+    assert one["asked"][5:9] == [
+        ["systemctl", "status", "--no-pager", "--full", *one["looked_at"]],
+        [*STATUS, "/etc/trading/engine.toml"],
+        [engine, "check-config", "/etc/trading/engine.toml"],
+        [
+            *("cat", "/etc/trading/engine.toml", "/etc/trading/telemetry.toml", "/etc/trading/slo.toml"),
+            *("/etc/trading/slo_feed.toml", "/var/lib/os-tuning.json"),
+        ],
+    ]
+    assert len(one["asked"]) == 14
+    assert one["looked_at"] == [*one["ready_units"], "trading-publish.service"]
+    assert one["tried_ports"] == [9001, 9002]
+    assert one["wanted_ports"] == dict(zip(ONE_ENGINE, (9001, 9002, 8000), strict=True))
+
+
 def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> None:
     host = hosts / "none"
     for path in sorted((Path(__file__).parent / "one_engine").iterdir()):
@@ -270,4 +375,5 @@ def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> No
     shown = json.loads((host / "shown.json").read_text(encoding="utf-8"))
     assert shown["firewall"] == [9001, 9002]
     assert (shown["units"], shown["measured"]) == (["trading-engine.service"], [])
+    assert shown["people"] == "/etc/systemd/system/trading-engine.service.d/people.conf"
     assert shown["engines"] == 1

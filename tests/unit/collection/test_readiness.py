@@ -110,3 +110,33 @@ def test_a_line_that_does_not_exist_cannot_be_accepted(tmp_path: Path) -> None:
     refused = judge(tmp_path, HOST, readiness_accepted=["kiled"])
     assert refused.code != 0
     assert "readiness_accepted: there is no line kiled" in refused.output
+
+
+def test_the_newest_report_of_each_partition_is_kept_and_one_archive_of_the_host(tmp_path: Path) -> None:
+    (tmp_path / "demo-1-beta.json").write_text('{"verdict": []}', encoding="utf-8")
+    partitions = [{"name": "alpha", "symbols": ["TEST"]}, {"name": "beta", "symbols": ["MSFT"]}]
+    content = "{{ [__readiness_kept_reports, __readiness_archive] | to_json }}"
+    show = {"dest": str(tmp_path / "kept.json"), "content": content}
+    play = {
+        "hosts": "trading",
+        "gather_facts": False,
+        "vars_files": [f"{ROOT}/roles/readiness/{part}/main.yml" for part in ("defaults", "vars")],
+        "tasks": [
+            {"name": "Look", "ansible.builtin.include_tasks": f"{ROOT}/roles/readiness/tasks/kept.yml"},
+            {"name": "Show", "ansible.builtin.copy": show},
+        ],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    hosts = {"demo-1": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"trading": {"hosts": hosts}}), encoding="utf-8")
+    given = {"trading_report_dir": str(tmp_path), "trading_backup_dir": str(tmp_path), "trading_partitions": partitions}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.json", "play.yml", "-e", json.dumps(given)],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (alpha, beta), archive = json.loads((tmp_path / "kept.json").read_text(encoding="utf-8"))
+    assert (alpha["exists"], beta["exists"], beta["text"]) == (False, True, '{"verdict": []}')
+    assert archive["path"] == f"{tmp_path}/demo-1.tar.gz"
+    assert archive["exists"] is False

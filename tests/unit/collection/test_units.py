@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,27 @@ from ansible.plugins.filter.core import FilterModule
 from jinja2 import Environment, StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
 
+from tests.unit.roles import templates
+
 FRESH = "lowlatency.trading.fresh_unit"
 ROLES = Path(__file__).parents[3] / "roles"
 UNITS = sorted([*ROLES.glob("*/templates/**/*.service.j2"), *ROLES.glob("*/templates/**/*.service.d/*.j2")])
+# By `systemd-analyze security`, of 10.
+MOST_EXPOSED = {
+    "trading-engine.service": 1.4,
+    "trading-feed.service": 1.4,
+    "trading-tls.service": 1.4,
+    "trading-backup.service": 1.3,
+    "telemetry.service": 1.5,
+    "trading-publish.service": 1.5,
+}
+RENDERED_WITH = {
+    "__trading_engine_links": [],
+    "__trading_engine_stunnel": {"command": "/usr/bin/stunnel4"},
+    "__telemetry_has_user_namespaces": True,
+    "__telemetry_networks": ["198.51.100.7/32"],
+    "__telemetry_own_addresses": ["10.0.0.5"],
+}
 INCLUDED = re.compile(r"lookup\('ansible.builtin.file', (role_path ~ )?'([^']+)'\)")
 
 
@@ -104,3 +124,18 @@ def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_en
     assert re.search(r"^StateDirectory=trading trading/journal", units["trading-engine.service.j2"], re.MULTILINE)
     assert "Wants=trading-feed.service" in units["trading-engine.service.j2"].splitlines()
     assert re.search(r"^RequiresMountsFor=.*/var/lib/trading/itch", units["trading-feed.service.j2"], re.MULTILINE)
+
+
+# Spot's asks systemd as root, without a capability.
+@pytest.mark.parametrize(("unit", "most"), [*MOST_EXPOSED.items(), ("trading-spot.service", 1.7)])
+def test_a_unit_is_exposed_no_more_than_it_must_be(tmp_path: Path, unit: str, most: float) -> None:
+    (template,) = (path for path in UNITS if path.name == f"{unit}.j2")
+    role = template.relative_to(ROLES).parts[0]
+    text = templates.text(f"etc/systemd/system/{unit}.j2", role, **RENDERED_WITH)
+    (tmp_path / unit).write_text(text, encoding="utf-8")
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    bound = f"--threshold={most * 10:.0f}"
+    judged = ["systemd-analyze", "security", "--offline=true", "--no-pager", bound, str(tmp_path / unit)]
+    done = subprocess.run(judged, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr

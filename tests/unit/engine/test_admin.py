@@ -301,11 +301,13 @@ def test_the_next_day_ends_sessions_and_begins_another(engine: EngineProcess) ->
     client = Client(engine.port)
     client.send(enter("one"))
     client.wait_for(2)
+    assert said(engine, b'{"command": "status"}\n')["session_messages"] == 1
     assert admin(engine, "next-day")[0] == 0
     client.wait(lambda: False)
     assert [type(message).__name__ for message in client.messages[2:]] == ["Canceled", "SystemEvent"]
     again = Client(engine.port)
     assert again.login != client.login
+    assert said(engine, b'{"command": "status"}\n')["session_messages"] == 0, "nobody has ordered in this session"
     again.send(enter("one"))
     assert [type(message).__name__ for message in again.wait_for(2)] == ["SystemEvent", "Accepted"]
     again.close()

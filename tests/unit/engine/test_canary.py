@@ -124,6 +124,8 @@ def test_the_next_day_begins_without_a_failure(engine: EngineProcess) -> None:
     state = wait_for_state(engine, has_measured(before.counters["canary_round_trips"] + 5))
     assert state.counters["canary_failures"] == 0
     assert state.counters["logins_accepted"] >= 2
+    told = admin.ask(engine.directory / "admin.sock", {"command": "status"})
+    assert told["session_messages"] == 0, "what the canary orders is nobody's trading"
 
 
 def test_it_enters_no_order_while_the_journal_has_no_space(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from trading_engine.machine import inputs
 from trading_engine.process import admin as process_admin
 from trading_engine.process import people
 from trading_engine.process.admin import Admin
-from trading_engine.process.people import PEOPLE_VARIABLE, Person, person_at, roles_by_group
+from trading_engine.process.people import PEOPLE_VARIABLE, SOCKET, Person, person_at, roles_by_group
 from trading_engine.process.visitors import Visitors
 from trading_engine.storage import journal
 
@@ -191,9 +191,10 @@ def test_an_engine_whose_people_cannot_be_served_starts_and_says_so(
 
 
 def test_the_unit_starts_the_engine_also_without_the_group_of_people() -> None:
-    drop_in = ROOT / "roles/hardening/files/etc/systemd/system/trading-engine.service.d/people.conf"
-    (prepare,) = (line for line in drop_in.read_text().splitlines() if line.startswith("ExecStartPre="))
-    assert prepare.startswith("ExecStartPre=-+")
+    units = ROOT / "roles/hardening/files/etc/systemd/system"
+    for drop_in in units.glob("trading-engine*.service.d/people.conf"):
+        (prepare,) = (line for line in drop_in.read_text().splitlines() if line.startswith("ExecStartPre="))
+        assert prepare.startswith("ExecStartPre=-+")
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 10_000, "\udc80", ["TEST"], {"a": 1}])
@@ -225,6 +226,31 @@ def test_people_reach_the_engine_by_a_socket_of_their_own_and_its_journal_names_
     (segment,) = (tmp_path / "journal").glob("*.journal")
     records = [record for record in journal.read_segment(segment, last=True) if record.kind == inputs.ADMIN]
     assert [json.loads(record.payload) for record in records] == [{"do": "halt", "symbol": "TEST"}]
+
+
+def test_people_name_the_partition_whose_engine_they_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = ROOT / "roles/hardening/files/etc/systemd/system/trading-engine@.service.d/people.conf"
+    assert "Environment=TRADING_ADMIN_PEOPLE=/run/trading-admin/admin-%i.sock" in unit.read_text().splitlines()
+    assert str(SOCKET.with_name("admin-alpha.sock")) == "/run/trading-admin/admin-alpha.sock"
+    monkeypatch.setitem(ENVIRONMENT, PEOPLE_VARIABLE, str(tmp_path / "admin-alpha.sock"))
+    with EngineProcess(tmp_path) as engine:
+        asked = {**ENVIRONMENT, PEOPLE_VARIABLE: str(tmp_path / "admin.sock")}
+        command = [sys.executable, "-m", "trading_engine", "admin"]
+        done = [
+            subprocess.run(
+                [*command, *more], env=asked, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+            )
+            for more in (
+                ("--partition", "alpha", "status"),
+                ("--partition", "beta", "status"),
+                ("--partition", "a/b", "status"),
+                ("--config", str(engine.config), "--partition", "alpha", "status"),
+            )
+        ]
+    assert [each.returncode for each in done] == [0, 2, 2, 2]
+    assert "admin-beta.sock" in done[1].stderr
+    assert "--partition 'a/b' is the name of no partition" in done[2].stderr
+    assert "--config names the engine already" in done[3].stderr
 
 
 def test_what_reads_the_engines_files_is_roots_and_says_so() -> None:

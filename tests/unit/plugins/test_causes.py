@@ -332,3 +332,81 @@ def test_what_stands_in_the_log_of_a_unit_that_runs_is_history() -> None:
     host = copy.deepcopy(HEALTHY)
     host["units"][ENGINE]["log"] = ["000000000001.journal, offset 958: damaged record"]
     assert likely_causes(host) == []
+
+
+def two_engines() -> Readings:
+    """Return the readings of a healthy host with two partitions, on two CPUs."""
+    host = copy.deepcopy(HEALTHY)
+    units = host["units"]
+    for kind, alpha, beta in (("engine", 10, 20), ("feed", 11, 21)):
+        units[f"trading-{kind}@alpha.service"] = units.pop(f"trading-{kind}.service")
+        units[f"trading-{kind}@beta.service"] = unit(beta)
+        assert units[f"trading-{kind}@alpha.service"]["pid"] == alpha
+    host["wanted_ports"] = {
+        "telemetry.service": "8000",
+        **{f"trading-{kind}@{name}.service": port for (kind, name), port in ENGINE_PORTS.items()},
+    }
+    host["ports"] |= {
+        str(port): [{"address": "0.0.0.0", "process": "python3", "pid": units[f"trading-{kind}@{name}.service"]["pid"]}]
+        for (kind, name), port in ENGINE_PORTS.items()
+    }
+    busy = {"pid": 20, "name": "trading-engine", "cpu": 0.9, "bytes_per_s": 90 << 20, "last_cpu": 1, "cpus": [0]}
+    host["processes"].append(busy)
+    return {
+        **host,
+        "partitions": ["alpha", "beta"],
+        "cpus_of": {"trading-engine@alpha.service": [1], "trading-engine@beta.service": [0]},
+        "engine": {},
+        "engines": {"alpha": HEALTHY["engine"], "beta": copy.deepcopy(HEALTHY["engine"])},
+    }
+
+
+ENGINE_PORTS = {("engine", "alpha"): 9001, ("feed", "alpha"): 9002, ("engine", "beta"): 9011, ("feed", "beta"): 9012}
+
+
+def of_two(plant: Callable[[Readings], object]) -> list[dict[str, Any]]:
+    host = two_engines()
+    plant(host)
+    return likely_causes(host)
+
+
+def test_two_healthy_engines_have_no_cause_and_one_is_no_stranger_to_the_other() -> None:
+    host = two_engines()
+    host["processes"] = [process for process in host["processes"] if process["pid"] in (10, 20)]
+    assert likely_causes(host) == []
+
+
+def test_a_cause_of_one_engine_names_its_partition_and_unit() -> None:
+    stopped = unit(0, active="inactive", sub="dead", enabled="disabled")
+    host = two_engines()
+    host["processes"] = host["processes"][:1]
+    host["units"]["trading-engine@beta.service"] = stopped
+    host["ports"]["9011"] = [{"address": "0.0.0.0", "process": "nc", "pid": 77}]
+    host["engines"]["alpha"] = {"failure": "fdatasync: no space"}
+    found = {cause["name"]: cause for cause in likely_causes(host)}
+    assert list(found) == [
+        "beta: another program has the port",
+        "alpha: the engine has failed and answers nobody",
+        "beta: trading-engine@beta.service is stopped",
+    ]
+    assert found["beta: another program has the port"]["lines"] == ("nc (77) listens on 0.0.0.0:9011",)
+    assert found["beta: trading-engine@beta.service is stopped"]["do"] == (
+        "systemctl enable --now trading-engine@beta.service"
+    )
+
+
+def test_a_cause_of_the_host_is_told_once() -> None:
+    def fill(host: Readings) -> None:
+        host["places"]["/var/lib/trading"]["free"] = 0.001
+        host["processes"] = host["processes"][:1]
+
+    assert [cause["name"] for cause in of_two(fill)] == ["a disk is full"]
+
+
+def test_of_a_host_with_one_partition_nothing_has_a_name_before_it() -> None:
+    def leave(host: Readings) -> None:
+        host["partitions"] = ["alpha"]
+        host["processes"] = host["processes"][:1]
+        host["units"]["trading-feed@alpha.service"].update(active="inactive", sub="dead")
+
+    assert [cause["name"] for cause in of_two(leave)] == ["trading-feed@alpha.service is stopped"]

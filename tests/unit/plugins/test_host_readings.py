@@ -162,12 +162,14 @@ def test_a_host_is_read_whatever_it_lacks(
     report = run_module(
         "host_readings_info", units=["nonsense.service"], places=["/", "/nonexistent"], seconds=0,
         status_command=["/nonexistent/trading-engine"],
+        status_commands={"alpha": ["echo", '{"failure": ""}'], "beta": ["/nonexistent/trading-engine"]},
     )  # fmt: skip
     readings = report["readings"]
     assert not report["changed"]
     assert 0 <= readings["places"]["/"]["free"] <= 1
     assert readings["places"]["/nonexistent"] == {}
     assert (readings["engine"], readings["drift"]) == ({}, [])
+    assert readings["engines"] == {"alpha": {"failure": ""}, "beta": {}}
 
 
 def test_a_port_that_refuses_is_told_from_one_that_answers() -> None:

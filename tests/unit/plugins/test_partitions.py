@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.filter.partitions import partitions
-from ansible_collections.lowlatency.trading.plugins.module_utils.partitions import moves, names_of, problems
+from ansible_collections.lowlatency.trading.plugins.module_utils.partitions import move, moves, names_of, problems
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +46,12 @@ def test_what_is_right_is_not_refused() -> None:
         ({"name": "../alpha"}, "partition 1 has the name '../alpha'"),
         ({"name": "a" * 17}, "partition 1 has the name"),
         ({"name": "journal"}, "none of itch, journal"),
-        ({"zone": "us-east-1a"}, "partition alpha has zone, which nobody knows; known are accounts, "),
+        ({"region": "us-east-1"}, "partition alpha has region, which nobody knows; known are accounts, "),
+        ({"zone": "us-east-1"}, "partition alpha has 'us-east-1' as its zone: write it as us-east-1a, or leave it out"),
+        ({"zone": ["us-east-1a"]}, "partition alpha has ['us-east-1a'] as its zone"),
+        ({"zone": ""}, "partition alpha has '' as its zone"),
+        ({"type": "large"}, "partition alpha has 'large' as its type: write it as c6g.large, or leave it out"),
+        ({"type": 6}, "partition alpha has 6 as its type"),
         ({"hosts": ["host-1", "host-2"]}, "partition alpha names 2 hosts: its one book is on one, so name that"),
         ({"hosts": []}, "partition alpha names 0 hosts"),
         ({"hosts": "host-1"}, "partition alpha needs a list of a host's name, or of its number from 1, as its hosts"),
@@ -93,6 +98,28 @@ def test_the_same_ports_on_two_hosts_are_no_collision() -> None:
     ports = {"order_port": 9001, "feed_port": 9002}
     assert wrong({**ALPHA, "hosts": [1]}, {**BETA, **ports, "hosts": [2]}, hosts=("host-1", "host-2")) == []
     assert len(wrong(ALPHA, {**BETA, **ports})) == 2
+
+
+@pytest.mark.parametrize("hosts", [ONE, ()])
+def test_one_host_is_in_one_zone_and_of_one_type(hosts: tuple[str, ...]) -> None:
+    alpha = {**ALPHA, "hosts": [1], "zone": "us-east-1a", "type": "c6g.large"}
+    assert wrong(alpha, {**BETA, "hosts": [1], "zone": "us-east-1a"}, hosts=hosts) == []
+    name = hosts[0] if hosts else "1"
+    assert wrong(alpha, {**BETA, "hosts": [1], "zone": "us-gov-west-1b", "type": "u-6tb1.metal"}, hosts=hosts) == [
+        f"host {name} would be us-gov-west-1b by the zone of partition beta, and us-east-1a by that of alpha: "
+        "give both the same, or hosts of their own",
+        f"host {name} would be u-6tb1.metal by the type of partition beta, and c6g.large by that of alpha: "
+        "give both the same, or hosts of their own",
+    ]
+
+
+def test_partitions_without_a_host_yet_may_have_zones_and_types_of_their_own() -> None:
+    declared = [{**ALPHA, "zone": "us-east-1a", "type": "c6g.large"}, {**BETA, "zone": "us-west-2-lax-1b"}]
+    assert wrong(*declared, hosts=()) == []
+    assert [(each["zone"], each["type"]) for each in partitions(declared)] == [
+        ("us-east-1a", "c6g.large"),
+        ("us-west-2-lax-1b", ""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,3 +199,79 @@ def test_a_port_is_taken_on_a_host_even_before_its_name_is_known() -> None:
     assert wrong({**ALPHA, "hosts": [1]}, same, hosts=()) == []
     (said,) = wrong({**ALPHA, "hosts": [2]}, same, hosts=())
     assert "port 9001 on 2 is the order_port of partition alpha and the order_port of partition beta" in said
+
+
+ENGINES = {"alpha": ["TEST", "AAPL"], "beta": ["TEST2", "MSFT"]}
+CANARIES = {"alpha": "", "beta": "TEST2"}
+DECLARED: list[dict[str, Any]] = [
+    {"name": "alpha", "symbols": ["TEST", "AAPL"]},
+    {"name": "beta", "symbols": ["TEST2", "MSFT"], "test_symbol": "TEST2"},
+]
+MOVED = [{**DECLARED[0], "symbols": ["TEST", "AAPL", "MSFT"]}, {**DECLARED[1], "symbols": ["TEST2"]}]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "to", "said"),
+    [
+        ("", "alpha", "say which symbol moves where, by trading_engine_move_symbol and trading_engine_move_to"),
+        ("MSFT", "", "say which symbol moves where, by trading_engine_move_symbol and trading_engine_move_to"),
+        ("MSFT", "gamma", "partition gamma is none of alpha, beta"),
+        ("IBM", "alpha", "symbol IBM is none of TEST, AAPL, TEST2, MSFT"),
+        ("TEST2", "alpha", "symbol TEST2 is the test_symbol of beta: give beta another one first, by configure.yml"),
+        (
+            "MSFT",
+            "alpha",
+            "trading_partitions has MSFT at beta, and the next site.yml would bring it back there. Write symbols: "
+            "[TEST, AAPL, MSFT] at alpha and symbols: [TEST2] at beta, and run this again",
+        ),
+    ],
+)
+def test_a_move_that_the_partitions_do_not_say_is_refused_with_what_to_write(symbol: str, to: str, said: str) -> None:
+    assert move(partitions(DECLARED), symbol, to) == {"problems": [said], "giver": ""}
+
+
+def test_without_partitions_nothing_moves() -> None:
+    assert move([], "MSFT", "alpha")["problems"] == ["partition alpha is none of trading_partitions, which is empty"]
+
+
+def test_who_has_the_symbol_gives_it_up_and_once_it_is_there_nobody_has_to() -> None:
+    assert move(partitions(MOVED), "MSFT", "alpha") == {"problems": [], "giver": ""}, "nobody has asked the hosts"
+    assert move(partitions(MOVED), "MSFT", "alpha", ENGINES) == {"problems": [], "giver": "beta"}
+    there = {each["name"]: each["symbols"] for each in MOVED}
+    assert move(partitions(MOVED), "MSFT", "alpha", there) == {"problems": [], "giver": ""}
+
+
+@pytest.mark.parametrize(
+    ("declared", "symbol", "had", "said"),
+    [
+        (MOVED, "MSFT", {}, "do not have the same partitions (alpha, beta): run configure.yml first"),
+        (MOVED, "MSFT", {"": ["MSFT"]}, "(the one engine without partitions, alpha, beta)"),
+        (MOVED[:1], "MSFT", ENGINES, "do not have the same partitions (beta)"),
+        (MOVED, "MSFT", {**ENGINES, "beta": ["TEST2"]}, "no engine has MSFT yet"),
+        (MOVED, "AAPL", ENGINES, "trading_partitions also changes other symbols of alpha, beta: move one"),
+        (
+            [MOVED[0], {**MOVED[1], "symbols": ["TEST2", "IBM"]}],
+            "MSFT",
+            ENGINES,
+            "trading_partitions also changes other symbols of beta: move one symbol in a run, or run configure.yml",
+        ),
+        (
+            [{"name": "alpha", "symbols": ["AAPL"]}, {"name": "beta", "symbols": ["TEST2", "MSFT", "TEST"]}],
+            "TEST",
+            ENGINES,
+            "symbol TEST is the test_symbol of alpha: give alpha another one first",
+        ),
+        (
+            MOVED,
+            "MSFT",
+            {**ENGINES, "beta": ["MSFT"]},
+            "symbol MSFT is the only one of beta: take beta out of trading_partitions",
+        ),
+    ],
+)
+def test_a_move_that_the_engines_do_not_fit_is_refused(
+    declared: list[dict[str, Any]], symbol: str, had: dict[str, list[str]], said: str
+) -> None:
+    to = next(each["name"] for each in declared if symbol in each["symbols"])
+    problems_told = move(partitions(declared), symbol, to, had, CANARIES)["problems"]
+    assert any(said in problem for problem in problems_told), problems_told

@@ -429,6 +429,57 @@ def test_a_host_that_does_not_answer_and_no_host_at_all_are_not_done() -> None:
         assert {(row["state"], *row["evidence"]) for row in of_host} == {("not done", said)}
 
 
+def divided(alpha: dict[str, Any], beta: dict[str, Any], reading: str) -> Plant:
+    """Have each of two partitions told of, with something else than the host's one engine has."""
+
+    def plant(_environment: Readings, host: Readings) -> None:
+        host[reading] = {"partitions": {"alpha": {**host[reading], **alpha}, "beta": {**host[reading], **beta}}}
+
+    return plant
+
+
+REFUSED = {"accepted": False, "answer": "login rejected: A"}
+
+
+@pytest.mark.parametrize(
+    ("line", "plant", "state", "evidence"),
+    [
+        ("feed", divided({}, {"target": "203.0.113.9:9012"}, "feed"), "met", ["alpha: logged in to 203.0.113.9:9002"]),
+        ("feed", divided({}, REFUSED, "feed"), "failed", ["beta: 203.0.113.9:9002: login rejected: A"]),
+        ("figures", divided({}, {"exists": False}, "report"), "not done", ["beta: there is no report /s/reports"]),
+        ("figures", divided({"exists": False}, {"age_seconds": 90000.0}, "report"), "not done", ["alpha: ", "beta: "]),
+    ],
+)
+def test_each_partition_is_judged_and_the_worst_counts(
+    line: str, plant: Plant, state: str, evidence: list[str]
+) -> None:
+    row = judged(plant)[line]
+    assert (row["state"], len(row["evidence"])) == (state, len(evidence))
+    assert all(found.startswith(said) for found, said in zip(row["evidence"], evidence, strict=True))
+
+
+def test_what_each_partition_uses_of_a_limit_is_told_by_its_name() -> None:
+    row = judged(divided({}, {}, "report"))["figures"]
+    assert list(row["shares"]) == ["alpha: avg", "beta: avg"]
+    (said,) = row["evidence"]
+    assert said.startswith("alpha: avg 125")
+    assert "; beta: avg 125" in said
+
+
+@pytest.mark.parametrize(("worse", "better"), [("alpha", "beta"), ("beta", "alpha")])
+def test_of_the_checks_of_two_partitions_the_worst_is_taken(worse: str, better: str) -> None:
+    checks = json.loads(health())["checks"]
+    kept = [check for check in checks if check["name"] != "journal_space"]
+    space = {"name": "journal_space", "status": "ok", "reason": f"{better}: 12 % used"}
+    both = [{**space, "status": "degraded", "reason": f"{worse}: 85 % used"}, space]
+    ordered = sorted(both, key=lambda check: str(check["reason"]))
+    plant = put("host", "state", "health", "text", value=json.dumps({"checks": [*kept, *ordered]}))
+    assert judged(plant)["journal"]["evidence"] == [f"{worse}: 85 % used"]
+    other = {**space, "reason": "x"}
+    good = put("host", "state", "health", "text", value=json.dumps({"checks": [*kept, space, other]}))
+    assert judged(good)["journal"]["evidence"] == [f"{better}: 12 % used; x"]
+
+
 def test_a_line_without_a_judge_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="no judge for the line nonsense"):
         readiness_lines({"environment": {}, "hosts": {}}, [{**LINES[0], "id": "nonsense"}])

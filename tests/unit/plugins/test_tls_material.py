@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.trading.plugins.lookup.tls_material import material
+import yaml
+from ansible_collections.lowlatency.trading.plugins.lookup.tls_material import WARNED, material
 from cryptography.hazmat.primitives import serialization
+from trading_telemetry import certificate
 
 from tests.tls import made
 
+ROOT = Path(__file__).parents[3]
 NOW = datetime.now(UTC)
 AUTHORITY = made("authority")
 PAIR = made("server", AUTHORITY)
@@ -55,6 +58,23 @@ def test_an_encrypted_key_is_refused() -> None:
     secret = serialization.BestAvailableEncryption(b"secret")
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
     assert "encrypted" in material(given(key=PAIR.key.private_bytes(*form).decode()), NOW)["problems"][0]
+
+
+def test_one_text_with_certificate_chain_and_key_is_both() -> None:
+    """As telemetry takes it."""
+    text = PAIR.certificate_pem + AUTHORITY.certificate_pem + PAIR.key_pem
+    assert material({"certificate": text, "key": text}, NOW)["problems"] == []
+    other = PAIR.certificate_pem + made("other").key_pem
+    assert material({"certificate": other, "key": other}, NOW)["problems"] == ["key is not that of the certificate"]
+
+
+def test_controller_host_and_alert_warn_of_an_end_as_early() -> None:
+    rules = yaml.safe_load((ROOT / "files/prometheus/rules.yml").read_text(encoding="utf-8"))["groups"]
+    (alert,) = (
+        rule["expr"] for group in rules for rule in group["rules"] if rule.get("alert") == "TradingCertificateEnds"
+    )
+    assert timedelta(seconds=certificate.WARNED_S) == WARNED
+    assert alert.endswith(f"< {WARNED.days} * 86400")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])

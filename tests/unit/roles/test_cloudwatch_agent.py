@@ -33,13 +33,16 @@ READS_JOURNAL: dict[str, Any] = {
 }
 
 
-def configuration(schema: dict[str, Any], **facts: Any) -> dict[str, Any]:
+def configuration(
+    schema: dict[str, Any], partitions: list[dict[str, Any]] | None = None, **facts: Any
+) -> dict[str, Any]:
     """Return the configuration for an agent whose package has ``schema``."""
     content = base64.b64encode(json.dumps(schema).encode()).decode()
     rendered: dict[str, Any] = render(
         "cloudwatch-agent.yml.j2",
         "cloudwatch_agent",
         ansible_facts=FACTS | facts,
+        trading_partitions=partitions or [],
         __cloudwatch_agent_schema_file={"content": content},
     )
     return rendered
@@ -114,6 +117,16 @@ def test_each_units_log_goes_into_the_environments_group(schema: dict[str, Any])
         unit = (ROOT / "roles/cloudwatch_agent/templates/etc/systemd/system/trading-log-file@.service.j2").read_text()
         assert "StandardOutput=append:/var/log/trading/%i.log" in unit
         assert [entry["file_path"] for entry in given["collect_list"]] == [f"/var/log/trading/{u}.log" for u in logged]
+
+
+def test_each_partition_s_log_is_a_stream_of_its_own() -> None:
+    two = [{"name": "alpha", "symbols": ["TEST"]}, {"name": "beta", "symbols": ["MSFT"]}]
+    ((_source, given),) = configuration(READS_JOURNAL, two)["logs"]["logs_collected"].items()
+    units = [unit for entry in given["collect_list"] for unit in entry["units"]]
+    assert units == [
+        *("trading-engine@alpha.service", "trading-engine@beta.service"),
+        *("trading-feed@alpha.service", "trading-feed@beta.service", "telemetry.service"),
+    ]
 
 
 def test_a_host_may_write_into_that_group() -> None:

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.runner import left_over
-from tests.runner.lanes import INTERRUPTED, ROOT, Run
+from tests.runner.lanes import BESIDE, INTERRUPTED, ROOT, Run
 from tests.runner.parts import ALONE, CHOICES, LANES, PARTS, Part, Plan, plan
 
 LIMIT_S = 30.0
@@ -42,6 +43,25 @@ def test_lanes_run_side_by_side(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # to open either side waits for the other
     lanes = tuple((part(mode, f"open({str(tmp_path / 'pipe')!r}, {mode!r})"),) for mode in ("r", "w"))
     assert Run(Plan(lanes), tmp_path, verbose=False).go() == 0
+
+
+def test_a_lane_at_its_end_takes_over_the_last_part_of_another(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # the long part waits in it for the last one of its own lane
+    long, last = (part(mode, f"open({str(tmp_path / 'pipe')!r}, {mode!r})") for mode in ("r", "w"))
+    assert Run(Plan(((long, last), (part("short", ""),))), tmp_path, verbose=False).go() == 0
+
+
+def test_a_part_that_measures_last_goes_on_when_nothing_runs_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "order"
+    os.mkfifo(tmp_path / "pipe")  # the other part ends after this one has begun
+    lock = f"import fcntl, os; fcntl.flock(open(os.environ['{BESIDE}']), fcntl.LOCK_SH)"
+    measuring = part("measuring", f"open({str(tmp_path / 'pipe')!r}, 'w'); {lock}; {note(path, 'measures', 'ends')}")
+    other = part("other", f"open({str(tmp_path / 'pipe')!r}); {note(path, 'other', 'other ends')}")
+    lanes = ((replace(measuring, measures_last=True),), (other, part("next", note(path, "next", "next ends"))))
+    assert Run(Plan(lanes), tmp_path, verbose=False).go() == 0
+    assert path.read_text().splitlines() == ["other", "other ends", "next", "next ends", "measures", "ends"]
+    alone = Plan(((replace(part("alone", lock), measures_last=True),),))
+    assert Run(alone, tmp_path, verbose=False).go() == 0
 
 
 def test_a_failed_part_is_named_with_its_output_and_the_others_run(
@@ -116,7 +136,8 @@ def test_everything_is_planned_once_and_what_measures_is_alone() -> None:
     names = [one.name.split()[0] for one in whole.parts]
     assert set(names) == {*itertools.chain(*LANES), *ALONE}
     assert len(names) - names.count("molecule") == len({*names} - {"molecule"})
-    assert [one.name for one in whole.alone] == ["load", "e2e"]
+    assert [one.name for one in whole.alone] == ["load"]
+    assert [one.name for one in whole.parts if one.measures_last] == ["e2e"]
     folders = {str(path.parent.relative_to(ROOT)) for path in (ROOT / "tests").glob("integration/*/test_*.py")}
     assert folders <= {word for one in whole.parts for word in one.path}
 
@@ -126,6 +147,7 @@ def test_every_choice_has_a_plan_and_arguments_reach_its_runner() -> None:
         assert plan(choice, []).parts
     (unit,) = plan("unit", ["-k", "journal"]).parts
     assert unit.argv[-3:] == ["-k", "journal", "tests/unit"]
+    assert len(plan("integration", []).lanes) == 2  # an empty one would take over parts of the others
     (one,) = plan("integration", ["tests/integration/aws/test_hours.py"]).parts
     assert "tests/integration" not in one.argv
     assert [one.name for one in plan("molecule", ["os_tuning_kernel"]).parts] == ["molecule os_tuning_kernel"]

@@ -152,6 +152,11 @@ def checked(
     return checks[-1], {sample.labels["file"]: sample.value for sample in samples}
 
 
+def test_the_command_warns_when_health_does(make: Made) -> None:
+    assert check_file(make("later", days=90)).startswith("good until ")
+    assert "; it ends in 29 days" in check_file(make("sooner", days=29))
+
+
 @pytest.mark.parametrize(
     ("days", "status", "words"),
     [

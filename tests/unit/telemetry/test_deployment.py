@@ -1,10 +1,14 @@
 """What role telemetry puts on a host: a configuration that the programs take, and units that may read the clock."""
 
+import shutil
+import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trading_telemetry.config import load_config
+from trading_telemetry.fleet_config import load_fleet
 
 from tests.unit.roles import templates
 
@@ -76,3 +80,58 @@ def test_the_clock_may_be_read_and_not_set(unit: str) -> None:
     assert last["SystemCallFilter"].split() == ["adjtimex", "clock_adjtime"]
     assert last["ProtectClock"] == "no"
     assert last["CapabilityBoundingSet"] == ""
+
+
+HOSTS = [
+    {"name": "trading-1", "url": "https://10.0.1.5:8000", "token": "correct-horse-battery", "ca": "PEM"},
+    {"name": "trading-2", "url": "http://10.0.1.6:8000"},
+]
+
+
+def fleet_unit(**shared: Any) -> str:
+    shared = {"__telemetry_has_user_namespaces": True, "telemetry_fleet_hosts": HOSTS, **shared}
+    return templates.text("etc/systemd/system/trading-fleet.service.j2", "telemetry", **shared)
+
+
+def test_the_page_of_many_hosts_is_handed_its_tokens_and_has_none_in_a_file(tmp_path: Path) -> None:
+    config = load_fleet(configuration(tmp_path, "fleet.toml", telemetry_fleet_hosts=HOSTS))
+    credentials = Path("/run/credentials/trading-fleet.service")
+    assert (config.address, config.port, config.token_path) == ("127.0.0.1", 8010, credentials / "fleet.token")
+    assert [(host.name, host.url, host.token_path, host.ca_path) for host in config.hosts] == [
+        ("trading-1", HOSTS[0]["url"], credentials / "fleet-trading-1.token", Path("/etc/trading/fleet-trading-1.crt")),
+        ("trading-2", HOSTS[1]["url"], None, None),
+    ]
+    unit = fleet_unit()
+    handed = [line for line in unit.splitlines() if line.startswith("LoadCredential=")]
+    assert handed == [
+        f"LoadCredential={name}:/etc/trading/secrets/{name}" for name in ("fleet.token", "fleet-trading-1.token")
+    ]
+    assert HOSTS[0]["token"] not in unit + (tmp_path / "fleet.toml").read_text(encoding="utf-8")
+
+
+def test_the_page_of_many_hosts_takes_settings_a_certificate_and_no_token(tmp_path: Path) -> None:
+    given = {
+        "telemetry_fleet_hosts": HOSTS[1:],
+        "telemetry_fleet_token": "none",
+        "telemetry_fleet_certificate": "PEM",
+        "telemetry_fleet_settings": {"http": {"address": "0.0.0.0", "port": 8011}},
+    }
+    config = load_fleet(configuration(tmp_path, "fleet.toml", **given))
+    assert (config.address, config.port, config.token_path) == ("0.0.0.0", 8011, None)
+    assert config.certificate_path == config.key_path == Path("/run/credentials/trading-fleet.service/fleet.pem")
+    assert "LoadCredential=fleet.pem:/etc/trading/secrets/fleet.pem" in fleet_unit(**given)
+
+
+@pytest.mark.parametrize("has_user_namespaces", [True, False])
+def test_systemd_takes_the_unit_of_the_page_and_finds_it_confined(tmp_path: Path, has_user_namespaces: bool) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    path = tmp_path / "trading-fleet.service"
+    text = fleet_unit(__telemetry_has_user_namespaces=has_user_namespaces)
+    path.write_text(text.replace("/opt/trading/current/bin/trading-telemetry", "/bin/true"), encoding="utf-8")
+    analyze = partial(subprocess.run, capture_output=True, text=True, check=False, timeout=60)
+    verified = analyze(["systemd-analyze", "verify", "--man=no", str(path)])
+    assert [line for line in verified.stderr.splitlines() if "trading-fleet" in line] == []
+    judged = analyze(["systemd-analyze", "security", "--no-pager", "--offline=true", str(path)])
+    exposure = float(judged.stdout.rpartition("trading-fleet.service: ")[2].split()[0])
+    assert exposure <= 1.5

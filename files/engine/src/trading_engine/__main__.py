@@ -15,7 +15,7 @@ from trading_engine.host.sockets import not_of_this_machine
 from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process import admin, selfcheck, tools
 from trading_engine.process.admin import AdminError
-from trading_engine.process.people import PEOPLE_VARIABLE, SOCKET
+from trading_engine.process.people import socket_of
 from trading_engine.process.reload import parts_of
 from trading_engine.process.selfcheck import SelfCheckError
 from trading_engine.process.statecheck import check_state
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
     order = commands.add_parser("admin", help="tell the running engine what to do")
     order.add_argument("--config", metavar="FILE", type=Path, help="engine.toml; without it by the socket for people")
+    order.add_argument("--partition", metavar="NAME", default="", help="of several engines, which one people ask")
     order.add_argument("command", choices=_ORDERS)
     order.add_argument("name", nargs="?", default="", help="symbol, account, or match number")
     order.set_defaults(run=_admin)
@@ -249,8 +250,14 @@ def _admin(options: argparse.Namespace) -> int:
     if options.config is None:
         if options.command in ("bust", "reload"):
             raise UserError(f"{options.command} reads the engine's files: give --config, as root")
-        print(json.dumps(admin.ask(Path(os.environ.get(PEOPLE_VARIABLE, SOCKET)), request)))
+        try:
+            path = socket_of(options.partition)
+        except ValueError as error:
+            raise UserError(f"--partition {options.partition!r} is the name of no partition") from error
+        print(json.dumps(admin.ask(path, request)))
         return 0
+    if options.partition:
+        raise UserError("--config names the engine already: leave --partition out")
     settings = config.read(options.config)
     if options.command == "reload":
         print(json.dumps(admin.ask(settings.admin_socket, *parts_of(settings))))

@@ -3,6 +3,7 @@
 import re
 import ssl
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from trading_engine.settings.tables import ConfigError
 _PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _VERSION = 0xA0
 _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}  # RFC 5280: UTCTime up to 2049, GeneralizedTime from then on
+WARNED_S = 30 * 86_400
+"""So long before its end a certificate is warned of: here, on the controller (`tls_material`) and by Prometheus."""
 OTHERS = 0o037
 """What of a key's mode nobody but its owner and the readers of its group may have."""
 
@@ -30,6 +33,29 @@ def ends_s(path: Path) -> float:
         return _not_after(ssl.PEM_cert_to_DER_cert(found[0])).timestamp()
     except (ValueError, IndexError, KeyError) as error:
         raise ConfigError(f"{path}: the first certificate cannot be decoded") from error
+
+
+@dataclass(frozen=True)
+class End:
+    """How near a certificate's end is. `words` go after its name, and are empty while it is good for long enough."""
+
+    has_come: bool
+    words: str
+
+
+def end_of(ends_s: float, now_s: float) -> End:
+    """Judge when a certificate ends, for all who refuse or warn of one."""
+    left_s, day = ends_s - now_s, day_of(ends_s)
+    if left_s <= 0:
+        return End(True, f"ended on {day}: clients refuse it")
+    if left_s < WARNED_S:
+        return End(False, f"ends in {left_s / 86_400:.0f} days, on {day}: renew it")
+    return End(False, "")
+
+
+def day_of(ends_s: float) -> str:
+    """Return the day of a Unix time, in UTC."""
+    return f"{datetime.fromtimestamp(ends_s, UTC):%Y-%m-%d}"
 
 
 class Certificates:
@@ -71,10 +97,10 @@ def check_file(path: Path) -> str:
     """Return what one file with certificate, chain and key is good for; raises ConfigError, also when it has ended."""
     check_pair(path, path)
     ends = ends_s(path)
-    day = f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%d}"
-    if ends <= time.time():
-        raise ConfigError(f"the certificate ended on {day}: clients refuse it; give one that has not")
-    return f"good until {day}"
+    end = end_of(ends, time.time())
+    if end.has_come:
+        raise ConfigError(f"the certificate {end.words}; give one that has not")
+    return f"good until {day_of(ends)}{f'; it {end.words}' if end.words else ''}"
 
 
 def _no_password() -> str:

@@ -7,13 +7,12 @@ processed, but an operator should look.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from trading_engine.published.shm import State
 
 from trading_telemetry.backup import Backup
-from trading_telemetry.certificate import Certificates
+from trading_telemetry.certificate import WARNED_S, Certificates, end_of
 from trading_telemetry.clock import Clock
 from trading_telemetry.config import Targets
 from trading_telemetry.host import Tuning
@@ -24,7 +23,6 @@ JOURNAL_DEGRADED_SHARE = 0.80
 JOURNAL_REFUSING_SHARE = 0.95
 ENOUGH_ORDERS = 100
 CLOCK_DEVIATION_NS = 1_000_000
-CERTIFICATE_WARNED_S = 30 * 86_400
 OF_THE_HOST = frozenset({"tuning", "certificate", "backup"})
 """Checks in which no engine has a part."""
 
@@ -168,16 +166,12 @@ def _certificates(certificates: Certificates | None) -> Iterator[Check]:
     warnings = list(certificates.problems)
     for path, ends_s in sorted(certificates.ends.items(), key=lambda each: each[1]):
         name = path.rpartition("/")[2]  # who may ask for health need not know where files are
-        left_s = ends_s - time.time()
-        day = f"{datetime.fromtimestamp(ends_s, UTC):%Y-%m-%d}"
-        if left_s <= 0:
-            warnings.append(f"{name} ended on {day}: clients refuse it")
-        elif left_s < CERTIFICATE_WARNED_S:
-            warnings.append(f"{name} ends in {left_s / 86_400:.0f} days, on {day}: renew it")
+        if words := end_of(ends_s, time.time()).words:
+            warnings.append(f"{name} {words}")
     if warnings:
         yield Check("certificate", Status.DEGRADED, "; ".join(warnings))
     else:
-        yield Check("certificate", Status.OK, f"{len(certificates.ends)}, good for 30 days and more")
+        yield Check("certificate", Status.OK, f"{len(certificates.ends)}, good for {WARNED_S // 86_400} days and more")
 
 
 def _backup(backup: Backup | None) -> Iterator[Check]:

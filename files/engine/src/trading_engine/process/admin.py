@@ -23,6 +23,7 @@ from trading_engine.machine.version import MACHINE_VERSION
 from trading_engine.process.people import Person, person_at, roles_by_group
 from trading_engine.process.reload import Reload, ReloadError
 from trading_engine.process.visitors import Visitors
+from trading_engine.settings.config import CANARY_ACCOUNT
 from trading_engine.wire import ouch
 
 _LINE_BYTES = 65536
@@ -110,9 +111,18 @@ class Admin:
             "version": MACHINE_VERSION,
             "recovered_snapshot_sha256": self._engine.recovered.snapshot_sha256,
             "open_orders": core.open_orders,
+            "session_messages": self._session_messages(),
             "halted": [book.stock.decode().rstrip() for book in core.by_locate if book.halted],
             "killed": sorted(account.name for account in core.by_number if account.killed),
         }
+
+    def _session_messages(self) -> int:
+        """Return how many messages accounts got in this session: none, as long as nobody but the canary has ordered.
+
+        That the session began, which each account is told first, is not counted.
+        """
+        accounts = (account for name, account in self._engine.core.accounts.items() if name != CANARY_ACCOUNT)
+        return sum(max(0, account.sequence - 1) for account in accounts)
 
     def _set_entry(self, is_open: bool) -> None:
         try:

@@ -22,6 +22,16 @@ SOCKET = Path("/run/trading-admin/admin.sock")
 PEOPLE_VARIABLE = "TRADING_ADMIN_PEOPLE"
 """The variable that names the socket for people. The engine's unit sets it on a host that has people."""
 
+
+def socket_of(partition: str) -> Path:
+    """Return where people ask the engine of a partition, or with an empty name the host's one engine.
+
+    Raises ValueError for a name that none has.
+    """
+    path = Path(os.environ.get(PEOPLE_VARIABLE, SOCKET))
+    return path.with_name(f"{path.stem}-{partition}{path.suffix}") if partition else path
+
+
 EVERYTHING = "root"
 _SHOWN = frozenset({"status"})
 _COMMANDS = {"observer": _SHOWN, "operator": _SHOWN | {"halt", "resume", "kill", "unkill"}}

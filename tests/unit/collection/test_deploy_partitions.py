@@ -1,0 +1,123 @@
+"""Deploying to several engines: all are tried before one is stopped, and none stays on a release that one fails."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.collection.test_partitions_open import ROLE, Told, host, run, said
+
+BOTH = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"]}
+FILES = ("deploy_partitions", "deploy_partition", "deploy_engine", "deploy_trial")
+NEW = "2222222222222222"
+NOTE = "{{ touched | default([]) + [%s] }}"
+
+
+def noted(what: str, **task: Any) -> dict[str, Any]:
+    return {**task, "ansible.builtin.set_fact": {"touched": NOTE % what}}
+
+
+def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the task without what only a host can do; an engine of `failing` does not pass."""
+    kept = {key: value for key, value in task.items() if key in ("name", "loop", "when", "check_mode", "register")}
+    unit = "__trading_engine_part.unit"
+    if "lowlatency.trading.release_switch" in task:
+        if task.get("check_mode"):
+            return noted(f"'asked ' ~ {unit}", name=task["name"])
+        script = f"[ {{{{ {unit} }}}} != {{{{ failing }}}} ] || {{ ln -sfn {{{{ left }}}} {folder}/current; exit 1; }}"
+        return {**kept, "ansible.builtin.shell": script}
+    if "lowlatency.trading.release_trial" in task:
+        return noted(f"'tried ' ~ {unit}", name=task["name"])
+    if "lowlatency.trading.fresh_unit" in task:
+        return noted("__trading_engine_part.feed_unit", name=task["name"])
+    if "ansible.builtin.systemd_service" in task:
+        return {**kept, **noted("'restarted ' ~ item")}
+    if "ansible.builtin.stat" in task:
+        return {**task, "ansible.builtin.stat": {"path": f"{folder}/current"}}
+    return task
+
+
+def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    read = []
+    for task in tasks:
+        for key in ("block", "rescue"):
+            if key in task:
+                task[key] = written(task[key], folder)
+        if not task["name"].endswith("Print what the clients saw"):
+            read.append(stand_in(task, folder))
+    return read
+
+
+def deployed(folder: Path, name: str, failing: str, left: str, *, trial: bool = False, **more: Any) -> Told:
+    """Return what was done on a host whose engine `failing` leaves the link at the release `left`."""
+    (folder / "current").symlink_to(f"/releases/{NEW}")
+    for file in FILES:
+        tasks = yaml.safe_load((ROLE / f"tasks/{file}.yml").read_text(encoding="utf-8"))
+        (folder / f"{file}.yml").write_text(yaml.safe_dump(written(tasks, folder), sort_keys=False), encoding="utf-8")
+    included: dict[str, Any] = {
+        "name": "Try",
+        "ansible.builtin.include_tasks": "deploy_trial.yml",
+        "loop": ["alpha", "beta"],
+        "loop_control": {"loop_var": "__trading_engine_name"},
+        "vars": {"__trading_engine_partition": "{{ __trading_engine_name }}"},
+    }
+    if not trial:
+        included = {"name": "Deploy", "ansible.builtin.include_tasks": "deploy_partitions.yml"}
+    of = {
+        **host(name, {}, BOTH, failing=failing, left=f"/releases/{left}", __trading_engine_release={"release": NEW}),
+        "ansible_python_interpreter": sys.executable,
+        **more,
+    }
+    failed = {"failed": True, "msg": "{{ ansible_failed_result.msg }}"}
+    keep = {"name": "Keep", "ansible.builtin.set_fact": {"said_0": failed}}
+    return run(folder, {name: of}, ("trading", [{"name": "Do", "block": [included], "rescue": [keep]}]))
+
+
+def test_where_all_pass_all_stay_and_no_feed_before_its_engine(tmp_path: Path) -> None:
+    told = deployed(tmp_path, "good", "none", NEW)["good"]
+    assert said(told) == []
+    assert told["touched"] == ["trading-feed@alpha.service", "trading-feed@beta.service"]
+
+
+@pytest.mark.parametrize(
+    ("left", "restarted", "words"),
+    [
+        (
+            "1111111111111111",
+            ["restarted trading-engine@alpha.service", "restarted trading-feed@alpha.service"],
+            "alpha had passed, and went back by a clean stop: all engines of this host run the release before",
+        ),
+        (NEW, [], f"alpha had passed, and stays on release {NEW}: the way is forward"),
+    ],
+)
+def test_who_passed_goes_back_where_another_did(tmp_path: Path, left: str, restarted: list[str], words: str) -> None:
+    told = deployed(tmp_path, "bad", "trading-engine@beta.service", left)["bad"]
+    (refused,) = said(told)
+    assert words in refused
+    assert told["touched"] == ["trading-feed@alpha.service", *restarted]
+
+
+def test_where_the_first_does_not_pass_nobody_else_is_touched(tmp_path: Path) -> None:
+    told = deployed(tmp_path, "first", "trading-engine@alpha.service", "1111111111111111")["first"]
+    assert len(said(told)) == 1
+    assert "had passed" not in said(told)[0]
+    assert "touched" not in told
+
+
+def test_each_engine_is_tried_and_asked_before_one_is_stopped(tmp_path: Path) -> None:
+    told = deployed(tmp_path, "tried", "none", NEW, trial=True, __trading_engine_trial={"records": 7})["tried"]
+    assert told["touched"] == [
+        *("tried trading-engine@alpha.service", "asked trading-engine@alpha.service"),
+        *("tried trading-engine@beta.service", "asked trading-engine@beta.service"),
+    ]
+    order = [
+        task.get("ansible.builtin.include_tasks")
+        for task in yaml.safe_load((ROLE / "tasks/deploy.yml").read_text(encoding="utf-8"))
+    ]
+    assert [file for file in order if file] == [
+        *("partitions_checked.yml", "deploy_trial.yml", "deploy_partitions.yml", "deploy_engine.yml")
+    ]
