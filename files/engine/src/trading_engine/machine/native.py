@@ -1,4 +1,4 @@
-"""This module is not compiled, because mypyc would consider one of its branches unreachable.
+"""Not compiled: mypyc would consider one of the branches unreachable.
 
 It provides `mypyc_attr`, which only mypyc reads, also on hosts without compiled modules and mypy_extensions.
 """
