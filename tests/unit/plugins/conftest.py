@@ -1,4 +1,4 @@
-"""Run a module as Ansible does: arguments in, one JSON object out; AWS's modules against an account in this process."""
+"""Run a module as Ansible does: arguments in, one JSON object out. AWS's modules use an account in this process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """Let every AWS client of this process use an empty account of moto's, whatever the environment says."""
+    """Let every AWS client of this process use an empty account of moto's, whatever the environment variables are."""
     # Imported here, because most tests of this folder need no AWS, and moto takes a second to import.
     import boto3
     from embedded_ec2.hooks import Hooks
