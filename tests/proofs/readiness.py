@@ -43,10 +43,10 @@ _LOGGED = ("trading-engine", "trading-feed", "telemetry")
 _ALARM = f"trading-{ENVIRONMENT}/{{host}}/cpu"
 _COMPOSITE = f"trading-{ENVIRONMENT}/{{host}}/promise"
 _EASY: dict[str, int] = {
-    "avg_us": 1_000_000,
-    "p95_us": 1_000_000,
-    "p99_us": 1_000_000,
-    "feed_p99_us": 1_000_000,
+    "avg_us": 60_000_000,
+    "p95_us": 60_000_000,
+    "p99_us": 60_000_000,
+    "feed_p99_us": 60_000_000,
     "throughput_per_s": 1,
     "cpu_percent": 100,
     "memory_percent": 100,
@@ -100,8 +100,6 @@ _OUTSIDE = (
     *("clock", "certificates", "security_group", "drill", "drift", "cost", "documents", "figures"),
     *("subscribers", "alarm", "metrics", "logs"),
 )
-# On a busy machine a load may be disturbed for too long to be judged.
-_OR_NOT_MEASURED = "figures"
 
 
 def _ask(host: Host, **variables: object) -> tuple[float, dict[str, dict[str, Any]]]:
@@ -225,8 +223,7 @@ def _spoiled(host: Host) -> tuple[float, dict[str, dict[str, Any]]]:
     )
 
 
-def _repaired(host: Host) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
-    """Return the seconds of what was asked, and the lines of the run that disturbs."""
+def _repaired(host: Host) -> tuple[float, dict[str, dict[str, Any]]]:
     for _, repair in _ON_HOST.values():
         if repair:
             host.run(repair)
@@ -239,15 +236,8 @@ def _repaired(host: Host) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
     host.play_to_the_end("site.yml", trading_slo=_EASY, slo_enforce="report", slo_duration_s=2)
     host.publish_to(host.endpoint)
     eventually(lambda: host.client("cloudwatch").list_metrics(Namespace="LowLatencyTrading")["Metrics"])
-    send = _agent(host)
-    with _again_and_again(send), _again_and_again(_evaluator(host)):
-        repaired_s, repaired = _ask(host, trading_slo=_EASY, readiness_disturb=ENVIRONMENT)
-    with _again_and_again(send):
-        undisturbed_s, _ = _ask(host, trading_slo=_EASY)
-    begun_s = time.monotonic()
-    host.play_to_the_end("playbooks/diagnose.yml", trading_engine_diagnosis_dir=str(host.deployment.work / "diagnoses"))
-    diagnosis_s = round(time.monotonic() - begun_s, 1)
-    return {"repaired": repaired_s, "nothing disturbed": undisturbed_s, "diagnose.yml": diagnosis_s}, repaired
+    with _again_and_again(_agent(host)), _again_and_again(_evaluator(host)):
+        return _ask(host, trading_slo=_EASY, readiness_disturb=ENVIRONMENT)
 
 
 def _once() -> dict[str, Any]:
@@ -257,24 +247,25 @@ def _once() -> dict[str, Any]:
         host.given |= {
             "readiness_drill_record": str(host.deployment.work / "drill.json"),
             "readiness_drift_seconds": 900,
+            "slo_disturbed": "count",  # so that each figure is measured, however busy the machine is
         }
         host.play_to_the_end("site.yml", trading_slo=_HARD, slo_enforce="report", slo_duration_s=2)
         spoiled_s, spoiled = _spoiled(host)
         _say("spoiled", spoiled)
-        seconds, repaired = _repaired(host)
+        repaired_s, repaired = _repaired(host)
         _say("repaired", repaired)
     assert {*_ON_HOST, *_OUTSIDE} == set(spoiled), "the proof has other lines than the checklist"
     wrong = [f"spoiled: {name}: {said}" for name, said in _said(spoiled).items() if spoiled[name]["state"] != "failed"]
     wrong += [
         f"repaired: {name}: {line['state']}: {line['evidence']}"
         for name, line in repaired.items()
-        if line["state"] != "met" and (name, line["state"]) != (_OR_NOT_MEASURED, "not done")
+        if line["state"] != "met"
     ]
     assert not wrong, "; ".join(wrong)
     return {
         "spoiled": _said(spoiled),
         "repaired": _said(repaired),
-        "seconds": {"spoiled": spoiled_s, **seconds},
+        "seconds": {"spoiled": spoiled_s, "repaired": repaired_s},
         "load_average": [round(each, 1) for each in os.getloadavg()],
     }
 
