@@ -52,7 +52,6 @@ PLACES = (
 )
 PLACE_OF_PROOF = {
     "account": "machine",
-    "blame": "machine",
     "bootstrap": "machine",
     "demo": "machine",
     "demo-local": "process",
@@ -61,6 +60,7 @@ PLACE_OF_PROOF = {
     "diagnosis": "machine",
     "durability": "process",
     "failed": "own kernel",
+    "false-verdicts": "machine",
     "fuzz": "process",
     "graviton": "aarch64 by emulation",
     "http": "process",

@@ -30,7 +30,7 @@ def lynis(root: Path, data: dict[str, Any]) -> str:
     if open_ones := sorted(set(found["remaining"]) - set(data["lynis"])):
         sys.exit(f"docs/hardening.yml: answer what lynis suggests by {', '.join(open_ones)}")
     lines = [f"Index before the roles: {before}, after: {after}.", "", "| lynis suggests | answer |", "|---|---|"]
-    lines += [f"| {text} ({name}) | {data['lynis'][name]} |" for name, text in found["remaining"].items()]
+    lines += [f"| `{text}` ({name}) | {data['lynis'][name]} |" for name, text in found["remaining"].items()]
     return "\n".join(lines)
 
 

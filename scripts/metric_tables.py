@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 import made_files
@@ -17,9 +18,11 @@ END = "# End of what scripts/docs makes.\n"
 
 HEAD = """# Metrics
 
-Made by `scripts/docs` from the catalogue (`files/engine/src/trading_engine/published/catalogue.py`). On a host with
-[partitions](telemetry.md#partitions) these have the label `partition` as well, but for those of the host. On `/metrics`
-there are also Prometheus' own `process_*` and `python_*` of the telemetry process, which never have it.
+`scripts/docs` makes this page from the catalogue
+(`files/engine/src/trading_engine/published/catalogue.py`). On a host with
+[partitions](telemetry.md#partitions) these metrics also have the label `partition`, except those of
+the host. `/metrics` also has Prometheus' own `process_*` and `python_*` of the telemetry process,
+which never have that label.
 
 | metric | kind | unit | labels | meaning |
 |---|---|---|---|---|
@@ -35,7 +38,13 @@ def contract() -> str:
             f"    type: {metric.kind}",
             f"    unit: {metric.unit}",
             f"    labels: [{', '.join(labels_of(metric))}]",
-            f"    meaning: {json.dumps(metric.meaning)}",
+            *textwrap.wrap(
+                f"    meaning: {json.dumps(metric.meaning)}",
+                120,
+                subsequent_indent=" " * 6,
+                break_long_words=False,
+                break_on_hyphens=False,
+            ),
         ]
         if metric.absent:
             lines.append(f"    absent: {json.dumps(metric.absent)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,22 +28,27 @@ PLACES = {
 MEASURED, UNSHOWN = "measured, no record", "not shown"
 HEAD = """# What was shown, and where
 
-Made by `scripts/docs` from `docs/truth.yml`. Each claim of the [README](../README.md) and of these pages has an id, in
-a comment beside it (`<!-- claim: … -->`), and a row here with the tests and the records that show it.
-`tests/unit/collection/test_truth.py` fails on an id without a row, on a row without its id, on a test or record that is
-not there, and on a measured figure that no id covers. It cannot tell whether a test shows enough: whoever writes a row
-has read the test.
+`scripts/docs` makes this page from `docs/truth.yml`. Each claim of the [README](../README.md) and
+of these pages has an id, in a comment beside it (`<!-- claim: … -->`). Each id has a row here with
+the tests and the records that show the claim. `tests/unit/collection/test_truth.py` fails when
+
+- an id has no row, or a row has no id in a page,
+- a row names a test or a record that does not exist,
+- a measured figure has no id that covers it.
+
+The test cannot tell whether the named tests show enough. The author of a row has read them.
 
 """
 LEGEND = f"""
-A row can count in several places. *{MEASURED.capitalize()}* are figures that a command printed once, on the machine
-that the page names; nothing but the page keeps them, and the command prints them anew.
+A row can count in several places. *{MEASURED.capitalize()}* are figures that a command printed
+once, on the machine that the page names. No file but the page keeps them. The command prints them
+anew.
 """
 RECORDS = """
 ## Records
 
-`scripts/prove` left these. Each is of the sources of its time, whose digest it holds (`sources_sha256`); what was
-changed since is held by the tests alone.
+`scripts/prove` left these. Each belongs to the sources of its time, whose digest it holds
+(`sources_sha256`). Later changes are covered by the tests alone.
 
 """
 
@@ -84,9 +90,19 @@ def records(root: Path) -> str:
     return "".join(lines)
 
 
+def item(text: str) -> str:
+    """Return a list item, wrapped as prose is."""
+    return (
+        textwrap.fill(
+            text, 100, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        + "\n"
+    )
+
+
 def never(rows: list[dict[str, Any]]) -> str:
     """Return the list of what was never run."""
-    return "".join(f"- {row['never']}\n" for row in rows if "never" in row)
+    return "".join(item(row["never"]) for row in rows if "never" in row)
 
 
 def page(root: Path) -> str:
@@ -97,7 +113,7 @@ def page(root: Path) -> str:
         for claim in unit.ids:
             first.setdefault(claim, unit.page)
     parts = [HEAD, counts(rows), LEGEND, "\n## Never run\n\n", never(rows), "\n## Not shown\n\n"]
-    parts += [f"- `{row['claim']}`: {row['says']} *{row['unshown']}*\n" for row in rows if "unshown" in row]
+    parts += [item(f"`{row['claim']}`: {row['says']} *{row['unshown']}*") for row in rows if "unshown" in row]
     parts += [RECORDS, records(root)]
     for name in dict.fromkeys(str(each.relative_to(root)) for each in claims.pages(root)):
         lines = [row_line(row) for row in rows if first.get(row["claim"]) == name]

@@ -1,4 +1,4 @@
-"""Render the roles' pages (README.md) and inputs as Markdown: all in docs/variables.md, the shared ones in README.md.
+"""Render the roles' pages (README.md), and all inputs as Markdown: docs/variables.md, the shared ones first.
 
 Source of truth: each role's meta/argument_specs.yml for purpose, example, type and meaning, defaults/main.yml for the
 default, meta/main.yml for what the role requires.
@@ -15,7 +15,6 @@ from typing import Any
 import made_files
 import yaml
 
-BEGIN, END = "<!-- variables: begin, made by scripts/docs -->", "<!-- variables: end -->"
 ANSIBLE_MARKUP = re.compile(r"\b[CVOEIBPU]\(([^)]*)\)")
 SHARED = re.compile(r"\btrading_[a-z0-9_]+")
 
@@ -88,6 +87,10 @@ def role_page(role: Path) -> str:
 
 def all_variables(roles: list[Path]) -> str:
     lines = ["# Variables", "", "Made from the roles' `meta/argument_specs.yml` by `scripts/docs`.", ""]
+    lines += ["## Shared variables", ""]
+    lines += ["Several inputs follow each of these. An input can still have a value of its own.", ""]
+    # A deployment's own roles say what a shared variable means, the trial of one comes last.
+    lines += [shared_variables(sorted(roles, key=lambda role: role.name == "acceptance")), ""]
     for role in roles:
         summary, options, defaults = role_inputs(role)
         lines += [f"## {role.name}", "", summary, ""]
@@ -131,21 +134,11 @@ def shared_variables(roles: list[Path]) -> str:
     return "\n".join(lines)
 
 
-def with_region(text: str, region: str) -> str:
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{region}\n{END}{after}"
-
-
 def wanted(root: Path) -> dict[Path, str]:
     """Return the text of each file that is made here."""
     roles = sorted(path.parent.parent for path in root.glob("roles/*/meta/argument_specs.yml"))
-    # A deployment's own roles say what a shared variable means, the trial of one comes last.
-    roles.sort(key=lambda role: role.name == "acceptance")
-    readme = root / "README.md"
     return {
         root / "docs/variables.md": all_variables(roles),
-        readme: with_region(readme.read_text(encoding="utf-8"), shared_variables(roles)),
         **{role / "README.md": role_page(role) for role in roles},
     }
 

@@ -130,7 +130,7 @@ def two_cpus(variant: str) -> Iterator[Figure]:
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
     rates: dict[tuple[str, str], list[float]] = {}
-    with processes.engine(variant) as server, processes.echo() as bare, processes.window() as window:
+    with processes.engine(variant) as server, processes.echo() as bare, processes.windowed_client() as window:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
         processes.round_trips(client, fill)
         for _ in range(SLICES):

@@ -193,11 +193,11 @@ def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]
 
 
 @contextmanager
-def window() -> Iterator[Path]:
-    """Build the client that keeps orders in flight; see window.c."""
-    with tempfile.TemporaryDirectory(prefix="window-") as name:
-        program = Path(name) / "window"
-        source = Path(__file__).with_name("window.c")
+def windowed_client() -> Iterator[Path]:
+    """Build the client that keeps orders in flight; see windowed_client.c."""
+    with tempfile.TemporaryDirectory(prefix="windowed-client-") as name:
+        program = Path(name) / "windowed-client"
+        source = Path(__file__).with_name("windowed_client.c")
         subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)], check=True)
         yield program
 

@@ -293,7 +293,7 @@ def firewall(variant: str) -> Iterator[Figure]:
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="firewall-bench-")))
-        window = stack.enter_context(processes.window())
+        window = stack.enter_context(processes.windowed_client())
         stack.enter_context(joined())
         with inside(HOST):
             server = stack.enter_context(processes.engine(variant, address=HOST_ADDRESS))

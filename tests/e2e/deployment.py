@@ -72,6 +72,8 @@ class Deployment:
     work: Path
     sandbox: str = SANDBOX
     addresses: dict[str, Any] = field(default_factory=lambda: ADDRESSES)
+    # Other variables of every playbook that is run.
+    given: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -105,7 +107,7 @@ class Deployment:
 
     def command(self, playbook: str, *arguments: str, **variables: object) -> list[str]:
         """Return the command that runs a playbook of the checkout."""
-        extra = {**self.addresses, "trading_report_dir": str(self.reports), **variables}
+        extra = {**self.addresses, **self.given, "trading_report_dir": str(self.reports), **variables}
         return ["ansible-playbook", "-i", str(INVENTORY), str(ROOT / playbook), "-e", json.dumps(extra), *arguments]
 
     def play(self, playbook: str, *arguments: str, **variables: object) -> Play:
@@ -121,7 +123,7 @@ class Deployment:
         installed = run("bash", "-c", script, ROOT, user / "collections")
         assert installed.returncode == 0, installed.stderr
         given = yaml.safe_load(INVENTORY.with_name("group_vars").joinpath("all.yml").read_text(encoding="utf-8"))
-        given |= {**self.addresses, "trading_report_dir": str(self.reports), **variables}
+        given |= {**self.addresses, **self.given, "trading_report_dir": str(self.reports), **variables}
         settings = user / "settings.yml"
         settings.write_text(yaml.safe_dump(given), encoding="utf-8")
         done = run(

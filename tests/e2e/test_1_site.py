@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.deployment import Deployment, Play
 
-TARGETS = ("avg", "p95", "p99", "feed p99", "throughput", "errors", "cpu", "memory")
+OF_THE_LOAD = ("avg", "p95", "p99", "feed p99", "throughput", "errors", "rejects")
 
 
 def test_the_dynamic_inventory_lists_the_host_in_its_groups(deployed: Deployment) -> None:
@@ -41,13 +41,13 @@ def test_telemetry_answers_on_the_public_address_whoever_has_the_host_s_token(de
 def test_the_report_has_a_verdict_for_every_target(
     deployed: Deployment, record_property: Callable[[str, object], None]
 ) -> None:
-    (report,) = deployed.reports.glob("*.json")
-    rows = json.loads(report.read_text(encoding="utf-8"))["verdict"]
-    assert set(TARGETS) <= {row["name"] for row in rows}
-    assert {row["verdict"] for row in rows} <= {"met", "missed", "not measured"}
-    for verdict in ("met", "missed", "not measured"):
-        if names := [row["name"] for row in rows if row["verdict"] == verdict]:
-            record_property("note", f"{verdict}: {', '.join(names)}")
+    rows = json.loads((deployed.work / "site.json").read_text(encoding="utf-8"))["verdict"]
+    verdicts = {row["name"]: row["verdict"] for row in rows}
+    assert set(OF_THE_LOAD) | {"cpu", "memory"} <= set(verdicts)
+    assert {name for name in OF_THE_LOAD if verdicts[name] != "met"} == set(), rows  # the targets are generous
+    assert verdicts["cpu"] in {"met", "missed"}  # all that the controller does beside the load counts
+    if names := [name for name, verdict in verdicts.items() if verdict != "met"]:
+        record_property("note", f"missed: {', '.join(names)}")
 
 
 def test_the_host_is_as_the_scenario_default_verifies_it(deployed: Deployment) -> None:

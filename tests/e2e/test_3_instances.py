@@ -1,4 +1,7 @@
-"""A machine follows its instance, the inventory the API, and who reaches a host its security group."""
+"""A machine follows its instance, the inventory the API, and who reaches a host its security group.
+
+The tests build on each other, in the order in which they are written: the last one ends the instance.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.deployment import Deployment
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 GROUP_WITHIN_S = 5.0
 

@@ -1,4 +1,7 @@
-"""A host with one vCPU is measured from an instance beside it, which is gone however the run ends."""
+"""A host with one vCPU is measured from an instance beside it, which is gone however the run ends.
+
+The tests build on each other, in the order in which they are written: the first one finds no generator.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,11 @@ import subprocess
 import time
 from typing import Any
 
+import pytest
+
 from tests.e2e.deployment import Deployment, Play
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 EPHEMERAL = {"trading_generator_host": "ephemeral", "trading_generator_type": "c6g.medium", "slo_duration_s": 3}
 NAME = "trading-sandbox-generator-us-east-1a"

@@ -1,11 +1,18 @@
-"""A role that is switched off takes back what it made, and comes again with what it was not given before."""
+"""A role that is switched off takes back what it made, and comes again with what it was not given before.
+
+The tests build on each other, in the order in which they are written: the timeline tells what the ones before did.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 
+import pytest
+
 from tests.e2e.deployment import Deployment
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 TABLE = ("sudo", "nft", "list", "table", "inet", "trading")
 WRITTEN = "/etc/ssh/sshd_config.d/10-trading.conf"

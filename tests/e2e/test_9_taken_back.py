@@ -1,4 +1,7 @@
-"""One command takes all of it back."""
+"""One command takes all of it back.
+
+The tests build on each other, in the order in which they are written: the host, the account, the sandbox.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.deployment import ROOT, SANDBOX, Deployment, run
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 
 def test_destroy_without_its_confirmation_touches_nothing(deployed: Deployment) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.proofs import (
     account,
-    blame,
     bootstrap,
     demo,
     deploy,
@@ -17,6 +16,7 @@ from tests.proofs import (
     diagnosis,
     durability,
     failed_sync,
+    false_verdicts,
     fleet,
     fuzz,
     graviton,
@@ -33,7 +33,6 @@ from tests.proofs import (
 
 PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "account": (account.prove, 1, "pairs of a killed and a whole acceptance run"),
-    "blame": (blame.prove, 5, "verdicts of a hog, and as many of a slow link"),
     "bootstrap": (bootstrap.prove, len(bootstrap.CASES), "hosts that make themselves, all but the first interrupted"),
     "demo": (demo.prove, 25, "runs of scripts/demo, the last fifth on a busy machine"),
     "demo-local": (demo.prove_local, 25, "runs of scripts/demo --no-machine, the last fifth on a busy machine"),
@@ -43,6 +42,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "determinism": (determinism.prove, 10_000_000, "messages"),
     "diagnosis": (diagnosis.prove, 1, "hosts, on each of which every fault is planted"),
     "failed-sync": (failed_sync.prove, len(failed_sync.CASES), "syncs that fail on a real device"),
+    "false-verdicts": (false_verdicts.prove, 5, "verdicts of a hog, and as many of a slow link"),
     "fleet": (fleet.prove, 1, "hosts with two partitions"),
     "fuzz": (fuzz.prove, 10_000_000, "frames"),
     "graviton": (graviton.prove, 2, "self-checks of the emulated host"),

@@ -22,7 +22,7 @@ from embedded_ec2.image import VIRTUAL, ensure_image
 from embedded_ec2.qemu import find_accelerator
 from embedded_ec2.qemu_image import DISK, INITRD, KERNEL
 
-from tests.collected import CACHE, collect
+from tests.collected_wheels import CACHE, collect
 from tests.proofs.evidence import ROOT, Evidence
 
 _KINDS = [

@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from tests.collected import CACHE, ROOT, collect
+from tests.collected_wheels import CACHE, ROOT, collect
 from tests.proofs.evidence import Evidence
 
 _PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.proofs.evidence import ROOT, Evidence
 from tests.unit.telemetry import api_fuzzer
-from tests.unit.telemetry.anything import requests
-from tests.unit.telemetry.raw import asked
-from tests.unit.telemetry.target import TOKEN, Target, started
+from tests.unit.telemetry.fuzzed_service import TOKEN, Target, started
+from tests.unit.telemetry.random_requests import requests
+from tests.unit.telemetry.raw_connection import asked
 
 _TELEMETRY = ROOT / "files/engine/src/trading_telemetry"
 _CORPUS = sorted((ROOT / "tests/unit/telemetry/requests").glob("*/*.http"))

@@ -72,10 +72,10 @@ _PARTS = (
     Part("lint", ("scripts/lint",), kind="lint", needs=("shell",)),
     Part(
         "lint-quick",
-        ("scripts/lint", "ruff", "mypy", "yaml", "shell", "ansible", "changelog"),
+        ("scripts/lint", "ruff", "mypy", "yaml", "shell", "prose", "ansible", "changelog"),
         kind="lint",
         needs=("shell",),
-        again="lint ruff mypy yaml shell ansible changelog",
+        again="lint ruff mypy yaml shell prose ansible changelog",
     ),
     _tests("unit", "tests/unit", workers=UNIT_WORKERS, split="worksteal", needs=("compiler", "client")),
     # The API without machines: an account for each worker.

@@ -1,6 +1,7 @@
-"""What an acceptance run asks of the account, as the deployer. The first tests want an account without such a run.
+"""What an acceptance run asks of the account, as the deployer.
 
-The whole of it, with machines, is `scripts/prove account`.
+The tests build on each other, in the order in which they are written: the first ones want an account without a run,
+those after them are its parts. The whole of it, with machines, is `scripts/prove account`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import pytest
 
 from .conftest import Account, Run
 from .inventory_of_account import contents
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 ENVIRONMENT = "accept-0badcafe"
 TAGS = [

@@ -1,4 +1,7 @@
-"""Two environments in one account do not know each other: one as it is without options, one of Spot instances."""
+"""Two environments in one account do not know each other: one as it is without options, one of Spot instances.
+
+The tests build on each other, in the order in which they are written: the first makes both, the last removes them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from tests.iam import documents
 from . import provisioned, stack_template
 from .conftest import ROOT, Account
 from .inventory_of_account import contents, instances
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 PAIR_B = {
     "trading_environment": "pair-b",

@@ -1,5 +1,6 @@
 """The instance that sends the load to a host with one vCPU: launched for it alone, and gone after every kind of end.
 
+The tests build on each other, in the order in which they are written: one keeps a generator, the next ones find it.
 There is no machine behind the API here, so a generator never answers SSH: what is seen is what a failure leaves.
 """
 
@@ -15,6 +16,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from .conftest import ROOT, Account, Run
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 MINE = {"Project": "lowlatency-trading", "Environment": "load"}
 MINE_TAGS = [{"Key": key, "Value": value} for key, value in MINE.items()]

@@ -1,6 +1,7 @@
 """One environment from empty account to empty account, with every option that AWS can be asked for at once.
 
-The tests here build on each other. The environment without options is in test_environments_side_by_side.
+The tests build on each other, in the order in which they are written. The environment without options is in
+test_environments_side_by_side.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import pytest
 
 from .conftest import ROOT, Account
 from .inventory_of_account import contents, instances, name
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 LIFE = {
     "trading_environment": "life",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloudwatch import Notice, Watch
+from tests.alarm_evaluation import Notice, Watch
 
 from .conftest import ROOT, Account
 from .inventory_of_account import instances

@@ -43,6 +43,12 @@ while True:
     time.sleep(0.08)
 """
 
+SPIN = """
+print("spinning", flush=True)
+while True:
+    pass
+"""
+
 
 @contextmanager
 def running(*command: str, wait_for: str = "") -> Iterator[subprocess.Popen[str]]:
@@ -94,6 +100,20 @@ def test_what_a_real_time_task_above_it_takes_is_told_with_its_name() -> None:
         seen = record(watch)
     assert [name for name in seen["real_time_tasks"] if f"({hogging.pid})" in name]
     assert sum(sample.get("real_time_ns", 0) for sample in seen["samples"]) > 50_000_000
+
+
+def test_what_another_program_takes_of_the_generator_s_cpu_is_told() -> None:
+    here = ["taskset", "--cpu-list", str(CPU), sys.executable, "-c"]
+    with running(*here, SPIN, wait_for="spinning") as generator:
+        watching = [sys.executable, "-m", "trading_bench.watching", "--cpus", str(CPU), "--generator"]
+        with (
+            running(*watching, str(generator.pid), wait_for="ready") as watch,
+            running(*here, HOG, wait_for="hogging") as hogging,
+        ):
+            while ran_ns(hogging.pid) < 200_000_000:
+                assert hogging.poll() is None
+            seen = record(watch)
+    assert sum(sample.get("waited_ns", 0) for sample in seen["samples"]) > 100_000_000
 
 
 def test_a_watch_of_a_cpu_that_is_not_here_says_so() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.collected import CACHE, ROOT, collect
+from tests.collected_wheels import CACHE, ROOT, collect
 from tests.unit.plugins.test_release import PYPROJECT, QUICK, SETUP
 
 OTHER = "x86_64" if platform.machine() == "aarch64" else "aarch64"

@@ -1,4 +1,7 @@
-"""An instance's life, told by the API and lived by its machine."""
+"""An instance's life, told by the API and lived by its machine.
+
+The tests build on each other, in the order in which they are written, from the first boot to the end.
+"""
 
 import json
 from typing import Any
@@ -7,6 +10,8 @@ import boto3
 import pytest
 
 from .conftest import Cloud, eventually
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 USER_DATA = "#cloud-config\nwrite_files: [{path: /etc/from-user-data, content: it was read}]\n"
 

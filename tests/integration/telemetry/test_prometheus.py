@@ -1,11 +1,8 @@
 """A real Prometheus scrapes a real service by our example and rules; its percentile and ours agree within a bucket."""
 
 import subprocess
-import sys
 import time
 import urllib.parse
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,71 +10,17 @@ import pytest
 import yaml
 from trading_telemetry.metrics import BUCKET_BOUNDS_US
 
-from tests.integration.telemetry.test_page import free_port
+from tests.integration.telemetry.conftest import BEARER, POLL_S, RULES, WAIT_S, fetch
 from tests.unit.telemetry.conftest import Publisher
 
-RULES = Path(__file__).parents[3] / "files/prometheus/rules.yml"
-EXAMPLE = RULES.with_name("scrape.yml")
-TOKEN = "correct-horse-battery"
-BEARER = {"authorization": f"Bearer {TOKEN}"}
-WAIT_S = 60.0
-POLL_S = 0.25
-
-
-def fetch(url: str) -> Any:
-    return httpx.get(url, headers=BEARER, timeout=5).raise_for_status().json()
-
-
-def wait_for(url: str) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while True:
-        try:
-            fetch(url)
-            return
-        except (httpx.HTTPError, ValueError):
-            assert time.monotonic() < deadline_s, f"{url} never answered"
-            time.sleep(POLL_S)
-
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Publisher:
-    return Publisher(tmp_path / "engine.shm")
-
-
-@pytest.fixture
-def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
-    port = free_port()
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
-    config = tmp_path / "telemetry.toml"
-    config.write_text(
-        f'[http]\naddress = "127.0.0.1"\nport = {port}\n[shared_memory]\npath = "{tmp_path}/engine.shm"\n'
-        f'[slo]\nfile = "{tmp_path}/none.toml"\n[access]\ntoken_file = "{tmp_path}/token"\n'
-    )
-    process = subprocess.Popen([sys.executable, "-m", "trading_telemetry", "--config", config])
-    wait_for(f"http://127.0.0.1:{port}/api")
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    process.wait(10)
-
-
-@pytest.fixture
-def prometheus(telemetry: str, tmp_path: Path) -> Iterator[str]:
-    port = free_port()
-    config = tmp_path / "prometheus.yml"
-    example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-    (job,) = example["scrape_configs"]
-    job["scrape_interval"] = "1s"
+def example(telemetry: str) -> dict[str, Any]:
+    """The example for hosts whose addresses are known."""
+    read: dict[str, Any] = yaml.safe_load(RULES.with_name("scrape.yml").read_text(encoding="utf-8"))
+    (job,) = read["scrape_configs"]
     job["static_configs"][0]["targets"] = [telemetry]
-    job["authorization"]["credentials_file"] = str(tmp_path / "token")
-    intervals = {"global": {"evaluation_interval": "1s"}, "rule_files": [str(RULES)]}
-    config.write_text(yaml.safe_dump({**example, **intervals}))
-    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path}/tsdb"]
-    command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
-    process = subprocess.Popen(command)
-    wait_for(f"http://127.0.0.1:{port}/api/v1/status/runtimeinfo")
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(30)
+    return read
 
 
 def query(prometheus: str, expression: str) -> float | None:

@@ -1,9 +1,8 @@
 """A real Prometheus finds hosts by their tags in the emulated EC2, as our example says, and leaves others alone."""
 
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
@@ -11,14 +10,10 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from tests.integration.telemetry.test_page import free_port
-from tests.integration.telemetry.test_prometheus import POLL_S, RULES, WAIT_S, engine, fetch, telemetry, wait_for
+from tests.integration.telemetry.conftest import POLL_S, RULES, WAIT_S, fetch
 
-EXAMPLE = RULES.with_name("scrape_ec2.yml")
 REGION = "us-east-1"
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-
-__all__ = ["engine", "telemetry"]  # fixtures
 
 
 @pytest.fixture
@@ -47,23 +42,14 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def prometheus(endpoint: str, telemetry: str, tmp_path: Path) -> Iterator[str]:
-    port, config = free_port(), tmp_path / "prometheus.yml"
-    example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-    (job,) = example["scrape_configs"]
+def example(endpoint: str, telemetry: str) -> dict[str, Any]:
+    """The example for hosts that are found by their tags."""
+    read: dict[str, Any] = yaml.safe_load(RULES.with_name("scrape_ec2.yml").read_text(encoding="utf-8"))
+    (job,) = read["scrape_configs"]
     (discovery,) = job["ec2_sd_configs"]
     keys = {"access_key": KEYS["aws_access_key_id"], "secret_key": KEYS["aws_secret_access_key"]}
     discovery |= {"endpoint": endpoint, "port": int(telemetry.rpartition(":")[2]), "refresh_interval": "1s", **keys}
-    job["scrape_interval"] = "1s"
-    job["authorization"]["credentials_file"] = str(tmp_path / "token")
-    config.write_text(yaml.safe_dump({**example, "rule_files": [str(RULES)]}))
-    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path}/tsdb"]
-    command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
-    process = subprocess.Popen(command)
-    wait_for(f"http://127.0.0.1:{port}/api/v1/status/runtimeinfo")
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(30)
+    return read
 
 
 def test_a_host_is_found_by_its_tags_and_goes_by_its_name(prometheus: str) -> None:

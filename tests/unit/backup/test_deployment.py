@@ -9,7 +9,7 @@ import yaml
 from ansible_collections.lowlatency.trading.plugins.modules import journal_fetch
 from trading_backup.config import load_config
 
-from tests.unit.aws.templates import ROOT, text
+from tests.unit.roles.templates import ROOT, text
 
 HOST = {"inventory_hostname": "trading-demo-1", "journal_backup_region": "eu-west-1", "trading_environment": "demo"}
 

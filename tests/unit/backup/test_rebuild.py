@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.aws.templates import ROOT
+from tests.unit.roles.templates import ROOT
 
 ROLE = ROOT / "roles/aws_backup"
 OLD, OWN = "a" * 16, "b" * 16

@@ -144,7 +144,8 @@ def test_an_entry_point_has_the_inputs_that_its_tasks_read(role: Path) -> None:
 def test_the_example_is_a_play_with_the_role_and_with_inputs_that_there_are(role: Path) -> None:
     (play,) = yaml.safe_load(load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["examples"])
     assert play["roles"][-1]["role"] == f"lowlatency.trading.{role.name}"
-    shared = set(re.findall(r"\btrading_[a-z0-9_]+", (role.parent.parent / "README.md").read_text(encoding="utf-8")))
+    page = (ROOT / "docs/variables.md").read_text(encoding="utf-8")
+    shared = set(re.findall(r"\btrading_[a-z0-9_]+", page.partition("## Shared variables")[2].partition("\n## ")[0]))
     given = {
         name
         for name in [*play.get("vars", {}), *play["roles"][-1]]

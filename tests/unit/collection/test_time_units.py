@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.aws import templates
+from tests.unit.roles import templates
 
 UNITS = templates.ROOT / "roles/trading_engine/files/etc/systemd/system"
 ENGINE = UNITS / "trading-engine.service.d/time.conf"

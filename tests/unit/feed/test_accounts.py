@@ -10,7 +10,7 @@ import pytest
 from trading_engine.wire import soupbintcp
 from trading_feed import server
 
-from tests.unit.feed.test_strangers import DEADLINE_S, allow, serving
+from tests.unit.feed.test_unauthenticated_connections import DEADLINE_S, allow, serving
 
 Stream = tuple[StreamReader, StreamWriter]
 

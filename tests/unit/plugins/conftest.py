@@ -1,16 +1,19 @@
-"""Run a module as Ansible does: arguments in, one JSON object out."""
+"""Run a module as Ansible does: arguments in, one JSON object out; AWS's modules against an account in this process."""
 
 from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
 RunModule = Callable[..., dict[str, Any]]
+# Gives a client of a service.
+Account = Callable[[str], Any]
 
 
 @pytest.fixture
@@ -38,3 +41,35 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         return report
 
     return run
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """Let every AWS client of this process use an empty account of moto's, whatever the environment says."""
+    # Imported here, because most tests of this folder need no AWS, and moto takes a second to import.
+    import boto3
+    from embedded_ec2.hooks import Hooks
+    from embedded_ec2.patches import cloudwatch_alarms, ec2_default_key, ec2_placement_groups
+    from moto import mock_aws
+
+    cloudwatch_alarms.install(Hooks())
+    ec2_default_key.install(Hooks())
+    ec2_placement_groups.install(Hooks())
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with mock_aws():
+        yield lambda service: boto3.client(service, region_name="us-east-1")
+
+
+def apply_thrice(run: RunModule, look: Callable[[], object], name: str, /, **arguments: object) -> dict[str, Any]:
+    """Run a module in check mode, which makes nothing that `look` sees, for real and again; report the real run."""
+    before = look()
+    checked = run(name, check=True, region="us-east-1", **arguments)
+    assert look() == before
+    real = run(name, region="us-east-1", **arguments)
+    after = look()
+    again = run(name, region="us-east-1", **arguments)
+    assert look() == after
+    assert [report.get("changed") for report in (checked, real, again)] == [True, True, False], real
+    assert checked["diff"] == real["diff"]
+    return real

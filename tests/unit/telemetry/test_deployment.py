@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from trading_telemetry.config import load_config
 
-from tests.unit.aws import templates
+from tests.unit.roles import templates
 
 CREDENTIAL = Path("/run/credentials/telemetry.service/telemetry.token")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -148,9 +149,10 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     interrupts: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _frame: interrupts.append(signum))
+    engines = [*options.keep_off, *_cpus_of(options.machine_group)]
     mine, recording.spins = cpus.place(
         options.cpus,
-        [*options.keep_off, *_cpus_of(options.machine_group)],
+        engines,
         feed_beside=bool(options.feed and options.keep_off),  # CPUs to keep off are those of an engine on this host
     )
     password = read_password(options.password_file)
@@ -159,7 +161,16 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     if options.witness:
         limit_s = options.warmup + options.duration + WATCH_LONGER_S
         watched = {mine[-1], *options.keep_off}
-        watching = Watching(sorted(watched), limit_s, options.state, options.machine_group, options.engine_process)
+        # Where the engine may run as well, it is perhaps the engine that the generator waits for.
+        apart = bool(engines) and not set(mine) & set(engines)
+        watching = Watching(
+            sorted(watched),
+            limit_s,
+            options.state,
+            options.machine_group,
+            options.engine_process,
+            generator=os.getpid() if apart else 0,
+        )
     try:
         connection, splitter = connect(options.host, options.port, options.account, password)
         subscriber = Subscriber(options.host, options.feed, options.account, password) if options.feed else None

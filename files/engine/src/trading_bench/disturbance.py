@@ -13,7 +13,7 @@ from trading_bench.generator import Recording
 from trading_bench.witness import PERIOD_NS, PROBE_LOOPS, SLOW_TIMES
 
 SLICE_NS = 100_000_000
-OUTSIDE_SHARE = 0.05  # of the CPUs that belong to the machine
+LEAST_SHARE = 0.02  # of a slice: 2 ms in one piece are what an order may take at p99, and less keeps none so long
 REAL_TIME_NS = 1_000_000  # a real-time task of others that ran longer in a sample is named, and its slices count
 UNCERTAIN_NS = 20_000_000  # clocks known less exactly than this set nothing aside
 SLACK_NS = 2_000_000  # a stall may last so much longer than the disturbance: what waited has to be served as well
@@ -29,7 +29,8 @@ Span = tuple[int, int]
 class Disturbance:
     """Something that the machine did, on the generator's clock: `span` with what the clocks leave open on both ends.
 
-    `away_ns` is how much of it the machine was away; None is all of `exact`, its times as they were seen.
+    `away_ns` is how much of it the machine was away; None is all of `exact`, its times as they were seen. Without a
+    cause it was too short to disturb a slice, but explains that long a wait.
     """
 
     cause: str
@@ -104,14 +105,16 @@ def see(records: Sequence[tuple[Record, Offset]]) -> Seen:
         for sample in record["samples"]:
             exact = _moved((sample["from_ns"], sample["to_ns"]), Offset(offset.ns))
             span = _moved((sample["from_ns"], sample["to_ns"]), offset)
-            others_ns = OUTSIDE_SHARE * (exact[1] - exact[0]) * record["outside_cpus"]
+            least_ns = LEAST_SHARE * (exact[1] - exact[0])
             for name, cause, more_than_ns in (
                 ("throttled_ns", "a CPU quota was used up", 0.0),
-                ("outside_ns", "other programs took the CPU from the machine", others_ns),
+                ("outside_ns", "other programs took the CPU from the machine", least_ns * record["outside_cpus"]),
+                ("waited_ns", "other programs took the CPU from the generator", least_ns),
                 ("stolen_ns", "the hypervisor took the CPU", 0.0 if blind else float("inf")),
             ):
-                if sample.get(name, 0) > more_than_ns:
-                    seen.disturbances.append(Disturbance(cause, span, exact, sample[name]))
+                took_ns = sample.get(name, 0)
+                if took_ns and more_than_ns < float("inf"):
+                    seen.disturbances.append(Disturbance(cause if took_ns > more_than_ns else "", span, exact, took_ns))
             if sample.get("real_time_ns", 0) > REAL_TIME_NS:
                 seen.real_time.append(span)
         marks += _marks(number, record, offset)
@@ -155,9 +158,10 @@ def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
 def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[Slice]:
     """Divide the measured time. `longest` is when the slowest order of each slice was meant to leave and was answered.
 
-    A slice that is disturbed is set aside with the one after it, in which the queue is served. A run of such slices
-    counts all the same when the engine stood still, or an order waited, for longer than the machine was away, or when a
-    real-time task of others ran. An order may wait for the queue as well that the machine left behind before.
+    A slice that is disturbed is set aside with the one after it, in which the queue is served. Each counts all the same
+    when the engine stood still, or an order waited, for longer than the machine was away, or when a real-time task of
+    others ran: then the queue after it is not the machine's alone either. An order may wait for the queue as well that
+    the machine left behind before.
     """
     first_ns = recording.intended_ns[recording.warmup_slots]
     count = (recording.intended_ns[-1] - first_ns) // SLICE_NS + 1
@@ -166,18 +170,17 @@ def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[S
     for each in seen.disturbances:
         begin, end = ((edge_ns - first_ns) // SLICE_NS for edge_ns in (each.span[0], each.span[1] - 1))
         for number in range(max(begin, 0), min(end + 1, count)):
-            causes[number][each.cause] = None
+            if each.cause:
+                causes[number][each.cause] = None
             within[number].append(each)
-    whys = [", ".join(each) for each in causes]
-    after = ["" if why or not before else "right after" for why, before in zip(whys, ["", *whys], strict=False)]
-    whys = [why or next_to for why, next_to in zip(whys, after, strict=True)]
     queues_ns = _queues_ns(first_ns, within)
     found: list[Slice] = []
-    for run in _runs(whys):
-        own = (first_ns + run.start * SLICE_NS, first_ns + run.stop * SLICE_NS)
-        waited = [(longest[number], queues_ns[number]) for number in run if number in longest]
-        remark = _why_it_counts(own, waited, seen) if whys[run.start] else ""
-        found += [Slice(first_ns + number * SLICE_NS, "" if remark else whys[number], remark) for number in run]
+    for number, cause in enumerate(causes):
+        start_ns = first_ns + number * SLICE_NS
+        why = ", ".join(cause) or ("right after" if found and found[-1].why not in ("", "right after") else "")
+        waited = (longest[number], queues_ns[number]) if number in longest else None
+        remark = _why_it_counts((start_ns, start_ns + SLICE_NS), waited, seen) if why else ""
+        found.append(Slice(start_ns, "" if remark else why, remark))
     return found
 
 
@@ -191,19 +194,18 @@ def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
     return queues_ns
 
 
-def _why_it_counts(own: Span, waited: list[tuple[Span, int]], seen: Seen) -> str:
-    """`waited` are orders, each with the queue that the machine had left behind when its slice began."""
+def _why_it_counts(own: Span, waited: tuple[Span, int] | None, seen: Seen) -> str:
+    """`waited` is the slice's slowest order, with the queue that the machine had left behind when the slice began."""
     if any(_meet(own, span) for span in seen.real_time):
         return "a real-time task ran"
     for stall in seen.stalls:
         if _meet(stall, own) and (remark := _longer("the engine stalled", stall, _away_lately_ns(stall, seen))):
             return remark
-    for order, queue_ns in waited:
-        slice_began_ns = own[0] + (order[0] - own[0]) // SLICE_NS * SLICE_NS
-        behind_ns = queue_ns + _away_ns((slice_began_ns, order[1]), seen.disturbances)
-        if remark := _longer("an order waited", order, max(behind_ns, _away_lately_ns(order, seen))):
-            return remark
-    return ""
+    if waited is None:
+        return ""
+    order, queue_ns = waited
+    behind_ns = queue_ns + _away_ns((own[0], order[1]), seen.disturbances)
+    return _longer("an order waited", order, max(behind_ns, _away_lately_ns(order, seen)))
 
 
 def _longer(what: str, span: Span, away_ns: int) -> str:
@@ -259,15 +261,6 @@ def _meet(one: Span, other: Span) -> bool:
 
 def _within(span: Span, window: Span) -> Span:
     return max(span[0], window[0]), min(span[1], window[1])
-
-
-def _runs(whys: Sequence[str]) -> Iterable[range]:
-    """Neighbouring slices that are set aside together, and each other slice by itself."""
-    begin = 0
-    for number in range(1, len(whys) + 1):
-        if number == len(whys) or not whys[number] or not whys[number - 1]:
-            yield range(begin, number)
-            begin = number
 
 
 def _length(spans: list[Span]) -> int:

@@ -38,12 +38,18 @@ class Machine:
     """Watches some CPUs from `start` to `stop`; `sample` is to be called about ten times a second in between."""
 
     def __init__(
-        self, watched: Iterable[int], limit_s: float, state: Path | None = None, outside: "Outside | None" = None
+        self,
+        watched: Iterable[int],
+        limit_s: float,
+        state: Path | None = None,
+        outside: "Outside | None" = None,
+        generator: int = 0,
     ) -> None:
         self._cpus = sorted(watched)
         self._limit_s = limit_s
         self._reader = StateReader(state) if state else None
         self._outside = outside
+        self._generator = generator
         self._witnesses: list[subprocess.Popen[str]] = []
         self._groups = cpus.own_groups()
         self._samples: list[dict[str, int]] = []
@@ -122,7 +128,19 @@ class Machine:
         seen["real_time_ns"] = sum(self._ran_ns.values()) - self._ran_before_ns
         if self._outside:
             seen["outside_ns"] = self._outside.busy_ns()
+        if self._generator:
+            seen["waited_ns"] = waited_ns(self._generator) - self._witnesses_beside_ns()
         return seen
+
+    def _witnesses_beside_ns(self) -> int:
+        """How long the witnesses of the generator's CPUs ran: it waited for them, but they are of the measurement."""
+        try:
+            beside = os.sched_getaffinity(self._generator)
+        except OSError:
+            return 0
+        return sum(
+            ran_ns(witness.pid) for cpu, witness in zip(self._cpus, self._witnesses, strict=True) if cpu in beside
+        )
 
     def _look_for_tasks(self, every_thread: bool) -> None:
         for task in real_time_tasks(self._cpus, every_thread):
@@ -277,8 +295,17 @@ def _is_real_time(task: int, wanted: set[int]) -> bool:
 
 def ran_ns(task: int) -> int:
     """How long a process has run so far; 0 when it is gone."""
+    return _scheduled_ns(task, 0)
+
+
+def waited_ns(task: int) -> int:
+    """How long a process has waited for a CPU so far while it could have run; 0 when it is gone."""
+    return _scheduled_ns(task, 1)
+
+
+def _scheduled_ns(task: int, field: int) -> int:
     try:
-        return int(Path(f"/proc/{task}/schedstat").read_bytes().split()[0])
+        return int(Path(f"/proc/{task}/schedstat").read_bytes().split()[field])
     except (OSError, IndexError, ValueError):
         return 0
 

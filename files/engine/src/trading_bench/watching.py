@@ -25,10 +25,17 @@ class Watching:
     """A child that watches. BenchError when it cannot."""
 
     def __init__(
-        self, watched: list[int], limit_s: float, state: Path | None = None, group: str = "", process: int = 0
+        self,
+        watched: list[int],
+        limit_s: float,
+        state: Path | None = None,
+        group: str = "",
+        process: int = 0,
+        generator: int = 0,
     ) -> None:
         command = [sys.executable, "-m", "trading_bench.watching", "--cpus", ",".join(map(str, watched))]
         command += ["--limit", str(limit_s), "--group", group, "--process", str(process)]
+        command += ["--generator", str(generator)]
         command += ["--state", str(state)] if state else []
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         self._child = subprocess.Popen(
@@ -68,6 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument("--state", type=Path, metavar="FILE", help="published state of the engine")
     arguments.add_argument("--group", default="", metavar="NAME", help="control group of the engine's machine")
     arguments.add_argument("--process", type=int, default=0, metavar="PID", help="engine with CPUs for itself")
+    arguments.add_argument(
+        "--generator", type=int, default=0, metavar="PID", help="generator that shares no CPU with the engine"
+    )
     arguments.add_argument("--output", type=Path, metavar="FILE", help="write the record there, not to standard output")
     options = arguments.parse_args(argv)
     interrupts: list[int] = []
@@ -77,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         outside = Outside.of_group(options.group) if options.group else None
         if options.process:
             outside = Outside.of_process(options.process)
-        machine = Machine(options.cpus, options.limit + END_LIMIT_S, options.state, outside)
+        machine = Machine(options.cpus, options.limit + END_LIMIT_S, options.state, outside, options.generator)
         machine.start()
     except OSError as error:
         print(f"trading-witness: error: {error}", file=sys.stderr)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.unit.telemetry import api_fuzzer
-from tests.unit.telemetry.anything import requests
-from tests.unit.telemetry.raw import asked
-from tests.unit.telemetry.target import TOKEN, Target, started
+from tests.unit.telemetry.fuzzed_service import TOKEN, Target, started
+from tests.unit.telemetry.random_requests import requests
+from tests.unit.telemetry.raw_connection import asked
 
 CORPUS = sorted((Path(__file__).parent / "requests").glob("*/*.http"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cost
 
 from .conftest import RunModule
-from .templates import ROOT, render
 
+ROOT = Path(__file__).parents[3]
 PRICES: dict[str, Any] = yaml.safe_load((ROOT / "files/prices.yml").read_text(encoding="utf-8"))
 DEFAULT = cost.Amounts(
     instance_type="c6g.medium",
@@ -154,12 +155,3 @@ def test_a_price_that_nobody_tells_is_asked_for(run_module: RunModule) -> None:
 def test_the_estimate_counts_the_metrics_of_the_contract() -> None:
     contract = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
     assert len(contract["cloudwatch"]["metrics"]) + len(contract["agent"]["metrics"]) == DEFAULT.custom_metrics
-
-
-def test_the_estimate_counts_the_alarms_that_are_made() -> None:
-    preflight = yaml.safe_load((ROOT / "roles/aws_preflight/vars/main.yml").read_text(encoding="utf-8"))
-    made = [alarm for alarm in render("alarms.yml.j2") if "trading-demo-1/" in alarm["AlarmName"]]
-    assert (
-        len([alarm for alarm in made if "AlarmRule" not in alarm]) == preflight["__aws_preflight_alarms_per_host"] + 1
-    )
-    assert len([alarm for alarm in made if "AlarmRule" in alarm]) == 2

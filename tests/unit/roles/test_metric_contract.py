@@ -226,3 +226,12 @@ def test_each_alarm_links_to_its_runbook_and_each_runbook_belongs_to_an_alarm() 
         text = (ROOT / "docs/runbooks" / page).read_text(encoding="utf-8")
         assert [word for word in ("**Meaning.**", "**First command.**", "**End.**") if word not in text] == [], page
         assert f"({page})" in (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
+
+
+def test_the_estimate_counts_the_alarms_that_are_made() -> None:
+    preflight = yaml.safe_load((ROOT / "roles/aws_preflight/vars/main.yml").read_text(encoding="utf-8"))
+    made = [alarm for alarm in render("alarms.yml.j2") if "trading-demo-1/" in alarm["AlarmName"]]
+    assert (
+        len([alarm for alarm in made if "AlarmRule" not in alarm]) == preflight["__aws_preflight_alarms_per_host"] + 1
+    )
+    assert len([alarm for alarm in made if "AlarmRule" in alarm]) == 2

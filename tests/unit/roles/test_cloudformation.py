@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 
-from .conftest import Account
+from tests.unit.plugins.conftest import Account
 
 TEMPLATE = Path(__file__).parents[3] / "files/cloudformation/trading-host.yml"
 

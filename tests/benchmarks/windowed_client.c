@@ -1,5 +1,5 @@
 /* Keep so many messages in flight on a connected socket, each sent by itself, as soon as one before it is answered:
- *   window SOCKET IN_FLIGHT < WORK
+ *   windowed-client SOCKET IN_FLIGHT < WORK
  * WORK is a record a message: u32 bytes to send, u32 bytes of its answer (both little-endian), then what is sent.
  * Prints the nanoseconds from the first send to the last byte of the last answer. In C, because a client in Python is
  * what would be measured. */
@@ -28,7 +28,7 @@ static char *read_all(size_t *size)
             data = realloc(data, room *= 2);
     }
     if (data == NULL) {
-        perror("window");
+        perror("windowed-client");
         exit(1);
     }
     return data;
@@ -37,7 +37,7 @@ static char *read_all(size_t *size)
 int main(int count, char **arguments)
 {
     if (count != 3) {
-        fprintf(stderr, "usage: window SOCKET IN_FLIGHT < WORK\n");
+        fprintf(stderr, "usage: windowed-client SOCKET IN_FLIGHT < WORK\n");
         return 2;
     }
     int sock = atoi(arguments[1]), in_flight = atoi(arguments[2]);
@@ -52,7 +52,7 @@ int main(int count, char **arguments)
             uint32_t bytes;
             memcpy(&bytes, work + sending, sizeof bytes);
             if (send(sock, work + sending + 8, bytes, 0) != (ssize_t)bytes)
-                return perror("window: send"), 1;
+                return perror("windowed-client: send"), 1;
             sending += 8 + bytes;
         }
         while (answering < sending) {
@@ -69,7 +69,7 @@ int main(int count, char **arguments)
             continue;
         ssize_t got = recv(sock, answers, sizeof answers, 0);
         if (got <= 0)
-            return perror("window: recv"), 1;
+            return perror("windowed-client: recv"), 1;
         received += (uint64_t)got;
     }
     printf("%llu\n", (unsigned long long)(now_ns() - begun_ns));

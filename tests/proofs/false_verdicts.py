@@ -19,9 +19,9 @@ SOURCES = [ROOT / name for name in ("roles/slo", "plugins/filter", "files/engine
 
 def prove(times: int) -> Path:
     """Return the record of so many verdicts of each; raises AssertionError when one is not *missed p99*."""
-    evidence = Evidence("blame", times, SOURCES)
-    with tempfile.TemporaryDirectory(prefix="blame-") as name:
-        deployment = Deployment(Path(name), sandbox="blame", addresses=addresses(75))
+    evidence = Evidence("false-verdicts", times, SOURCES)
+    with tempfile.TemporaryDirectory(prefix="false-verdicts-") as name:
+        deployment = Deployment(Path(name), sandbox="verdicts", addresses=addresses(75))
         try:
             deployment.down()  # what a proof that was interrupted may have left
             deployment.up()

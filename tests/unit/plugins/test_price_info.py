@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from botocore.stub import ANY
 
 from .conftest import RunModule
 from .stubs import stubbed
-from .templates import ROOT
 
+ROOT = Path(__file__).parents[3]
 TABLE: dict[str, Any] = yaml.safe_load((ROOT / "files/prices.yml").read_text(encoding="utf-8"))
 FILTERS = [
     {"Type": "TERM_MATCH", "Field": field, "Value": value}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cloudwatch import Notice, Watch
+from tests.alarm_evaluation import Notice, Watch
 
 from .templates import HOSTS, ROOT, render
 

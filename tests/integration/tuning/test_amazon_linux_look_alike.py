@@ -35,7 +35,7 @@ def test_security_updates_are_installed_in_the_window(tuning_host: TuningHost) -
 
 def test_boot_arguments_go_through_grubby_and_come_back(tuning_host: TuningHost) -> None:
     before = tuning_host.shell("cat /usr/sbin/entry")
-    play = tuning_host.play_to_the_end(Path(__file__).with_name("look_alike.yml"))
+    play = tuning_host.play_to_the_end(Path(__file__).with_name("amazon_linux_look_alike.yml"))
     assert "lowlatency.trading.hardening : Ssh | Reload the SSH service" in play.host_tasks
     assert {"skew_tick=1", "isolcpus=managed_irq,domain,1"} <= set(tuning_host.shell("cat /usr/sbin/entry").split())
     assert json.loads(tuning_host.shell("cat /var/lib/os-tuning.json"))["reboot_required"]

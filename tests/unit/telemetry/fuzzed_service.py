@@ -1,4 +1,4 @@
-"""The service as a process for tests that send it anything: python -m tests.unit.telemetry.target DIRECTORY
+"""The service as a process for tests that send it anything: python -m tests.unit.telemetry.fuzzed_service DIRECTORY
 
 It prints the ports of two services, one of which asks for a token, answers each line of its input with the number of
 blocks that Python holds, and ends when its input does. There is no limit of
@@ -61,7 +61,7 @@ class Target:
 @contextmanager
 def started(directory: Path) -> Iterator[Target]:
     """Start one. What it logs as an error is an exception that nobody handled: AssertionError at the end."""
-    command = [sys.executable, "-m", "tests.unit.telemetry.target", str(directory)]
+    command = [sys.executable, "-m", "tests.unit.telemetry.fuzzed_service", str(directory)]
     # Its threads share one heap, as the service has one thread: a heap for each fragments on its own.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     with (directory / "errors").open("w+") as errors:

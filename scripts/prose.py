@@ -1,0 +1,160 @@
+"""Check the prose of README.md, CONTRIBUTING.md, SECURITY.md and docs/: short sentences, short lines, plain words.
+
+The limits and the words that no page may use are in prose.yml beside this file.
+
+- A sentence ends at a full stop, a question mark or an exclamation mark. Headings, list items, table cells and the
+  lines between `<br>` begin a sentence of their own. A code span is one word, and so is a list of nothing else. The
+  target of a link is no word.
+- A line of prose keeps to the columns. Free of it are what Markdown cannot wrap (headings, table rows, comments and
+  lines that are one link or code span) and code.
+- Openings are looked for where a sentence begins, but not in headings and table cells; phrases everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md")
+WORDS = Path(__file__).with_name("prose.yml")
+MARKDOWN = MarkdownIt("commonmark").enable("table")
+BREAK = "\x00"  # between two sentences that no punctuation parts
+CODE = "`code`"
+LABELS = ("heading_open", "th_open", "td_open")
+SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')*]))\s+(?=[\"'(*]*[A-Z0-9`])|\x00")
+ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|vs|cf|approx)\.$", re.IGNORECASE)
+WORD = re.compile(r"\w")
+ONLY_CODE = re.compile(r"(?:`code`[\s,.;]*)+")
+CANNOT_WRAP = re.compile(
+    r"\s*(?:[|#]|<!-- .* -->$|(?:[-*]|\d+\.)?\s*(?:\[[^]]*\]\([^)]*\)|<?https?://\S+?>?|`[^`]*`)[.,;:]?$)"
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence without its markup, and the line of its page on which it begins."""
+
+    line: int
+    text: str
+    label: bool = False  # a heading or a table cell
+
+    @property
+    def words(self) -> int:
+        """Return how many words it has."""
+        return 1 if ONLY_CODE.fullmatch(self.text) else sum(bool(WORD.search(word)) for word in self.text.split())
+
+
+def _plain(inline: Token) -> Iterator[tuple[str, int]]:
+    """Give the text of an inline token in pieces, each with the lines that lie before it."""
+    lines = 0
+    for child in inline.children or ():
+        if child.type == "text":
+            yield child.content, lines
+        elif child.type == "code_inline":
+            yield CODE, lines
+        elif child.type in ("softbreak", "hardbreak"):
+            lines += 1
+            yield " ", lines
+        elif child.type == "image":
+            yield child.content, lines
+        elif child.type == "html_inline" and child.content.startswith("<br"):
+            yield BREAK, lines
+
+
+def sentences(page: str) -> Iterator[Sentence]:
+    """Give the sentences of a page of Markdown."""
+    tokens = MARKDOWN.parse(page)
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if token.type != "inline" or not token.map:
+            continue
+        text, starts = "", []
+        for piece, lines in _plain(token):
+            starts += [token.map[0] + 1 + lines] * len(piece)
+            text += piece
+        begin = 0
+        for end, following in _ends(text):
+            if said := text[begin:end].strip():
+                first = begin + len(text[begin:end]) - len(text[begin:end].lstrip())
+                yield Sentence(starts[first], said, label=bool(before and before.type in LABELS))
+            begin = following
+
+
+def _ends(text: str) -> Iterator[tuple[int, int]]:
+    """Give where each sentence ends and where the next one begins."""
+    for found in SENTENCE_END.finditer(text):
+        if not ABBREVIATION.search(text[: found.start()]):
+            yield found.start(), found.end()
+    yield len(text), len(text)
+
+
+def long_lines(page: str, columns: int) -> Iterator[tuple[int, int]]:
+    """Give number and length of each line of prose that is too long."""
+    code = {
+        number
+        for token in MARKDOWN.parse(page)
+        if token.type in ("fence", "code_block", "html_block") and token.map
+        for number in range(*token.map)
+    }
+    for number, line in enumerate(page.splitlines()):
+        if len(line) > columns and number not in code and not CANNOT_WRAP.match(line):
+            yield number + 1, len(line)
+
+
+def _banned(sentence: Sentence, words: dict[str, Any]) -> Iterator[str]:
+    """Give what a sentence uses of the words that no page may use."""
+    said = " ".join(sentence.text.split()).lower()
+    for phrase, instead in words["phrases"].items():
+        if re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", said):
+            yield f'"{phrase}" is not plain: {instead}'
+    for opening, instead in {} if sentence.label else words["openings"].items():
+        if re.match(rf"{re.escape(opening.lower())}(?!\w)", said):
+            yield f'a sentence begins with "{opening}": {instead}'
+
+
+def faults(page: str, words: dict[str, Any]) -> list[tuple[int, str]]:
+    """Return what is wrong with a page, each with its line."""
+    if page.startswith("---\n"):  # the front matter becomes empty lines, so that numbers stay
+        head, rule, rest = page[4:].partition("\n---\n")
+        page = "\n" * (head + rule).count("\n") + "\n" + rest
+    found = [
+        (number, f"{length} columns: wrap the prose at {words['columns']}")
+        for number, length in long_lines(page, words["columns"])
+    ]
+    for sentence in sentences(page):
+        if sentence.words > words["words"]:
+            begin = " ".join(sentence.text.split()[:6])
+            found.append(
+                (
+                    sentence.line,
+                    f'a sentence of {sentence.words} words ("{begin} …"): make sentences of at most {words["words"]}',
+                )
+            )
+        found += [(sentence.line, wrong) for wrong in _banned(sentence, words)]
+    return sorted(found)
+
+
+def main(root: Path) -> int:
+    """Return 0, or 1 when a page has a fault."""
+    words: dict[str, Any] = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+    pages = sorted({path for pattern in PAGES for path in root.glob(pattern)})
+    count = 0
+    for page in pages:
+        name = str(page.relative_to(root))
+        for line, wrong in faults(page.read_text(encoding="utf-8"), words):
+            print(f"{name}:{line}: {wrong}")
+            count += 1
+    if count:
+        print(f"{count} faults; the limits and the words are in scripts/prose.yml", file=sys.stderr)
+    return 1 if count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

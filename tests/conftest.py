@@ -1,0 +1,37 @@
+"""What tests of every folder may use."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def in_written_order(request: pytest.FixtureRequest) -> None:
+    """The tests of this file build on each other: each goes on from what the one before it has left.
+
+    So they run as they are written, from the first one on. Whoever picks some of them learns it here, and not from a
+    failure that explains nothing.
+    """
+    module = request.node
+    written = [
+        name
+        for name, value in vars(module.obj).items()
+        if name.startswith("test_") and inspect.isfunction(value) and value.__module__ == module.obj.__name__
+    ]
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.parent is module]
+    picked = list(dict.fromkeys(item.originalname for item in items))
+    if problem := out_of_order(written, picked):
+        what = f"{module.name}: its tests build on each other, and {problem}; run the file from its first test on"
+        pytest.fail(what, pytrace=False)
+
+
+def out_of_order(written: Sequence[str], picked: Sequence[str]) -> str:
+    """Return what keeps the picked tests from building on each other, empty when they are the first ones written."""
+    if list(picked) == list(written[: len(picked)]):
+        return ""
+    last = max(written.index(name) for name in picked)
+    missing = [name for name in written[:last] if name not in picked]
+    return f"{missing[0]} is not run before {written[last]}" if missing else "they are not in the order of the file"
