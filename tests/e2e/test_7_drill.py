@@ -1,4 +1,7 @@
-"""A small disaster drill: the host is lost under known orders, and another one in another zone goes on in its place."""
+"""A small disaster drill: the host is lost under known orders, and another one in another zone goes on in its place.
+
+The tests build on each other, in the order in which they are written: what comes later finds the host that was built.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.deployment import Deployment, Play
+
+pytestmark = pytest.mark.usefixtures("in_written_order")
 
 SHIPPED = "/etc/trading/backup.toml"
 # What the host promises here, so that the drill need not wait for more than a minute, and what is asked of it.
