@@ -56,8 +56,8 @@ _HARD: dict[str, int] = {**_EASY, "memory_percent": 1}
 
 # Line → what spoils it on the host, and what repairs that where site.yml does not.
 _ON_HOST: dict[str, tuple[str, str]] = {
-    # A deleted table comes back: the unit that counts refusals has it loaded. So does a stopped unit: each unit that
-    # starts, a login's among them, pulls sysinit.target in, which wants it. Disabled, nobody wants it.
+    # A table that is deleted comes back: the unit that counts refusals fails without it, and has it loaded. A stop ends
+    # that unit's timer as well.
     "firewall": ("systemctl disable --quiet --now trading-firewall.service", ""),
     "ports": (
         f"systemd-run --quiet --unit=stray --property=WorkingDirectory=/run python3 -m http.server {_STRAY_PORT}",
