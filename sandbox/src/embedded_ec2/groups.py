@@ -345,7 +345,10 @@ def _register(group: FakeAutoScalingGroup) -> None:
             elbv2.register_targets(target_group.arn, asked)
             mine |= new
     for arn in set(registered) - set(group.target_group_arns):
-        del registered[arn]
+        left = elbv2.target_groups.get(arn)
+        gone = [{"Id": each} for each in sorted(registered.pop(arn)) if left and each in left.targets]
+        if gone:
+            elbv2.deregister_targets(arn, gone)
 
 
 # Size.

@@ -35,6 +35,7 @@ def look(account: Account) -> dict[str, Any]:
     groups = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
     for group in groups:
         del group["Instances"]  # each goes through its states by itself
+        group["Tags"].sort(key=lambda tag: str(tag["Key"]))
     pages = ec2.describe_instances()["Reservations"]
     return {
         "templates": ec2.describe_launch_templates()["LaunchTemplates"],

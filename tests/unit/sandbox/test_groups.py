@@ -230,6 +230,21 @@ def test_a_hook_holds_the_launch_until_it_is_completed_and_then_the_target_is_re
     assert (account.states(), account.targets(arn)) == (["InService"], account.ids())
 
 
+def test_a_target_group_that_is_detached_loses_the_targets_in_service_and_needs_none(account: Account) -> None:
+    arn = account.target_group()
+    detach = {"AutoScalingGroupName": "alpha", "TargetGroupARNs": [arn]}
+    account.group(TargetGroupARNs=[arn])
+    assert account.targets(arn) == account.ids()
+    account.scaling.detach_load_balancer_target_groups(**detach)
+    assert (account.described()["TargetGroupARNs"], account.targets(arn)) == ([], [])
+
+    account.scaling.delete_auto_scaling_group(AutoScalingGroupName="alpha", ForceDelete=True)
+    account.group(LifecycleHookSpecificationList=[hook()], TargetGroupARNs=[arn])
+    assert account.states() == ["Pending:Wait"]
+    account.scaling.detach_load_balancer_target_groups(**detach)
+    assert account.described()["TargetGroupARNs"] == []
+
+
 def test_a_launch_that_is_given_up_or_takes_too_long_is_tried_with_another_instance(account: Account) -> None:
     account.group(LifecycleHookSpecificationList=[hook()])
     (first,) = account.ids()

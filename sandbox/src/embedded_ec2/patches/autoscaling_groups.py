@@ -73,7 +73,16 @@ def _size_groups() -> None:
             if any(state.instance.id in instance_ids for state in group.instance_states):
                 _look(group)
 
+    def detach_load_balancer_target_groups(
+        self: AutoScalingBackend, group_name: str, target_group_arns: list[str]
+    ) -> None:
+        # moto deregisters every instance, and fails for one that waits for its hook and is no target yet.
+        group = _group(self, group_name)
+        group.target_group_arns = [arn for arn in group.target_group_arns if arn not in target_group_arns]
+        _look(group)
+
     replace(FakeAutoScalingGroup, "set_desired_capacity", set_desired_capacity)
+    replace(AutoScalingBackend, "detach_load_balancer_target_groups", detach_load_balancer_target_groups)
     replace(AutoScalingBackend, "update_attached_target_groups", update_attached_target_groups)
     replace(AutoScalingBackend, "notify_terminate_instances", notify_terminate_instances)
 
