@@ -14,7 +14,7 @@ BEGIN, END = "<!-- table: begin, made by scripts/docs -->", "<!-- table: end -->
 
 
 def expectation(root: Path, claim: dict[str, Any]) -> str:
-    """Return what a claim expects, in the words that the evidence has."""
+    """Return what a claim expects, in the evidence's wording."""
     specification = importlib.util.spec_from_file_location("evidence", root / "plugins/filter/evidence.py")
     assert specification is not None
     assert specification.loader is not None
@@ -36,7 +36,7 @@ def table(root: Path) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the page with the table of now."""
+    """Return the page with the current table."""
     page = root / "docs/first-account.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     return {page: f"{before}{BEGIN}\n{table(root)}\n{END}{rest.partition(END)[2]}"}

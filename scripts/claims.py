@@ -1,15 +1,15 @@
-"""Claims of README.md and docs/: where their ids stand, which figures they cover, and the rows of docs/truth.yml.
+"""Claims of README.md and docs/: the places of their ids, the figures they cover, and the rows of docs/truth.yml.
 
 An id stands in a comment, `<!-- claim: one-id, another-id -->`, and covers
   - the paragraph, the list item or the table row in which the comment stands;
   - all of the block that follows, when the comment has a line of its own above it. A block ends at an empty line, a
     code block with its fence.
 
-A measured figure is a number with a unit, or so many of so many (FIGURE). These are none:
-  - what is in a code span: a setting, a command, a name;
-  - what is in a heading or behind a comparison sign or a word of LIMITING: a target, a limit, a rhythm;
+A measured figure is a number with a unit, or a count such as "3 of 10" (FIGURE). These do not count:
+  - text in a code span: a setting, a command, a name;
+  - text in a heading, or after a comparison sign or a word of LIMITING: a target, a limit, an interval;
   - pages that are made from data (MADE): their figures are defaults and descriptions of inputs.
-Everything else needs an id: also a figure that is a setting, because a reader cannot tell it from a measured one.
+Every other figure needs an id, even a setting, because a reader cannot tell it from a measured figure.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Unit:
 
     @property
     def figures(self) -> list[str]:
-        """Return what looks measured."""
+        """Return the figures that look measured."""
         if self.text.startswith("#"):
             return []
         text = self.text if self.text.lstrip().startswith("```") else CODE_SPAN.sub("`", self.text)
@@ -94,7 +94,7 @@ class Unit:
 
 
 def units(page: str, text: str) -> Iterator[Unit]:
-    """Give the units of a page; what scripts/docs makes within it is left out."""
+    """Yield the units of a page, without the parts that scripts/docs generates."""
     above: list[str] = []  # ids of a comment on a line of its own
     now: Unit | None = None
     fenced = made = False
@@ -153,7 +153,7 @@ def rows(root: Path) -> list[dict[str, Any]]:
 
 
 def place(shown: str) -> str:
-    """Return where a test or a record shows what it shows."""
+    """Return the kind of place where a test or a record shows its claim."""
     if shown.startswith("docs/evidence/"):
         name = re.sub(r"^\d{4}-\d\d-\d\d-|\.json$", "", Path(shown).name)
         proof = name if name in PLACE_OF_PROOF else name.split("-")[0]  # a second record of a day has one word more
@@ -164,7 +164,7 @@ def place(shown: str) -> str:
 
 
 def what_is_missing(root: Path, shown: str) -> str | None:
-    """Return what is wrong with FILE, or FILE::NAME with a test or a task of that name, or None."""
+    """Return the problem of a reference, or None. It is FILE, or FILE::NAME with the name of a test or a task."""
     path, _, name = shown.partition("::")
     if not (root / path).is_file():
         return f"{path}: no such file"

@@ -1,4 +1,4 @@
-"""Run engine and telemetry as processes of this machine and measure them: the demo where no machine can be booted.
+"""Run engine and telemetry as processes of this machine and measure them: the demo for where no machine can boot.
 
 demo_local.py up DIRECTORY      start both (or find them running), measure, print
 demo_local.py down DIRECTORY    stop what `up` recorded
@@ -36,7 +36,7 @@ PACKAGES = ("trading_engine", "trading_feed", "trading_telemetry")
 
 
 def write_configuration(directory: Path) -> None:
-    """Write what the commands themselves print as example, with one account for the measurement."""
+    """Write the example configuration that the commands themselves print, with one account for the measurement."""
     if (directory / "password").exists():
         return
     directory.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def command_line(pid: int) -> str:
 
 
 def running(directory: Path, package: str) -> int | None:
-    """Return the recorded process when it still is the one that was started."""
+    """Return the recorded process if it still runs."""
     record = directory / f"{package}.pid"
     if not record.exists():
         return None
@@ -111,7 +111,7 @@ def start(directory: Path, package: str, configuration: str) -> None:
 
 
 def stop(directory: Path, package: str) -> None:
-    """End a recorded process and wait for it: the engine writes a last snapshot into the directory."""
+    """End a recorded process and wait for its exit. The engine then writes a last snapshot to the directory."""
     pid = running(directory, package)
     if pid:
         os.kill(pid, signal.SIGTERM)
@@ -124,7 +124,7 @@ def stop(directory: Path, package: str) -> None:
 
 
 def looked_at(directory: Path) -> dict[str, Any]:
-    """Return what trading_host_info would say of these processes; they are no units, and this machine is no host."""
+    """Return trading_host_info's readings for these processes. They are not units, and this machine is not a host."""
     pids = [pid for package in PACKAGES if (pid := running(directory, package))]
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     busy_s = {}
@@ -135,7 +135,7 @@ def looked_at(directory: Path) -> dict[str, Any]:
 
 
 def measure(directory: Path) -> list[slo.Row]:
-    """Offer the promised rate until enough was undisturbed, and return the verdict's rows."""
+    """Send orders at the promised rate until enough time was undisturbed, and return the verdict's rows."""
     cpus = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
     engine = running(directory, "trading_engine")
     if engine and len(cpus) > 1:

@@ -1,8 +1,8 @@
-"""Print what scripts/demo came to: the promises, where the host answers, how to log in, what to try next.
+"""Print the result of scripts/demo: the SLO table, the host's addresses, how to log in, and next steps.
 
 demo_summary.py REPORTS LOG HEADER   all of it; standard input is `scripts/sandbox status --json`, HEADER the file that
                                      curl takes the header with telemetry's token from, empty where there is none
-demo_summary.py --table REPORTS      the promises alone
+demo_summary.py --table REPORTS      the SLO table alone
 demo_summary.py --host               how to log in to the first host in standard input: its instance's id, USER@ADDRESS
 """
 
@@ -26,7 +26,7 @@ def read_reports(directory: Path) -> list[dict[str, Any]]:
 
 
 def promises(report: dict[str, Any]) -> Iterator[str]:
-    """Yield one host's table, and loudly what of it was missed or not measured, and why."""
+    """Yield one host's table, then prominently the targets that were missed or not measured, and why."""
     rows: list[dict[str, str]] = report["verdict"]
     widths = {key: max(len(row[key]) for row in [COLUMNS, *rows]) for key in COLUMNS}
     for row in [COLUMNS, *rows]:

@@ -1,4 +1,4 @@
-"""Merge what pip-audit says of each lock file into one answer: known, not known, or nobody could be asked."""
+"""Merge pip-audit's results for each lock file into one: vulnerabilities, unknown packages, or no service answered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVICES = ("pypi", "osv")
 
 @dataclass
 class Findings:
-    """What is known of the packages (`name version` → advisories), and what nobody could say anything of."""
+    """Advisories by package (`name version`), the unknown packages, and the lock files without an answer."""
 
     asked: set[str] = field(default_factory=set)
     vulnerable: dict[str, list[str]] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Findings:
     unanswered: list[str] = field(default_factory=list)
 
     def add(self, report: dict[str, Any]) -> None:
-        """Take over a report of pip-audit (its format json)."""
+        """Add a report of pip-audit (its format json)."""
         for one in report["dependencies"]:
             if "skip_reason" in one:
                 self.unknown.setdefault(one["name"], one["skip_reason"])
@@ -35,7 +35,7 @@ class Findings:
                 self.vulnerable[package] = [advisory(vulnerability) for vulnerability in one["vulns"]]
 
     def lines(self) -> list[str]:
-        """Return what to print."""
+        """Return the lines to print."""
         said = [f"{package}: {text}" for package, texts in sorted(self.vulnerable.items()) for text in texts]
         said += [f"not known: {name}: {why}" for name, why in sorted(self.unknown.items())]
         said += [f"warning: no advisory service answered for {name}" for name in self.unanswered]
@@ -43,7 +43,7 @@ class Findings:
 
 
 def advisory(vulnerability: dict[str, Any]) -> str:
-    """Return an advisory's names and the versions that repair it."""
+    """Return an advisory's names and the versions that fix it."""
     names = ", ".join([vulnerability["id"], *vulnerability.get("aliases", ())])
     repaired = ", ".join(vulnerability["fix_versions"]) or "no version yet"
     return f"{names}; repaired in {repaired}"
@@ -67,7 +67,7 @@ def ask(lock: Path, service: str) -> dict[str, Any] | None:
 
 
 def audit(locks: list[Path]) -> Findings:
-    """Ask about each lock file, of the first service that answers anything for it."""
+    """Audit each lock file with the first service that answers for it."""
     findings = Findings()
     for lock in locks:
         name = str(lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock)
@@ -82,7 +82,7 @@ def audit(locks: list[Path]) -> Findings:
 
 
 def answers(report: dict[str, Any]) -> bool:
-    """Return whether a report says anything of any package."""
+    """Return whether a report has a result for any package."""
     return any("skip_reason" not in one for one in report["dependencies"])
 
 

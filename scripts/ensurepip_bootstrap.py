@@ -1,4 +1,4 @@
-"""Stand in for get-pip.py where only the package registries can be reached: pip comes from Python's own ensurepip."""
+"""Replace get-pip.py where only the package registries are reachable: install pip from Python's own ensurepip."""
 
 import ensurepip
 

@@ -1,4 +1,4 @@
-"""Render docs/hardening.yml as the tables of docs/host.md: points met or not, and what lynis still suggests."""
+"""Render docs/hardening.yml as the tables of docs/host.md: points met or not met, and lynis's open suggestions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MET = {"yes": "yes", "partly": "partly", "no": "no"}
 
 
 def points(data: dict[str, Any]) -> str:
-    """Return one row for each point; raises KeyError for a word that is none."""
+    """Return one row for each point. Raises KeyError for an unknown state."""
     lines = ["| point | met | by what, or why not |", "|---|---|---|"]
     lines += [f"| {each['point']} | {MET[each['met']]} | {each['why']} |" for each in data["points"]]
     return "\n".join(lines)
 
 
 def lynis(root: Path, data: dict[str, Any]) -> str:
-    """Return one row for each suggestion of the newest record; ends with a message for one without an answer."""
+    """Return one row for each suggestion of the newest record. Exits with a message when a suggestion has no answer."""
     newest = max((root / "docs/evidence").glob("*-security.json"), default=None)
     found = json.loads(newest.read_text(encoding="utf-8"))["lynis"] if newest else data["measured"]
     before, after = found["index"]
@@ -35,7 +35,7 @@ def lynis(root: Path, data: dict[str, Any]) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the page with the tables of now."""
+    """Return the page with the current tables."""
     data = yaml.safe_load((root / "docs/hardening.yml").read_text(encoding="utf-8"))
     page = root / "docs/host.md"
     text = page.read_text(encoding="utf-8")

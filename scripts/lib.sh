@@ -16,6 +16,9 @@ compiler_packages=(gcc libc6-dev python3-dev)
 machine_packages=("${compiler_packages[@]}" debian-archive-keyring iproute2 mmdebstrap mount nftables procps systemd-container util-linux)
 # shellcheck disable=SC2034
 own_kernel_packages=(e2fsprogs qemu-system-x86)
+# What stands for a load balancer; only what makes one installs it.
+# shellcheck disable=SC2034
+balancer_packages=(haproxy)
 
 # sudo forgets the environment, and with it the way to the packages.
 proxies=()

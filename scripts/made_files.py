@@ -1,4 +1,4 @@
-"""Write files that are made from data, or say which are out of date: what all programs behind scripts/docs do."""
+"""Write files that are made from data, or list outdated ones. All programs behind scripts/docs use this."""
 
 from __future__ import annotations
 

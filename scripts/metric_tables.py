@@ -62,14 +62,14 @@ def page() -> str:
 
 
 def with_region(text: str) -> str:
-    """Return files/metrics.yml with the section made anew."""
+    """Return files/metrics.yml with the section regenerated."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{contract()}{END}{after}"
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the text of each file that is made here."""
+    """Return the text of each generated file."""
     file = root / "files/metrics.yml"
     return {file: with_region(file.read_text(encoding="utf-8")), root / "docs/metrics.md": page()}
 

@@ -5,9 +5,9 @@ The limits and the words that no page may use are in prose.yml beside this file.
 - A sentence ends at a full stop, a question mark or an exclamation mark. Headings, list items, table cells and the
   lines between `<br>` begin a sentence of their own. A code span is one word, and so is a list of nothing else. The
   target of a link is no word.
-- A line of prose keeps to the columns. Free of it are what Markdown cannot wrap (headings, table rows, comments and
-  lines that are one link or code span) and code.
-- Openings are looked for where a sentence begins, but not in headings and table cells; phrases everywhere.
+- A line of prose keeps to the columns. Code is exempt, and so is what Markdown cannot wrap: headings, table rows,
+  comments, and lines that are one link or code span.
+- Openings are checked where a sentence begins, but not in headings and table cells. Phrases are checked everywhere.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Sentence:
 
     @property
     def words(self) -> int:
-        """Return how many words it has."""
+        """Return the number of words."""
         return 1 if ONLY_CODE.fullmatch(self.text) else sum(bool(WORD.search(word)) for word in self.text.split())
 
 
 def _plain(inline: Token) -> Iterator[tuple[str, int]]:
-    """Give the text of an inline token in pieces, each with the lines that lie before it."""
+    """Yield the text of an inline token in pieces, each with the number of lines before it."""
     lines = 0
     for child in inline.children or ():
         if child.type == "text":
@@ -70,7 +70,7 @@ def _plain(inline: Token) -> Iterator[tuple[str, int]]:
 
 
 def sentences(page: str) -> Iterator[Sentence]:
-    """Give the sentences of a page of Markdown."""
+    """Yield the sentences of a page of Markdown."""
     tokens = MARKDOWN.parse(page)
     for before, token in zip([None, *tokens], tokens, strict=False):
         if token.type != "inline" or not token.map:
@@ -88,7 +88,7 @@ def sentences(page: str) -> Iterator[Sentence]:
 
 
 def _ends(text: str) -> Iterator[tuple[int, int]]:
-    """Give where each sentence ends and where the next one begins."""
+    """Yield where each sentence ends and where the next one begins."""
     for found in SENTENCE_END.finditer(text):
         if not ABBREVIATION.search(text[: found.start()]):
             yield found.start(), found.end()
@@ -96,7 +96,7 @@ def _ends(text: str) -> Iterator[tuple[int, int]]:
 
 
 def long_lines(page: str, columns: int) -> Iterator[tuple[int, int]]:
-    """Give number and length of each line of prose that is too long."""
+    """Yield number and length of each line of prose that is too long."""
     code = {
         number
         for token in MARKDOWN.parse(page)
@@ -109,7 +109,7 @@ def long_lines(page: str, columns: int) -> Iterator[tuple[int, int]]:
 
 
 def _banned(sentence: Sentence, words: dict[str, Any]) -> Iterator[str]:
-    """Give what a sentence uses of the words that no page may use."""
+    """Yield the banned words and phrases that a sentence uses."""
     said = " ".join(sentence.text.split()).lower()
     for phrase, instead in words["phrases"].items():
         if re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", said):

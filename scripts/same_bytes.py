@@ -1,6 +1,6 @@
-"""Pack a collection's tarball anew, so that nothing in it tells of the machine, the folder or the time of its making.
+"""Repack a collection's tarball, so that its bytes do not depend on the machine, the folder or the time of the build.
 
-`ansible-galaxy collection build` lists files as the file system does, and writes the time into three places.
+`ansible-galaxy collection build` lists files in the file system's order, and writes the time into three places.
 https://reproducible-builds.org/docs/source-date-epoch/
 """
 
@@ -21,7 +21,7 @@ TIME_S = int(os.environ.get("SOURCE_DATE_EPOCH", 315_532_800))
 
 
 def pack(tarball: Path) -> None:
-    """Replace the tarball by one of the same members in the order of their names."""
+    """Replace the tarball by one with the same members in the order of their names."""
     with tarfile.open(tarball) as packed:
         members = {
             member.name: (member, extracted.read() if (extracted := packed.extractfile(member)) else b"")

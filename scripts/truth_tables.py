@@ -1,4 +1,4 @@
-"""Render what was shown where: docs/truth.md, and README.md's list of what was never run.
+"""Render which claim was shown where: docs/truth.md, and README.md's list of what was never run.
 
 Source of truth: docs/truth.yml for the rows, README.md and docs/ for the pages that hold their ids (claims.py).
 """
@@ -69,7 +69,7 @@ def row_line(row: dict[str, Any]) -> str:
 
 
 def counts(rows: list[dict[str, Any]]) -> str:
-    """Return the table of the places with how many claims were shown in each."""
+    """Return the table of the places with the number of claims shown in each."""
     counted = Counter(place for row in rows for place in places(row))
     unshown = [row for row in rows if "unshown" in row]
     partly = sum(bool(places(row)) for row in unshown)
@@ -123,14 +123,14 @@ def page(root: Path) -> str:
 
 
 def with_region(text: str, region: str) -> str:
-    """Return README.md with the list made anew."""
+    """Return README.md with the list regenerated."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{region}{END}{after}"
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the text of each file that is made here."""
+    """Return the text of each generated file."""
     readme = root / "README.md"
     region = never(claims.rows(root))
     return {readme: with_region(readme.read_text(encoding="utf-8"), region), root / "docs/truth.md": page(root)}

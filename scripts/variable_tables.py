@@ -50,7 +50,7 @@ def role_inputs(role: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def requirements(role: Path) -> list[str]:
-    """Return what a role needs of the controller and of a host, a line each."""
+    """Return a role's requirements for the controller and for a host, one line each."""
     about = load(role / "meta/main.yml")["galaxy_info"]
     needs = [f"- Ansible {about['min_ansible_version']} or newer on the controller."]
     if role.name.startswith(("aws_", "acceptance")):
@@ -109,7 +109,10 @@ def all_variables(roles: list[Path]) -> str:
 
 
 def shared_variables(roles: list[Path]) -> str:
-    """One row for each shared variable: what an input says that calls itself by it, and all inputs that follow it."""
+    """Return one row per shared variable: its meaning and the inputs that use it.
+
+    The meaning is the description of the input that names the variable as shared, else of the first input that uses it.
+    """
     meanings: dict[str, str] = {}
     followers: dict[str, list[str]] = {}
     said: set[str] = set()
@@ -135,7 +138,7 @@ def shared_variables(roles: list[Path]) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the text of each file that is made here."""
+    """Return the text of each generated file."""
     roles = sorted(path.parent.parent for path in root.glob("roles/*/meta/argument_specs.yml"))
     return {
         root / "docs/variables.md": all_variables(roles),

@@ -37,7 +37,7 @@ _OPENS = {
 
 
 def command(given: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
-    """Return the command line; the last word of a variable counts, so ours stand behind the user's."""
+    """Return the command line. Ansible uses the last value of a variable, so ours come after the user's."""
     words = [sys.executable, "-m", "ansible", "playbook"]
     for one in given.get("inventories") or [given["inventory"]]:
         words += ["-i", one]
@@ -53,12 +53,12 @@ def command(given: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible carries no types
-    """Runs on the controller, within the play's own process, whose command line it reads."""
+    """The action: it runs on the controller, in the play's own process, and reads that process's command line."""
 
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the playbook and return how it ended; a playbook that fails is no failure of this action."""
+        """Run the playbook and return how it ended. This action succeeds even when the playbook fails."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = self.validate_argument_spec(argument_spec=_SPEC)[1]
         folder, log = given["folder"], os.path.join(given["folder"], "log")

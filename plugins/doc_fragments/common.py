@@ -1,13 +1,13 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What several modules say in the same words: of check mode and diff mode, and of what may exist or not."""
+"""Documentation that several modules share: support of check mode and diff mode, and the option `state`."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The fragments by their names."""
+    """The documentation fragments, one attribute each."""
 
     INFO = r"""
 options: {}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Likely causes of a trouble, from readings of a host: values in, ranked causes and their table out."""
+"""Filters that find likely causes of a symptom. They take a host's readings and return ranked causes and a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_A_SYMPTOM = 5
 
 
 def likely_causes(readings: dict[str, Any], symptom: str = "") -> list[dict[str, Any]]:
-    """Return the causes of the symptom, or of any, the surest first; raises AnsibleFilterError for another symptom."""
+    """Return the causes of one symptom or of all, the most certain first. Raises AnsibleFilterError."""
     if symptom and symptom not in causes.SYMPTOMS:
         raise AnsibleFilterError(f"{symptom!r} is no symptom; there are {', '.join(causes.SYMPTOMS)}")
     found = [cause for cause in causes.found_by(_RULES, readings) if not symptom or symptom in cause.symptoms]
@@ -32,7 +32,7 @@ def likely_causes(readings: dict[str, Any], symptom: str = "") -> list[dict[str,
 
 
 def causes_table(found: list[dict[str, Any]]) -> list[str]:
-    """Return the lines to print: each symptom with its causes, what speaks for them, and what to do."""
+    """Return the lines to print: each symptom with its causes, their evidence and the remedy."""
     lines: list[str] = []
     for symptom in causes.SYMPTOMS:
         mine = [cause for cause in found if symptom in cause["symptoms"]][:_MOST_A_SYMPTOM]
@@ -46,7 +46,7 @@ def causes_table(found: list[dict[str, Any]]) -> list[str]:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """The filters, as Ansible loads them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"likely_causes": likely_causes, "causes_table": causes_table}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a deployment costs and could save: uses, prices and bills in, suggestions and their table out."""
+"""Filters about a deployment's cost and savings. They take CPU use, prices and bills, and return suggestions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = 70
 def cost_suggestions(
     uses: dict[str, dict[str, Any]], about: dict[str, Any], limits: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return what could be saved; raises AnsibleFilterError for limits that are none."""
+    """Return the possible savings. Raises AnsibleFilterError for invalid limits."""
     given = savings.Limits(**{name: float(value) for name, value in limits.items()})
     if not 0 < given.idle_percent < given.busy_percent <= 100 or not 0 < given.hours_a_week <= savings.HOURS_A_WEEK:
         raise AnsibleFilterError(
@@ -58,7 +58,7 @@ def _actual(actual: dict[str, Any], month_usd: float) -> Iterator[str]:
 def cost_table(
     suggested: list[dict[str, Any]], uses: dict[str, dict[str, Any]], actual: dict[str, Any], month_usd: float
 ) -> list[str]:
-    """Return the lines to print: estimate beside actual, uses, and what could be saved."""
+    """Return the lines to print: estimated and actual cost, CPU use, and possible savings."""
     lines = [
         f"estimate: {month_usd:.2f} USD a month, by list prices",
         *_actual(actual, month_usd),
@@ -76,5 +76,5 @@ class FilterModule:
     """The filters by the names that playbooks use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {"cost_suggestions": cost_suggestions, "cost_table": cost_table}

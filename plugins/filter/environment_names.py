@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How an environment's AWS resources are named and tagged: by these they are found again."""
+"""The names and tags of an environment's AWS resources. Playbooks find the resources by them."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class FilterModule:
     """The filter by the name that roles use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return it."""
+        """Return the filter by name."""
         return {"environment_names": environment_names}

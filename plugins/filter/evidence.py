@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an acceptance run has shown: each claim beside what was seen, without what nobody else should read."""
+"""The evidence of an acceptance run: each claim beside the observation, without confidential values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SECRETS = [
 
 
 def _without_address(found: re.Match[str]) -> str:
-    """Return nothing of an IPv6 address; a time of the day looks like one, too."""
+    """Return a placeholder for an IPv6 address, and any other match (such as a time of day) unchanged."""
     try:
         ipaddress.IPv6Address(found[0])
     except ValueError:
@@ -37,7 +37,7 @@ def _without_address(found: re.Match[str]) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """Return the value without account numbers, addresses and key material, names of keys in it as well."""
+    """Return the value without account numbers, addresses and key material. Dictionary keys are redacted as well."""
     if isinstance(value, Mapping):
         return {redacted(str(key)): redacted(one) for key, one in value.items()}
     if isinstance(value, str):
@@ -53,7 +53,7 @@ def redacted(value: Any) -> Any:
 
 
 class Comparison(NamedTuple):
-    """A way to compare: its words, and whether a seen value is as wanted."""
+    """A kind of comparison: its wording, and a function that tells whether an observed value satisfies it."""
 
     words: str
     holds: Callable[[Any, Any], bool]
@@ -78,7 +78,7 @@ COMPARISONS = {
 
 
 def expectation(claim: Mapping[str, Any]) -> str:
-    """Return what a claim expects, in words."""
+    """Return a description of what a claim expects."""
     ((kind, wanted),) = claim["expected"].items()
     return COMPARISONS[kind].words + _words(wanted) + (f" {claim['unit']}" if "unit" in claim else "")
 
@@ -92,7 +92,7 @@ def _words(value: Any) -> str:
 
 
 def _seen_in(claim: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Any]) -> Any:
-    """Return what was seen of a claim: what a step has written down, the time of a task, or how the step ended."""
+    """Return the observation for a claim: a value that a step recorded, the time of a task, or the step's result."""
     step = steps.get(claim["step"], {})
     if "task" in claim:
         times = [one["seconds"] for one in step.get("tasks", []) if one["task"] == claim["task"] and _ran(one)]
@@ -133,7 +133,7 @@ def evidence(
     seen: Mapping[str, Any],
     on_aws: bool,
 ) -> dict[str, Any]:
-    """Return the steps, the waits, the refusals and each claim; nothing in it is for one reader only.
+    """Return the steps, the waits, the refusals and each claim. Everything confidential is removed.
 
     A step is its name and what the module playbook_run returned. Without AWS only claims with ``anywhere`` are settled.
     """
@@ -166,5 +166,5 @@ class FilterModule:
     """The filters by the names that roles use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {"evidence": evidence, "redacted": redacted}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A variable's old name, which holds for one more release and is warned of."""
+"""Support for a variable's old name: it works for one more release, with a warning."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ GONE_WITH = "0.3.0"
 
 @pass_context
 def formerly(context: Mapping[str, Any], value: object, old_value: object, old_name: str, new_name: str) -> object:
-    """Return ``value`` where the new name is set or the old one says nothing else, and else ``old_value``.
+    """Return ``old_value`` when only the old name is set and its value differs; otherwise return ``value``.
 
-    From the command line (``-e name=8``) a number comes as text: both are compared as texts.
+    Both values are compared as text, because a number from the command line (``-e name=8``) is text.
     """
     if old_value is None or str(old_value).lower() == str(value).lower():
         return value
@@ -30,7 +30,7 @@ def formerly(context: Mapping[str, Any], value: object, old_value: object, old_n
 
 
 def is_set(variables: Mapping[str, Any], name: str) -> bool:
-    """Return whether a variable, or the key of one that is a dictionary (``trading_slo.p99_us``), is set."""
+    """Return whether a variable, or one key of a dictionary variable (``trading_slo.p99_us``), is set."""
     whole, _dot, key = name.partition(".")
     return whole in variables and (not key or key in variables[whole])
 
@@ -39,5 +39,5 @@ class FilterModule:
     """The filter by the name that roles use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return it."""
+        """Return the filter by name."""
         return {"formerly": formerly}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks of equal size, one after the other, and the zones that they are in. Pure."""
+"""Filters that assign consecutive networks of equal size to Availability Zones. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def following_network(cidr: str, number: int) -> str:
-    """Return the network that lies ``number`` networks of the same size behind ``cidr`` (0: itself), IPv4 or IPv6.
+    """Return the network ``number`` networks of the same size after ``cidr`` (0: ``cidr`` itself), IPv4 or IPv6.
 
-    Raises ValueError for what is no network, and at the end of the address space.
+    Raises ValueError for an invalid network, and beyond the end of the address space.
     """
     network = ipaddress.ip_network(cidr)
     try:
@@ -24,10 +24,10 @@ def following_network(cidr: str, number: int) -> str:
 
 
 def zone_networks(zones: list[str], first_cidr: str, subnets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return for each zone ``zone``, ``cidr`` and how many networks that lies behind ``first_cidr``, ``number``.
+    """Return ``zone``, ``cidr`` and ``number`` for each zone: ``cidr`` is ``number`` networks after ``first_cidr``.
 
-    A subnet stays in its zone for good, so a zone that has one of the series keeps it, and another zone gets the first
-    network that no subnet has. ``subnets`` are the VPC's, as ``ec2_vpc_subnet_info`` returns them.
+    A subnet never leaves its zone. So a zone with a subnet of the series keeps it, and any other zone gets the first
+    network without a subnet. ``subnets`` are those of the VPC, as ``ec2_vpc_subnet_info`` returns them.
     Raises ValueError as :func:`following_network` does.
     """
     zone_of = {subnet["cidr_block"]: subnet["availability_zone"] for subnet in subnets}
@@ -42,5 +42,5 @@ class FilterModule:
     """The filters by the name that playbooks use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {"following_network": following_network, "zone_networks": zone_networks}

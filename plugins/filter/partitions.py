@@ -33,7 +33,7 @@ class FilterModule:
     """The filters by the names that roles use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {
             "partitions": partitions,
             "partition_move": move,

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with a list of people, before any of them gets an account."""
+"""Validation of a list of people, before any of them gets an account."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _SERVICES = ("trading", "cwagent", "systemd-")
 
 
 class PublicKeyError(ValueError):
-    """Why a text is no public key; the message does not show it, because it may be a private one."""
+    """A text is not a public key. The message does not quote the text, because it may be a private key."""
 
 
 def blob_of(text: str) -> bytes:
-    """Return what a public key holds, as in a line of authorized_keys without options; raises PublicKeyError."""
+    """Return the decoded public key of an authorized_keys line without options. Raises PublicKeyError."""
     if "PRIVATE KEY" in text:
         raise PublicKeyError("is a private key: make another pair, and give the line in the file that ends with .pub")
     words = text.split()
@@ -58,7 +58,7 @@ def blob_of(text: str) -> bytes:
 
 
 def _split(blob: bytes) -> list[bytes]:
-    """Return the parts, none where their lengths do not fit."""
+    """Return the fields of a key blob, or an empty list when their lengths do not match the blob."""
     parts = []
     while blob:
         size = int.from_bytes(blob[:4], "big")
@@ -70,7 +70,7 @@ def _split(blob: bytes) -> list[bytes]:
 
 
 def people_problems(people: Any) -> list[str]:
-    """Return one sentence for each thing that is wrong with the list."""
+    """Return one sentence for each problem of the list."""
     if not isinstance(people, (list, tuple)):
         return ["it is no list"]
     found = [problem for number, person in enumerate(people, 1) for problem in _of_one(number, person)]
@@ -117,7 +117,7 @@ def _of_one(number: int, person: Any) -> Iterator[str]:
 
 
 def _blobs(person: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield the good keys of one person, with their places."""
+    """Yield the valid keys of one person, each with its position."""
     keys = person.get("keys") if isinstance(person, dict) else None
     for place, key in enumerate(keys if isinstance(keys, (list, tuple)) else [], 1):
         try:
@@ -130,5 +130,5 @@ class FilterModule:
     """The filters by the name that playbooks use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {"people_problems": people_problems}

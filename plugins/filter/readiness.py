@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether an environment is ready for real orders: readings in, judged lines, their table and what is open out."""
+"""Filters that judge whether an environment is ready for real orders. They take readings and return judged lines."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _row(line: dict[str, Any], where: str, readings: Readings) -> Row:
 
 
 def readiness_lines(readings: dict[str, Any], lines: list[dict[str, Any]]) -> list[Row]:
-    """Return each line with its state, for each host or once; raises AnsibleFilterError for a line without a judge."""
+    """Return each line with its state, per host or once. Raises AnsibleFilterError for a line without a judge."""
     hosts: dict[str, Readings] = readings.get("hosts") or {"no host": {"problem": "the inventory has no trading host"}}
     found = []
     for line in lines:
@@ -79,13 +79,13 @@ def _table(rows: list[Row]) -> Iterator[str]:
 
 
 def readiness_table(rows: list[Row]) -> list[str]:
-    """Return the lines to print: each state, what speaks for it, what to do where it is not met, and the sums."""
+    """Return the lines to print: each state with its evidence, the remedy where it is not met, and the totals."""
     counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     return [*_table(rows), ", ".join(f"{count} {state}" for state, count in counts.items())]
 
 
 def readiness_open(rows: list[Row]) -> list[str]:
-    """Return what is not met, by its state: which lines, and of which host."""
+    """Return the lines that are not met, grouped by state, each with its host."""
     named = {
         state: [f"{row['id']}{' of ' if row['where'] else ''}{row['where']}" for row in rows if row["state"] == state]
         for state in STATES
@@ -112,7 +112,7 @@ class FilterModule:
     """The filters by the names that playbooks use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {
             "readiness_lines": readiness_lines,
             "readiness_table": readiness_table,

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks a document against a JSON schema before it is put on a host. Pure: document and schema in, sentences out."""
+"""Checks a document against a JSON schema before a host gets it. Pure: document and schema in, sentences out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 
 
 def schema_problems(document: Any, schema: dict[str, Any]) -> list[str]:
-    """Return one sentence for each place where `document` is not what `schema` (JSON Schema, draft 4) takes.
+    """Return one sentence for each place where `document` violates `schema` (JSON Schema, draft 4).
 
     Raises AnsibleFilterError when jsonschema is not installed on the controller.
     """
@@ -25,7 +25,7 @@ def schema_problems(document: Any, schema: dict[str, Any]) -> list[str]:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """The filter, as Ansible loads it."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""

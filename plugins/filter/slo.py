@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verdict over a trading host: one row a target, from what was seen and measured. Pure: values in, rows out."""
+"""The verdict on a trading host: one row per target, from observations and measurements. Pure: values in, rows out."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LATE_US = 200.0  # the generator is on time while the p99 of its own lateness is
 
 
 def row(name: str, target: str, measured: str, met: bool | None, note: str = "") -> Row:
-    """Return one line of the table; `met` is None for what could not be or was not measured."""
+    """Return one row of the table; `met` is None for a value that was not measured."""
     verdict = NOT_MEASURED if met is None else MET if met else MISSED
     return {"name": name, "target": target, "measured": measured, "verdict": verdict, "note": note}
 
 
 def state_rows(state: dict[str, Any]) -> list[Row]:
-    """Return the rows of what lowlatency.trading.trading_host_info saw."""
+    """Return the rows for the observations of lowlatency.trading.trading_host_info."""
     rows = [row(unit, "active, enabled", seen, seen == "active, enabled") for unit, seen in state["units"].items()]
     if state.get("compiled") is not None and rows:
         rows[0]["note"] = f"the engine in force is {'compiled' if state['compiled'] else 'not compiled'}"
@@ -39,9 +39,9 @@ def state_rows(state: dict[str, Any]) -> list[Row]:
 def cpu_percent(looks: list[list[dict[str, Any]]], figures: dict[str, Any], on_host: bool) -> float:
     """Return the host's CPU use under load without the generator's share, in percent of all its CPUs.
 
-    `looks` are pairs, before and after each load. All CPU time between two is set against the time in which orders were
-    offered, so the looks themselves and what is done after the last order can only make it worse. The generator's time
-    is part of it when it ran on the host and the whole machine was counted.
+    `looks` are pairs of readings, before and after each load. All CPU time between the two is divided by the time in
+    which orders were offered. So the readings themselves and any work after the last order can only raise the result.
+    The generator's time is subtracted when it ran on the host and the whole machine was counted.
     """
     used_s = 0.0
     for before, after in looks:
@@ -68,7 +68,7 @@ def target_texts(targets: dict[str, float]) -> dict[str, str]:
 
 
 def too_little_undisturbed(load: dict[str, Any]) -> str:
-    """Return why the undisturbed time is not enough for a verdict, empty when it is."""
+    """Return why the undisturbed time is too short for a verdict, or an empty text."""
     disturbance = load["figures"]["disturbance"]
     slices, undisturbed_s = disturbance["slices"], disturbance["undisturbed_s"]
     undisturbed = slices - disturbance["set_aside"]
@@ -82,7 +82,7 @@ def too_little_undisturbed(load: dict[str, Any]) -> str:
 
 
 def sets_aside(load: dict[str, Any]) -> bool:
-    """Return whether some of the time is not to count."""
+    """Return whether some time was disturbed and is excluded from the figures."""
     return bool(load["disturbed"] == "set_aside" and load["figures"]["disturbance"]["set_aside"])
 
 
@@ -93,7 +93,7 @@ def latencies_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
 
 
 def generator_note(figures: dict[str, Any]) -> str:
-    """Return why a missed latency may be the generator's fault, empty when it was on time."""
+    """Return why a missed latency may be the generator's fault, or an empty text when the generator was on time."""
     late_us = figures["lateness_us"]["p99"]
     if late_us <= LATE_US:
         return ""
@@ -105,8 +105,8 @@ def generator_note(figures: dict[str, Any]) -> str:
 def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
     """Return the rows of the latencies.
 
-    Latency from the intended time holds the generator's lateness, and a disturbed machine only adds to it: figures that
-    meet the targets are met. Only a figure that does not asks whose fault it was.
+    Latency from the intended time includes the generator's lateness, and a disturbed machine only adds to it. So a
+    figure within its target is met in any case. Only a figure above its target needs a look at the cause.
     """
     figures, texts = load["figures"], target_texts(targets)
     whole_us = figures["latency_corrected_us"]
@@ -142,19 +142,19 @@ def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 
 
 def judges_feed(targets: dict[str, float], figures: dict[str, Any]) -> bool:
-    """Return whether market data is judged: a host may have no feed, and an older generator says nothing."""
+    """Return whether market data is judged. It is not on a host without a feed, or with an older generator's report."""
     return "feed_p99_us" in targets and "feed_us" in figures
 
 
 def feed_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
-    """Return whether the market saw orders soon enough after their replies, over all of the time."""
+    """Return whether market data followed the replies within its target, over the whole time."""
     if not judges_feed(targets, figures):
         return True
     return bool(figures["feed_us"]) and figures["feed_us"]["p99"] < targets["feed_p99_us"]
 
 
 def feed_row(targets: dict[str, float], load: dict[str, Any]) -> Row:
-    """Return the row of the market data. The kernel stamped both ends, so the generator's lateness excuses nothing."""
+    """Return the row of the market data. The kernel stamps both ends, so a late generator does not excuse a miss."""
     figures, text = load["figures"], target_texts(targets)[FEED]
     judged, note = figures["feed_us"], ""
     if judged and sets_aside(load) and not feed_met(targets, figures):
@@ -170,7 +170,7 @@ def feed_row(targets: dict[str, float], load: dict[str, Any]) -> Row:
 
 
 def aside_note(load: dict[str, Any]) -> str:
-    """Return which figures the verdict is of, and the others."""
+    """Return a note that names the time the verdict covers, and the figures of the whole time."""
     figures = load["figures"]
     disturbance, whole_us = figures["disturbance"], figures["latency_corrected_us"]
     others = ", ".join(f"{name} {whole_us[name]:.0f}" for name in LATENCIES)
@@ -182,8 +182,10 @@ def aside_note(load: dict[str, Any]) -> str:
 
 
 def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
-    """Return the rows of the load. `load` is empty when there was none; else it has figures, looks (the host before and
-    after each load), on_host, disturbed (count or set_aside), wanted_s and unwatched (why nobody watched).
+    """Return the rows of the load.
+
+    `load` is empty when there was none. Otherwise it has figures, looks (the host before and after each load), on_host,
+    disturbed (count or set_aside), wanted_s and unwatched (why no witness ran).
     """
     texts = target_texts(targets)
     if not load:
@@ -213,7 +215,7 @@ def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 
 
 def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
-    """Return whether more load may still bring a verdict: too little was undisturbed, and the whole does not pass."""
+    """Return whether more load may bring a verdict: the undisturbed time is too short, and the whole time misses."""
     figures = load["figures"]
     if figures["interrupted"] or not sets_aside(load):
         return False
@@ -223,19 +225,19 @@ def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
 
 
 def slo_rows(targets: dict[str, float], state: dict[str, Any], load: dict[str, Any]) -> list[Row]:
-    """Return the whole verdict, one row a target."""
+    """Return the whole verdict, one row per target."""
     used = state["memory_percent"]
     memory = row("memory", f"< {targets['memory_percent']:g} %", f"{used:.0f} %", used < targets["memory_percent"])
     return [*state_rows(state), *load_rows(targets, load), memory]
 
 
 def notes(rows: list[Row]) -> list[str]:
-    """Return the notes of the rows, each once."""
+    """Return the notes of the rows without duplicates."""
     return list(dict.fromkeys(line["note"] for line in rows if line["note"]))
 
 
 def slo_table(rows: list[Row]) -> list[str]:
-    """Return the rows as lines of one table for a terminal, narrow enough for one of 80 columns, and their notes."""
+    """Return the rows as lines of a table for a terminal of 80 columns, and their notes."""
     lines = [{"name": "what", "target": "target", "measured": "measured", "verdict": "verdict"}, *rows]
     widths = {key: max(len(line[key]) for line in lines) for key in ("name", "target", "measured")}
     table = []
@@ -247,14 +249,14 @@ def slo_table(rows: list[Row]) -> list[str]:
 
 
 def slo_missed(rows: list[Row]) -> list[str]:
-    """Return what was missed and how, empty when nothing was."""
+    """Return the missed targets with their values, or an empty text."""
     missed = [line for line in rows if line["verdict"] == MISSED]
     said = [f"missed {line['name']}, {line['measured']} instead of {line['target']}" for line in missed]
     return [*said, *notes(missed)]
 
 
 def slo_unmeasured(rows: list[Row]) -> list[str]:
-    """Return what was not measured and why, empty when everything was."""
+    """Return the targets that were not measured, with reasons, or an empty text."""
     blank = [line for line in rows if line["verdict"] == NOT_MEASURED]
     said = [f"not measured {', '.join(line['name'] for line in blank)}"] if blank else []
     return [*said, *notes(blank)]

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The targets of the promise: what verification, telemetry and alarms all follow. Their one home."""
+"""The SLO targets. Verification, telemetry and alarms all take them from here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ON_ONE_CPU = {"feed_p99_us": 10_000}  # there the feed runs when the engine has 
 
 
 def slo_targets(own: dict[str, Any], cpus: int = 2) -> dict[str, Any]:
-    """Return every target by its name, for a host with so many CPUs. Raises ValueError for what is none."""
+    """Return every target by name for a host with this number of CPUs. Raises ValueError for an invalid target."""
     if not isinstance(own, dict):
         raise ValueError(f"trading_slo is a dictionary of targets, such as {{p99_us: 1500}}, and not {own!r}")
     if unknown := sorted(set(own) - set(PROMISED)):
@@ -35,5 +35,5 @@ class FilterModule:
     """The filter by the name that roles use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return it."""
+        """Return the filter by name."""
         return {"slo_targets": slo_targets}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What SSH is told of a host: the name that its key is kept under, and the one key to log in with."""
+"""SSH options for a host: the name under which its host key is stored, and the one key to log in with."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import Any
 def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "", known_hosts_file: str = "") -> str:
     """Return options for ssh's command line.
 
-    A host key is kept under the instance's id, because a stop and a start give the instance another address. The file
-    is named, because ``~`` is the variable HOME to Ansible, and to ssh the home that the user database says.
-    Of ``public_key_file`` the private key beside it is offered; where there is none the public key itself, of which an
-    agent offers the private one. No other key is: a server counts each as an attempt. A host whose key pair
-    ``key_name`` is of another key, since it was launched with that, is left to the choice of ssh.
+    The host key is stored under the instance's id, because a stop and a start give the instance another address. The
+    known-hosts file is named, because Ansible reads ``~`` as the variable HOME and ssh reads it from the user database.
+    ssh offers the private key beside ``public_key_file``. Without one it offers the public key, whose private key an
+    agent holds. It offers no other key, because a server counts each as an attempt. When the host was launched with
+    another key (its key pair ``key_name`` differs), ssh chooses the key itself.
     """
     options = [f"HostKeyAlias={instance_id}"] if instance_id else []
     if known_hosts_file:
@@ -43,7 +43,7 @@ def _quoted(path: str) -> str:
 
 
 def _is_of_another_key(key_name: str, public: str) -> bool:
-    """Return whether a key pair of ours, whose name ends with its key's digest, holds another key than this file."""
+    """Return whether the key pair holds another key than this file. A key pair's name ends with its key's digest."""
     digest = key_name.rpartition("-")[2]
     if not re.fullmatch(r"[0-9a-f]{12}", digest) or not os.path.isfile(public):
         return False
@@ -56,5 +56,5 @@ class FilterModule:
     """The filters by the name that playbooks use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {"ssh_options": ssh_options}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was done in an account and on its hosts, as one timeline."""
+"""One timeline of the events in an account and on its hosts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MOST = 200
 
 
 def timeline(sources: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the events of all sources in their order in time, each with its source, and what the sources lack."""
+    """Return the events of all sources in order of time, each with its source, and notes on what the sources lack."""
     rows = [{"where": where, **event} for where, source in sources.items() for event in source.get("events", [])]
     notes = [f"{where}: {note}" for where, source in sources.items() for note in source.get("notes", [])]
     return {"rows": sorted(rows, key=lambda row: (str(row["time"]), str(row["where"]))), "notes": notes}
 
 
 def timeline_table(found: dict[str, list[Any]]) -> list[str]:
-    """Return the newest events as lines for a terminal, the newest last, and the notes."""
+    """Return the most recent events as lines for a terminal, the latest at the end, and the notes."""
     rows = found["rows"][-_MOST:]
     if not rows:
         return ["nothing happened", *found["notes"]]
@@ -39,5 +39,5 @@ class FilterModule:
     """The filters by the names that playbooks use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {"timeline": timeline, "timeline_table": timeline_table}

@@ -28,9 +28,10 @@ WITHOUT = "without"
 
 
 def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the knobs as they are kept on the host, the same after each run that leaves the host the same.
+    """Return the knobs in the form that the host stores. A run that changes nothing on the host returns the same.
 
-    Both applied and already are in force; what is one knob for many things, such as interrupts, is one entry a status.
+    The statuses applied and already both mean "in force". A knob that covers many things, such as interrupts, has one
+    entry per status.
     """
     entries: dict[tuple[str, str], dict[str, str]] = {}
     for knob in knobs:
@@ -54,12 +55,12 @@ def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def tuning_differing(knobs: list[dict[str, Any]]) -> list[str]:
-    """Return the names, once each, of the knobs whose value is not what the host had before tuning."""
+    """Return the names of the knobs whose value differs from the host's value before tuning, without duplicates."""
     return list(dict.fromkeys(knob["name"] for knob in knobs if knob["value"] != knob["previous"]))
 
 
 def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str, Any]]:
-    """Return the runs in order: every pair of each subject, with the first of the two drawn by lot.
+    """Return the runs in order: every pair of each subject. A draw by lot decides which run of a pair comes first.
 
     Subjects take turns, so that a slow drift of the host touches all alike. An entry is
     {"subject": name, "pair": number, "variant": "with" or "without"}.
@@ -74,12 +75,12 @@ def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str
 
 
 def tuning_pairs_needed(subjects: list[str]) -> int:
-    """Return how many pairs must be run so that any of the comparisons can reach a verdict."""
+    """Return how many pairs are needed before any of the comparisons can reach a verdict."""
     return verdict.pairs_needed(len(subjects) * len(METRICS))
 
 
 def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> list[dict[str, Any]]:
-    """Return a row for each subject and metric: the verdict, and the figures it came from.
+    """Return a row for each subject and metric: the verdict and its figures.
 
     An observation is an entry of the schedule with "load" and "timer", the figures of its run. A pair with a run whose
     generator was late is left out of the round trip's metrics.
@@ -116,7 +117,7 @@ def _figure(observation: dict[str, Any] | None, metric: str) -> float | None:
 
 
 def _spoilt(figures: dict[str, Any]) -> bool:
-    """Return whether a run shows nothing: it was interrupted, or its generator was late."""
+    """Return whether a run is useless: it was interrupted, or its generator was late."""
     return bool(figures["interrupted"] or figures["lateness_us"]["p99"] > LATE_US)
 
 

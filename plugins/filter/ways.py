@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a VPC does with packets to a host's TCP ports, by what EC2 says of its security groups and network ACLs."""
+"""Filters that tell how a VPC's security groups and network ACLs treat packets to a host's TCP ports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EVERYBODY = ("0.0.0.0/0", "::/0")
 
 
 def ports_let_in(groups: list[dict[str, Any]], ports: list[int]) -> list[str]:
-    """Return those of the ports that a rule of the security groups lets in, from wherever.
+    """Return the ports that a rule of the security groups allows, from any source.
 
     `groups` as amazon.aws.ec2_security_group_info returns them.
     """
@@ -24,7 +24,7 @@ def ports_let_in(groups: list[dict[str, Any]], ports: list[int]) -> list[str]:
 
 
 def ports_denied(acls: list[dict[str, Any]], ports: list[int]) -> list[str]:
-    """Return those of the ports that a network ACL denies to everybody: the rule with the lowest number decides.
+    """Return the ports that a network ACL denies to every source. The rule with the lowest number decides.
 
     `acls` as amazon.aws.ec2_vpc_nacl_info returns them: an entry is number, protocol, action, network, ICMP type and
     code, first and last port.
@@ -48,7 +48,7 @@ def _covers(first: Any, last: Any, port: int) -> bool:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """The filters, as Ansible loads them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"ports_let_in": ports_let_in, "ports_denied": ports_denied}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the collection keeps on the controller what it made for the user: reports, backups, diagnoses."""
+"""Paths on the controller where the collection stores its results for the user: reports, backups, diagnoses."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate and its key, read and checked on the controller before a host is changed."""
+"""Reads a certificate and its key on the controller, and checks them before a host is changed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _LONGEST_PATH = 200
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
-    """Texts with what is wrong with them."""
+    """The lookup: certificate and key as text, each with its problems."""
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **_: Any) -> list[dict[str, Any]]:
         """Return the material of each term."""
@@ -75,7 +75,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no type
 
 
 def material(given: Any, now: datetime) -> dict[str, Any]:
-    """Return what is there, and in ``problems`` why it cannot be used."""
+    """Return the certificate and key, and in ``problems`` why they cannot be used."""
     found: dict[str, Any] = {"problems": [], "warnings": []}
     if not isinstance(given, dict):
         kind = "is no dictionary: write {certificate: FILE, key: FILE}"
@@ -97,7 +97,7 @@ def material(given: Any, now: datetime) -> dict[str, Any]:
 
 
 def _text(part: str, value: str, problems: list[str]) -> str:
-    """Return the PEM text that is given, or that of the file that is named."""
+    """Return the given PEM text, or the content of the named file."""
     if not value or _PEM in value:
         return value if value.endswith("\n") or not value else value + "\n"
     path = os.path.expanduser(value)
@@ -146,7 +146,7 @@ def _private_key(text: str, problems: list[str]) -> Any:
 
 
 def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, Any]) -> None:
-    """Add a problem or a warning where it has not begun, has ended, or soon does."""
+    """Add a problem or a warning when the certificate is not yet valid, has expired, or expires soon."""
     begins, ends = _in_utc(certificate, "not_valid_before"), _in_utc(certificate, "not_valid_after")
     if ends <= now:
         found["problems"].append(f"{part} has expired on {ends:%Y-%m-%d}")
@@ -157,6 +157,6 @@ def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, 
 
 
 def _in_utc(certificate: Any, name: str) -> datetime:
-    """Return the date; cryptography before 42 gives it without its zone."""
+    """Return the date in UTC. The library cryptography before 42 returns it without a time zone."""
     aware: datetime | None = getattr(certificate, f"{name}_utc", None)
     return aware or getattr(certificate, name).replace(tzinfo=timezone.utc)

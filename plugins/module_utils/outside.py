@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules take from outside: the words of programs, and bytes that somebody else chose."""
+"""Handling of untrusted input in modules: output of programs, and arbitrary bytes in names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ENGLISH = {"LANG": "C", "LANGUAGE": "C", "LC_ALL": "C"}
 def run(
     module: AnsibleModule, command: list[str], environment: dict[str, str] | None = None, **more: Any
 ) -> tuple[int, str, str]:
-    """Run a command in English; return its exit code, output and errors, of which each byte can be shown.
+    """Run a command in English; return its exit code, output and errors as printable text.
 
-    `more` is for AnsibleModule.run_command.
+    `more` goes to AnsibleModule.run_command.
     """
     update = {**ENGLISH, **(environment or {})}
     returned, out, err = module.run_command(command, environ_update=update, errors="backslashreplace", **more)
@@ -26,9 +26,9 @@ def run(
 
 
 def printable(value: Any) -> Any:
-    """Return a result in which each byte that was no UTF-8 is written out, such as \\xfc; Ansible takes no other.
+    """Return a result with each byte that is not UTF-8 escaped, such as \\xfc. Ansible accepts only valid UTF-8.
 
-    Such bytes are in the names of processes, interfaces and files, and in the kernel's values.
+    Such bytes occur in names of processes, interfaces and files, and in the kernel's values.
     """
     if isinstance(value, str):
         return value.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Partitions: which symbols trade in which engine, and what names, files and ports follow. Nothing is asked here."""
+"""Partitions: which symbols trade in which engine, and the names, files and ports that follow from that. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any
 
 TEST_SYMBOL = "TEST"
 PORT_STEP = 10
-_FIELDS = {"name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned", "zone", "type"}
+# Size is for those of them that a group replaces; see plugins/module_utils/aws/fleet.py.
+_FIELDS = {
+    *("name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned"),
+    *("zone", "type", "size"),
+}
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,14}[a-z0-9])?")
 # As AWS writes them: us-east-1a, us-gov-west-1a, us-west-2-lax-1a; c6g.large, u-6tb1.metal.
 _ZONE = re.compile(r"[a-z]{2}(?:-[a-z0-9]+)+-[0-9]+[a-z]")
@@ -32,7 +36,7 @@ _OWN_SETTINGS = (
 
 
 def names_of(partition: str) -> dict[str, str]:
-    """Return the units and files of a partition's engine and feed; with an empty name those of a host's one engine."""
+    """Return the units and files of a partition's engine and feed. An empty name means the only engine of a host."""
     suffix, instance = (f"-{partition}", f"@{partition}") if partition else ("", "")
     state = f"/var/lib/trading/{partition}".rstrip("/")
     return {
@@ -52,9 +56,9 @@ def names_of(partition: str) -> dict[str, str]:
 def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: Any) -> list[dict[str, Any]]:
     """Return each partition with its host, its ports and its names.
 
-    `host` is empty where `hosts` does not tell it yet. `zone` and `type` are empty where the partition leaves them to
-    the environment's own. `share` is the place among the partitions of that host that
-    have CPUs of their own, and their number; none for one that has not. Raises ValueError for a list of another form.
+    `host` is empty while `hosts` does not name it. `zone` and `type` are empty where the environment's own apply.
+    `share` is the partition's position among those of its host with CPUs of their own, and their number. A partition
+    without CPUs of its own has no share. Raises ValueError for a malformed list.
     """
     if wrong := list(_form(partitions)):
         raise ValueError(f"trading_partitions: {'; '.join(wrong)}")
@@ -87,10 +91,11 @@ def problems(
     ports: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> list[str]:
-    """Return one sentence for each thing that is wrong with the partitions.
+    """Return one sentence for each problem of the partitions.
 
-    Without `hosts` nobody knows them yet, and none is looked for. `ports` are `order` and `feed`, which the partitions'
-    follow, and those of others on each host by what listens there. `settings` are those that hold for all engines.
+    Without `hosts` the hosts are unknown, and nothing is checked against them. `ports` maps names to ports: `order` and
+    `feed`, from which the partitions' ports are counted, and the other services on each host. `settings` are those of
+    all engines.
     """
     if wrong := list(_form(partitions)):
         return wrong
@@ -109,10 +114,10 @@ def problems(
 
 
 def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return what becomes of the symbols that the engines of a host have now, by the names of their partitions.
+    """Return how the symbols of a host's engines move. `had` are the present symbols by partition.
 
-    `gaining` are the partitions that get symbols, `others` all besides, and `both` those that also give some up. `new`
-    are the symbols that no engine of the host has.
+    `gaining` are the partitions that get symbols, and `others` are the rest. `both` are the gaining partitions that
+    also lose symbols. `new` are the symbols that no engine of the host has yet.
     """
     there = {symbol for symbols in had.values() for symbol in symbols}
     wanted = {partition["name"]: partition["symbols"] for partition in partitions}
@@ -203,7 +208,7 @@ def _kept(symbol: str, giver: str, symbols: Sequence[str], canary: str) -> Itera
 
 
 def _form(partitions: Any) -> Iterator[str]:
-    """Yield what is wrong with the form, which nothing else could be said of."""
+    """Yield the errors in the structure of the list. A malformed list is not checked further."""
     if not isinstance(partitions, (list, tuple)):
         yield "it is no list of partitions, each with name and symbols"
         return
@@ -240,6 +245,8 @@ def _form_of_one(entry: Mapping[str, Any]) -> Iterator[str]:
             yield f"has {entry[key]!r} as its {key}: a port is a number from 1 to 65535"
     if not isinstance(entry.get("test_symbol", ""), str):
         yield "needs the name of one of its symbols as its test_symbol"
+    if str(entry.get("size", 1)) != "1":
+        yield f"asks for a group of {entry['size']} hosts: its one book is on one. Give some of its symbols to another"
     if not isinstance(entry.get("pinned", True), bool):
         yield f"has {entry['pinned']!r} as pinned, which is true or false"
     for key, form, example in (("zone", _ZONE, "us-east-1a"), ("type", _TYPE, "c6g.large")):
@@ -252,12 +259,12 @@ def _is_host(host: object) -> bool:
 
 
 def _in_order(hosts: Sequence[str]) -> list[str]:
-    """Return the hosts as people number them: trading-demo-2 before trading-demo-10."""
+    """Return the hosts in numerical order: trading-demo-2 before trading-demo-10."""
     return sorted(hosts, key=lambda name: [part.zfill(9) for part in re.split(r"(\d+)", name)])
 
 
 def _host(entry: Mapping[str, Any], hosts: Sequence[str]) -> str:
-    """Return the name of the partition's host, empty where it is not known."""
+    """Return the name of the partition's host, or an empty text when it is unknown."""
     if "hosts" not in entry:
         return hosts[0] if len(hosts) == 1 else ""
     (host,) = entry["hosts"]

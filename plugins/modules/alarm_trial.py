@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: alarm_trial
-short_description: Set an alarm off, and see whether it tells somebody
+short_description: Set an alarm off, and check that a subscriber is notified
 version_added: 0.2.0
 description:
   - Set the state of a CloudWatch alarm to C(ALARM), which CloudWatch takes back at its next look at the metric, and
@@ -35,7 +35,7 @@ options:
     default: 180
 attributes:
   check_mode:
-    description: Nobody is told anything by a trial that does not take place; in check mode it is skipped.
+    description: In check mode the trial is skipped, and no message is sent.
     support: none
   diff_mode:
     description: CloudWatch takes the state back, so there is no difference to show.
@@ -73,7 +73,7 @@ composite:
   type: str
   returned: success
 history:
-  description: What CloudWatch says of its actions since, newest first.
+  description: The history of its actions since then from CloudWatch, newest first.
   type: list
   elements: str
   returned: success
@@ -94,7 +94,7 @@ _POLL_SECONDS = 3.0
 
 
 def actions(client: Any, composite: str, since: datetime) -> list[str]:
-    """Return what CloudWatch says of the alarm's actions."""
+    """Return the history of the alarm's actions from CloudWatch."""
     answer = client.describe_alarm_history(
         AlarmName=composite, AlarmTypes=["CompositeAlarm"], HistoryItemType="Action", StartDate=since
     )
@@ -102,7 +102,7 @@ def actions(client: Any, composite: str, since: datetime) -> list[str]:
 
 
 def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -> list[str]:
-    """Return the actions as soon as one has succeeded, or those that there are after ``wait_seconds``."""
+    """Return the actions as soon as one has succeeded, or all actions after ``wait_seconds``."""
     deadline = time.monotonic() + wait_seconds
     while True:
         found = actions(client, composite, since)
@@ -113,7 +113,7 @@ def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -
 
 @contextmanager
 def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
-    """Give the address of a queue that hears the topic and is gone afterwards, as is what an earlier trial left."""
+    """Yield the URL of a temporary queue that subscribes to the topic. First remove leftovers of earlier trials."""
     arn, _colon, name = topic.rpartition(":")
     beginning = f"{name.removesuffix('-alarms')}-trial-"
     beginning_arn = f"{arn.replace(':sns:', ':sqs:')}:{beginning}"
@@ -123,7 +123,7 @@ def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
                 sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
     for left in sqs.list_queues(QueueNamePrefix=beginning).get("QueueUrls", []):
         sqs.delete_queue(QueueUrl=left)
-    # The name of a queue that was deleted is free only after a minute.
+    # The name of a deleted queue is free again only after a minute.
     queue = beginning + uuid.uuid4().hex[:8]
     queue_arn = f"{arn.replace(':sns:', ':sqs:')}:{queue}"
     statement = {
@@ -154,10 +154,10 @@ def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
 
 
 def heard(sqs: Any, url: str, composite: str, wait_seconds: float) -> bool:
-    """Return whether the queue receives that the composite alarm is on."""
+    """Return whether the queue receives the message that the composite alarm is on."""
     deadline = time.monotonic() + wait_seconds
     while True:
-        # Wait at AWS, which is one request for up to 20 s.
+        # Long polling: AWS holds one request for up to 20 s.
         left_s = max(0, min(20, int(deadline - time.monotonic())))
         for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=left_s, MaxNumberOfMessages=10).get(
             "Messages", []
@@ -169,7 +169,7 @@ def heard(sqs: Any, url: str, composite: str, wait_seconds: float) -> bool:
 
 
 def tells(body: str, composite: str) -> bool:
-    """Return whether a message is that the composite alarm is on."""
+    """Return whether a message reports that the composite alarm is on."""
     try:
         said = json.loads(body)
     except ValueError:
@@ -178,10 +178,10 @@ def tells(body: str, composite: str) -> bool:
 
 
 def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
-    """Return why there is to be no trial, empty when there is; wait until the composite alarm is off."""
+    """Wait until the composite alarm is off. Return why no trial is possible, or an empty text."""
     answer = client.describe_alarms(AlarmNames=[alarm, composite], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     for one in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:
-        # The states that CloudWatch takes it back to have actions as well.
+        # The states to which CloudWatch returns it have actions as well.
         every = [*one["AlarmActions"], *one["OKActions"], *one["InsufficientDataActions"]]
         others = [action for action in dict.fromkeys(every) if ":sns:" not in action]
         if others:
@@ -204,12 +204,12 @@ def apply(client: Any, alarm: str) -> None:
 
 
 def succeeded(summary: str) -> bool:
-    """Return whether this is an action that was run."""
+    """Return whether this history entry is an action that succeeded."""
     return summary.startswith("Successfully executed action")
 
 
 def trial(client: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Set the alarm off, and return what the composite alarm did."""
+    """Set the alarm off, and return the composite alarm's reaction."""
     since, started = datetime.now(timezone.utc), time.monotonic()
     apply(client, given["alarm"])
     history = observe(client, given["composite"], since, given["wait_seconds"])
@@ -218,7 +218,7 @@ def trial(client: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Set it off and look."""
+    """Set the alarm off and report the reaction."""
     module = AnsibleAWSModule(
         argument_spec={
             "alarm": {"type": "str", "required": True},

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: who changed an environment's AWS resources, as CloudTrail's event history has it."""
+"""Ansible module: who changed an environment's AWS resources, from CloudTrail's event history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ options:
     type: str
     required: true
   resources:
-    description: The ids and names of what the environment has now. Those of what it had are learned from the events.
+    description: The ids and names of the environment's present resources. Those of earlier ones come from the events.
     type: list
     elements: str
     default: []
@@ -63,7 +63,7 @@ events:
   sample: [{"time": "2026-11-30T04:00:00Z", "kind": "aws", "who": "arn:aws:iam::123456789012:user/anna",
             "what": "TerminateInstances i-1 from 198.51.100.7", "count": 1}]
 notes:
-  description: What the list does not have, and whether a trail is on.
+  description: Notes on what the list lacks, and whether a trail is on.
   type: list
   elements: str
   returned: success
@@ -86,7 +86,7 @@ _PAUSE_S = 0.5
 _DAYS_KEPT = 90
 # Where the events of IAM are, by the beginning of a region's name.
 _GLOBAL = {"us-gov-": "us-gov-west-1", "cn-": "cn-north-1", "": "us-east-1"}
-# What EC2 calls its things; the answer to a request that made them has them.
+# Ids of EC2's resources. The response to the request that created them contains them.
 _ID = re.compile(r"\b(?:[a-z]+-)+(?:[0-9a-f]{17}|[0-9a-f]{8})\b")
 _NO_TRAIL = (
     "no trail is on: this is the history that every account has, which ends after 90 days and does not tell who read "
@@ -95,10 +95,10 @@ _NO_TRAIL = (
 
 
 def ours_in(text: str, environment: str, known: set[str]) -> bool:
-    """Return whether an event's text names the environment: by its tag, a name of ours, or something known."""
+    """Return whether an event's text names the environment: by its tag, by one of its names, or by a known id."""
     name = re.escape(environment)
     tag = rf'"key":\s*"Environment",\s*"value":\s*"{name}"'
-    # No name of trading-prod-b is one of trading-prod; those of EC2's things are in its tags.
+    # Names of trading-prod-b must not match trading-prod. EC2's resources have their names in tags.
     names = rf'\btrading-{name}(?:["/]|-(?:alarms|host|[0-9]{{1,3}})["/]|-[0-9]{{12}}-)'
     paths = rf"/trading/{name}/|{aws.PROJECT}/{name}/"
     if (aws.PROJECT in text and re.search(tag, text)) or re.search(f"{names}|{paths}", text):
@@ -107,7 +107,7 @@ def ours_in(text: str, environment: str, known: set[str]) -> bool:
 
 
 def learned_from(detail: dict[str, Any]) -> set[str]:
-    """Return the ids of what a request made: those of its answer that are not in the request."""
+    """Return the ids that a request created: those in its response that are not in the request."""
     answer, request = (json.dumps(detail.get(key)) for key in ("responseElements", "requestParameters"))
     return set(_ID.findall(answer)) - set(_ID.findall(request))
 
@@ -131,7 +131,7 @@ def _shown(text: str) -> str:
 
 
 def of_environment(events: Iterable[dict[str, Any]], environment: str, known: set[str]) -> list[Event]:
-    """Return the lines of the environment's events; what one of them made is looked for in the later ones."""
+    """Return the lines of the environment's events. Ids that one event created also identify later events."""
     known = set(known)
     found = []
     for event in sorted(events, key=lambda event: event["EventTime"]):
@@ -144,7 +144,7 @@ def of_environment(events: Iterable[dict[str, Any]], environment: str, known: se
 
 
 def changes(client: Any, days: int, most_pages: int) -> Iterator[dict[str, Any]]:
-    """Yield the account's events that changed something, the newest first; the last is empty when there were more."""
+    """Yield the account's changing events, the newest first. A last, empty event means that there were more."""
     until = datetime.datetime.now(datetime.timezone.utc)
     pages = client.get_paginator("lookup_events").paginate(
         LookupAttributes=[{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
@@ -162,13 +162,13 @@ def changes(client: Any, days: int, most_pages: int) -> Iterator[dict[str, Any]]
 
 
 def has_trail(client: Any) -> bool:
-    """Return whether any trail of the account logs."""
+    """Return whether any trail of the account is logging."""
     trails = client.describe_trails(includeShadowTrails=True)["trailList"]
     return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
 
 
 def observe(module: AnsibleAWSModule) -> tuple[list[Event], list[str]]:
-    """Return the events of the environment, and what is to be known of them."""
+    """Return the events of the environment, and notes about them."""
     given = module.params
     found, notes = [], []
     central = next(name for beginning, name in _GLOBAL.items() if module.region.startswith(beginning))
@@ -187,7 +187,7 @@ def observe(module: AnsibleAWSModule) -> tuple[list[Event], list[str]]:
 
 
 def main() -> None:
-    """Look."""
+    """Read the events and report them."""
     module = AnsibleAWSModule(
         argument_spec={
             "environment": {"type": "str", "required": True},

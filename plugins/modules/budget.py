@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: budget
-short_description: Manage a monthly cost budget that tells somebody in time
+short_description: Manage a monthly cost budget that notifies subscribers in time
 version_added: 0.2.0
 description:
   - Create, change and delete one monthly cost budget of AWS Budgets with its notifications.
@@ -40,7 +40,7 @@ options:
     default: []
     suboptions:
       kind:
-        description: Compare with the budget what was spent, or what the month is forecast to cost.
+        description: Compare the actual cost with the budget, or the month's forecast.
         type: str
         choices: [ACTUAL, FORECASTED]
         required: true
@@ -111,7 +111,7 @@ def _subscribers(client: Any, key: dict[str, str], notification: dict[str, Any])
 
 
 def found_to_delete(module: Any, client: Any, account: str, name: str) -> budgets.Plan | None:
-    """Return the budget, None with a warning when budgets cannot be seen: what costs more is still to be taken back."""
+    """Return the budget, or None with a warning when AWS does not show it: the costlier resources must still go."""
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
     try:
@@ -133,7 +133,7 @@ def plan(given: dict[str, Any]) -> budgets.Plan | None:
 
 
 def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wanted: budgets.Plan | None) -> None:
-    """Create, change or delete. A notification is known by all that it says, so one that changed is another."""
+    """Create, change or delete the budget. All fields identify a notification, so a changed one counts as another."""
     key = {"AccountId": account, "BudgetName": name}
     if wanted is None:
         client.delete_budget(**key)

@@ -95,7 +95,7 @@ def observe(client: Any, prefix: str) -> list[dict[str, Any]]:
 
 
 def apply(client: Any, planned: cloudwatch.AlarmPlan, tags: dict[str, str]) -> None:
-    """Do what is planned."""
+    """Apply the plan."""
     for alarm in planned.put:
         # PutMetricAlarm ignores tags of an alarm that exists, and refuses an empty list of metrics.
         given = {key: value for key, value in alarm.items() if value != []}

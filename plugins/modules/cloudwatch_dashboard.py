@@ -72,7 +72,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def apply(client: Any, name: str, wanted: dict[str, Any] | None) -> list[str]:
-    """Put or delete the dashboard; return what CloudWatch found wrong with the body and took all the same."""
+    """Put or delete the dashboard; return CloudWatch's warnings about a body that it accepted."""
     if wanted is None:
         client.delete_dashboards(DashboardNames=[name])
         return []

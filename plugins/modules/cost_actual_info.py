@@ -2,14 +2,14 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: what an environment has cost in this month, by Cost Explorer."""
+"""Ansible module: the cost of an environment in this month, from Cost Explorer."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: cost_actual_info
-short_description: Read what an environment has cost in this month
+short_description: Read the cost of an environment in this month
 version_added: 0.2.0
 description:
   - Ask Cost Explorer for the cost of this month by service, of what carries the tags C(Project) and C(Environment). The
@@ -43,7 +43,7 @@ usd:
   type: float
   returned: success
 services:
-  description: Service → its part, what costs most first.
+  description: Service → its cost, the highest first.
   type: dict
   returned: success
   sample: {"Amazon Elastic Compute Cloud - Compute": 11.42}
@@ -65,20 +65,20 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
-# Cost Explorer is a service of the whole account, and answers here.
+# Cost Explorer serves the whole account from this region.
 _REGION = "us-east-1"
 _METRIC = "UnblendedCost"
 _NO_COST = ["Credit", "Refund"]
 
 
 def span(today: date) -> tuple[date, date]:
-    """Return the first day of the month and the day before which costs count; on the first, of the month before."""
+    """Return the month's first day, and the day before which costs count. On a first day, take the month before."""
     last = today if today.day > 1 else today - timedelta(days=1)
     return last.replace(day=1), today
 
 
 def request(environment: str, begin: date, end: date) -> dict[str, Any]:
-    """Return what is asked."""
+    """Return the request to Cost Explorer."""
     tags = {"Project": aws.PROJECT, "Environment": environment}
     tagged = [{"Tags": {"Key": key, "Values": [value]}} for key, value in tags.items()]
     charges = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": _NO_COST}}}
@@ -116,7 +116,7 @@ def observe(client: Any, environment: str, today: date) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Look."""
+    """Read the cost and report it."""
     module = AnsibleAWSModule(
         argument_spec={"environment": {"type": "str", "required": True}}, supports_check_mode=True
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cost_estimate
-short_description: Estimate what a deployment costs in a month
+short_description: Estimate the monthly cost of a deployment
 version_added: 0.1.0
 description:
   - Reckon a month's cost line by line from a table of prices, and fail when it is above the budget.
@@ -96,9 +96,17 @@ options:
     type: int
     default: 0
   backup_rpo_seconds:
-    description: The seconds after which what was journaled is in the bucket; an object is put in half of them.
+    description: The seconds after which a journal record is in the bucket. An object is put every half of them.
     type: int
     default: 60
+  balancers:
+    description: The number of Network Load Balancers.
+    type: int
+    default: 0
+  balancer_units:
+    description: The units (NLCU) that each of them uses in an hour, on average.
+    type: float
+    default: 1
   offers:
     description:
       - The prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the
@@ -163,13 +171,13 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cost
 
 
 def heading(prices: dict[str, str], region: str) -> str:
-    """Return where the prices come from."""
+    """Return a heading that names the sources of the prices."""
     foreign = "" if region == prices["region"] else f", which {region} is not: its own prices differ"
     return f"List prices of {prices['region']} as of {prices['as_of']} without tax{foreign}"
 
 
 def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
-    """Return the month line by line, and as a text. Raises UnknownPriceError, and KeyError for what the table lacks."""
+    """Return the month's estimate as lines and as text. Raises UnknownPriceError, and KeyError for a missing price."""
     used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
     prices = {**given["prices"]}
     if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:
@@ -182,7 +190,7 @@ def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
 
 
 def main() -> None:
-    """Reckon, and compare with the budget."""
+    """Estimate the cost, and compare it with the budget."""
     optional = cost.Amounts._field_defaults
     amounts = {name: {"type": "int", "required": True} for name in cost.Amounts._fields if name not in optional}
     for name in ("logs_gib", "logs_kept_gib", "snapshots_gib", "data_out_gib"):
@@ -200,6 +208,8 @@ def main() -> None:
             "backup_gib_per_day": {"type": "float", "default": 0},
             "backup_days": {"type": "int", "default": 0},
             "backup_rpo_seconds": {"type": "int", "default": 60},
+            "balancers": {"type": "int", "default": 0},
+            "balancer_units": {"type": "float", "default": 1},
             "offers": {"type": "list", "elements": "dict", "default": []},
             "budget_usd": {"type": "float", "default": 0},
         },

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the CPU frequency governor, where there is one."""
+"""Ansible module: set the CPU frequency governor, on hosts that have one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ options:
     choices: [present, absent]
     default: present
   force:
-    description: Restore, with O(state=absent), also where somebody else changed the governor since.
+    description: Restore the governor with O(state=absent), even if somebody else changed it since.
     type: bool
     default: false
 attributes:
@@ -86,7 +86,7 @@ def observe(root: Path) -> list[str]:
 
 
 def plan(policies: list[str], governor: str) -> list[Setting]:
-    """Return the governor as each policy's setting. Raises TuningError for what is no governor's name."""
+    """Return the governor as each policy's setting. Raises TuningError for an unknown governor."""
     if not re.fullmatch(r"[a-z_]+", governor):
         raise TuningError(f"governor '{governor}' is not a name such as performance")
     return [Setting(name, f"{CPUFREQ}/{name}/scaling_governor", governor) for name in policies]

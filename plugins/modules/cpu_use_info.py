@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: how busy the CPUs of instances were, by EC2's own metric."""
+"""Ansible module: the CPU use of instances, from EC2's own metric."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _MOST_METRICS = 500
 
 
 def query(key: str, instance_id: str) -> dict[str, Any]:
-    """Return what asks for one instance's hours."""
+    """Return the metric query for one instance's hours."""
     metric = {
         "Namespace": "AWS/EC2",
         "MetricName": "CPUUtilization",
@@ -73,7 +73,7 @@ def query(key: str, instance_id: str) -> dict[str, Any]:
 
 
 def observe(client: Any, instances: dict[str, str], days: int) -> dict[str, dict[str, Any]]:
-    """Return the use of each host."""
+    """Return the CPU use of each host."""
     names = {f"h{number}": name for number, name in enumerate(instances)}
     hours: dict[str, list[float]] = {name: [] for name in instances}
     until = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)  # whole hours
@@ -96,7 +96,7 @@ def observe(client: Any, instances: dict[str, str], days: int) -> dict[str, dict
 
 
 def main() -> None:
-    """Look."""
+    """Read the CPU use and report it."""
     module = AnsibleAWSModule(
         argument_spec={
             "instances": {"type": "dict", "required": True},

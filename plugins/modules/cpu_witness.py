@@ -62,11 +62,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 record:
-  description: What was seen, for M(lowlatency.trading.order_figures); empty when nobody watched.
+  description: The witnesses' record for M(lowlatency.trading.order_figures); empty when no witness ran.
   type: dict
   returned: when O(state) is V(stopped)
 reason:
-  description: Why nobody watches, empty when somebody does.
+  description: Why no witness runs, empty when one does.
   type: str
   returned: always
 """
@@ -82,7 +82,7 @@ UNIT = "trading-witness.service"
 RECORD = Path("/run/trading-witness.json")
 PROPERTIES = {
     "Description": "Watches the machine while orders are measured",
-    "KillMode": "mixed",  # the witnesses are ended by their parent, which reads what they saw
+    "KillMode": "mixed",  # the parent ends the witnesses, and reads their records
     "LimitMEMLOCK": "infinity",
     "LimitRTPRIO": "99",
     "TimeoutStartSec": "30",
@@ -92,7 +92,7 @@ PROPERTIES = {
 
 
 def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
-    """Return exit code and errors of a command; a host without systemd has none to run."""
+    """Return exit code and errors of a command, or a failure on a host without systemd."""
     try:
         returned, _out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
@@ -101,7 +101,7 @@ def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
 
 
 def plan(parameters: dict[str, Any]) -> list[str]:
-    """Return the command that starts the witnesses."""
+    """Return the command that starts the witness processes."""
     command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
     command += ["--limit", str(parameters["limit_s"])]
     command += ["--state", parameters["engine_state"]] if parameters["engine_state"] else []
@@ -112,7 +112,7 @@ def plan(parameters: dict[str, Any]) -> list[str]:
 
 def apply(module: AnsibleModule, command: list[str]) -> str:
     """Start the witnesses; return why they could not be started, empty when they were."""
-    run(module, ["systemctl", "stop", UNIT])  # what an interrupted play may have left
+    run(module, ["systemctl", "stop", UNIT])  # an interrupted play may have left one
     try:
         RECORD.unlink(missing_ok=True)
     except OSError as error:

@@ -55,7 +55,7 @@ account:
   returned: success
   sample: "123456789012"
 arn:
-  description: Who asked.
+  description: The identity that made the request.
   type: str
   returned: success
   sample: arn:aws:iam::123456789012:user/operator
@@ -70,7 +70,7 @@ region:
   returned: success
   sample: us-east-1
 resources:
-  description: What exists, a dictionary of kind, id, name and state each.
+  description: The existing resources, each a dictionary of kind, id, name and state.
   type: list
   elements: dict
   returned: success
@@ -89,7 +89,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment 
 
 
 def warn_of_own_key(module: AnsibleAWSModule) -> None:
-    """Say what an account needs whose volumes are encrypted with a key that is not AWS's own."""
+    """Warn about the permissions needed when the account encrypts volumes with its own key instead of AWS's."""
     with aws.explained(module, "read the default key of EBS"):
         key = aws.client(module, "ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
     if not key.endswith("alias/aws/ebs"):

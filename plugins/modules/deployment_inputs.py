@@ -63,7 +63,7 @@ options:
     default: []
     version_added: 0.2.0
   allow_world:
-    description: Take C(0.0.0.0/0) and C(::/0) for what is meant.
+    description: Take C(0.0.0.0/0) and C(::/0) as intended.
     type: bool
     required: true
   vpc_cidr:

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask a host many questions at once; an answer that is an error is an answer."""
+"""Run many diagnostic commands on a host at once. A failed command is reported like any other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 
 def observe(module: AnsibleModule, command: list[str]) -> str:
-    """Return the command, what it printed and its exit code."""
+    """Return the command, its output and its exit code."""
     try:
         returned, out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:

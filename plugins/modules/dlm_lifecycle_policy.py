@@ -84,7 +84,7 @@ def observe(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the parameters ask for, in the words of CreateLifecyclePolicy; None for no policy."""
+    """Return the wanted policy with the fields of CreateLifecyclePolicy; None for no policy."""
     if params["state"] == "absent":
         return None
     return {
@@ -100,7 +100,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
 def apply(
     client: Any, current: dict[str, Any] | None, wanted: dict[str, Any] | None, tags: dict[str, str]
 ) -> str | None:
-    """Create, update or delete; return the id of the policy that is there afterwards."""
+    """Create, update or delete the policy; return the id of the resulting policy."""
     if wanted is None:
         if current is not None:
             client.delete_lifecycle_policy(PolicyId=current["PolicyId"])

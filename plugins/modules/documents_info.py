@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: whether the collection's documents and a run's variables name what exists."""
+"""Ansible module: check that commands and variables named in the documents, and a run's variables, exist."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _SHARED = re.compile(r"\b(?:trading|destroy|drill|readiness)_[a-z0-9_]+")
 
 
 def known_variables(folder: Path) -> set[str]:
-    """Return the inputs of all roles, and what their defaults and playbooks follow."""
+    """Return the inputs of all roles, and the variables that their defaults and the playbooks use."""
     texts = [
         path.read_text(encoding="utf-8")
         for pattern in ("roles/*/meta/argument_specs.yml", "roles/*/defaults/main.yml", "playbooks/*.yml")
@@ -82,7 +82,7 @@ def known_variables(folder: Path) -> set[str]:
 
 
 def observe(folder: Path, variables: list[str]) -> dict[str, Any]:
-    """Return what is named and does not exist."""
+    """Return the names that do not exist."""
     playbooks = {path.stem for path in (folder / "playbooks").glob("*.yml")}
     known = known_variables(folder)
     pages = sorted([*folder.glob("*.md"), *(folder / "docs").rglob("*.md")])

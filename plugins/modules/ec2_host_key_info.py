@@ -58,7 +58,7 @@ _POLL_SECONDS = 1.0
 
 
 def output_of(client: Any, instance_id: str) -> str:
-    """Return the newest console output; types without the Nitro hypervisor only have the older one."""
+    """Return the latest console output. Types without the Nitro hypervisor have only the buffered output."""
     from botocore.exceptions import ClientError
 
     try:
@@ -71,7 +71,7 @@ def output_of(client: Any, instance_id: str) -> str:
 
 
 def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
-    """Return the keys by instance id, of those that wrote one before ``wait_seconds`` have passed."""
+    """Return the keys by instance id, for the instances that print one within ``wait_seconds``."""
     deadline = time.monotonic() + wait_seconds
     found: dict[str, str] = {}
     while True:
@@ -86,7 +86,7 @@ def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[s
 
 
 def main() -> None:
-    """Read and wait."""
+    """Wait for the keys and report them."""
     module = AnsibleAWSModule(
         argument_spec={
             "instance_ids": {"type": "list", "elements": "str", "required": True},

@@ -53,7 +53,7 @@ attributes:
     description: Report whether anything would be made or written.
   diff_mode:
     support: none
-    description: Hashes are nobody's business.
+    description: The difference is not shown, because it contains password hashes.
 """
 
 EXAMPLES = r"""
@@ -109,7 +109,7 @@ def mode_of(path: Path) -> int:
 
 
 def check_names(accounts: list[dict[str, Any]]) -> str:
-    """Return what is wrong with the accounts' names, empty when nothing is."""
+    """Return the problem of the accounts' names, or an empty text."""
     names = [str(account.get("name", "")) for account in accounts]
     for name in names:
         if not NAME.fullmatch(name):
@@ -119,7 +119,7 @@ def check_names(accounts: list[dict[str, Any]]) -> str:
 
 
 def check_passwords(passwords: dict[str, Any], accounts: list[dict[str, Any]]) -> str:
-    """Return what is wrong with the passwords that were given, without one of them; empty when nothing is."""
+    """Return the problem of the given passwords without quoting any, or an empty text."""
     names = {account["name"] for account in accounts}
     for name, password in passwords.items():
         if name not in names:
@@ -130,7 +130,7 @@ def check_passwords(passwords: dict[str, Any], accounts: list[dict[str, Any]]) -
 
 
 def render(accounts: list[dict[str, Any]], hashes: dict[str, str]) -> str:
-    """Return the TOML file; JSON's text for strings, numbers and booleans is TOML's as well."""
+    """Return the TOML file. JSON's text of strings, numbers and booleans is valid TOML."""
     lines = ["# Managed by Ansible (lowlatency.trading). The clear-text passwords stay in the secrets directory."]
     for account in accounts:
         options = {key: value for key, value in account.items() if key != "name"}
@@ -141,7 +141,7 @@ def render(accounts: list[dict[str, Any]], hashes: dict[str, str]) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at no moment otherwise, and never half of it."""
+    """Write a file atomically, readable only by its owner at every moment."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
@@ -151,8 +151,8 @@ def write_private(path: Path, text: str) -> None:
 def belongs(password: Path, hashed: Path) -> bool:
     """Return whether the second file has the hash of the password in the first.
 
-    An scrypt hash, as trading-engine makes them, is computed anew (some 50 ms). The hash of another engine says nothing
-    here: it is taken for right unless the password is younger.
+    An scrypt hash, the kind that trading-engine makes, is computed again (about 50 ms). The hash of another engine
+    cannot be checked: it counts as right unless the password is newer.
     """
     if not (password.exists() and hashed.exists()):
         return False
@@ -179,7 +179,7 @@ def belongs(password: Path, hashed: Path) -> bool:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is there. `passwords` are as wanted, and `hashes` belong to them; `text` is the file's, None without one."""
+    """The present state. `passwords` are as wanted, `hashes` belong to them. `text` is the file's, None without one."""
 
     private: bool
     passwords: frozenset[str]
@@ -189,7 +189,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done. A hash that is made anew always brings another text."""
+    """The changes to make. A new hash always changes the text of the file."""
 
     make_private: bool
     passwords: list[str]
@@ -202,19 +202,19 @@ class Plan:
 
 
 def is_restored(password: Path, hashed: Path, given: str | None) -> bool:
-    """Return whether there is a hash and nobody but the account's owner has its password, as after some restores."""
+    """Return whether the host has the account's hash but no password, as after some restores."""
     return given is None and not password.exists() and hashed.exists()
 
 
 def is_as_given(password: Path, given: str | None) -> bool:
-    """Return whether there is a password, and the one that was given where one was."""
+    """Return whether the host has a password, and the given one if one was given."""
     if not password.exists():
         return False
     return given is None or password.read_text(encoding="utf-8", errors="surrogateescape") == given + "\n"
 
 
 def observe(directory: Path, names: list[str], path: Path, given: dict[str, str]) -> Observed:
-    """Look at the secrets of the accounts, and at the engine's file."""
+    """Read the secrets of the accounts, and the engine's file."""
     files = {name: (directory / f"{name}.password", directory / f"{name}.hash") for name in names}
     restored = {name for name, pair in files.items() if is_restored(*pair, given.get(name))}
     kept = restored | {name for name, (password, _hashed) in files.items() if is_as_given(password, given.get(name))}
@@ -231,7 +231,7 @@ def observe(directory: Path, names: list[str], path: Path, given: dict[str, str]
 
 
 def plan(observed: Observed, accounts: list[dict[str, Any]]) -> Plan:
-    """Return what makes each account's password and hash, and the file of them all."""
+    """Return the passwords and hashes to make, and whether to write the accounts' file."""
     names = [account["name"] for account in accounts]
     hashes = [name for name in names if name not in observed.hashes]
     return Plan(
@@ -245,7 +245,7 @@ def plan(observed: Observed, accounts: list[dict[str, Any]]) -> Plan:
 def apply(
     module: AnsibleModule, planned: Plan, observed: Observed, directory: Path, accounts: list[dict[str, Any]]
 ) -> None:
-    """Make what is missing, and write the file."""
+    """Make the missing passwords and hashes, and write the file."""
     given = module.params["passwords"]
     directory.mkdir(mode=SECRETS_MODE, exist_ok=True)
     if planned.make_private:
@@ -262,7 +262,7 @@ def apply(
 
 
 def make_hash(module: AnsibleModule, directory: Path, name: str) -> str:
-    """Keep the hash of the account's password beside it, and return it."""
+    """Store the hash of the account's password beside it, and return the hash."""
     password, hashed = directory / f"{name}.password", directory / f"{name}.hash"
     secret = password.read_text(encoding="utf-8", errors="surrogateescape")
     returned, out, err = outside.run(module, module.params["hash_command"], data=secret)

@@ -55,7 +55,7 @@ def observe(module: AnsibleAWSModule) -> dict[str, list[dict[str, str]]]:
 
 
 def main() -> None:
-    """Look."""
+    """Read the environments and report them."""
     module = AnsibleAWSModule(argument_spec={"beginning": {"type": "str", "required": True}}, supports_check_mode=True)
     module.exit_json(changed=False, environments=observe(module))
 

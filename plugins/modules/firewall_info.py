@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: which firewalls a host has, and whether ours is loaded and proven."""
+"""Ansible module: the firewalls of a host, and whether this collection's is loaded and proven."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ others:
   elements: str
   returned: success
 outside:
-  description: Who has an open session to one of O(ports) and is in none of O(networks), nor the host itself.
+  description: Peers with an open session to one of O(ports) that are outside O(networks) and not the host itself.
   type: list
   elements: str
   returned: success
@@ -104,7 +104,7 @@ _UFW = Path("/etc/ufw/ufw.conf")
 
 
 def is_proven(rules: str | None, proven: str | None) -> bool:
-    """Return whether both files are there and say the same."""
+    """Return whether both files exist and have the same content."""
     try:
         return bool(rules and proven) and Path(rules or "").read_bytes() == Path(proven or "").read_bytes()
     except FileNotFoundError:
@@ -112,7 +112,7 @@ def is_proven(rules: str | None, proven: str | None) -> bool:
 
 
 def ufw_is_on(configuration: str) -> bool:
-    """Return whether ufw filters, by its file: its unit is active also where it does not."""
+    """Return whether ufw filters packets, from its file. Its unit is active even when it does not filter."""
     return re.search(r"^\s*ENABLED\s*=\s*[\"']?yes\b", configuration, re.MULTILINE | re.IGNORECASE) is not None
 
 
@@ -128,20 +128,20 @@ def others(module: AnsibleModule) -> list[str]:
 
 
 def numbers(users: list[str]) -> dict[str, int]:
-    """Return the numbers of those that exist."""
+    """Return the numeric ids of the users that exist."""
     known = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
     return {user: known[user] for user in users if user in known}
 
 
 def end_of(text: str) -> tuple[Address, int]:
-    """Return address and port of one end of a connection as ss prints it, one of IPv4 in an IPv6 socket as IPv4."""
+    """Return address and port of one end of a connection from ss. An IPv4-mapped address is returned as IPv4."""
     host, _colon, port = text.rpartition(":")
     address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address, int(port)
 
 
 def outsiders(sessions: str, ports: list[int], networks: list[str]) -> list[str]:
-    """Return who has a session to one of the ports from none of the networks, by what ss prints."""
+    """Return the peers with a session to one of the ports from outside the networks, from the output of ss."""
     inside = [ipaddress.ip_network(network, strict=False) for network in networks]
     found = set()
     for line in sessions.splitlines():
@@ -153,7 +153,7 @@ def outsiders(sessions: str, ports: list[int], networks: list[str]) -> list[str]
 
 
 def sessions(module: AnsibleModule) -> str:
-    """Return the open TCP sessions as ss prints them: two queues, the own end, the other end."""
+    """Return the open TCP sessions as ss prints them: two queues, the local end, the remote end."""
     if not module.params["ports"]:
         return ""
     ss = module.get_bin_path("ss", required=True, opt_dirs=["/usr/sbin"])
@@ -161,7 +161,7 @@ def sessions(module: AnsibleModule) -> str:
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return what there is on the host."""
+    """Return the host's firewalls and their state."""
     given = module.params
     nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
     uids = numbers(given["users"])
@@ -178,7 +178,7 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Look."""
+    """Read the firewalls and report them."""
     module = AnsibleModule(
         argument_spec={
             "table": {"type": "str", "required": True},

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep a systemd unit running on what is installed now, without breaking off work in progress."""
+"""Keep a systemd unit running on its currently installed files, without interrupting work in progress."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, of C(take_over), C(reload), C(enable), C(start), C(restart).
+  description: The actions taken, from C(take_over), C(reload), C(enable), C(start), C(restart).
   type: list
   elements: str
   returned: success
@@ -112,7 +112,7 @@ UNITS = Path("/etc/systemd/system")
 
 @dataclass(frozen=True)
 class Observed:
-    """One look at a unit. `younger` are the sources that changed after the process began."""
+    """The state of a unit. `younger` are the sources that changed after the process began."""
 
     known: bool
     masked: bool
@@ -132,19 +132,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class TakenOver:
-    """What a running process said to its new files: `error` is empty when it goes on with them."""
+    """A running process's answer to its new files: `error` is empty when it continues with them."""
 
     changed: bool
     error: str
 
 
 def can_take_over(observed: Observed, sources: list[str]) -> bool:
-    """Return whether nothing is younger than the process but files that it can take over."""
+    """Return whether all files newer than the process are ones that it can take over while it runs."""
     return bool(observed.younger) and set(observed.younger) <= set(sources) and not observed.needs_reload
 
 
 def plan(observed: Observed, restart: str, taken_over: TakenOver | None = None) -> Plan:
-    """Return what brings the unit up to date as far as `restart` (idle, always, never) allows."""
+    """Return the actions that bring the unit up to date, as far as `restart` (idle, always, never) allows."""
     if taken_over is not None and not taken_over.error:
         enable = () if observed.enabled else ("enable",)
         return Plan((*(("take_over",) if taken_over.changed else ()), *enable), False, "")
@@ -168,11 +168,11 @@ def plan(observed: Observed, restart: str, taken_over: TakenOver | None = None) 
 
 
 def parse_started(printed: str, monotonic_us: str, booted_s: float) -> float:
-    """Return when a process began, in seconds, 0 when it never did.
+    """Return the start time of a process in seconds, 0 when it never started.
 
-    `printed` is a time as every systemd prints it, in UTC and to the second; the day's name is not read, because Python
-    knows it in the language of the locale only. `monotonic_us` is exact, counted from `booted_s`. Where the two differ,
-    the clock was set meanwhile, and the earlier counts: rather one restart too many than one too few.
+    `printed` is the time as every systemd prints it, in UTC, to the second. The weekday is not parsed, because Python
+    knows it only in the locale's language. `monotonic_us` is exact, counted from `booted_s`. When the two differ, the
+    clock was set meanwhile. Then the earlier time counts: one restart too many is better than one too few.
     """
     if not printed or printed == "n/a":
         return 0.0
@@ -218,7 +218,7 @@ class Unit:
         )
 
     def disturbed(self) -> int | None:
-        """Return how many clients a restart would disturb, None when that cannot be known."""
+        """Return how many clients a restart would disturb, None when that is unknown."""
         try:
             command = self.module.params["busy_command"]
             returned, out, _err = outside.run(self.module, command, handle_exceptions=False)
@@ -227,7 +227,7 @@ class Unit:
             return None
 
     def take_over(self) -> TakenOver:
-        """Have the running process take its new files over."""
+        """Make the running process take over its new files."""
         try:
             returned, out, err = outside.run(
                 self.module, self.module.params["take_over_command"], handle_exceptions=False
@@ -249,9 +249,9 @@ class Unit:
 
 
 def changed_s(path: str) -> float:
-    """Return when the file or link came to be what it is, in seconds; 0 when it does not exist.
+    """Return the change time of the file or link in seconds; 0 when it does not exist.
 
-    The change time, not the modification time: a file moved into place keeps the latter.
+    The modification time would be wrong: a file moved into place keeps it.
     """
     try:
         return Path(path).lstat().st_ctime
@@ -260,7 +260,7 @@ def changed_s(path: str) -> float:
 
 
 def beside(folder: Path, pattern: str) -> list[str]:
-    """Return the units that are of the pattern, none without one."""
+    """Return the units that match the pattern, none without a pattern."""
     return sorted(path.name for path in folder.glob(pattern)) if pattern else []
 
 

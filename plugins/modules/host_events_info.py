@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: who logged in on a host and did what there, as systemd's journal has it."""
+"""Ansible module: who logged in on a host and what they did there, from systemd's journal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ events:
   returned: success
   sample: [{"time": "2026-11-30T04:00:00Z", "kind": "login", "who": "anna", "what": "from 198.51.100.7", "count": 1}]
 notes:
-  description: What the list does not have.
+  description: Notes on what the list lacks.
   type: list
   elements: str
   returned: success
@@ -80,12 +80,12 @@ _RELEASE = re.compile(r"(?P<what>.*), by (?P<who>\S+)$")
 
 
 def told(entry: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Return kind, who and what of one entry of the journal; None for one that tells nothing of people.
+    """Return kind, person and action of one journal entry; None for an entry that is not about people.
 
-    Everybody may write lines under any name. What begins with an underscore journald has seen itself.
+    Any process may log under any name. Only fields that begin with an underscore are from journald itself.
     """
     identifier, message, is_roots = entry.get("SYSLOG_IDENTIFIER"), entry.get("MESSAGE"), entry.get("_UID") == "0"
-    if not isinstance(message, str):  # bytes that are no text
+    if not isinstance(message, str):  # bytes that are not text
         return None
     if identifier in ("sshd", "sshd-session") and is_roots:
         return _of_ssh(message)
@@ -110,13 +110,13 @@ def _of_ssh(message: str) -> tuple[str, str, str] | None:
 
 
 def shown(text: str) -> str:
-    """Return a text that somebody else chose as one line that a terminal only prints."""
+    """Return an untrusted text as one line without control characters."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in text)
     return printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]}..."
 
 
 def lines(journal: str) -> Iterator[Event]:
-    """Yield an event for each line, in journalctl's JSON, that tells of people."""
+    """Yield an event for each line of journalctl's JSON that is about people."""
     for line in journal.splitlines():
         try:
             entry = json.loads(line)
@@ -131,7 +131,7 @@ def lines(journal: str) -> Iterator[Event]:
 
 
 def merged(events: Iterable[Event]) -> list[Event]:
-    """Return the events, alike ones of one hour as one with their number, which has the time of the first."""
+    """Return the events. Equal ones of the same hour become one event with their count and the time of the first."""
     by_likeness: dict[tuple[str, ...], Event] = {}
     for event in sorted(events, key=lambda event: str(event["time"])):
         likeness = (event["time"][:13], event["kind"], event["who"], event["what"])
@@ -143,7 +143,7 @@ def merged(events: Iterable[Event]) -> list[Event]:
 
 
 def observe(module: AnsibleModule) -> tuple[list[Event], list[str]]:
-    """Return the events, and what is missing from them."""
+    """Return the events, and notes about missing ones."""
     days, most = module.params["days"], module.params["lines"]
     read = ["journalctl", "--quiet", "--output=json"]
     wanted = [*read, f"--since=-{days}d", f"--lines={most}", *_MATCHES]
@@ -158,7 +158,7 @@ def observe(module: AnsibleModule) -> tuple[list[Event], list[str]]:
 
 
 def main() -> None:
-    """Look."""
+    """Read the events and report them."""
     module = AnsibleModule(
         argument_spec={"days": {"type": "int", "default": 7}, "lines": {"type": "int", "default": 100_000}},
         supports_check_mode=True,

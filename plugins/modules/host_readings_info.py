@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: how a trading host is, as values from which causes of a trouble can be found."""
+"""Ansible module: the state of a trading host, as readings for finding the causes of a trouble."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _FIREWALL_TABLE = "trading"
 
 
 def place(path: str) -> dict[str, Any]:
-    """Return the room of a path's file system, nothing when there is no such path."""
+    """Return the free space of a path's file system; empty when the path does not exist."""
     try:
         found = os.statvfs(path)
     except OSError:
@@ -95,11 +95,11 @@ def place(path: str) -> dict[str, Any]:
 
 
 def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
-    """Return a sentence for each kernel setting that tuning put in force and that has another value now."""
+    """Return a sentence for each kernel setting whose value differs from the one that tuning set."""
     found = []
     for knob in report.get("knobs", []):
         path = proc / str(knob.get("name", "")).replace(".", "/")
-        # Where the report has a reason, the host's value is another than the profile's, and that is as it should be.
+        # Where the report has a reason, the host's value differs from the profile's on purpose.
         if knob.get("status") == "in_force" and not knob.get("reason") and "." in knob["name"] and path.is_file():
             now = " ".join(path.read_bytes().decode(errors="backslashreplace").split())
             if now != " ".join(str(knob["value"]).split()):
@@ -108,7 +108,7 @@ def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
 
 
 def governor_of(report: dict[str, Any]) -> str:
-    """Return the frequency governor that tuning put in force, if it did."""
+    """Return the frequency governor that tuning set, if any."""
     knobs = [knob for knob in report.get("knobs", []) if knob.get("name") == "cpu_governor"]
     return next((str(knob["value"]) for knob in knobs if knob.get("status") == "in_force"), "")
 
@@ -120,13 +120,13 @@ def governors(sysfs: Path = Path("/sys/devices/system/cpu")) -> dict[str, str]:
 
 
 class Host:
-    """Asks programs of the host; one that fails or does not exist says nothing."""
+    """Runs programs of the host. A program that fails or does not exist gives an empty output."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
 
     def say(self, *command: str) -> str:
-        """Return what a command prints."""
+        """Return a command's output."""
         try:
             returned, out, _err = outside.run(self._module, list(command), handle_exceptions=False)
         except OSError:
@@ -137,9 +137,9 @@ class Host:
         """Return a unit's state and the end of its log."""
         state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={_LOG_LINES}"]
-        # What an earlier run said is no cause any more; of one that runs on, neither is what is long ago.
+        # Lines of an earlier run are no cause any more. Nor are old lines of a run that still goes on.
         runs = [run] if (run := state.pop("run", "")) else []
-        # The run that is just being started has said nothing yet of why the one before it ended.
+        # A run that is just starting has not logged why the previous one ended.
         if runs and state.get("active") == "activating" and state.get("restarts"):
             listed = self.say("journalctl", "--no-pager", "--output=json", f"--lines={_LOG_LINES}", f"--unit={name}")
             runs = answers.newest_runs(listed, 2) or runs

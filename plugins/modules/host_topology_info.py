@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: what a host is made of, and who works on which CPU."""
+"""Ansible module: the hardware topology of a host, and its CPU layout."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 topology:
-  description: What the host is made of.
+  description: The host's hardware.
   returned: success
   type: dict
   sample:
@@ -93,7 +93,7 @@ other_tuners:
       enabled: true
       profile: virtual-guest
 stopped_tuners:
-  description: Those that the role os_tuning has stopped, with what they were before.
+  description: The services that the role os_tuning has stopped, with their state before.
   returned: success
   type: list
   elements: dict
@@ -148,7 +148,7 @@ def refuse_partitions(root: Path) -> None:
 
 
 def services_of(module: AnsibleModule) -> str:
-    """Return what systemd says of the other tuners, nothing on a host without it."""
+    """Return systemd's properties of the other tuners; empty on a host without systemd."""
     try:
         _returned, shown, _errors = outside.run(module, other_tuners.COMMAND, handle_exceptions=False)
     except OSError:

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: whether files still have the owner, group and mode that were declared for them."""
+"""Ansible module: check that files still have their declared owner, group and mode."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ _OF_THE_FILE_SYSTEM = "lost+found"
 
 
 def owner_of(uid: int) -> str:
-    """Return a user's name, or the number of one that has none."""
+    """Return a user's name, or the numeric id of a user without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -94,7 +94,7 @@ def owner_of(uid: int) -> str:
 
 
 def group_of(gid: int) -> str:
-    """Return a group's name, or the number of one that has none."""
+    """Return a group's name, or the numeric id of a group without a name."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
@@ -102,7 +102,7 @@ def group_of(gid: int) -> str:
 
 
 def differences(path: str, found: os.stat_result, declared: dict[str, Any]) -> list[str]:
-    """Return one sentence for each thing of a file that is not as declared."""
+    """Return one sentence for each property of a file that differs from the declared one."""
     mode = stat.S_IMODE(found.st_mode)
     pairs = [
         ("owner", owner_of(found.st_uid), declared["owner"]),
@@ -121,7 +121,7 @@ def differences(path: str, found: os.stat_result, declared: dict[str, Any]) -> l
 
 
 def observe(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
-    """Return how many files there are, and the sentences of all that differ."""
+    """Return the number of files, and one sentence for each difference."""
     compared, found = 0, []
     for declared in files:
         for path in sorted(glob.glob(declared["path"])):
@@ -137,7 +137,7 @@ def observe(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
 
 
 def main() -> None:
-    """Compare."""
+    """Compare the files and report."""
     file = {
         "path": {"type": "str", "required": True},
         "owner": {"type": "str", "required": True},

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: instance_type_info
-short_description: Say what an EC2 instance type is, and where it is offered
+short_description: Read the data of an EC2 instance type, and the zones that offer it
 version_added: 0.1.0
 description:
   - Return the architecture, the size and the Availability Zones of one instance type in a region.
@@ -87,7 +87,7 @@ def zones_of(client: Any, instance_type: str) -> list[str]:
 
 
 def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]:
-    """Return the zones, and the type in the words of DescribeInstanceTypes; nothing of one that the region lacks."""
+    """Return the zones, and the type as DescribeInstanceTypes describes it; empty for a type that the region lacks."""
     zones = zones_of(client, instance_type)
     if not zones:
         return [], {}
@@ -95,7 +95,7 @@ def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]
 
 
 def is_on_free_plan(client: Any) -> bool:
-    """Return whether the account may launch nothing but what is free; not so when nobody tells it."""
+    """Return whether the account may launch only free types; False when that is unknown."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -106,7 +106,7 @@ def is_on_free_plan(client: Any) -> bool:
 
 
 def free_types(client: Any, architecture: str) -> list[str]:
-    """Return the instance types that an account on the free plan may launch."""
+    """Return the instance types that an account on the free plan may use."""
     pages = client.get_paginator("describe_instance_types").paginate(
         Filters=[
             {"Name": "free-tier-eligible", "Values": ["true"]},
@@ -117,7 +117,7 @@ def free_types(client: Any, architecture: str) -> list[str]:
 
 
 def free_plan_problem(module: Any, client: Any, found: dict[str, Any]) -> str:
-    """Return why the account cannot launch this type, empty when it can."""
+    """Return why the account cannot launch this type, or an empty text."""
     from botocore.config import Config
 
     if found.get("FreeTierEligible"):

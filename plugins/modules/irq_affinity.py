@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: on which CPUs interrupts are served."""
+"""Ansible module: set the CPUs that serve interrupts."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ options:
     type: str
     required: true
   state:
-    description: Keep interrupts to these CPUs, or bring back what was before.
+    description: Keep interrupts on these CPUs, or restore the original affinity.
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: Restore, with O(state=absent), also what somebody else changed since.
+    description: Restore with O(state=absent) even values that somebody else changed since.
     type: bool
     default: false
 attributes:
@@ -105,14 +105,14 @@ IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/
 
 
 def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
-    """Return the CPU list of each interrupt of the host below `root`, by the file that has it, in numerical order."""
+    """Return each interrupt's CPU list by its file, for the host below `root`, in numerical order."""
     places = kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
     numbers = sorted(int(place.parent.name) for place in places)
     return {path: files.read(path) or "" for path in (f"/proc/irq/{number}/smp_affinity_list" for number in numbers)}
 
 
 def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str]:
-    """Return each interrupt's new CPU list: what it has of the housekeeping CPUs, or all of them if it has none."""
+    """Return each interrupt's new CPU list: its present housekeeping CPUs, or all of them if it has none."""
     return {irq: cpuset.render((cpuset.parse(cpus) & housekeeping) or housekeeping) for irq, cpus in current.items()}
 
 
@@ -164,7 +164,7 @@ def _housekeeping(text: str, usable: frozenset[int]) -> frozenset[int]:
 
 
 def _bans_expected(root: Path, banned: dict[str, str]) -> dict[str, str]:
-    """Return the variables that irqbalance is to have.
+    """Return the variables that irqbalance should run with.
 
     An assignment in the distribution's environment file wins over our drop-in (systemd.exec(5), EnvironmentFile=).
     """
@@ -182,7 +182,7 @@ def _bans_in_force(root: Path) -> list[dict[str, str]]:
     """Return the variables of each running irqbalance."""
     found = []
     for name in kernelfs.under(root, "/proc").glob("[0-9]*/comm"):
-        # A process may end while it is looked at; then it bans nothing any more.
+        # A process may end while it is read; then it bans nothing any more.
         with contextlib.suppress(OSError):
             if name.read_bytes().strip() != b"irqbalance":
                 continue
@@ -195,7 +195,7 @@ def _bans_in_force(root: Path) -> list[dict[str, str]]:
 
 
 def _strayed(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[str]:
-    """Return the interrupts that an earlier run moved to the housekeeping CPUs and that are on others again."""
+    """Return the interrupts that an earlier run moved to the housekeeping CPUs and that have left them again."""
     record = undo.load(kernelfs.under(root, f"{undo.DIRECTORY}/irq_affinity.json"))
     strayed = []
     for name, touch in record.touched.items():

@@ -2,14 +2,14 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: what an environment's bucket holds of its hosts."""
+"""Ansible module: the contents of an environment's backup bucket, by host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: journal_backup_info
-short_description: List what a bucket holds of an environment's hosts
+short_description: List the contents of an environment's backup bucket by host
 version_added: 0.2.0
 description:
   - List for each host and instance the objects that it has shipped, and since when and until when; and the archives
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: What each host's instances have shipped, the newest last.
+  description: The objects that each host's instances have shipped, the newest last.
   type: list
   elements: dict
   returned: success
@@ -57,7 +57,7 @@ others:
   returned: success
   sample: [trading-production-1.tar.gz]
 locked_until:
-  description: The time in UTC until which S3 lets nobody delete all of it; empty where nothing is locked.
+  description: The time in UTC until which S3 locks some of it against deletion; empty where nothing is locked.
   type: str
   returned: success
 text:
@@ -75,7 +75,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws,
 
 
 def observe(client: Any, bucket: str, owner: str) -> list[dict[str, Any]]:
-    """Return all objects; none where there is no such bucket."""
+    """Return all objects of the bucket; none when the bucket does not exist."""
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, ExpectedBucketOwner=owner)
         return [one for page in pages for one in page.get("Contents", [])]
@@ -84,7 +84,7 @@ def observe(client: Any, bucket: str, owner: str) -> list[dict[str, Any]]:
 
 
 def lock_days(client: Any, bucket: str, owner: str) -> int:
-    """Return for how many days S3 lets nobody delete a new object, 0 where it has no such rule."""
+    """Return how many days S3 locks a new object against deletion, 0 without such a rule."""
     try:
         answer = client.get_object_lock_configuration(Bucket=bucket, ExpectedBucketOwner=owner)
     except client.exceptions.ClientError as error:
@@ -96,7 +96,7 @@ def lock_days(client: Any, bucket: str, owner: str) -> int:
 
 
 def locked_until(client: Any, bucket: str, owner: str) -> str:
-    """Return the time until which an object or an earlier version of one is locked, empty where none is."""
+    """Return the latest time until which an object or an earlier version is locked; empty when none is."""
     days = lock_days(client, bucket, owner)
     if not days:
         return ""
@@ -109,7 +109,7 @@ def locked_until(client: Any, bucket: str, owner: str) -> str:
 
 
 def holdings(objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what each host's instances have shipped, and the names of what no host has."""
+    """Return what each host's instances have shipped, and the names of foreign objects."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     others = []
     for one in objects:
@@ -133,7 +133,7 @@ def holdings(objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
 
 
 def told(hosts: list[dict[str, Any]], others: list[str]) -> list[str]:
-    """Return both as text."""
+    """Return the hosts and the foreign objects as lines of text."""
     lines = [
         f"{one['host']} on {one['instance']}: {one['objects']} objects, {one['bytes'] / (1 << 20):.1f} MiB, "
         f"{one['oldest']} to {one['newest']}"
@@ -143,7 +143,7 @@ def told(hosts: list[dict[str, Any]], others: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Look."""
+    """Read the bucket and report."""
     module = AnsibleAWSModule(
         argument_spec={"bucket": {"type": "str", "required": True}, "owner": {"type": "str", "required": True}},
         supports_check_mode=True,

@@ -2,14 +2,14 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: make the archive that a restore takes from what a host has shipped to its bucket."""
+"""Ansible module: make an archive for a restore from a host's objects in its bucket."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: journal_fetch
-short_description: Make an archive for a restore from what a host has shipped to its bucket
+short_description: Make an archive for a restore from a host's objects in its bucket
 version_added: 0.2.0
 description:
   - Find the newest complete series of objects that a host has put into the bucket, fetch its newest snapshot, the
@@ -172,14 +172,14 @@ WHEELS = "/opt/trading/wheels/"
 _WHEELS = re.compile(rf"{WHEELS}[0-9a-f]{{16}}\.tar")
 _WAY_OUT = "-e aws_backup_release=controller rebuilds with the controller's release"
 _SIDE_BY_SIDE = 16
-# The rest of a segment that was being written; the engine made it as zeros, and cuts it when it starts.
+# The rest of a segment still being written. The engine filled it with zeros, and cuts it off at its next start.
 _ZEROS = 1 << 16
 _ACCOUNT = re.compile(r"^\[accounts\.(\w+)\]\n((?:.+\n?)*)", re.MULTILINE)
 _PASSWORD = re.compile(r'^password = "([^"]+)"$', re.MULTILINE)
 
 
 def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
-    """Return the names of what hosts have shipped, each with the time at which it came."""
+    """Return the names of the objects that hosts have shipped, each with its upload time."""
     pages = client.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=journal_bucket.PREFIX, ExpectedBucketOwner=owner
     )
@@ -187,20 +187,20 @@ def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
 
 
 def plan(observed: dict[str, Any], given: dict[str, Any]) -> Backup | None:
-    """Return what makes the archive, None where there is nothing and that is no failure. Raises BackupError."""
+    """Return the backup to archive, or None when there is none and that is allowed. Raises BackupError."""
     if given["optional"] and given["host"] not in journal_bucket.hosts(observed):
         return None
     return journal_bucket.choose(observed, given["host"], given["instance"])
 
 
 def newest(observed: dict[str, Any], host: str, backup: Backup) -> str:
-    """Return when the last object of a series came."""
+    """Return the upload time of the last object of a series."""
     of_series = (f":{backup.instance}/{host}/{backup.series}/", f"/{backup.instance}/{host}/{backup.series}/")
     return str(max(when for key, when in observed.items() if any(part in key for part in of_series)).isoformat())
 
 
 class Source:
-    """The bucket's objects, each held to what its name promises."""
+    """Access to the bucket's objects. Each is checked against the SHA-256 in its name."""
 
     def __init__(self, client: Any, bucket: str, owner: str) -> None:
         self._client = client
@@ -209,7 +209,7 @@ class Source:
         self.objects = 0
 
     def read(self, part: Part) -> bytes:
-        """Return an object. Raises BackupError when it is not what its name says."""
+        """Return an object. Raises BackupError when its content does not match its name."""
         answer = self._client.get_object(Bucket=self._bucket, Key=part.key, ExpectedBucketOwner=self._owner)
         data: bytes = answer["Body"].read()
         if hashlib.sha256(data).hexdigest() != part.digest:
@@ -218,7 +218,7 @@ class Source:
         return data
 
     def segment(self, segment: Segment, into: Path) -> None:
-        """Write a segment's file. Raises BackupError when its bytes are not those that its end tells."""
+        """Write a segment's file. Raises BackupError when its bytes do not match its seal."""
         digest = hashlib.sha256()
         with into.open("wb") as file, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             for one, data in zip(segment.ranges, pool.map(self.read, [one.part for one in segment.ranges])):
@@ -233,7 +233,7 @@ class Source:
 
 
 def hashes(accounts: str) -> dict[str, str]:
-    """Return the hashes of the passwords in accounts.toml, by account, without the accounts for tests."""
+    """Return the password hashes in accounts.toml by account, without the test accounts."""
     found = {}
     for name, table in _ACCOUNT.findall(accounts):
         password = _PASSWORD.search(table)
@@ -243,9 +243,9 @@ def hashes(accounts: str) -> dict[str, str]:
 
 
 def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str, Path | bytes]], str]:
-    """Return what only proves the newest snapshot, and which object of that is not what its name says.
+    """Return the files that only prove the newest snapshot, and an empty text.
 
-    Then nothing of it is returned: the state itself does not need it.
+    When one of their objects does not match its name, return no files and that reason. The state does not need them.
     """
     newest = max((number for number, _part in backup.snapshots), default=0)
     found: list[tuple[str, Path | bytes]] = []
@@ -266,7 +266,7 @@ def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str,
 def members(
     source: Source, backup: Backup, folder: Path, proving: Sequence[tuple[str, Path | bytes]]
 ) -> Iterator[tuple[str, Path | bytes | None]]:
-    """Yield what the archive has: a directory, a file of the folder, or content."""
+    """Yield the archive's members: a directory, a file of the folder, or content."""
     newest = max((number for number, _part in backup.snapshots), default=0)
     yield JOURNAL, None
     yield SECRETS, None
@@ -283,7 +283,7 @@ def members(
         path.unlink()
     for file in backup.files:
         if not file.path.startswith("/etc/"):
-            continue  # the release, which is no part of the state
+            continue  # part of the release, not of the state
         data = source.read(file.part)
         yield file.path.lstrip("/"), data
         if file.path == ACCOUNTS:
@@ -292,7 +292,7 @@ def members(
 
 
 class Release(NamedTuple):
-    """The release that a host ran last; empty where the bucket does not have it."""
+    """The release that a host ran last; empty when the bucket lacks it."""
 
     name: str = ""
     archive: str = ""
@@ -301,12 +301,12 @@ class Release(NamedTuple):
 
 
 def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Release, list[str]]:
-    """Put the release that the host ran last into the folder; return it, and which other ones are unreadable.
+    """Write the release that the host ran last to the folder; return it, and the errors of unreadable releases.
 
-    Without a folder it is only looked at.
+    Without a folder nothing is written.
 
-    After a rollback the bucket has the wheels of another release. So those count that the host has noted as installed.
-    Raises BackupError where one that cannot be read may be it.
+    After a rollback the bucket also has the wheels of another release. So the wheels that the host recorded as
+    installed decide. Raises BackupError when an unreadable release may be the right one.
     """
     parts = {file.path: file.part for file in backup.files}
     if IN_FORCE not in parts:
@@ -315,7 +315,7 @@ def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Releas
         noted = json.loads(source.read(parts[IN_FORCE]))["wheels"]
     except BackupError as error:
         raise BackupError(f"{error}; {_WAY_OUT}") from error
-    except (ValueError, KeyError, TypeError, RecursionError):  # of a release from before that was noted
+    except (ValueError, KeyError, TypeError, RecursionError):  # written by a release that did not record its wheels yet
         return Release(), []
     unreadable = []
     for part in (part for path, part in parts.items() if _WHEELS.fullmatch(path)):
@@ -341,7 +341,7 @@ def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Releas
 
 
 def apply(source: Source, backup: Backup, dest: Path) -> list[str]:
-    """Write the archive, whole or not at all; return what to warn of."""
+    """Write the archive atomically; return the warnings."""
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         scratch = Path(folder) / "archive.tar.gz"
         proving, problem = proof(source, backup, Path(folder))
@@ -366,7 +366,7 @@ def apply(source: Source, backup: Backup, dest: Path) -> list[str]:
 
 
 def main() -> None:
-    """Look, fetch, pack."""
+    """Read the bucket, fetch the objects and pack the archive."""
     module = AnsibleAWSModule(
         argument_spec={
             "bucket": {"type": "str", "required": True},

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: arguments for the next boot."""
+"""Ansible module: set kernel arguments for the next boot."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ reboot_required:
   returned: always
   type: bool
 awaiting_boot:
-  description: What the next boot will change, V(+argument) for one to come and V(-argument) for one to go.
+  description: The changes of the next boot, V(+argument) for an added and V(-argument) for a removed argument.
   returned: always
   type: list
   elements: str
@@ -99,17 +99,17 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings import Outcome
 
 RECORD = f"{undo.DIRECTORY}/kernel_cmdline.json"
-# Where the kernel shows what it made of an argument.
+# The files in which the kernel shows the effect of an argument.
 SHOWN_BY = {"isolcpus": "/sys/devices/system/cpu/isolated", "nohz_full": "/sys/devices/system/cpu/nohz_full"}
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 BOOT_FILES = {Grub: "GRUB's menu", Grubby: "the default boot entry"}
-# Below /run, so that it is forgotten by the very boot it waits for.
+# Below /run, so that the awaited boot deletes it.
 REMOVED = "/run/os-tuning-removed-arguments.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Tools:
-    """Where the programs are; empty for what is not installed."""
+    """The paths of the programs; empty for a program that is not installed."""
 
     update_grub: str
     grubby: str
@@ -122,7 +122,7 @@ class Tools:
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """Arguments: of the running kernel, of the next boot, those that are ours, those taken away since the boot."""
+    """Arguments of the running kernel, of the next boot, of this collection, and those removed since the boot."""
 
     running: list[str]
     current: list[str]
@@ -132,7 +132,7 @@ class Observed:
 
 
 def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
-    """Return what the host below `root` has; without a boot loader there is no next boot to know of."""
+    """Return the arguments of the host below `root`. Without a boot loader those of the next boot are unknown."""
     ours = _load(kernelfs.under(root, RECORD))
     files = kernelfs.Files(root)
     running = (files.read("/proc/cmdline") or "").split()
@@ -143,7 +143,7 @@ def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
 
 
 def apply(root: Path, loader: Grub | Grubby, ours: Ours, change: Change, removed: list[str]) -> None:
-    """Hand the arguments to the next boot, and record which of them are ours."""
+    """Set the arguments for the next boot, and record those of this collection."""
     record = kernelfs.under(root, RECORD)
     # Both the old and the new are ours until the boot entries are written.
     both = [*dict.fromkeys([*ours.added, *change.ours.added])]
@@ -212,7 +212,7 @@ def _reason(argument: str, refusals: dict[str, str]) -> str:
 
 
 def _ignored(root: Path, name: str) -> str:
-    """Return how the running kernel shows that it was built without this, an empty text when it does not."""
+    """Return the evidence that the running kernel lacks support for this argument, or an empty text."""
     path = SHOWN_BY.get(name)
     if path and (kernelfs.Files(root).read(path) or "(null)") == "(null)":
         return f"the kernel has the argument, and {path} is empty: it was built without this"
@@ -236,7 +236,7 @@ def _load(path: Path) -> Ours:
 
 
 def _load_removed(root: Path) -> list[str]:
-    """Return the arguments taken away since the boot."""
+    """Return the arguments removed since the boot."""
     path = kernelfs.under(root, REMOVED)
     try:
         return [str(argument) for argument in json.loads(undo.read_file(path) or "[]")]

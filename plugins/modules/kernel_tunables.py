@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: kernel values in /proc/sys and /sys, with the way back."""
+"""Ansible module: set kernel values in /proc/sys and /sys, and restore the original ones."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ knobs:
       type: str
       returned: always
     value:
-      description: The value wanted, or what the kernel made of it.
+      description: The wanted value, or the value that the kernel made of it.
       type: str
       returned: always
     before:
@@ -186,12 +186,12 @@ class Request:
 
 
 def observe(root: Path) -> Host:
-    """Return what the request depends on: CPUs and memory of the host below `root`."""
+    """Return the facts on which the request depends: CPUs and memory of the host below `root`."""
     return Host.of(root)
 
 
 def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
-    """Return the settings that the host is to have, and the outcome of those it is not. Raises TuningError."""
+    """Return the settings to apply to the host, and the outcome of all others. Raises TuningError."""
     return gate(request.tunables, request.veto, request.never, host)
 
 

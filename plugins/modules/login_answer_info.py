@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: whether an account can log in by SoupBinTCP, asked from wherever it runs."""
+"""Ansible module: test whether an account can log in by SoupBinTCP, from the machine that runs the module."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _TIMEOUT_S = 5.0
 _ACCEPTED = b"A"
 _REJECTED = b"J"
 # SoupBinTCP 3.00: a length of two bytes, a letter, and for a login user, password, session and sequence number.
-# Sequence number 0 asks for what comes from now on.
+# Sequence number 0 requests only messages from now on.
 _LOGIN = struct.Struct(">Hc6s10s10s20s")
 _LOGOUT = b"\x00\x01O"
 
@@ -102,14 +102,14 @@ def login(account: str, password: str) -> bytes:
 
 
 def packet(connection: Any) -> tuple[bytes, bytes]:
-    """Return letter and payload of the next packet; raises ConnectionError where there is none."""
+    """Return type and payload of the next packet. Raises ConnectionError when the connection ends."""
     (length,) = struct.unpack(">H", exactly(connection, 2))
     body = exactly(connection, length)
     return body[:1], body[1:]
 
 
 def exactly(connection: Any, size: int) -> bytes:
-    """Return so many bytes; raises ConnectionError at an earlier end."""
+    """Return exactly this many bytes. Raises ConnectionError when the connection ends earlier."""
     found = b""
     while len(found) < size:
         more = connection.recv(size - len(found))
@@ -120,7 +120,7 @@ def exactly(connection: Any, size: int) -> bytes:
 
 
 def first_answer(connection: Any) -> tuple[bytes, bytes]:
-    """Return the answer to a login: heartbeats and debug packets may come before, but not without end."""
+    """Return the answer to a login. A limited number of heartbeats and debug packets may come before it."""
     end_s = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < end_s:
         letter, payload = packet(connection)
@@ -130,7 +130,7 @@ def first_answer(connection: Any) -> tuple[bytes, bytes]:
 
 
 def observe(given: dict[str, Any]) -> dict[str, Any]:
-    """Return what the port answers."""
+    """Return the port's answer to a login."""
     nothing = {"accepted": False, "session": "", "sequence": 0}
     try:
         with socket.create_connection((given["host"], given["port"]), timeout=_TIMEOUT_S) as plain:
@@ -141,7 +141,7 @@ def observe(given: dict[str, Any]) -> dict[str, Any]:
             connection.sendall(login(given["account"], given["password"]))
             letter, payload = first_answer(connection)
             connection.sendall(_LOGOUT)
-    except (TimeoutError, socket.timeout):  # the second is another before Python 3.10
+    except (TimeoutError, socket.timeout):  # two different classes before Python 3.10
         return {**nothing, "answer": "silent"}
     except (OSError, struct.error) as error:
         return {**nothing, "answer": str(error)}

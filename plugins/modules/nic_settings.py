@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: interrupt moderation and ring sizes of network cards."""
+"""Ansible module: set interrupt moderation and ring sizes of network cards."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def observe(root: Path) -> tuple[list[str], int]:
 
 
 def plan(tool: Ethtool, names: list[str], coalesce: Mapping[str, str]) -> list[Setting]:
-    """Return what is wanted of every card."""
+    """Return the wanted settings of every card."""
     return [setting for name in names for setting in _settings(tool, name, coalesce)]
 
 
@@ -106,7 +106,7 @@ def run(
 ) -> dict[str, Any]:
     """Bring the cards of the host below `root` to the settings; return the module's result. Raises TuningError.
 
-    Without `coalesce` they are brought back to what was before.
+    Without `coalesce` the original settings are restored.
     """
     names, cpus = observe(root)
     obstacle = _obstacle(names, cpus, min_cpus, tool) if coalesce else ""
@@ -146,10 +146,10 @@ def _reason(outcome: Outcome) -> str:
 
 
 def rules(root: Path, tool: Ethtool, held: dict[str, str]) -> str:
-    """Return a udev rule for each card, known by its address, since names are given while rules run; empty for none.
+    """Return a udev rule for each card, or an empty text. Rules match addresses, because names are set while rules run.
 
-    VLANs, bridges and bonds have a card's address and no driver of their own. A card in a bond has the bond's address,
-    but not yet when it appears.
+    VLANs, bridges and bonds share a card's address but have no driver. A card in a bond has the bond's address, but not
+    yet when it appears.
     """
     commands: dict[str, dict[str, list[str]]] = {}
     for path, value in held.items():

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make figures of measured loads."""
+"""Compute the figures of measured loads."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ INTERRUPTED = 3
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return the figures and drawings of all rounds together."""
+    """Return the figures and diagrams of all rounds together."""
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         words = []
         for number, each in enumerate(module.params["rounds"]):

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put a measured load of orders on an engine."""
+"""Send a measured load of orders to an engine."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def plan(parameters: dict[str, Any], report: Path) -> list[str]:
 
 
 def apply(module: AnsibleModule, command: list[str]) -> None:
-    """Put the load on the engine."""
+    """Run the generator against the engine."""
     returned, out, err = outside.run(module, command, data=module.params["password"])
     if returned == WRONG_OPTION and "unrecognized arguments: --feed " in err:
         module.warn(f"{command[0]} is of a release that cannot subscribe to market data: that is not measured")
@@ -170,7 +170,7 @@ def apply(module: AnsibleModule, command: list[str]) -> None:
 
 
 def observe(report: Path) -> dict[str, Any]:
-    """Return the figures that the generator left."""
+    """Return the figures that the generator wrote."""
     figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return figures
 

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: what a host's pages answer to whoever runs it, with a token and without."""
+"""Ansible module: request a host's pages with and without a token, from the machine that runs the module."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _TIMEOUT_S = 5
 
 
 def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
-    """Return the status of the answer, 0 and the reason where there is none."""
+    """Return the status of the answer, or 0 and the reason without an answer."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         with open_url(url, headers=headers, timeout=_TIMEOUT_S, use_proxy=False, ca_path=ca_file) as answer:
@@ -77,7 +77,7 @@ def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
             return int(answer.status), ""
     except urllib.error.HTTPError as error:
         return error.code, ""
-    except Exception as error:  # open_url has many for a certificate that is not trusted
+    except Exception as error:  # open_url raises many types for an untrusted certificate
         return 0, str(error)
 
 

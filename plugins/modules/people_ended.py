@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the end of people's accounts, with the sessions that are open."""
+"""Ansible module: close people's accounts and end their open sessions."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ _PROC = Path("/proc")
 
 
 def uids_of(status: str) -> set[int]:
-    """Return the real, effective, saved and file system's user of a process, by its status in /proc."""
+    """Return the real, effective, saved and file system user id of a process, from its status in /proc."""
     for line in status.splitlines():
         if line.startswith("Uid:"):
             return {int(word) for word in line.split()[1:]}
@@ -95,7 +95,7 @@ def uids_of(status: str) -> set[int]:
 
 
 def processes_of(uid: int) -> list[int]:
-    """Return the processes that run as a user, but for those that have ended and are only counted still."""
+    """Return the processes that run as a user, without zombies."""
     found = []
     for folder in _PROC.iterdir():
         if not folder.name.isdigit():
@@ -111,7 +111,7 @@ def processes_of(uid: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Observed:
-    """One look at a person's account; `uid` is None where there is none."""
+    """The state of a person's account; `uid` is None without an account."""
 
     uid: int | None
     has_keys: bool
@@ -120,12 +120,12 @@ class Observed:
 
 
 def is_closed(name: str, shell: str, expiry: str, groups: list[str]) -> bool:
-    """Return whether an account lets nobody in and gives no right."""
+    """Return whether an account permits no login and has no rights."""
     return shell == _NOLOGIN and expiry == _EXPIRED and groups in ([], [name])
 
 
 def plan(observed: Observed, account: str) -> list[str]:
-    """Return what is done, in its order: nobody logs in again before the open sessions are ended."""
+    """Return the actions in order. New logins are prevented before the open sessions are ended."""
     wanted = {
         "keys removed": observed.has_keys,
         "account closed": account != "kept" and observed.uid is not None and not observed.is_closed,
@@ -136,7 +136,7 @@ def plan(observed: Observed, account: str) -> list[str]:
 
 
 class Account:
-    """What a host has of one person."""
+    """A person's account on a host."""
 
     def __init__(self, module: AnsibleModule, name: str) -> None:
         self.module = module
@@ -144,14 +144,14 @@ class Account:
         self.keys = Path(module.params["keys"], name)
 
     def run(self, *command: str, may_fail: bool = False) -> str:
-        """Return what a command of the distribution printed."""
+        """Return the output of a command of the distribution."""
         code, out, error = outside.run(self.module, list(command))
         if code and not may_fail:
             self.module.fail_json(msg=f"{' '.join(command)} failed: {error.strip() or out.strip()}")
         return out
 
     def observe(self) -> Observed:
-        """Look."""
+        """Return the state of the account."""
         try:
             entry = pwd.getpwnam(self.name)
         except KeyError:
@@ -162,18 +162,18 @@ class Account:
         return Observed(entry.pw_uid, self.keys.exists(), closed, bool(processes_of(entry.pw_uid)))
 
     def apply(self, uid: int | None, actions: list[str]) -> None:
-        """Do what was planned."""
+        """Apply the plan."""
         if "keys removed" in actions:
             self.keys.unlink()
         if "account closed" in actions:
             self.run("usermod", "--shell", _NOLOGIN, "--expiredate", _EXPIRED, "--groups", "", self.name)
-        if uid is not None:  # also where the first look found none: somebody may just have come
+        if uid is not None:  # even if the first reading found none: somebody may have logged in since
             self.end_processes(uid)
         if "account removed" in actions:
             self.run("userdel", "--remove", self.name)
 
     def end_processes(self, uid: int) -> None:
-        """Kill all that runs as this user, and what its sessions started as root."""
+        """Kill all processes of this user, and the processes that its sessions started as root."""
         left = processes_of(uid)
         if left:
             # Where logind put the sessions; without it there is no such slice.
@@ -194,7 +194,7 @@ class Account:
 
 
 def main() -> None:
-    """End them."""
+    """Close the accounts."""
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: which accounts of people a host has, and who of them was made here."""
+"""Ansible module: people's accounts on a host, and which of them this collection made."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def made_names(path: str) -> list[str]:
-    """Return the names in the file, none where there is no file; raises ValueError for another content."""
+    """Return the names in the file, none without a file. Raises ValueError for malformed content."""
     try:
         names = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -110,12 +110,12 @@ def made_names(path: str) -> list[str]:
 
 
 def key_of(line: str) -> tuple[str, ...]:
-    """Return a key's type and content. Its comment lets nobody in; options no given key has."""
+    """Return a key's type and content, without its comment. Keys given to the collection have no options."""
     return tuple(line.split()[:2])
 
 
 def loses(person: dict[str, Any], groups: list[str], keys: Path) -> bool:
-    """Return whether a person's account, which is there, has a key or a group that it is not to have."""
+    """Return whether a person's existing account has a key or a group that it must lose."""
     held_groups = {entry.gr_name for entry in grp.getgrall() if person["name"] in entry.gr_mem}
     try:
         lines = (keys / person["name"]).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -128,7 +128,7 @@ def loses(person: dict[str, Any], groups: list[str], keys: Path) -> bool:
 def observe(
     path: str, names: list[str], people: list[dict[str, Any]], roles: dict[str, list[str]], keys: str
 ) -> dict[str, list[str]]:
-    """Return who is there; raises ValueError when the file cannot be read as what it is."""
+    """Return the people's accounts by state. Raises ValueError when the file is malformed."""
     made = made_names(path)
     accounts = {entry.pw_name for entry in pwd.getpwall()} & set(made)
     taken = {entry.pw_name for entry in pwd.getpwall()} | {entry.gr_name for entry in grp.getgrall()}
@@ -145,7 +145,7 @@ def observe(
 
 
 def main() -> None:
-    """Look."""
+    """Read the accounts and report them."""
     module = AnsibleModule(
         argument_spec={
             "made": {"type": "path", "required": True},

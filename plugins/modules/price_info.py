@@ -59,12 +59,12 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, offers
 
-# The price list of all regions is served in a few only.
+# Only a few regions serve the price list of all regions.
 _PRICE_LIST_REGION = "us-east-1"
 
 
 def listed(client: Any, instance_type: str, region: str) -> dict[str, tuple[float, str]]:
-    """Return what the price list says, nothing when it cannot be asked: the estimate has a table to fall back to."""
+    """Return the prices of the price list; empty when it cannot be read. The estimate then uses its own table."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     filters = offers.product_filters(instance_type, region)
@@ -75,10 +75,10 @@ def listed(client: Any, instance_type: str, region: str) -> dict[str, tuple[floa
 
 
 def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
-    """Return the lowest Spot price of now, and where and since when; None when it is not told."""
+    """Return the lowest current Spot price with its zone and start; None when it is unknown."""
     from botocore.exceptions import ClientError
 
-    # From now on: the prices in force, without the 90 days before.
+    # Start now: this returns the current prices without the last 90 days.
     now = datetime.now(timezone.utc)
     try:
         answer = client.describe_spot_price_history(
@@ -92,7 +92,7 @@ def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
 
 
 def observe(module: Any, instance_type: str) -> tuple[dict[str, tuple[float, str]], tuple[float, str] | None]:
-    """Return what the price list says, and the Spot price."""
+    """Return the prices of the price list, and the Spot price."""
     from botocore.config import Config
 
     impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})
@@ -103,7 +103,7 @@ def observe(module: Any, instance_type: str) -> tuple[dict[str, tuple[float, str
 
 
 def main() -> None:
-    """Ask, and fall back."""
+    """Read the prices and report them."""
     module = AnsibleAWSModule(
         argument_spec={
             "instance_type": {"type": "str", "required": True},

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: whether what a host publishes arrives in CloudWatch."""
+"""Ansible module: check that a host's metrics and log lines arrive in CloudWatch."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 _PERIOD_S = 60
 _LOOK_EACH_S = 2.0
-# The agent gives a line the time at which the unit said it; a clock is off by less than this.
+# The agent stamps a line with the time at which the unit logged it; clocks differ by less than this.
 _AROUND_MS = 5000
 
 
@@ -134,7 +134,7 @@ def ages_s(client: Any, given: dict[str, Any], now: datetime) -> dict[str, float
 
 
 def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
-    """Return whether one line is in the log group."""
+    """Return whether a line is in the log group."""
     from botocore.exceptions import ClientError
 
     pages = client.get_paginator("filter_log_events").paginate(
@@ -148,11 +148,11 @@ def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
-        return False  # neither is the stream
+        return False  # the stream does not exist either
 
 
 def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:
-    """Return which lines are there, as soon as all are, or after the wait."""
+    """Return which lines have arrived, as soon as all have, or after the wait."""
     end = time.monotonic() + given["wait_seconds"]
     found = {line["unit"]: False for line in given["lines"]}
     while True:
@@ -164,7 +164,7 @@ def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:
 
 
 def observe(module: Any) -> dict[str, Any]:
-    """Return what arrived."""
+    """Return the metrics and lines that arrived."""
     given = module.params
     with aws.explained(module, f"read the metrics of {given['instance_id']}"):
         metrics = ages_s(aws.client(module, "cloudwatch"), given, datetime.now(timezone.utc))
@@ -173,7 +173,7 @@ def observe(module: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Look."""
+    """Check and report."""
     line = {
         "unit": {"type": "str", "required": True},
         "milliseconds": {"type": "int", "required": True},

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install a release from an archive of wheels, and put it in force."""
+"""Install a release from an archive of wheels, and activate it."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ OFFLINE = ("--isolated", "--no-index", "--disable-pip-version-check", "--no-cach
 
 
 def versioned(python: str) -> str:
-    """Return the interpreter under the name that has its version: python3 is another one after the next upgrade."""
+    """Return the interpreter's path with its version in the name. After an upgrade python3 may be another version."""
     found = shutil.which(python)
     return os.path.realpath(found) if found else python
 
@@ -162,7 +162,7 @@ def unpack(archive: Path, to: Path) -> None:
 
 
 def run(module: AnsibleModule, what: str, command: list[str]) -> None:
-    # What an environment variable names instead of the release would be what is tried out.
+    # An environment variable could make Python load other code than the release.
     environment = {"PYTHONPATH": "", **pip_settings.none_of_them(os.environ)}
     returned, out, err = outside.run(module, command, environment)
     if returned != 0:
@@ -173,7 +173,7 @@ def run(module: AnsibleModule, what: str, command: list[str]) -> None:
 
 
 def install(module: AnsibleModule, releases: Releases, release: str, archive: str | None, python: str) -> None:
-    """Make the release's directory; its marker is written last, so that half of one is never taken for a whole."""
+    """Make the release's directory. Its marker is written last, so an incomplete one never counts as installed."""
     if not archive:
         raise ReleaseError(f"release {release} is not installed in {releases.directory}, and no archive was given")
     home = releases.directory / release
@@ -217,7 +217,7 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
 
 
 def install_wheels(module: AnsibleModule, release: str, home: Path, pip: list[str], wheels: list[str]) -> None:
-    """Have pip install the wheels, and look whether it did."""
+    """Install the wheels with pip, and verify that all are installed."""
     run(module, f"install release {release}", [*pip, *wheels])
     missing = not_installed(home, wheels)
     if missing:
@@ -225,7 +225,7 @@ def install_wheels(module: AnsibleModule, release: str, home: Path, pip: list[st
 
 
 def not_installed(home: Path, wheels: list[str]) -> list[str]:
-    """Return the metadata that the wheels bring and that the environment below `home` has not got."""
+    """Return the metadata directories of the wheels that the environment below `home` lacks."""
     there = {path.parent.name for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA")}
     brought = []
     for wheel in wheels:
@@ -238,7 +238,7 @@ def not_installed(home: Path, wheels: list[str]) -> list[str]:
 
 
 def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool) -> None:
-    """Raise ReleaseError when a program of the release cannot start, or a compiled one is not what it should be."""
+    """Raise ReleaseError when a program of the release does not start, or a compiled module is not the expected one."""
     for program in module.params["programs"]:
         run(module, f"start {program} of release {release}", [str(programs / program), "--help"])
     if compiled and module.params["self_check"]:
@@ -250,7 +250,7 @@ def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool)
 
 @dataclass(frozen=True)
 class Observed:
-    """The releases that the two links name, empty for none, and those that are installed."""
+    """The releases to which the two links point (empty for none), and the installed releases."""
 
     current: str
     previous: str
@@ -259,7 +259,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The release that is to be in force, whether it is to be installed, and what which link is to name."""
+    """The release to activate, whether to install it, and the target of each link."""
 
     release: str
     install: bool
@@ -268,14 +268,14 @@ class Plan:
 
 
 def observe(releases: Releases) -> Observed:
-    """Look at the links and at what is installed."""
+    """Read the links and the installed releases."""
     return Observed(releases.linked("current"), releases.linked("previous"), frozenset(releases.installed_s()))
 
 
 def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> Plan:
-    """Return what installs the wanted release, and puts it in force where that is wanted too.
+    """Return the plan that installs the wanted release, and activates it where that is wanted.
 
-    Raises ReleaseError when there is none to go back to.
+    Raises ReleaseError when no previous release exists for a rollback.
     """
     goes_back = wanted == "previous"
     release = observed.previous if goes_back else wanted
@@ -283,7 +283,7 @@ def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> 
         raise ReleaseError(f"there is no release to go back to: {root}/previous does not exist")
     links = {}
     if observed.current != release and in_force:
-        # Going back leaves this link, so that going back once more stays there instead of going forward.
+        # A rollback keeps this link. So a second rollback stays there and does not go forward again.
         if observed.current and not goes_back:
             links["previous"] = observed.current
         links["current"] = release
@@ -291,7 +291,7 @@ def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> 
 
 
 def apply(module: AnsibleModule, releases: Releases, planned: Plan) -> tuple[dict[str, Any], list[str]]:
-    """Do what is planned; return what was noted of the release, and which were removed. Raises ReleaseError."""
+    """Apply the plan; return the release's record and the removed releases. Raises ReleaseError."""
     release = planned.release
     if planned.install:
         install(module, releases, release, module.params["archive"], module.params["python"])

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have the engine go on as another release, which has to pass a gate before it is given orders."""
+"""Switch the engine to another release, which must pass a gate before it takes orders."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ CLEAN_STOP_S = 30
 
 @dataclass(frozen=True)
 class Observed:
-    """The engine before: its release, its order entry, its clients, and whether the gate has an account to try."""
+    """The engine before the switch: its release, order entry and clients, and whether the gate has an account."""
 
     release: str
     entry_closed: bool
@@ -135,7 +135,7 @@ class Observed:
 
 
 def plan(observed: Observed, wanted: str, clients: str, config: str, password_file: str) -> bool:
-    """Return whether the engine has to be restarted; raises RunningError when that cannot end well."""
+    """Return whether the engine must be restarted. Raises RunningError when the conditions for a switch are not met."""
     if not observed.release:
         raise RunningError("the engine runs no release, so there is none to go back to: run configure.yml")
     if not observed.has_password:
@@ -160,7 +160,7 @@ def plan(observed: Observed, wanted: str, clients: str, config: str, password_fi
 
 
 class Switch:
-    """One change of the release. `apply` raises RunningError."""
+    """One switch of the release. `apply` raises RunningError."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -179,11 +179,11 @@ class Switch:
         self.new = Program(module, self.releases.root, module.params["release"])
 
     def observe(self) -> Observed:
-        """Look at all that can be known before anything is touched; raises RunningError."""
+        """Return the state before the switch without changing anything. Raises RunningError."""
         status: dict[str, Any] = {}
         sessions = 0
         if self.before:
-            # A release from before there was such a status cannot have closed it.
+            # A release too old for this command cannot have closed order entry.
             with contextlib.suppress(RunningError):
                 status = self.old.answer("admin", *self.config, "status")
             sessions = int(self.old.answer("status", *self.config)["sessions_open"])
@@ -191,7 +191,7 @@ class Switch:
         return Observed(self.before, bool(status.get("entry_closed")), sessions, has_password)
 
     def apply(self) -> None:
-        """Raises RunningError when the release before runs again, or nothing does."""
+        """Switch the release. Raises RunningError when the previous release runs again, or none runs."""
         self.new_as_engine.ask("next-start", "closed", *self.config)
         closed_at = self.close_entry()
         try:
@@ -215,7 +215,7 @@ class Switch:
         self.closed_ms = round((time.monotonic() - closed_at) * 1000)
 
     def close_entry(self) -> float:
-        """Tell clients that the market closes; return when."""
+        """Close order entry, which tells clients that the market closes; return the time."""
         try:
             self.old.ask("admin", *self.config, "close-entry")
         except RunningError as error:
@@ -226,7 +226,7 @@ class Switch:
         return closed_at
 
     def open_entry(self) -> None:
-        """Give the new release orders: from here on there is no way back but through a clean stop."""
+        """Open order entry of the new release. From here on only a clean stop leads back to the previous release."""
         try:
             self.new.ask("admin", *self.config, "open-entry")
             is_closed = self.new.answer("admin", *self.config, "status")["entry_closed"]
@@ -241,7 +241,7 @@ class Switch:
             self.go_back("its order entry stays closed")
 
     def go_back(self, reason: str) -> None:
-        """Put the release before in force again. Raises RunningError with what came of it, always."""
+        """Activate the previous release again. Always raises RunningError, with the result."""
         self.unit.do("stop", CLEAN_STOP_S)
         if self.unit.process():
             self.unit.kill()
@@ -268,7 +268,7 @@ class Switch:
         )
 
     def put_back(self) -> list[str]:
-        """Have the next start be one of the release before, open; return what of that failed, and what to do."""
+        """Make the next start use the previous release with open order entry; return the failures."""
         failed = []
         was_current = self.links["current"] == self.before
         try:
@@ -284,7 +284,7 @@ class Switch:
         except OSError as error:
             failed.append(f"{self.releases.root}/previous is not what it was: {error}")
         try:
-            # Only for the release before: the other would take orders with its next start.
+            # Only for the previous release: the new one would take orders at its next start.
             if self.releases.linked("current") == self.before:
                 (self.journal / CLOSED_FILE).unlink(missing_ok=True)
         except OSError as error:
@@ -292,7 +292,7 @@ class Switch:
         return failed
 
     def condition(self) -> str:
-        """Return what runs, and whether it takes orders, as far as it says so."""
+        """Return a sentence about the running release, and whether it takes orders as far as that is known."""
         running = self.unit.release()
         if not running:
             return "No engine runs"
@@ -309,9 +309,9 @@ class Switch:
         return f"Release {running} runs and takes orders"
 
     def usable_by_old(self) -> str:
-        """Return why the release before cannot go on from the journal, empty when it can.
+        """Return why the previous release cannot continue from the journal, or an empty text.
 
-        What the new one journaled without a clean stop it makes a snapshot of: a cancel may be in it.
+        If needed, the new release first makes a snapshot of what it journaled without a clean stop, such as a cancel.
         """
         try:
             self.old.ask("check-journal", str(self.journal))

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Try a release on a copy of what the running engine has journaled."""
+"""Test a release on a copy of the running engine's journal."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ OOM_SCORE = 500
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return of what two replays' digests differ."""
+    """Return the names of the digests in which two replays differ."""
     found = [what for what in ("feed", "state") if one[what] != other[what]]
     accounts = sorted({*one["replies"], *other["replies"]})
     return [
@@ -103,13 +103,13 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def prefix(cpus: list[int]) -> list[str]:
-    """Return what runs a command on what nobody else wants."""
+    """Return a command prefix for the lowest CPU and I/O priority, on the given CPUs."""
     weak = ["choom", "-n", str(OOM_SCORE), "--", "ionice", "-c", "3", "chrt", "--idle", "0"]
     return [*weak, "taskset", "--cpu-list", ",".join(map(str, cpus))] if cpus else weak
 
 
 def observe(module: AnsibleModule, running: str) -> dict[str, Any]:
-    """Return what the next release's replay gave; raises RunningError, CopyError or OSError."""
+    """Return the result of the new release's replay. Raises RunningError, CopyError or OSError."""
     root, journal = Path(module.params["root"]), Path(module.params["journal"])
     release, before = module.params["release"], prefix(module.params["cpus"])
     Program(module, root, release).ask("check-config", module.params["config"])

@@ -74,7 +74,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
 def observe(client: Any, name: str) -> dict[str, Any] | None:
-    """Return the schedule in the words of CreateSchedule, its target's input as data; None when there is none."""
+    """Return the schedule with the fields of CreateSchedule, its target's input as data; None when there is none."""
     try:
         found: dict[str, Any] = client.get_schedule(Name=name)
     except client.exceptions.ResourceNotFoundException:
@@ -83,7 +83,7 @@ def observe(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the parameters ask for, in the words of CreateSchedule, its target's input as data."""
+    """Return the wanted schedule with the fields of CreateSchedule, its target's input as data."""
     if params["state"] == "absent":
         return None
     return {
@@ -97,7 +97,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def apply(client: Any, current: dict[str, Any] | None, wanted: dict[str, Any] | None, name: str) -> None:
-    """Create, update or delete."""
+    """Create, update or delete the schedule."""
     if wanted is None:
         client.delete_schedule(Name=name)
         return
@@ -107,7 +107,7 @@ def apply(client: Any, current: dict[str, Any] | None, wanted: dict[str, Any] | 
 
 
 def shown(schedule: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what a difference shows of a schedule."""
+    """Return the part of a schedule that diff mode shows."""
     if schedule is None:
         return {}
     target = {key: schedule["Target"].get(key) for key in ("Arn", "RoleArn", "Input")}

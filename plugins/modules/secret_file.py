@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep a secret in a file of the host: one that is given, or a random one that is made there and never leaves it."""
+"""Keep a secret in a file of the host: a given one, or a random one that is made there and never leaves the host."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def is_private(path: Path) -> bool:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at no moment otherwise, and never half of it."""
+    """Write a file atomically, readable only by its owner at every moment."""
     path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -89,7 +89,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def refusal(module: AnsibleModule, text: str) -> str:
-    """Return what the command that validates has against a secret, in the words that it has for the file's own name."""
+    """Return the validation command's objection to a secret, with the file's own name in its message."""
     descriptor, scratch = tempfile.mkstemp(dir=module.tmpdir)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -104,7 +104,7 @@ def refusal(module: AnsibleModule, text: str) -> str:
 
 
 def problem(text: str, minimum_characters: int) -> str:
-    """Return what is wrong with a secret, without a word of it; empty when nothing is."""
+    """Return the problem of a secret without quoting it, or an empty text."""
     if not minimum_characters:
         return "" if text.strip() else "is empty"
     if len(text.split()) != 1 or not text.isascii():
@@ -115,7 +115,7 @@ def problem(text: str, minimum_characters: int) -> str:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is there: the secret, None without a file, and whether it is its owner's alone."""
+    """The present state: the secret (None without a file), and whether only its owner can read it."""
 
     text: str | None
     private: bool
@@ -123,7 +123,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: the text of the file, None for a random secret that is yet to be made."""
+    """The change to make: the text of the file, or None for a random secret still to be made."""
 
     changes: bool
     generates: bool
@@ -131,14 +131,14 @@ class Plan:
 
 
 def observe(path: Path) -> Observed:
-    """Look at the file."""
+    """Read the file."""
     if not path.exists():
         return Observed(text=None, private=False)
     return Observed(path.read_text(encoding="utf-8", errors="surrogateescape"), is_private(path))
 
 
 def plan(observed: Observed, value: str) -> Plan:
-    """Return what makes the file hold the given secret, or one at all."""
+    """Return the change that puts the given secret, or any secret, into the file."""
     wanted = value.strip() + "\n" if value else observed.text
     return Plan(
         changes=wanted is None or wanted != observed.text or not observed.private,
@@ -154,7 +154,7 @@ def apply(planned: Plan, path: Path) -> None:
 
 
 def wrong(module: AnsibleModule, observed: Observed) -> str:
-    """Return what is wrong with the secret that is given, or else with the one that is there; empty when nothing is."""
+    """Return the problem of the given secret, else of the present one; an empty text without a problem."""
     path, value, minimum = (module.params[name] for name in ("path", "value", "minimum_characters"))
     if not value:
         found = "" if observed.text is None else problem(observed.text, minimum)

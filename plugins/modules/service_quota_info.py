@@ -62,7 +62,7 @@ _VCPUS = ("vcpus", "spot_vcpus")
 
 
 def limit_of(client: Any, quota: quotas.Quota) -> float | None:
-    """Return the quota's value in the account, None when it is not told."""
+    """Return the quota's value in the account, None when it is unknown."""
     from botocore.exceptions import ClientError
 
     try:
@@ -89,7 +89,7 @@ def used_of(client: Any, name: str) -> int:
 
 
 def observe(module: Any, names: Iterable[str]) -> tuple[dict[str, float | None], dict[str, int]]:
-    """Return limit and use of each quota that is named."""
+    """Return limit and use of each named quota."""
     with aws.explained(module, "read the quotas"):
         service_quotas = aws.client(module, "service-quotas")
         limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in names}

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: what the SSH server makes of all its files and options together."""
+"""Ansible module: the SSH server's effective settings, from all its files and options."""
 
 from __future__ import annotations
 
@@ -88,21 +88,21 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 _OPTIONS = "46DGQRTdeiqrtVC:E:b:c:f:g:h:k:o:p:u:"
 _SETTING = ("-c", "-f", "-h", "-o", "-p")
 _FIPS = Path("/proc/sys/crypto/fips_enabled")
-# A signature by an RSA key goes by other names than the key.
+# Signature algorithms of an RSA key have other names than the key.
 _KEY_TYPES = {"rsa-sha2-256": "ssh-rsa", "rsa-sha2-512": "ssh-rsa"}
-# What sshd_config(5) calls one thing by two names; `sshd -T` prints the older.
+# Settings with two names in sshd_config(5); `sshd -T` prints the older one.
 _SYNONYMS = {"prohibit-password": "without-password"}
 
 
 def arguments(command_line: str) -> list[str]:
-    """Return the options of a running server that settings come from.
+    """Return the command-line options of a running server that affect its settings.
 
-    ``command_line`` is that of /proc, where it is the title that the server gave itself:
+    ``command_line`` is from /proc, where the server replaces it by its own title:
     ``sshd: /usr/sbin/sshd -D -o Port=22 [listener] 0 of 10-100 startups``.
     """
     words = command_line.strip("\0").split("\0")
     if len(words) == 1:
-        # A title has no mark at the end of a word: a value with blanks goes on to the next option.
+        # A title does not mark the end of a word, so a value with blanks extends to the next option.
         parts = re.split(r" (?=-[A-Za-z0-9])", words[0].partition(" [listener]")[0])[1:]
         options = [(part[:2], part[2:].strip()) for part in parts]
     else:
@@ -114,7 +114,7 @@ def arguments(command_line: str) -> list[str]:
 
 
 def parse(output: str) -> dict[str, list[str]]:
-    """Return what ``sshd -T`` printed; a setting that repeats has a line for each value."""
+    """Return the settings that ``sshd -T`` printed. A repeated setting has one line per value."""
     settings: dict[str, list[str]] = {}
     for line in output.splitlines():
         name, _blank, value = line.strip().partition(" ")
@@ -124,7 +124,7 @@ def parse(output: str) -> dict[str, list[str]]:
 
 
 def compare(settings: dict[str, list[str]], wanted: dict[str, Any]) -> list[str]:
-    """Return one sentence for each setting that is not as wanted."""
+    """Return one sentence for each setting that differs from the wanted value."""
     found = []
     for name, value in wanted.items():
         values = [str(one) for one in (value if isinstance(value, list) else [value])]
@@ -139,14 +139,14 @@ def _normal(value: str) -> str:
 
 
 def connection(module: AnsibleModule) -> str:
-    """Return the connection for which Match blocks are decided."""
+    """Return the connection for which Match blocks are evaluated."""
     return f"user={module.params['user']},host=localhost,addr=127.0.0.1"
 
 
 def key_types(settings: dict[str, list[str]]) -> set[str]:
-    """Return the types of the host's keys, by the public halves of the files that the server reads.
+    """Return the types of the host's keys, from the public halves of the key files that the server reads.
 
-    None where the host shows certificates, whose algorithms have names of their own.
+    None when the host uses certificates, whose algorithms have other names.
     """
     found: set[str] = set()
     if settings.get("hostcertificate", ["none"]) != ["none"]:
@@ -165,13 +165,13 @@ def usable(names: list[str], types: set[str]) -> list[str]:
 
 
 def is_known(module: AnsibleModule, sshd: str, setting: str, names: list[str]) -> bool:
-    """Return whether the server can be started with these names."""
+    """Return whether the server starts with these names."""
     command = [sshd, "-T", "-C", connection(module), "-o", f"{setting}={','.join(names)}"]
     return bool(outside.run(module, command)[0] == 0)
 
 
 def supported(module: AnsibleModule, sshd: str, settings: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return those of the algorithms asked for that the server can use; it refuses to start with any other."""
+    """Return the wanted algorithms that the server supports. It refuses to start with any other."""
     if _FIPS.exists() and _FIPS.read_text(encoding="utf-8").strip() == "1":
         return {}
     found: dict[str, list[str]] = {}
@@ -190,7 +190,7 @@ def observe(module: AnsibleModule, sshd: str) -> tuple[list[str], dict[str, list
     """Return the running server's options, and its settings."""
     show = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
     _code, pid, _error = outside.run(module, show, check_rc=True)
-    # Where systemd holds the socket there is a server only once somebody has come.
+    # With socket activation by systemd a server exists only after the first connection.
     command_line = Path("/proc", pid.strip(), "cmdline")
     given = arguments(command_line.read_text(encoding="utf-8", errors="replace")) if int(pid or 0) else []
     code, output, error = outside.run(module, [sshd, "-T", "-C", connection(module), *given], check_rc=not given)

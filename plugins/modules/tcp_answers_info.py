@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: what TCP ports of another host answer to whoever runs it."""
+"""Ansible module: test the TCP ports of another host from the machine that runs the module."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ _SILENT_S = 3.0
 
 
 def answer(host: str, port: int) -> str:
-    """Return what a port answers to a connection."""
+    """Return a port's answer to a connection attempt."""
     try:
         socket.create_connection((host, port), timeout=_SILENT_S).close()
     except ConnectionRefusedError:
         return "refused"
-    except (TimeoutError, socket.timeout):  # the second is another before Python 3.10
+    except (TimeoutError, socket.timeout):  # two different classes before Python 3.10
         return "silent"
     except OSError as error:
         return (error.strerror or str(error)).lower()
@@ -69,7 +69,7 @@ def answer(host: str, port: int) -> str:
 
 
 def observe(host: str, ports: list[int]) -> dict[str, str]:
-    """Return the answer of each port, all tried at once."""
+    """Return the answer of each port. All are tried at once."""
     with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
         answers = pool.map(lambda port: answer(host, port), ports)
         return {str(port): found for port, found in zip(ports, answers)}

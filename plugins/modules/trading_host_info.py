@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a trading host as a whole: units, health, sessions, memory and CPU time."""
+"""Ansible module: the state of a trading host: units, health, sessions, memory and CPU time."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def machine_busy_s(stat: str) -> float:
 
 
 def process_fields(stat: bytes) -> list[bytes]:
-    """Return the fields after the name, which may itself hold blanks, brackets, and bytes of any kind."""
+    """Return the fields after the name. The name may contain blanks, brackets, and any bytes."""
     return stat.rsplit(b")", 1)[1].split()
 
 
@@ -126,7 +126,7 @@ def process_busy_s(stat: bytes) -> float:
 
 
 def processes_busy_s(proc: Path) -> dict[str, float]:
-    """Return the CPU time of each process but this one, in seconds; a process is named by its number and start."""
+    """Return the CPU time of each process except this one, in seconds. Id and start time identify a process."""
     busy_s = {}
     for directory in proc.iterdir():
         if directory.name.isdigit() and int(directory.name) != os.getpid():
@@ -140,7 +140,7 @@ def processes_busy_s(proc: Path) -> dict[str, float]:
 
 def health(url: str) -> dict[str, Any]:
     try:
-        # No proxy, and no question whose certificate it is: the URL is of the host itself, and nothing secret is sent.
+        # No proxy and no check of the certificate: the URL is the host's own, and the request has no secrets.
         with open_url(url, timeout=HEALTH_TIMEOUT_S, use_proxy=False, validate_certs=False) as answer:
             return {"status": answer.status, "text": answer.read().decode(errors="replace")}
     except urllib.error.HTTPError as error:
@@ -150,7 +150,7 @@ def health(url: str) -> dict[str, Any]:
 
 
 def patient_health(url: str, patience_s: int) -> dict[str, Any]:
-    """Return the health as soon as it is 200, or as it is after `patience_s`."""
+    """Return the health as soon as its status is 200, or else its state after `patience_s`."""
     give_up_s = time.monotonic() + patience_s
     while True:
         answer = health(url)
@@ -160,7 +160,7 @@ def patient_health(url: str, patience_s: int) -> dict[str, Any]:
 
 
 def unit_properties(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
-    """Return unit → what systemd says of it."""
+    """Return unit → its properties from systemd."""
     properties = {}
     for unit in units:
         wanted = "--property=ActiveState,UnitFileState,MainPID"
@@ -174,7 +174,7 @@ def unit_state(properties: dict[str, str]) -> str:
 
 
 def unit_cpus(properties: dict[str, str]) -> list[int]:
-    """Return where the unit's main process may run; empty for a unit that does not run."""
+    """Return the CPUs on which the unit's main process may run; empty for a unit that does not run."""
     main = int(properties.get("MainPID") or 0)
     try:
         return sorted(os.sched_getaffinity(main)) if main else []
@@ -183,7 +183,7 @@ def unit_cpus(properties: dict[str, str]) -> list[int]:
 
 
 def engine_status(module: AnsibleModule) -> dict[str, Any]:
-    """Return what the status command printed, nothing when that is no JSON object or it failed."""
+    """Return the JSON object that the status command printed; empty for other output or a failure."""
     try:
         returned, out, _err = outside.run(module, module.params["status_command"], handle_exceptions=False)
         status = json.loads(out) if returned == 0 else {}
@@ -205,7 +205,7 @@ def compiled(status: dict[str, Any]) -> bool | None:
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return all that a verdict needs of the host."""
+    """Return all readings that a verdict needs from the host."""
     in_container = Path("/run/systemd/container").exists()
     answer = patient_health(module.params["health_url"], module.params["patience_s"])
     units = unit_properties(module, module.params["units"])

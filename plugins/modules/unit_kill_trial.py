@@ -68,18 +68,18 @@ def state(module: AnsibleModule, unit: str) -> tuple[str, str]:
 
 
 def plan(described: str) -> str:
-    """Return why there is nothing to kill, empty when there is."""
+    """Return why the unit has no process to kill, or an empty text."""
     return "" if described == "active, running" else f"it did not run before the kill: {described}"
 
 
 def apply(module: AnsibleModule, unit: str) -> str:
-    """Kill a unit; return why that did not succeed, empty when it did."""
+    """Kill a unit; return why that failed, or an empty text."""
     code, _out, error = outside.run(module, ["systemctl", "kill", "--signal=KILL", unit])
     return error.strip() or f"systemctl ended with {code}" if code else ""
 
 
 def observe(module: AnsibleModule, unit: str, before: str, wait_seconds: float) -> dict[str, Any]:
-    """Return how a unit came back that had another main process before."""
+    """Wait for the unit's new main process, and return how the unit came back."""
     started = time.monotonic()
     while True:
         now, described = state(module, unit)
@@ -92,7 +92,7 @@ def observe(module: AnsibleModule, unit: str, before: str, wait_seconds: float) 
 
 
 def trial(module: AnsibleModule, unit: str) -> dict[str, Any]:
-    """Kill one unit and return how it came back."""
+    """Kill one unit, and return how it came back."""
     before, described = state(module, unit)
     problem = plan(described) or apply(module, unit)
     if problem:

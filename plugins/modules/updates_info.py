@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: which updates wait on a host, by the lists of packages that it has."""
+"""Ansible module: the pending updates of a host, from its package lists."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _AMAZON = re.compile(r'^ID="?amzn"?$', re.MULTILINE)
 
 
 def of_apt(simulated: str) -> tuple[list[str], list[str]]:
-    """Return the packages that an upgrade would install, those with a security update first."""
+    """Return two lists of the packages that an upgrade would install: security updates, and the others."""
     found = {name: "security" in origin.lower() for name, _version, origin in _INSTALL.findall(simulated)}
     return sorted(name for name, is_one in found.items() if is_one), sorted(
         name for name, is_one in found.items() if not is_one
@@ -79,7 +79,7 @@ def of_apt(simulated: str) -> tuple[list[str], list[str]]:
 
 
 def of_dnf(advisories: str, updates: str) -> tuple[list[str], list[str]]:
-    """Return the packages of security advisories, and how the others are called that have an update."""
+    """Return the packages of security advisories, and the names of the other packages with an update."""
     security = sorted(set(_ADVISORY.findall(advisories)))
     names = sorted({line.split()[0] for line in updates.splitlines() if len(line.split()) == 3})
     return security, [
@@ -88,25 +88,25 @@ def of_dnf(advisories: str, updates: str) -> tuple[list[str], list[str]]:
 
 
 def of_cache(dnf: str, system: str) -> list[str]:
-    """Return how dnf is asked for what it knows; ``system`` is the text of /etc/os-release."""
+    """Return the dnf options that use its cache only; ``system`` is the text of /etc/os-release."""
     command = [dnf, "--quiet", "--cacheonly"]
-    # Amazon Linux stays with the packages of its image's release, as if there were no newer ones, unless it is told so.
+    # Without this option Amazon Linux offers only the packages of its image's release, and no newer ones.
     return [*command, "--releasever=latest"] if _AMAZON.search(system) else command
 
 
 def asks_for_reboot(answer: str) -> bool:
-    """Return whether `dnf needs-restarting` asks for a reboot; where it does not exist, its status is the same."""
+    """Return whether `dnf needs-restarting` asks for a reboot. Without that plugin its status is the same."""
     return "reboot is required" in answer.lower()
 
 
 def age_s(paths: Iterable[str], now: float) -> float | None:
-    """Return the age of the newest of the files, nothing where there is none."""
+    """Return the age of the newest file in seconds, None without files."""
     times = [os.stat(path).st_mtime for path in paths if os.path.exists(path)]
     return max(0.0, now - max(times)) if times else None
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return what waits; ends the module where there is neither apt nor dnf, or it does not answer."""
+    """Return the pending updates. Ends the module when neither apt nor dnf exists, or when it does not answer."""
     if apt := module.get_bin_path("apt-get"):
         command = [apt, "--simulate", "--quiet", "--option=Debug::NoLocking=true", "dist-upgrade"]
         security, others = of_apt(outside.run(module, command, check_rc=True)[1])

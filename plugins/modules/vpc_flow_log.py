@@ -61,7 +61,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
 def plan(params: dict[str, Any]) -> dict[str, str] | None:
-    """Return what the parameters ask for, in the words of DescribeFlowLogs; None for no flow log."""
+    """Return the wanted flow log with the fields of DescribeFlowLogs; None for no flow log."""
     if params["state"] == "absent":
         return None
     return {"ResourceId": params["vpc_id"], "DeliverLogsPermissionArn": params["role_arn"], "TrafficType": "ALL"}
@@ -74,7 +74,7 @@ def observe(client: Any, log_group: str) -> dict[str, Any] | None:
 
 
 def create(client: Any, wanted: dict[str, str], log_group: str, tags: dict[str, str]) -> str:
-    """Create the flow log and return its id. Raises ClientError, also for what AWS refuses in a successful answer."""
+    """Create the flow log and return its id. Raises ClientError, also for an error inside a successful answer."""
     from botocore.exceptions import ClientError
 
     answer = client.create_flow_logs(
@@ -93,7 +93,7 @@ def create(client: Any, wanted: dict[str, str], log_group: str, tags: dict[str, 
 def apply(
     client: Any, current: dict[str, Any] | None, wanted: dict[str, str] | None, log_group: str, tags: dict[str, str]
 ) -> str | None:
-    """Replace what is there; return the id of the flow log that is there afterwards."""
+    """Replace the flow log; return the id of the resulting one."""
     if current:
         client.delete_flow_logs(FlowLogIds=[current["FlowLogId"]])
     return create(client, wanted, log_group, tags) if wanted else None

@@ -137,7 +137,7 @@ _COMPILER_ERROR = re.compile(r":\d+: (fatal )?error: |\b\w*Error: ")
 
 
 def plan(cache: Path, release: str) -> Path:
-    """Return the archive that a release is to be; it is made once."""
+    """Return the path of the release's archive, which is made only once."""
     return cache / f"{release}.tar"
 
 
@@ -170,7 +170,7 @@ def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dic
 
 
 def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
-    """Return the directory of the wheels that the lock names; an edited project needs no second download."""
+    """Return the directory of the wheels in the lock file. An edited project does not download them again."""
     python_version, architecture = module.params["python_version"], module.params["architecture"]
     lock = project / LOCK
     name = content_digest(lock.read_text(encoding="utf-8"), python_version, architecture, *PLATFORMS)
@@ -189,7 +189,7 @@ def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
 
 
 def cross_compiler(module: AnsibleModule, project: Path, cache: Path) -> Path:
-    """Return the program `zig`: of Ansible's own environment, or fetched once; raises ReleaseError."""
+    """Return the program `zig` of Ansible's own environment, or download it once. Raises ReleaseError."""
     spec = importlib.util.find_spec("ziglang")
     if spec is not None and spec.origin:
         return Path(spec.origin).parent / "zig"
@@ -208,7 +208,7 @@ def cross_compiler(module: AnsibleModule, project: Path, cache: Path) -> Path:
 
 
 def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch: Path) -> dict[str, str]:
-    """Return what makes a build a compiled one for the host's architecture."""
+    """Return the environment variables for a compiled build for the host's architecture."""
     environment = {"TRADING_ENGINE_COMPILED": "1"}
     architecture = module.params["architecture"]
     if is_cross(architecture):
@@ -221,7 +221,7 @@ def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch
 def build_project(
     module: AnsibleModule, project: Path, scratch: Path, to: Path, environment: dict[str, str] | None = None
 ) -> None:
-    """Build the project's wheel. A build writes beside the sources, which may be read-only: it works on a copy."""
+    """Build the project's wheel from a copy. A build writes beside the sources, which may be read-only."""
     copy = Path(tempfile.mkdtemp(dir=scratch)) / "project"
     for path in source_files(project):
         target = copy / path.relative_to(project)
@@ -236,7 +236,7 @@ def build_project(
 
 
 def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) -> None:
-    """Make `archive`; it appears complete or not at all."""
+    """Make `archive` atomically."""
     parameters = module.params
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix=SCRATCH) as scratch_name:
         scratch = Path(scratch_name)
@@ -266,7 +266,7 @@ def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) ->
 
 
 def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
-    """Have the archive, and return what to report; raises ReleaseError."""
+    """Make the archive if it is missing, and return the result to report. Raises ReleaseError."""
     parameters = module.params
     release = observe(
         Path(parameters["project"]) if parameters["project"] else None,
@@ -279,10 +279,10 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
     changed = not archive.exists()
     if changed and not module.check_mode:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        # Hosts of one play ask side by side; the first makes it, the others find it made.
+        # Hosts of one play run in parallel. The first makes the archive, and the others find it.
         with open(archive.parent / ".lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in archive.parent.glob(f"{SCRATCH}*"):  # of one that was killed: nobody else is at work now
+            for left in archive.parent.glob(f"{SCRATCH}*"):  # left by a killed run: the lock excludes any other
                 shutil.rmtree(left, ignore_errors=True)
             if not archive.exists():
                 apply(module, release, archive, compiled)
@@ -290,7 +290,7 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
 
 
 def ready(archive: Path, python_version: str, architecture: str) -> dict[str, object]:
-    """Return what to report of an archive that is taken as it is; raises ReleaseError, also where it does not fit."""
+    """Return the result to report for a given archive. Raises ReleaseError, also when it does not fit the host."""
     try:
         release, wheels = archived(archive.read_bytes())
     except OSError as error:
@@ -306,7 +306,7 @@ def ready(archive: Path, python_version: str, architecture: str) -> dict[str, ob
 
 
 def collect_as_asked(module: AnsibleModule) -> dict[str, object]:
-    """Collect the compiled release where that is asked for and possible; raises ReleaseError where it must be."""
+    """Collect the compiled release where that is wanted and possible. Raises ReleaseError when it is required."""
     parameters = module.params
     if parameters["archive"]:
         return ready(Path(parameters["archive"]), parameters["python_version"], parameters["architecture"])

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells scripts/demo how far a play is, by a line for each play, role and task, and at its end why it failed."""
+"""Reports a play's progress to scripts/demo: a line for each play, role and task, and at the end any failure."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def _counts(summary: dict[str, int]) -> bool:
 
 
 def _outermost_role(task: Any) -> str:
-    """Return the role that a play named, whichever role's task it includes; "" when it named an entry point of one.
+    """Return the role that the play names, even for tasks of an included role; "" when the play names an entry point.
 
-    Such a part of a role checks or reports something, and is not worth a line.
+    An entry point only checks or reports something, and gets no line.
     """
     outermost = None
     while task is not None:
@@ -97,7 +97,7 @@ def _outermost_role(task: Any) -> str:
 
 
 def failure(task: str, result: dict[str, Any]) -> str:
-    """Return a task's name and what it said, for a person."""
+    """Return a failed task's name and its message in readable form."""
     said = list(dict.fromkeys(_said(result)))
     return "\n  ".join([task, *(line for text in said for line in text.strip().splitlines())])
 

@@ -34,7 +34,7 @@ _ALIVE = 1_000
 
 
 def _apply(core: Core, reads: list[bytes], accounts: int = 1, first: int = 0) -> float:
-    """Return the seconds that the reads took, answers joined as the gateway does; accounts take turns from `first`."""
+    """Return the seconds of the reads, with answers joined as the gateway does; accounts take turns from `first`."""
     gc.disable()
     begun = time.process_time()
     for number, data in enumerate(reads, first):
@@ -93,7 +93,7 @@ def measure_mixed() -> dict[str, float]:
 
 
 def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
-    """Execute what crosses: the least that an engine on this book does."""
+    """Execute the orders that cross: the least work for an engine on this book."""
     while order.open_shares and contras.crosses(order.price_e4):
         maker = contras.levels[contras.keys[-1]].oldest
         assert maker is not None
@@ -220,7 +220,7 @@ def _child(name: str, variant: str) -> dict[str, Any]:
 
 
 def core(variant: str) -> Iterator[Figure]:
-    """Decode, check, match, encode; no socket, no journal."""
+    """Decode, check, match and encode; no socket, no journal."""
     enters, mixed = _child("enters", variant), _child("mixed", variant)
     reach, aim = ("0.8 x", "1.0 x") if variant == "pure" else ("1.6 x", "2.0 x")
     yield Figure(
@@ -241,7 +241,7 @@ def book(variant: str) -> Iterator[Figure]:
 
 
 def scale(variant: str) -> Iterator[Figure]:
-    """A hundred times as many of everything."""
+    """The core with a hundred times as many symbols, levels and accounts."""
     found = _child("scale", variant)
     for name in ("symbols", "levels", "accounts"):
         yield Figure(
@@ -250,7 +250,7 @@ def scale(variant: str) -> Iterator[Figure]:
 
 
 def recovery(variant: str) -> Iterator[Figure]:
-    """How long a start takes."""
+    """The time that a start takes."""
     found = _child("recovery", variant)
     rates = ("200,000", "350,000") if variant == "pure" else ("600,000", "")
     loads = ("5", "2") if variant == "pure" else ("4", "2")

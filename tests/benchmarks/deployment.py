@@ -1,4 +1,4 @@
-"""How long a deployment on the embedded EC2 takes, and what is asked of it: checklist and diagnosis."""
+"""The time of a deployment on the embedded EC2, of its checklist and of its diagnosis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Round:
 
 
 def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
-    """What a newcomer waits for, medians of `count` deployments. What is compiled is the deployment's own choice."""
+    """The wait of a newcomer: medians of `count` deployments. The deployment decides whether it compiles."""
     if variant != "pure":
         return
     rounds = [_round() for _ in range(count)]
@@ -55,7 +55,7 @@ def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
 
 
 def preflight(variant: str, count: int = 3) -> Iterator[Figure]:
-    """What somebody waits for before the plan is shown: `plan.yml`, which asks the account and makes nothing."""
+    """The wait before the plan is shown: `plan.yml` asks the account and makes nothing."""
     if variant != "pure":
         return
     with tempfile.TemporaryDirectory(prefix="preflight-bench-") as folder:

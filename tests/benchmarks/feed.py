@@ -1,4 +1,4 @@
-"""How far market data is behind the reply, and what a turn of it costs the engine."""
+"""The delay of market data behind the reply, and the cost of a turn's market data for the engine."""
 
 from __future__ import annotations
 

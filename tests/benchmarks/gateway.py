@@ -46,7 +46,7 @@ def on_one_cpu(servers: list[Server]) -> Iterator[None]:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Keep this process's own pauses, which here are of 100 ms and more, out of what is measured."""
+    """Keep this process's own pauses, which are 100 ms and more here, out of the measurement."""
     gc.collect()
     gc.disable()
     try:
@@ -59,9 +59,9 @@ Work = list[tuple[bytes, int]]
 
 
 def loaded() -> tuple[Work, list[tuple[Work, Work]]]:
-    """Return what fills the book, and for each slice what is sent with 64 in flight and then one at a time.
+    """Return what fills the book, and for each slice the bytes to send with 64 in flight and then one at a time.
 
-    All of it has to be sent in this order: the sizes of the answers are those of this order.
+    All of it has to be sent in this order: the sizes of the answers depend on it.
     """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
@@ -221,7 +221,7 @@ def open_loop(variant: str) -> Iterator[Figure]:
 
 
 def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Flow]:
-    """Put so many orders into the book; return the connection and where more of them come from."""
+    """Put so many orders into the book; return the connection and the source of further orders."""
     flow = orderflow.Flow(levels=500)
     client = processes.log_in(server, "B0")
     frames = (flow.rest() for _ in range(population))

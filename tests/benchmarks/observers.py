@@ -1,4 +1,4 @@
-"""Telemetry's processes beside an engine, and stand-ins for those who read it on other machines."""
+"""Telemetry's processes beside an engine, and stand-ins for their readers on other machines."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _configuration(engine: processes.Server, port: int) -> Iterator[str]:
 
 @contextmanager
 def service(engine: processes.Server, cpu: int | None = None) -> Iterator[processes.Server]:
-    """trading-telemetry, on that CPU where one is given; it answers."""
+    """Run trading-telemetry, on the given CPU if any, until it answers."""
     port = processes.free_port()
     with (
         _configuration(engine, port) as config,

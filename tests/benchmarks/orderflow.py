@@ -55,7 +55,7 @@ def open_core(symbols: int = 100, accounts: int = 1) -> Core:
 
 
 class Flow:
-    """Makes frames; `alive` holds about the tokens that rest."""
+    """A maker of frames; `alive` holds approximately the resting tokens."""
 
     def __init__(self, seed: int = 1, symbols: int = 100, levels: int = 50) -> None:
         self._choose = random.Random(seed)  # noqa: S311  # repeatable, and no secret

@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A server process, where it listens, and what it costs."""
+    """A server process, its address, and its costs."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ def connect(server: Server) -> socket.socket:
 
 
 def log_in(server: Server, account: str, sequence: int = 0) -> socket.socket:
-    """Return a connection on which only what is new arrives, or all from that sequence number on."""
+    """Return a connection on which only new messages arrive, or all from that sequence number on."""
     sock = connect(server)
     sock.sendall(soupbintcp.login_request(account, PASSWORD, "", sequence))
     answer = sock.recv(33, socket.MSG_WAITALL)
@@ -168,7 +168,7 @@ def longest_stall(server: Server) -> tuple[float, str]:
 
 
 def drain(sock: socket.socket) -> None:
-    """Throw away what waits: heartbeats of an idle time."""
+    """Discard the pending bytes: heartbeats of an idle time."""
     sock.setblocking(False)
     with suppress(BlockingIOError):
         while sock.recv(1 << 16):
@@ -203,7 +203,7 @@ def windowed_client() -> Iterator[Path]:
 
 
 def in_flight(program: Path, sock: socket.socket, work: list[tuple[bytes, int]], count: int) -> float:
-    """Send all of it, each when one before it is answered, with so many in flight; return the seconds it took."""
+    """Send everything with so many orders in flight; return the seconds it took."""
     sock.setblocking(True)
     result = subprocess.run(
         [str(program), str(sock.fileno()), str(count)],

@@ -85,7 +85,7 @@ class Pair:
             processes.round_trips(self.owner, [(orderflow.frame(offer), _ACCEPTED_BYTES)])
 
     def trade_until_it_waits(self, seconds: float) -> None:
-        """Trade with the owner's offers, unmeasured, until something waits for it in the engine."""
+        """Trade with the owner's offers, unmeasured, until replies to the owner wait in the engine."""
         end = time.monotonic() + seconds
         while not self.queued_bytes():
             assert time.monotonic() < end, "nothing waits for the client that does not read"
@@ -163,7 +163,7 @@ def flood(server: Server, sessions: int, running: Event) -> None:
 
 @contextlib.contextmanager
 def flooded(server: Server, sessions: int) -> Iterator[multiprocessing.process.BaseProcess]:
-    """Flood while the block runs; it may kill the process that does it."""
+    """Flood while the block runs; the block may kill the flooding process."""
     forks = multiprocessing.get_context("fork")
     running = forks.Event()
     flooder = forks.Process(target=flood, args=(server, sessions, running))
@@ -192,7 +192,7 @@ def fairness(variant: str) -> Iterator[Figure]:
 
 
 def overload(variant: str) -> Iterator[Figure]:
-    """Five sessions send all that the kernel takes for a minute: what memory that takes, and how soon it is over."""
+    """Five sessions send as fast as the kernel takes it for a minute: the memory used, and the time to recover."""
     pings = Pings()
     with processes.engine(variant, accounts=FLOODERS + 1, tokens="increasing") as server:
         client = processes.log_in(server, "B0")

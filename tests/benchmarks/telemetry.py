@@ -1,4 +1,4 @@
-"""What telemetry costs: the engine's tail with and without it, its own answers, memory, CPU, and the page."""
+"""The cost of telemetry: the engine's tail with and without it, its own answers, memory, CPU, and the page."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _usual(engine: processes.Server, cpu: int) -> Iterator[None]:
 
 @contextmanager
 def _own_cpu(engine: processes.Server) -> Iterator[int]:
-    """Pin the engine as its unit does where there are two CPUs; all that is started meanwhile gets the rest."""
+    """Pin the engine as its unit does where there are two CPUs; processes started meanwhile get the others."""
     before = os.sched_getaffinity(0)
     cpu = max(before)
     engine.pin(cpu)
@@ -145,7 +145,7 @@ def _load(engine: processes.Server) -> float:
 
 
 def _bookkeeping_ns() -> float:
-    """What an order costs the engine for telemetry's sake: what it counts in a read, and its share of publishing."""
+    """Return the cost of an order's bookkeeping for telemetry: the counts in a read, and its share of publishing."""
     ancillary = [(0, 0, struct.pack("qq", *divmod(time.time_ns(), 1_000_000_000)))]
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
         stats = Stats(StateWriter(Path(name) / "engine.shm", "bench", "os"))

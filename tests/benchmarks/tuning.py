@@ -1,4 +1,4 @@
-"""What tuning costs where there is nothing left to do: a second run of the role, and each module by itself."""
+"""The cost of tuning that has nothing left to do: a second run of the role, and each module by itself."""
 
 from __future__ import annotations
 

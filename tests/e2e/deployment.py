@@ -54,7 +54,7 @@ def run(
 
 @dataclass(frozen=True)
 class Play:
-    """What one ansible-playbook run did."""
+    """The result of one ansible-playbook run."""
 
     exit_code: int
     output: str
@@ -175,7 +175,7 @@ class Deployment:
         return run("ssh", *options, "-o", "ConnectTimeout=5", f"{user}@{address}", shlex.join(command), limit_s=limit_s)
 
     def ssh_when_it_answers(self, address: str, *command: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """As `ssh`, on a machine that may still boot: tried again until it answers or the limit is over."""
+        """Run a command like `ssh`, on a machine that may still boot: try until it answers or the limit is over."""
         end_s = time.monotonic() + limit_s
         while True:
             done = self.ssh(address, *command)

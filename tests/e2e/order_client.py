@@ -19,10 +19,10 @@ LOGIN_LIMIT_S = 30
 
 
 class Link:
-    """A logged-in order-entry connection. `next_number` is that of the first sequenced message it will bring."""
+    """A logged-in order-entry connection. `next_number` is the number of its first sequenced message."""
 
     def __init__(self, address: str, password: str, sequence: int) -> None:
-        """Raises OSError when the engine is not there, AssertionError when it refuses the login."""
+        """Raises OSError when the engine does not run, AssertionError when it refuses the login."""
         self.connection = socket.create_connection((address, ORDER_ENTRY_PORT), ANSWER_LIMIT_S)
         self._splitter = soupbintcp.Splitter()
         try:
@@ -35,7 +35,10 @@ class Link:
             raise
 
     def packets(self) -> list[tuple[int, bytes]]:
-        """At least one packet. Raises ConnectionError when the engine is gone, TimeoutError when it is silent."""
+        """Return at least one packet.
+
+        Raises ConnectionError when the engine has ended, TimeoutError when it is silent.
+        """
         packets: list[tuple[int, bytes]] = []
         while not packets:
             data = self.connection.recv(RECEIVE_BYTES)
@@ -45,13 +48,13 @@ class Link:
         return packets
 
     def sequenced(self) -> list[bytes]:
-        """The next sequenced messages; may be none where only heartbeats came."""
+        """Return the next sequenced messages; none if only heartbeats came."""
         packets, self._pending = self._pending or self.packets(), []
         return [payload for kind, payload in packets if kind == soupbintcp.SEQUENCED]
 
 
 class OrderClient:
-    """Enters one resting order after the other without waiting, and keeps the tokens of those that were accepted."""
+    """A client that enters resting orders without waiting in between, and keeps the tokens of the accepted ones."""
 
     def __init__(self, address: str, password: str) -> None:
         self.address, self.password = address, password
@@ -75,7 +78,7 @@ class OrderClient:
             raise AssertionError(f"the engine still answers after {limit_s} s")
 
     def replayed(self) -> Counter[str]:
-        """How often each token stands in an Accepted, as the engine repeats the session now."""
+        """Return how often each token occurs in an Accepted when the engine repeats the session now."""
         return self._count(self._log_in(self.first_number), b"A")
 
     def cancel_all(self) -> Counter[str]:
@@ -86,7 +89,7 @@ class OrderClient:
         return self._count(link, b"C")
 
     def _log_in(self, sequence: int) -> Link:
-        """Log in, again and again until the engine is there."""
+        """Log in; try again until the engine runs."""
         end_s = time.monotonic() + LOGIN_LIMIT_S
         while True:
             try:
@@ -116,5 +119,5 @@ class OrderClient:
 
 
 def tokens(messages: list[bytes], kind: bytes) -> list[str]:
-    """The tokens of the messages of one type."""
+    """Return the tokens of the messages of one type."""
     return [ouch.OUTBOUND.decode(message).token.strip() for message in messages if message[:1] == kind]

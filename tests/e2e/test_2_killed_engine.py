@@ -1,4 +1,4 @@
-"""What the promise means on a bad day: a killed engine loses nothing."""
+"""The promise after a crash: a killed engine loses nothing."""
 
 from __future__ import annotations
 

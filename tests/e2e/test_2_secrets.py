@@ -1,4 +1,4 @@
-"""Secrets that are given reach the host, and nothing else: no output, no list of processes, no log, no diagnosis."""
+"""Secrets reach the host and nothing else: no output, no list of processes, no log, no diagnosis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOK_S = 0.05
 
 @dataclass
 class Watch:
-    """Looks at the arguments and the environment of every process of this machine, those of its machines among them."""
+    """A watch on the arguments and the environment of every process of this machine and its sandbox machines."""
 
     planted: dict[str, str]
     seen: set[str] = field(default_factory=set)
@@ -60,7 +60,7 @@ class Watch:
 
 @dataclass
 class Given:
-    """A whole run with secrets of all kinds, and what could be seen of them."""
+    """A whole run with secrets of all kinds, and every place where one could be seen."""
 
     play: Play
     watch: Watch

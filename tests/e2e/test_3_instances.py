@@ -1,4 +1,4 @@
-"""A machine follows its instance, the inventory the API, and who reaches a host its security group.
+"""A machine follows its instance, the inventory follows the API, and a security group decides who reaches a host.
 
 The tests build on each other, in the order in which they are written: the last one ends the instance.
 """
@@ -75,7 +75,7 @@ def by_hand(deployed: Deployment) -> Iterator[ByHand]:
 
 
 def becomes_true(look: Callable[[], bool], within_s: float) -> bool:
-    """Return whether it became true in time; the last look begins in time."""
+    """Return whether the condition became true in time; the last check begins in time."""
     deadline_s = time.monotonic() + within_s
     while True:
         in_time = time.monotonic() < deadline_s

@@ -1,6 +1,7 @@
-"""A role that is switched off takes back what it made, and comes again with what it was not given before.
+"""A role that is switched off removes what it made, and returns with settings that it did not have before.
 
-The tests build on each other, in the order in which they are written: the timeline tells what the ones before did.
+The tests build on each other, in the order in which they are written: the timeline shows the effects of the earlier
+ones.
 """
 
 from __future__ import annotations

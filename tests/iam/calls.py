@@ -1,4 +1,4 @@
-"""What the playbooks' calls need: as one test's API wrote it down, and the whole life's, kept for the unit tests."""
+"""The needs of the playbooks' calls: of one test, as its API recorded them, and of the whole life, for unit tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class KeptNeed(NamedTuple):
 
 
 def read(file: Path) -> list[Need]:
-    """Return what the API wrote down; nothing when nobody called."""
+    """Return the recorded needs; nothing when there was no call."""
     if not file.exists():
         return []
     return [Need(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -53,7 +53,7 @@ def keep(policies: list[str], needs: list[Need]) -> bool:
 
 
 def _row(need: Need, policies: list[str]) -> dict[str, Any]:
-    """Return a need without what differs from run to run: ids, and tags that no policy asks for."""
+    """Return a need without the values that differ from run to run: ids, and tags that no policy asks for."""
     context = {key: value for key, value in need.context.items() if "Tag/" not in key or key.endswith("/Project")}
     return {
         "action": need.action,

@@ -15,7 +15,7 @@ from moto.core.utils import get_service_model
 from werkzeug.datastructures import CombinedMultiDict, MultiDict
 
 # Services whose name in signatures is not botocore's.
-_BY_SIGNATURE = {"monitoring": "cloudwatch", "servicequotas": "service-quotas"}
+_BY_SIGNATURE = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch", "servicequotas": "service-quotas"}
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 
 

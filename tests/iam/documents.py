@@ -19,6 +19,7 @@ BY_VARIABLE = {
     "aws_monitoring_budget_alert": "budget",
     "trading_budget_alert": "budget",
     "trading_hours": "schedule",
+    "trading_fleet": "fleet",
     "trading_spot": "spot",
     "aws_network_flow_logs": "flow-logs",
     "aws_identity_session_manager": "session-manager",

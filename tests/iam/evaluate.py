@@ -1,4 +1,4 @@
-"""Decides by policy statements as AWS does, for what our documents hold: Allow, wildcards and conditions.
+"""Decides by policy statements as AWS does, for the elements that our documents have: Allow, wildcards, conditions.
 
 The rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
@@ -28,7 +28,7 @@ class Need:
 
 
 def allowed(need: Need, statements: Iterable[Statement]) -> bool:
-    """Return whether a statement allows it; there is no Deny among ours, which would win."""
+    """Return whether a statement allows the need. Our documents have no Deny, which would win."""
     return any(_allows(one, need) for one in statements)
 
 
@@ -43,7 +43,7 @@ def _allows(statement: Statement, need: Need) -> bool:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Return whether IAM's wildcards * and ? make the pattern the whole value."""
+    """Return whether a pattern with IAM's wildcards * and ? matches the whole value."""
     return _expression(pattern).fullmatch(value) is not None
 
 

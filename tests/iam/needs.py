@@ -30,17 +30,20 @@ class Account(Protocol):
     def iam_path(self, kind: str, name: str) -> str:
         """Return the path of a role or instance profile; none for one that is not there."""
 
+    def template(self, identity: str) -> Mapping[str, Any]:
+        """Return the data of a launch template's newest version."""
+
     def role_of(self, profile: str) -> str:
         """Return the ARN of the role in an instance profile."""
 
 
 def needs(call: Call, account: Account) -> Iterator[Need]:
     """Return every permission that a call needs."""
-    prefix = {"service-quotas": "servicequotas"}.get(call.service, call.service)
+    prefix = renamed.SERVICES.get(call.service, call.service)
     action = f"{prefix}:{call.operation}"
     if action in renamed.FREE:
         return
-    by_service = {"ec2": _ec2, "iam": _iam, "s3": _s3, "budgets": _budgets}.get(call.service, _by_name)
+    by_service = _BY_SERVICE.get(call.service, _by_name)
     yield from by_service(action, call, account)
 
 
@@ -80,7 +83,7 @@ def _named(call: Call, account: Account) -> Iterator[tuple[str, str]]:
             yield value, "key-pair"
         elif key == "GroupName" and call.operation in ("DeletePlacementGroup", "RunInstances"):
             yield value, "placement-group"
-        elif key in ("LaunchTemplateName", "AssociationId", "PublicIp") and not call.operation.startswith("Create"):
+        elif key in ("LaunchTemplateName", "AssociationId", "PublicIp") and call.operation not in renamed.MAKES_A_NAME:
             for identity in account.ec2_parts(value):
                 found = _ID.fullmatch(identity)
                 assert found, f"{identity} is no id of a known kind"
@@ -145,6 +148,55 @@ def _linked(account: Account, service: str, role: str) -> Need:
     return Need("iam:CreateServiceLinkedRole", resource, {"iam:AWSServiceName": service})
 
 
+# --- groups and their balancers --------------------------------------------------------------------------------------
+def _autoscaling(action: str, call: Call, account: Account) -> Iterator[Need]:
+    asked = call.parameters
+    name = asked.get("AutoScalingGroupName") or next((one["ResourceId"] for one in asked.get("Tags", [])), "")
+    if not reference.kinds(action):
+        yield Need(action, "*")
+        return
+    arn = f"arn:aws:autoscaling:{call.region}:{account.number}:autoScalingGroup:*:autoScalingGroupName/{name}"
+    yield Need(action, arn)
+    if call.operation == "CreateAutoScalingGroup":
+        # https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
+        yield from _launched(account, asked["LaunchTemplate"]["LaunchTemplateName"], call.region)
+        yield _linked(account, *renamed.SCALES)
+
+
+def _launched(account: Account, template: str, region: str) -> Iterator[Need]:
+    """Yield what who makes a group needs besides: AWS asks whether its maker may launch what the template says."""
+    for identity in account.ec2_parts(template):
+        context = _context("aws:ResourceTag/", account.ec2_tags(identity))
+        yield Need("ec2:RunInstances", reference.ec2_arn("launch-template", identity, region, account.number), context)
+        data = account.template(identity)
+        given = {one["ResourceType"]: _tags(one) for one in data["TagSpecifications"]}
+        for kind in ("instance", "volume"):
+            arn = reference.ec2_arn(kind, "*", region, account.number)
+            yield Need("ec2:RunInstances", arn, _context("aws:RequestTag/", given[kind]))
+            tagged = {**_context("aws:RequestTag/", given[kind]), "ec2:CreateAction": "RunInstances"}
+            yield Need("ec2:CreateTags", arn, tagged)
+        yield _pass("ec2:RunInstances", account.role_of(data["IamInstanceProfile"]["Name"]))
+
+
+def _balancing(action: str, call: Call, account: Account) -> Iterator[Need]:
+    asked, head = call.parameters, f"arn:aws:elasticloadbalancing:{call.region}:{account.number}:"
+    if not reference.kinds(action):
+        yield Need(action, "*")
+        return
+    kind = "targetgroup/" if call.operation == "CreateTargetGroup" else "loadbalancer/net/"
+    arns = asked.get("ResourceArns") or [
+        asked.get("ListenerArn")
+        or asked.get("LoadBalancerArn")
+        or asked.get("TargetGroupArn")
+        or f"{head}{kind}{asked['Name']}/*"
+    ]
+    yield from (Need(action, arn) for arn in arns)
+    if asked.get("Tags") and call.operation.startswith("Create"):
+        yield Need("elasticloadbalancing:AddTags", arns[0])
+    if call.operation == "CreateLoadBalancer":
+        yield _linked(account, *renamed.BALANCES)
+
+
 # --- the others, whose resources are in their parameters by name -----------------------------------------------------
 def _s3(action: str, call: Call, account: Account) -> Iterator[Need]:
     asked = call.parameters
@@ -178,6 +230,16 @@ def _by_name(action: str, call: Call, account: Account) -> Iterator[Need]:
     role = asked.get("Target", {}).get("RoleArn") if isinstance(asked.get("Target"), Mapping) else None
     if role:
         yield _pass(action, role)
+
+
+_BY_SERVICE = {
+    "autoscaling": _autoscaling,
+    "budgets": _budgets,
+    "ec2": _ec2,
+    "elbv2": _balancing,
+    "iam": _iam,
+    "s3": _s3,
+}
 
 
 def _arns(call: Call, account: Account) -> Iterator[str]:

@@ -67,6 +67,10 @@ class EmulatedAccount:
         found = [one for one in known.values() if one.name == name]
         return str(found[0].path) if found else "/"
 
+    def template(self, identity: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._ec2.launch_templates[identity].latest_version().data
+        return found
+
     def role_of(self, profile: str) -> str:
         (found,) = [one for one in self._iam.instance_profiles.values() if one.name == profile]
         return str(found.roles[0].arn)

@@ -62,7 +62,7 @@ def known(action: str) -> bool:
 
 
 def reads(action: str) -> bool:
-    """Return whether the action only looks; one that the data lacks is judged by its name."""
+    """Return whether the action only reads; an action that the data lacks is judged by its name."""
     service, _, name = action.partition(":")
     if not known(action):
         return name.startswith(("Describe", "Get", "List"))

@@ -99,3 +99,13 @@ EC2_KINDS = {
 # PutMetricAlarm's text in botocore's models, and https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
 RECOVERS = ("events.amazonaws.com", "AWSServiceRoleForCloudWatchEvents")
 SPOT = ("spot.amazonaws.com", "AWSServiceRoleForEC2Spot")
+# https://docs.aws.amazon.com/autoscaling/ec2/userguide/autoscaling-service-linked-role.html
+SCALES = ("autoscaling.amazonaws.com", "AWSServiceRoleForAutoScaling")
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-service-linked-roles.html
+BALANCES = ("elasticloadbalancing.amazonaws.com", "AWSServiceRoleForElasticLoadBalancing")
+
+# Services whose prefix in policies is not botocore's name.
+SERVICES = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}
+
+# The launch template that this call names does not exist yet.
+MAKES_A_NAME = frozenset({"CreateLaunchTemplate"})

@@ -1,1 +1,1 @@
-"""Long runs that gather evidence: resumable, with dated JSON under docs/evidence."""
+"""Long, resumable runs that gather evidence and write it as dated JSON to docs/evidence."""

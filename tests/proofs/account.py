@@ -1,6 +1,6 @@
-"""playbooks/acceptance.yml on an embedded EC2 with machines: killed in the middle, and then whole.
+"""Runs playbooks/acceptance.yml on an embedded EC2 with machines: once killed in the middle, then to its end.
 
-It ends green, its evidence names what only AWS can settle, and neither of the two leaves anything.
+The whole run passes, and its evidence names the claims that only AWS can settle. Neither run leaves a resource.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIMIT_S = 5400
 
 
 class Account(Deployment):
-    """A sandbox that is used as an account is: without an inventory, by variables alone."""
+    """A sandbox used like an AWS account: without an inventory, with variables only."""
 
     def client(self, service: str) -> Any:
         return boto3.client(
@@ -79,13 +79,13 @@ class Account(Deployment):
         return [one["InstanceId"] for one in found if one["State"]["Name"] not in ("terminated", "shutting-down")]
 
     def left(self) -> dict[str, list[str]]:
-        """Return the kinds of what acceptance runs have left, by environment."""
+        """Return the kinds of resources that acceptance runs have left, by environment."""
         found = environments(self.client, BEGINNING)
         return {name: sorted({one["kind"] for one in resources}) for name, resources in found.items()}
 
 
 def kill(account: Account) -> dict[str, list[str]]:
-    """Kill a run when its host has been launched, and return what it has left."""
+    """Kill a run once its host is launched, and return the leftover resources."""
     killed = account.run(account.work / "killed.log")
     try:
         deadline_s = time.monotonic() + LAUNCHED_WITHIN_S
@@ -102,7 +102,7 @@ def kill(account: Account) -> dict[str, list[str]]:
 
 
 def whole(account: Account) -> dict[str, Any]:
-    """Return the evidence of a run to its end; raises AssertionError when it is not as it should be."""
+    """Return the evidence of a whole run. Raises AssertionError when the evidence is not as expected."""
     log = account.work / "whole.log"
     began_s = time.monotonic()
     code = account.run(log).wait(LIMIT_S)
@@ -120,7 +120,7 @@ def whole(account: Account) -> dict[str, Any]:
 
 
 def prove(runs: int) -> Path:
-    """Return the record of so many pairs of a killed and a whole run."""
+    """Return the record of this many pairs of a killed and a whole run."""
     evidence = Evidence("account", runs, SOURCES)
     while evidence.done < runs:
         with tempfile.TemporaryDirectory(prefix="account-") as folder:

@@ -1,7 +1,7 @@
-"""scripts/bootstrap-host as the user data of an instance: nobody logs in, and there is a trading host.
+"""scripts/bootstrap-host as an instance's user data makes a trading host without any login.
 
-Then what interrupts it: it is killed at its first boot, in the middle of a step, and repeated over SSH. Each host is
-bootstrapped once more at the end, which changes nothing. The machines are the sandbox's: Debian 12, a container.
+Other runs are interrupted: killed at the first boot, in the middle of a step, and repeated over SSH. At the end each
+host is bootstrapped once more, which must change nothing. The machines are sandbox containers with Debian 12.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AGAIN = "sudo /var/lib/cloud/instance/scripts/part-001"
 
 
 def prove(hosts: int) -> Path:
-    """Return the record of so many hosts; raises AssertionError when one is no trading host in the end."""
+    """Return the record of this many hosts. Raises AssertionError when one is not a trading host in the end."""
     evidence = Evidence("bootstrap", hosts, SOURCES)
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as name:
         folder = Path(name)
@@ -84,7 +84,7 @@ def _wheels() -> Path:
 
 
 def _user_data(url: str, tarball: Path) -> str:
-    """Return the script behind the lines that a user in a closed network writes before it."""
+    """Return the script, preceded by the lines that a user in a closed network adds."""
     return "\n".join(
         [
             "#!/bin/bash",
@@ -111,7 +111,7 @@ class _Host:
         return cls(cloud, instance["InstanceId"], instance["PrivateIpAddress"])
 
     def bootstrap(self, killed_at: str) -> dict[str, Any]:
-        """Return what was seen of a first boot that was killed there, if at all, and of the runs after it."""
+        """Return the observations of a first boot, killed at the given step if any, and of the later runs."""
         begun_s = time.monotonic()
         runs = []
         if killed_at:
@@ -137,12 +137,12 @@ class _Host:
         return self.cloud.console(self.instance_id)
 
     def _trust(self) -> None:
-        """Ask the machine itself for its keys: cloud-init shows them after the user data, if it comes so far."""
+        """Read the host keys from the machine itself. cloud-init prints them only after the user data, if at all."""
         scanned = subprocess.run(["ssh-keyscan", self.address], check=True, capture_output=True, text=True)
         (self.cloud.directory / "known_hosts").write_text(scanned.stdout)
 
     def _shell(self, command: str) -> str:
-        """Return what a command over SSH printed; raises AssertionError when it failed."""
+        """Return the output of a command over SSH. Raises AssertionError when it fails."""
         done = self.cloud.ssh(self.address, command, limit_s=LIMIT_S)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr
         return done.stdout.strip()
@@ -155,7 +155,7 @@ class _Host:
 
 
 def _seen(said: str) -> dict[str, Any]:
-    """Return the steps of a run, and how much it changed; raises AssertionError when it failed."""
+    """Return the steps of a run, and the number of changes. Raises AssertionError when the run failed."""
     steps = [line.partition("bootstrap-host: ")[2].strip() for line in said.splitlines() if "bootstrap-host: " in line]
     assert steps, said[-6000:]
     assert "Done. " in steps[-1], said[-6000:]

@@ -1,7 +1,7 @@
-"""scripts/demo, again and again, as a newcomer types it: does it end well, and is its verdict ever wrong?
+"""Runs scripts/demo repeatedly, as a newcomer does: each run must succeed, and no verdict may be wrong.
 
-The last fifth of the runs has a busy loop on each CPU of the controller beside it. What was measured may say
-*not measured* then, but never *missed*: the engine did nothing wrong.
+During the last fifth of the runs a busy loop runs on each CPU of the controller. A target may then be
+*not measured*, but never *missed*, because the engine is not at fault.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MOST_LINES = 60
 
 
 def prove(runs: int) -> Path:
-    """Return the record of so many runs; raises AssertionError when one fails, or too few quiet ones are met."""
+    """Return the record of this many runs. Raises AssertionError when one fails, or too few quiet ones are met."""
     return _prove("demo", runs, [], _reported)
 
 
 def prove_local(runs: int) -> Path:
-    """Return the record of so many runs of `scripts/demo --no-machine`; raises AssertionError as `prove`."""
+    """Return the record of this many runs of `scripts/demo --no-machine`. Raises AssertionError like `prove`."""
     return _prove("demo-local", runs, ["--no-machine"], _measured_here)
 
 
@@ -107,7 +107,7 @@ def _reported(work: Path, _done: subprocess.CompletedProcess[str]) -> tuple[str,
 
 
 def _measured_here(work: Path, done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, Any]]:
-    """Return the verdict, which no report holds, as it is printed, and the figures."""
+    """Return the verdict from the printed output, because no report holds it, and the figures."""
     figures = work / "local/figures.json"
     if not figures.exists():
         return "none", {}
@@ -123,7 +123,7 @@ def nothing() -> Iterator[None]:
 
 @contextmanager
 def busy_loops() -> Iterator[None]:
-    """A busy loop of normal priority on every CPU."""
+    """Run a busy loop of normal priority on every CPU."""
     loops = [
         subprocess.Popen(["taskset", "--cpu-list", str(cpu), sys.executable, "-c", "while True: pass"])
         for cpu in sorted(os.sched_getaffinity(0))

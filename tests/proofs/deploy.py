@@ -1,8 +1,8 @@
-"""The engine goes on as another release under load, again and again, and as the one before when a fault is planted.
+"""Switches the engine to another release under load, repeatedly. With a planted fault it must return to the old one.
 
-A client enters and cancels all the while, comes back with its next number, and keeps every message. Nothing that was
-acknowledged may be missing, and nothing may come twice; how long it was away it measures itself. The modules of
-deploy.yml do it, with a stand-in for systemd; what systemd adds is a process more that is asked.
+Meanwhile a client enters and cancels orders, reconnects with its next sequence number, and keeps every message. No
+acknowledged message may be missing or come twice. The client measures its own downtime. The modules of deploy.yml
+make the switch, with a replacement for systemd.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SOURCES = [ROOT / "files/engine/src/trading_engine", ROOT / "plugins/module_uti
 
 
 def prove(upgrades: int) -> Path:
-    """Return the record; raises AssertionError when a message is lost, or a client away for longer than 2 s."""
+    """Return the record. Raises AssertionError when a message is lost, or a client is disconnected for over 2 s."""
     evidence = Evidence("deploy", upgrades, _SOURCES)
     if not evidence.done:
         with tempfile.TemporaryDirectory(prefix="deploy-") as name:
@@ -48,7 +48,7 @@ def prove(upgrades: int) -> Path:
 
 
 class _Trader:
-    """A client that orders, and after each end of its session is back as soon as somebody listens."""
+    """A client that sends orders. When its session ends, it reconnects as soon as the port listens again."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -106,7 +106,7 @@ class _Trader:
         return connection
 
     def _read_the_rest(self, connection: socket.socket) -> None:
-        """Return at the first heartbeat, which is sent when there is nothing else to say."""
+        """Read until the first heartbeat, which is sent when no other message is pending."""
         while not self._is_idle:
             self._take(connection.recv(1 << 16))
 
@@ -127,7 +127,7 @@ class _Trader:
                 return
 
     def _piece(self) -> bytes:
-        """Return orders of which the last one stays, of each hundredth piece, and all others are cancelled."""
+        """Return orders that are all cancelled, except the last order of each hundredth piece."""
         data = b""
         for number in range(_A_PIECE):
             self._token += 1
@@ -139,7 +139,7 @@ class _Trader:
         return data
 
     def _take(self, data: bytes) -> bool:
-        """Return whether the session is over."""
+        """Read messages and return whether the session has ended."""
         for kind, payload in self._splitter.feed(data):
             if kind == soupbintcp.LOGIN_ACCEPTED:
                 number = soupbintcp.parse_login_accepted(payload).sequence
@@ -167,7 +167,7 @@ class _Trader:
 
 
 def _life(directory: Path, upgrades: int) -> dict[str, Any]:
-    """Return what a client saw of that many upgrades, and of as many releases with a fault as there are faults."""
+    """Return a client's observations of that many upgrades, and of one faulty release for each kind of fault."""
     # Large enough for the journal to be whole at the end, when all of it is replayed.
     host = Host(directory, journal={"segment_bytes": 16 << 20, "budget_bytes": 8 << 30})
     compiled = variants.compiled()
@@ -211,7 +211,7 @@ def _life(directory: Path, upgrades: int) -> dict[str, Any]:
 
 
 def _step(host: Host, trader: _Trader, release: str, fault: str) -> dict[str, Any]:
-    """Do what deploy.yml does, the trial included where the release is to pass; return what the client saw."""
+    """Run the steps of deploy.yml, with the trial where the release should pass; return the client's observations."""
     _watch(trader)
     before = len(trader.away_ms), len(trader.without_orders_ms)
     if not fault:
@@ -234,7 +234,7 @@ def _step(host: Host, trader: _Trader, release: str, fault: str) -> dict[str, An
 
 
 def _watch(trader: _Trader) -> None:
-    """Let the client trade for a while; raises AssertionError when it cannot."""
+    """Let the client trade for a while. Raises AssertionError when it cannot."""
     accepted, end_s = trader.accepted, time.monotonic() + 60
     time.sleep(_WATCHED_S)
     while trader.accepted == accepted:
@@ -243,7 +243,7 @@ def _watch(trader: _Trader) -> None:
 
 
 def _module(host: Host, name: str, **more: object) -> dict[str, Any]:
-    """Run a module in a process of its own, as Ansible does."""
+    """Run a module in a separate process, as Ansible does."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**host.arguments, **more}}
     code = (
         "import importlib, json, sys; from ansible.module_utils.testing import patch_module_args\n"
@@ -260,7 +260,7 @@ def _module(host: Host, name: str, **more: object) -> dict[str, Any]:
 
 
 def _fill(port: int) -> None:
-    """Rest orders of another account, so that there is a state to write and to load."""
+    """Enter resting orders of another account, so that there is a state to write and to load."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(soupbintcp.login_request("BERT", PASSWORD, "", 1))
         splitter, answered, sent = soupbintcp.Splitter(), 0, 0

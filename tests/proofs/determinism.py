@@ -1,4 +1,4 @@
-"""The same journal replayed by the pure and the compiled core, with different hash seeds: the same SHA-256 of all."""
+"""The pure and the compiled core replay the same journal with different hash seeds to the same SHA-256."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RUNS = (("pure", "1"), ("pure", "2"), ("compiled", "3"))
 
 
 def prove(messages: int) -> Path:
-    """Return the record; raises AssertionError when two runs differ."""
+    """Return the record. Raises AssertionError when two runs differ."""
     evidence = Evidence("determinism", messages)
     with tempfile.TemporaryDirectory(prefix="determinism-") as name:
         directory = Path(name)
@@ -41,7 +41,7 @@ def prove(messages: int) -> Path:
 
 
 def write_journal(directory: Path, messages: int) -> None:
-    """Write mixed flow of two accounts on 100 symbols, the same for the same number of messages."""
+    """Write a mixed order flow of two accounts on 100 symbols. The same number of messages gives the same flow."""
     writer = journal.Writer(directory, 64 << 20, MACHINE_VERSION, 1, 0)
     writer.append(inputs.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2, tokens="increasing")).encode())
     writer.append(inputs.START_DAY, 0, 2, b"2026010500")

@@ -1,8 +1,8 @@
-"""The engine, pure and compiled, dies at every boundary of what it writes, or its disk fails; a client's log judges.
+"""Kills the engine, pure and compiled, at every boundary of its writes, or fails its disk. A client's log is the proof.
 
-After each death: what the client had received is still the beginning of its stream, nothing is there twice, and an
-independent replay of the journal says byte by byte what the client has, and has exactly those orders open that the
-client's messages leave open.
+After each death the client's received messages are still the beginning of its stream, without duplicates. An
+independent replay of the journal gives the client's messages byte by byte. It also has exactly those open orders
+that the client's messages leave open.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ CASES = [
 
 
 def prove(deaths: int) -> Path:
-    """Return the record of that many deaths, spread over all cases; raises AssertionError at the first loss."""
+    """Return the record of that many deaths, spread over all cases. Raises AssertionError at the first loss."""
     evidence = Evidence("durability", deaths)
     for variant in ("pure", "compiled"):
         variants.confirmed(variant)
@@ -107,7 +107,7 @@ def _one_death(directory: Path, library: Path, case: Case) -> int:
 
 
 def _starts(engine: EngineProcess) -> bool:
-    """Start it; return False when it died before it served: the first sync may come so early."""
+    """Start the engine. Return False when it died before it served, because the first sync may come that early."""
     try:
         engine.start()
     except TimeoutError:
@@ -118,7 +118,7 @@ def _starts(engine: EngineProcess) -> bool:
 
 
 def _trade_until_the_end(engine: EngineProcess) -> list[Any]:
-    """Send orders until the engine is gone or says nothing more; return what was received."""
+    """Send orders until the engine is gone or stops answering; return the received messages."""
     try:
         client = Client(engine.port)
     except ConnectionRefusedError:  # it has failed already
@@ -140,7 +140,7 @@ def _order(batch: int, number: int) -> ouch.EnterOrder:
 
 
 def judge(engine: EngineProcess, known: list[Any], case: object) -> int:
-    """Return how many messages were received and are still there; raises AssertionError when one is not, or twice."""
+    """Return how many received messages still exist. Raises AssertionError when one is missing or occurs twice."""
     again = Client(engine.port)
     again.send(ouch.EnterOrder("the last", "B", 1, "TEST", 10_000))
     again.wait(lambda: bool(again.messages) and getattr(again.messages[-1], "token", "") == "the last")
@@ -158,7 +158,7 @@ def judge(engine: EngineProcess, known: list[Any], case: object) -> int:
 
 
 def _digest(raw: bytes) -> str:
-    """Return the SHA-256 of the sequenced packets in what a client received."""
+    """Return the SHA-256 of the sequenced packets that a client received."""
     said = hashlib.sha256()
     for kind, payload in soupbintcp.Splitter().feed(raw):
         if kind == soupbintcp.SEQUENCED:
@@ -167,7 +167,7 @@ def _digest(raw: bytes) -> str:
 
 
 def _open(messages: list[Any]) -> dict[str, int]:
-    """Return the shares of every order that the messages leave open."""
+    """Return the open shares of every order that is still open after the messages."""
     shares: dict[str, int] = {}
     for message in messages:
         if isinstance(message, ouch.Accepted):

@@ -1,4 +1,4 @@
-"""Progress that survives an interruption, and the dated record at the end."""
+"""Stores a proof's progress across interruptions, and writes the dated record at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlat
 
 
 class Evidence:
-    """One proof's progress: `done` steps of the same goal count, with the same sources below the directories."""
+    """One proof's progress. Its `done` steps count only for the same goal and the same sources in the directories."""
 
     def __init__(self, name: str, goal: int, directories: Sequence[Path] = (_ENGINE,)) -> None:
         sources = hashlib.sha256()

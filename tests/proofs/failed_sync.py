@@ -1,8 +1,8 @@
-"""A sync of the journal fails on a real device, under a kernel of its own; what was said is still there.
+"""A sync of the journal fails on a real device under a separate kernel; no acknowledged message may be lost.
 
-The library of scripts/prove durability lets the call fail; here the device fails, and the kernel does what it does
-then: the pages count as written, so that a restarted engine reads what the disk has not got. tests/proofs/sync_cases.py
-says which cases there are. The machine is QEMU with the sandbox's disk, without its network and services.
+The library of scripts/prove durability makes the call fail. Here the device fails. The kernel then marks the pages as
+written, so a restarted engine reads data that the disk does not have. tests/proofs/sync_cases.py lists the cases. The
+machine is QEMU with the sandbox's disk, without its network and services.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ sleep infinity
 
 
 def prove(syncs: int) -> Path:
-    """Return the record of that many failed syncs; raises AssertionError at the first message that is lost."""
+    """Return the record of that many failed syncs. Raises AssertionError at the first lost message."""
     preflight.require_machines_possible(qemu=True)
     evidence = Evidence("failed-sync", syncs)
     kernel = ""
@@ -77,7 +77,7 @@ def prove(syncs: int) -> Path:
 
 
 def _run(work: Path, cases: list[tuple[str, str, int]]) -> Iterator[tuple[str, str]]:
-    """Boot a machine for these cases, if there are any; yield what it says, a keyword and a text."""
+    """Boot a machine for these cases, if any; yield its reports, each a keyword and a text."""
     if not cases:
         return
     image = ensure_image(VIRTUAL, lambda text: print(text, file=sys.stderr))
@@ -116,7 +116,7 @@ def _run(work: Path, cases: list[tuple[str, str, int]]) -> Iterator[tuple[str, s
 
 
 def _gather(tree: Path, cases: list[tuple[str, str, int]]) -> None:
-    """Put the engine's sources, its wheels, this proof's programs and the cases into a directory."""
+    """Copy the engine's sources, its wheels, this proof's programs and the cases to a directory."""
     made = collect(
         project=str(ROOT / "files/engine"), cache_dir=str(CACHE), architecture="x86_64", python_version=_PYTHON,
         compiled="never",

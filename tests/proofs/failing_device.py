@@ -1,6 +1,6 @@
-"""A file system on a device of the kernel's device mapper, whose writes fail from one moment to another.
+"""A file system on a device-mapper device whose writes can be made to fail at any moment.
 
-For a machine with a kernel of its own, as root.
+Needs root on a machine with its own kernel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EXTENT = re.compile(r"^\s*\d+:\s+\d+\.\.\s*\d+:\s+(\d+)\.\.\s*(\d+):", re.MULTI
 
 @dataclass(frozen=True)
 class FailingDevice:
-    """The device `name` over a loop device over the file `backing`, mounted on `mount`."""
+    """The device `name` on a loop device on the file `backing`, mounted on `mount`."""
 
     name: str
     loop: str
@@ -35,7 +35,7 @@ class FailingDevice:
         return _BYTES // _SECTOR
 
     def fail_writes_of(self, file: Path) -> None:
-        """From now on what is written to the places of that file fails; all else works."""
+        """Make writes to that file's sectors fail from now on. All other writes work."""
         table, at = [], 0
         for first, last in sorted(_extents(file)):
             table.append(self._part(at, first - at, "linear"))
@@ -45,24 +45,24 @@ class FailingDevice:
         self._become([*table, self._part(at, self._sectors - at, "linear")])
 
     def fail_writes(self) -> None:
-        """From now on every write fails, those of the file system's own journal as well."""
+        """Make every write fail from now on, including those of the file system's own journal."""
         self._become([self._part(0, self._sectors, "flakey", _FOR_EVER)])
 
     def heal(self) -> None:
         self._become([self._part(0, self._sectors, "linear")])
 
     def cut_off(self) -> None:
-        """From now on nothing reaches the device, as without power: what it has got by now is all that it will have."""
+        """Let no write reach the device from now on, as in a power failure. It keeps its present content."""
         self._become([f"0 {self._sectors} error"])
 
     def mount_again(self) -> None:
-        """Forget what the kernel knows of the file system, and read it from the device, which works again."""
+        """Drop the kernel's cache of the file system, and mount it again from the device, which works again."""
         _run("umount", str(self.mount))
         self.heal()
         _run("mount", f"/dev/mapper/{self.name}", str(self.mount))
 
     def stored(self, file: Path) -> bytes:
-        """Return the file as the device has it, whatever the kernel believes."""
+        """Return the file's content on the device, ignoring the kernel's cache."""
         with self.backing.open("rb") as device:
             parts = []
             for first, last in _extents(file):
@@ -81,7 +81,7 @@ class FailingDevice:
 
 @contextmanager
 def made(name: str, directory: Path) -> Iterator[FailingDevice]:
-    """Yield a healthy device with an empty ext4; the device is gone afterwards."""
+    """Yield a working device with an empty ext4, and remove the device afterwards."""
     backing, mount = directory / "device", directory / "mount"
     mount.mkdir()
     with backing.open("wb") as file:
@@ -110,7 +110,7 @@ def _dmsetup(*words: str, table: str = "") -> None:
 
 
 def _run(*words: str, table: str = "") -> str:
-    """Run a program as root and return what it printed; raises RuntimeError with what it said."""
+    """Run a program as root and return its output. Raises RuntimeError with its error output."""
     done = subprocess.run(words, input=table, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")

@@ -1,6 +1,6 @@
-"""What a program or the network does to the engine is missed every time, however noisy the machine is.
+"""A disturbance of the engine by a program or the network gives *missed* every time, even on a noisy machine.
 
-A real-time task that takes the engine's CPU for 20 ms of every 100, and a link slower than the replies, in turns.
+The two cases take turns: a real-time task takes the engine's CPU for 20 ms of every 100, or the link is too slow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SOURCES = [ROOT / name for name in ("roles/slo", "plugins/filter", "files/engine
 
 
 def prove(times: int) -> Path:
-    """Return the record of so many verdicts of each; raises AssertionError when one is not *missed p99*."""
+    """Return the record of this many verdicts of each case. Raises AssertionError when one is not *missed p99*."""
     evidence = Evidence("false-verdicts", times, SOURCES)
     with tempfile.TemporaryDirectory(prefix="false-verdicts-") as name:
         deployment = Deployment(Path(name), sandbox="verdicts", addresses=addresses(75))

@@ -1,7 +1,7 @@
-"""Coverage-guided fuzzing of the whole inbound path: what the kernel hands over, up to the order book.
+"""Coverage-guided fuzzing of the whole inbound path, from the bytes of a socket to the order book.
 
-libFuzzer (by atheris) goes on from the inputs that reached something new, in this run and in the ones before. Every
-second step runs the compiled engine, whose coverage nobody sees, on what the pure one found and changes of it.
+libFuzzer (by atheris) continues from the inputs that reached new code, in this run and in earlier ones. Every second
+step runs the compiled engine on the pure engine's inputs and mutations of them. Its own coverage is not measured.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FIRST_BYTES = 2000
 
 
 def prove(frames: int) -> Path:
-    """Return the record; raises AssertionError for an input that broke a promise, and keeps that input."""
+    """Return the record. Raises AssertionError for an input that broke a promise, and keeps that input."""
     evidence = Evidence("fuzz", frames)
     corpus = CACHE / "fuzz-corpus"
     if not corpus.exists():
@@ -43,7 +43,7 @@ def prove(frames: int) -> Path:
 
 
 def _begin_corpus(corpus: Path) -> None:
-    """Begin with long inputs: a connection is slow to make, and a book is interesting once there is something in it."""
+    """Begin the corpus with long inputs: a connection is slow to open, and an empty book has little to test."""
     choose = random.Random(1)  # noqa: S311  # repeatable, and no secret
     corpus.mkdir(parents=True)
     for number in range(_FIRST_INPUTS):
@@ -51,7 +51,7 @@ def _begin_corpus(corpus: Path) -> None:
 
 
 def _fuzz(variant: str, corpus: Path, frames: int, seed: int) -> dict[str, int]:
-    """Run a fuzzer in a process of its own: libFuzzer ends the one it runs in."""
+    """Run a fuzzer in a separate process, because libFuzzer ends its own process."""
     options = [f"-seed={seed}", "-max_len=4096", "-len_control=0", "-reduce_inputs=0", "-timeout=60"]
     options += [f"-artifact_prefix={corpus.parent}/", "-verbosity=0"]
     paths = os.pathsep.join((variants.environment(variant)["PYTHONPATH"], os.environ["PYTHONPATH"]))

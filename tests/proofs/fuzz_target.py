@@ -1,7 +1,7 @@
 """A gateway on real sockets under libFuzzer: `python -m tests.proofs.fuzz_target FRAMES [libFuzzer's options] CORPUS`.
 
-Prints counts as JSON once that many frames were sent. An exception, a failed engine, a connection that ends without a
-reason, or a refused input that changes a book ends the process with another exit code than 0.
+Prints counts as JSON once that many frames were sent. The process fails (exit code other than 0) for an exception, a
+failed engine, a connection that ends without a reason, or a refused input that changes a book.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _ORDERS = 3000  # then a new engine: large books have nothing that small ones la
 
 
 class Target:
-    """`run` is what libFuzzer calls, with one input: what a client sends, from its connection to its end."""
+    """The fuzz target. libFuzzer calls `run` with one input: all bytes that a client sends on one connection."""
 
     def __init__(self, frames: int, directory: Path) -> None:
         self._wanted = frames
@@ -79,7 +79,7 @@ class Target:
         self._broken.append(str(context))
 
     def run(self, data: bytes) -> None:
-        """Raises AssertionError for a broken promise."""
+        """Send one input to the gateway. Raises AssertionError for a broken promise."""
         chunks = said_by(data, self.counts["inputs"] * _TOKENS)
         checked = self.counts["inputs"] % _CHECK_EVERY == 0
         core = self._engine.core
@@ -143,10 +143,10 @@ class Target:
 
 
 def said_by(data: bytes, serial: int) -> list[list[bytes]]:
-    """Return what a client sends, read by read and frame by frame; its tokens are numbered from `serial` on.
+    """Return a client's bytes by read and by frame. Its order tokens are numbered from `serial` on.
 
-    Every byte string means something: each frame begins with a byte that chooses its kind, so that what is mutated is
-    the fields of messages more often than the frames around them, whose damage ends the connection.
+    Every byte string is a valid input: each frame begins with a byte that chooses its kind. So mutations change message
+    fields more often than the frames around them, whose damage ends the connection.
     """
     first = data[0] if data else 0
     chunks: list[list[bytes]] = [[] if first > 240 else [_LOGINS[first % 8]]]
@@ -176,7 +176,7 @@ def said_by(data: bytes, serial: int) -> list[list[bytes]]:
 
 
 def _plausible(letter: int, body: bytes, serial: int) -> bytes:
-    """Take what `body` has as choices between values that make sense together, so that orders meet each other."""
+    """Use the bytes of `body` as choices between plausible values, so that orders match each other."""
     old, new = b"T%013d" % max(0, serial - 1 - body[0] % 8), b"T%013d" % serial
     shares = (100, 200, 300, 301)[body[2] % 4].to_bytes(4, "big")
     price = (1_000_000 + (body[3] % 8 - 4) * 100).to_bytes(4, "big")

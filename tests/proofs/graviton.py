@@ -1,7 +1,7 @@
-"""The engine cross-compiled for aarch64 replays the shipped journal to the shipped SHA-256, on an emulated processor.
+"""The engine cross-compiled for aarch64 replays the shipped journal to the shipped SHA-256, on an emulated CPU.
 
-Emulated is a process, not a machine: QEMU translates Debian's Python for arm64, unpacked into a directory beside QEMU
-itself. Nothing is installed, and this machine's dpkg and kernel are left as they are.
+A process is emulated, not a machine. QEMU runs Debian's Python for arm64, and both are unpacked into a directory.
+Nothing is installed, and this machine's dpkg and kernel do not change.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def prove(replays: int) -> Path:
 
 
 def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
-    """Unpack Debian's packages, of this machine's architecture when none is named, without telling dpkg."""
+    """Unpack Debian's packages without dpkg, by default for this machine's architecture."""
     target = work / (architecture or "own")
     debs = work / f"{target.name}.debs"
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
@@ -78,7 +78,7 @@ def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
 
 
 def _unpack(archive: Path, to: Path) -> None:
-    """Unpack the wheels of a release, of the engine the compiled one only."""
+    """Unpack the wheels of a release, but only the compiled one of the engine."""
     wheels = to.with_name("wheels")
     wheels.mkdir()
     with tarfile.open(archive) as tar:

@@ -1,8 +1,8 @@
-"""Anything is sent to telemetry: no error of its own, nothing that hangs, and no more memory at the end.
+"""Sends arbitrary requests to telemetry: no internal error, no hanging request, and no growth of memory.
 
-Three ways: the requests that are kept because they once failed or are typical, raw ones that hypothesis makes, and
-schemathesis by what /api describes. A minute of one service process is a step; after an interruption another process
-goes on.
+The requests come from three sources: stored ones that once failed or are typical, raw ones from hypothesis, and those
+of schemathesis from the schema at /api. A step is one minute of one service process. After an interruption another
+process continues.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ requests that is a twentieth of a block each; one that leaks keeps several."""
 
 
 def prove(minutes: int) -> Path:
-    """Return the record; raises AssertionError, TimeoutError or HTTPException for a request that broke a promise."""
+    """Return the record. Raises AssertionError, TimeoutError or HTTPException for a request that broke a promise."""
     evidence = Evidence("http", minutes, (_TELEMETRY,))
     sizes: list[int] = []
     blocks: list[int] = []
@@ -68,7 +68,7 @@ def _minute(target: Target, directory: Path) -> dict[str, int]:
 
 
 def _send_raw(target: Target, number: int) -> int:
-    """Send some hundred raw requests to either service; return how many."""
+    """Send some hundred raw requests to each service; return their number."""
     sent = 0
 
     @seed(number)

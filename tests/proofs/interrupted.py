@@ -1,6 +1,6 @@
-"""A run of the role os_tuning is killed after its n-th task on the host, and repeated: the host is as without the kill.
+"""Kills a run of the role os_tuning after its n-th task on the host, and repeats it. The result must be the same.
 
-Both ways, from the untouched host to the tuned one and back.
+Both directions are tested: from the untouched host to the tuned one, and back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SOURCES = [ROOT / name for name in ("roles/os_tuning", "plugins/modules", "plugi
 
 @dataclass
 class Interruptions:
-    """A host that has been tuned without interruption, for what comes after to be compared with."""
+    """A host that was tuned without interruption, as the reference for later comparisons."""
 
     host: TuningHost
 
@@ -32,11 +32,11 @@ class Interruptions:
         assert self.tuned != self.untuned
 
     def kill_tuning(self, after: int) -> str:
-        """Tune the untuned host, killed after that many tasks and repeated; return the task that was the last."""
+        """Tune the untuned host, kill the run after that many tasks and repeat it; return the last task."""
         return self._kill(after, TUNE, self.tuned)
 
     def kill_untuning(self, after: int) -> str:
-        """The same, from the tuned host back."""
+        """Do the same for the removal of tuning."""
         return self._kill(after, UNTUNE, self.untuned)
 
     def _kill(self, after: int, playbook: Path, expected: dict[str, str]) -> str:
@@ -51,7 +51,7 @@ class Interruptions:
 
 
 def points(whole: Play) -> range:
-    """Return after how many tasks a run can be killed between two of them."""
+    """Return the numbers of tasks after which a run can be killed between two tasks."""
     return range(1, len(whole.host_tasks))
 
 

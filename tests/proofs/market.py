@@ -1,8 +1,8 @@
-"""Random messages for the engine and for a market whose correctness can be seen; others' programs read the feed.
+"""Sends random messages to the engine and to a simple reference market; third-party programs read the feed.
 
-Firms with MPIDs, ticks and lots, minimums and hidden orders, malformed messages, changes of the configuration and
-restarts from snapshots are among them. Of the first messages meatpy's book is compared with the engine's after each
-one, order by order; itchfeed reads and writes each message of the feed, and tshark takes the feed's packets apart.
+They include firms with MPIDs, ticks and lots, minimums and hidden orders, malformed messages, changes of the
+configuration and restarts from snapshots. For the first messages meatpy's book is compared with the engine's after each
+message, order by order. itchfeed reads and writes each message of the feed, and tshark decodes the feed's packets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PORT = 9002
 
 
 def prove(messages: int) -> Path:
-    """Return the record; raises AssertionError for the first message that has other consequences somewhere."""
+    """Return the record. Raises AssertionError at the first message whose effects differ."""
     evidence = Evidence("market", messages)
     while (done := sum(result["messages"] for result in evidence.results)) < messages:
         wanted = min(_STEP, messages - done)
@@ -49,7 +49,7 @@ def prove(messages: int) -> Path:
 
 
 class Others:
-    """Programs that others wrote: meatpy follows the feed, the rest reads it when it is over."""
+    """Third-party programs: meatpy follows the feed, and the others read it at the end."""
 
     def __init__(self) -> None:
         self._books = {stock: ITCH50MarketProcessor(stock, datetime(2026, 1, 5)) for stock in STOCKS}
@@ -57,7 +57,7 @@ class Others:
         self._compared = 0
 
     def compare(self, duel: Duel) -> None:
-        """Give meatpy what is new of the feed and compare all its books with the engine's; raises AssertionError."""
+        """Give meatpy the feed's new messages, and compare all its books with the engine's. Raises AssertionError."""
         market = duel.market
         for message in itch.split_log(market.market_data if self._feed else market.opening + market.market_data):
             self._feed.append(message)
@@ -76,7 +76,7 @@ class Others:
         self._compared += 1
 
     def finish(self) -> dict[str, Any]:
-        """Return how much each of them read; raises AssertionError where one reads something else."""
+        """Return how much each program read. Raises AssertionError when one reads something else."""
         log = b"".join(len(message).to_bytes(2, "big") + message for message in self._feed)
         again = [bytes(message.to_bytes()) for message in MessageParser().parse_stream(log)]
         assert again == self._feed, "itchfeed"

@@ -1,6 +1,6 @@
-"""What a machine of the sandbox gets from outside: a folder over HTTP, and Debian's packages by a proxy.
+"""Serves a folder over HTTP, and Debian's packages through a proxy, to machines of the sandbox.
 
-Its machines have no way to the internet, as those of a closed network.
+As in a closed network, these machines have no access to the internet.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(answer.content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
-    """On an address that this machine has only while the subnet holds a machine."""
+    """An HTTP server on an address that exists only while the subnet has a machine."""
 
     def server_bind(self) -> None:
         self.socket.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
@@ -60,7 +60,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(folder: Path, address: str) -> Iterator[str]:
-    """Yield the URL of the folder and of the proxy, which are one."""
+    """Yield the URL of both the folder and the proxy."""
     with _Server((address, 0), partial(_Handler, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

@@ -1,6 +1,6 @@
-"""The tuning benchmark compares a profile with itself, over and over again: how many of its verdicts are false?
+"""The tuning benchmark compares a profile with itself repeatedly, to count its false verdicts.
 
-Only what differs between the two sides is taken out; runs, load, figures and verdicts are those of
+Only the difference between the two sides is removed. Runs, load, figures and verdicts are those of
 playbooks/benchmark.yml.
 """
 
@@ -22,7 +22,7 @@ MOST_FALSE_OF_40 = 2
 
 
 def prove(comparisons: int) -> Path:
-    """Return the record of that many comparisons; raises AssertionError when too many are false."""
+    """Return the record of that many comparisons. Raises AssertionError when too many are false."""
     evidence = Evidence("null", comparisons, SOURCES)
     with tempfile.TemporaryDirectory(prefix="null-") as name:
         deployment = Deployment(Path(name), sandbox="null", addresses=addresses(76))

@@ -1,6 +1,6 @@
-"""The whole disaster drill on a journal of a million orders: a host is lost, another one in another zone goes on.
+"""The whole disaster drill on a journal of a million orders: a host is lost, and one in another zone continues.
 
-Then somebody changes the archived state, with every checksum, and a restore refuses it by name.
+Then the archived state and all its checksums are changed, and a restore refuses the changed object by name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TEST_ACCOUNT = ["--password-file", "/etc/trading/secrets/BENCH.password", "--sy
 
 
 def client(deployment: Deployment) -> Any:
-    """Return who may do everything in the bucket."""
+    """Return a client with all permissions in the bucket."""
     keys = {name.lower(): deployment.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     return boto3.client("s3", region_name="us-east-1", endpoint_url=deployment.environment["AWS_ENDPOINT_URL"], **keys)
 
@@ -57,7 +57,7 @@ def newest_snapshot(s3: Any, bucket: str, instance: str) -> str:
 
 
 def changed_state(deployment: Deployment, folder: Path) -> dict[str, Any]:
-    """Change the state that the new host has shipped, with every checksum; return what a restore says of it."""
+    """Change the new host's shipped state and all its checksums; return a restore's error message."""
     s3 = client(deployment)
     (bucket,) = (one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"].startswith("trading-sandbox-"))
     key = newest_snapshot(s3, bucket, deployment.host()["instance_id"])
@@ -84,7 +84,7 @@ def changed_state(deployment: Deployment, folder: Path) -> dict[str, Any]:
 
 
 def prove(orders: int) -> Path:
-    """Return the record of a drill; raises AssertionError when an order is lost that is older than the promise."""
+    """Return the record of a drill. Raises AssertionError when an order older than the RPO is lost."""
     evidence = Evidence("operations", orders, _SOURCES)
     with tempfile.TemporaryDirectory(prefix="operations-") as name:
         networks = {**addresses(74), "trading_operator_cidr": "10.74.0.0/16"}  # this machine in either zone's subnet

@@ -43,10 +43,10 @@ _LOGGED = ("trading-engine", "trading-feed", "telemetry")
 _ALARM = f"trading-{ENVIRONMENT}/{{host}}/cpu"
 _COMPOSITE = f"trading-{ENVIRONMENT}/{{host}}/promise"
 _EASY: dict[str, int] = {
-    "avg_us": 1_000_000,
-    "p95_us": 1_000_000,
-    "p99_us": 1_000_000,
-    "feed_p99_us": 1_000_000,
+    "avg_us": 60_000_000,
+    "p95_us": 60_000_000,
+    "p99_us": 60_000_000,
+    "feed_p99_us": 60_000_000,
     "throughput_per_s": 1,
     "cpu_percent": 100,
     "memory_percent": 100,
@@ -56,7 +56,9 @@ _HARD: dict[str, int] = {**_EASY, "memory_percent": 1}
 
 # Line → what spoils it on the host, and what repairs that where site.yml does not.
 _ON_HOST: dict[str, tuple[str, str]] = {
-    "firewall": ("systemctl stop trading-firewall.service", ""),  # a table that is deleted comes back by itself
+    # A table that is deleted comes back: the unit that counts refusals fails without it, and has it loaded. A stop ends
+    # that unit's timer as well.
+    "firewall": ("systemctl disable --quiet --now trading-firewall.service", ""),
     "ports": (
         f"systemd-run --quiet --unit=stray --property=WorkingDirectory=/run python3 -m http.server {_STRAY_PORT}",
         "systemctl stop stray.service",
@@ -74,9 +76,10 @@ _ON_HOST: dict[str, tuple[str, str]] = {
         f"cp -p {_SECRETS}/BENCH.password /run/word; echo other > {_SECRETS}/BENCH.password",
         f"cp -p /run/word {_SECRETS}/BENCH.password",
     ),
-    # The journal of systemd stays where it is read.
+    # The journal of systemd stays where it is read. Shared, what is kept would be covered as /var/log itself is.
     "disk": (
-        "kept=/run/log-kept; mkdir $kept; mount --rbind /var/log $kept; mount -t tmpfs -o size=1m tmpfs /var/log\n"
+        "kept=/run/log-kept; mkdir $kept; mount --rbind --make-rprivate /var/log $kept\n"
+        "mount -t tmpfs -o size=1m tmpfs /var/log\n"
         "[ ! -d $kept/journal ] || { mkdir /var/log/journal; mount --rbind $kept/journal /var/log/journal; }\n"
         "head -c 1000k /dev/zero > /var/log/full",
         "umount --lazy --recursive /var/log; umount --lazy --recursive /run/log-kept",
@@ -97,8 +100,6 @@ _OUTSIDE = (
     *("clock", "certificates", "security_group", "drill", "drift", "cost", "documents", "figures"),
     *("subscribers", "alarm", "metrics", "logs"),
 )
-# On a busy machine a load may be disturbed for too long to be judged.
-_OR_NOT_MEASURED = "figures"
 
 
 def _ask(host: Host, **variables: object) -> tuple[float, dict[str, dict[str, Any]]]:
@@ -246,6 +247,7 @@ def _once() -> dict[str, Any]:
         host.given |= {
             "readiness_drill_record": str(host.deployment.work / "drill.json"),
             "readiness_drift_seconds": 900,
+            "slo_disturbed": "count",  # so that each figure is measured, however busy the machine is
         }
         host.play_to_the_end("site.yml", trading_slo=_HARD, slo_enforce="report", slo_duration_s=2)
         spoiled_s, spoiled = _spoiled(host)
@@ -257,7 +259,7 @@ def _once() -> dict[str, Any]:
     wrong += [
         f"repaired: {name}: {line['state']}: {line['evidence']}"
         for name, line in repaired.items()
-        if line["state"] != "met" and (name, line["state"]) != (_OR_NOT_MEASURED, "not done")
+        if line["state"] != "met"
     ]
     assert not wrong, "; ".join(wrong)
     return {

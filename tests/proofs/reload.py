@@ -1,7 +1,7 @@
-"""Another configuration under load with a million open orders: nobody waits, nobody is disconnected, a replay agrees.
+"""Reloads the configuration under load with a million open orders: no delay, no disconnect, and an equal replay.
 
-One account's million orders are counted anew, an account is removed and a symbol added, while another account enters
-and cancels. What that one received is then asked for again from an engine that replayed its journal.
+One account's million orders are counted again, an account is removed and a symbol added. Meanwhile another account
+enters and cancels. Then an engine that replayed the journal must return the same messages to that account.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HEARTBEAT_EVERY = 500
 
 
 def prove(orders: int) -> Path:
-    """Return the record; raises AssertionError for a step over 1 ms, a lost connection or message, another digest."""
+    """Return the record. Raises AssertionError for a step over 1 ms, a lost connection or message, or a new digest."""
     evidence = Evidence("reload", orders)
     for variant in _VARIANTS[evidence.done :]:
         evidence.add(_reload(variant, orders))
@@ -37,7 +37,7 @@ def prove(orders: int) -> Path:
 
 
 class _Trader:
-    """Enters and cancels, an order at a time, and remembers all that was answered."""
+    """A client that enters and cancels one order at a time, and stores all answers."""
 
     def __init__(self, sock: socket.socket, silent: tuple[socket.socket, ...]) -> None:
         self._sock = sock
@@ -47,7 +47,7 @@ class _Trader:
         self.messages: list[bytes] = []
 
     def trade(self) -> None:
-        """Raises ConnectionError when the engine ends the connection."""
+        """Trade. Raises ConnectionError when the engine ends the connection."""
         token = f"T{self._number:013d}"
         self._number += 1
         if self._number % _HEARTBEAT_EVERY == 0:
@@ -103,7 +103,7 @@ def _change(config: Path) -> None:
 
 
 def _asked(variant: str, config: Path, trader: _Trader) -> tuple[dict[str, Any], int]:
-    """Return what the reload answers, and how many orders were entered and cancelled while it went on."""
+    """Return the reload's answer, and how many orders were entered and cancelled meanwhile."""
     command = [sys.executable, "-m", "trading_engine", "admin", "reload", "--config", str(config)]
     meanwhile = 0
     with subprocess.Popen(command, env=variants.environment(variant), stdout=subprocess.PIPE, text=True) as asking:

@@ -1,7 +1,7 @@
-"""An engine that says what the longest step of its reloads cost: python -m tests.proofs.reload_target FILE --config …
+"""An engine that reports the longest step of its reloads: python -m tests.proofs.reload_target FILE --config …
 
-Each step is a turn of the loop, in which orders wait. FILE gets the ns of processor time of the longest, and how many
-steps there were.
+Each step is one turn of the loop, during which orders wait. FILE gets the longest step in ns of CPU time, and the
+number of steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trading_engine.process.reload import Reload
 
 
 def timed(told: Path) -> None:
-    """Have every later reload tell what it cost."""
+    """Make every later reload report its cost."""
     steps = Reload.steps
 
     def timed_steps(reload: Reload) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""One sync of the journal fails on a real device, the engine is started again, and then the power is lost.
+"""One sync of the journal fails on a real device, the engine is started again, and then the power fails.
 
-Runs on the machine with the device, as root, for the cases in cases.json of the working directory. Says of each what
-was seen, or what failed.
+Runs as root on the machine with the device, for the cases in cases.json of the working directory. Reports for each
+case its observations or its failure.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def main() -> None:
 
 
 def one_failed_sync(kind: str, durability: str, orders: int) -> dict[str, Any]:
-    """Return what became of one failed sync.
+    """Return the observations of one failed sync.
 
-    `kind` is what is wrong with the device, and until when:
-      once         the journal's places fail, and work again before the engine is started again
-      still        they fail at one more start, which has to be refused
-      all          every write fails, so that ext4 takes no more: a start has to be refused until it is mounted again
-      unrewritten  as `once`, with an engine that believes what it reads: it has to lose what it said
+    `kind` is the device's fault and its duration:
+      once         the journal's sectors fail, and work again before the engine is restarted
+      still        they also fail at one more start, which the engine must refuse
+      all          every write fails, so ext4 accepts no more: a start must be refused until it is mounted again
+      unrewritten  like `once`, with an engine that trusts what it reads: it must lose acknowledged messages
     """
     ENVIRONMENT["PYTHONPATH"] = os.environ["PYTHONPATH"]  # the case before may have another
     with (
@@ -131,7 +131,7 @@ def _answered(messages: list[Any]) -> bool:
 
 
 def _failure(engine: EngineProcess) -> str:
-    """Return the failure that the engine, which lives on, tells."""
+    """Return the failure that the still running engine reports."""
     command = [sys.executable, "-m", "trading_engine", "status", "--config", str(engine.config)]
     told = json.loads(subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, check=True).stdout)["failure"]
     assert told, "the engine does not say that it failed"
@@ -139,7 +139,7 @@ def _failure(engine: EngineProcess) -> str:
 
 
 def _refusal(engine: EngineProcess) -> str:
-    """Return what a start says that serves nobody."""
+    """Return the error message of a start that refuses to serve."""
     command = [sys.executable, "-m", "trading_engine", "--config", str(engine.config)]
     done = subprocess.run(
         command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, timeout=process.DEADLINE_S, check=False
@@ -149,7 +149,7 @@ def _refusal(engine: EngineProcess) -> str:
 
 
 def _without_rewriting(directory: Path) -> Path:
-    """Return a directory for PYTHONPATH that takes from the engine what this proof is about."""
+    """Return a directory for PYTHONPATH that disables the engine's rewrite, the subject of this proof."""
     (directory / "sitecustomize.py").write_text(
         "from trading_engine.storage import journal\njournal.put_on_disk = lambda path: None\n"
     )
@@ -157,7 +157,7 @@ def _without_rewriting(directory: Path) -> Path:
 
 
 def _loss(engine: EngineProcess, known: list[Any]) -> str:
-    """Return how it shows that a message is gone; raises AssertionError when none is."""
+    """Return the evidence that a message is lost. Raises AssertionError when none is."""
     command = [sys.executable, "-m", "trading_engine", "verify", str(engine.directory / "journal")]
     verified = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     if verified.returncode:

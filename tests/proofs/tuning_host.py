@@ -1,4 +1,4 @@
-"""A machine that the role os_tuning is run on again and again: a container with two CPUs and a stand-in for grubby."""
+"""A machine for repeated runs of the role os_tuning: a container with two CPUs and a replacement for grubby."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ print(json.dumps(texts))
 
 @dataclass(frozen=True)
 class Play:
-    """What one run of a playbook did; `host_tasks` are the names of the tasks that reached the host, in their order."""
+    """The result of a playbook run; `host_tasks` are the names of the tasks that reached the host, in order."""
 
     exit_code: int
     output: str
@@ -48,7 +48,7 @@ class Play:
 
 @contextmanager
 def booted(sandbox: str, network: str) -> Iterator[TuningHost]:
-    """Yield a machine in a sandbox of its own, which is gone afterwards, as is what an interrupted one has left."""
+    """Yield a machine in its own sandbox, removed afterwards. Leftovers of an interrupted one are removed first."""
     with tempfile.TemporaryDirectory(prefix=f"{sandbox}-") as folder:
         cloud = Cloud(sandbox, IPv4Network(network), Path(folder))
         try:
@@ -68,7 +68,7 @@ class TuningHost:
 
     @classmethod
     def start(cls, cloud: Cloud) -> TuningHost:
-        """Boot a machine in a sandbox that is up, and give it the stand-in."""
+        """Boot a machine in a running sandbox, and install the replacement for grubby."""
         instance = cloud.run(InstanceType="c6g.large")
         cloud.trust(instance["InstanceId"])
         host = cls(cloud, instance["PrivateIpAddress"]).reached()
@@ -79,7 +79,7 @@ class TuningHost:
         return host
 
     def reached(self) -> TuningHost:
-        """Write down for Ansible how the machine is reached, and return it."""
+        """Write the machine's connection settings for Ansible, and return this host."""
         known_hosts = shlex.quote(str(self.cloud.directory / "known_hosts"))
         variables = {
             "ansible_host": self.address,
@@ -99,12 +99,12 @@ class TuningHost:
         return self.cloud.answer(self.address, f"sudo sh -c {shlex.quote(script)}")
 
     def state(self) -> dict[str, str]:
-        """Return texts by path, the same for the same state of tuning."""
+        """Return texts by path. The same state of tuning gives the same texts."""
         texts: dict[str, str] = json.loads(self.cloud.answer(self.address, f"sudo python3 -c {shlex.quote(_STATE)}"))
         return texts
 
     def play(self, playbook: Path, *arguments: str, kill_after: int = 0) -> Play:
-        """Run a playbook, or have it killed after that many tasks on the host."""
+        """Run a playbook, or kill it after that many tasks on the host."""
         tasks = self.cloud.directory / "host_tasks"
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self._inventory), str(playbook), *arguments],
@@ -131,7 +131,7 @@ class TuningHost:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what differs, by path."""
+    """Return the differences by path."""
     return {
         path: (before.get(path), after.get(path)) for path in {*before, *after} if before.get(path) != after.get(path)
     }

@@ -1,6 +1,6 @@
-"""The witness beside what a program does, and not the machine: it marks no more, and nothing is set aside.
+"""The witness beside load of a program, not of the machine: it marks no more time, and no time is set aside.
 
-Pairs with and without, the first drawn by lot, judged as the tuning benchmark judges its own.
+Runs come in pairs with and without the load, in an order drawn by lot. They are judged like the tuning benchmark's.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ RESTING_ORDERS = 300_000
 
 @contextmanager
 def on_the_last_cpu(code: str, *arguments: str) -> Iterator[None]:
-    """Run some Python where an engine would run."""
+    """Run Python code on the CPU where an engine would run."""
     command = ["taskset", "--cpu-list", str(CPUS[-1]), sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
@@ -78,7 +78,7 @@ def on_the_last_cpu(code: str, *arguments: str) -> Iterator[None]:
 
 @contextmanager
 def flood() -> Iterator[None]:
-    """Packets on loopback as fast as one CPU sends them, to a socket that nobody reads."""
+    """Send packets on loopback as fast as one CPU can, to a socket that no process reads."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         with on_the_last_cpu(FLOOD, str(receiver.getsockname()[1])):
@@ -87,7 +87,7 @@ def flood() -> Iterator[None]:
 
 @contextmanager
 def flooded_engine() -> Iterator[None]:
-    """An engine to which several clients send as fast as they can."""
+    """Run an engine to which several clients send as fast as they can."""
     with processes.engine("pure", accounts=stress.FLOODERS + 1) as server:
         server.pin(CPUS[-1])
         with stress.flooded(server, stress.FLOODERS):
@@ -96,7 +96,7 @@ def flooded_engine() -> Iterator[None]:
 
 @cache
 def journal_of_resting_orders() -> tempfile.TemporaryDirectory[str]:
-    """A sealed journal at whose end so many orders rest; the directory goes when this process ends."""
+    """Return a sealed journal that ends with this many resting orders. This process removes its directory at exit."""
     folder = tempfile.TemporaryDirectory(prefix="witness-proof-")
     flow = orderflow.Flow(levels=500)
     writer = journal.Writer(Path(folder.name), 64 << 20, MACHINE_VERSION, 1, 0)
@@ -110,7 +110,7 @@ def journal_of_resting_orders() -> tempfile.TemporaryDirectory[str]:
 
 @contextmanager
 def snapshots() -> Iterator[None]:
-    """Snapshots of many resting orders, as the engine's child makes them: one after the other."""
+    """Make snapshots of many resting orders one after the other, as the engine's child process does."""
     with on_the_last_cpu(SNAPSHOTS, journal_of_resting_orders().name):
         yield
 
@@ -125,7 +125,7 @@ CASES: dict[str, Callable[[], AbstractContextManager[None]]] = {
 
 
 def prove(pairs: int) -> Path:
-    """Return the record of so many pairs of each case; raises AssertionError when one is marked or set aside more."""
+    """Return the record of this many pairs per case. Raises AssertionError when a case is marked or set aside more."""
     evidence = Evidence("witness", pairs, SOURCES)
     lot = random.Random(1)  # noqa: S311 (no secret: the same order each time)
     schedule = [(case, number, lot.sample([True, False], 2)) for number in range(pairs) for case in CASES]
@@ -156,7 +156,7 @@ def prove(pairs: int) -> Path:
 
 
 def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str, Any]:
-    """Watch every CPU for a while, with or without."""
+    """Watch every CPU for a while, with or without the load."""
     watching = Watching(CPUS, WATCH_S + 30)
     if case is None:
         _wait()
@@ -180,5 +180,5 @@ def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str,
 
 
 def _wait() -> None:
-    """The time of a watch is what is measured, so nothing ends it sooner."""
+    """Wait for the whole time of a watch, because the watch covers exactly that time."""
     subprocess.run(["sleep", str(WATCH_S)], check=True)

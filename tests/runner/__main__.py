@@ -72,7 +72,7 @@ def _prepared(todo: Plan, logs: Path) -> bool:
 
 
 def _forget_compiled() -> None:
-    """Remove what Python has compiled of the tests' own directories, which have another name in each run."""
+    """Remove Python's compiled files of the tests' own directories, which have another name in each run."""
     temporary = tempfile.gettempdir().lstrip("/")
     for prefix in (os.environ["PYTHONPYCACHEPREFIX"], f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root"):
         for directory in Path(prefix, temporary).glob("pytest-of-*"):
@@ -82,7 +82,7 @@ def _forget_compiled() -> None:
 
 
 def _close(run: Run, took_s: float) -> None:
-    """Print what is read last: the slowest tests, what to start again, and a line that machines understand."""
+    """Print the end of the report: the slowest tests, the parts to repeat, and a line that machines understand."""
     total: Outcome = run.total
     slowest = sorted(total.durations_s.items(), key=lambda item: -item[1])[:SLOWEST]
     if len(total.durations_s) > 1:

@@ -2,6 +2,7 @@
 # Have Debian's packages for parts of the tests: install.sh SET…   (parts.py names the sets)
 . "$(dirname -- "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 declare -A sets=(
+  [balancer]="${balancer_packages[*]}"
   [browser]="chromium ethtool prometheus"
   [client]="locales nftables openssh-client openssl tshark util-linux"
   [compiler]="gcc libc6-dev openssl python3-dev"

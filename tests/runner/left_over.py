@@ -1,6 +1,6 @@
-"""Stops what a part has left running, by id: every process that has the part's mark in its environment.
+"""Stops the processes that a part has left running, by id: each has the part's mark in its environment.
 
-A program of its own, for what root started only root may see: python -m tests.runner.left_over MARK
+It is a separate program, because only root may see root's processes: python -m tests.runner.left_over MARK
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def marked(mark: str) -> list[Process]:
 
 
 def stop(mark: str) -> list[str]:
-    """Stop them, sandboxes in good order; return a line for each that was there."""
+    """Stop the processes, sandboxes with their own command; return a line for each."""
     said = []
     for name in sorted({process.sandbox for process in marked(mark)} - {""}):
         subprocess.run([SANDBOX, "down", "--name", name], check=False, capture_output=True, timeout=300)

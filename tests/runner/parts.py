@@ -31,6 +31,7 @@ SCENARIOS = ("slo", "trading_engine", "os_tuning")
 OWN_KERNEL = "tests/integration/sandbox/test_own_kernel.py"
 # What `tests/runner/install.sh` installs of Debian's packages, by the names that it gives to sets of them.
 _MACHINE_SETS = ("machines", "own-kernel", "client")
+_SANDBOX_SETS = (*_MACHINE_SETS, "balancer")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ _PARTS = (
         needs=("shell",),
         again="lint ruff mypy yaml shell prose ansible changelog",
     ),
-    _tests("unit", "tests/unit", workers=UNIT_WORKERS, split="worksteal", needs=("compiler", "client")),
+    _tests("unit", "tests/unit", workers=UNIT_WORKERS, split="worksteal", needs=("compiler", "client", "balancer")),
     # The API without machines: an account for each worker.
     _tests("aws", "tests/integration/aws", workers=AWS_WORKERS, needs=("compiler",)),
     # Engine, feed and telemetry as processes on this machine. In the order of their names: the file that takes longest,
@@ -94,11 +95,11 @@ _PARTS = (
         needs=("compiler", "browser", "time", "tls"),
     ).given(["--no-loadscope-reorder"]),
     _tests("load", "tests/integration/bench", root=True, needs=("compiler",)),
-    _tests("sandbox", "tests/integration/sandbox", root=True, needs=_MACHINE_SETS).given([f"--ignore={OWN_KERNEL}"]),
+    _tests("sandbox", "tests/integration/sandbox", root=True, needs=_SANDBOX_SETS).given([f"--ignore={OWN_KERNEL}"]),
     _tests("own-kernel", OWN_KERNEL, root=True, needs=_MACHINE_SETS),
     _tests("tuning", "tests/integration/tuning", root=True, needs=_MACHINE_SETS),
     # All of these in one go, for arguments such as -k.
-    _tests("integration", "tests/integration", root=True, needs=(*_MACHINE_SETS, "compiler", "browser", "time", "tls")),
+    _tests("integration", "tests/integration", root=True, needs=(*_SANDBOX_SETS, "compiler", "browser", "time", "tls")),
     replace(_tests("e2e", "tests/e2e", root=True, needs=_MACHINE_SETS), measures_last=True),
     Part(
         "deployment",

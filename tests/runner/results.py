@@ -1,4 +1,4 @@
-"""What a part's tests came to, read from what its runner wrote."""
+"""The results of a part's tests, read from its runner's output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEFORE, AFTER, END = 10, 60, 30
 
 @dataclass
 class Outcome:
-    """How many tests of a part did what, and how long each took, in seconds by its name."""
+    """How many of a part's tests had each result, and how long each took, in seconds by its name."""
 
     passed: int = 0
     failed: int = 0
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def outcome(kind: str, name: str, log: Path, report: Path, status: int, took_s: float) -> Outcome:
-    """Return the outcome of a part; one that failed without a failed test has one all the same."""
+    """Return the outcome of a part. A part that failed without a failed test counts one failure."""
     if kind == "pytest":
         found = _of_pytest(report)
     elif kind == "lint":
@@ -83,7 +83,7 @@ def _of_lint(log: Path) -> Outcome:
 
 
 def failure(kind: str, log: Path) -> str:
-    """Return what of a failed part's log is needed to see why."""
+    """Return the lines of a failed part's log that show the cause."""
     text = _DRAWN.sub("", _COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace")))
     lines = [line.rstrip() for line in text.splitlines()]
     first = next((number for number, line in enumerate(lines) if _SECTION.match(line)), None)
@@ -99,7 +99,7 @@ def failure(kind: str, log: Path) -> str:
 
 
 def _limited(lines: list[str]) -> str:
-    """Return the lines, without those in the middle when they are too many: the end names what failed."""
+    """Return the lines; leave out the middle when there are too many, because the end names the failure."""
     if len(lines) <= SHOWN_LINES:
         return "\n".join(lines)
     half = SHOWN_LINES // 2

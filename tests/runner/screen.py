@@ -1,4 +1,4 @@
-"""What the terminal shows: a line for each part when it ends, and at a terminal one that says what runs."""
+"""The terminal's output: a line for each part that ends, and at a terminal one line with the running parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Screen:
         self.line(f"{shown}  {name:<22} {took_s:5.0f} s {cpu_s:5.0f} s CPU  {said}".rstrip())
 
     def begins(self, name: str) -> None:
-        """Say so where no line tells what runs, so that a log shows life."""
+        """Print the part's name where no line shows the running parts, so that a log shows progress."""
         if not self._terminal:
             self.line(f"         {name} begins")
 

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a playbook as a process of its own, which ends with its limit and with whoever started it."""
+"""Runs a playbook as a separate process. It ends at its time limit, and when the process that started it ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEST_CASE = re.compile(r"\[(?P<host>[^\]]*)\] (?P<rest>.*)", re.DOTALL)
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit code, the seconds that it took, and whether its time was over."""
+    """How a process ended: its exit code, its duration in seconds, and whether it reached its time limit."""
 
     code: int
     seconds: float
@@ -32,10 +32,10 @@ class Ended(NamedTuple):
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: str, limit_s: float) -> Ended:
-    """Run a command with its output in a file.
+    """Run a command and write its output to a file.
 
-    It is ended when its time is over, and when the process that this one was started by is gone: a run that was killed
-    leaves nobody behind who goes on making things.
+    The command is ended at its time limit, and when the parent of this process is gone. So a killed run leaves no
+    process behind that goes on creating resources.
     """
     started_s = time.monotonic()
     parent = os.getppid()
@@ -66,7 +66,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def tasks(folder: str) -> list[dict[str, Any]]:
-    """Return each task of the run, as Ansible's junit callback wrote it; nothing of a run that was ended."""
+    """Return each task of the run, as Ansible's junit callback wrote it; an empty list for a run that was ended."""
     return [
         _task(case)
         for path in sorted(glob.glob(os.path.join(folder, "*.xml")))
@@ -100,7 +100,7 @@ def _changed(result: str) -> bool:
 
 
 def denials(log: str) -> list[str]:
-    """Return what AWS refused for want of a permission, by action where AWS named it."""
+    """Return the requests that AWS refused for a missing permission, by action where AWS named one."""
     with open(log, encoding="utf-8", errors="replace") as file:
         text = " ".join(file.read().split())
     found = {action or code for action, code in _DENIED.findall(text)}
@@ -109,6 +109,6 @@ def denials(log: str) -> list[str]:
 
 
 def last_lines(log: str, number: int = 15) -> str:
-    """Return the end of a log."""
+    """Return the last lines of a log."""
     with open(log, encoding="utf-8", errors="replace") as file:
         return "".join(file.readlines()[-number:])

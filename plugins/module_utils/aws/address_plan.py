@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says whether a VPC's network fits the account's other VPCs. Pure: DescribeVpcs' structures in, sentences out.
+"""Checks whether a VPC's network overlaps the account's other VPCs. Pure: DescribeVpcs' structures in, sentences out.
 
-AWS allows VPCs that overlap, but two such can never be connected; and a VPC keeps the network it was made with.
+AWS allows VPCs that overlap, but two such VPCs can never be connected. A VPC never changes its network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _name(vpc: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 
 
 def problems(vpcs: Sequence[Mapping[str, Any]], own_tags: Mapping[str, str], vpc_cidr: str) -> Iterator[str]:
-    """Yield why the environment whose VPC carries ``own_tags`` cannot have ``vpc_cidr`` among the region's VPCs."""
+    """Yield why the environment cannot use ``vpc_cidr`` in this region. Its own VPC carries ``own_tags``."""
     others = []
     for vpc in vpcs:
         tags = {tag["Key"]: tag["Value"] for tag in vpc.get("Tags", [])}

@@ -1,8 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the AWS modules share: a retrying client, observe-plan-apply for one named thing, and an API error said so that
-the reader knows what to do.
+"""Shared code of the AWS modules: a client with retries, observe-plan-apply for one resource, and clear API errors.
 
 botocore is imported inside functions: ansible-doc and the sanity tests load this file without it.
 """
@@ -40,7 +39,7 @@ _ADVICE_BY_CODE = {
 
 
 def explain(error: Exception, doing: str, region: str | None) -> str:
-    """Return one line: what failed and where, what AWS said, what to do.
+    """Return one line: what failed and where, the answer of AWS, and what to do.
 
     ``doing`` completes "Cannot …", for example "read the dashboard trading-production".
     """
@@ -71,7 +70,7 @@ def explain(error: Exception, doing: str, region: str | None) -> str:
 
 @contextmanager
 def explained(module: Any, doing: str) -> Iterator[None]:
-    """End the module with the explanation of an AWS error in the block; any other error goes on."""
+    """End the module with an explanation of an AWS error raised in the block. Any other error passes through."""
     try:
         yield
     except Exception as error:
@@ -81,14 +80,14 @@ def explained(module: Any, doing: str) -> Iterator[None]:
 def client(module: Any, service: str, **parameters: Any) -> Any:
     """Return a boto3 client of ``service`` whose calls, pages included, are retried when AWS throttles.
 
-    ``parameters`` go to boto3; a ``config`` among them takes the place of ours.
+    ``parameters`` go to boto3; a ``config`` among them replaces the default one.
     """
     with explained(module, f"reach the {service} API"):
         return module.client(service, **{"config": {"retries": RETRIES}, **parameters})
 
 
 class Outcome(NamedTuple):
-    """What was there before, whether it had to change, and what the change answered (None without one)."""
+    """The resource before, whether it had to change, and what the change returned (None without a change)."""
 
     current: Any
     changed: bool
@@ -103,9 +102,9 @@ def converge(
     same: Callable[[Any, Any], bool],
     change: Callable[[Any], Any],
 ) -> Outcome:
-    """Make one named thing what is wanted; None is a thing that does not, or shall not, exist. Check mode only looks.
+    """Bring one resource to its wanted state. None means that it does not, or must not, exist. Check mode only reads.
 
-    ``what`` completes "Cannot read …"; ``change`` gets what is there.
+    ``what`` completes "Cannot read …"; ``change`` gets the present resource.
     """
     with explained(module, f"read {what}"):
         current = read()
@@ -118,7 +117,7 @@ def converge(
 
 
 def report(module: Any, changed: bool, before: Any, after: Any, **facts: Any) -> None:
-    """End the module with ``facts``, and the difference where it was asked for."""
+    """End the module with ``facts``, and in diff mode with the difference."""
     difference = {"diff": {"before": before, "after": after}} if module._diff else {}
     module.exit_json(changed=changed, **facts, **difference)
 
@@ -129,9 +128,9 @@ def as_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
 
 
 def holds(current: Any, wanted: Any) -> bool:
-    """Return whether ``current`` says everything that ``wanted`` says; services answer with defaults beside.
+    """Return whether ``current`` contains everything in ``wanted``. Services also return defaults, which are ignored.
 
-    Lists of tags have no order.
+    Lists of tags are compared without their order.
     """
     current, wanted = _sorted_tags(current), _sorted_tags(wanted)
     if isinstance(wanted, dict):

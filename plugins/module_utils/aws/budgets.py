@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-# {"budget": …, "notifications": […]} in the words of CreateBudget.
+# {"budget": …, "notifications": […]} with the fields of CreateBudget.
 Plan = dict[str, Any]
 
 
@@ -36,7 +36,7 @@ def plan(name: str, limit_usd: float, tags: Mapping[str, str], notifications: Se
 
 
 def in_one_form(budget: Mapping[str, Any], notifications: Sequence[tuple[Mapping[str, Any], Sequence[Any]]]) -> Plan:
-    """Return what is asked for, or what AWS answers, so that the two can be compared: our settings only, in order."""
+    """Return a budget in comparable form: only the settings of this module, sorted. It takes a plan or AWS's answer."""
     filters = {key: sorted(values) for key, values in budget.get("CostFilters", {}).items()}
     limit = budget["BudgetLimit"]
     told = [
@@ -54,7 +54,7 @@ def in_one_form(budget: Mapping[str, Any], notifications: Sequence[tuple[Mapping
 
 
 def identity(notification: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a notification is known by; its state is left out."""
+    """Return the fields that identify a notification, without its state."""
     return {
         "NotificationType": notification["NotificationType"],
         "ComparisonOperator": notification["ComparisonOperator"],

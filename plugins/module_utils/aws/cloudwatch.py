@@ -15,7 +15,7 @@ from typing import Any
 GRID_COLUMNS = 24
 GRID_HEIGHT_MAX = 1000
 
-# What CloudWatch takes for a parameter that is not given; DescribeAlarms answers with these or leaves them out.
+# CloudWatch's defaults of parameters. DescribeAlarms returns these or leaves them out.
 _ALARM_DEFAULTS: dict[str, Any] = {
     "ActionsEnabled": True,
     "AlarmActions": [],
@@ -82,7 +82,7 @@ def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an alarm's settings in one form, given the structure that is put or the one that DescribeAlarms answers.
+    """Return an alarm's settings in one form. It takes the structure to put, or the one that DescribeAlarms returns.
 
     An alarm with a rule is a composite alarm, any other a metric alarm.
     """
@@ -91,7 +91,7 @@ def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AlarmPlan:
-    """What is to be done. A composite alarm is put after and deleted before the alarms that it names."""
+    """The changes to make. A composite alarm is put after, and deleted before, the alarms that it names."""
 
     put: list[dict[str, Any]]
     put_composite: list[dict[str, Any]]
@@ -100,7 +100,7 @@ class AlarmPlan:
 
 
 def plan_alarms(wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]) -> AlarmPlan:
-    """Return what is to be done so that of ``current`` exactly ``wanted`` are left."""
+    """Return the changes that turn the ``current`` alarms into exactly the ``wanted`` ones."""
     there = {alarm["AlarmName"]: settings(alarm) for alarm in current}
     asked = {alarm["AlarmName"]: settings(alarm) for alarm in wanted}
     put = [alarm for name, alarm in asked.items() if there.get(name) != alarm]
@@ -108,7 +108,7 @@ def plan_alarms(wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[s
     return AlarmPlan(
         put=[alarm for alarm in put if "AlarmRule" not in alarm],
         put_composite=[alarm for alarm in put if "AlarmRule" in alarm],
-        # One whose actions another suppresses goes before that other, which CloudWatch keeps as long as it is named.
+        # Delete a suppressed alarm before its suppressor, which CloudWatch keeps as long as an alarm names it.
         delete_composite=sorted(
             (name for name in delete if "AlarmRule" in there[name]),
             key=lambda name: "ActionsSuppressor" not in there[name],
@@ -131,9 +131,9 @@ def _title(index: int, widget: Mapping[str, Any]) -> str:
 
 
 def dashboard_problems(body: Mapping[str, Any], region: str) -> Iterator[str]:
-    """Yield what is wrong with a dashboard's body: places off the grid, overlaps, metrics of another region.
+    """Yield the faults of a dashboard's body: widgets off the grid, overlaps, metrics of another region.
 
-    CloudWatch stores a body with such faults without a word and draws something else.
+    CloudWatch accepts a body with such faults without an error, and draws it differently.
     """
     widgets = body.get("widgets")
     if not isinstance(widgets, list):

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads SSH host keys from what a machine wrote on its console at first boot. Pure: text in, keys out."""
+"""Reads SSH host keys from a machine's console output of its first boot. Pure: text in, keys out."""
 
 from __future__ import annotations
 

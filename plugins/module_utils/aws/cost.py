@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Estimates what a deployment costs in a month. Pure: prices (files/prices.yml) and amounts in, lines in USD out.
 
-Free allowances are those of the whole account: where something else uses them up, the estimate is too low by them.
+Free allowances belong to the whole account. Where something else uses them up, the estimate is too low by them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _CENT = Decimal("0.01")
 
 
 class UnknownPriceError(Exception):
-    """The table has no price for an instance type."""
+    """The price table has no price for an instance type."""
 
 
 class Line(NamedTuple):
-    """One line of the estimate: what, how it is reckoned, and USD a month rounded to cents."""
+    """One line of the estimate: the item, its calculation, and USD a month rounded to cents."""
 
     what: str
     how: str
@@ -38,7 +38,7 @@ class Line(NamedTuple):
 
 
 class Amounts(NamedTuple):
-    """What a deployment uses in a month, all hosts together."""
+    """The use of a deployment in a month, all hosts together."""
 
     instance_type: str
     instances: int
@@ -59,6 +59,8 @@ class Amounts(NamedTuple):
     backup_gib_per_day: float = 0
     backup_days: int = 0
     backup_rpo_seconds: int = 60
+    balancers: int = 0
+    balancer_units: float = 1
 
 
 def _usd(value: Decimal) -> Decimal:
@@ -75,7 +77,7 @@ def _above_free(what: str, amount: float, free: Any, each: Any, unit: str) -> Li
 
 
 def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
-    """Return the line of load generators, if any; one of unknown price is named and not counted."""
+    """Return the line of the load generators, if any. A type of unknown price is listed at 0 USD."""
     if not used.generators:
         return []
     hours = f"{used.generators} x {used.generator_type}, {used.generator_hours:g} h a month"
@@ -86,14 +88,24 @@ def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
     return [Line("load generator", f"{hours} at {each}", _usd(usd))]
 
 
+def _balancers(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
+    """Return the line of load balancers, if any: their hours, and the units that each of them uses in an hour."""
+    if not used.balancers:
+        return []
+    hours, each = _plain(prices["hours_per_month"]), _plain(prices["balancer"]["per_hour"])
+    unit, units = _plain(prices["balancer"]["per_unit_hour"]), _plain(used.balancer_units)
+    how = f"{used.balancers} x {hours} h at {each}, {units:f} units at {unit}"
+    return [Line("load balancers", how, _usd((each + units * unit) * hours * used.balancers))]
+
+
 def _puts(used: Amounts, gib_per_day: Decimal) -> int:
-    """Return the objects that all hosts put in a month: one each half of the promised time, or as many as are full."""
+    """Return how many objects all hosts put in a month: one per half of the RPO, and one more for each full object."""
     regular = _plain(2 * _DAY_S * _MONTH_DAYS) / used.backup_rpo_seconds
     return math.ceil((regular + gib_per_day * _MONTH_DAYS / _OBJECT_GIB) * used.backup_hosts)
 
 
 def _backup(prices: Mapping[str, Any], used: Amounts, gib_per_day: Decimal) -> list[Line]:
-    """Return the lines of the bucket, where hosts ship their journals to one."""
+    """Return the lines of the backup bucket, or none when no host ships its journal."""
     if not used.backup_hosts:
         return []
     kept, puts = gib_per_day * used.backup_days * used.backup_hosts, _puts(used, gib_per_day)
@@ -105,7 +117,7 @@ def _backup(prices: Mapping[str, Any], used: Amounts, gib_per_day: Decimal) -> l
 
 
 def busy_backup(prices: Mapping[str, Any], used: Amounts) -> list[str]:
-    """Return what the bucket would cost with orders at the promised rate around the clock, one line or none."""
+    """Return a line with the bucket's cost for orders at the promised rate around the clock; none without a bucket."""
     if not used.backup_hosts:
         return []
     gib = (_plain(ORDER_BYTES * BUSY_ORDERS_PER_S * _DAY_S) / _GIB).quantize(Decimal(1))
@@ -114,7 +126,7 @@ def busy_backup(prices: Mapping[str, Any], used: Amounts) -> list[str]:
 
 
 def instance_month(prices: Mapping[str, Any], instance_type: str, per_hour: Any = None) -> Decimal:
-    """Return what one instance costs in a month of 730 hours, at the table's price or at ``per_hour``.
+    """Return the cost of one instance in a month of 730 hours, at the table's price or at ``per_hour``.
 
     Raises UnknownPriceError when the table does not know the type.
     """
@@ -137,6 +149,7 @@ def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
     return [
         Line(COMPUTE, f"{used.instances} x {used.instance_type}, {hours} h", compute * used.instances),
         *_generators(prices, used),
+        *_balancers(prices, used),
         Line("gp3 volumes", f"{used.volume_gib} GiB at {volume_price}", _usd(volume_price * used.volume_gib)),
         Line(
             "public IPv4",
@@ -173,7 +186,7 @@ def total(lines: list[Line]) -> Decimal:
 
 
 def table(lines: list[Line]) -> list[str]:
-    """Return the estimate as text, one string a line, amounts under each other."""
+    """Return the estimate as text, one string per line, with the amounts aligned."""
     width = max(len(line.what) for line in lines)
     how_width = max(len(line.how) for line in lines)
     rows = [f"{line.what:<{width}}  {line.how:<{how_width}}  {line.usd:>9}" for line in lines]
@@ -181,7 +194,7 @@ def table(lines: list[Line]) -> list[str]:
 
 
 def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
-    """Return the month's total for each way to pay for the instances (offers.py), one string a line."""
+    """Return the month's total for each way to pay for the instances (offers.py), one string per line."""
     others = sum((line.usd for line in lines if line.what != COMPUTE), Decimal(0))
     rows = []
     for offer in offers:

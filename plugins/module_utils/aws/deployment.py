@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads every AWS resource that carries the tags of one environment; changes nothing.
 
-A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``. EC2's resources are
-found by the tags Project and Environment; those of the other services by the name every role gives them, which holds
-the environment.
+A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``, a volume its ``zone``.
+EC2's resources are found by the tags Project and Environment; those of the other services by the name every role gives
+them, which holds the environment.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def _ec2(client: Any, environment: str) -> Iterator[Resource]:
             yield {**instance, "type": found["InstanceType"]}
     for kind, operation, key, identity, state_key in simple:
         for found in _pages(client, operation, key, Filters=filters):
-            yield _resource(kind, found[identity], _name(found.get("Tags", [])), found.get(state_key, ""))
+            resource = _resource(kind, found[identity], _name(found.get("Tags", [])), found.get(state_key, ""))
+            if kind == "launch-template":  # its tag Name is that of the hosts
+                resource["name"] = found["LaunchTemplateName"]
+            yield {**resource, "zone": found["AvailabilityZone"]} if kind == "volume" else resource
     for found in _pages(client, "describe_snapshots", "Snapshots", Filters=filters, OwnerIds=["self"]):
         yield _resource("snapshot", found["SnapshotId"], _name(found.get("Tags", [])), found["State"])
     for found in client.describe_key_pairs(Filters=filters)["KeyPairs"]:
@@ -122,22 +125,54 @@ _READERS: list[tuple[str, Callable[[Any, str], Iterator[Resource]]]] = [
 ]
 
 
+def _scaling(client: Any, environment: str) -> Iterator[Resource]:
+    head = f"trading-{environment}/"
+    for found in _pages(client, "describe_auto_scaling_groups", "AutoScalingGroups"):
+        if found["AutoScalingGroupName"].startswith(head):
+            yield _resource("auto-scaling-group", found["AutoScalingGroupARN"], found["AutoScalingGroupName"])
+
+
+def _balancing(client: Any, environment: str) -> Iterator[Resource]:
+    # A capital letter, which no environment has, comes after the environment (plugins/module_utils/aws/fleet.py).
+    ours = re.compile(rf"trading-{re.escape(environment)}-[FNO]-.+")
+    for found in _pages(client, "describe_load_balancers", "LoadBalancers"):
+        if ours.fullmatch(found["LoadBalancerName"]):
+            yield _resource("load-balancer", found["LoadBalancerArn"], found["LoadBalancerName"])
+    for found in _pages(client, "describe_target_groups", "TargetGroups"):
+        if ours.fullmatch(found["TargetGroupName"]):
+            yield _resource("target-group", found["TargetGroupArn"], found["TargetGroupName"])
+
+
+# Asked only where there is a fleet, whose security group is made first and deleted last.
+_READERS_OF_FLEETS: list[tuple[str, Callable[[Any, str], Iterator[Resource]]]] = [
+    ("autoscaling", _scaling),
+    ("elbv2", _balancing),
+]
+
+
+def _has_fleet(resources: Sequence[Resource], environment: str) -> bool:
+    return ("security-group", f"trading-{environment}-balancer") in {(one["kind"], one["name"]) for one in resources}
+
+
 def _resource(kind: str, identity: str, name: str, state: str = "") -> Resource:
     return {"kind": kind, "id": identity, "name": name or identity, "state": state}
 
 
 def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]:
-    """Return every resource of ``environment`` by service; ``client_of`` gives a service's client."""
-    return [
+    """Return every resource of ``environment`` by service. ``client_of`` returns the client of a service."""
+    found = [
         resource
         for service, reader in _READERS
         for resource in reader(client_of(service), environment)
         if resource["state"] not in _GONE
     ]
+    if _has_fleet(found, environment):
+        found += [one for service, reader in _READERS_OF_FLEETS for one in reader(client_of(service), environment)]
+    return found
 
 
 def missing(wanted: Mapping[str, Sequence[str]], present: Sequence[Resource]) -> list[dict[str, str]]:
-    """Return kind and name of those of ``wanted`` (names by kind) that ``present`` does not hold."""
+    """Return kind and name of each ``wanted`` resource (names by kind) that is missing from ``present``."""
     there = {(resource["kind"], resource["name"]) for resource in present}
     return [
         {"kind": kind, "name": name} for kind, names in wanted.items() for name in names if (kind, name) not in there
@@ -200,9 +235,9 @@ _FINDERS: list[tuple[str, Callable[[Any, str], Iterator[str]]]] = [
 
 
 def environments(client_of: Callable[[str], Any], beginning: str) -> dict[str, list[Resource]]:
-    """Return the resources of each environment whose name begins so; one without any is none.
+    """Return the resources of each environment whose name begins with the prefix and that has any.
 
-    What ended an hour ago keeps its tags for a while.
+    A terminated instance keeps its tags for about an hour.
     """
     names = {name for service, finder in _FINDERS for name in finder(client_of(service), beginning)}
     found = {name: observe(client_of, name) for name in sorted(names)}

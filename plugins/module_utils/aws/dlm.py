@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plans Data Lifecycle Manager policies. Pure: parameters in, API structures out.
 
-Source: DLM API reference, PolicyDetails. A target tag matches alone, so targets are hosts' Name tags, nothing broader.
+Source: DLM API reference, PolicyDetails. One matching tag is enough for DLM, so the targets are only hosts' Name tags.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says what is wrong with the inputs of a deployment, before anything is created. Pure: values in, sentences out.
+"""Checks the inputs of a deployment before anything is created. Pure: values in, sentences out.
 
 Limits are those of the EC2, IAM and tagging API references: names are used in an IAM role's name (64 characters) and
 in tags (key 128, value 256 characters of letters, digits, spaces and ``_ . : / = + - @``).
@@ -42,7 +42,7 @@ def region_problems(region: str) -> Iterator[str]:
 
 
 def endpoint_problems(region: str, endpoint_url: str) -> Iterator[str]:
-    """Yield that an endpoint of AWS's own is another region's; one elsewhere serves whatever it is asked for."""
+    """Yield a problem when an AWS endpoint belongs to another region. An endpoint elsewhere serves any region."""
     host = urlsplit(endpoint_url).hostname or ""
     regions = [label for label in host.split(".") if _REGION.fullmatch(label)]
     if ".amazonaws.com" in host and regions and region not in regions:
@@ -56,7 +56,7 @@ def count_problems(count: int) -> Iterator[str]:
 
 
 def hours_problems(hours: Mapping[str, str], spot: bool) -> Iterator[str]:
-    """Yield that Spot instances, of one-time requests, are to be stopped at stated hours: AWS cannot."""
+    """Yield a problem when Spot instances have stop hours: AWS cannot stop instances of one-time requests."""
     if hours and spot:
         yield "trading_hours: AWS cannot stop and start Spot instances (trading_spot); choose one of the two"
 
@@ -94,7 +94,7 @@ def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: 
 
 
 def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
-    """Yield what is wrong with the IPv6 networks that may reach the host; there need be none."""
+    """Yield what is wrong with the IPv6 networks that may reach the host. The list may be empty."""
     kind = "IPv6 network such as 2001:db8::/64"
     for variable, cidrs in (
         ("trading_operator_ipv6_cidrs", operator_cidrs),

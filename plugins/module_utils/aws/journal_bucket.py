@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds in a bucket's object names what one host has shipped, and says which objects make its journal's directory.
+"""Finds the objects that one host has shipped to a bucket, and selects those that make up its journal directory.
 
-Pure: names in, a plan out. The names are those of trading_backup/names.py in files/engine; each tells what its object
-is and has the SHA-256 of the content, so that a missing, foreign or changed object is found and named.
+Pure: object names in, a plan out. trading_backup/names.py in files/engine defines the names. Each name tells the kind
+of its object and the SHA-256 of its content. So a missing, foreign or changed object is found and named.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _FOREIGN = "a foreign object; nothing of ours has such a name. Look who put it, 
 
 
 class BackupError(Exception):
-    """What the bucket has is no backup that can be used; the message names the object and says what to do."""
+    """The bucket holds no usable backup. The message names the object and says what to do."""
 
 
 class Part(NamedTuple):
-    """An object, and the SHA-256 that its name promises."""
+    """An object, and the SHA-256 in its name."""
 
     key: str
     digest: str
 
 
 class Range(NamedTuple):
-    """Bytes of a segment."""
+    """A range of a segment's bytes."""
 
     start: int
     end: int
@@ -48,7 +48,7 @@ class Range(NamedTuple):
 
 
 class Seal(NamedTuple):
-    """The end of a segment: its bytes' end and digest, and its size, up to which it is zeros."""
+    """The end of a segment: where its records end, their digest, and the file size. Zeros fill the rest of the file."""
 
     end: int
     size: int
@@ -56,7 +56,7 @@ class Seal(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A segment by the ranges that make it, in order; without a seal it is the last, and was being written."""
+    """A segment as its ranges in order. A segment without a seal is the last one and was still being written."""
 
     number: int
     ranges: Sequence[Range]
@@ -64,17 +64,17 @@ class Segment(NamedTuple):
 
 
 class File(NamedTuple):
-    """A configuration file as it last was."""
+    """The latest version of a configuration file."""
 
     path: str
     part: Part
 
 
 class Backup(NamedTuple):
-    """Everything that a host's journal directory is made of.
+    """All parts of a host's journal directory.
 
-    Beside the newest snapshot and the journal since then that is, where the series has it, the snapshot before and the
-    journal between: by them the engine proves the newest (`trading-engine check-state`).
+    The parts are the newest snapshot and the journal after it. Where the series has them, the previous snapshot and the
+    journal between the two are included. With them `trading-engine check-state` proves the newest snapshot.
     """
 
     instance: str
@@ -97,7 +97,7 @@ class _Found(NamedTuple):
 
 
 def whose(key: str) -> tuple[str, str] | None:
-    """Return the host and the instance that have shipped an object, None for any other object."""
+    """Return the host and the instance that shipped an object, or None for a foreign object."""
     match = _HOST.fullmatch(key)
     return (match["host"], _instance(match["user"])) if match else None
 
@@ -108,10 +108,10 @@ def hosts(keys: Iterable[str]) -> list[str]:
 
 
 def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backup:
-    """Return the newest complete series of the host, of one instance where it is said. Raises BackupError.
+    """Return the host's newest complete series, from one instance where it is given. Raises BackupError.
 
-    The keys have the time at which each object came. AWS vouches for the user id in a name; the host's name beside it
-    is whatever a host put there. So nothing is taken of who has shipped under several names, unless it is named.
+    ``keys`` maps each object's name to its upload time. AWS guarantees the user id in a name, but a host chooses the
+    host name beside it. So an instance that shipped under several names is left out, unless ``instance`` names it.
     """
     series, strays = _sorted(keys)
     names: dict[str, set[str]] = {}
@@ -161,7 +161,7 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
 
 
 def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
-    """Return the objects of each host's, user's and series' by their names, and the keys that no host makes."""
+    """Return the objects of each series (by host, user and name), and the keys that no host creates."""
     series: dict[tuple[str, str, str], dict[str, tuple[str, datetime]]] = {}
     strays = []
     for key, came in keys.items():
@@ -175,7 +175,7 @@ def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
 
 
 def _last(series: _Series, host: str, user: str) -> datetime:
-    """Return when the last object of a host's user came."""
+    """Return the upload time of the last object that a user shipped as a host."""
     return max(
         came
         for (named, one, _name), objects in series.items()
@@ -189,7 +189,7 @@ def _instance(user: str) -> str:
 
 
 def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
-    """Sort the objects of a series by what they are."""
+    """Sort the objects of a series by kind."""
     found = _Found({}, {}, {}, {})
     at: dict[str, tuple[datetime, str]] = {}
     for name, (key, came) in objects.items():
@@ -225,9 +225,9 @@ def _time(text: str, key: str) -> datetime:
 
 
 def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment], str]:
-    """Return the snapshot before the newest (0 for none) and the segments between, or why they are not there.
+    """Return the snapshot before the newest (0 for none) and the segments between, or why they are missing.
 
-    A series that begins with its newest snapshot has none and needs no reason.
+    A series that begins with its newest snapshot has no earlier one, and no reason is given.
     """
     older = max((number for number in found.snapshots if number < newest), default=0)
     first = older or 1
@@ -262,9 +262,9 @@ def _segments(found: _Found, first: int, where: str, until: float = inf) -> Iter
 
 
 def _chain(ranges: list[Range], where: str) -> tuple[list[Range], int]:
-    """Return the ranges from 0 on that follow each other, and their end.
+    """Return the contiguous ranges from byte 0, and where they end.
 
-    Two may begin at the same place: the shipper ended before it could note the first. The longer one has both.
+    Two ranges may begin at the same byte: the shipper ended before it recorded the first. The longer one holds both.
     """
     chain: list[Range] = []
     at = 0

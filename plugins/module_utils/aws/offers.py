@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an instance type costs on demand, on Spot and reserved, and who says so. Pure: answers in, offers out.
+"""Prices of an instance type on demand, on Spot and reserved, with their sources. Pure: answers in, offers out.
 
 Sources: Price List Query API (GetProducts) of AmazonEC2, EC2 API reference (DescribeSpotPriceHistory).
 """
@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# {"name": …, "usd_per_hour": float or None, "source": …}; None is a price that nobody tells.
+# {"name": …, "usd_per_hour": float or None, "source": …}; None is an unknown price.
 Offer = dict[str, Any]
 
 ON_DEMAND, SPOT, RESERVED = "on-demand", "Spot", "1-year reserved"
@@ -23,13 +23,13 @@ _RESERVED_TERM = {"LeaseContractLength": "1yr", "OfferingClass": "standard", "Pu
 
 
 def product_filters(instance_type: str, region: str) -> list[dict[str, str]]:
-    """Return GetProducts' filters that leave the one product of a type in a region."""
+    """Return the GetProducts filters that select the one product of a type in a region."""
     fields = {"instanceType": instance_type, "regionCode": region, **_PRODUCT}
     return [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()]
 
 
 def listed(price_list: Sequence[str]) -> dict[str, tuple[float, str]]:
-    """Return price and date of each offer that GetProducts' documents hold, by its name."""
+    """Return price and date of each offer in GetProducts' documents, by the offer's name."""
     found: dict[str, tuple[float, str]] = {}
     for text in price_list:
         terms = json.loads(text)["terms"]
@@ -48,7 +48,7 @@ def _add(found: dict[str, tuple[float, str]], name: str, term: Mapping[str, Any]
 
 
 def lowest_spot(history: Sequence[Mapping[str, Any]]) -> tuple[float, str] | None:
-    """Return the lowest present Spot price and where and since when it holds, given DescribeSpotPriceHistory's list."""
+    """Return the lowest current Spot price with its zone and start, from DescribeSpotPriceHistory's list."""
     newest: dict[str, Mapping[str, Any]] = {}
     for entry in history:
         zone = entry["AvailabilityZone"]
@@ -68,7 +68,7 @@ def choose(
     table: Mapping[str, Any],
     own: Mapping[str, Any],
 ) -> list[Offer]:
-    """Return the three offers. A price of one's own wins, then what AWS told, then the table."""
+    """Return the three offers. A price from the user comes first, then AWS's answer, then the table."""
     offers = []
     for name in (ON_DEMAND, RESERVED):
         key = _TABLE_KEYS[name]

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says how much of an account's quotas a deployment has left. Pure: limits, uses and needs in, rows and sentences out.
+"""Compares an account's quotas with a deployment's needs. Pure: limits, uses and needs in, rows and sentences out.
 
 Codes: Service Quotas console, services "Amazon Elastic Compute Cloud" (ec2) and "Amazon Virtual Private Cloud" (vpc).
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class Quota(NamedTuple):
-    """One of AWS's quotas: its code, what it counts, and the variable by which a deployment needs less of it."""
+    """An AWS quota: its code, what it counts, and the variable that lowers a deployment's need."""
 
     service: str
     code: str
@@ -38,12 +38,12 @@ QUOTAS = {
 _STANDARD_FAMILIES = "acdhimrtz"
 # A family of one of these letters, but not standard.
 _OTHER_PREFIXES = ("dl", "hpc", "inf", "mac", "trn")
-# What is on its way to running counts, what is on its way out does too until it is gone.
+# The instance states whose vCPUs are counted as in use.
 _COUNTED_STATES = frozenset({"pending", "running"})
 
 
 def is_standard(instance_type: str) -> bool:
-    """Return whether the vCPUs of this type count to the quotas of standard instances."""
+    """Return whether the vCPUs of this type count towards the quotas of standard instances."""
     return instance_type[0] in _STANDARD_FAMILIES and not instance_type.startswith(_OTHER_PREFIXES)
 
 
@@ -59,7 +59,7 @@ def vcpus_in_use(instances: Sequence[Mapping[str, Any]], spot: bool) -> int:
 
 
 def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return one row a quota; a limit that AWS does not tell is None, and so is what is left of it."""
+    """Return one row per quota. An unknown limit is None, and so is the amount left."""
     found = []
     for name, limit in limits.items():
         left = None if limit is None else max(0, int(limit) - used[name])
@@ -71,7 +71,7 @@ def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[di
 
 
 def shortages(found: Sequence[Mapping[str, Any]], needed: Mapping[str, int]) -> Iterator[str]:
-    """Yield a sentence for each quota that does not leave what is needed."""
+    """Yield a sentence for each quota that leaves less than the deployment needs."""
     for row in found:
         wanted = needed.get(row["name"], 0)
         if row["left"] is not None and wanted > row["left"]:

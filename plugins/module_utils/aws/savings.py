@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a deployment could save: idle hosts, other types, Spot and hours. Pure: uses and prices in, suggestions out.
+"""Possible savings: idle hosts, other types, Spot and fixed hours. Pure: CPU use and prices in, suggestions out.
 
-Nothing is promised by a smaller type: what one engine does on it has to be measured again.
+A smaller type may not meet the SLO targets: measure one engine on it first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _VCPUS = {"medium": 1, "large": 2, "xlarge": 4}
 
 
 class Suggestion(NamedTuple):
-    """What could be done, why, how, and what it saves, USD a month (0 where it costs more or is not known)."""
+    """A possible saving: what, why, how, and USD saved a month (0 where it costs more or is unknown)."""
 
     name: str
     why: str
@@ -28,7 +28,7 @@ class Suggestion(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """From which use on a host is idle or too small, percent of its CPUs, and the hours a week that are asked for."""
+    """Limits of CPU use, in percent of all CPUs, for an idle and for a too small host; and the wanted hours a week."""
 
     idle_percent: float
     busy_percent: float
@@ -36,7 +36,7 @@ class Limits(NamedTuple):
 
 
 def vcpus(instance_type: str) -> int:
-    """Return the vCPUs of a type by its size, 0 for one that is not known here."""
+    """Return the vCPUs of a type by its size, 0 for an unknown size."""
     size = instance_type.partition(".")[2]
     if size in _VCPUS:
         return _VCPUS[size]
@@ -45,7 +45,7 @@ def vcpus(instance_type: str) -> int:
 
 
 def idle(uses: Mapping[str, Mapping[str, Any]], limits: Limits, hour_usd: float, hours: float) -> Iterator[Suggestion]:
-    """Yield each host that did next to nothing in every hour that was looked at."""
+    """Yield each host that was idle in every measured hour."""
     for name, use in uses.items():
         if use["hours"] and use["highest"] < limits.idle_percent:
             yield Suggestion(
@@ -59,7 +59,7 @@ def idle(uses: Mapping[str, Mapping[str, Any]], limits: Limits, hour_usd: float,
 def right_size(
     uses: Mapping[str, Mapping[str, Any]], limits: Limits, now: str, prices: Mapping[str, float], hours: float
 ) -> Iterator[Suggestion]:
-    """Yield the smallest type of the family on which the busiest host stays below the limit, where it is another."""
+    """Yield the smallest type of the family that keeps the busiest host below the limit, unless it is in use."""
     measured = {name: use for name, use in uses.items() if use["hours"]}
     if not measured or not vcpus(now) or now not in prices:
         return
@@ -80,14 +80,14 @@ def right_size(
 
 
 def prices_of(offers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the USD an hour of each offer that somebody tells."""
+    """Return the USD per hour of each offer with a known price."""
     return {one["name"]: float(one["usd_per_hour"]) for one in offers if one["usd_per_hour"] is not None}
 
 
 def ways_to_pay(
     offers: Sequence[Mapping[str, Any]], spot: bool, scheduled: bool, limits: Limits, hours: float, hosts: int
 ) -> Iterator[Suggestion]:
-    """Yield Spot, a reservation and hours where they are not taken yet and cost less."""
+    """Yield Spot, a reservation and fixed hours, where they are not in use yet and cost less."""
     told = prices_of(offers)
     base = told.get(offer_names.ON_DEMAND)
     if base is None or spot or scheduled:
@@ -119,7 +119,7 @@ def ways_to_pay(
 def suggestions(
     uses: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any], limits: Limits
 ) -> list[dict[str, Any]]:
-    """Return all suggestions, what saves most first. ``about`` has type, prices, offers, spot, scheduled and hours."""
+    """Return all suggestions, the largest saving first. ``about`` has type, prices, offers, spot, scheduled, hours."""
     hours, now, offers = float(about["hours"]), str(about["instance_type"]), list(about["offers"])
     paid = offer_names.SPOT if about["spot"] else offer_names.ON_DEMAND
     hour_usd = prices_of(offers).get(paid, float(about["prices"].get(now, 0)))

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a deployment failed, by what the account says: events of the stack, and quotas."""
+"""Rules for a failed deployment, from the account's data: events of the stack, and quotas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NO_ROOM = re.compile(
 
 
 def _failures(readings: Readings) -> list[dict[str, Any]]:
-    """Return the events of the stack's last attempt that say why a resource failed, the newest first as AWS does."""
+    """Return the events of the stack's last attempt that tell why a resource failed, the newest first."""
     found = []
     stack = str(readings.get("stack_name", ""))
     for event in readings.get("stack_events", []):

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What programs of the distribution print, as values: systemctl, ss, tc, ethtool, nft, chronyc. No answer is empty."""
+"""Parsers of the output of systemctl, ss, tc, ethtool, nft and chronyc. Missing output gives an empty value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PROCESS = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=(\d+)')
 
 
 def unit(text: str) -> dict[str, Any]:
-    """Return what systemctl show says of a unit."""
+    """Return the properties of a unit from `systemctl show`."""
     found: dict[str, Any] = {}
     for line in text.splitlines():
         name, _equals, value = line.partition("=")
@@ -36,7 +36,7 @@ def unit(text: str) -> dict[str, Any]:
 
 
 def newest_runs(text: str, most: int) -> list[str]:
-    """Return the invocations of a unit that said the newest lines, the last one first, from `journalctl -o json`."""
+    """Return the invocations of a unit that wrote the newest lines, the last one first, from `journalctl -o json`."""
     found: list[str] = []
     for line in reversed(text.splitlines()):
         entry = _parsed(line, dict)
@@ -48,7 +48,7 @@ def newest_runs(text: str, most: int) -> list[str]:
 
 
 def listeners(text: str) -> dict[str, list[dict[str, Any]]]:
-    """Return port → who listens, from `ss -Hltnp`."""
+    """Return port → listening process, from `ss -Hltnp`."""
     found: dict[str, list[dict[str, Any]]] = {}
     for line in text.splitlines():
         words = line.split()
@@ -67,7 +67,7 @@ def listeners(text: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def delays(text: str) -> dict[str, str]:
-    """Return interface → what holds its packets back on purpose, from `tc -j qdisc show`."""
+    """Return interface → the queueing discipline that delays its packets on purpose, from `tc -j qdisc show`."""
     held = ("netem", "tbf")
     found = {}
     for each in _parsed(text, list):
@@ -88,14 +88,14 @@ def allowances(text: str) -> dict[str, int]:
 
 
 def refused(text: str) -> dict[str, int]:
-    """Return reason → packets that the host's firewall refused, from `nft -j list counters table inet trading`."""
+    """Return reason → number of packets that the firewall refused, from `nft -j list counters table inet trading`."""
     entries = _parsed(text, dict).get("nftables", [])
     counters = [entry["counter"] for entry in entries if isinstance(entry, dict) and "counter" in entry]
     return {str(counter["name"]): int(counter["packets"]) for counter in counters}
 
 
 def clock(text: str) -> dict[str, Any]:
-    """Return how far the clock is, from `chronyc -c -n tracking`; s, of the system's time against chrony's."""
+    """Return the offset of the system clock from chrony's time in seconds, from `chronyc -c -n tracking`."""
     fields = text.strip().split(",")
     if len(fields) < 14:
         return {}
@@ -108,7 +108,7 @@ def clock(text: str) -> dict[str, Any]:
 
 
 def values(text: str) -> dict[str, Any]:
-    """Return the object that a program printed as JSON."""
+    """Return the JSON object that a program printed."""
     found: dict[str, Any] = _parsed(text, dict)
     return found
 

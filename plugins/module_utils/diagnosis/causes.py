@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may be wrong with a host: rules that each name one cause, with the readings that speak for it.
+"""Rules that each name one possible cause of a host's trouble, with the readings that support it. Pure.
 
-A cause's weight says how sure its evidence is: 90 and more names the thing itself, 50 is a hint. Nothing is asked here.
+A cause's weight tells how certain its evidence is: 90 and more proves the cause, 50 is a hint.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Readings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cause:
-    """One thing that is wrong, for whom it is a trouble, what speaks for it and what to do."""
+    """One possible cause: the symptom it explains, its evidence and the remedy."""
 
     name: str
     symptoms: tuple[str, ...]
@@ -38,7 +38,7 @@ class Cause:
 
 
 def logged(readings: Readings, pattern: str, units: tuple[str, ...] = SERVICES) -> list[str]:
-    """Return the newest lines of the units' logs in which the pattern is, of units that do not run as they should."""
+    """Return the newest log lines that match the pattern, from units that do not run as they should."""
     wanted = re.compile(pattern)
     found = []
     for name in units:

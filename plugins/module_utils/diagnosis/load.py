@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host's processors and processes do in a window of some seconds: two looks at /proc, and their difference.
+"""CPU use of a host and its processes over some seconds: the difference between two readings of /proc.
 
-Fields as in proc(5) and the kernel's Documentation/filesystems/proc.rst. Names of processes are bytes from strangers.
+Fields as in proc(5) and the kernel's Documentation/filesystems/proc.rst. Names of processes are untrusted bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_PROCESSES = 10
 
 @dataclass
 class Process:
-    """One process at one moment: processor time in ticks, bytes read and written, where it ran last and may run."""
+    """One process at one moment: CPU time in ticks, bytes read and written, its last CPU and its allowed CPUs."""
 
     name: str
     ticks: int
@@ -32,7 +32,7 @@ class Process:
 
 @dataclass
 class Look:
-    """All of it at one moment."""
+    """One reading of all CPUs and processes."""
 
     cpus: dict[int, list[int]]
     context_switches: int
@@ -41,7 +41,7 @@ class Look:
 
 
 def look(proc: Path = Path("/proc")) -> Look:
-    """Look once; a process that ends meanwhile is left out."""
+    """Take one reading. A process that ends meanwhile is left out."""
     found = Look({}, 0, 0)
     for line in (proc / "stat").read_text(encoding="ascii").splitlines():
         name, _blank, numbers = line.partition(" ")
@@ -92,7 +92,7 @@ def numbers_of(text: str) -> list[int]:
 
 
 def difference(before: Look, after: Look, seconds: float, ticks_per_s: int) -> dict[str, Any]:
-    """Return shares of each processor's time, and the busiest processes, in shares of one processor."""
+    """Return the shares of each CPU's time, and the busiest processes, in shares of one CPU."""
     cpus = {}
     for cpu, numbers in after.cpus.items():
         spent = [now - then for now, then in zip(numbers, before.cpus.get(cpu, numbers))]

@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a line of the readiness checklist can come to, and how a judge takes a reading. Nothing is asked here.
+"""The possible states of a line of the readiness checklist, and access to readings for its judges. Pure.
 
-A reading is what a task returned. One that is not there, was skipped or failed was not taken: its line is not done.
+A reading is the result of a task. When the task is absent, was skipped or failed, the reading was not taken, and the
+line's state is "not done".
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Readings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """The state of a line, what speaks for it, and how much of each limit is used (1 is all of it)."""
+    """The state of a line, its evidence, and the used share of each limit (1 is all of it)."""
 
     state: str
     evidence: tuple[str, ...]
@@ -34,12 +35,12 @@ class NotTakenError(Exception):
 
 
 def of(problems: list[str], evidence: list[str], shares: dict[str, float] | None = None) -> Answer:
-    """Return failed with the problems, met with the evidence where there are none."""
+    """Return "failed" with the problems, or "met" with the evidence when there are no problems."""
     return Answer(FAILED if problems else MET, tuple(problems or evidence), shares or {})
 
 
 def taken(readings: Readings, name: str) -> dict[str, Any]:
-    """Return a reading; raises NotTakenError with what its task said where it was not taken."""
+    """Return a reading. Raises NotTakenError with the message of its task when it was not taken."""
     found = readings.get(name)
     if not isinstance(found, dict) or not found:
         raise NotTakenError(str(readings.get("problem") or f"nobody read {name}"))
@@ -90,7 +91,7 @@ def _answer(judge: Callable[[Readings], Answer], readings: Readings) -> Answer:
 
 
 def hours(seconds: float) -> str:
-    """Return a time as a reader takes it in."""
+    """Return a duration in days, hours or minutes, whichever is easy to read."""
     for unit, size_s in (("day", 86400), ("hour", 3600)):
         if seconds >= 2 * size_s:
             return f"{seconds / size_s:.0f} {unit}s"

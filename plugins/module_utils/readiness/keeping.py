@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines about who is told and what is kept: metrics, logs, alarms, backup, drill, drift, cost, documents."""
+"""Lines about alerts and records: metrics, logs, alarms, backup, drill, drift, cost, documents."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.runni
 
 _DAY_S = 86400
 _OLDEST_DRILL_S = 90 * _DAY_S
-# What is sent in every minute, whether there are orders or not.
+# Metrics that are sent every minute, with or without orders.
 _TRIAL_QUEUE = re.compile(r"-trial-[0-9a-f]{8}$")
 _ALWAYS = ("EngineUp", "Throughput", "MemoryUsed", "DiskUsed")
 
 
 def _seconds(text: Any) -> float:
-    """Return the Unix time of a moment, of UTC where it names no zone; raises ValueError for another text."""
+    """Return the Unix time of an ISO 8601 text, as UTC where it has no zone. Raises ValueError for another text."""
     moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def metrics(readings: Readings) -> Answer:
-    """CloudWatch has samples of the last minutes of what the host always sends."""
+    """CloudWatch has recent samples of every metric that the host always sends."""
     found: dict[str, float | None] = taken(readings, "published")["metrics"]
     ages = {name: age_s for name, age_s in found.items() if age_s is not None}
     problems = [f"CloudWatch has no sample of {name}" for name in _ALWAYS if name not in ages]
@@ -75,12 +75,12 @@ def alarm(readings: Readings) -> Answer:
 
 
 def _of_a_trial(subscription: dict[str, Any]) -> bool:
-    """Return whether the temporary queue of module alarm_trial subscribes, or one that a killed trial left."""
+    """Return whether the subscriber is a temporary queue of the module alarm_trial, perhaps left by a killed trial."""
     return subscription.get("protocol") == "sqs" and bool(_TRIAL_QUEUE.search(subscription["endpoint"]))
 
 
 def subscribers(readings: Readings) -> Answer:
-    """Somebody is told of alarms, and whoever is to be told has said yes."""
+    """The alarms have a subscriber, and every subscriber has confirmed."""
     topic: list[dict[str, Any]] = taken(readings, "topic")["subscriptions"]
     found = [one for one in topic if not _of_a_trial(one)]
     waiting = sorted(one["endpoint"] for one in found if not one["subscription_arn"].startswith("arn:"))
@@ -91,7 +91,7 @@ def subscribers(readings: Readings) -> Answer:
 
 
 def backup(readings: Readings) -> Answer:
-    """What is journaled is backed up by the host itself, or an archive on the controller is young enough."""
+    """The host backs up its journal itself, or the archive on the controller is recent enough."""
     check = health_check(readings, "backup")
     if check:
         return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])
@@ -106,7 +106,7 @@ def backup(readings: Readings) -> Answer:
 
 
 def drill(readings: Readings) -> Answer:
-    """A host was rebuilt from its backup in the last 90 days, and how long that took is on record."""
+    """A host was rebuilt from its backup in the last 90 days, and the time that took is recorded."""
     found = taken(readings, "drill")
     if not found["exists"]:
         return Answer(NOT_DONE, (f"no drill is on record, in {found['path']}",))
@@ -142,7 +142,7 @@ def drift(readings: Readings) -> Answer:
 
 
 def cost(readings: Readings) -> Answer:
-    """A month costs no more than the budget; and what the hosts have cost at most since they were started."""
+    """A month costs no more than the budget. The evidence adds the hosts' highest possible cost since their start."""
     found = taken(readings, "cost")
     month, budget = float(found["month_usd"]), float(found["budget_usd"])
     launched = [_seconds(moment) for moment in found["launched"]]

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines about who reaches what: security group, ports, firewall, the live page, market data, people."""
+"""Lines about access: security group, ports, firewall, the live page, market data, people."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ALL = ("-1", "all")
 
 
 def _rules(group: dict[str, Any], generators: str) -> Iterator[tuple[str, str]]:
-    """Yield each port and source that a security group lets in, but for the load generators' group."""
+    """Yield each port and source that a security group allows, except the load generators' group."""
     for rule in group.get("ip_permissions", []):
         protocol, first, last = str(rule["ip_protocol"]), rule.get("from_port"), rule.get("to_port")
         if protocol in _TCP and first is not None and first == last:
@@ -43,7 +43,7 @@ def _rules(group: dict[str, Any], generators: str) -> Iterator[tuple[str, str]]:
 
 
 def security_group(readings: Readings) -> Answer:
-    """The group lets in what was declared, and the network ACLs deny nothing of it."""
+    """The security group allows exactly the declared traffic, and the network ACLs deny none of it."""
     network = taken(readings, "network")
     groups = {one["group_name"]: one for one in network["groups"]}
     name = network["group"]
@@ -65,7 +65,7 @@ def security_group(readings: Readings) -> Answer:
 
 
 def ports(readings: Readings) -> Answer:
-    """Asked from the controller: the operator's ports answer, and nothing that was not declared does."""
+    """Checked from the controller: the operator's ports answer, and no undeclared port does."""
     ways, known = taken(readings, "ways"), taken(readings, "ports")
     answers: dict[str, str] = ways["answers"]
     operators = [str(port) for port in known["operators"]]
@@ -89,7 +89,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def firewall(readings: Readings) -> Answer:
-    """Asked on the host: its firewall stands, and who is to listen does, where others reach it."""
+    """Checked on the host: its firewall is active, and every service listens on an address that others reach."""
     host, known = taken(readings, "host")["readings"], taken(readings, "ports")
     listening = {
         port: [one["address"] for one in each if not _is_loopback(str(one["address"]))]
@@ -107,7 +107,7 @@ def firewall(readings: Readings) -> Answer:
 
 
 def page(readings: Readings) -> Answer:
-    """Asked from the controller: the page and its metrics answer whoever has the token, and nobody else."""
+    """Checked from the controller: the page and its metrics answer requests with the token, and refuse all others."""
     found = taken(readings, "page")
     problems = []
     if found["token_declared"] and not found["asks_for_token"]:
@@ -125,7 +125,7 @@ def page(readings: Readings) -> Answer:
 
 @of_each_partition("feed")
 def feed(readings: Readings) -> Answer:
-    """Somebody logs in to market data from where clients do."""
+    """A login to market data succeeds from the clients' side."""
     found = taken(readings, "feed")
     if found["accepted"]:
         return Answer(MET, (f"logged in to {found['target']}: session {found['session']}, next {found['sequence']}",))
@@ -135,7 +135,7 @@ def feed(readings: Readings) -> Answer:
 
 
 def people(readings: Readings) -> Answer:
-    """The accounts on the host are those of hardening_operators, each in the groups of its role."""
+    """The host's accounts are those of hardening_operators, each in the groups of its role."""
     found = taken(readings, "people")
     declared = {one["name"]: one["role"] for one in found["declared"]}
     # A group without members has an empty list in /etc/group, which splits into one empty name.

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines about what runs: services, what comes back after a kill, figures, clock, certificates, room, updates."""
+"""Lines about operation: services, restart after a kill, figures, clock, certificates, disk space, updates."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _WORST_LAST = ("ok", "degraded", "failing")
 
 
 def _checks(readings: Readings) -> dict[str, dict[str, str]]:
-    """Return what the host's /health says, by the name of the check; raises NotTakenError where it does not answer.
+    """Return the checks of the host's /health by name. Raises NotTakenError when it does not answer.
 
-    Where each partition has a check of that name, it is the worst of them, and what those of its kind say.
+    Where each partition has a check of that name, return the worst status and the reasons of that status.
     """
     health = taken(readings, "state")["health"]
     try:
@@ -49,7 +49,7 @@ def _checks(readings: Readings) -> dict[str, dict[str, str]]:
 
 
 def health_check(readings: Readings, name: str) -> dict[str, str] | None:
-    """Return what /health says of one thing, if anything; raises NotTakenError where it cannot tell."""
+    """Return one check of /health, or None without such a check. Raises NotTakenError when its status is unknown."""
     checks = _checks(readings)
     if name not in checks and checks.get("engine", {}).get("status") == "failing":
         raise NotTakenError("/health says no more while the engine is down")
@@ -74,7 +74,7 @@ def services(readings: Readings) -> Answer:
 
 
 def killed(readings: Readings) -> Answer:
-    """Every unit that was killed came back."""
+    """systemd started every killed unit again."""
     found = taken(readings, "killed")
     problems = [f"{unit}: {one['problem']}" for unit, one in found["units"].items() if one["problem"]]
     back = [f"{unit.removesuffix('.service')} after {one['seconds']:.1f} s" for unit, one in found["units"].items()]
@@ -112,7 +112,7 @@ def _number(text: str) -> float | None:
 
 
 def _used(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return how much of each upper limit was used."""
+    """Return the used share of each upper limit."""
     shares = {}
     for row in rows:
         limit, value = _number(row["target"]), _number(row["measured"])
@@ -122,7 +122,7 @@ def _used(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def clock(readings: Readings) -> Answer:
-    """Chrony is synchronised and less than a millisecond off, and /health finds nothing wrong with the time."""
+    """Chrony is synchronised with an offset below one millisecond, and /health reports no problem of the clock."""
     found = taken(readings, "host")["readings"]["clock"]
     if not found:
         return Answer(NOT_DONE, ("chrony does not answer on this host",))
@@ -138,7 +138,7 @@ def clock(readings: Readings) -> Answer:
 
 
 def certificates(readings: Readings) -> Answer:
-    """No certificate ends within 30 days, which /health knows."""
+    """No certificate expires within 30 days, according to /health."""
     check = health_check(readings, "certificate")
     if check is None:
         return Answer(MET, ("no certificate is served",))
@@ -146,7 +146,7 @@ def certificates(readings: Readings) -> Answer:
 
 
 def disk(readings: Readings) -> Answer:
-    """Every file system has room, and may be written."""
+    """Every file system has free space and is writable."""
     places = taken(readings, "host")["readings"]["places"]
     problems, shares = [], {}
     for path, one in places.items():
@@ -162,13 +162,13 @@ def disk(readings: Readings) -> Answer:
 
 
 def journal(readings: Readings) -> Answer:
-    """The journal's budget is not near its end, which /health knows."""
+    """The journal's budget is not nearly used up, according to /health."""
     check = _check(readings, "journal_space")
     return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])
 
 
 def updates(readings: Readings) -> Answer:
-    """No security update waits, and no reboot for one that was installed."""
+    """No security update is pending, and no installed update needs a reboot."""
     found = taken(readings, "updates")
     if found["age_seconds"] is None or found["age_seconds"] > _OLDEST_LIST_S:
         age = "were never read" if found["age_seconds"] is None else f"are {hours(found['age_seconds'])} old"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The software bill of materials of an installed release, in CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/).
 
-Written here and not by a library, because it is made on the host, where Python has no packages but the release's own.
+No library writes it, because it is made on the host. The host's Python has no packages except the release's own.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ BOM = "sbom.cdx.json"
 
 
 def render(home: Path, wheels: dict[str, str], release: str, compiled: bool) -> str:
-    """Return the bill of the environment below `home`: `wheels` are those installed there, file name → sha256.
+    """Return the bill of materials of the environment below `home`. `wheels` are its wheels, file name → sha256.
 
-    The same release has the same bytes on every host.
+    The same release gives the same bytes on every host.
     """
     licences = _licences(home)
     document = {
@@ -60,7 +60,7 @@ def _component(wheel: str, digest: str, licences: dict[str, str]) -> dict[str, A
 
 
 def _licences(home: Path) -> dict[str, str]:
-    """Return project → licence, of those that name one in a line of their metadata."""
+    """Return project → licence for each project whose metadata names a licence in one line."""
     found = {}
     for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA"):
         metadata = email.parser.Parser().parsestr(path.read_text(encoding="utf-8", errors="replace"), headersonly=True)

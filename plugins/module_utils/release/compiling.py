@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the engine can be compiled on this controller for a host, with what, and whether the result fits there."""
+"""Compilation of the engine on the controller: whether it is possible for a host, the tools, and a final check."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CROSS_CONFIGURATION = "_sysconfigdata_of_the_host"
 
 
 def obstacle(python_version: str, architecture: str) -> str:
-    """Return why nothing can be compiled here for that kind of host, and what to do; empty when it can."""
+    """Return why this controller cannot compile for that kind of host, and what to do; empty when it can."""
     own_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if platform.system() != "Linux":
         return f"this controller runs {platform.system()}; run Ansible on Linux"
@@ -54,14 +54,14 @@ def obstacle(python_version: str, architecture: str) -> str:
 
 
 def is_cross(architecture: str) -> bool:
-    """Return whether the host's architecture is another than the controller's."""
+    """Return whether the host's architecture differs from the controller's."""
     return platform.machine() != architecture
 
 
 def cross_environment(zig: Path, architecture: str, python_version: str, scratch: Path, kept: Path) -> dict[str, str]:
     """Return the environment in which setuptools builds for hosts of another architecture with the compiler `zig`.
 
-    In `kept` is what it builds for itself when it is first used for an architecture: its part of the C library.
+    `kept` is its cache directory: on first use for an architecture, zig builds its part of the C library there.
     """
     glibc = ".".join(map(str, NEWEST_GLIBC))
     headers = target_headers(scratch / "headers")
@@ -78,10 +78,11 @@ def cross_environment(zig: Path, architecture: str, python_version: str, scratch
 
 
 def target_headers(to: Path) -> Path:
-    """Return a directory with the headers of the controller's Python, made fit for any architecture.
+    """Return a directory with the headers of the controller's Python, adapted to any architecture.
 
-    They differ only in pyconfig.h, and there, between 64-bit little-endian Linuxes, only in what Python itself was
-    built with. Distributions with headers for several architectures have a pyconfig.h that chooses one of them.
+    Headers of two architectures differ only in pyconfig.h. Between 64-bit little-endian Linux systems that file differs
+    only in Python's own build options. Some distributions have headers for several architectures, and their pyconfig.h
+    chooses one.
     """
     own = Path(sysconfig.get_path("include"))
     shutil.copytree(own, to, symlinks=False)
@@ -92,7 +93,7 @@ def target_headers(to: Path) -> Path:
 
 
 def target_configuration(to: Path, python_version: str, architecture: str) -> Path:
-    """Return a directory with the module that tells sysconfig how modules of a host of that kind are named."""
+    """Return a directory with the module that tells sysconfig how extension modules are named on that kind of host."""
     multiarch = f"{architecture}-linux-gnu"
     told = {
         **sysconfig.get_config_vars(),
@@ -110,7 +111,7 @@ def extension_suffix(python_version: str, architecture: str) -> str:
 
 
 def check_compiled(wheel: Path, python_version: str, architecture: str) -> None:
-    """Raise ReleaseError unless the wheel holds compiled modules that such a host loads, whatever its C library is."""
+    """Raise ReleaseError unless the wheel has compiled modules that such a host can load with any C library."""
     with zipfile.ZipFile(wheel) as archive:
         modules = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}
     if not modules:

@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A copy of what a running engine would recover from: its newest snapshot, and the segments after it.
+"""A copy of the files from which a running engine would recover: its newest snapshot and the segments after it.
 
-What the engine does not write any more is linked and takes no room. Only the segment that it writes is copied.
+Files that the engine no longer writes are hard-linked and take no space. Only the segment in use is copied.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ NAME = ".trial"
 
 
 class CopyError(Exception):
-    """There is no copy; the text says why and what to do."""
+    """The copy could not be made; the text says why and what to do."""
 
 
 def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
-    """Return which files of a journal directory are linked, and which is copied because it may be written."""
+    """Return the files of a journal directory to link, and the file to copy because the engine may still write it."""
     segments = sorted(name for name in names if name.endswith(".journal"))
     snapshots = sorted(name for name in names if name.endswith(".snapshot"))
     after = snapshots[-1].partition(".")[0] if snapshots else ""
@@ -30,10 +30,10 @@ def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
 
 
 def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
-    """Return the directory of the copy; raises CopyError when the disk has no room for it, and OSError.
+    """Make the copy and return its directory. Raises CopyError when the disk is too full, and OSError.
 
-    Beside the reserve there have to be 5 % of the budget, or the engine takes no orders for want of room, and the
-    segment that it may begin meanwhile.
+    Three amounts must stay free: the reserve, one segment that the engine may begin meanwhile, and 5 % of the budget.
+    With less the engine takes no orders.
     """
     copy = journal / NAME
     remove(journal)
@@ -64,5 +64,5 @@ def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
 
 
 def remove(journal: Path) -> None:
-    """Remove the copy, also half of one."""
+    """Remove the copy, even an incomplete one."""
     shutil.rmtree(journal / NAME, ignore_errors=True)

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The releases that a host has, which of them is in force, and which one a running process is of."""
+"""The releases installed on a host, the active one, and the release of a running process."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Releases:
         self.directory = root / "releases"
 
     def installed_s(self) -> dict[str, float]:
-        """Return release → time of its complete installation, in seconds."""
+        """Return release → time at which its installation was complete, in seconds."""
         markers = self.directory.glob(f"*/{COMPLETE}")
         return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
 
     def record(self, release: str) -> dict[str, Any]:
-        """Return what was noted when the release was installed; `compiled` and `reason` are not in an older one's."""
+        """Return the record of the release's installation. Older records lack `compiled` and `reason`."""
         try:
             noted = json.loads((self.directory / release / COMPLETE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -35,7 +35,7 @@ class Releases:
         return noted if isinstance(noted, dict) else {}
 
     def linked(self, link: str) -> str:
-        """Return the release that the link `current` or `previous` names, empty if there is none."""
+        """Return the release to which the link `current` or `previous` points, or an empty text without a link."""
         path = self.root / link
         return Path(os.readlink(path)).name if path.is_symlink() else ""
 
@@ -47,12 +47,12 @@ class Releases:
 
 
 def has_python(home: Path) -> bool:
-    """Return whether an environment still has its interpreter, which an upgrade of the distribution may take away."""
+    """Return whether an environment still has its interpreter. An upgrade of the distribution may remove it."""
     return (home / "bin/python").exists()
 
 
 def release_of(root: Path, process: int) -> str:
-    """Return the release whose interpreter a process runs, empty for a process that is gone or of no release."""
+    """Return the release whose interpreter a process runs; empty when the process is gone or runs no release."""
     try:
         interpreter = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]
     except OSError:
@@ -64,7 +64,7 @@ def release_of(root: Path, process: int) -> str:
 
 
 def write_down(release: str, before: str, is_rollback: bool) -> None:
-    """Say in the system's log who put a release in force; playbooks/audit.yml reads it there."""
+    """Write to the system's log who activated a release. playbooks/audit.yml reads it there."""
     if release != before:
         how = "brought back" if is_rollback else "put in force"
         syslog.openlog("trading-release")

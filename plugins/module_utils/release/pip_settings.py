@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of a machine's settings of pip count: on a host none, on the controller those that say how to reach the index.
+"""Selects pip's settings: none on a host, and on the controller only those that tell how to reach the index.
 
-Others, such as `user`, `target`, `root` or `require-virtualenv`, would have pip put things elsewhere, or nowhere.
+Other settings, such as `user`, `target`, `root` or `require-virtualenv`, would make pip install elsewhere, or fail.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ NO_FILE = {"PIP_CONFIG_FILE": os.devnull}
 
 
 def none_of_them(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what to add to an environment for pip to have no settings; a variable that is empty counts as none."""
+    """Return the variables that make pip ignore all settings. pip treats an empty variable as unset."""
     return {**{name: "" for name in environment if name.startswith("PIP_")}, **NO_FILE}
 
 
 def of_the_index(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what to add to an environment for pip to have none but the settings that say how to reach the index.
+    """Return the variables that make pip ignore all settings except those that tell how to reach the index.
 
     `listed` is the output of `pip config list`: files first, those of a command after the global ones, then variables.
     """

@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a release is: a set of wheels named by the content it is made from.
+"""Definition of a release: a set of wheels named by the digest of its sources.
 
-Owns the digests, the manifest and which releases are kept. Builds, downloads and installs nothing.
+This module owns the digests, the manifest and the choice of releases to keep. It builds, downloads and installs
+nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ReleaseError(Exception):
 
 
 def source_files(project: Path) -> list[Path]:
-    """Return the files of a Python project that its wheel is made from, in a stable order."""
+    """Return the files of a Python project that go into its wheel, in a stable order."""
     found = []
     for path in sorted(project.rglob("*")):
         parts = path.relative_to(project).parts
@@ -47,14 +48,14 @@ def source_files(project: Path) -> list[Path]:
 
 
 def content_digest(*texts: str) -> str:
-    """Return a name made of these texts."""
+    """Return a name computed from these texts."""
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def source_digest(project: Path, target: tuple[str, ...]) -> str:
     """Return the name of the release built from `project` for `target` (Python version, architecture…).
 
-    Names and contents count, times and places do not: the same checkout has the same digest anywhere.
+    File names and contents count; times and directories do not. So the same checkout has the same digest anywhere.
     """
     digest = hashlib.sha256(json.dumps(target).encode())
     for path in source_files(project):
@@ -75,7 +76,7 @@ def hash_wheels(directory: Path) -> dict[str, str]:
 
 
 def installer(wheels: Iterable[str]) -> str:
-    """Return the file name of pip's wheel, which installs the others on a host without any pip or network."""
+    """Return the file name of pip's wheel. It installs the other wheels on a host without pip and without a network."""
     for name in wheels:
         if name.startswith("pip-"):
             return name
@@ -83,7 +84,7 @@ def installer(wheels: Iterable[str]) -> str:
 
 
 def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
-    """Return compiled wheel → pure wheel of the same project, for the projects of which there are both."""
+    """Return compiled wheel → pure wheel, for each project that has both."""
     of_project: dict[str, list[str]] = {}
     for name in wheels:
         of_project.setdefault(name.split("-")[0], []).append(name)
@@ -99,7 +100,7 @@ def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
 def release_name(
     project: Path | None, wheel_dir: Path | None, python_version: str, architecture: str, compiled: bool
 ) -> str:
-    """Return the name of the release that these inputs make; raises ReleaseError where they make none."""
+    """Return the name of the release that these inputs make. Raises ReleaseError when they cannot make one."""
     if wheel_dir is not None:
         wheels = hash_wheels(wheel_dir)
         if not wheels:
@@ -115,10 +116,10 @@ def release_name(
 
 
 def own_counterpart(release: str, wheels: Iterable[str], project: Path | None, wheel_dir: Path | None) -> str:
-    """Return the same name where the inputs make that release for some kind of host.
+    """Return ``release`` itself when the inputs make that release for some kind of host.
 
-    Otherwise return the name of what they make for the kind of host that the release's wheels are for, empty where
-    the wheels do not tell it. Raises ReleaseError where the inputs make none.
+    Otherwise return the name of the release that they make for the kind of host of its wheels. Return an empty text
+    when the wheels do not tell the kind. Raises ReleaseError when the inputs cannot make a release.
     """
     if project is None and wheel_dir is None:
         return ""
@@ -138,9 +139,9 @@ def render_manifest(release: str, wheels: dict[str, str]) -> str:
 
 
 def archived(archive: bytes) -> tuple[str, dict[str, str]]:
-    """Return which release a packed archive of wheels says it is, and its wheels (file name → sha256).
+    """Return the release named in a packed archive of wheels, and its wheels (file name → sha256).
 
-    Raises ReleaseError for what is none. Whether the wheels are those is checked where they are installed.
+    Raises ReleaseError for any other file. The wheels themselves are verified at installation.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as packed:  # a compressed one might be endless
@@ -157,7 +158,7 @@ def archived(archive: bytes) -> tuple[str, dict[str, str]]:
 
 
 def unfit(wheels: Iterable[str], python_version: str, architecture: str) -> list[str]:
-    """Return the wheels whose names say that they are for another Python or architecture."""
+    """Return the wheels that are for another Python or architecture, according to their names."""
     own = f"cp{python_version.replace('.', '')}"
     found = []
     for name in wheels:
@@ -187,7 +188,7 @@ def check_manifest(directory: Path, release: str) -> dict[str, str]:
 
 
 def superseded(installed_s: dict[str, float], in_use: set[str], keep: int) -> list[str]:
-    """Return the releases to remove: all but the `keep` youngest, and never one that is in use.
+    """Return the releases to remove: all except the `keep` newest, and never one in use.
 
     `installed_s` maps a release to the time of its installation in seconds.
     """

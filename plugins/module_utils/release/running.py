@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's unit, and the engine's program of one release, as modules ask them."""
+"""Access of modules to the engine's unit, and to the engine's program of one release."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OWN_MODULES = {"PYTHONPATH": "", "PYTHONHOME": ""}
 
 
 class RunningError(Exception):
-    """The engine, its unit or a release does not do what it is asked; the text says what it said."""
+    """The engine, its unit or a release failed a request; the text quotes its output."""
 
 
 def said_by(out: str, err: str, returned: int) -> str:
-    """Return what a program that failed said, of a traceback the last line."""
+    """Return the error output of a failed program, of a traceback only the last line."""
     said = err.strip() or out.strip() or f"it ended with {returned}"
     return said.splitlines()[-1] if "Traceback (most recent call last)" in said else said[-600:]
 
@@ -36,18 +36,18 @@ class Unit:
         self.root = root
 
     def process(self) -> int:
-        """Return its main process, 0 when it has none."""
+        """Return the id of its main process, 0 when it has none."""
         _returned, out, _err = outside.run(
             self.module, ["systemctl", "show", "--property=MainPID", "--value", self.name]
         )
         return int(out.strip() or 0)
 
     def release(self) -> str:
-        """Return the release that its process runs, empty when none runs."""
+        """Return the release that its process runs, or an empty text when none runs."""
         return release_of(self.root, self.process())
 
     def do(self, action: str, limit_s: int) -> str:
-        """Have systemd start, stop or restart it; return an empty text, or why that failed."""
+        """Start, stop or restart it by systemd; return an empty text, or why that failed."""
         command = ["timeout", "--kill-after=5", str(limit_s), "systemctl", action, self.name]
         returned, out, err = outside.run(self.module, command)
         if returned == 0:
@@ -58,7 +58,7 @@ class Unit:
         return f"systemctl {action} {self.name}: {last}"
 
     def kill(self) -> None:
-        """End its processes at once."""
+        """Kill its processes at once."""
         outside.run(self.module, ["systemctl", "kill", "--signal=KILL", self.name])
 
 
@@ -71,7 +71,7 @@ class Program:
         self.release = release
 
     def ask(self, *arguments: str) -> str:
-        """Return what it prints; raises RunningError when it fails."""
+        """Run a command of the program and return its output. Raises RunningError when it fails."""
         try:
             returned, out, err = outside.run(
                 self.module, [*self.command, *arguments], OWN_MODULES, handle_exceptions=False
@@ -83,7 +83,7 @@ class Program:
         return out
 
     def answer(self, *arguments: str) -> dict[str, Any]:
-        """Return the object that it prints; raises RunningError."""
+        """Run a command of the program and return the JSON object that it prints. Raises RunningError."""
         out = self.ask(*arguments)
         try:
             answer: dict[str, Any] = json.loads(out)

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Did it help? A verdict over repeated runs with and without something, wrong in at most one family of hundred.
+"""A verdict on the effect of a change, from repeated runs with and without it; wrong in at most one family of 100.
 
 Runs come in pairs, the order within a pair drawn by lot. If the thing has no effect, a pair's difference is as likely
 to be negative as positive, whatever its distribution (R. A. Fisher, The Design of Experiments, 1935, section 21): the
@@ -35,15 +35,15 @@ class Verdict:
 
 
 def pairs_needed(comparisons: int) -> int:
-    """Return how many pairs a family of so many comparisons needs before any verdict can be reached."""
+    """Return how many pairs a family of this many comparisons needs before any verdict is possible."""
     return math.ceil(math.log2(2 * comparisons / ALPHA))
 
 
 def sign_flip_p(differences: list[float]) -> float:
     """Return the exact two-sided p-value of the sum of differences under free signs.
 
-    Sums of both halves are enumerated and matched, so 32 pairs cost 2 x 65,536 sums. Differences of exactly 0 tell
-    nothing and are left out. Raises ValueError above MOST_PAIRS.
+    The pairs are split in two halves, whose sums are enumerated and matched. So 32 pairs cost 2 x 65,536 sums.
+    Differences of exactly 0 carry no information and are left out. Raises ValueError above MOST_PAIRS.
     """
     told = [abs(difference) for difference in differences if difference]
     if len(told) > MOST_PAIRS:

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kernel boot arguments: which are ours, what is to be added and taken away, and whether a boot is still to come.
+"""Kernel boot arguments: those of this collection, the ones to add and to remove, and whether a boot is pending.
 
 Source: Documentation/admin-guide/kernel-parameters.rst.
 """
@@ -18,7 +18,7 @@ _ARGUMENT = re.compile(r"[A-Za-z0-9_.-]+(=[A-Za-z0-9_.,:/+@-]+)?")
 
 
 def check(arguments: list[str]) -> None:
-    """Raise TuningError, naming it, for what is not one plain argument or is there twice."""
+    """Raise TuningError, naming the argument, when it is not one plain argument or occurs twice."""
     for argument in arguments:
         if not _ARGUMENT.fullmatch(argument):
             raise TuningError(f"boot argument '{argument}' is not a word such as skew_tick=1")
@@ -29,15 +29,15 @@ def check(arguments: list[str]) -> None:
 
 
 def key(argument: str) -> str:
-    """Return the name before the equals sign; the kernel takes dashes for underscores."""
+    """Return the name before the equals sign, with underscores for dashes, as the kernel reads it."""
     return argument.partition("=")[0].replace("-", "_")
 
 
 @dataclasses.dataclass(frozen=True)
 class Ours:
-    """What was done to the boot arguments so far: those added, and those of the host that they replaced.
+    """The changes to the boot arguments so far: those added, and the host's own that they replaced.
 
-    `boot` is the boot in which they were last handed to the next one, as the kernel names it; empty when not noted.
+    `boot` is the kernel's id of the boot during which they were last changed; empty when not recorded.
     """
 
     added: list[str]
@@ -47,7 +47,7 @@ class Ours:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What to add and to remove, and what is ours afterwards."""
+    """The arguments to add and to remove, and those of this collection afterwards."""
 
     add: list[str]
     remove: list[str]
@@ -55,9 +55,10 @@ class Change:
 
 
 def plan(current: list[str], wanted: list[str], ours: Ours) -> Change:
-    """Return the change that makes `wanted` the only arguments of ours among `current`.
+    """Return the change that makes `wanted` this collection's only arguments among `current`.
 
-    The host's own arguments stay, but for those with a wanted name and another value: they are replaced, and come back.
+    The host's own arguments stay, except those with a wanted name and another value. Those are replaced, and restored
+    when the name is no longer wanted.
     """
     wanted_keys = {key(argument) for argument in wanted}
     gone = [argument for argument in ours.added if argument not in wanted]
@@ -79,13 +80,13 @@ def plan(current: list[str], wanted: list[str], ours: Ours) -> Change:
 
 
 def lost(awaiting: list[str], ours: Ours, boot: str) -> list[str]:
-    """Return the arguments that did not come with a boot that should have brought them."""
+    """Return the arguments that are missing after a boot that should have set them."""
     if not boot or ours.boot in ("", boot):
         return []
     return [argument[1:] for argument in awaiting if argument.startswith("+") and argument[1:] in ours.added]
 
 
 def awaiting_boot(running: list[str], wanted: list[str], removed: list[str]) -> list[str]:
-    """Return what the next boot will change: "+name" for arguments to come, "-name" for those to go."""
+    """Return the changes of the next boot: "+name" for an added argument, "-name" for a removed one."""
     to_come = [f"+{argument}" for argument in wanted if argument not in running]
     return to_come + [f"-{argument}" for argument in removed if argument in running and argument not in wanted]

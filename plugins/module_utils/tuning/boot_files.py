@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that set kernel values again at boot, and who else sets the same keys.
+"""The files that set kernel values again at boot, and other files that set the same keys.
 
 Sources: sysctl.d(5) for order and precedence, tmpfiles.d(5) for the `w` line.
 """
@@ -45,7 +45,7 @@ Assignment = tuple[str, str, str]
 
 
 def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str]:
-    """Return, for each key that a later file sets otherwise, which file sets it to what."""
+    """Return key → the later file that sets it to another value, and that value."""
     found: dict[str, str] = {}
     by_path = {kernelfs.path_of(name): name for name in values}
     for file, pattern, value in later:
@@ -59,7 +59,7 @@ def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str
 
 
 def later_assignments(root: Path) -> list[Assignment]:
-    """Return what files that are read after ours set, in that order; a line that is none is skipped, as at boot.
+    """Return the assignments of the files read after ours, in order. Invalid lines are skipped, as at boot.
 
     Raises TuningError when a file cannot be read.
     """
@@ -72,7 +72,7 @@ def later_assignments(root: Path) -> list[Assignment]:
 
 
 def _firewalls_file(root: Path) -> list[Path]:
-    """Return the file that ufw sets kernel values from whenever it starts, which is after the boot's; see ufw(8)."""
+    """Return the file from which ufw sets kernel values at each start, after the boot's files; see ufw(8)."""
     enabled = kernelfs.under(root, "/etc/ufw/ufw.conf"), r"^ENABLED=[\"']?yes"
     named = kernelfs.under(root, "/etc/default/ufw"), r"^IPT_SYSCTL=[\"']?(/[^\"'\s]+)"
     is_enabled, name = (re.search(pattern, undo.read_file(file), re.MULTILINE) for file, pattern in (enabled, named))

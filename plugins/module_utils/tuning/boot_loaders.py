@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two ways to hand arguments to the next boot: a GRUB drop-in (Debian, Ubuntu), and grubby (Amazon Linux, Fedora).
+"""The two ways to set arguments for the next boot: a GRUB drop-in (Debian, Ubuntu), and grubby (Amazon Linux, Fedora).
 
 Sources: grub-mkconfig(8) and Debian's /usr/sbin/grub-mkconfig, which reads /etc/default/grub.d/*.cfg; grubby(8).
 """
@@ -25,7 +25,7 @@ GRUB_CONFIGURATION = "/boot/grub/grub.cfg"
 
 
 class Grub:
-    """Arguments in a drop-in of ours that update-grub reads."""
+    """Arguments in a drop-in of this collection, which update-grub reads."""
 
     def __init__(self, root: Path, run: Run, update_grub: str) -> None:
         self._root = root
@@ -40,13 +40,13 @@ class Grub:
         return _words(line[1]) if line else []
 
     def files(self, ours: Ours) -> tuple[str, str]:
-        """Return the drop-in as it is, and as it is to be. They differ after a run that was killed, too."""
+        """Return the drop-in's present and wanted text. They also differ after a killed run."""
         return undo.read_file(self._drop_in), _drop_in_text(ours) if ours.added else ""
 
     def apply(self, change: Change) -> None:
         """Write the drop-in and the menu. Raises TuningError, with the drop-in as it was.
 
-        An empty drop-in is removed only after the menu is written, so that a killed run is seen as unfinished.
+        An empty drop-in is removed only after the menu is written, so that a killed run is recognised as unfinished.
         """
         before = undo.read_file(self._drop_in)
         undo.write_file(self._drop_in, _drop_in_text(change.ours))
@@ -67,7 +67,7 @@ class Grub:
             undo.remove(self._drop_in)
 
     def _later_files(self) -> str:
-        """Return the files after ours that set our variable, or a word for them."""
+        """Return the files read after ours that set the same variable, or a placeholder for them."""
         own = self._drop_in.name
         later = [file for file in sorted(self._drop_in.parent.glob("*.cfg")) if file.name > own]
         setting = [file.name for file in later if "GRUB_CMDLINE_LINUX_DEFAULT=" in undo.read_file(file)]
@@ -92,7 +92,7 @@ class Grubby:
         return _words(line[1])
 
     def files(self, ours: Ours) -> tuple[str, str]:
-        """Return nothing: there is no file of ours."""
+        """Return nothing: grubby uses no file of this collection."""
         return "", ""
 
     def apply(self, change: Change) -> None:
@@ -112,12 +112,12 @@ class Grubby:
 
 
 def _missing(change: Change, current: list[str]) -> list[str]:
-    """Return what was added and is not there; nothing where no argument at all can be read."""
+    """Return the added arguments that are missing; nothing when no argument at all can be read."""
     return [argument for argument in change.add if argument not in current] if current else []
 
 
 def _words(text: str) -> list[str]:
-    """Return the arguments of a line; one with a quotation mark that nothing closes is divided at blanks."""
+    """Return the arguments of a line. A line with an unclosed quotation mark is split at blanks."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -125,7 +125,7 @@ def _words(text: str) -> list[str]:
 
 
 def _drop_in_text(ours: Ours) -> str:
-    """Return shell, as grub-mkconfig sources it with /bin/sh: takes the replaced words out, puts ours in."""
+    """Return the shell code that grub-mkconfig sources with /bin/sh. It removes the replaced words and adds ours."""
     lines = ["# Written by lowlatency.trading.os_tuning; changes are lost. untune.yml removes this file."]
     for variable in ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"):
         lines += [f"{variable}=$(echo \" ${variable} \" | sed 's| {_sed(word)} | |')" for word in ours.replaced]

@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The order in which a host is changed: record what was, set what is, write what holds after a boot.
+"""Changes a host in a fixed order: record the old values, set the new ones, write the files for the next boot.
 
-Whatever fails, the host is as it was, and whenever the run is killed, the record says what was there before.
+When a step fails, the host is restored. When the run is killed, the record still has the old values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What became of each setting; `held` are the values by name that are to hold after a boot."""
+    """The outcome of each setting; `held` are the values by name that must also hold after a boot."""
 
     outcomes: list[Outcome]
     held: dict[str, str]

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who works where: the one function that divides a host's CPUs."""
+"""The division of a host's CPUs among engine, telemetry and housekeeping."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Layout:
 def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None, engines: int = 1) -> Layout:
     """Return the layout of a host with the given online CPUs.
 
-    `engine_cpus` is the user's own kernel CPU list for the engines; empty lets the last CPU of `near_node` (the network
-    card's NUMA node), or of the host, be the engine's. Of several engines each gets a core, and none where there are 0.
-    Raises TuningError for a list that this host cannot give, and for more engines than it has CPUs for.
+    `engine_cpus` is the user's own kernel CPU list for the engines. When it is empty, the engine gets the last CPU of
+    `near_node` (the network card's NUMA node), or of the host. Each of several engines gets a core; 0 engines get none.
+    Raises TuningError for CPUs that this host lacks, and for more engines than it has CPUs for.
     """
     online = frozenset(cpu.number for cpu in cpus)
     engine = _chosen(engine_cpus, online) if engine_cpus else _derived(cpus, near_node)
@@ -84,7 +84,7 @@ def _derived(cpus: list[Cpu], near_node: int | None) -> frozenset[int]:
 def _for_each(
     engines: int, cpus: list[Cpu], engine_cpus: str, chosen: frozenset[int], near_node: int | None
 ) -> frozenset[int]:
-    """Return a CPU or more for each of several engines."""
+    """Return one CPU or more for each of several engines."""
     if engine_cpus:
         if (given := len(by_core(cpus, chosen))) < engines:
             raise TuningError(
@@ -109,7 +109,7 @@ def _for_each(
 
 
 def by_core(cpus: list[Cpu], chosen: frozenset[int]) -> list[list[int]]:
-    """Return the chosen CPUs, those of one physical core together."""
+    """Return the chosen CPUs, grouped by physical core."""
     cores: dict[tuple[int, int], list[int]] = {}
     for cpu in sorted(cpus, key=lambda cpu: cpu.number):
         if cpu.number in chosen:
@@ -122,7 +122,7 @@ def _cores(cpus: list[Cpu]) -> int:
 
 
 def _telemetry(cpus: list[Cpu], others: frozenset[int], engine: frozenset[int]) -> frozenset[int]:
-    """Return a core of telemetry's own near the engine when housekeeping keeps another, else all the others."""
+    """Return a separate core near the engine for telemetry if housekeeping keeps another core, else all other CPUs."""
     candidates = [cpu for cpu in cpus if cpu.number in others]
     if _cores(candidates) < 2:
         return others

@@ -21,7 +21,7 @@ SET = {"coalesce": "-C", "ring": "-G"}
 
 
 def parse_coalesce(text: str) -> dict[str, str]:
-    """Return the settings that `ethtool -c` lists; those it calls n/a are left out.
+    """Return the settings that `ethtool -c` lists, without those marked n/a.
 
     Adaptive moderation shares one line: "Adaptive RX: on  TX: off".
     """
@@ -46,18 +46,18 @@ def _sizes(text: str) -> dict[str, str]:
 
 
 class Ethtool:
-    """The settings of all cards, read once a group and read again after each write."""
+    """The settings of all cards. Each group is read once, and again after each write."""
 
     def __init__(self, run: Run, program: str) -> None:
         self._run = run
         self.program = program
 
     def maximum(self, nic: str, ring: str) -> str:
-        """Return the largest ring the driver takes, an empty text when it has none."""
+        """Return the largest ring size that the driver allows, or an empty text when it has none."""
         return parse_ring(self._show(nic, "ring"))[0].get(ring, "")
 
     def permanent_address(self, nic: str) -> str:
-        """Return the address that the card was made with, empty when it does not say; in a bond it has another."""
+        """Return the card's permanent hardware address, empty when unknown. A card in a bond uses another address."""
         status, output, _said = self._run([self.program, "-P", nic])
         found = re.search(r"^Permanent address: ((?:[0-9a-f]{2}:){5}[0-9a-f]{2})$", output, re.MULTILINE)
         return found[1] if found and not status and found[1].strip("0:") else ""
@@ -75,7 +75,7 @@ class Ethtool:
             raise RefusedError((said or output).strip().splitlines()[-1] if said or output else f"exit status {status}")
 
     def refusal(self, path: str) -> str:
-        """Return an empty text: only a write tells."""
+        """Return an empty text: only a write shows a refusal."""
         return ""
 
     def _show(self, nic: str, group: str) -> str:

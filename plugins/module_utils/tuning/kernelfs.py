@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values in /proc/sys and /sys: where they are, how they are read, compared and written.
+"""Access to the values in /proc/sys and /sys: paths, reading, comparison and writing.
 
 The root of the tree is a parameter, so that tests run on real files elsewhere.
 Sources: sysctl.d(5) for names, Documentation/admin-guide/mm/transhuge.rst for the bracketed choice.
@@ -35,12 +35,12 @@ def path_of(name: str) -> str:
 
 
 def under(root: Path, path: str) -> Path:
-    """Return the place of an absolute path below another root."""
+    """Return an absolute path moved below another root."""
     return root / path.lstrip("/")
 
 
 class RefusedError(Exception):
-    """A value was not taken; the text says what the kernel answered."""
+    """The kernel refused a value; the text quotes its error."""
 
 
 class Files:
@@ -58,7 +58,7 @@ class Files:
         return canonical(path, text)
 
     def write(self, path: str, value: str) -> None:
-        """Write one value in one call, as these files want it. Raises RefusedError."""
+        """Write one value in one system call, as these files require. Raises RefusedError."""
         try:
             descriptor = os.open(under(self._root, path), os.O_WRONLY | os.O_TRUNC)
             try:
@@ -83,7 +83,7 @@ def _explain(error: OSError) -> str:
 
 
 def canonical(path: str, text: str) -> str:
-    """Return a value as it is compared: the bracketed choice, a mask or list without padding, single blanks."""
+    """Return a value in comparable form: the bracketed choice, a mask or list without padding, single blanks."""
     words = text.split()
     chosen = [word[1:-1] for word in words if word.startswith("[") and word.endswith("]")]
     if chosen:

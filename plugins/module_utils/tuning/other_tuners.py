@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services that set governors and kernel values as well.
+"""Other services that set governors and kernel values.
 
-They do so whenever they start, which is after all that a boot sets by files, and tuned puts back what it found when it
-stops. So neither what this collection sets nor what it takes for the host's own lasts beside one.
+They set them at each start, after the files that a boot applies. When tuned stops, it restores the values it found.
+So beside such a service neither this collection's values nor the recorded original values are reliable.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROFILE = "/etc/tuned/active_profile"
 
 
 def read(root: Path, shown: str) -> dict[str, Any]:
-    """Return the services that are on, and those that the role has stopped, from what COMMAND printed.
+    """Return the active or enabled services, and those that the role has stopped, from the output of COMMAND.
 
     Raises TuningError for a damaged record.
     """
@@ -48,7 +48,7 @@ def read(root: Path, shown: str) -> dict[str, Any]:
 
 
 def _stopped(root: Path, known: set[str]) -> list[dict[str, Any]]:
-    """Return what was stopped and is still installed."""
+    """Return the services that were stopped and are still installed."""
     path = kernelfs.under(root, RECORD)
     text = undo.read_file(path)
     try:

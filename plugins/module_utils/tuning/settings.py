@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe, plan, apply for values that the kernel shows as files; with the way back.
+"""Observe, plan and apply for values that the kernel shows as files, with a way to restore them.
 
-`plan` takes values and returns values. `apply` writes what was planned, reads back what the kernel made of it,
+`plan` takes values and returns values. `apply` writes the planned values, reads them back from the kernel,
 and gives each value one of the outcomes of `STATUSES`.
 """
 
@@ -28,7 +28,7 @@ STATUSES = {
 
 
 class Store(Protocol):
-    """Where the values are: files of the kernel, or a card's settings behind a tool."""
+    """A store of values: the kernel's files, or a network card's settings behind a tool."""
 
     def read(self, path: str) -> str | None:
         """Return the value, None when there is none."""
@@ -37,7 +37,7 @@ class Store(Protocol):
         """Set the value. Raises kernelfs.RefusedError."""
 
     def refusal(self, path: str) -> str:
-        """Return why a write would be refused, as far as that is known without one."""
+        """Return why a write would be refused, as far as that is known without writing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of one value. `before` is what this run found, `previous` what the host had before tuning."""
+    """The outcome of one value. `before` is the value that this run found, `previous` the value before tuning."""
 
     name: str
     status: str
@@ -79,7 +79,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is already decided, what is to be written, and the record to save before the first write."""
+    """The outcomes already decided, the writes to make, and the record to save before the first write."""
 
     outcomes: list[Outcome]
     steps: list[Step]
@@ -87,7 +87,7 @@ class Plan:
 
 
 def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, str | None]:
-    """Return the live canonical value of every path that is wanted, or was touched."""
+    """Return the live canonical value of every path that is wanted or was changed earlier."""
     paths = {setting.path for setting in settings}
     paths.update(touch.path for touch in record.touched.values())
     paths.update([twin for twin in map(twin_of, paths) if twin])
@@ -95,9 +95,9 @@ def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, 
 
 
 def plan(settings: list[Setting], live: dict[str, str | None], record: Record, force: bool = False) -> Plan:
-    """Return the writes that make the wanted values so, and restore the touched ones no longer wanted.
+    """Return the writes that set the wanted values, and restore changed values that are no longer wanted.
 
-    `force` restores even what somebody else changed since. Raises TuningError.
+    `force` also restores values that somebody else changed since. Raises TuningError.
     """
     planned = Plan([], [], record.copy())
     wanted = {setting.name for setting in settings}
@@ -175,7 +175,7 @@ def _first_touch(path: str, current: str, live: dict[str, str | None]) -> Touch:
 
 
 def predict(store: Store, planned: Plan) -> list[Outcome]:
-    """Return what `apply` would bring, without a write: closed files and earlier rejections are known."""
+    """Return the expected result of `apply` without writing, from unwritable files and earlier rejections."""
     outcomes = list(planned.outcomes)
     for step in planned.steps:
         closed = store.refusal(step.write_path)
@@ -190,7 +190,7 @@ def predict(store: Store, planned: Plan) -> list[Outcome]:
 
 
 def apply(store: Store, planned: Plan) -> tuple[list[Outcome], Record]:
-    """Write every step; return all outcomes, and the record as it is afterwards."""
+    """Write every step; return all outcomes and the new record."""
     outcomes = list(planned.outcomes)
     record = planned.record.copy()
     for step in planned.steps:
@@ -228,7 +228,7 @@ def _outcome(step: Step, status: str, value: str, reason: str = "") -> Outcome:
 
 
 def roll_back(store: Store, planned: Plan, outcomes: list[Outcome]) -> list[str]:
-    """Set back what this run wrote, after something later failed; return the names for which that was refused."""
+    """Undo the writes of this run after a later failure; return the names that the kernel refused to restore."""
     written = {outcome.name for outcome in outcomes if outcome.status in ("applied", "restored")}
     failed = []
     for step in reversed([step for step in planned.steps if step.name in written]):
@@ -243,7 +243,7 @@ def roll_back(store: Store, planned: Plan, outcomes: list[Outcome]) -> list[str]
 
 
 def summary(name: str, outcomes: list[Outcome]) -> list[dict[str, str]]:
-    """Return the outcomes of many alike things, such as 192 CPUs, as one knob for each status that occurs."""
+    """Return the outcomes of many similar settings, such as 192 CPUs, as one knob per status."""
     knobs = []
     for status in STATUSES:
         group = [outcome for outcome in outcomes if outcome.status == status]

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host is made of, read from /proc and /sys.
+"""A host's hardware topology, read from /proc and /sys.
 
 Sources: Documentation/admin-guide/cputopology.rst, Documentation/ABI/testing/sysfs-class-net*, and the EC2 user guide's
 "Detect whether a host is an EC2 instance" (DMI vendor "Amazon EC2"; the product name is the instance type).
@@ -24,7 +24,7 @@ DMI_DIRECTORY = "/sys/devices/virtual/dmi/id"
 
 @dataclasses.dataclass(frozen=True)
 class Nic:
-    """One network card with a device behind it; bridges, tunnels and loopback are none."""
+    """One network card with a device behind it; bridges, tunnels and loopback do not count."""
 
     name: str
     driver: str
@@ -34,7 +34,7 @@ class Nic:
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """A host's parts. `ec2_type` is empty elsewhere; `governor` is empty without cpufreq; `isolated` is as booted."""
+    """A host's hardware. `ec2_type` is empty outside EC2, `governor` without cpufreq. `isolated` is as booted."""
 
     cpus: list[Cpu]
     smt: bool
@@ -52,7 +52,7 @@ class Topology:
 
     @property
     def near_node(self) -> int | None:
-        """The NUMA node of the first card, None when no card tells."""
+        """The NUMA node of the first network card that names one, else None."""
         return next((nic.numa_node for nic in self.nics if nic.numa_node >= 0), None)
 
 
@@ -93,9 +93,9 @@ def _cpus(root: Path) -> list[Cpu]:
 
 
 def usable_cpus(root: Path) -> frozenset[int]:
-    """Return the online CPUs that this host may use; a container sees all of the machine it is on, and may use some.
+    """Return the online CPUs that this host may use. A container sees all CPUs of its machine, and may use only some.
 
-    The first process may use what no one took from the host; CPUs isolated at boot are not its own but the host's.
+    They are the CPUs allowed to the first process, and those isolated at boot, which the first process may not use.
     Raises TuningError when this is not a Linux host's tree.
     """
     online = cpuset.parse(_required(root, f"{CPU_DIRECTORY}/online"))

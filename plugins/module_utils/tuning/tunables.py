@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what a user lists to what is set on this host: gates, vetoes, and values derived from memory."""
+"""Turns the user's list of tunables into settings for this host: gates, vetoes, and values derived from memory."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """What gates and derived values need to know of a host."""
+    """The facts of a host on which gates and derived values depend."""
 
     cpus: int
     ram_kib: int
 
     @classmethod
     def of(cls, root: Path) -> Host:
-        """Read it below a root. Raises TuningError when /sys or /proc do not say it."""
+        """Read the facts below a root. Raises TuningError when /sys or /proc lack them."""
         return cls(len(topology.usable_cpus(root)), topology.ram_kib(root))
 
 
 def gate(
     tunables: list[dict[str, Any]], veto: list[str], never: list[dict[str, Any]], host: Host
 ) -> tuple[list[Setting], list[Outcome]]:
-    """Return what is to be set, and an outcome with its reason for everything that is not. Raises TuningError."""
+    """Return the settings to apply, and an outcome with a reason for each of the others. Raises TuningError."""
     wanted: list[Setting] = []
     out: list[Outcome] = []
     for tunable in {entry["name"]: entry for entry in tunables}.values():
@@ -51,7 +51,7 @@ def gate(
 
 
 def refusal(name: str, value: str, never: list[dict[str, Any]]) -> str:
-    """Return why this value is never set, or an empty text."""
+    """Return why this collection never sets this value, or an empty text."""
     for entry in never:
         if fnmatch.fnmatchcase(name, entry["name"]) and entry["value"] in (None, value):
             return str(entry["reason"])
@@ -59,7 +59,7 @@ def refusal(name: str, value: str, never: list[dict[str, Any]]) -> str:
 
 
 def value_of(tunable: dict[str, Any], ram_kib: int) -> str:
-    """Return the value as text, derived from memory when asked for. Raises TuningError."""
+    """Return the value as text, derived from the host's memory where the user asks for that. Raises TuningError."""
     if tunable["value"] is not None:
         value = str(tunable["value"])
         if "\n" in value or not value.strip():

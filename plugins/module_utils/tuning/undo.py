@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host had before it was first touched, kept as JSON on the host until it is restored.
+"""The host's original values before tuning, stored as JSON on the host until they are restored.
 
-A record is written before the host is changed, and a value once recorded is never overwritten,
-so that a run killed at any point can still be undone.
+A record is written before the host is changed, and a recorded value is never overwritten.
+So a run killed at any point can still be undone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Touch:
-    """One value that was changed: what it was, what was asked for and came of it, and what brings it back."""
+    """One changed value: the original, the wanted and the resulting value, and the write that restores it."""
 
     path: str
     previous: str
@@ -36,7 +36,7 @@ class Touch:
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """A value that the kernel did not take, so that check mode need not try it to know."""
+    """A value that the kernel rejected. Check mode reads it here instead of trying the write."""
 
     value: str
     status: str
@@ -55,7 +55,7 @@ class Record:
 
 
 def load(path: Path) -> Record:
-    """Return the record, empty when there is no file. Raises TuningError for a file that is not one."""
+    """Return the record, empty without a file. Raises TuningError for a malformed file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != VERSION:
@@ -89,7 +89,7 @@ def save(path: Path, record: Record) -> None:
 
 
 def place_record(path: Path, text: str) -> None:
-    """Write a record's file; for an empty text remove it, and the directory with the last one. Raises TuningError."""
+    """Write a record's file. An empty text removes it, and its directory with the last file. Raises TuningError."""
     if place_file(path, text) and not text:
         with contextlib.suppress(OSError):  # other modules' records are still in it
             path.parent.rmdir()
@@ -118,7 +118,7 @@ def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
 
 
 def read_file(path: Path) -> str:
-    """Return a file's text, empty when there is none; what is no UTF-8 survives being written. Raises TuningError."""
+    """Return a file's text, empty without a file. Bytes that are not UTF-8 survive a rewrite. Raises TuningError."""
     try:
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:

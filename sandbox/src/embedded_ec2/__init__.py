@@ -1,1 +1,1 @@
-"""An embedded EC2: moto answers the API, and a local systemd machine stands for every running instance."""
+"""An embedded EC2: moto answers the API, and each running instance is a local systemd machine."""

@@ -1,4 +1,4 @@
-"""The API as a WSGI application: moto, patched, and what the sandbox itself answers beside it."""
+"""The API as a WSGI application: patched moto, and the requests that the sandbox answers itself."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ FAULTS_PATH = "/_embedded_ec2/faults"
 
 
 class Application:
-    """Answers AWS requests by moto, and lets the keeper know of every request that may have changed an instance."""
+    """Answers AWS requests with moto, and notifies the keeper of each request that may have changed an instance."""
 
     def __init__(self, hooks: Hooks, status: Callable[[], list[dict[str, Any]]] = list) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -63,11 +63,11 @@ class Application:
 
 
 def make_api_server(host: str, port: int, application: Application) -> BaseWSGIServer:
-    """Bind the API; port 0 takes a free one. Raises SystemExit from werkzeug when the port is taken."""
+    """Bind the API to a port; 0 means any free port. Raises SystemExit from werkzeug when the port is in use."""
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     class QuietHandler(MotoRequestHandler):
-        """Keeps connections open between a client's requests, and writes no line for each."""
+        """Keeps connections open between a client's requests, and does not log each request."""
 
         protocol_version = "HTTP/1.1"
 

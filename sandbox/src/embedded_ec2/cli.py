@@ -25,7 +25,7 @@ COLUMNS = ("instance_id", "name", "state", "type", "private_address", "public_ad
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 when it did what was asked, 1 with one readable error when not, 2 for wrong usage."""
+    """Run one command. Return 0 on success, 1 with a readable error on failure, 2 for wrong usage."""
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)
@@ -88,7 +88,7 @@ def _say(text: str) -> None:
 
 
 def _become_root() -> None:
-    """Run this same command again by sudo; for what only root can do, when the caller is not root."""
+    """Run this command again with sudo, when it needs root and the caller is not root."""
     if os.geteuid() == 0 or not shutil.which("sudo"):
         return
     kept = [f"{name}={os.environ[name]}" for name in ("PATH", "PYTHONPATH", *PROXIES) if name in os.environ]
@@ -153,7 +153,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _answers_ssh(address: str) -> bool:
-    """Whether a machine lets this one in by now; it may be booting, or its security groups may not allow it."""
+    """Return whether the machine accepts SSH connections. It may be booting, or its security groups may forbid them."""
     try:
         socket.create_connection((address, 22), timeout=0.5).close()
     except OSError:

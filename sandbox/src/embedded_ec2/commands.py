@@ -1,4 +1,4 @@
-"""Runs the system's own tools, and makes one readable error of a failure."""
+"""Runs the system's own tools, and turns a failure into one readable error."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from embedded_ec2.errors import SandboxError
 def run(*argv: str, input_text: str | None = None) -> str:
     """Run a command and return its standard output.
 
-    Raises SandboxError, naming the command and what it said, when it fails or is not installed.
+    Raises SandboxError with the command and its error output, when it fails or is not installed.
     """
     try:
         done = subprocess.run(argv, input=input_text, capture_output=True, text=True, errors="replace", check=False)
@@ -23,12 +23,12 @@ def run(*argv: str, input_text: str | None = None) -> str:
 
 
 def succeeds(*argv: str, statuses: tuple[int, ...] = (0,)) -> bool:
-    """Run a command whose failure is an answer."""
+    """Run a command and return whether it succeeded."""
     return subprocess.run(argv, capture_output=True, check=False).returncode in statuses
 
 
 def ip_json(*argv: str) -> list[dict[str, Any]]:
-    """Return what `ip -json …` lists."""
+    """Return the list that `ip -json …` prints."""
     rows: list[dict[str, Any]] = json.loads(run("ip", "-json", *argv) or "[]")
     return [row for row in rows if row]
 

@@ -1,6 +1,6 @@
 """Gives a machine its own control groups and exactly as many CPUs as its instance type has.
 
-A machine's systemd takes the control group it is started in for the root of its own, so no two machines may share one.
+A machine's systemd uses the control group in which it starts as its root, so no two machines may share one.
 """
 
 import os
@@ -23,8 +23,8 @@ VERSION_1 = ("systemd", "unified", "cpuset", "cpu", "cpuacct")
 def choose_cpus(count: int, in_use: list[frozenset[int]], available: frozenset[int], slot: int = 0) -> frozenset[int]:
     """Return the CPUs for a machine of `count` vCPUs: those with the fewest machines, the highest number first.
 
-    Number 0 comes last because it serves most of a machine's interrupts. Another sandbox's machines are not known
-    here; the n-th sandbox begins n CPUs further down. A type with more vCPUs than there are here gets them all.
+    CPU 0 comes last because it serves most interrupts. Machines of other sandboxes are unknown here, so the n-th
+    sandbox begins n CPUs lower. An instance type with more vCPUs than this machine has gets all of them.
     """
     highest_first = sorted(available, reverse=True)
     start = slot % len(highest_first)
@@ -39,14 +39,14 @@ def render_cpus(cpus: frozenset[int]) -> str:
 
 @dataclass(frozen=True)
 class Confinement:
-    """How to start a machine: the words before its command, and how its CPUs are held."""
+    """How to start a machine: the prefix of its command, and the mechanism that limits its CPUs."""
 
     prefix: list[str]
     held_by: str
 
 
 def confine(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
-    """Prepare a machine's control groups, by whoever manages them here."""
+    """Prepare a machine's control groups, with the control group manager of this machine."""
     if Path("/run/systemd/system").is_dir():
         return _systemd_scope(instance_id, cpus, ledger)
     return _own_cgroups(instance_id, cpus, ledger)
@@ -57,7 +57,7 @@ def _group_name(instance_id: str) -> str:
 
 
 def _systemd_scope(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
-    """Ask this machine's systemd for a delegated scope; it goes away with the last process in it."""
+    """Ask this machine's systemd for a delegated scope, which ends with its last process."""
     unit = f"{_group_name(instance_id)}.scope"
     ledger.add("scope", unit)
     prefix = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={unit}"]
@@ -89,7 +89,7 @@ def _own_cgroups(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Conf
 
 
 def _set_cpuset(group: Path, cpus: frozenset[int]) -> bool:
-    """Limit a control group to some CPUs; False where the cpuset controller cannot be had."""
+    """Limit a control group to some CPUs. Return False when the cpuset controller is not available."""
     try:
         if (CGROUPS / "cgroup.controllers").exists():
             (CGROUPS / "cgroup.subtree_control").write_text("+cpuset")
@@ -103,7 +103,7 @@ def _set_cpuset(group: Path, cpus: frozenset[int]) -> bool:
 
 
 def _set_weight(group: Path) -> bool:
-    """Prefer a control group to all others; False where that cannot be had, or would take real-time priority away."""
+    """Prefer a control group to all others. Return False when that is impossible or prevents real-time priority."""
     try:
         if (CGROUPS / "cgroup.controllers").exists():
             (CGROUPS / "cgroup.subtree_control").write_text("+cpu")
@@ -118,7 +118,7 @@ def _set_weight(group: Path) -> bool:
 
 
 def release(instance_id: str, ledger: Ledger) -> None:
-    """Take away what `confine` prepared, and every process that is still in it."""
+    """Remove the control groups that `confine` prepared, and kill every process still in them."""
     name = _group_name(instance_id)
     for kind, identity in ledger.entries():
         if kind in ("cgroup", "scope") and Path(identity).name in (name, f"{name}.scope"):

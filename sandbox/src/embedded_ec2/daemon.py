@@ -1,6 +1,6 @@
-"""The one process behind a sandbox: the API's server in threads, the keeper in the main thread.
+"""The one process of a sandbox: the API's server runs in threads, and the keeper in the main thread.
 
-The keeper has the main thread because the kernel ties a machine's life to the thread that started it.
+The keeper uses the main thread because the kernel kills a machine when the thread that started it ends.
 """
 
 import os
@@ -24,9 +24,9 @@ from embedded_ec2.state import Running, Sandbox
 
 
 def serve(sandbox: Sandbox, *, port: int, slot: int, images: Mapping[str, Path], ready_descriptor: int) -> None:
-    """Run the sandbox until this process is told to end; never returns.
+    """Run the sandbox until this process gets a signal to end; never returns.
 
-    Writes a line to `ready_descriptor` once everything answers. There are machines of the kinds that `images` has.
+    Writes a line to `ready_descriptor` once everything answers. Machines of the kinds in `images` are available.
     """
     pid, started_ticks = os.getpid(), processes.start_ticks(os.getpid()) or 0
     ledger = Ledger(sandbox.ledger_file)
@@ -38,7 +38,8 @@ def serve(sandbox: Sandbox, *, port: int, slot: int, images: Mapping[str, Path],
         router = Router(sandbox.name, slot, ledger)
         router.open()
         hypervisors = {kind: _hypervisor(kind, image) for kind, image in images.items()}
-        keeper = Keeper(sandbox.machines_directory, hypervisors, router, ledger)
+        endpoint = f"http://{METADATA_ADDRESS}:{port}"
+        keeper = Keeper(sandbox.machines_directory, hypervisors, router, ledger, endpoint)
         hooks.machines = keeper
     application = Application(hooks, keeper.status if keeper else instances.rows)
     api = make_api_server("127.0.0.1", port, application)

@@ -1,5 +1,5 @@
-"""The one exception a user is meant to read."""
+"""The one exception whose message is written for users."""
 
 
 class SandboxError(Exception):
-    """What is wrong, where, and what to do about it, in a line or a few; shown without a traceback."""
+    """A problem, its place and its remedy in a few lines, shown without a traceback."""

@@ -1,6 +1,6 @@
-"""Errors that AWS gives on a bad day, asked for by a test: throttling, no capacity, a quota reached, no permission.
+"""Injects AWS errors for tests: throttling, no capacity, a quota reached, no permission.
 
-A fault is for one action and a number of calls; those are answered with the error and do nothing else.
+A fault applies to one action and a number of calls. Those calls return the error and change nothing.
 """
 
 import io
@@ -21,7 +21,7 @@ THROTTLING = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingExcepti
 
 @dataclass
 class Fault:
-    """An action's next calls and the error they get."""
+    """A number of coming calls of one action, and their error."""
 
     action: str
     code: str
@@ -43,16 +43,16 @@ class Answer:
 
 
 class Faults:
-    """The faults that are still to come; any thread may add to them and use them up."""
+    """The pending faults. Any thread may add faults and use them up."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
     def replace(self, document: bytes) -> None:
-        """Take a JSON list of {action, code, message?, times?} in place of all earlier faults.
+        """Replace all earlier faults by a JSON list of {action, code, message?, times?}.
 
-        Raises ValueError saying what is wrong with the document; nothing is changed then.
+        Raises ValueError with the document's error, and then changes nothing.
         """
         entries = json.loads(document)
         if not isinstance(entries, list):
@@ -62,7 +62,7 @@ class Faults:
             self._faults = faults
 
     def answer(self, environ: "WSGIEnvironment") -> Answer | None:
-        """Return the error for this request, or None when it is to be answered as ever; its body stays readable."""
+        """Return the error for this request, or None for a normal answer. The request's body stays readable."""
         if not self._faults:
             return None
         action, is_json = _action_of(environ)
@@ -87,7 +87,7 @@ def _fault(entry: Any) -> Fault:
 
 
 def _action_of(environ: "WSGIEnvironment") -> tuple[str, bool]:
-    """Return the request's action, and whether it is in JSON (with the target in a header) or a query."""
+    """Return the request's action, and whether it is a JSON request (with the target in a header) or a query."""
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return target.rpartition(".")[2], True

@@ -1,7 +1,7 @@
 """Security groups and public addresses as nftables rules in the router's namespace, where no machine can change them.
 
-As on AWS: only what a rule allows may pass, answers to what has passed may too, and the rest is dropped without a word.
-The metadata address is the router's own and no group's business.
+As on AWS, packets pass when a rule allows them or when they answer such packets. All others are dropped silently.
+The metadata address belongs to the router, and groups do not apply to it.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ ANYWHERE = IPv4Network("0.0.0.0/0")
 
 @dataclass(frozen=True)
 class Rule:
-    """One permission: a protocol (`-1` is every one), a port range (of ICMP: type and code), and the other side.
+    """One permission: a protocol (`-1` is every one), a port range (for ICMP: type and code), and the peers.
 
-    The members of a group are the other side at private addresses only ("Security group referencing" in the VPC user
-    guide): what went to a public address has another sender on AWS.
+    A group as peer matches its members' private addresses only ("Security group referencing" in the VPC user guide).
+    On AWS a packet sent to a public address has another source address.
     """
 
     protocol: str
@@ -24,11 +24,12 @@ class Rule:
     to_port: int | None
     peers: tuple[IPv4Network, ...]
     members: tuple[IPv4Network, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """A machine's link and addresses, and the rules of all its groups."""
+    """A machine's network link, its addresses, and the rules of all its groups."""
 
     link: str
     private_address: IPv4Address
@@ -37,8 +38,22 @@ class Guarded:
     egress: tuple[Rule, ...]
 
 
-def render(machines: Sequence[Guarded]) -> str:
-    """Return the nft script that puts these rules in force in place of all earlier ones, in one step."""
+@dataclass(frozen=True)
+class Balanced:
+    """A load balancer's address in the router, its security groups, and their rules; None where it has no group."""
+
+    address: str
+    groups: frozenset[str]
+    ingress: tuple[Rule, ...] | None
+    keeps_clients: bool = True
+
+
+# What marks a load balancer's connection that has its client's address, so that replies come back to the router.
+MARK = 1
+
+
+def render(machines: Sequence[Guarded], balancers: Sequence[Balanced] = ()) -> str:
+    """Return the nft script that replaces all earlier rules by these in one step."""
     chains = [line for machine in machines for line in _chains(machine)]
     jumps = [f'    iifname "{machine.link}" jump from-{machine.link}' for machine in machines]
     jumps += [f'    oifname "{machine.link}" goto to-{machine.link}' for machine in machines]
@@ -54,13 +69,52 @@ def render(machines: Sequence[Guarded]) -> str:
         *jumps,
         '    iifname "vm-*" oifname "up-*" accept',
         "  }",
+        *(_balancing(machines, balancers) if balancers else []),
         "}",
     ]
     return "\n".join(lines) + "\n"
 
 
+def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> list[str]:
+    """A balancer is in the router: what goes to it is not forwarded, and what it sends to a machine is the router's.
+
+    A machine's rules judge both; its client's address counts where that is kept, and a rule for the balancer's own
+    group lets in whatever comes through it ("Update the security groups for your Network Load Balancer").
+    """
+    addresses = ", ".join(balancer.address for balancer in balancers)
+    lines = [
+        "  chain balancer-in {",
+        "    type filter hook input priority filter; policy accept;",
+        "    ct state established,related accept",
+        *(f'    iifname "{each.link}" ip daddr {{ {addresses} }} jump from-{each.link}' for each in machines),
+    ]
+    for balancer in (each for each in balancers if each.ingress is not None):
+        allowed = [match for rule in balancer.ingress or () for match in _matches(rule, "saddr")]
+        lines += [f"    ip daddr {balancer.address} {match}accept" for match in allowed]
+        lines.append(f"    ip daddr {balancer.address} drop")
+    lines += ["  }", "  chain balancer-out {", "    type filter hook output priority filter; policy accept;"]
+    lines.append("    ct state established,related accept")
+    own_groups = {group for balancer in balancers for group in balancer.groups}
+    marks = any(balancer.keeps_clients for balancer in balancers)
+    for machine in machines:
+        if marks:
+            lines.append(f'    oifname "{machine.link}" ct mark set {MARK}')
+        through = [rule for rule in machine.ingress if rule.group and rule.group in own_groups]
+        lines += [f'    oifname "{machine.link}" {_protocol(rule)}accept' for rule in through]
+        lines.append(f'    oifname "{machine.link}" goto to-{machine.link}')
+    lines.append("  }")
+    if marks:
+        lines += [
+            "  chain balancer-back {",
+            "    type filter hook prerouting priority mangle; policy accept;",
+            f"    ct direction reply ct mark {MARK} meta mark set {MARK}",
+            "  }",
+        ]
+    return lines
+
+
 def _translation(machines: Sequence[Guarded]) -> list[str]:
-    """A public address is translated on the way in, as by AWS's internet gateway: the machine itself never sees it."""
+    """Translate public addresses of incoming packets, as AWS's internet gateway does. The machine never sees them."""
     pairs = [f"{m.public_address} : {m.private_address}" for m in machines if m.public_address]
     if not pairs:
         return []

@@ -1,4 +1,4 @@
-"""The images that machines start from: Debian with what a cloud image has, each built once and cached."""
+"""The images of machines: Debian with the packages of a cloud image, each built once and cached."""
 
 import fcntl
 import hashlib
@@ -66,7 +66,7 @@ PROOF = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an image is made of; another package or file makes another image."""
+    """The contents of an image. Another package or file makes another image."""
 
     kind: str
     suite: str
@@ -98,8 +98,8 @@ RECIPES = {"container": CONTAINER, "bullseye": BULLSEYE, "qemu": VIRTUAL}
 def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE) -> Path:
     """Return the directory of a complete image, building it when it is not there yet.
 
-    It is built beside its final name, checked, and renamed only then: a torn build is never taken for an image.
-    Raises SandboxError when the disk is too full or a package cannot be had.
+    It is built under a temporary name, checked, and then renamed. So an interrupted build never counts as an image.
+    Raises SandboxError when the disk is too full or a package is not available.
     """
     image = cache / recipe.name
     if image.is_dir():
@@ -181,7 +181,7 @@ def _furnish(recipe: Recipe, root: Path) -> None:
 
 
 def check(recipe: Recipe, root: Path) -> None:
-    """Raise SandboxError unless the tree holds what a machine cannot do without."""
+    """Raise SandboxError unless the tree has everything that a machine needs."""
     missing = [name for name in recipe.proof if not (root / name).exists()]
     if missing:
         raise SandboxError(f"the image built in {root} lacks {', '.join(missing)}; delete it and run again")

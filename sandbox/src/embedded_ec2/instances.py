@@ -1,6 +1,7 @@
-"""Reads the API's instances out of moto into values of our own."""
+"""Converts moto's instances into the sandbox's own values."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -10,18 +11,19 @@ from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, StateReason
 
-from embedded_ec2.firewall import Guarded, Rule
+from embedded_ec2.firewall import Balanced, Guarded, Rule
 from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.seed import Identity
 
 KIND_TAG = "embedded-ec2:machine"
+GROUP_TAG = "aws:autoscaling:groupName"
 # Whom the publishers' images let in, by the beginning of an image's name.
 LOGINS = {"al20": "ec2-user", "amzn": "ec2-user", "debian-": "admin", "ubuntu/": "ubuntu"}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the API says of one instance at one moment."""
+    """The API's state of one instance at one moment."""
 
     instance_id: str
     state: str
@@ -41,20 +43,21 @@ class Wanted:
 
     @property
     def kind(self) -> str:
-        """What machine stands for it, one of image.RECIPES if all is well."""
+        """The kind of its machine, normally one of image.RECIPES."""
         return self.tags.get(KIND_TAG, "container")
 
     @property
     def leg(self) -> Leg:
         return Leg(self.instance_id, self.subnet, self.mac, self.private_address)
 
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login)
+    def identity(self, endpoint: str) -> Identity:
+        """Return who its machine is; one that a group launched has nobody to tell it where the API is."""
+        told = endpoint if GROUP_TAG in self.tags else ""
+        return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login, told)
 
 
 def backends() -> list[EC2Backend]:
-    """Return the EC2 of every account and region that has been used."""
+    """Return moto's EC2 backend of every used account and region."""
     return [backend for account in list(ec2_backends.values()) for backend in list(account.values())]
 
 
@@ -68,7 +71,7 @@ def all_wanted() -> list[Wanted]:
 
 
 def row(wanted: Wanted) -> dict[str, Any]:
-    """Return what `status` shows of an instance, as far as the API knows it."""
+    """Return the API's part of an instance's row in `status`."""
     return {
         "instance_id": wanted.instance_id,
         "name": wanted.name,
@@ -81,7 +84,7 @@ def row(wanted: Wanted) -> dict[str, Any]:
 
 
 def rows() -> list[dict[str, Any]]:
-    """Return the rows of all instances where there are no machines."""
+    """Return the rows of all instances when the API runs without machines."""
     return [row(wanted) for wanted in all_wanted()]
 
 
@@ -108,14 +111,32 @@ def _wanted(instance: Instance) -> Wanted:
     )
 
 
-def guarded() -> list[Guarded]:
+def guarded(balancers: Sequence[Balanced] = ()) -> list[Guarded]:
     """Return the links of all running instances, each with the rules of its security groups."""
-    running = [instance for instance in moto_instances() if instance.is_running() and 0 in instance.nics]
+    members = _members(balancers)
+    return [_guarded(instance, members) for instance in _running()]
+
+
+def _running() -> list[Instance]:
+    return [instance for instance in moto_instances() if instance.is_running() and 0 in instance.nics]
+
+
+def _members(balancers: Sequence[Balanced] = ()) -> dict[str, list[IPv4Network]]:
+    """Return the private addresses in each security group."""
     members: dict[str, list[IPv4Network]] = {}
-    for instance in running:
+    for instance in _running():
         for group in instance.nics[0].group_set:
             members.setdefault(group.id, []).append(IPv4Network(str(instance.private_ip)))
-    return [_guarded(instance, members) for instance in running]
+    for balancer in balancers:
+        for group_id in balancer.groups:
+            members.setdefault(group_id, []).append(IPv4Network(balancer.address))
+    return members
+
+
+def rules_of(group: Any) -> tuple[Rule, ...]:
+    """Return what a security group lets in."""
+    members = _members()
+    return tuple(_rule(rule, members) for rule in group.ingress_rules)
 
 
 def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guarded:
@@ -131,27 +152,27 @@ def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guard
 
 
 def _rule(rule: Any, members: dict[str, list[IPv4Network]]) -> Rule:
-    """Read one of moto's rules; a group as the other side stands for the private addresses of its machines."""
+    """Convert one of moto's rules. A group as peer means the private addresses of its machines."""
     peers = [IPv4Network(rule.cidr_ipv4, strict=False)] if rule.cidr_ipv4 else []
-    group = members.get(rule.source_group.get("GroupId", ""), []) if rule.source_group else []
-    return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers), tuple(group))
+    group = rule.source_group.get("GroupId", "") if rule.source_group else ""
+    return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers), tuple(members.get(group, [])), group)
 
 
 def login_of(instance: Instance) -> str:
-    """Return the user of the image that was asked for; empty for one of another publisher."""
+    """Return the login user of the requested image; empty for an image of another publisher."""
     image = instance.ec2_backend.amis.get(instance.image_id)
     name = str(image.name or "") if image else ""
     return next((login for beginning, login in LOGINS.items() if name.startswith(beginning)), "")
 
 
 def vcpus_of(instance_type: str) -> int:
-    """Return how many vCPUs EC2's own table gives an instance type; 1 for a type it does not have."""
+    """Return an instance type's vCPUs from EC2's own table; 1 for an unknown type."""
     facts: dict[str, Any] = INSTANCE_TYPES.get(instance_type, {})
     return int(facts.get("VCpuInfo", {}).get("DefaultVCpus", 1))
 
 
 def memory_mib_of(instance_type: str) -> int:
-    """Return the memory of an instance type in MiB, by the same table; 1024 for a type it does not have."""
+    """Return an instance type's memory in MiB from the same table; 1024 for an unknown type."""
     facts: dict[str, Any] = INSTANCE_TYPES.get(instance_type, {})
     return int(facts.get("MemoryInfo", {}).get("SizeInMiB", 1024))
 
@@ -161,7 +182,7 @@ def decode_user_data(encoded: Base64EncodedString | None) -> bytes:
 
 
 def switch_off(instance_id: str, code: str, message: str) -> None:
-    """Tell the API that a machine went off by itself, with the reason AWS would give."""
+    """Record in the API that a machine shut down by itself, with the reason that AWS would give."""
     for instance in moto_instances():
         if instance.id == instance_id and instance.is_running():
             if instance.instance_initiated_shutdown_behavior == "terminate" and code.startswith("Client."):

@@ -1,4 +1,4 @@
-"""Keeps one machine for every running instance of the API: compares the two, and acts on the difference."""
+"""Keeps one machine for each running instance of the API: it compares the two and removes the differences."""
 
 import sys
 import threading
@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embedded_ec2 import confinement, instances, machine
 from embedded_ec2.errors import SandboxError
@@ -16,16 +16,22 @@ from embedded_ec2.ledger import Ledger
 from embedded_ec2.machine import Boot, Exit, Hypervisor, Machine
 from embedded_ec2.network import Router, conflict_with_host
 
+if TYPE_CHECKING:
+    from embedded_ec2.balancing import Balancers
+
 LOOK_EVERY_SECONDS = 0.5
 SETTLE_LIMIT_SECONDS = 10.0
 MEMORY_LIMIT_MIB = 2048  # a machine's share at most, whatever its type has on AWS
 
 
 class Keeper:
-    """Owns the machines. `run` is the only thread that touches them; the API's threads leave requests."""
+    """Owns the machines. Only the thread of `run` touches them; the API's threads queue requests."""
 
-    def __init__(self, directory: Path, hypervisors: Mapping[str, Hypervisor], router: Router, ledger: Ledger) -> None:
+    def __init__(
+        self, directory: Path, hypervisors: Mapping[str, Hypervisor], router: Router, ledger: Ledger, endpoint: str
+    ) -> None:
         self._directory = directory
+        self._endpoint = endpoint
         self._hypervisors = hypervisors
         self._router = router
         self._ledger = ledger
@@ -37,6 +43,7 @@ class Keeper:
         self._turns_done = 0
         self._complaint = ""
         self._reboots: set[str] = set()
+        self._balancers: Balancers | None = None
 
     # What the API's threads call.
 
@@ -63,8 +70,17 @@ class Keeper:
             self.look_again()
             self._turn.wait_for(lambda: self._turns_done >= awaited, SETTLE_LIMIT_SECONDS)
 
+    def balancers(self) -> "Balancers":
+        if self._balancers is None:
+            from embedded_ec2.balancing import Balancers
+            from embedded_ec2.haproxy import HAProxy
+
+            haproxy = HAProxy(self._directory / "balancer", self._ledger, netns=self._router.netns)
+            self._balancers = Balancers(self._router, haproxy)
+        return self._balancers
+
     def status(self) -> list[dict[str, Any]]:
-        """Return a row for each instance: the API's view, the machine's, and the host keys to expect of it."""
+        """Return a row for each instance: the API's state, the machine's state, and its expected host keys."""
         return [self._row(wanted) for wanted in instances.all_wanted()]
 
     def _row(self, wanted: Wanted) -> dict[str, Any]:
@@ -97,21 +113,30 @@ class Keeper:
                 self._turn.notify_all()
 
     def _complain(self, complaint: str) -> None:
-        """Log what went wrong, once for as long as it goes wrong."""
+        """Log an error once, as long as the same error repeats."""
         if complaint != self._complaint:
             self._complaint = complaint
             print(complaint, file=sys.stderr, flush=True)
 
     def _compare(self) -> None:
         wanted = {each.instance_id: each for each in instances.all_wanted()}
-        for kept in list(self._machines.values()):
+        before = list(self._machines.values())
+        for kept in before:
             self._look_after(kept, wanted.get(kept.leg.instance_id))
-        self._router.guard(render(instances.guarded()))
+        if len(self._machines) < len(before):
+            # One that went off by itself is no longer wanted, and must not be started again.
+            wanted = {each.instance_id: each for each in instances.all_wanted()}
+        balanced = self._balancers.guarded() if self._balancers else []
+        self._router.guard(render(instances.guarded(balanced), balanced))
         for each in wanted.values():
             if each.state == "running" and each.instance_id not in self._machines:
                 self._start(each)
         self._delete_terminated(frozenset(wanted))
-        self._router.disconnect_unused(frozenset(kept.leg.subnet.id for kept in self._machines.values()))
+        in_use = frozenset(kept.leg.subnet.id for kept in self._machines.values())
+        if self._balancers:
+            self._balancers.compare()
+            in_use |= self._balancers.subnets
+        self._router.disconnect_unused(in_use)
 
     def _look_after(self, kept: Machine, wanted: Wanted | None) -> None:
         ended = kept.exit()
@@ -144,7 +169,7 @@ class Keeper:
         memory_mib = min(wanted.memory_mib, MEMORY_LIMIT_MIB)
         try:
             self._router.connect(wanted.subnet)
-            boot = Boot(directory, wanted.leg, cpus, memory_mib, wanted.identity)
+            boot = Boot(directory, wanted.leg, cpus, memory_mib, wanted.identity(self._endpoint))
             started = self._hypervisor(wanted).start(boot, self._router, self._ledger)
         except (SandboxError, OSError) as error:
             machine.put_away(wanted.instance_id, directory, self._router, self._ledger)
@@ -162,7 +187,7 @@ class Keeper:
         return self._hypervisors[wanted.kind]
 
     def _report_failure(self, instance_id: str, reason: str) -> None:
-        """An instance that cannot run here must not be reported as running."""
+        """Switch off an instance in the API that cannot run here, so that it is not reported as running."""
         self._failures[instance_id] = reason
         print(f"{instance_id}: {reason}", file=sys.stderr)
         instances.switch_off(instance_id, "Server.InternalError", reason)

@@ -1,7 +1,6 @@
-"""Everything a sandbox made on this machine, recorded before it is made, so that anyone can take it away again.
+"""Records everything that a sandbox makes on this machine before it is made, so that any process can remove it.
 
-Undoing is the only clean-up there is: after an ordinary `down`, a crash, and a `down` that was itself cut short, it
-does the same.
+Undoing the ledger is the only clean-up. It is the same for `down`, after a crash, and after an interrupted `down`.
 """
 
 import errno
@@ -24,7 +23,7 @@ Entry = tuple[str, str]
 
 
 class Ledger:
-    """An ordered, durable list of (kind, identity); one process writes it, from any of its threads."""
+    """An ordered, durable list of (kind, identity). One process writes it, from any of its threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -35,7 +34,7 @@ class Ledger:
             self._entries = []
 
     def add(self, kind: str, identity: str) -> None:
-        """Record a thing that is about to be made (a process: that has just been started)."""
+        """Record a resource just before it is made (a process: just after its start)."""
         assert kind in UNDO, kind
         with self._lock:
             if (kind, identity) not in self._entries:
@@ -47,20 +46,20 @@ class Ledger:
             return list(self._entries)
 
     def undo(self, kind: str, identity: str) -> None:
-        """Take one thing away and forget it; what was never made, or is gone already, is no error."""
+        """Remove one resource and its entry. A resource that was never made or is already gone is no error."""
         UNDO[kind](identity)
         with self._lock, suppress(ValueError):
             self._entries.remove((kind, identity))
             self._write()
 
     def end_processes(self) -> None:
-        """End the processes that write this ledger, before anything else is taken away."""
+        """End the processes that write this ledger, before anything else is removed."""
         for kind, identity in self.entries():
             if kind == "process":
                 self.undo(kind, identity)
 
     def undo_all(self) -> None:
-        """Take everything away, the newest first."""
+        """Remove everything, the newest first."""
         for kind, identity in reversed(self.entries()):
             self.undo(kind, identity)
 
@@ -74,9 +73,17 @@ def _end_process(identity: str) -> None:
 
 
 def _kill_machine(identity: str) -> None:
-    """End a machine at once: an orderly shutdown is the keeper's business, not the clean-up's."""
+    """Kill a machine at once. Only the keeper shuts machines down in order."""
     pid, started_ticks = map(int, identity.split()[-2:])
     processes.end(pid, started_ticks, grace_seconds=0.0)
+
+
+def _end_processes_in(netns: str) -> None:
+    """Kill what runs in the router's namespace: a load balancer's workers outlive their master when that is killed."""
+    for pid in processes.inside(netns):
+        started_ticks = processes.start_ticks(pid)
+        if started_ticks is not None:
+            processes.end(pid, started_ticks, grace_seconds=0.0)
 
 
 def _delete_netns(name: str) -> None:
@@ -104,7 +111,7 @@ def _unmount(path: str) -> None:
 def _remove_cgroup(path: str) -> None:
     """Kill every process in a control group and those below it, then remove the groups.
 
-    A machine's processes outlive a systemd-nspawn that was killed; here they are found whoever their parent is.
+    A machine's processes outlive a killed systemd-nspawn. The control group finds them whatever their parent is.
     """
     for _ in range(250):
         for directory, _, _ in os.walk(path, topdown=False):
@@ -120,7 +127,7 @@ def _remove_cgroup(path: str) -> None:
 
 
 def _stop_scope(unit: str) -> None:
-    """Kill every process of a scope that this machine's systemd holds; it goes with the last one."""
+    """Kill every process of a scope of this machine's systemd. The scope ends with its last process."""
     for _ in range(250):
         if not succeeds("systemctl", "is-active", "--quiet", unit):
             return
@@ -143,7 +150,7 @@ def _remove_if_empty(path: str) -> None:
 
 
 def _remove_mounted_directory_if_empty(path: str) -> None:
-    """Remove the directory of namespaces' names, which `ip netns add` mounts on itself, when it names none any more."""
+    """Remove the directory of network namespaces when it is empty. `ip netns add` mounts it on itself."""
     if Path(path).is_dir() and not os.listdir(path):
         succeeds("umount", path)
         _remove_if_empty(path)
@@ -153,6 +160,7 @@ UNDO: dict[str, Callable[[str], None]] = {
     "process": _end_process,
     "machine": _kill_machine,
     "netns": _delete_netns,
+    "netns-processes": _end_processes_in,
     "link": _delete_link,
     "route": _delete_route,
     "mount": _unmount,

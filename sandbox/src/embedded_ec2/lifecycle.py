@@ -1,4 +1,4 @@
-"""Brings a sandbox up and takes it down again, from outside of the process that it is."""
+"""Starts and stops a sandbox from outside its own process."""
 
 import os
 import subprocess
@@ -18,10 +18,10 @@ Say = Callable[[str], None]
 
 
 def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Running:
-    """Start the sandbox unless it is up already, and return once it answers; the remains of a crash are removed first.
+    """Start the sandbox unless it is already up, and return once it answers. Leftovers of a crash are removed first.
 
-    `kinds` are the machines it can run, of image.RECIPES; none is the API alone. Raises SandboxError when this machine
-    lacks something, or the sandbox ends while starting.
+    `kinds` are the kinds of machines it can run, from image.RECIPES; without kinds the API runs alone. Raises
+    SandboxError when this machine lacks something, or when the sandbox ends during its start.
     """
     if kinds:
         preflight.require_machines_possible(qemu="qemu" in kinds)
@@ -50,7 +50,7 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Ru
 
 
 def _require_holder(sandbox: Sandbox, holder: str) -> None:
-    """Raise SandboxError when the sandbox was brought up for another directory that is still there."""
+    """Raise SandboxError when the sandbox was started for another directory that still exists."""
     holds = sandbox.holder()
     if holder and holds and holds != holder and Path(holds).is_dir():
         raise SandboxError(
@@ -63,7 +63,7 @@ def _describe(running: Running) -> str:
 
 
 def down(sandbox: Sandbox, holder: str = "") -> bool:
-    """Remove everything the sandbox made; False when there was nothing to remove."""
+    """Remove everything that the sandbox made. Return False when there was nothing to remove."""
     if not sandbox.directory.exists():
         return False
     with state.only_one_at_a_time(sandbox.directory.parent):
@@ -86,7 +86,7 @@ def _remove(sandbox: Sandbox) -> None:
 
 
 def _free_slot(sandbox: Sandbox) -> int:
-    """Return a share of the public addresses that no other sandbox on this machine has."""
+    """Return a slot of public addresses that no other sandbox on this machine uses."""
     taken = slots_in_use_otherwise()
     for neighbour in state.neighbours(sandbox.directory.parent):
         running = neighbour.running()
@@ -99,7 +99,7 @@ def _free_slot(sandbox: Sandbox) -> int:
 
 
 def preferred_port(name: str) -> int:
-    """Return the port a sandbox of this name listens on if it can, so that a shell's settings outlive a restart."""
+    """Return the preferred port for a sandbox of this name, so that a shell's settings survive a restart."""
     return 18000 + zlib.crc32(name.encode()) % 2000
 
 

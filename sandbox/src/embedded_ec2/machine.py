@@ -1,4 +1,4 @@
-"""What every kind of machine has in common: a process, a place on the network, CPUs, a disk and a console."""
+"""Common parts of all kinds of machines: a process, a network link, CPUs, a disk and a console."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from embedded_ec2.seed import Identity
 
 
 class Exit(Enum):
-    """How a machine that is no longer running ended."""
+    """The way in which a machine ended."""
 
     REBOOT = "reboot"
     OFF = "off"
@@ -26,7 +26,7 @@ class Exit(Enum):
 
 @dataclass(frozen=True)
 class Boot:
-    """All that it takes to start a machine; the directory outlives a stop and holds the disk and the console's log."""
+    """Everything needed to start a machine. The directory survives a stop, and holds the disk and the console's log."""
 
     directory: Path
     leg: Leg
@@ -37,7 +37,7 @@ class Boot:
 
 @dataclass
 class Machine(ABC):
-    """A machine that has been started; `cpus` and `leg` hold until it ends."""
+    """A machine that has been started. Its CPUs and its network link (`leg`) stay reserved until it ends."""
 
     boot: Boot
     cpus_held_by: str
@@ -61,14 +61,14 @@ class Machine(ABC):
 
     @abstractmethod
     def reboot(self) -> None:
-        """Have the machine's own system reboot in order."""
+        """Ask the machine's own system for an orderly reboot."""
 
     @abstractmethod
     def ask_to_shut_down(self) -> None:
-        """Have the machine's own system shut down in order, as by the power button."""
+        """Ask the machine's own system for an orderly shutdown, as the power button does."""
 
     def shut_down(self) -> None:
-        """Ask for an orderly shutdown; the keeper calls `insist` until it is over."""
+        """Ask for an orderly shutdown. The keeper calls `insist` until the machine has ended."""
         self.shutdown_deadline = time.monotonic() + self.shutdown_limit_seconds
         self.ask_to_shut_down()
 
@@ -78,12 +78,12 @@ class Machine(ABC):
 
 
 class Hypervisor(Protocol):
-    """One way to run machines."""
+    """A method of running machines."""
 
     def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
-        """Plug a machine in and boot it, from a new disk or its own; returns as soon as it has been started.
+        """Connect a machine to the network and boot it, from a new disk or its own. Return as soon as it has started.
 
-        Raises SandboxError naming the step that failed; what was done so far is in the ledger.
+        Raises SandboxError that names the failed step. The ledger has everything made so far.
         """
 
 
@@ -98,7 +98,7 @@ def last_words(directory: Path) -> str:
 
 
 def host_keys(console: str) -> list[str]:
-    """Return the SSH host keys that cloud-init has printed on a console, as `type key`; none before it has."""
+    """Return the SSH host keys that cloud-init has printed on a console so far, as `type key`."""
     lines = [line.strip() for line in console.splitlines()]
     begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
     if begin not in lines or end not in lines:
@@ -115,9 +115,9 @@ def spawn(
     output: IO[bytes],
     extra_environment: Mapping[str, str] | None = None,
 ) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a machine's process on its CPUs and in control groups of its own; returns it and how its CPUs are held.
+    """Start a machine's process on its CPUs, in its own control groups. Return it and the mechanism that limits CPUs.
 
-    The kernel kills it when the calling thread ends, however that comes: no machine outlives its keeper.
+    The kernel kills the process when the calling thread ends for any reason. So no machine outlives its keeper.
     """
     instance_id = boot.leg.instance_id
     confined = confinement.confine(instance_id, boot.cpus, ledger)
@@ -134,7 +134,7 @@ def spawn(
 
 
 def put_away(instance_id: str, directory: Path, router: Router, ledger: Ledger) -> None:
-    """Take away what a machine that has ended, or could not start, leaves on this machine; but not its disk."""
+    """Remove the leftovers of a machine that ended or could not start, except its disk."""
     for kind, identity in ledger.entries():
         if kind == "machine" and identity.startswith(f"{instance_id} "):
             ledger.undo(kind, identity)

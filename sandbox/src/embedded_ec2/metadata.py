@@ -1,8 +1,8 @@
-"""The instance metadata service at 169.254.169.254, one answer for each machine, told apart by source address.
+"""The instance metadata service at 169.254.169.254. It tells machines apart by their source address.
 
 Version 2 as AWS documents it (EC2 user guide, "Use the Instance Metadata Service to access instance metadata"): a
-session token is asked for with PUT and sent with every GET; without one the answer is 401, unless the instance was
-launched with `HttpTokens: optional`.
+client gets a session token with PUT and sends it with every GET. Without a token the answer is 401, unless the
+instance was launched with `HttpTokens: optional`.
 """
 
 import json
@@ -35,14 +35,14 @@ Tree = dict[str, "Tree | str | Callable[[], str]"]
 
 @dataclass(frozen=True)
 class Credentials:
-    """Temporary credentials of an instance's role, and when they end."""
+    """Temporary credentials of an instance's role, and their expiry."""
 
     document: str
     ends: datetime
 
 
 class MetadataService:
-    """A WSGI application that answers each caller about itself."""
+    """A WSGI application that answers each machine with its own metadata."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, tuple[str, float]] = {}
@@ -119,7 +119,7 @@ class MetadataService:
         return {"latest": latest}
 
     def _credentials_of(self, instance: Instance, role_arn: str) -> str:
-        """Return credentials whose caller identity, for the API, is the role; the same until near their end."""
+        """Return credentials that the API identifies as the role. They stay the same until they nearly expire."""
         with self._lock:
             held = self._credentials.get((instance.id, role_arn))
             if held is None or held.ends - _now() < RENEW_BEFORE_END:
@@ -207,9 +207,19 @@ def _meta_data(instance: Instance) -> Tree:
         tree["public-hostname"] = instance.public_dns_name or ""
     if key:
         tree["public-keys"] = {"0": {"openssh-key": key.public_key}}
+    lifecycle_state = _target_lifecycle_state(instance)
+    if lifecycle_state:
+        tree["autoscaling"] = {"target-lifecycle-state": lifecycle_state}
     if instance.metadata_options.instance_metadata_tags == "enabled":
         tree["tags"] = {"instance": {tag["key"]: tag["value"] for tag in instance.get_tags()}}
     return tree
+
+
+def _target_lifecycle_state(instance: Instance) -> str:
+    """Return where a group's instance is on its way to; empty for one that is in no group."""
+    group: Any = getattr(instance, "autoscaling_group", None)
+    states = [state.lifecycle_state for state in group.instance_states if state.instance is instance] if group else []
+    return "Terminated" if states and states[0].startswith("Terminat") else "InService" if states else ""
 
 
 def _reservation_id(instance: Instance) -> str:
@@ -233,7 +243,7 @@ def _identity_document(instance: Instance) -> dict[str, Any]:
 
 
 def _find(tree: Tree, path: str) -> str | None:
-    """Return the value at a path, or the listing of a directory as AWS writes it; None for what is not there."""
+    """Return the value at a path, or a directory's listing in AWS's form; None for an unknown path."""
     node: Tree | str | Callable[[], str] = tree
     for part in filter(None, path.split("/")):
         if not isinstance(node, dict) or part not in node:

@@ -1,11 +1,11 @@
-"""The sandbox's network: one namespace that plays the VPC's router, with a link to every machine and, for every subnet
-in use, one to this machine.
+"""The sandbox's network: one namespace acts as the VPC's router. It has a link to each machine, and one link to this
+machine per subnet in use.
 
-As in a VPC there is no shared wire: the router answers every ARP request itself, and each packet passes through it, so
-that security groups hold between neighbours too, and a machine cannot take another's address.
-The links live inside the router's namespace, so this machine's own firewall, forwarding and routes are neither asked
-nor changed. All it gets is one device a subnet, with the subnet's first address, and the routes to it; where a device
-is gone, `unreachable` routes of a high metric keep packets from leaving by another way.
+As in a VPC, machines share no wire. The router answers every ARP request itself, and each packet passes through it. So
+security groups also apply between neighbours, and a machine cannot take another's address.
+The links are inside the router's namespace, so this machine's own firewall, forwarding and routes are neither used nor
+changed. This machine only gets one device per subnet, with the subnet's first address and the routes to it. When a
+device is gone, `unreachable` routes of a high metric keep packets from leaving by another route.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from embedded_ec2.commands import in_netns, ip_json, run, succeeds
 from embedded_ec2.errors import SandboxError
-from embedded_ec2.firewall import render
+from embedded_ec2.firewall import MARK, render
 from embedded_ec2.ledger import Ledger
 
 PUBLIC_RANGE = IPv4Network("203.0.113.0/24")  # TEST-NET-3: belongs to nobody (RFC 5737)
@@ -30,11 +30,26 @@ MACHINE_INTERFACE = "ens5"
 APT_SOURCES = Path("/etc/apt")
 LAST_RESORT_METRIC = 4278198272  # what the kernel itself gives an address that is the last to be chosen
 
+REPLY_TABLE = 100
+MARKING = f"""
+table inet probe {{
+  chain out {{
+    type filter hook output priority filter
+    ct mark set {MARK}
+  }}
+  chain back {{
+    type filter hook prerouting priority mangle
+    ct direction reply ct mark {MARK} meta mark set {MARK}
+  }}
+}}
+"""
+
+
 CLONE_NEWNET = 0x40000000
 
 
 def public_slot(slot: int) -> IPv4Network:
-    """Return the public addresses of the n-th sandbox on this machine: two side by side never share one."""
+    """Return the public addresses of the n-th sandbox on this machine. Two sandboxes never share an address."""
     return list(PUBLIC_RANGE.subnets(new_prefix=SLOT_PREFIX))[slot]
 
 
@@ -43,7 +58,7 @@ def slots_in_use_otherwise(
 ) -> set[int]:
     """Return the slots with an address that this machine uses for something else.
 
-    A lab may have given addresses of the documentation range to hosts of its own; they must stay within reach.
+    A lab may use addresses of the documentation range for its own hosts. They must stay reachable.
     """
     words = " ".join(file.read_text(errors="replace") for file in files if file.exists()).split()
     words += [row["dst"] for row in ip_json("-4", "route", "show", "table", "main") if row.get("type") != "unreachable"]
@@ -74,7 +89,7 @@ def _addresses_of(name: str) -> list[str]:
 
 @contextmanager
 def inside(netns: str) -> Iterator[None]:
-    """Let the calling thread, and no other, make its sockets in another network namespace."""
+    """Switch only the calling thread to another network namespace, for the sockets that it makes."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(descriptor: int) -> None:
@@ -90,7 +105,7 @@ def inside(netns: str) -> Iterator[None]:
 
 
 def conflict_with_host(cidr: IPv4Network, own_links: frozenset[str]) -> str | None:
-    """Return why a subnet cannot be given to machines here, or None: it must be private and unknown to this machine."""
+    """Return why machines here cannot use a subnet, or None. It must be private and unused on this machine."""
     if not cidr.is_private or cidr.overlaps(PUBLIC_RANGE):
         return f"{cidr} is not a private range (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16)"
     for row in ip_json("-4", "route", "show", "table", "main"):
@@ -103,7 +118,7 @@ def conflict_with_host(cidr: IPv4Network, own_links: frozenset[str]) -> str | No
 
 @dataclass(frozen=True)
 class Subnet:
-    """An API subnet in use; the names of its devices come from its id, which no other sandbox has."""
+    """A subnet of the API in use. Its devices are named after its id, which no other sandbox shares."""
 
     id: str
     cidr: IPv4Network
@@ -118,18 +133,18 @@ class Subnet:
 
     @property
     def gateway(self) -> IPv4Address:
-        """This machine's own address in the subnet; as on AWS, the first one is no instance's."""
+        """This machine's own address in the subnet. As on AWS, no instance gets the first address."""
         return self.cidr[1]
 
     @property
     def router(self) -> IPv4Address:
-        """The router's address in the subnet; as on AWS, the second one is no instance's."""
+        """The router's address in the subnet. As on AWS, no instance gets the second address."""
         return self.cidr[2]
 
 
 @dataclass(frozen=True)
 class Leg:
-    """A machine's place on the network."""
+    """A machine's link to the network and its addresses."""
 
     instance_id: str
     subnet: Subnet
@@ -146,7 +161,7 @@ class Leg:
 
 
 class Router:
-    """Makes and removes the network's parts; every one is in the ledger before it exists."""
+    """Makes and removes the network's parts. Each part is in the ledger before it exists."""
 
     def __init__(self, name: str, slot: int, ledger: Ledger) -> None:
         self.netns = f"ec2-{name}"
@@ -158,7 +173,7 @@ class Router:
         self._subnets: dict[str, Subnet] = {}
 
     def open(self) -> None:
-        """Make the router itself, with the metadata address on it and nothing allowed to pass."""
+        """Make the router with the metadata address, and with a firewall that drops all packets."""
         self._ledger.add("netns-directory", "/run/netns")
         self._ledger.add("netns", self.netns)
         run("ip", "netns", "add", self.netns)
@@ -169,7 +184,7 @@ class Router:
         self.guard(render([]))
 
     def _keep_in(self, addresses: IPv4Network) -> None:
-        """See to it that packets to these addresses never leave by the default route, until the sandbox goes down."""
+        """Prevent packets to these addresses from leaving by the default route, until the sandbox is stopped."""
         route = f"unreachable {addresses} metric {self._metric}"
         self._ledger.add("route", route)
         run("ip", "route", "replace", *route.split())
@@ -201,13 +216,13 @@ class Router:
         self._subnets[subnet.id] = subnet
 
     def disconnect_unused(self, in_use: frozenset[str]) -> None:
-        """Take away the devices of subnets that hold no machine any more."""
+        """Remove the devices of subnets without machines."""
         for subnet in [s for s in self._subnets.values() if s.id not in in_use]:
             self._ledger.undo("link", subnet.host_link)
             del self._subnets[subnet.id]
 
     def plug_in_namespace(self, leg: Leg) -> None:
-        """Make a machine's namespace and its interface, with address and routes set, on a link to the router."""
+        """Make a machine's namespace and its interface with address and routes, linked to the router."""
         self._ledger.add("netns", leg.netns)
         run("ip", "netns", "add", leg.netns)
         run(
@@ -218,7 +233,7 @@ class Router:
         self._bring_up(leg)
 
     def plug_in_tap(self, leg: Leg) -> None:
-        """Make the link of a machine that brings an interface of its own."""
+        """Make the link for a machine that has its own interface."""
         run("ip", "-n", self.netns, "tuntap", "add", "dev", leg.router_link, "mode", "tap")
         self._bring_up(leg)
 
@@ -232,7 +247,7 @@ class Router:
         run("ip", "-n", self.netns, "route", "replace", *target)
 
     def _answer_for_others(self, link: str) -> None:
-        """Answer ARP requests on a link for all that is behind the others, at once, and take no forged sender."""
+        """Answer ARP requests on a link for all addresses behind other links without delay, and drop forged senders."""
         settings = (f"conf.{link}.proxy_arp=1", f"neigh.{link}.proxy_delay=0", f"conf.{link}.rp_filter=1")
         self._set(*(f"net.ipv4.{setting}" for setting in settings))
 
@@ -240,18 +255,38 @@ class Router:
         run(*in_netns(self.netns, ["sysctl", "-q", "-w", *settings]))
 
     def guard(self, rules: str) -> None:
-        """Put security group rules in force, as an nft script; nothing passes before the first."""
+        """Apply security group rules as an nft script. No packet passes before the first script."""
         if rules != self._rules:
             run(*in_netns(self.netns, ["nft", "-f", "-"]), input_text=rules)
             self._rules = rules
 
+    def hold(self, address: str) -> None:
+        """Take a load balancer's address; whoever asks for it on a link is answered by the router."""
+        succeeds("ip", "-n", self.netns, "address", "add", f"{address}/32", "dev", "lo")
+
+    def release(self, address: str) -> None:
+        succeeds("ip", "-n", self.netns, "address", "delete", f"{address}/32", "dev", "lo")
+
+    def bring_replies_back(self) -> bool:
+        """Have replies to a load balancer that speaks with its client's address come to it, not to the client.
+
+        False where this kernel cannot mark connections: the balancer speaks with its own address then.
+        """
+        try:
+            run(*in_netns(self.netns, ["nft", "--check", "--file", "-"]), input_text=MARKING)
+        except SandboxError:
+            return False
+        run("ip", "-n", self.netns, "rule", "add", "fwmark", str(MARK), "lookup", str(REPLY_TABLE))
+        run("ip", "-n", self.netns, "route", "add", "local", "default", "dev", "lo", "table", str(REPLY_TABLE))
+        return True
+
     def unplug(self, instance_id: str) -> None:
-        """Take a machine's link away at once; the kernel takes its time with what is left in a namespace."""
+        """Remove a machine's link at once. The kernel removes a namespace's remaining parts only later."""
         succeeds("ip", "-n", self.netns, "link", "delete", router_link(instance_id))
         self._ledger.undo("netns", instance_id)
 
     def publish(self, leg: Leg, address: str) -> None:
-        """Lead this machine's packets for a public address to the router, which translates it to the private one."""
+        """Route this machine's packets for a public address to the router, which translates it to the private one."""
         self._keep_in(IPv4Network(address))
         self._route(leg, address)
         route = f"{address}/32 dev {leg.subnet.host_link}"
@@ -268,7 +303,7 @@ def router_link(instance_id: str) -> str:
 
 
 def _machine_network(leg: Leg) -> str:
-    """Return the `ip -batch` lines that set up a machine's side; the kernel of a real one learns the same by DHCP."""
+    """Return the `ip -batch` lines that configure a machine's interface. A real instance learns the same by DHCP."""
     return "\n".join(
         [
             "link set lo up",

@@ -1,4 +1,4 @@
-"""Says, before anything is made, what this machine lacks to run a sandbox, and how to get it."""
+"""Checks, before anything is made, what this machine lacks for a sandbox, and tells how to get it."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ ALONE = "`up --no-machines` runs the API alone"
 
 
 def require_machines_possible(*, qemu: bool) -> None:
-    """Raise SandboxError naming everything that is missing for machines, and for those with a kernel of their own."""
+    """Raise SandboxError that names everything missing for machines, and for machines with their own kernel."""
     if sys.platform != "linux":
         raise SandboxError(f"machines need Linux, and this is {sys.platform}; {ALONE}")
     if os.geteuid() != 0:
@@ -43,7 +43,7 @@ def require_machines_possible(*, qemu: bool) -> None:
 
 
 def require_place_for_machines(base: Path) -> None:
-    """Raise SandboxError when there is no room, or no way, for what machines write on their image."""
+    """Raise SandboxError when the disk lacks space, or support for overlays, for the machines' writes."""
     there = next(path for path in (base, *base.parents) if path.is_dir())
     free_bytes = shutil.disk_usage(there).free
     if free_bytes < NEEDED_BYTES:
@@ -65,7 +65,7 @@ def require_place_for_machines(base: Path) -> None:
 
 
 def _may_administer_network() -> bool:
-    """Whether CAP_NET_ADMIN and CAP_SYS_ADMIN are among the effective capabilities (capability.h: bits 12 and 21)."""
+    """Return whether CAP_NET_ADMIN and CAP_SYS_ADMIN are effective capabilities (capability.h: bits 12 and 21)."""
     with open("/proc/self/status", errors="replace") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
     needed = 1 << 12 | 1 << 21

@@ -1,8 +1,9 @@
-"""Processes by identity: a process id together with its start time, so that a reused id is never taken for ours."""
+"""Identifies processes by id and start time, so that a reused id is never mistaken for the original process."""
 
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,7 +22,7 @@ def is_alive(pid: int, started_ticks: int) -> bool:
 
 
 def end(pid: int, started_ticks: int, *, grace_seconds: float) -> None:
-    """Ask the process to end, insist after the grace, and return once it is gone."""
+    """Ask the process to end, kill it after the grace period, and return once it is gone."""
     for wanted, limit_seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 10.0)):
         deadline = time.monotonic() + limit_seconds
         if limit_seconds and is_alive(pid, started_ticks):
@@ -47,4 +48,19 @@ def children(pid: int) -> list[int]:
             continue
         if int(fields[1]) == pid:
             found.append(int(stat.parent.name))
+    return found
+
+
+def inside(netns: str) -> list[int]:
+    """Return the processes in a network namespace."""
+    try:
+        wanted = os.stat(f"/run/netns/{netns}")
+    except FileNotFoundError:
+        return []
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/ns/net"):
+        with suppress(OSError):
+            it = os.stat(entry)
+            if (it.st_dev, it.st_ino) == (wanted.st_dev, wanted.st_ino):
+                found.append(int(entry.parts[2]))
     return found

@@ -1,7 +1,7 @@
 """Machines by QEMU: a kernel of their own, with real sysctls, boot arguments and reboots; slower to start.
 
-There is no boot loader on the disk. QEMU is given the kernel and its arguments, ends when the machine reboots, and is
-started again with the arguments that the machine's own update-grub has written by then.
+The disk has no boot loader. QEMU gets the kernel and its arguments, and ends when the machine reboots. It is then
+started again with the arguments that the machine's own update-grub has written.
 """
 
 import json
@@ -19,7 +19,7 @@ from embedded_ec2.ledger import Ledger
 from embedded_ec2.machine import Boot, Exit, Machine, console_file, spawn
 from embedded_ec2.network import Leg, Router
 from embedded_ec2.qemu_image import DISK, INITRD, KERNEL
-from embedded_ec2.seed import render_meta_data
+from embedded_ec2.seed import ENDPOINT_FILE, render_endpoint, render_meta_data
 
 KVM = ["-accel", "kvm", "-cpu", "host"]
 # Without HPET: once in a dozen boots the kernel took it for its clock and hung, both CPUs and QEMU's timers busy.
@@ -29,7 +29,7 @@ PROBE_LIMIT_SECONDS = 10.0
 
 @dataclass
 class VirtualMachine(Machine):
-    """A machine with hardware of its own, of which QEMU reports by its machine protocol (QMP) on standard output."""
+    """A machine with its own hardware. QEMU reports its events in the machine protocol (QMP) on standard output."""
 
     reboot_wanted: bool = False
 
@@ -65,7 +65,7 @@ class VirtualMachine(Machine):
 
 @dataclass(frozen=True)
 class Qemu:
-    """Runs machines from copies of one disk, by the accelerator that was found to work."""
+    """Runs machines from copies of one disk, with the accelerator that was found to work."""
 
     image: Path
     accelerator: list[str]
@@ -109,7 +109,7 @@ class Qemu:
 
 
 def find_accelerator(image: Path) -> list[str]:
-    """Return the accelerator that really boots a kernel: /dev/kvm may be there and still not do it."""
+    """Return an accelerator that boots a kernel in a test, because /dev/kvm may exist and not work."""
     return KVM if Path("/dev/kvm").exists() and _prints_on_console(image, KVM) else EMULATION
 
 
@@ -162,7 +162,9 @@ SEED = "/var/lib/cloud/seed/nocloud"
 
 
 def _planted_files(boot: Boot) -> dict[str, bytes]:
+    endpoint = {f"/{ENDPOINT_FILE}": render_endpoint(boot.identity).encode()} if boot.identity.endpoint else {}
     return {
+        **endpoint,
         NETWORK_FILE: render_network(boot.leg).encode(),
         f"{SEED}/meta-data": render_meta_data(boot.identity).encode(),
         f"{SEED}/user-data": boot.identity.user_data or b"#cloud-config\n{}\n",
@@ -183,9 +185,9 @@ def read_boot_arguments(disk: Path) -> str:
 
 
 def parse_boot_arguments(grub_configuration: str) -> str:
-    """Return what follows the kernel's path in the first menu entry's `linux` line, blanks made single.
+    """Return the arguments after the kernel's path in the first menu entry's `linux` line, with single blanks.
 
-    Raises SandboxError when there is no such line: the machine could not boot from it either.
+    Raises SandboxError when there is no such line, because the machine could not boot without it.
     """
     line = re.search(r"^\s*linux\s+\S+\s+(.*)$", grub_configuration, re.MULTILINE)
     if not line:
@@ -198,7 +200,7 @@ def _protocol_file(directory: Path) -> Path:
 
 
 def _shutdown_reasons(protocol: Path) -> set[str]:
-    """Return why QEMU says that it shut down (QMP event SHUTDOWN)."""
+    """Return the reasons of QEMU's shutdown (QMP event SHUTDOWN)."""
     reasons = set()
     for line in protocol.read_text(errors="replace").splitlines():
         try:

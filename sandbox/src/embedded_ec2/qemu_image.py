@@ -1,4 +1,4 @@
-"""The disk that machines with a kernel of their own start from, made of the containers' recipe and a kernel."""
+"""The disk image of machines with their own kernel, made from the containers' recipe and a kernel."""
 
 import shutil
 import uuid
@@ -29,8 +29,8 @@ PROOF = ("usr/sbin/update-grub", NETWORK_UNIT)
 def make_disk(root: Path, target: Path) -> None:
     """Turn a root tree with a kernel into the files QEMU starts from; the tree is used up.
 
-    The first boot's arguments are those that the machine's own update-grub would write, so that undoing a change of
-    them leads back to where it began.
+    The first boot's arguments are those that the machine's own update-grub would write. So undoing a change of them
+    restores the originals.
     """
     kernels = sorted((root / "boot").glob("vmlinuz-*"))
     if not kernels:

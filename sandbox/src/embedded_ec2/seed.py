@@ -1,20 +1,24 @@
-"""What a machine's cloud-init finds at boot (NoCloud data source): the instance's identity, key and user data."""
+"""The data for a machine's cloud-init at boot (NoCloud data source): the instance's identity, key and user data."""
 
 import json
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+ENDPOINT_FILE = "etc/systemd/system.conf.d/endpoint.conf"
+
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a machine is, as far as its first boot is concerned."""
+    """The identity of a machine for its first boot."""
 
     instance_id: str
     private_address: IPv4Address
     public_key: str | None
     user_data: bytes
     login: str = ""
+    # Where the machine's own services find the API; empty where nobody tells them.
+    endpoint: str = ""
 
     @property
     def hostname(self) -> str:
@@ -22,24 +26,33 @@ class Identity:
 
 
 def plant(root: Path, identity: Identity) -> None:
-    """Write the seed into a machine's root; a known instance id makes no second first boot."""
+    """Write the seed into a machine's root. cloud-init does not repeat the first boot for a known instance id."""
     directory = root / "var/lib/cloud/seed/nocloud"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "meta-data").write_text(render_meta_data(identity))
     (directory / "user-data").write_bytes(identity.user_data or b"#cloud-config\n{}\n")
+    if identity.endpoint:
+        settings = root / ENDPOINT_FILE
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text(render_endpoint(identity))
     if identity.login:
         (root / "etc/cloud/cloud.cfg.d/90-login.cfg").write_text(render_login(identity))
 
 
+def render_endpoint(identity: Identity) -> str:
+    """Return systemd's setting by which user data and services call the API as they would call AWS."""
+    return f"[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL={identity.endpoint}\n"
+
+
 def render_login(identity: Identity) -> str:
-    """Return cloud-init's setting for the user of the image that was asked for, beside the machine's own."""
+    """Return cloud-init's setting for the requested image's login user, in addition to the machine's own user."""
     keys = [identity.public_key] if identity.public_key else []
     user = {"name": identity.login, "shell": "/bin/bash", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
     return json.dumps({"users": ["default", {**user, "ssh_authorized_keys": keys}]}, indent=1) + "\n"
 
 
 def render_meta_data(identity: Identity) -> str:
-    """Return the meta-data file; JSON is YAML, and needs no quoting rules of ours."""
+    """Return the meta-data file as JSON, which is valid YAML."""
     keys = [identity.public_key] if identity.public_key else []
     facts = {"instance-id": identity.instance_id, "local-hostname": identity.hostname, "public-keys": keys}
     return json.dumps(facts, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""Where a sandbox keeps what it must remember, and how others find it."""
+"""The state directory of a sandbox, and how other processes find it."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ SYSTEM_STATE = Path("/var/lib/embedded-ec2")
 
 
 def user_state() -> Path:
-    """Return the state directory of a user without root, who can run the API but no machine."""
+    """Return the state directory of a user without root, who can run the API but no machines."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "embedded-ec2"
 
 
@@ -25,7 +25,7 @@ def own_state() -> Path:
 
 @dataclass(frozen=True)
 class Running:
-    """What a running sandbox tells those who look for it."""
+    """The record by which other processes find a running sandbox."""
 
     pid: int
     started_ticks: int
@@ -44,14 +44,14 @@ class Running:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The directory of one sandbox; everything it puts on the disk is under it."""
+    """The directory of one sandbox, which holds all of its files."""
 
     name: str
     directory: Path
 
     @classmethod
     def named(cls, name: str) -> "Sandbox":
-        """Find the sandbox of this name, root's first; it need not exist."""
+        """Return the sandbox of this name, root's first. It need not exist."""
         for base in (SYSTEM_STATE, user_state()):
             if (base / name).exists():
                 return cls(name, base / name)
@@ -78,7 +78,7 @@ class Sandbox:
         return self.directory / "machines"
 
     def running(self) -> Running | None:
-        """Return what was recorded by the process that is up, or None; a dead process's record counts as none."""
+        """Return the record of the running process, or None. The record of a dead process does not count."""
         try:
             record = Running(**json.loads(self.running_file.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -86,7 +86,7 @@ class Sandbox:
         return record if record.is_alive else None
 
     def holder(self) -> str:
-        """Return what was given as `--holder` when it was brought up; empty when nobody claims it."""
+        """Return the `--holder` directory given at its start; empty without one."""
         try:
             return self.holder_file.read_text()
         except FileNotFoundError:
@@ -109,9 +109,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def only_one_at_a_time(base: Path) -> Iterator[None]:
-    """Hold the state directory's lock: ups and downs, of any name, come one after the other.
+    """Hold the state directory's lock, so that only one start or stop of any sandbox runs at a time.
 
-    The directory is made when missing, and removed when the last sandbox has left it.
+    A missing directory is made. It is removed when the last sandbox is gone.
     """
     handle = _lock(base)
     try:
@@ -123,7 +123,7 @@ def only_one_at_a_time(base: Path) -> Iterator[None]:
 
 
 def _lock(base: Path) -> int:
-    """Return the descriptor that holds the lock of the directory that is at this path now, not of a removed one."""
+    """Return a descriptor that holds the lock of the directory now at this path, not of a removed one."""
     base = base.resolve()
     while True:
         try:

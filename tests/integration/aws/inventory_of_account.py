@@ -10,6 +10,7 @@ _GONE = {"terminated", "shutting-down"}
 def contents(account: Any) -> set[tuple[str, str]]:
     """Return kind and name or id of everything an environment could leave behind, of any environment."""
     ec2, iam, cloudwatch = account.client("ec2"), account.client("iam"), account.client("cloudwatch")
+    elb = account.client("elbv2")
     instances = [found for page in ec2.describe_instances()["Reservations"] for found in page["Instances"]]
     gone = {one["InstanceId"] for one in instances if one["State"]["Name"] in _GONE}
     found: list[tuple[str, str]] = []
@@ -34,6 +35,10 @@ def contents(account: Any) -> set[tuple[str, str]]:
     found += [
         ("launch template", one["LaunchTemplateId"]) for one in ec2.describe_launch_templates()["LaunchTemplates"]
     ]
+    found += [("target group", one["TargetGroupName"]) for one in elb.describe_target_groups()["TargetGroups"]]
+    found += [("balancer", one["LoadBalancerName"]) for one in elb.describe_load_balancers()["LoadBalancers"]]
+    groups = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    found += [("group", one["AutoScalingGroupName"]) for one in groups]
     found += [("flow log", one["FlowLogId"]) for one in ec2.describe_flow_logs()["FlowLogs"]]
     endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
     found += [("endpoint", one["VpcEndpointId"]) for one in endpoints if not one["State"].lower().startswith("delet")]

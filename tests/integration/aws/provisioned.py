@@ -1,4 +1,4 @@
-"""What a run of the playbooks made, read from the API and said in CloudFormation's words."""
+"""The resources that a run of the playbooks made, read from the API and named as CloudFormation does."""
 
 from __future__ import annotations
 

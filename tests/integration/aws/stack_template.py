@@ -1,4 +1,4 @@
-"""The CloudFormation template with its parameters put in: what a stack would ask EC2 and IAM for."""
+"""The CloudFormation template with its parameters filled in: the requests of a stack to EC2 and IAM."""
 
 from __future__ import annotations
 

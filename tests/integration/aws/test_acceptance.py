@@ -31,7 +31,7 @@ ALARM = f"trading-{ENVIRONMENT}/trading-{ENVIRONMENT}-1/"
 
 @pytest.fixture
 def left(account: Account) -> Iterator[str]:
-    """What an acceptance run has left: a log group."""
+    """The rest that an acceptance run leaves behind: a log group."""
     name = "accept-0badf00d"
     logs = account.client("logs")
     logs.create_log_group(logGroupName=f"/trading/{name}/host")
@@ -40,7 +40,7 @@ def left(account: Account) -> Iterator[str]:
 
 
 def refusal(account: Account, folder: Path) -> str:
-    """Return what a run says that removes nothing."""
+    """Return the output of a run that removes nothing."""
     run = account.play("acceptance.yml", "-e", '{"acceptance_steps": ["none"]}', acceptance_dir=str(folder))
     assert run.code != 0
     assert "failed: prepare" in run.output
@@ -113,7 +113,7 @@ class Parts:
         )
 
     def seen(self, part: str) -> dict[str, Any]:
-        """Return what the part has noted."""
+        """Return the part's notes."""
         run = self.run(part)
         assert run.code == 0, run.output
         noted: dict[str, Any] = json.loads((self.folder / "seen" / f"{part}.json").read_text(encoding="utf-8"))

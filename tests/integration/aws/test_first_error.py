@@ -1,4 +1,4 @@
-"""What a user reads first when an input or the account does not work: what, where, what to do; and nothing was made."""
+"""The first error that a user reads when an input or account is wrong: what, where, what to do; nothing was made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets out of AWS's stores reach a file by the controller's own rights, and nobody else on the way."""
+"""Secrets from AWS's stores reach a file by the controller's own rights, and no other reader sees them on the way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "/trading/production/telemetry-token"
 
 
 def keep(account: Account) -> None:
-    """Put each secret where its lookup finds it."""
+    """Put each secret into the store that its lookup reads."""
     account.client("ssm").put_parameter(
         Name=NAME, Value=PLANTED["amazon.aws.ssm_parameter"], Type="SecureString", Overwrite=True
     )

@@ -1,4 +1,4 @@
-"""Hours of development hosts: made, changed, left alone, and taken back when they are given no more."""
+"""Hours of development hosts: made, changed, left alone, and removed when they are no longer given."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "trading-demo-hours"
 
 @pytest.fixture
 def play_file(tmp_path: Path) -> Path:
-    """A playbook with the role alone, after what it needs to know of the account."""
+    """A playbook with the role alone, after the facts that it needs about the account."""
     look = {
         "name": "List what exists",
         "lowlatency.trading.deployment_info": {"environment": "demo", "region": "us-east-1"},

@@ -1,4 +1,4 @@
-"""What was not given is asked for at a terminal only, and only what was not given."""
+"""The playbook asks for missing values, at a terminal only, and for no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What takes the engine some seconds: deaths under load, sealed segments, a client that does not read."""
+"""Tests that take the engine some seconds: deaths under load, sealed segments, a client that does not read."""
 
 from __future__ import annotations
 

@@ -46,14 +46,14 @@ class Proxied:
             yield secure
 
     def answer(self, data: bytes, **where: Any) -> int:
-        """Return the type of the first packet that the engine or the feed says."""
+        """Return the type of the first packet from the engine or the feed."""
         with self.connected(**where) as secure:
             secure.sendall(data)
             return secure.recv(3)[2]
 
 
 def configuration(folder: Path, ports: dict[str, int], proxied: dict[str, int], client_ca: str) -> Path:
-    """Write what the role would, with this folder in the place of the host's."""
+    """Write the role's configuration, with this folder in the place of the host's."""
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(TEMPLATE.read_text())  # noqa: S701
     text = template.render(
         __trading_engine_tls_material={"client_ca": client_ca},

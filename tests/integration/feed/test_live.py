@@ -1,4 +1,4 @@
-"""The feed at the engine's ring: what subscribers see is what the log says, whoever starts, stalls or dies."""
+"""The feed at the engine's ring: subscribers get the content of the log, whoever starts, stalls or dies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FeedProcess:
 
 
 class Market:
-    """An engine, a feed, somebody who trades, and somebody who keeps what the feed says."""
+    """An engine, a feed, a client that trades, and a subscriber that keeps the feed's messages."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -68,7 +68,7 @@ class Market:
         return self.feed
 
     def subscribe(self) -> Subscriber:
-        """Log in for what has not been heard yet."""
+        """Log in for the messages that have not been received yet."""
         subscriber = Subscriber(self.port, len(self.heard) + 1, password=PASSWORD, account="BERT")
         subscriber.socket.settimeout(DEADLINE_S)
         subscriber.accepted()
@@ -100,7 +100,7 @@ class Market:
         return count
 
     def settle(self) -> None:
-        """Stop the engine, which writes what it said; what was heard has to be just that."""
+        """Stop the engine, which writes its messages; the received messages must equal them."""
         assert self.engine.stop() == (0, "")
         data = b"".join(path.read_bytes() for path in sorted((self.directory / "itch").glob("*.itch")))
         assert self.heard == list(itch.split_log(data))
@@ -163,7 +163,7 @@ def test_an_engine_that_comes_back_is_followed_without_a_message_too_many_or_too
 
 
 def follows_again(market: Market, measured: int, subscriber: Subscriber) -> bool:
-    """Trade, and say whether it came out of the new engine's ring."""
+    """Trade, and return whether the messages came from the new engine's ring."""
     market.trade(10)
     market.hear(subscriber)
     return market.times_of_feed() > measured

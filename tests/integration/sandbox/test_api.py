@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from .conftest import AMI_PARAMETER, Cloud, clouds
+from .conftest import AMI_PARAMETER, Cloud, clouds, eventually
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,24 @@ def test_replacing_an_instances_groups_leaves_none_of_the_old(api: Cloud) -> Non
     described = api.describe(launched["InstanceId"])
     assert [group["GroupId"] for group in described["SecurityGroups"]] == [other]
     assert [group["GroupId"] for group in described["NetworkInterfaces"][0]["Groups"]] == [other]
+
+
+def test_a_group_replaces_by_itself_what_was_stopped(api: Cloud) -> None:
+    template = {"ImageId": api.ami, "InstanceType": "c6g.medium"}
+    api.ec2.create_launch_template(LaunchTemplateName="group", LaunchTemplateData=template)
+    scaling = api.client("autoscaling")
+    of_it = {"AutoScalingGroupName": "group"}
+    launch = {"LaunchTemplate": {"LaunchTemplateName": "group"}, "VPCZoneIdentifier": api.subnet_id}
+    scaling.create_auto_scaling_group(**of_it, **launch, MinSize=1, MaxSize=1)
+
+    def ids() -> list[str]:
+        (group,) = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["group"])["AutoScalingGroups"]
+        return [instance["InstanceId"] for instance in group["Instances"]]
+
+    before = ids()
+    api.ec2.stop_instances(InstanceIds=before)
+    eventually(lambda: ids() and not set(ids()) & set(before))
+    scaling.delete_auto_scaling_group(**of_it, ForceDelete=True)
 
 
 def order_faults(api: Cloud, document: str) -> int:

@@ -1,4 +1,4 @@
-"""Whatever happened to a sandbox, taking it down leaves this machine as it was."""
+"""Taking a sandbox down leaves this machine as it was, whatever happened to the sandbox."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from .conftest import Cloud, clouds, eventually, sandbox_command
 
 
 def traces(name: str) -> dict[str, list[str]]:
-    """Return all that a sandbox of this name could leave on this machine, from the kernel's own lists."""
+    """Return everything that a sandbox of this name could leave on this machine, from the kernel's own lists."""
     directory = f"/var/lib/embedded-ec2/{name}"
 
     def lines(*argv: str) -> list[str]:

@@ -53,7 +53,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its result; what the page complains about meanwhile goes to `problems`."""
+        """Send a command and return its result; the page's complaints meanwhile go to `problems`."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -77,13 +77,13 @@ class Browser:
         self.call("Page.navigate", url=url)
 
     def value(self, expression: str) -> Any:
-        """What the JavaScript expression is."""
+        """Return the value of a JavaScript expression."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
-        """Until the expression is true; AssertionError after WAIT_S."""
+        """Wait until the expression is true; raises AssertionError after WAIT_S."""
         deadline_s = time.monotonic() + WAIT_S
         while not self.value(expression):
             assert time.monotonic() < deadline_s, f"never became true: {expression}"

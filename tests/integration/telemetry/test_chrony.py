@@ -1,4 +1,4 @@
-"""A real chronyd says how far the clock is. It runs without privilege, and with -x, which leaves the clock alone."""
+"""A real chronyd reports the clock's distance. It runs without privilege, and with -x, which leaves the clock alone."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def chrony(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
 
 
 def published(clock: Clock | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float | bool | None]:
-    """Return what /latest, /metrics and CloudWatch get of the clock."""
+    """Return the values of the clock in /latest, /metrics and CloudWatch."""
     sample = sample_host()
     shown = host_document(sample, sample, 1.0, clock)
     found = {name: value for name, value in shown.items() if name.startswith("clock_")}

@@ -1,7 +1,7 @@
 """Ten thousand clients that come and go leave nothing behind.
 
-What the process holds is asked of Python itself: resident memory also has what an allocator keeps of the busiest
-moment, which grows with the machine's slowness and hides a leak as well as it feigns one.
+The test asks Python itself for the memory that the process holds. Resident memory also contains what an allocator keeps
+from the busiest moment. That grows with the machine's slowness, and can hide or imitate a leak.
 """
 
 import os
@@ -53,7 +53,7 @@ class Service:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def held_bytes(self) -> int:
-        """What the process has allocated and not given back."""
+        """Return the bytes that the process has allocated and not given back."""
         assert self.process.stdout is not None
         self.process.send_signal(signal.SIGUSR1)
         return int(self.process.stdout.readline())

@@ -1,4 +1,4 @@
-"""What a user may get wrong is said in one line before anything is changed."""
+"""A user's mistakes are reported in one line each before anything changes."""
 
 from __future__ import annotations
 

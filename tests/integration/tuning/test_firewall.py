@@ -216,6 +216,21 @@ def test_rules_that_somebody_flushed_are_loaded_again(host: TuningHost) -> None:
     eventually(lambda: is_loaded(host))
 
 
+@pytest.mark.usefixtures("loaded")
+def test_a_stop_while_refusals_are_written_down_loads_no_rules(host: TuningHost) -> None:
+    unit = "trading-firewall-refusals.service"
+    slow = f"/run/systemd/system/{unit}.d"
+    state = f"$(systemctl show --value --property ActiveState {unit})"
+    said = host.shell(
+        f"mkdir -p {slow}; printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/sleep 60\\n' > {slow}/slow.conf\n"
+        f"systemctl daemon-reload; systemctl start --no-block {unit}\n"
+        f'until [ "{state}" = activating ]; do sleep 0.1; done\n'
+        f"systemctl stop trading-firewall; systemctl show --value --property Result {unit}; nft list tables\n"
+        f"rm -r {slow}; systemctl daemon-reload; systemctl start trading-firewall trading-firewall-refusals.timer"
+    )
+    assert said.split() == ["success"]
+
+
 def test_absent_brings_back_every_file(host: TuningHost, before: dict[str, str], loaded: Play) -> None:
     assert loaded.exit_code == 0
     host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")

@@ -1,4 +1,4 @@
-"""tuned, which sets values of its own, is named, stopped only if that is allowed, and started again in the end."""
+"""tuned, which sets values of its own, is named, stopped only if that is allowed, and started again at the end."""
 
 from __future__ import annotations
 

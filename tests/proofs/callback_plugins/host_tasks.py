@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes down which tasks reached a host, and ends the whole run after one of them, as a pulled plug would."""
+"""Records the tasks that reached a host, and kills the whole run after one of them, like a power failure."""
 
 from __future__ import annotations
 

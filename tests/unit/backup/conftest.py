@@ -29,7 +29,7 @@ Report = dict[str, Any]
 
 
 class Server:
-    """S3 on loopback, which can be away."""
+    """S3 on loopback, which a test can switch off."""
 
     def __init__(self) -> None:
         self._server = ThreadedMotoServer("127.0.0.1", 0)
@@ -46,7 +46,7 @@ class Server:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Answer nobody meanwhile; also after a failure, because other tests use it too."""
+        """Answer no request in this context. Afterwards always answer again, because other tests use the server too."""
         self._server.stop()
         try:
             yield
@@ -63,7 +63,7 @@ def client(url: str) -> Any:
 
 
 class Host:
-    """What a host's directories hold, and a clock that a test moves."""
+    """A host's directories, and a clock that a test moves."""
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.server = server

@@ -1,4 +1,4 @@
-"""What the role writes is what the program takes, and its unit stays behind everybody."""
+"""The program accepts the role's configuration, and its unit has the lowest priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A journal's directory out of the bucket: equal to the host's, or refused with the name of what is wrong."""
+"""A journal's directory from the bucket: equal to the host's, or refused with the name of the error."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def test_the_controllers_own_release_is_recognized_by_its_name(host: Host, fetch
 
 
 def test_a_time_that_s3_contradicts_makes_no_file_the_newest() -> None:
-    """Who has held the host's credentials once does not say for ever what its configuration is."""
+    """A past holder of the host's credentials must not decide for ever on its configuration."""
     came = {"20991130T000000.000000Z": 8, "20261130T085959.000000Z": 9, "20261130T070000.000000Z": 7}
     series = "hosts/AROA:i-1/trading-demo-1/20261130T060000.000000Z"
     keys = {
@@ -415,7 +415,7 @@ def of_instance(instance: str, hour: int, *hosts: str) -> dict[str, datetime]:
 
 
 def test_of_several_instances_one_has_to_be_named() -> None:
-    """The series of a new and empty one is the newest, and the lost one's is wanted."""
+    """The series of a new and empty instance is the newest, but the lost instance's series is wanted."""
     keys = {**of_instance("i-lost", 8), **of_instance("i-new", 9)}
     with pytest.raises(BackupError, match=r"i-lost \(until 2026-11-30T08:00:00\+00:00\), i-new \(until .*aws_backup_"):
         choose(keys, NAME)

@@ -1,4 +1,4 @@
-"""Which release a lost host is rebuilt with, and when that has to be decided before anything is made."""
+"""The choice of the release for rebuilding a lost host, made before anything is created."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DECIDED = (
 
 
 def case(release: str, ran: str, own: str = OWN) -> dict[str, Any]:
-    """Return what is known of a lost host."""
+    """Return the known facts of a lost host."""
     archive = f"/rebuilds/{ran}.tar" if ran else ""
     found = {"release": ran, "controller_release": own, "release_archive": archive, "release_sha256": "0" * 64}
     return {
@@ -58,7 +58,7 @@ def run_play(folder: Path, play: dict[str, Any], hosts: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """Return what is decided of each case, all in one run of Ansible."""
+    """Return the decision of each case, all in one run of Ansible."""
     folder = tmp_path_factory.mktemp("rebuild")
     tasks = [task for task in yaml.safe_load((ROLE / "tasks/lost.yml").read_text()) if task["name"] in DECIDED]
     assert len(tasks) == len(DECIDED)
@@ -139,7 +139,7 @@ def test_nothing_is_made_before_that_is_decided() -> None:
 
 
 def test_the_wheels_of_each_installed_release_stay_for_a_rollback(tmp_path: Path) -> None:
-    """A series of the bucket has each file that is there when it begins, so that one of them is not enough."""
+    """A series has each file that exists when it begins, so the wheels of one release do not suffice."""
     wheels, new, gone = tmp_path / "wheels", "b" * 16, "c" * 16
     wheels.mkdir()
     for release in (OLD, new):

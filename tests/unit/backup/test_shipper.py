@@ -1,4 +1,4 @@
-"""What reaches the bucket, what happens while it cannot be reached, and after a restart in the middle."""
+"""The shipper's objects in the bucket: in service, while the bucket is away, and after a restart in the middle."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_a_segment_that_only_proves_the_newest_snapshot_is_no_loss(host: Host) -
 
 
 def test_a_segment_that_is_not_what_was_sent_of_it_begins_a_new_series(host: Host) -> None:
-    """A host that lost its power has less on its disk than it had in memory."""
+    """A host that lost power has less on its disk than it had in memory."""
     host.look()
     path = host.recorder.writer.path
     os.truncate(path, 100)
@@ -228,7 +228,7 @@ def test_another_journal_in_its_place_begins_a_new_series(host: Host) -> None:
 
 @pytest.mark.parametrize("away", ["empty", "not there"])
 def test_a_journal_that_is_away_is_no_shipped_journal(host: Host, away: str) -> None:
-    """As where its volume is not mounted, or the directory is another one than the engine's."""
+    """Either the journal's volume is not mounted, or the directory is not the engine's."""
     host.look()
     host.journal.rename(host.journal.with_name("elsewhere"))
     if away == "empty":

@@ -1,4 +1,4 @@
-"""The command as a user types it: wrong input, a dead port, a peer that is something else."""
+"""The command with a user's mistakes: wrong input, a closed port, a peer that is something else."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What sets a slice aside, and what never does."""
+"""The disturbances that set a slice aside, and those that never do."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def record(
 
 
 def aside(seen: Seen, waited_ms: dict[int, int] | None = None) -> list[int]:
-    """The numbers of the slices that are set aside, where an order of some waited so long from 49 ms in them."""
+    """Return the numbers of the slices set aside when, in the given slices, an order waits that long from 49 ms on."""
     longest = {number: (at(number * 100 + 49), at(number * 100 + 49 + ms)) for number, ms in (waited_ms or {}).items()}
     found: list[Slice] = slices(ten_slices(), seen, longest)
     assert len(found) == 10
@@ -90,7 +90,7 @@ def test_what_others_took_excuses_no_longer_stall() -> None:
 
 
 def test_what_others_took_of_the_generator_s_cpu_is_a_disturbance() -> None:
-    """A generator that waits for its CPU sends late and reads replies late; the engine has no part in it."""
+    """A generator that waits for its CPU sends late and reads replies late; the engine has no part in that."""
     waited = {"from_ns": at(410), "to_ns": at(490), "waited_ns": 5 * MS}
     seen = see([(record({}, [waited]), Offset())])
     assert aside(seen, {4: 6}) == [4, 5]
@@ -98,7 +98,7 @@ def test_what_others_took_of_the_generator_s_cpu_is_a_disturbance() -> None:
 
 
 def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> None:
-    """On a machine that is busy throughout, one such wait would else give every slice around it back."""
+    """Otherwise, on a machine that is always busy, one such wait would make every slice around it count again."""
     much = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 5 * MS}
     little = {"from_ns": at(500), "to_ns": at(590), "outside_ns": int(1.5 * MS)}
     assert aside(see([(record({}, [much, little]), Offset())]), {5: 8}) == [4, 5]
@@ -106,7 +106,7 @@ def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> Non
 
 
 def test_an_order_that_the_machine_does_not_explain_leaves_other_slices_alone() -> None:
-    """A busy controller disturbs every slice: one slow order in ten seconds may not bring them all back."""
+    """A busy controller disturbs every slice: one slow order in ten seconds must not make all of them count."""
     samples = [{"from_ns": at(ms), "to_ns": at(ms + 100), "outside_ns": 6 * MS} for ms in range(0, 1000, 100)]
     assert aside(see([(record({}, samples), Offset())]), {4: 30}) == [0, 1, 2, 3, *range(5, 10)]
 
@@ -143,7 +143,7 @@ def away(from_ms: int, to_ms: int) -> list[list[int]]:
 
 
 def test_a_queue_that_the_machine_left_behind_is_its_own() -> None:
-    """Away for 80 of each 100 ms, it leaves 60 ms of work more behind in each: what comes later waits for it."""
+    """Away for 80 of each 100 ms, the machine adds 60 ms of backlog in each: later orders wait for it."""
     seen = see([(record({1: away(10, 1000)}), Offset())])
     everywhere = list(range(10))
     assert aside(seen, {9: 500}) == everywhere, "480 ms that it left behind, and what it was away meanwhile"
@@ -151,7 +151,7 @@ def test_a_queue_that_the_machine_left_behind_is_its_own() -> None:
 
 
 def test_a_queue_is_served_with_what_the_engine_does_not_need() -> None:
-    """Away for 400 ms, then for 1 of each 100: 19 ms of the queue are served in each."""
+    """After 400 ms away, then 1 of each 100, the engine serves 19 ms of the queue in each slice."""
     marks = [[at(10), 390 * MS, SLOW], *([at(ms), 0, SLOW] for ms in range(410, 1000, 100))]
     seen = see([(record({1: marks}), Offset())])
     everywhere = list(range(10))
@@ -165,7 +165,7 @@ def test_a_queue_excuses_no_stall_that_the_engine_made() -> None:
 
 
 def test_what_others_took_in_two_slices_is_divided_between_them() -> None:
-    """Half of each sample is of the slice before: counted twice, it would leave a queue behind that nobody made."""
+    """Half of each sample belongs to the slice before: counting it twice would invent a queue."""
     samples = [{"from_ns": at(ms), "to_ns": at(ms + 100), "outside_ns": 15 * MS} for ms in range(50, 950, 100)]
     assert aside(see([(record({}, samples), Offset())]), {9: 60}) == list(range(9))
 

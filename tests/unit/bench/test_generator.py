@@ -1,4 +1,4 @@
-"""When a reply was received, where one read brings several."""
+"""The time of receipt of each reply, when one read brings several."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LATE_NS = 2_000_000
 
 
 class Listener:
-    """Stands for the feed's subscriber, and keeps what it is told."""
+    """A stand-in for the feed's subscriber that keeps its calls."""
 
     def __init__(self, feed: socket.socket) -> None:
         self.socket = feed

@@ -1,4 +1,4 @@
-"""From recorded times to figures, and from what the machine did to the figures that count."""
+"""Figures from recorded times, and the choice of orders that count after the machine's disturbances."""
 
 import html.parser
 import json
@@ -131,7 +131,7 @@ def test_figures_without_the_disturbed_time_stand_beside_those_of_all_of_it() ->
 
 
 class References(html.parser.HTMLParser):
-    """Collects whatever would make a browser load something."""
+    """A parser that collects every reference that would make a browser load a file."""
 
     def __init__(self) -> None:
         super().__init__()

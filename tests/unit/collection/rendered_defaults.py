@@ -1,8 +1,7 @@
-"""Print, as JSON, what each role's defaults are where nobody has set a variable: {role: {input: value}}.
+"""Print, as JSON, each role's defaults when nobody has set a variable: {role: {input: value}}.
 
-An input is left out whose default is known only later: from facts of a host, an answer of AWS, or the user's
-environment.
-A program of its own, because Ansible's loader of collections changes how a process imports.
+An input is left out if its default is known only later: from facts of a host, an answer of AWS, or the user's
+environment. It is a separate program, because Ansible's loader of collections changes how a process imports.
 """
 
 from __future__ import annotations

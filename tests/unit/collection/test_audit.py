@@ -1,4 +1,4 @@
-"""The timeline at the terminal, as JSON and as HTML, of what hosts and account told; no text of theirs is markup."""
+"""The timeline at the terminal, as JSON and as HTML, from hosts and account; none of their texts becomes markup."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PLAY = """
 
 
 class Texts(HTMLParser):
-    """What of a page is text, and which elements it has."""
+    """A parser that collects a page's texts and elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Texts(HTMLParser):
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The reports of a run for one host that told something and one that nobody looked at, and what the run printed."""
+    """The reports of a run for one host with events and one that nobody read, and the run's output."""
     folder = tmp_path_factory.mktemp("audit")
     (folder / "play.yml").write_text(PLAY)
     told = json.dumps(HOST).replace("{{", "{_{")  # a host's texts come from a module, which marks them as no templates

@@ -1,4 +1,4 @@
-"""What backup and restore run on a host, run on a tree of files where the state is behind links to other disks."""
+"""The commands of backup and restore, run on a tree of files whose state is behind links to other disks."""
 
 from __future__ import annotations
 

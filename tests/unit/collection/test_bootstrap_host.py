@@ -1,4 +1,4 @@
-"""scripts/bootstrap-host refuses by name what it cannot use; what it does to a machine is shown by scripts/prove."""
+"""scripts/bootstrap-host refuses invalid input by name; scripts/prove shows its effects on a machine."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def refusal(environment: dict[str, str], user: int | None = None) -> str:
-    """Return the line with which a run ended that failed."""
+    """Return the last line of a failed run."""
     done = subprocess.run(
         ["bash", "-s"],
         input=SCRIPT,
@@ -76,7 +76,7 @@ def test_it_fits_into_user_data_with_room_for_a_users_own_lines() -> None:
 
 
 def without_start(command: str = "", environment: dict[str, str] | None = None) -> str:
-    """Return what a shell says that has read the script without its last line, and then runs a command."""
+    """Return the output of a shell that reads the script without its last line and then runs a command."""
     functions, start, _ = SCRIPT.rpartition('\nmain "$@"\n')
     assert start
     script = f"exec 2>&1\n{functions}\n{command}"

@@ -1,4 +1,4 @@
-"""Playbooks for hosts say in check mode what they would do, on a host that has nothing yet as well."""
+"""Playbooks for hosts report in check mode what they would do, also on a new host."""
 
 from __future__ import annotations
 

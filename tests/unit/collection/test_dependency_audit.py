@@ -1,4 +1,4 @@
-"""What scripts/audit-dependencies says of pip-audit's reports."""
+"""The judgement of scripts/audit-dependencies on pip-audit's reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKIPPED = {"name": "writer", "skip_reason": "not found"}
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, **reports: list[dict[str, Any]] | None) -> None:
-    """Have services answer with these packages; None is no answer."""
+    """Make the services answer with these packages; None is no answer."""
 
     def ask(_lock: Path, service: str) -> dict[str, Any] | None:
         report = reports.get(service)

@@ -1,4 +1,4 @@
-"""What is generated is up to date, and what is pointed at exists."""
+"""Generated files are up to date, and references lead to existing files."""
 
 from __future__ import annotations
 

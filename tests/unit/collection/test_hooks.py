@@ -1,4 +1,4 @@
-"""What git runs by pre-commit is what scripts/lint runs, and a commit's first line is as CONTRIBUTING.md says."""
+"""pre-commit runs the same as scripts/lint, and a commit's first line follows CONTRIBUTING.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the roles install on a host has the owner, group and mode that files/installed.yml declares."""
+"""The files that the roles install on a host have the owner, group and mode of files/installed.yml."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tasks(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def made() -> dict[str, dict[str, Any]]:
-    """Return what makes each path; a part that is known only on the host is a star."""
+    """Return the arguments that make each path; a part that is known only on the host is a star."""
     found = {}
     for role in HOST_ROLES:
         known = variables(ROOT / "roles" / role)
@@ -102,7 +102,7 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
     "name", ["trading-engine", "trading-telemetry", "trading-publish", "trading-backup", "cwagent"]
 )
 def test_a_user_that_the_firewall_may_have_made_is_taken_over_by_its_role(name: str) -> None:
-    """By the firewall's own comment it would be removed with the firewall."""
+    """The firewall's own comment would remove the user together with the firewall."""
     paths = (ROOT / "roles").glob("*/tasks/*.yml")
     found = [user for path in paths for user in users(yaml.safe_load(path.read_text(encoding="utf-8")))]
     own = [user for user in found if user["name"] == name and user.get("comment")]

@@ -1,4 +1,4 @@
-"""What every role promises its users, held for all roles alike."""
+"""The promises of every role to its users."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def options(role: Path, point: str = "main") -> dict[str, Any]:
 
 @functools.cache
 def rendered_defaults() -> dict[str, dict[str, Any]]:
-    """Return what each role's defaults are where nobody has set a variable, but for those that are known only later."""
+    """Return each role's defaults when nobody has set a variable, except for those that are known only later."""
     program = [sys.executable, str(Path(__file__).parent / "rendered_defaults.py"), str(ROOT)]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     assert "rename it" not in done.stderr, (
@@ -261,7 +261,7 @@ def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
 
 @pytest.mark.parametrize("command", ["trading_engine_check_journal_command", "trading_engine_check_state_command"])
 def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> None:
-    """In the block whose rescue starts the engine on the state that there was."""
+    """The question is in the block whose rescue starts the engine on the earlier state."""
     tasks = load(ROOT / "roles/trading_engine/tasks/restore.yml")
     unpacking = next(task for task in tasks if "block" in task)
     asked = [task for task in unpacking["block"] if command in str(task)]
@@ -272,7 +272,7 @@ def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_what_a_task_registers_hides_no_variable_of_the_role(role: Path) -> None:
-    """For the rest of the play the result would stand where the role's own value is meant."""
+    """For the rest of the play the result would replace the role's own value."""
     known = {name for path in (*role.glob("vars/main.yml"), *role.glob("vars/main/*.yml")) for name in load(path)}
     text = "".join(path.read_text(encoding="utf-8") for path in (role / "tasks").glob("*.yml"))
     assert known & set(re.findall(r"^\s+register: (\w+)", text, flags=re.MULTILINE)) == set()

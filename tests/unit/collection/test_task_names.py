@@ -36,7 +36,7 @@ DECLARATIVE = {
 
 
 def named_things(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Return plays, tasks, blocks and handlers of a file, and all that they hold."""
+    """Return plays, tasks, blocks and handlers of a file, and everything inside them."""
     for entry in entries:
         yield entry
         for key in TASK_LISTS:
@@ -44,7 +44,7 @@ def named_things(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def faults(entries: list[dict[str, Any]], prefixed: bool) -> list[str]:
-    """Return what is wrong with the names in one file, in words; `prefixed` when each begins with the file's name."""
+    """Return the faults of the names in one file; `prefixed` when each name begins with the file's name."""
     return [
         f"{name!r} {fault}"
         for name in (str(entry.get("name") or "") for entry in named_things(entries))

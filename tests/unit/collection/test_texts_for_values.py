@@ -1,4 +1,4 @@
-"""What `-e NAME=VALUE` gives is a text: "false" is not false, and a list of one name is not that name's letters."""
+"""`-e NAME=VALUE` gives a text: "false" is not false, and a list of one name is not that name's letters."""
 
 from __future__ import annotations
 

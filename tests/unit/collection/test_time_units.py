@@ -1,4 +1,4 @@
-"""The engine waits for the clock at boot, half a minute at the most; systemd itself finds nothing wrong with it."""
+"""The engine waits for the clock at boot, at most half a minute; systemd itself finds no fault in the units."""
 
 from __future__ import annotations
 

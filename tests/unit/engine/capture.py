@@ -1,4 +1,4 @@
-"""Writing what two parties said to each other as a capture file that Wireshark reads."""
+"""A writer of capture files that Wireshark reads, from the messages of two parties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine without sockets in the tests' own process, and the loop that it needs."""
+"""An engine without sockets in the tests' own process, and its event loop."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The engine's core and the reference market side by side: every message must have the same consequences in both.
+"""The engine's core and the reference market side by side: every message must have the same effects in both.
 
-Compared after each one: what every account is told, the displayed and the hidden book, and the book that somebody
-rebuilds who only reads market data.
+After each message the test compares every account's replies, the displayed and the hidden book, and the book rebuilt
+from market data alone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def settings(choice: int = 0) -> dict[str, Any]:
 
 
 class FeedBook:
-    """What somebody who only reads market data believes the books to be."""
+    """The books as a reader of market data alone rebuilds them."""
 
     def __init__(self) -> None:
         self.orders: dict[int, list[Any]] = {}
@@ -108,7 +108,7 @@ class Duel:
         self._choice = 0
 
     def send(self, owner: str, message: tuple[Any, ...]) -> None:
-        """Give both the message; raises AssertionError where they differ."""
+        """Give the message to both; raises AssertionError where they differ."""
         order = self.reference.find(owner, message[0])
         self.market.send(owner, message)
         self.reference.told.clear()
@@ -154,7 +154,7 @@ class Duel:
         self.reference.configure(changed)
 
     def restart(self) -> None:
-        """Go on with a core that was loaded from a snapshot of this one."""
+        """Continue with a core that was loaded from a snapshot of this one."""
         fresh = Core()
         snapshot.load(fresh, snapshot.dump(self.market.core))
         assert snapshot.digest(fresh) == snapshot.digest(self.market.core)
@@ -246,7 +246,7 @@ class Flow:
 
 
 def run(seed: int, messages: int, after_each: Callable[[Duel], None] = lambda duel: None) -> Duel:
-    """Let both answer so many random messages, with another configuration, and from a snapshot, from time to time."""
+    """Send `count` random messages to both; from time to time change the configuration or continue from a snapshot."""
     duel, flow = Duel(), Flow(seed)
     for number in range(1, messages + 1):
         duel.send(*flow.next(duel.reference))

@@ -1,4 +1,4 @@
-"""A core driven by decoded messages: what a test says is what the wire carries."""
+"""A core driven by decoded messages: each is encoded as on the wire."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMITS = {
 
 
 def account_settings(**changes: Any) -> dict[str, Any]:
-    """Return an account without limits, but for what is named: settings or limits."""
+    """Return an account without limits, except for the named settings and limits."""
     settings: dict[str, Any] = {
         "test": False,
         "tokens": "any",
@@ -72,7 +72,7 @@ class Market:
         self._tokens = itertools.count(1)
 
     def send(self, account: str, *messages: tuple[Any, ...]) -> list[Any]:
-        """Send the messages in one read; return what the account itself is told."""
+        """Send the messages in one read; return the account's own replies."""
         data = b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(message)) for message in messages)
         assert self.read(account, data) == len(data), self.core.close_reason
         return self.replies.get(account, [])

@@ -1,6 +1,6 @@
-"""A market so simple that its correctness can be seen: one list of orders, searched and sorted for every message.
+"""A simple market that is easy to check: one list of orders, searched and sorted for every message.
 
-It says of every message what its sender and the others are told, in words of its own: see `Told`.
+It reports the replies to the sender and to others in words of its own: see `Told`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ class PlainOrder:
         return self.display == "N"
 
     def accepts(self, shares: int) -> bool:
-        """Whether so many shares reach its minimum, or all that it has open where that is less."""
+        """Return whether these shares reach the order's minimum, or all its open shares where those are fewer."""
         return shares >= min(self.minimum, self.shares)
 
 
 class ReferenceMarket:
-    """`told` collects (account, what it is told) in order; accounts and symbols are as in the core's settings."""
+    """The reference market.
+
+    `told` collects (account, reply) in order; accounts and symbols are as in the core's settings.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.orders: list[PlainOrder] = []
@@ -114,7 +117,7 @@ class ReferenceMarket:
         return terms or ("" if message.side in ("B", "S", "T", "E") else "O")
 
     def _is_off(self, stock: str, price_e4: int) -> bool:
-        """Whether the price is none, or between two ticks."""
+        """Return whether the price is invalid or between two ticks."""
         tick_e4 = self._symbols[stock]["tick_e4"] or (100 if price_e4 >= DOLLAR_E4 else 1)
         return not 0 < price_e4 <= ouch.MAX_PRICE_E4 or price_e4 % tick_e4 != 0
 
@@ -184,7 +187,7 @@ class ReferenceMarket:
         self, owner: str, token: str, side: str, shares: int, executed: int, stock: str, firm: str,
         message: ouch.EnterOrder | ouch.ReplaceOrder,
     ) -> None:  # fmt: skip
-        """Let an order meet the others, and rest with what is left."""
+        """Match an order against the others, and rest what is left."""
         self._arrivals += 1
         immediate = message.time_in_force_s == ouch.TIF_IOC
         order = PlainOrder(
@@ -277,7 +280,7 @@ class ReferenceMarket:
 
 
 def told_of(reply: Any) -> Told | None:
-    """Return a reply of the engine in the reference's words; None for what it says nothing of."""
+    """Return an engine's reply in the reference's words; None for a reply that the reference does not model."""
     match reply:
         case ouch.Accepted():
             return "accepted", reply.token, reply.shares, reply.price_e4, reply.firm, reply.display

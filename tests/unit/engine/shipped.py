@@ -33,7 +33,7 @@ _ADMIN = (
 
 
 class Recording:
-    """A core whose inputs are journaled; the version is none, because any machine is to replay it."""
+    """A core whose inputs are journaled. The journal has no version, because any machine is to replay it."""
 
     def __init__(self, directory: Path) -> None:
         self.core = Core()
@@ -91,7 +91,7 @@ def write(directory: Path) -> None:
 
 
 def main() -> None:
-    """Make the files in the package anew, with what the pure engine gives."""
+    """Write the files in the package anew, with the pure engine's results."""
     selfcheck.SHIPPED.mkdir(exist_ok=True)
     write(selfcheck.SHIPPED)
     (selfcheck.SHIPPED / SEGMENT).chmod(0o644)

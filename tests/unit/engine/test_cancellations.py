@@ -1,4 +1,4 @@
-"""What cancels many orders at once: in slices, all of it, also over a crash, and the same in every replay."""
+"""Cancellation of many orders: in slices, completely, across a crash, and identical in every replay."""
 
 from __future__ import annotations
 

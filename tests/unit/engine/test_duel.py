@@ -1,4 +1,4 @@
-"""Random order flow against a market whose correctness can be seen, and against a book rebuilt from market data."""
+"""Random order flow against a simple reference market, and against a book rebuilt from market data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLOW = st.lists(
 @settings(max_examples=120, deadline=None)
 @given(FLOW)
 def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(flow: list[tuple[Any, ...]]) -> None:
-    """Found by hypothesis, which looks for the shortest flow that has not."""
+    """Hypothesis looks for the shortest flow with different answers."""
     duel = Duel()
     tokens: list[str] = []
     for step, (kind, owner, *rest) in enumerate(flow):
@@ -66,7 +66,7 @@ def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(
 
 
 def test_random_messages_have_the_same_answers_and_the_same_book_as_in_the_plain_market() -> None:
-    """Firms, ticks, lots, malformed messages, changes of the configuration and restarts from snapshots included."""
+    """The flow has firms, ticks, lots, malformed messages, changed configurations and restarts from snapshots."""
     duel = run(seed=1, messages=MESSAGES)
     assert set(duel.messages) == {"EnterOrder", "ReplaceOrder", "CancelOrder", "ModifyOrder"}
     assert set(duel.answers) >= {"accepted", "replaced", "modified", "executed A", "executed J", "executed R"}

@@ -1,4 +1,4 @@
-"""The literals that the machine takes from no layout are what the layouts say."""
+"""The literals that the machine does not take from a layout are equal to the layouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Order entry that is closed: nothing new, cancels all the same, and a release that starts so before it is trusted."""
+"""Closed order entry rejects new orders and takes cancels; a new release starts closed until it is trusted."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def one_order(engine: EngineProcess) -> Iterator[Client]:
 
 
 def closed_answers(client: Client) -> list[Any]:
-    """Return what a new order, a replacement, and a cancel of the order A are answered with."""
+    """Return the answers to a new order, a replacement, and a cancel of the order A."""
     before = len(client.messages)
     client.send(
         ouch.EnterOrder("B", "B", 10, "TEST", PAR), ouch.ReplaceOrder("A", "C", 20, PAR), ouch.CancelOrder("A", 0)
@@ -158,7 +158,7 @@ def test_a_start_that_is_doubted_refuses_another_state_and_changes_nothing(
 
 
 def _in_another_order(data: bytes) -> bytes:
-    """Return a snapshot that is sound and that this release would write otherwise."""
+    """Return a valid snapshot that this release would write differently."""
     head, body = data[: data.index(b'{"accepting"') - 8], data[data.index(b'{"accepting"') - 8 :]
     changed = re.sub(rb'("next_match":\d+),("next_reference":\d+)', rb"\2,\1", body)
     assert changed != body

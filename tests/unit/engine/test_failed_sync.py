@@ -1,7 +1,7 @@
-"""After a failed sync the page cache looks clean: a start puts what it finds there on the disk, then serves.
+"""After a failed sync the page cache looks clean: a start writes its content to the disk again, then serves.
 
-The kernel's part is a model here, as its documentation and ext4's and XFS's behaviour have it: a sync that fails leaves
-the pages as if they had been written. That a start refuses when its own sync fails is seen with a preloaded library.
+A model stands for the kernel, after its documentation and the behaviour of ext4 and XFS: a failed sync leaves the pages
+as if they had been written. A preloaded library shows that a start refuses when its own sync fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ORDER = ouch.EnterOrder("one", "B", 100, "TEST", 1_000_000)
 
 
 class Disk:
-    """What would be left of a journal without power: pages that were written and then synced without an error."""
+    """The journal that would survive a power loss: pages that were written and then synced without an error."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.failing = False

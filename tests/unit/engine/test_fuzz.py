@@ -1,4 +1,4 @@
-"""Any bytes at all: an answer, silence, or an end with a reason; never an exception, never a changed book."""
+"""Arbitrary bytes get an answer, silence, or an end with a reason; never an exception, never a changed book."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The collector: a pause comes after so many messages, looks at what is young, never again at what lived. Stalls."""
+"""The collector pauses after a number of messages, looks at new objects only, and reports stalls."""
 
 from __future__ import annotations
 

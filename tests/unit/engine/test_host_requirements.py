@@ -23,7 +23,7 @@ def configuration(tmp_path: Path, hashed: str, more: str = "") -> Path:
 
 
 def refused(*_arguments: object, **_options: object) -> bytes:
-    """What OpenSSL's FIPS provider answers."""
+    """Fail as OpenSSL's FIPS provider does."""
     raise ValueError("[digital envelope routines] unsupported")
 
 
@@ -55,7 +55,7 @@ def test_hash_password_says_so_as_well(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 @pytest.fixture
 def no_zones() -> Iterator[None]:
-    """A distribution without any zone: what is still known comes with the release."""
+    """Have a distribution without any time zone: the zones that are left come with the release."""
     zoneinfo.reset_tzpath(to=[])
     zoneinfo.ZoneInfo.clear_cache()
     yield

@@ -126,7 +126,7 @@ COMPILED = [
 
 @pytest.mark.parametrize("module", COMPILED)
 def test_a_compiled_function_has_one_name_for_each_kind_of_exception(module: str) -> None:
-    """mypyc gives a name the type of its first use: what is caught under it by another `except` ends in a TypeError."""
+    """mypyc gives a name the type of its first use: another `except` with the same name ends in a TypeError."""
     for function in ast.walk(ast.parse(ALL[module].read_text(encoding="utf-8"))):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             kinds: dict[str, set[str]] = {}

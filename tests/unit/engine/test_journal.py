@@ -1,4 +1,4 @@
-"""The journal under damage, and the state after it."""
+"""Damaged journals, and the state after each damage."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_replay_gives_the_state_again_over_several_segments(recorder: Recorder) 
 
 @pytest.fixture
 def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the disk from now on, by the names at that moment; all of it is really done."""
+    """Record the calls to the disk from now on, by the names at that moment; all calls are really made."""
     calls: list[str] = []
     rename, fsync = os.rename, os.fsync
 
@@ -306,7 +306,7 @@ def test_a_loaded_snapshot_goes_on_exactly_as_the_original(seed: int) -> None:
 
 
 def goes_on_from_its_snapshot(market: Market, *messages: tuple[Any, ...]) -> list[Any]:
-    """Return what account A and the market are told, after seeing that a core from a snapshot says the same."""
+    """Return account A's replies and the market data, after checking that a core from a snapshot gives the same."""
     market.core.discard_outputs()
     market.take()
     second = Core()

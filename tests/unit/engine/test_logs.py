@@ -1,4 +1,4 @@
-"""The logs of replies and market data are caches: what they say is what the journal, or this very run, says."""
+"""The logs of replies and market data are caches: their content is that of the journal, or of this very run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client and the market are told, message by message."""
+"""The replies to a client and the market data, message by message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine publishes is assigned, and means what the catalogue says."""
+"""Every published number gets a value, and the value has the catalogue's meaning."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def buy(token: str, shares: int = 100, price_e4: int = 1_000_000) -> ouch.EnterO
 
 
 def test_what_the_catalogue_takes_is_there(start: Callable[[], Engine], tmp_path: Path) -> None:
-    """A wrong name would end the engine's first publication, and every test of an engine with a time-out."""
+    """A wrong name would end the engine's first publication, and every test of an engine would time out."""
     engine = start()
     snapshotter = Snapshotter(tmp_path, 1)
     state = StateWriter(tmp_path / "own.shm", "1.2.3", "os")

@@ -1,4 +1,4 @@
-"""A TLS proxy names its clients: what it may say, what anything else comes to, and whom the throttle then counts."""
+"""A TLS proxy names its clients: valid headers, the effect of others, and the address that the throttle counts."""
 
 from __future__ import annotations
 

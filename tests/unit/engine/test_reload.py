@@ -1,4 +1,4 @@
-"""Another configuration for a running engine: what changes, what is refused, and who notices nothing of it."""
+"""Another configuration for a running engine: its effects, its refusals, and the clients that do not notice it."""
 
 from __future__ import annotations
 

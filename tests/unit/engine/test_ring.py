@@ -1,4 +1,4 @@
-"""The ring of market data: a reader gets each turn's messages as they were written, or nothing; never anything else."""
+"""The ring of market data: a reader gets each turn's messages as written, or nothing; never anything else."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_what_delivering_a_turn_causes_is_shown_behind_it(
         engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
 
     def deliver(output: Output) -> None:
-        """As when a client is gone whom a reply was for: that is an input of its own."""
+        """Deliver an input of its own, as when the client of a reply has disconnected."""
         engine.deliver = lambda output: None
         enter("2")
 

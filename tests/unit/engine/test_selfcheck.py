@@ -1,4 +1,4 @@
-"""What a host asks a release before it is put in force."""
+"""The check that a host makes of a release before it is activated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.engine import shipped
 
 
 def test_the_shipped_journal_and_its_digests_are_those_of_these_sources(tmp_path: Path) -> None:
-    """When this fails after a change of semantics that is meant: python -m tests.unit.engine.shipped"""
+    """After an intended change of semantics, run python -m tests.unit.engine.shipped."""
     shipped.write(tmp_path)
     assert (tmp_path / shipped.SEGMENT).read_bytes() == (selfcheck.SHIPPED / shipped.SEGMENT).read_bytes()
     found = selfcheck.check()

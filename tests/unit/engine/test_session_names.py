@@ -1,4 +1,4 @@
-"""The date goes back, and a date has more sessions than two decimal digits can name: no name comes twice."""
+"""Session names stay unique when the date goes back, or has more sessions than two decimal digits can name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published state: what a reader sees of a writer, whatever happens to either."""
+"""The published state: the reader's view of a writer, whatever happens to either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The child that makes snapshots: when it is started again, who dies first without memory, and that a stop ends it."""
+"""The child that makes snapshots: its restarts, its death first when memory runs out, and its end with a stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGER = "the journal stays longer than it should"
 
 @pytest.fixture
 def snapshotter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshotter]:
-    """One whose child waits for a segment that is a pipe."""
+    """A snapshotter whose child waits for a segment that is a pipe."""
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", ENVIRONMENT["PYTHONPYCACHEPREFIX"])
     os.mkfifo(tmp_path / "000000000001.journal")
     (tmp_path / "000000000002.journal").touch()

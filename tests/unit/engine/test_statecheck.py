@@ -49,7 +49,7 @@ def test_the_newest_snapshot_is_proved_from_the_one_before_or_from_the_first_rec
 
 
 def without_one_order(path: Path) -> None:
-    """Write the snapshot as one of the same records in which one order is not there; all its checksums hold."""
+    """Write the snapshot without one order of the same records; all its checksums are valid."""
     core = Core()
     head = snapshot.read(path, core)
     book = next(book for book in core.books.values() if orders_of(book.bids))
@@ -58,7 +58,7 @@ def without_one_order(path: Path) -> None:
 
 
 def one_byte_of_a_record(path: Path) -> None:
-    """Have one order of the journal between the snapshots say another token; its record's checksum holds."""
+    """Change the token of one order of the journal between the snapshots; its record's checksum is valid."""
     data = bytearray(path.read_bytes())
     record = list(journal.read_segment(path, last=False))[-1]
     at = data.index(record.payload, len(data) - 2 * len(record.payload) - journal.RECORD.size) - journal.RECORD.size

@@ -1,4 +1,4 @@
-"""Accounts change while the feed runs: who is gone is dropped, who is new gets in, and nobody else notices."""
+"""Accounts change while the feed runs: removed ones are dropped, new ones may log in, and no other client notices."""
 
 from __future__ import annotations
 

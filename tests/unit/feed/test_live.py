@@ -1,4 +1,4 @@
-"""Following the ring: what is only in the files is not waited for until the market is quiet."""
+"""Following the ring: messages that are only in the files arrive before the market is quiet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_what_was_too_large_for_the_ring_is_taken_from_the_files_though_tu
     ended = asyncio.Event()
 
     def serve() -> None:
-        """As each turn is served the next one is there."""
+        """Add the next turn while one is served."""
         nonlocal turns
         if turns == 3:  # the engine writes the file some turns later
             path.write_bytes(binary_file(messages))

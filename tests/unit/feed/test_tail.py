@@ -1,4 +1,4 @@
-"""What comes out of the ring joins what is in the files: every message once and in order, whatever comes first."""
+"""The ring's messages join those of the files: every message once and in order, whichever comes first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def subscriber_of(log: Log, sequence: int = 1) -> Subscriber:
 
 
 def everything(subscriber: Subscriber) -> list[bytes]:
-    """Return the messages that the subscriber is given now."""
+    """Return the messages that the subscriber gets now."""
     found: list[bytes] = []
     while data := subscriber.packets(LogFile.packets):
         packets = soupbintcp.Splitter().feed(data)

@@ -1,4 +1,4 @@
-"""Run a module as Ansible does: arguments in, one JSON object out; AWS's modules against an account in this process."""
+"""Run a module as Ansible does: arguments in, one JSON object out. AWS's modules use an account in this process."""
 
 from __future__ import annotations
 
@@ -45,16 +45,28 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """Let every AWS client of this process use an empty account of moto's, whatever the environment says."""
+    """Let every AWS client of this process use an empty account of moto's, whatever the environment variables are."""
     # Imported here, because most tests of this folder need no AWS, and moto takes a second to import.
     import boto3
     from embedded_ec2.hooks import Hooks
-    from embedded_ec2.patches import cloudwatch_alarms, ec2_default_key, ec2_placement_groups
+    from embedded_ec2.patches import (
+        autoscaling_groups,
+        cloudwatch_alarms,
+        ec2_default_key,
+        ec2_launch_templates,
+        ec2_machines,
+        ec2_placement_groups,
+        elbv2_balancers,
+    )
     from moto import mock_aws
 
+    autoscaling_groups.install(Hooks())
     cloudwatch_alarms.install(Hooks())
     ec2_default_key.install(Hooks())
+    ec2_launch_templates.install(Hooks())
+    ec2_machines.install(Hooks())
     ec2_placement_groups.install(Hooks())
+    elbv2_balancers.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with mock_aws():

@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no file grow: the kernel's answer to a write is an error, as on a full disk."""
+    """Let no file grow: the kernel answers a write with an error, as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
@@ -66,7 +66,7 @@ class HostTree:
         }
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-        """Have a module that is run as a whole take this tree for the root of its host."""
+        """Make a module that runs as a whole take this tree for the root of its host."""
 
         def place(path: str) -> Path:
             assert path == "/", f"{path} is not the root, which alone this stands in for"

@@ -1,6 +1,6 @@
 """Modules run against botocore's Stubber, for services that the embedded EC2 does not have.
 
-Botocore itself checks what is asked and what is answered against the service's model.
+Botocore itself checks requests and answers against the service's model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from botocore.stub import Stubber
 
 @contextmanager
 def stubbed(monkeypatch: pytest.MonkeyPatch, *services: str) -> Iterator[dict[str, Stubber]]:
-    """Give every AWS module a stubbed client of each service; all that was expected must have been asked."""
+    """Give every AWS module a stubbed client of each service; every expected request must be made."""
     stubs = {
         service: Stubber(
             boto3.client(service, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")

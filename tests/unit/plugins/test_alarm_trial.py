@@ -1,4 +1,4 @@
-"""An alarm that is set off reaches its topic, does nothing else, and leaves nothing behind."""
+"""An alarm that is set off reaches its topic, has no other effect, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_alarms(account: Account, topic: str, *actions: str, of: str = "AlarmAct
 
 @pytest.fixture(autouse=True)
 def rules_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the composite alarm follow the one that is set off, as CloudWatch does; moto evaluates no rule."""
+    """Make the composite alarm follow the one that is set off, as CloudWatch does; moto evaluates no rule."""
     alone = alarm_trial.apply
 
     def with_composite(client: Any, alarm: str) -> None:

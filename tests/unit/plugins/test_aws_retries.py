@@ -25,7 +25,7 @@ NO_OFFERS = (200, f"<{_ANSWER}><requestId>1</requestId><instanceTypeOfferingSet/
 
 
 class Ec2(ThreadingHTTPServer):
-    """Gives the answers in order, the last one again and again, and notes what was asked."""
+    """An EC2 that gives the answers in order, then the last one again and again, and records the requests."""
 
     def __init__(self, *answers: tuple[int, str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ec2]:
-    """An EC2 that throttles two calls, and is the one that modules ask."""
+    """An EC2 that throttles two calls; the modules' requests go to it."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with Ec2(THROTTLED, THROTTLED, NO_OFFERS) as server:

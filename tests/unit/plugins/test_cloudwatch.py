@@ -1,4 +1,4 @@
-"""Alarms are compared by what they do, dashboards are refused when they would draw something else."""
+"""Alarms are compared by their effects; dashboards that would draw something else are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alarms: a set is made exactly what is listed, and no other environment's is touched."""
+"""Alarms: a set becomes exactly the listed alarms, and no other environment's alarm is touched."""
 
 from __future__ import annotations
 

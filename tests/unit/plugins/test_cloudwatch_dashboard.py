@@ -1,4 +1,4 @@
-"""Dashboards: made, changed and deleted once, and said when CloudWatch finds something wrong."""
+"""Dashboards: made, changed and deleted once; CloudWatch's complaints are reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def body(title: str) -> dict[str, Any]:
 
 
 def bodies(account: Account) -> dict[str, Any]:
-    """Return what each dashboard of the account shows, by name."""
+    """Return the content of each dashboard of the account, by name."""
     cloudwatch = account("cloudwatch")
     names = [entry["DashboardName"] for entry in cloudwatch.list_dashboards()["DashboardEntries"]]
     return {name: json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"]) for name in names}

@@ -69,6 +69,8 @@ def test_the_default_deployment_costs_the_golden_figures() -> None:
         ({"backup_gib_per_day": 4}, "backup kept", "2.76"),
         ({"backup_hosts": 2, "backup_days": 90}, "backup kept", "4.14"),
         ({"backup_rpo_seconds": 10}, "backup objects", "2.61"),
+        ({"balancers": 1}, "load balancers", "20.81"),
+        ({"balancers": 2, "balancer_units": 3}, "load balancers", "59.13"),
     ],
 )
 def test_what_is_used_beyond_the_allowance_is_paid(change: dict[str, Any], line: str, expected: str) -> None:

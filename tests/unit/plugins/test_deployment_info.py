@@ -19,7 +19,7 @@ NAMES = {
     "route-table": "trading-demo-route-table",
     "security-group": "trading-demo-security-group",
     "vpc-endpoint": "trading-demo-vpc-endpoint",
-    "launch-template": "trading-demo-launch-template",
+    "launch-template": "trading-demo",
     "volume": "trading-demo-volume",
     "snapshot": "trading-demo-snapshot",
     "key-pair": "trading-demo",
@@ -123,6 +123,35 @@ def test_every_kind_of_an_environment_is_listed_and_nothing_of_another(account: 
     assert found["instance"] == ("i", "running")
     assert found["vpc"] == ("vpc", "available")
     assert found["key-pair"] == ("key", "")
+
+
+def test_groups_and_balancers_are_listed_where_the_environment_has_a_fleet(
+    account: Account, run_module: RunModule
+) -> None:
+    ec2, elb, scaling = account("ec2"), account("elbv2"), account("autoscaling")
+    vpc_id = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24")["Subnet"]["SubnetId"]
+    image = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["arm64"]}])["Images"][0]["ImageId"]
+    data = {"ImageId": image, "InstanceType": "c6g.medium"}
+    for environment in ("demo", "demo-b"):
+        prefix = f"trading-{environment}"
+        elb.create_load_balancer(Name=f"{prefix}-N-a", Type="network", Subnets=[subnet])
+        elb.create_target_group(Name=f"{prefix}-O-alpha", Protocol="TCP", Port=9001, VpcId=vpc_id)
+        ec2.create_launch_template(LaunchTemplateName=f"{prefix}/alpha", LaunchTemplateData=data)
+        template = {"LaunchTemplateName": f"{prefix}/alpha", "Version": "$Latest"}
+        sizes = {"MinSize": 0, "MaxSize": 1, "VPCZoneIdentifier": subnet}
+        scaling.create_auto_scaling_group(AutoScalingGroupName=f"{prefix}/alpha", LaunchTemplate=template, **sizes)
+    # Without its security group nobody asks for the others: an environment without a fleet needs no call more.
+    assert look(run_module, "demo")["resources"] == []
+    name = "trading-demo-balancer"
+    tags = tagged("demo", "security-group", name)
+    ec2.create_security_group(VpcId=vpc_id, GroupName=name, Description="balancers", **tags)
+    assert [(one["kind"], one["name"]) for one in look(run_module, "demo")["resources"]] == [
+        ("security-group", name),
+        ("auto-scaling-group", "trading-demo/alpha"),
+        ("load-balancer", "trading-demo-N-a"),
+        ("target-group", "trading-demo-O-alpha"),
+    ]
 
 
 def test_an_empty_account_tells_who_asked_and_misses_what_is_wanted(account: Account, run_module: RunModule) -> None:

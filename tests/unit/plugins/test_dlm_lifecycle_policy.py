@@ -1,4 +1,4 @@
-"""Snapshot policies: botocore itself checks what is asked of DLM, which the embedded EC2 does not have."""
+"""Snapshot policies: botocore itself checks the requests to DLM, which the embedded EC2 does not have."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def stub() -> Iterator[Stubber]:
 
 
 def wanted() -> dict[str, Any]:
-    """Return what the parameters ask for."""
+    """Return the policy that the parameters ask for."""
     asked = module.plan(PARAMS)
     assert asked is not None
     return asked
 
 
 def described() -> dict[str, Any]:
-    """Return the policy as DLM answers: with defaults, and tags in another order."""
+    """Return the policy as DLM answers: with defaults, and with tags in another order."""
     policy = {"PolicyId": POLICY_ID, **copy.deepcopy(wanted())}
     policy["PolicyDetails"]["TargetTags"].reverse()
     policy["PolicyDetails"]["ResourceLocations"] = ["CLOUD"]

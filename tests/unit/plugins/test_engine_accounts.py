@@ -1,4 +1,4 @@
-"""Passwords made on the host: once, unreadable to others, and matching what the engine checks."""
+"""Passwords made on the host: made once, unreadable to others, and accepted by the engine's check."""
 
 from __future__ import annotations
 

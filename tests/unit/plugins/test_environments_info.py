@@ -1,4 +1,4 @@
-"""Which environments an account has: found by their names, whatever is left of them."""
+"""The environments of an account: found by their names, whatever is left of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LISTS = (
 
 
 class Account:
-    """A client whose every answer is empty, but for what it is told."""
+    """A client whose answers are empty, except for those that it is given."""
 
     def __init__(self, found: dict[str, Any]) -> None:
         self.found = found

@@ -1,4 +1,4 @@
-"""Which firewalls a host has."""
+"""The firewalls that a host has."""
 
 from __future__ import annotations
 

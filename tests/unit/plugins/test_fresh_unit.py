@@ -1,4 +1,4 @@
-"""When a unit is restarted, and when that is only reported. Molecule tests the module with a real systemd."""
+"""A unit is restarted, or its need of a restart is only reported. Molecule tests the module with a real systemd."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ RUNNING_LONG = {
 
 
 class Systemd:
-    """A systemd of one unit, which is all that PATH leads to."""
+    """A systemd with one unit, the only program on PATH."""
 
     def __init__(self, folder: Path, run_module: RunModule) -> None:
         self.folder = folder
@@ -185,7 +185,7 @@ class Systemd:
         return self.run_module("fresh_unit", check, **given)
 
     def calls(self) -> list[str]:
-        """Return what systemd was told to do, without questions."""
+        """Return the commands to systemd, without its queries."""
         calls = self.folder / "calls"
         return calls.read_text().splitlines() if calls.exists() else []
 

@@ -1,4 +1,4 @@
-"""What systemd's journal tells of people; what somebody only claims there is not believed."""
+"""Events of people in systemd's journal; claims that anybody can write there are not believed."""
 
 from __future__ import annotations
 

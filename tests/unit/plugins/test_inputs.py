@@ -1,4 +1,4 @@
-"""Unusable inputs are refused by the name of the variable, usable ones are not."""
+"""Unusable inputs are refused with the variable's name; usable ones are accepted."""
 
 from __future__ import annotations
 

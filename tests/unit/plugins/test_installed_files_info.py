@@ -1,4 +1,4 @@
-"""Files are compared with the owner, group and mode that were declared for them."""
+"""Files are compared with their declared owner, group and mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an instance type is and where it is offered, from EC2's own catalogue."""
+"""The properties of an instance type and the zones that offer it, from EC2's own catalogue."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_type_that_is_not_offered_is_said_with_what_to_do(run_module: RunModul
 
 
 def test_local_and_wavelength_zones_are_left_out(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names as the EC2 user guide has them under "Local Zones" and "Wavelength Zones"; they sort before us-east-1a."""
+    """The names are those of the EC2 user guide, "Local Zones" and "Wavelength Zones"; they sort before us-east-1a."""
     zones = ["us-east-1-bos-1a", "us-east-1-wl1-bos-wlz-1", "us-east-1b", "us-east-1a"]
     kind = {"ProcessorInfo": {"SupportedArchitectures": ["arm64"]}, "VCpuInfo": {"DefaultVCpus": 1}}
     with stubbed(monkeypatch, "ec2", "freetier") as stubs:
@@ -53,7 +53,7 @@ def test_local_and_wavelength_zones_are_left_out(run_module: RunModule, monkeypa
 def test_an_account_on_the_free_plan_is_told_what_it_may_launch(
     run_module: RunModule, monkeypatch: pytest.MonkeyPatch, plan: str, refused: bool
 ) -> None:
-    """Answers as botocore's model of AWS Free Tier (2023-09-07) and of EC2 have them; no emulator has the first."""
+    """The answers follow botocore's models of AWS Free Tier (2023-09-07) and of EC2; no emulator has the first."""
     processor = {"SupportedArchitectures": ["arm64"]}
     size = {"VCpuInfo": {"DefaultVCpus": 1}, "MemoryInfo": {"SizeInMiB": 2048}}
     found = {"InstanceType": "c6g.medium", "FreeTierEligible": False, "ProcessorInfo": processor, **size}

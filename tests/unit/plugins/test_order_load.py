@@ -1,4 +1,4 @@
-"""The load that cannot be put on is told in the generator's own words, without the password."""
+"""A load that cannot run is reported in the generator's own words, without the password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which services tune a host besides this collection, by what systemd prints."""
+"""The services that tune a host besides this collection, from systemd's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What modules take from outside: a program's words and bytes, whatever their language and encoding."""
+"""Input of modules from outside: a program's words and bytes, whatever their language and encoding."""
 
 from __future__ import annotations
 

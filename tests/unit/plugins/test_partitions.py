@@ -52,6 +52,7 @@ def test_what_is_right_is_not_refused() -> None:
         ({"zone": ""}, "partition alpha has '' as its zone"),
         ({"type": "large"}, "partition alpha has 'large' as its type: write it as c6g.large, or leave it out"),
         ({"type": 6}, "partition alpha has 6 as its type"),
+        ({"size": 2}, "partition alpha asks for a group of 2 hosts: its one book is on one."),
         ({"hosts": ["host-1", "host-2"]}, "partition alpha names 2 hosts: its one book is on one, so name that"),
         ({"hosts": []}, "partition alpha names 0 hosts"),
         ({"hosts": "host-1"}, "partition alpha needs a list of a host's name, or of its number from 1, as its hosts"),

@@ -1,4 +1,4 @@
-"""Which accounts are people's, and when one is closed. That sessions end is shown on a machine."""
+"""The accounts that belong to people, and when one is closed. A test with a machine shows that sessions end."""
 
 from __future__ import annotations
 

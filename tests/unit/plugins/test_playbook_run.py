@@ -1,4 +1,4 @@
-"""A playbook as a step of another: its time limit, its end, what its logs tell, and what it is given."""
+"""A playbook as a step of another: its time limit, its end, the content of its logs, and its inputs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_step_does_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
 
 
 def becomes_true(look: Any, within_s: float = 60) -> bool:
-    """Return whether it becomes true before the limit, which is for a test that hangs."""
+    """Return whether the condition becomes true before the limit, which is for a test that hangs."""
     end_s = time.monotonic() + within_s
     while not look():
         if time.monotonic() > end_s:

@@ -1,4 +1,4 @@
-"""Prices: one's own, then AWS's, then the table's, and of each whose it is and of when."""
+"""Prices: the user's own, then AWS's, then the table's; each has its source and its date."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def term(usd: str, unit: str = "Hrs", **attributes: str) -> dict[str, Any]:
 
 
 def product() -> str:
-    """A document of the price list, cut down to what is read."""
+    """Return a document of the price list, cut down to the fields that the module reads."""
     year = {"LeaseContractLength": "1yr", "OfferingClass": "standard"}
     return json.dumps(
         {
@@ -73,7 +73,7 @@ def ask(
     history: list[dict[str, Any]] | None,
     **arguments: Any,
 ) -> dict[str, tuple[float | None, str]]:
-    """Return the offers, given what AWS answers; None is a refusal."""
+    """Return the offers for AWS's answers; None is a refusal."""
     with stubbed(monkeypatch, "pricing", "ec2") as stubs:
         asked = {"ServiceCode": "AmazonEC2", "Filters": FILTERS}
         if price_list is None:

@@ -1,4 +1,4 @@
-"""What the checklist's modules read: logins by the engine's own words, pages, updates, kills, documents."""
+"""Readings of the checklist's modules: logins in the engine's own words, pages, updates, kills, documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 @contextmanager
 def answering(reply: Callable[[bytes], bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Give the port of a server that answers one client's first bytes, and all that the client said."""
+    """Yield the port of a server that answers one client's first bytes, and the client's messages."""
     said: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
@@ -126,7 +126,7 @@ def test_who_sends_heartbeats_and_no_answer_is_silent(monkeypatch: pytest.Monkey
 
 
 class Guarded(BaseHTTPRequestHandler):
-    """Tells /health to all, the rest to whoever has the token, and knows no /gone."""
+    """A server that answers /health to all and other paths to holders of the token, and has no /gone."""
 
     def do_GET(self) -> None:
         known = self.path == "/health" or self.headers.get("Authorization") == "Bearer t0ken"

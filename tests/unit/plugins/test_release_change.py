@@ -1,4 +1,4 @@
-"""The engine goes on as another release, or as the one before; with real engines, a real client and planted faults."""
+"""The engine continues as another release, or as the one before: real engines, a real client, planted faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a deployment costs and could save: suggestions with their saving, CPU use, the bill against stubs."""
+"""The cost of a deployment and its possible savings: suggestions with their saving, CPU use, the bill against stubs."""
 
 from __future__ import annotations
 

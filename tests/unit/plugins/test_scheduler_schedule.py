@@ -1,4 +1,4 @@
-"""Schedules: what is asked of EventBridge Scheduler when one is made, changed, left alone and deleted."""
+"""Schedules: the requests to EventBridge Scheduler when one is made, changed, left alone and deleted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def absent(stub: Stubber) -> None:
 
 
 def present(stub: Stubber, **differing: Any) -> None:
-    """Let AWS answer as it does: with defaults beside, and the input as it was written."""
+    """Answer as AWS does: add the default fields and return the input unchanged."""
     retries = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
     target = {**ASKED["Target"], "Input": '{"InstanceIds":["i-1"]}', "RetryPolicy": retries}  # type: ignore[dict-item]
     there = {**ASKED, "Target": target, "GroupName": "default", **differing}

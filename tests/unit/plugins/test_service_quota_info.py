@@ -1,4 +1,4 @@
-"""Quotas: what is left of each, and a refusal that names the variable when that is too little."""
+"""Quotas: the rest of each, and a refusal that names the variable when the rest is too small."""
 
 from __future__ import annotations
 

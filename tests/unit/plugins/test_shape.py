@@ -1,7 +1,7 @@
-"""Modules have one shape, so that one that was read explains the others.
+"""All modules have one shape, so that one of them explains the others.
 
-One that changes something observes, plans and applies; one that changes nothing observes, or only plans with what it is
-given. Their pages say what to do, in the imperative.
+A module that makes changes observes, plans and applies. A module without changes observes, or only plans with its
+input. The modules' pages use the imperative.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def options_of(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, 
 
 
 def problems(source: str) -> Iterator[str]:
-    """Yield where a module is of another shape."""
+    """Yield where a module has another shape."""
     tree = ast.parse(source)
     page = yaml.safe_load(assigned(tree, "DOCUMENTATION")) or {}
     for key in ("author", "version_added", "short_description", "description"):

@@ -1,4 +1,4 @@
-"""What the roles' defaults are made of: shared targets, names of an environment, and the old names of variables."""
+"""The sources of the roles' defaults: shared targets, names of an environment, and the old names of variables."""
 
 from __future__ import annotations
 

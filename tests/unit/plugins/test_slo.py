@@ -1,4 +1,4 @@
-"""The verdict: a pass is a measurement that met its target, and nothing else is."""
+"""The verdict: only a measurement that met its target passes."""
 
 from __future__ import annotations
 

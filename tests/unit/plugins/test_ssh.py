@@ -1,4 +1,4 @@
-"""SSH itself says what it makes of the options."""
+"""ssh itself reports how it understands the options."""
 
 from __future__ import annotations
 

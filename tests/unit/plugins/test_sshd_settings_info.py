@@ -1,4 +1,4 @@
-"""What an SSH server says of itself is read, and compared with what is wanted."""
+"""An SSH server's report on itself is read, and compared with the wanted settings."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_is_not_as_wanted_is_named() -> None:
 
 
 def test_an_algorithm_of_host_keys_is_taken_where_the_host_has_such_a_key(tmp_path: Path) -> None:
-    """Where it has none of them, the server could answer nobody any more."""
+    """Without a key of the allowed algorithms the server could not answer any client."""
     names = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"]
     (tmp_path / "rsa.pub").write_text("ssh-rsa AAAA root@host\n")
     (tmp_path / "ecdsa.pub").write_text("ecdsa-sha2-nistp256 AAAA root@host\n")

@@ -1,4 +1,4 @@
-"""What a look at a host returns, from the kernel's own texts and from a real HTTP server."""
+"""The result of a look at a host, from the kernel's own texts and from a real HTTP server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the role os_tuning asks its modules for, and what it has them refuse."""
+"""The inputs that role os_tuning gives its modules, and those that it has them refuse."""
 
 from __future__ import annotations
 

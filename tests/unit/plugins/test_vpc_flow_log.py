@@ -1,4 +1,4 @@
-"""Flow logs: one for a log group, replaced where EC2 cannot change it, and AWS's refusals said."""
+"""Flow logs: one for a log group, replaced where EC2 cannot change it; AWS's refusals are reported."""
 
 from __future__ import annotations
 

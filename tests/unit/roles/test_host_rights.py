@@ -77,3 +77,39 @@ def test_without_a_backup_the_host_has_no_right_in_any_bucket() -> None:
     given = {f"aws_identity_{key}": value for key, value in ACCOUNT.items()}
     policy = render("host-policy.json.j2", "aws_identity", **given, aws_identity_backup="none")
     assert "s3:" not in str(policy)
+
+
+FLEET = render("host-policy.json.j2", "aws_fleet", **{f"aws_fleet_{key}": value for key, value in ACCOUNT.items()})[
+    "Statement"
+]
+EC2 = "arn:aws:ec2:us-east-1:123456789012"
+GROUP = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:0:autoScalingGroupName"
+OURS = {
+    "aws:ResourceTag/Project": "lowlatency-trading",
+    "aws:ResourceTag/Environment": "demo",
+    "aws:ResourceTag/Partition": "alpha",
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "context", "may"),
+    [
+        ("ec2:DescribeVolumes", "*", {}, True),
+        ("ec2:AttachVolume", f"{EC2}:volume/vol-0", OURS, True),
+        ("ec2:AttachVolume", f"{EC2}:instance/i-0", OURS, True),
+        ("autoscaling:CompleteLifecycleAction", f"{GROUP}/trading-demo/alpha", {}, True),
+        ("ec2:AttachVolume", f"{EC2}:volume/vol-0", {**OURS, "aws:ResourceTag/Environment": "demo-b"}, False),
+        ("ec2:AttachVolume", f"{EC2}:volume/vol-0", {key: OURS[key] for key in list(OURS)[:2]}, False),
+        ("ec2:DetachVolume", f"{EC2}:volume/vol-0", OURS, False),
+        ("ec2:DeleteVolume", f"{EC2}:volume/vol-0", OURS, False),
+        ("autoscaling:CompleteLifecycleAction", f"{GROUP}/trading-demo-b/alpha", {}, False),
+        ("autoscaling:UpdateAutoScalingGroup", f"{GROUP}/trading-demo/alpha", {}, False),
+        ("s3:GetObject", f"{ARN}/hosts/{ME}/a", {}, False),
+        ("s3:PutObject", f"{ARN}/hosts/{ME}/a", NEW, False),
+        ("ssm:GetParameter", "arn:aws:ssm:us-east-1:123456789012:parameter/trading/demo/password", {}, False),
+    ],
+)
+def test_a_host_of_a_group_attaches_its_volume_and_says_that_it_is_ready(
+    action: str, resource: str, context: dict[str, str], may: bool
+) -> None:
+    assert decided(need(action, resource, context), FLEET) is may

@@ -1,4 +1,4 @@
-"""A run of parts: side by side in lanes, alone what measures, and nothing left behind, whatever happened."""
+"""A run of parts: lanes run side by side, measurements run alone, and nothing is left behind, whatever happens."""
 
 from __future__ import annotations
 

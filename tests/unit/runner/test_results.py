@@ -1,4 +1,4 @@
-"""What is told of a part: counts, times, and of a failure as much as is needed to act."""
+"""The report of a part: counts, times, and as much of a failure as is needed to act."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from embedded_ec2 import patches
 from embedded_ec2.hooks import Hooks
 
 PATCHES = sorted(path for path in Path(patches.__path__[0]).glob("*.py") if path.stem != "__init__")
-SERVICES = ("cloudformation", "cloudwatch", "ec2", "iam", "s3", "sns")
+SERVICES = ("autoscaling", "cloudformation", "cloudwatch", "ec2", "elbv2", "iam", "s3", "sns")
 
 
 def problems(name: str, source: str) -> Iterator[str]:

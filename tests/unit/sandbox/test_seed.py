@@ -1,8 +1,9 @@
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from embedded_ec2.seed import Identity, plant, render_meta_data
+from embedded_ec2.seed import ENDPOINT_FILE, Identity, plant, render_meta_data
 
 
 def identity(public_key: str | None = None, user_data: bytes = b"") -> Identity:
@@ -26,6 +27,14 @@ def test_user_data_is_planted_byte_by_byte(tmp_path: Path) -> None:
     compressed = b"\x1f\x8b\x08\x00\xff"
     plant(tmp_path, identity(user_data=compressed))
     assert (tmp_path / "var/lib/cloud/seed/nocloud/user-data").read_bytes() == compressed
+
+
+def test_a_machine_of_a_group_is_told_where_the_api_is_and_no_other(tmp_path: Path) -> None:
+    plant(tmp_path, identity())
+    assert not (tmp_path / ENDPOINT_FILE).exists()
+    plant(tmp_path, replace(identity(), endpoint="http://169.254.169.254:18001"))
+    told = (tmp_path / ENDPOINT_FILE).read_text()
+    assert told == "[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL=http://169.254.169.254:18001\n"
 
 
 def test_only_root_may_read_the_seed(tmp_path: Path) -> None:

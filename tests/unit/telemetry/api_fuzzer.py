@@ -1,4 +1,4 @@
-"""schemathesis against what /api describes, and headers and parameters that nobody described."""
+"""schemathesis against the description of /api, and headers and parameters outside of the description."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADERS = (
 
 
 def fuzz(port: int, directory: Path, *options: str) -> int:
-    """Return how many requests were made; raises AssertionError with what was found."""
+    """Return how many requests were made; raises AssertionError with the findings."""
     description = copy.deepcopy(DESCRIPTION)
     del description["paths"]["/stream"]  # which does not end
     more = [{"name": name, "in": "header", "schema": {"type": "string"}} for name in HEADERS]

@@ -59,7 +59,7 @@ class Publisher:
 
 @pytest.fixture(autouse=True)
 def no_time_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this machine's own chronyd says is no part of a test."""
+    """Keep this machine's own chronyd out of the tests."""
     monkeypatch.setattr(service, "read_clock", lambda: None)
 
 
@@ -94,7 +94,7 @@ def config_file(tmp_path: Path, state_path: Path, slo_path: Path) -> Path:
 
 @pytest.fixture
 def engine_that_died(state_path: Path) -> None:
-    """A state whose writer ended without a word."""
+    """A state whose writer ended without notice."""
     script = "import sys; from pathlib import Path; from trading_engine.published.shm import StateWriter\n"
     script += "StateWriter(Path(sys.argv[1]), '1.2.3', 'os')"
     subprocess.run([sys.executable, "-c", script, str(state_path)], check=True)

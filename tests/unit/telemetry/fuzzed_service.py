@@ -37,7 +37,7 @@ TOKEN = "correct-horse-battery"
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What was started: its process, and the ports without and with a token."""
+    """A started process, and its ports without and with a token."""
 
     process: subprocess.Popen[str]
     open_port: int
@@ -50,7 +50,7 @@ class Target:
 
     @property
     def held_blocks(self) -> int:
-        """Of Python's memory, without what only fragments: what a leak is made of."""
+        """Return Python's allocated blocks, without what only fragments: a leak adds to them."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
@@ -60,7 +60,7 @@ class Target:
 
 @contextmanager
 def started(directory: Path) -> Iterator[Target]:
-    """Start one. What it logs as an error is an exception that nobody handled: AssertionError at the end."""
+    """Start a service. An error in its log is an exception that nobody handled: AssertionError at the end."""
     command = [sys.executable, "-m", "tests.unit.telemetry.fuzzed_service", str(directory)]
     # Its threads share one heap, as the service has one thread: a heap for each fragments on its own.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
@@ -81,7 +81,7 @@ def started(directory: Path) -> Iterator[Target]:
 
 
 def publish(writer: StateWriter) -> None:
-    """Be an engine that lives: /health answers 200."""
+    """Publish like a running engine: /health answers 200."""
     while True:
         writer.publish([], [], [])
         time.sleep(0.2)

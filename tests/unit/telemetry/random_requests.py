@@ -1,4 +1,4 @@
-"""Requests that nobody means, made by hypothesis for raw connections."""
+"""Random requests for raw connections, made by hypothesis."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _queries = st.one_of(st.just(b""), _ascii.map(b"?".__add__), _ascii.map(b"?windo
 
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
-    """Return a request whose every part may be wrong, and some byte of all; most are whole."""
+    """Return a request in which every part, and any byte, may be wrong; most are complete."""
     method, version = draw(st.sampled_from(METHODS)), draw(st.sampled_from(VERSIONS))
     head = method + b" " + draw(_paths) + draw(_queries) + b" " + version
     for name, value in draw(st.lists(_headers, max_size=4)):

@@ -1,4 +1,4 @@
-"""Who may ask: token, TLS, rate; and what a browser is told to refuse."""
+"""Access: token, TLS and rate, and the headers that tell a browser what to refuse."""
 
 import ssl
 import subprocess

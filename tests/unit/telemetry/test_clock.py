@@ -1,4 +1,4 @@
-"""What chrony and the kernel say of the clock, under the programs that keep it."""
+"""The reports of chrony and the kernel on the clock, below the programs that keep it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""files/metrics.yml, made from the catalogue, is what exporter and publisher do."""
+"""Exporter and publisher follow files/metrics.yml, which is made from the catalogue."""
 
 from pathlib import Path
 from typing import Any

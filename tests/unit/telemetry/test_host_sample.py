@@ -1,4 +1,4 @@
-"""What the kernel says of the host is counted, whatever the names in it are."""
+"""The kernel's figures of the host are counted, whatever names occur in them."""
 
 from pathlib import Path
 

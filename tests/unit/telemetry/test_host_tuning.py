@@ -1,4 +1,4 @@
-"""What role os_tuning left on the host is read as it is now, not as it was when the role ran."""
+"""The report of role os_tuning on the host is read as it is now, not as it was when the role ran."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Proxies in front of the service, and those that only its variables name."""
+"""Proxies in front of the service, and those that only its environment variables name."""
 
 import asyncio
 import http.server
@@ -18,7 +18,7 @@ PROXY, STRANGER = "10.1.2.3", "10.9.9.9"
 
 
 def asked(config_file: Path, through: str, *forwarded: str) -> list[int]:
-    """Return the status that each of the named clients gets through one address, one after the other."""
+    """Return the status that each of the named clients gets through one address, one after another."""
     config = load_config(config_file)
     prepared = settings(make_app(config), config)
     prepared.load()

@@ -1,4 +1,4 @@
-"""What reaches CloudWatch, and what happens while it cannot be reached; the emulator stands for AWS."""
+"""The data that reach CloudWatch, and the behaviour while it is unreachable; an emulator stands for AWS."""
 
 import datetime
 import signal
@@ -235,7 +235,7 @@ HOUR_S = 3600.0
 def test_a_wall_clock_that_is_set_silences_nothing(
     config_file: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
 ) -> None:
-    """The clocks and the waits between them are the test's: a period each 10 s of five minutes."""
+    """The test controls the clocks and the waits between them: a period each 10 s of five minutes."""
     clock = {"monotonic": 1000.0, "ahead": 1_800_000_000.0}
     sent: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Clients that misbehave are refused or given up; the others notice nothing."""
+"""Clients that misbehave are refused or disconnected; the others notice nothing."""
 
 import contextlib
 import errno
@@ -107,7 +107,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_takes_nothing_of_what_was_asked_for_is_given_up(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The kernel keeps a connection alive for ever whose other side says that it has no room."""
+    """The kernel keeps a connection alive for ever if its other side reports no room."""
     client.get("/health")
     before = len(os.listdir("/proc/self/fd"))
     with socket.socket() as one:

@@ -1,4 +1,4 @@
-"""Rules and dashboard speak of metrics that exist."""
+"""Rules and dashboard use existing metrics only."""
 
 import json
 import re

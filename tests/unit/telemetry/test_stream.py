@@ -1,4 +1,4 @@
-"""Who leaves a stream is forgotten, whatever happens at the same time."""
+"""A client that leaves a stream is forgotten, whatever happens at the same time."""
 
 from __future__ import annotations
 

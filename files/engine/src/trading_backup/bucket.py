@@ -1,4 +1,4 @@
-"""Puts objects, each once and in one request: more the bucket's policy does not let a host do."""
+"""Uploads to the bucket: each object once and in one request, because the bucket's policy allows a host no more."""
 
 import base64
 from typing import Any, BinaryIO
@@ -11,14 +11,14 @@ THERE_ALREADY = ("PreconditionFailed", "412")
 
 
 class BucketError(Exception):
-    """The bucket cannot be reached, or refuses; the message says which."""
+    """The bucket cannot be reached, or refuses the request; the message says which."""
 
 
 class Bucket:
-    """The environment's bucket, and who this host is there. Both are known once AWS has answered who asks."""
+    """The environment's bucket and this host's identity there. Both are known once AWS has answered who asks."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ConfigError when boto3 cannot be had, or an address is none."""
+        """Raises ConfigError when boto3 is missing, or an address is invalid."""
         try:
             import boto3
             from botocore.config import Config as BotoConfig
@@ -26,7 +26,7 @@ class Bucket:
         except ImportError as error:
             raise ConfigError("the backup needs boto3: install trading-engine[cloudwatch]") from error
         self._errors = (BotoCoreError, ClientError, OSError)
-        # Its own retries are few: the shipper goes on by itself, and tells meanwhile what waits.
+        # boto3 retries little: the shipper retries by itself and reports meanwhile what waits.
         options = BotoConfig(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 2})
         named = {"region_name": config.region, "endpoint_url": config.endpoint or None, "config": options}
         try:
@@ -53,9 +53,10 @@ class Bucket:
         return self._user_id
 
     def put(self, key: str, body: bytes | BinaryIO, digest: str) -> None:
-        """Put an object that is not there yet, with its SHA-256; raises BucketError.
+        """Put a new object with its SHA-256; raises BucketError.
 
-        One that is there was put by this host, before it could note that: the name has the digest of the content.
+        If the object exists, this host put it and ended before it could note that: the name contains the digest of the
+        content.
         """
         self.user_id()
         checksum = base64.b64encode(bytes.fromhex(digest)).decode("ascii")

@@ -1,4 +1,4 @@
-"""backup.toml, checked whole before anything is sent."""
+"""The reader of backup.toml, which checks all of it before anything is sent."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from trading_engine.settings.tables import ConfigError, Table, load
 
 @dataclass(frozen=True)
 class Config:
-    """What is shipped, and where to."""
+    """The files to ship and their destination."""
 
     bucket: str
     host: str

@@ -1,4 +1,4 @@
-"""Looks at the journal's directory, and puts what is new into the bucket. The engine knows nothing of it."""
+"""The shipper: it watches the journal's directory and puts new data into the bucket. The engine does not know of it."""
 
 import hashlib
 import logging
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OBJECT_BYTES = 8 << 20
-"""The most that one object takes of a segment: it is in memory once."""
+"""The most bytes of a segment in one object; they are in memory once."""
 EMPTY = hashlib.sha256().hexdigest()
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LOSS_TOLD_S = 3600.0
-"""For how long the bytes of a segment that was lost count as unsent, which is what the alarm goes by."""
+"""For how long the bytes of a lost segment count as unsent: the alarm watches unsent bytes."""
 CLEAN_NOTED_S = 60.0
 DAY_S = 86_400
 SETTLED_S = 0.1
-"""A file system's times are coarse: one that is younger may still be the time of the next write."""
+"""File times are coarse: a younger one may be the time of the next write as well."""
 
 logger = logging.getLogger("trading-backup")
 
 
 class Target(Protocol):
-    """Where objects go."""
+    """The destination of objects."""
 
     objects: int
 
@@ -42,11 +42,14 @@ class Target(Protocol):
 
 
 class BrokenSeriesError(Exception):
-    """What was sent is not what is there any more; the message says why."""
+    """Data that was sent differs from the journal now; the message says why."""
 
 
 class Shipper:
-    """Call `look` every few seconds. It sends what is due, and never raises for the bucket's or the disk's sake."""
+    """The shipper: call `look` every few seconds.
+
+    It sends what is due and never raises for errors of bucket or disk.
+    """
 
     def __init__(self, config: Config, bucket: Target) -> None:
         self._config = config
@@ -63,8 +66,8 @@ class Shipper:
         self._retry_at_s = 0.0
 
     def look(self, now_s: float) -> Status:
-        """Send what is due, unless a failure asked for a pause; return how it stands."""
-        self._sent.clean_s = self._sent.clean_s or now_s  # of a host that never shipped, what waits waits from now on
+        """Send what is due, unless a failure asked for a pause; return the shipper's status."""
+        self._sent.clean_s = self._sent.clean_s or now_s  # on a host that never shipped, the wait counts from now
         if now_s >= self._retry_at_s:
             try:
                 problem = self._ship(now_s)
@@ -77,7 +80,7 @@ class Shipper:
         return self._status(now_s)
 
     def _tell(self, problem: str, now_s: float) -> None:
-        """Say once what is wrong, and remember since when something is."""
+        """Log a new problem once, and remember since when there has been one."""
         if problem and problem != self._error:
             logger.warning("next try in %.0f s: %s", self._pause_s, problem)
         self._failing_since_s = (self._failing_since_s or now_s) if problem else 0.0
@@ -85,7 +88,10 @@ class Shipper:
 
     # -- what is sent -------------------------------------------------------------------------------------------------
     def _ship(self, now_s: float) -> str:
-        """Send what is due; return what could not be read of the configuration, which keeps no journal waiting."""
+        """Send what is due; return which configuration files could not be read.
+
+        An unreadable file delays no journal.
+        """
         if not tail.segments(self._config.journal):
             raise BucketError(f"{self._config.journal} has no journal: is its volume mounted, and is it the engine's?")
         prefix = names.host_prefix(self._bucket.user_id(), self._config.host)
@@ -99,7 +105,7 @@ class Shipper:
             self._begin(now_s, prefix, str(error))
             try:
                 self._journal(now_s)
-            except BrokenSeriesError as again:  # the journal is being replaced: the next look sees what it became
+            except BrokenSeriesError as again:  # the journal is being replaced: the next look sees the new one
                 raise BucketError(str(again)) from again
         unread = self._files(now_s)
         if not self._sent.complete:
@@ -111,7 +117,8 @@ class Shipper:
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
         """Begin a series with the newest snapshot, or with the oldest segment where there is none.
 
-        Where what was before is there and short, it begins with that: the snapshot before, or the first segment.
+        If the journal before that is present and short, begin there: with the snapshot before, or with the first
+        segment.
         """
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
@@ -144,7 +151,7 @@ class Shipper:
         self._snapshots()
 
     def _segment(self, present: list[int], now_s: float) -> bool:
-        """Send what is due of the segment that it is at; return whether that is sealed and whole in the bucket."""
+        """Send what is due of the current segment; return whether it is sealed and complete in the bucket."""
         sent = self._sent
         if sent.segment not in present:
             later = [number for number in present if number > sent.segment]
@@ -162,7 +169,7 @@ class Shipper:
         if seen == self._seen and not sealed and sent.complete:
             self._clean(now_s)
             return False
-        if status.st_ino != self._inode:  # another file of this name, as after a restore
+        if status.st_ino != self._inode:  # another file with this name, as after a restore
             self._inode, self._hash_known = status.st_ino, False
         with _opened(path) as descriptor:
             self._continue(descriptor)
@@ -180,14 +187,14 @@ class Shipper:
         return False
 
     def _clean(self, now_s: float) -> None:
-        """Remember that everything is sent: what comes from now on is younger. On the disk once a minute."""
+        """Remember that everything up to now is sent. The time is written to the disk once a minute."""
         self._sent.clean_s = now_s
         if now_s - self._noted_s >= CLEAN_NOTED_S:
             self._noted_s = now_s
             self._note()
 
     def _continue(self, descriptor: int) -> None:
-        """Compare what was sent before a restart with what is there."""
+        """Compare the sent bytes with the segment after a restart."""
         if self._hash_known:
             return
         self._hash = hashlib.sha256()
@@ -210,7 +217,7 @@ class Shipper:
         self._note()
 
     def _seal(self, descriptor: int, end: int) -> None:
-        """Say that the segment is whole, if what was sent is still what is there."""
+        """Put the object that marks the segment as complete, if the sent bytes are still the segment's."""
         self._hash_known = False
         self._continue(descriptor)
         digest = self._hash.hexdigest()
@@ -232,7 +239,7 @@ class Shipper:
         logger.error("%d segments were deleted before they were sent, from %d on", end - first, first)
 
     def _snapshots(self) -> None:
-        """Send the series' first snapshot and the newest, if they were not; those between are not needed."""
+        """Send the series' first snapshot and the newest one, unless sent. Those between are not needed."""
         found = tail.snapshots(self._config.journal)
         for number in found:
             if number > self._sent.snapshot and number in (self._sent.first, found[-1]):
@@ -250,7 +257,7 @@ class Shipper:
         self._note()
 
     def _files(self, now_s: float) -> str:
-        """Send each configuration file that is new or has changed; return which cannot be read, and why."""
+        """Send each new or changed configuration file; return which cannot be read, and why."""
         unread = []
         for path in sorted({found for pattern in self._config.files for found in glob(pattern)}):
             try:
@@ -289,7 +296,7 @@ class Shipper:
         with suppress(OSError):
             backlog = self._backlog_bytes()
         age_s = max(now_s - sent.clean_s, 0.0) if backlog and sent.clean_s else 0.0
-        if self._failing_since_s:  # also where the journal itself is in the bucket, or cannot be looked at
+        if self._failing_since_s:  # also when the journal is complete in the bucket, or cannot be read
             age_s = max(age_s, now_s - self._failing_since_s)
         if sent.lost_s and now_s - sent.lost_s < LOSS_TOLD_S:
             age_s = max(age_s, now_s - sent.lost_since_s)

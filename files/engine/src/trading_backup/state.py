@@ -1,4 +1,4 @@
-"""What was sent, on the host's disk; and how it goes, for telemetry."""
+"""The record of what was sent, on the host's disk, and the shipper's status for telemetry."""
 
 import contextlib
 import json
@@ -9,9 +9,10 @@ from pathlib import Path
 
 @dataclass
 class Sent:
-    """How far a series is, which begins with segment `first`. What is before `needed` only proves its newest snapshot.
+    """The progress of a series, which begins with segment `first`.
 
-    The digest is that of the segment's bytes that were sent: a restart compares with it.
+    Segments before `needed` only prove its newest snapshot. The digest covers the current segment's sent bytes: a
+    restart compares them.
     """
 
     prefix: str = ""
@@ -33,7 +34,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Status:
-    """What telemetry reads. Times are those of the wall clock."""
+    """The status for telemetry. Times are those of the wall clock."""
 
     looked_s: float
     rpo_seconds: int
@@ -46,7 +47,7 @@ class Status:
 
 
 def load(path: Path) -> Sent:
-    """Return what was sent; nothing where the file is missing or is none: then a new series begins."""
+    """Return the record of what was sent. Without a valid file it is empty, and a new series begins."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         sent = Sent(**found)
@@ -57,7 +58,7 @@ def load(path: Path) -> Sent:
 
 
 def keep(path: Path, what: Sent | Status) -> None:
-    """Write it, whole or not at all; raises OSError."""
+    """Write the record completely or not at all; raises OSError."""
     part = path.with_name(f".{path.name}")
     part.write_text(json.dumps(asdict(what)), encoding="utf-8")
     os.replace(part, path)

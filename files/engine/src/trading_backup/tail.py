@@ -9,20 +9,20 @@ READ_BYTES = 1 << 20
 
 
 def segments(directory: Path) -> list[int]:
-    """Return the numbers of the segments that are there, in order; raises OSError.
+    """Return the numbers of the present segments, in order; raises OSError.
 
-    All but the last are as they will stay.
+    All but the last are final.
     """
     return _numbers(directory, ".journal")
 
 
 def snapshots(directory: Path) -> list[int]:
-    """Return the numbers of the snapshots that are there, in order; raises OSError."""
+    """Return the numbers of the present snapshots, in order; raises OSError."""
     return _numbers(directory, ".snapshot")
 
 
 def _numbers(directory: Path, suffix: str) -> list[int]:
-    # Not by a pattern: that finds nothing in a directory that is not there or may not be read, and tells nobody.
+    # A glob would silently find nothing in a directory that is missing or may not be read.
     stems = (name.removesuffix(suffix) for name in os.listdir(directory) if name.endswith(suffix))
     return sorted(int(stem) for stem in stems if stem.isdigit())
 
@@ -30,8 +30,8 @@ def _numbers(directory: Path, suffix: str) -> list[int]:
 def end_of_data(descriptor: int, start: int) -> int:
     """Return the offset after the last byte that is not zero, at least `start`; raises OSError.
 
-    A segment is preallocated: records, then zeros. The records are written in order, so the first page of zeros is
-    found by halving. Whatever lies before the end was written before it: who reads it after this reads it whole.
+    A segment is preallocated: records, then zeros. The records are written in order, so bisection finds the first page
+    of zeros. Every byte before that end was written earlier, so a later read gets it whole.
     """
     low, high = start // PAGE_BYTES, -(-os.fstat(descriptor).st_size // PAGE_BYTES)
     while low < high:
@@ -47,7 +47,7 @@ def end_of_data(descriptor: int, start: int) -> int:
 
 
 def chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `end`; raises OSError, also where there are fewer."""
+    """Yield the bytes from `start` to `end`; raises OSError, also when the file has fewer."""
     while start < end:
         data = os.pread(descriptor, min(READ_BYTES, end - start), start)
         if not data:

@@ -1,4 +1,4 @@
 """Open-loop load generator for the order-entry port: standard library and `trading_engine.wire` only.
 
-It runs wherever a Python 3.11 is, without installing anything: `PYTHONPATH=files/engine/src python3 -m trading_bench`.
+It runs wherever Python 3.11 is, without an installation: `PYTHONPATH=files/engine/src python3 -m trading_bench`.
 """

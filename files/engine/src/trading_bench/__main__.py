@@ -161,7 +161,7 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     if options.witness:
         limit_s = options.warmup + options.duration + WATCH_LONGER_S
         watched = {mine[-1], *options.keep_off}
-        # Where the engine may run as well, it is perhaps the engine that the generator waits for.
+        # If the engine may run there as well, the generator may be waiting for the engine.
         apart = bool(engines) and not set(mine) & set(engines)
         watching = Watching(
             sorted(watched),
@@ -200,7 +200,7 @@ def _cpus_of(group: str) -> list[int]:
 
 
 def report(summary: Summary, title: str, json_file: Path | None, html_file: Path | None) -> int:
-    """Print the table, write the files that are wanted, and return the exit code."""
+    """Print the table, write the requested files, and return the exit code."""
     print(table(summary))
     if json_file:
         _write(json_file, json.dumps(summary, indent=2) + "\n")

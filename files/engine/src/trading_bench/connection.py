@@ -17,7 +17,7 @@ REFUSALS = {
 
 
 class BenchError(Exception):
-    """The run cannot start or was broken off; the text says what, where and what to do."""
+    """The run cannot start or was interrupted; the text says what, where and what to do."""
 
 
 class RefusedError(BenchError):
@@ -25,7 +25,10 @@ class RefusedError(BenchError):
 
 
 def read_password(path: Path) -> str:
-    """First line of the file. BenchError when it cannot be read or the password does not fit SoupBinTCP."""
+    """Return the first line of a file.
+
+    Raises BenchError if it cannot be read or the password does not fit SoupBinTCP.
+    """
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except OSError as error:
@@ -47,9 +50,9 @@ def connect(
     kind: str = "an order-entry port",
     service: str = "the engine",
 ) -> tuple[socket.socket, soupbintcp.Splitter]:
-    """Return the logged-in, non-blocking socket, and the splitter with what arrived behind Login Accepted.
+    """Return the connected, non-blocking socket and a splitter with the bytes that followed Login Accepted.
 
-    `kind` and `service` are what should be at that address, for the errors.
+    `kind` and `service` name the expected service at that address, for the errors.
     """
     # What follows the answer can only be heartbeats: nothing was ordered yet.
     login = log_in(host, port, account, password, LIVE, kind=kind, service=service)
@@ -75,7 +78,7 @@ def log_in(
     kind: str = "an order-entry port",
     service: str = "the engine",
 ) -> Login:
-    """Ask for a session's messages from `sequence` on. Raises BenchError."""
+    """Request a session's messages from `sequence` on. Raises BenchError."""
     where = f"{host}:{port}"
     try:
         request = soupbintcp.login_request(account, password, session, sequence)
@@ -103,7 +106,7 @@ def log_in(
 def _answer(
     connection: socket.socket, splitter: soupbintcp.Splitter, where: str, account: str, what: str
 ) -> tuple[soupbintcp.LoginAccepted, list[tuple[int, bytes]]]:
-    """Read until the answer; return it, and what came behind it in the same piece."""
+    """Read until the answer; return it and the bytes that followed it."""
     deadline_s = time.monotonic() + LOGIN_TIMEOUT_S
     while True:
         try:

@@ -11,7 +11,7 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def parse(text: str) -> list[int]:
-    """Return the CPUs of a kernel list such as "0,2-3" (cpuset(7), Formats). ValueError for anything else."""
+    """Return the CPUs of a kernel list such as "0,2-3" (cpuset(7), Formats). Raises ValueError for anything else."""
     cpus: set[int] = set()
     for part in text.strip().split(","):
         first, dash, last = part.partition("-")
@@ -28,12 +28,12 @@ def usable() -> list[int]:
 
 
 def quota() -> float:
-    """How many CPUs' time the control groups of this process allow at most; infinity without a limit."""
+    """Return the CPU quota of this process's control groups, in CPUs; infinity without a limit."""
     return min((_quota_of(group) for group in own_groups()), default=float("inf"))
 
 
 def own_groups(listing: Path = OWN_GROUPS, root: Path = CGROUPS) -> list[Path]:
-    """The directories of this process's groups that account for CPU time, and of all above them."""
+    """Return the directories of this process's groups that account for CPU time, and of all above them."""
     found: list[Path] = []
     try:
         lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -51,7 +51,7 @@ def own_groups(listing: Path = OWN_GROUPS, root: Path = CGROUPS) -> list[Path]:
 
 
 def _quota_of(group: Path) -> float:
-    """The limit of cpu.max (control groups version 2) or of cpu.cfs_quota_us (version 1), in CPUs."""
+    """Return the limit of cpu.max (control groups version 2) or of cpu.cfs_quota_us (version 1), in CPUs."""
     try:
         quota_text, period_text = (group / "cpu.max").read_text(encoding="ascii").split()
     except (OSError, ValueError):
@@ -66,7 +66,7 @@ def _quota_of(group: Path) -> float:
 
 
 def throttled_ns(group: Path) -> int:
-    """How long a group has been kept off its CPUs by its quota so far (cpu.stat)."""
+    """Return for how long a group's quota has kept it off its CPUs so far (cpu.stat)."""
     try:
         lines = (group / "cpu.stat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -76,7 +76,7 @@ def throttled_ns(group: Path) -> int:
 
 
 def go_first() -> None:
-    """Prefer this process to others of its CPU, where that is allowed: a late generator measures nothing."""
+    """Give this process priority on its CPU, where that is allowed: a late generator measures nothing."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
 
@@ -84,9 +84,9 @@ def go_first() -> None:
 def place(wanted: list[int], keep_off: Collection[int], feed_beside: bool = False) -> tuple[list[int], bool]:
     """Move this process to `wanted` CPUs, or off others; return where it runs and whether it may spin there.
 
-    It spins when it shares its CPU with nobody of this measurement and no quota below two CPUs ends its time early:
-    a wake-up alone is 30 to 100 µs late. Then it takes one CPU, the last, so that the witness of that CPU sees what it
-    sees. Where nothing is left to choose it stays and sleeps, and so it does beside the feed that it measures.
+    It may spin if no process of this measurement shares its CPU, and if no quota below two CPUs takes its time away: a
+    wake-up alone is 30 to 100 µs late. It then takes one CPU, the last, so that the witness of that CPU sees the same
+    disturbances. Where no CPU is left it stays and sleeps. Beside the feed that it measures it sleeps as well.
     """
     mine = usable()
     allowed = set(wanted or mine) & set(mine)

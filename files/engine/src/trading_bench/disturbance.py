@@ -1,8 +1,8 @@
-"""Which 100 ms of a run the machine disturbed. Pure: records of `trading_bench.machine` in, slices out.
+"""The 100 ms slices of a run that the machine disturbed. Pure: it turns records of `trading_bench.machine` into slices.
 
-A slice is disturbed when the machine was taken away or slowed in it. What a program of this host does (a long system
-call, a flood of packets, a task of higher priority) is no disturbance, so a witness that only woke late proves nothing:
-its loop was slow as well, or time was stolen, or the witness of another CPU saw the same moment.
+A slice is disturbed when the machine was taken away or slowed in it. Activity of this host's own programs is no
+disturbance: a long system call, a flood of packets, a task of higher priority. So a witness that only woke late proves
+nothing. Proof is a slow loop as well, stolen time, or a mark of another CPU's witness at the same moment.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,11 @@ from trading_bench.witness import PERIOD_NS, PROBE_LOOPS, SLOW_TIMES
 SLICE_NS = 100_000_000
 LEAST_SHARE = 0.02  # of a slice: 2 ms in one piece are what an order may take at p99, and less keeps none so long
 REAL_TIME_NS = 1_000_000  # a real-time task of others that ran longer in a sample is named, and its slices count
-UNCERTAIN_NS = 20_000_000  # clocks known less exactly than this set nothing aside
+UNCERTAIN_NS = 20_000_000  # with a larger uncertainty of the clocks nothing is set aside
 SLACK_NS = 2_000_000  # a stall may last so much longer than the disturbance: what waited has to be served as well
 JOINED_NS = 5_000_000  # marks closer than this are one disturbance
 SPARE_SHARE = 0.2  # of the engine's CPU: it promises to use less than 80 %, so it serves a queue with the rest
-SLOW_THROUGHOUT = 3.0  # a loop finds cold caches beside a busy engine, which alone doubles its time
+SLOW_THROUGHOUT = 3.0  # beside a busy engine a loop finds cold caches, which alone doubles its time
 
 Record = dict[str, Any]
 Span = tuple[int, int]
@@ -27,10 +27,10 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Something that the machine did, on the generator's clock: `span` with what the clocks leave open on both ends.
+    """An action of the machine, on the generator's clock: `span` includes the clocks' uncertainty on both ends.
 
-    `away_ns` is how much of it the machine was away; None is all of `exact`, its times as they were seen. Without a
-    cause it was too short to disturb a slice, but explains that long a wait.
+    `away_ns` is for how long of it the machine was away; None means all of `exact`, the times as measured. Without a
+    cause it was too short to disturb a slice, but it explains a wait of that length.
     """
 
     cause: str
@@ -41,7 +41,7 @@ class Disturbance:
 
 @dataclass
 class Seen:
-    """What the records of all hosts say, on the generator's clock."""
+    """The findings of all hosts' records, on the generator's clock."""
 
     disturbances: list[Disturbance] = field(default_factory=list)
     real_time: list[Span] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Mark:
-    """A millisecond that a witness marked; `cpu` tells hosts apart as well."""
+    """A millisecond that a witness marked; `cpu` also tells the hosts apart."""
 
     cpu: tuple[int, int]
     span: Span
@@ -61,7 +61,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Offset:
-    """A host's monotonic clock less the generator's, and how far that may be wrong, in nanoseconds."""
+    """A host's monotonic clock minus the generator's, and the uncertainty of the difference, in nanoseconds."""
 
     ns: int = 0
     uncertain_ns: int = 0
@@ -77,10 +77,10 @@ class Slice:
 
 
 def offset_of(record: Record, recording: Recording) -> Offset | None:
-    """Return the clock of the engine's host, found from the engine's times in the replies; None when it is not known.
+    """Return the clock offset of the engine's host, from the engine's times in the replies; None when unknown.
 
-    The engine stamps a reply between its order's sending and the reading of the reply, so the fastest reply gives the
-    offset, and half of its round trip is the uncertainty (as in NTP, RFC 5905 section 8).
+    The engine stamps a reply between the sending of its order and the reading of the reply. So the fastest reply gives
+    the offset, and half of its round trip is the uncertainty (as in NTP, RFC 5905 section 8).
     """
     ahead_ns = record.get("engine_ahead_ns")
     trips = [
@@ -97,7 +97,7 @@ def offset_of(record: Record, recording: Recording) -> Offset | None:
 
 
 def see(records: Sequence[tuple[Record, Offset]]) -> Seen:
-    """Return what disturbed a run, of what each host's record says, and what else is known of its times."""
+    """Return the disturbances of a run, the real-time tasks and the stalls, from each host's record."""
     seen = Seen()
     marks: list[Mark] = []
     for number, (record, offset) in enumerate(records):
@@ -127,10 +127,10 @@ def _marks(number: int, record: Record, offset: Offset) -> Iterable[Mark]:
     stolen = [(sample["from_ns"], sample["to_ns"]) for sample in record["samples"] if sample.get("stolen_ns", 0)]
     for witness in record["witnesses"]:
         if witness["refused"]:
-            continue  # of normal priority it sees nothing that the engine does not do
+            continue  # at normal priority a witness cannot tell the machine's doing from the engine's
         slow_ns = witness["quiet_loop_ns"] * SLOW_TIMES * PROBE_LOOPS
         for due_ns, late_ns, probe_ns in witness["marks"]:
-            # It may have begun right after the wake-up before this one.
+            # The disturbance may have begun right after the previous wake-up.
             there = (due_ns - PERIOD_NS, due_ns + max(late_ns + probe_ns, PERIOD_NS))
             span, exact = _moved(there, offset), _moved(there, Offset(offset.ns))
             was_stolen = any(_meet(there, sample) for sample in stolen)
@@ -138,7 +138,7 @@ def _marks(number: int, record: Record, offset: Offset) -> Iterable[Mark]:
 
 
 def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
-    """The marks that the machine made: late alone is not enough, see above."""
+    """Yield the marks that the machine caused. A late wake-up alone is no proof, see above."""
     marks = sorted(marks, key=lambda mark: mark.span)
     together: set[Mark] = set()
     open_marks: list[Mark] = []
@@ -156,12 +156,14 @@ def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
 
 
 def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[Slice]:
-    """Divide the measured time. `longest` is when the slowest order of each slice was meant to leave and was answered.
+    """Divide the measured time into slices.
 
-    A slice that is disturbed is set aside with the one after it, in which the queue is served. Each counts all the same
-    when the engine stood still, or an order waited, for longer than the machine was away, or when a real-time task of
-    others ran: then the queue after it is not the machine's alone either. An order may wait for the queue as well that
-    the machine left behind before.
+    `longest` has the intended and the answer time of each slice's slowest order.
+
+    A disturbed slice is set aside with the slice after it, in which the queue is served. Each counts all the same in
+    two cases. First, the engine stood still, or an order waited, for longer than the machine was away. Second, another
+    program's real-time task ran: then the queue afterwards is not only the machine's work. An order's wait may also
+    include the queue that the machine had left behind before.
     """
     first_ns = recording.intended_ns[recording.warmup_slots]
     count = (recording.intended_ns[-1] - first_ns) // SLICE_NS + 1
@@ -185,7 +187,7 @@ def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[S
 
 
 def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
-    """How much of the work that the machine left behind waits at each slice's begin: Lindley's recursion."""
+    """Return how much of the machine's backlog waits at the start of each slice: Lindley's recursion."""
     queues_ns, queue_ns = [], 0.0
     for number, disturbances in enumerate(within):
         queues_ns.append(round(queue_ns))
@@ -195,7 +197,10 @@ def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
 
 
 def _why_it_counts(own: Span, waited: tuple[Span, int] | None, seen: Seen) -> str:
-    """`waited` is the slice's slowest order, with the queue that the machine had left behind when the slice began."""
+    """Return why a disturbed slice counts, or an empty text.
+
+    `waited` is the slice's slowest order, with the queue that the machine had left behind when the slice began.
+    """
     if any(_meet(own, span) for span in seen.real_time):
         return "a real-time task ran"
     for stall in seen.stalls:
@@ -216,14 +221,15 @@ def _longer(what: str, span: Span, away_ns: int) -> str:
 
 
 def _away_lately_ns(span: Span, seen: Seen) -> int:
-    """A queue may be of the 100 ms before."""
+    """Return how long the machine was away in the span and in the 100 ms before it, where a queue may come from."""
     return _away_ns((span[0] - SLICE_NS, span[1]), seen.disturbances)
 
 
 def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = False) -> int:
-    """How long the machine was away in this time.
+    """Return how long the machine was away in this window.
 
-    Of a sample it is not known when in it that was: all of it may have been in this time, or, `divided`, its share.
+    A sample does not say when in its span the machine was away. So all of its time counts, or, if `divided`, the
+    window's share.
     """
     met = [each for each in disturbances if _meet(window, each.exact)]
     clipped = [(each.away_ns, each.exact, _within(each.exact, window)) for each in met]
@@ -235,7 +241,7 @@ def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = 
 
 
 def remarks(record: Record, where: str) -> list[str]:
-    """Return what a reader has to know of a host's witnesses."""
+    """Return what a reader has to know about a host's witnesses."""
     said = []
     for witness in record["witnesses"]:
         cpu = f"CPU {witness['cpu']} of {where}"
@@ -264,7 +270,7 @@ def _within(span: Span, window: Span) -> Span:
 
 
 def _length(spans: list[Span]) -> int:
-    """How much time the spans cover, joined where they are close."""
+    """Return how much time the spans cover; spans that are close to each other are joined."""
     total, begun, reached = 0, None, 0
     for begin, end in sorted(spans):
         if begun is None or begin > reached + JOINED_NS:

@@ -1,7 +1,7 @@
-"""Orders for a disaster drill: what the engine acknowledged before it was lost, and which of that is there afterwards.
+"""Orders for a disaster drill: what the engine acknowledged before it was lost, and what is left of it afterwards.
 
-`send` writes down every reply until the connection ends. `compare` asks the engine that was rebuilt for the same
-session from the same number on, as a client does that lost its connection, and holds its replies against those.
+`send` records every reply until the connection ends. `compare` logs in to the rebuilt engine with the same session and
+number, as a client does after a lost connection. Then it compares that engine's replies with the recorded ones.
 """
 
 import argparse
@@ -26,10 +26,10 @@ SILENT_S = soupbintcp.HEARTBEAT_INTERVAL_NS / 1e9
 
 
 def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Callable[[], bool]) -> int:
-    """Send orders at a steady rate until the connection ends or it is enough; return how many were acknowledged.
+    """Send orders at a steady rate until the connection or the limit ends them; return how many were acknowledged.
 
-    The first line of `kept` says which session it is and the number of the first message, each other line when a
-    message arrived (wall clock, nanoseconds) and what it was, in hexadecimal.
+    The first line of `kept` has the session and the number of the first message. Each other line has a message's time
+    of arrival (wall clock, nanoseconds) and its bytes in hexadecimal.
     """
     head = {"session": login.accepted.session, "sequence": login.accepted.sequence}
     kept.write(json.dumps(head).encode() + b"\n")
@@ -48,7 +48,7 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
             try:
                 backlog = backlog[login.socket.send(backlog) :]
             except OSError:
-                backlog = b""  # the engine is gone; what it had still said is read below
+                backlog = b""  # the engine has ended; its last messages are read below
         try:
             data = login.socket.recv(RECEIVE_BYTES) if readable else None
         except OSError:
@@ -64,11 +64,11 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
 
 
 def compare(record: Path, log_in_at: Callable[[str, int], Login], lost_at_s: float, rpo_s: float) -> dict[str, Any]:
-    """Return what of a record is there, and how old what is lost was at `lost_at_s` (wall clock).
+    """Return how much of a record is there, and the age of the lost messages at `lost_at_s` (wall clock).
 
-    `log_in_at` opens a session at a number. An engine that went on from a snapshot sends nothing again of before it,
-    and one that has lost the drill's first message nothing at all: then its next number alone says what is there, and
-    `compared` is 0. Raises BenchError when what is there is not what was acknowledged.
+    `log_in_at` opens a session at a number. An engine that continued from a snapshot sends no messages from before it.
+    An engine that has lost the drill's first message sends none at all. Then its next number alone says what is there,
+    and `compared` is 0. Raises BenchError when a message differs from the acknowledged one.
     """
     head, known = _read(record)
     first: int = head["sequence"]
@@ -116,7 +116,7 @@ def _read(record: Path) -> tuple[dict[str, Any], list[tuple[int, bytes]]]:
 
 
 def _resumed(login: Login) -> Iterator[bytes]:
-    """Yield the messages that the engine sends again: it is through when a heartbeat comes instead of one."""
+    """Yield the messages that the engine sends again. A heartbeat, or the end of the session, ends them."""
     packets = login.arrived
     heard_s = time.monotonic()
     while True:

@@ -1,6 +1,6 @@
-"""A subscriber beside the generator: when the feed told the market what the engine had told its client.
+"""A feed subscriber beside the generator: it measures the feed's message against the engine's reply to the client.
 
-Both times are the kernel's, of the bytes' arrival here, so what the generator itself is late does not count.
+Both times are the kernel's times of the bytes' arrival here, so the generator's own lateness does not count.
 """
 
 import socket
@@ -20,19 +20,22 @@ _SILENT_NS = soupbintcp.HEARTBEAT_INTERVAL_NS
 
 
 def stamped(sock: socket.socket) -> None:
-    """Ask the kernel for the time of receipt, where it can tell."""
+    """Ask the kernel for times of receipt, where it supports them."""
     with suppress(OSError):
         timestamps.enable(sock)
 
 
 def receive(sock: socket.socket) -> tuple[bytes, int]:
-    """Return what has arrived and when, by the wall clock. Raises OSError."""
+    """Return the received bytes and their time of receipt, by the wall clock. Raises OSError."""
     data, ancillary, _, _ = sock.recvmsg(RECEIVE_BYTES, timestamps.ANCILLARY_BYTES)
     return data, timestamps.received_ns(ancillary) if ancillary else time.time_ns()
 
 
 class Subscriber:
-    """Keeps what the feed says; what it means is worked out after the load. Times are 0 where nothing was said."""
+    """The subscriber: it keeps the feed's messages and interprets them after the load.
+
+    Times are 0 where no message came.
+    """
 
     def __init__(self, host: str, port: int, account: str, password: str) -> None:
         """Raises BenchError when it cannot log in."""
@@ -49,7 +52,7 @@ class Subscriber:
         self._sent_ns = time.monotonic_ns()
 
     def answered(self, slot: int, accepted: bytes, received_ns: int) -> None:
-        """Note an Accepted of the generator's."""
+        """Note an Accepted that the generator received."""
         self._slot_of[int.from_bytes(accepted[49:57], "big")] = slot
         self._replied_ns[slot] = received_ns
         self._engine_ns[slot] = int.from_bytes(accepted[1:9], "big")
@@ -57,7 +60,7 @@ class Subscriber:
             self._expected += 1
 
     def read(self) -> None:
-        """Take what has arrived. BenchError when the feed is gone."""
+        """Read the received messages. Raises BenchError when the feed has closed."""
         try:
             data, received_ns = receive(self.socket)
         except BlockingIOError:
@@ -74,7 +77,7 @@ class Subscriber:
                 self.socket.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)
 
     def missing(self) -> int:
-        """Return how many of the orders that rested the feed has not shown yet."""
+        """Return how many of the resting orders the feed has not shown yet."""
         for data, received_ns in self._pieces:
             for kind, message in self._splitter.feed(data):
                 if kind == soupbintcp.SEQUENCED:
@@ -83,7 +86,7 @@ class Subscriber:
         return self._expected - self._rested
 
     def times(self, slot: int) -> tuple[int, int]:
-        """Return when the slot's reply arrived and when the feed's message of it did."""
+        """Return the times of arrival of the slot's reply and of the feed's message about it."""
         return self._replied_ns.get(slot, 0), self._shown_ns.get(slot, 0)
 
     def close(self) -> None:

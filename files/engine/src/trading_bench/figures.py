@@ -1,4 +1,4 @@
-"""Command line of `trading-figures`: figures of one or more kept runs, with what the engine's host saw meanwhile."""
+"""Command line of `trading-figures`: figures of one or more kept runs, with the record of the engine's host."""
 
 import argparse
 import json

@@ -26,7 +26,7 @@ _TOKEN_PLACE = "?" * ouch.TOKEN_BYTES
 
 @dataclass(frozen=True)
 class Template:
-    """A framed message in which only the token is missing."""
+    """A framed message without its token."""
 
     before: bytes
     after: bytes
@@ -56,12 +56,12 @@ class Flow:
         self._cancel = Template.of(ouch.CancelOrder(_TOKEN_PLACE))
 
     def frames(self, slot: int) -> bytes:
-        """Everything that leaves at this slot: the Enter, and the Cancel that closes a cycle."""
+        """Return the bytes of this slot: the Enter, and the Cancel that closes a cycle."""
         position = slot % SLOTS_PER_CYCLE
         template = self._templates[position]
         frame = b"%b%b%07d%b" % (template.before, self.prefix, slot, template.after)
         return frame + self.cancel(slot - 1) if position == SLOTS_PER_CYCLE - 1 else frame
 
     def cancel(self, slot: int) -> bytes:
-        """The framed Cancel of everything that is left of the slot's order."""
+        """Return the framed Cancel of the open rest of the slot's order."""
         return b"%b%b%07d%b" % (self._cancel.before, self.prefix, slot, self._cancel.after)

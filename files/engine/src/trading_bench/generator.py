@@ -1,7 +1,7 @@
-"""The open loop: orders leave at intended times whatever the answers do, on one thread without an event loop.
+"""The open loop: orders leave at their intended times whatever the answers are, on one thread without an event loop.
 
 Times are `time.monotonic_ns()`. Every order has three: intended (the schedule), sent (offered to the socket) and
-answered (its Accepted or Rejected was read). Latency from the intended time holds no coordinated omission; sent minus
+answered (its Accepted or Rejected was read). Latency from the intended time holds no coordinated omission. Sent minus
 intended is the generator's own lateness, which can only make the latency look worse.
 """
 
@@ -72,7 +72,7 @@ class Recording:
 
 
 class Generator:
-    """Drives one logged-in socket: `run` once, then `cancel_all`, then `log_out`."""
+    """The generator on one logged-in socket: call `run` once, then `cancel_all`, then `log_out`."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Generator:
         self._sent = 0
 
     def run(self, interrupted: Callable[[], bool]) -> None:
-        """Send every slot at its time, then wait for the last answers. BenchError when the connection ends."""
+        """Send every slot at its time, then wait for the last answers. Raises BenchError when the connection ends."""
         _wake_up_on_time()
         collecting = gc.isenabled()
         gc.disable()
@@ -117,7 +117,7 @@ class Generator:
                 gc.enable()
 
     def cancel_all(self) -> int:
-        """Cancel what is left of every order of this run; return the number of shares that stayed open (0 is usual)."""
+        """Cancel the open rest of every order of this run; return how many shares stayed open (0 is usual)."""
         open_shares = self._recording.open_shares
         for slot, shares in enumerate(open_shares):
             if shares > 0:
@@ -131,7 +131,7 @@ class Generator:
         self._socket.close()
 
     def _hear_the_feed_out(self) -> None:
-        """Wait for what the feed has not shown yet, and write down when it showed what."""
+        """Wait for the orders that the feed has not shown yet, and record when it showed each."""
         subscriber, recording = self._subscriber, self._recording
         if subscriber is None:
             return
@@ -215,8 +215,8 @@ class Generator:
             raise BenchError(f"the engine closed the connection after {self._sent} orders; its log says why")
         now_ns = time.monotonic_ns()
         packets = self._splitter.feed(data)
-        # The kernel's time is that of the newest bytes. What came with them may be older: at the earliest it came after
-        # what was read before, and after its order was sent. So the feed seems rather later than it was than earlier.
+        # The kernel's time is that of the newest bytes. Earlier bytes of the same read may be older: they came after
+        # the previous read and after their order was sent. So the feed seems later than it was rather than earlier.
         before_ns, self._received_ns = self._received_ns, received_ns
         wall_ns = time.time_ns() - now_ns
         for number, (kind, message) in enumerate(packets, 1):
@@ -229,7 +229,11 @@ class Generator:
                 self._recording.surprises[f"packet type {chr(kind)!r}"] += 1
 
     def _reply(self, message: bytes, now_ns: int, received_ns: int, wall_ns: int) -> None:
-        """`received_ns` is its time of receipt, or with `wall_ns`, by which the wall clock is ahead, an earlier one."""
+        """Record a reply.
+
+        `received_ns` is its time of receipt. If `wall_ns`, the wall clock's lead, is not 0, the receipt counts from the
+        order's sending at the earliest.
+        """
         recording = self._recording
         kind = message[0]
         if kind == _SYSTEM_EVENT:
@@ -258,6 +262,9 @@ class Generator:
 
 
 def _wake_up_on_time() -> None:
-    """Without this Linux may add 50 µs to every wait; other systems have no such knob, and show it as lateness."""
+    """Set the timer slack to 1 ns: otherwise Linux may add 50 µs to every wait.
+
+    Other systems have no such setting; there the delay appears as lateness.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)

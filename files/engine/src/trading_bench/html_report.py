@@ -1,4 +1,4 @@
-"""The summary as one HTML file without any reference outside of itself: tables and two drawings in SVG."""
+"""The summary as one HTML file that refers to no other file: tables and two drawings in SVG."""
 
 import html
 import math
@@ -71,7 +71,7 @@ def _said(disturbance: dict[str, Any]) -> str:
 
 
 def _nines(percent: float) -> float:
-    """Position on an axis that gives each further nine the same width: 90 % → 1, 99 % → 2; 100 % is drawn at 6."""
+    """Return the position on an axis that gives each further nine the same width: 90 % → 1, 99 % → 2; 100 % is at 6."""
     return min(-math.log10(max(1 - percent / 100, 1e-6)), 6.0)
 
 
@@ -122,7 +122,7 @@ def _facts(summary: Summary) -> str:
 def _chart(
     lines: dict[str, Points], ticks: Iterable[tuple[float, str]], *, legend: bool, shaded: Sequence[float] = ()
 ) -> str:
-    """Lines over a linear x axis and a logarithmic y axis in µs; `shaded` are the starts of slices, in seconds."""
+    """Return lines over a linear x axis and a logarithmic y axis in µs; `shaded` are starts of slices, in seconds."""
     points = [point for line in lines.values() for point in line]
     if not points:
         return "<p>No order was answered.</p>"

@@ -1,4 +1,4 @@
-"""What was done to the CPUs while orders were offered: one record of witnesses, samples and the engine's own stalls.
+"""Disturbances of the CPUs during a run: one record of witnesses, samples and the engine's own stalls.
 
 The witnesses (`trading_bench.witness`) mark milliseconds. Ten times a second this process reads what they cannot see:
 stolen time, the quota of the control groups above, real-time tasks of others, processes outside a machine's group.
@@ -35,7 +35,7 @@ Record = dict[str, Any]
 
 
 class Machine:
-    """Watches some CPUs from `start` to `stop`; `sample` is to be called about ten times a second in between."""
+    """The watch of some CPUs from `start` to `stop`. Call `sample` about ten times a second in between."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Machine:
         self._stalls: set[tuple[int, int, str]] = set()
         self._tasks: dict[int, str] = {}
         self._ran_ns: dict[int, int] = {}
-        self._ran_before_ns = 0  # before this process knew of them
+        self._ran_before_ns = 0  # their time before this process found them
         self._engine_ahead_ns: int | None = None
         self._looks = 0
 
     def start(self) -> None:
-        """Return when every witness knows the quiet median. OSError when one cannot run."""
+        """Start the witnesses; return when each knows its quiet median. Raises OSError when one cannot run."""
         for cpu in self._cpus:
             # Not -m: the module may be a compiled one, which runpy cannot run.
             start = "from trading_bench.witness import main; main()"
@@ -79,7 +79,7 @@ class Machine:
         self._last = self._look(every_thread=True)
 
     def sample(self, every_thread: bool = False) -> None:
-        """Note what grew since the last sample."""
+        """Record the increases since the last sample."""
         before, self._last = self._last, self._look(every_thread)
         grown = {name: max(self._last[name] - before[name], 0) for name in self._last if name != "at_ns"}
         for name in [name for name in grown if name.startswith("throttled ")]:
@@ -88,7 +88,7 @@ class Machine:
             self._samples.append({"from_ns": before["at_ns"], "to_ns": self._last["at_ns"], **grown})
 
     def stop(self) -> Record:
-        """End the witnesses and return all that was seen, for JSON. Times are this machine's monotonic clock."""
+        """End the witnesses and return the record, for JSON. Times are this machine's monotonic clock."""
         self.sample(every_thread=True)
         wall_ahead_ns = time.time_ns() - time.monotonic_ns()
         records = []
@@ -133,7 +133,10 @@ class Machine:
         return seen
 
     def _witnesses_beside_ns(self) -> int:
-        """How long the witnesses of the generator's CPUs ran: it waited for them, but they are of the measurement."""
+        """Return how long the witnesses on the generator's CPUs ran.
+
+        The generator waited for them, but they are part of the measurement.
+        """
         try:
             beside = os.sched_getaffinity(self._generator)
         except OSError:
@@ -160,14 +163,14 @@ class Machine:
 
 
 def says_ready(child: "subprocess.Popen[str]", limit_s: float) -> bool:
-    """Whether a child writes `ready` before the limit, or ends."""
+    """Return whether a child writes `ready` before the limit and before its end."""
     assert child.stdout is not None
     readable, _, _ = select.select([child.stdout], [], [], limit_s)
     return bool(readable) and child.stdout.readline() == "ready\n"
 
 
 def starved(cpu: int) -> Record:
-    """The record of a witness that did not come to its end."""
+    """Return the record of a witness that did not finish."""
     why = "another real-time task held the CPU to the end"
     figures = dict.fromkeys(("quiet_loop_ns", "loaded_loop_ns", "milliseconds", "cpu_ns"), 0)
     return {"cpu": cpu, "refused": why, **figures, "marks": []}
@@ -175,7 +178,7 @@ def starved(cpu: int) -> Record:
 
 @dataclass(frozen=True)
 class Outside:
-    """How long others ran on the CPUs that belong to something: a machine in its control group, or a process."""
+    """How long others ran on CPUs that belong to a machine in its control group, or to a process."""
 
     cpus: list[int]
     own_ns: Callable[[], int]
@@ -186,7 +189,10 @@ class Outside:
 
     @classmethod
     def of_group(cls, name: str) -> "Outside | None":
-        """A machine's control group. None where the kernel does not tell; OSError when there is no such group."""
+        """Return the watch of a machine's control group; None where the kernel does not tell.
+
+        Raises OSError without such a group.
+        """
         percpu, unified, held = find_group(name)
         if percpu:
             return cls(held, lambda: _usage_ns(percpu, held), lambda: _usage_ns(percpu.parent, held))
@@ -196,7 +202,7 @@ class Outside:
 
     @classmethod
     def of_process(cls, process: int) -> "Outside | None":
-        """A process that has its CPUs for itself."""
+        """Return the watch of a process that has its CPUs for itself."""
         try:
             held = sorted(os.sched_getaffinity(process))
         except OSError:
@@ -210,9 +216,9 @@ class Outside:
 
 
 def find_group(name: str, root: Path = cpus.CGROUPS) -> tuple[Path | None, Path | None, list[int]]:
-    """Return the group that accounts CPU by CPU (version 1), the unified one, and the CPUs it is held on.
+    """Return the group with usage by CPU (version 1), the unified group, and the CPUs of the machine.
 
-    OSError when there is no such group here.
+    Raises OSError when there is no such group here.
     """
     for sets in (root / "cpuset", root, root / "system.slice"):
         for leaf in (name, f"{name}.scope"):
@@ -237,7 +243,7 @@ def _unified_usage_ns(group: Path) -> int:
 
 
 def _run_times(held: list[int], schedstat: Path = Path("/proc/schedstat")) -> int | None:
-    """How long tasks have run on these CPUs; None where the kernel does not say (sched-stats.rst, field 7).
+    """Return how long tasks have run on these CPUs; None where the kernel does not say (sched-stats.rst, field 7).
 
     The ticks of /proc/stat are too coarse for a tenth of a second.
     """
@@ -259,7 +265,10 @@ def _cpu_lines() -> dict[int, list[int]]:
 
 
 def stolen_ns(watched: Iterable[int]) -> int:
-    """Time that the hypervisor says it took from the CPUs, proc_stat(5); it comes in ticks, and often not at all."""
+    """Return the time stolen from the CPUs, as the hypervisor reports it, proc_stat(5).
+
+    It comes in ticks, and many hypervisors report none.
+    """
     try:
         lines = _cpu_lines()
     except OSError:
@@ -268,9 +277,9 @@ def stolen_ns(watched: Iterable[int]) -> int:
 
 
 def real_time_tasks(watched: Iterable[int], every_thread: bool = False) -> list[int]:
-    """The processes of real-time priority that may run on these CPUs, and with `every_thread` their threads.
+    """Return the processes of real-time priority that may run on these CPUs, and with `every_thread` their threads.
 
-    Those of the kernel (migration, watchdog) and other witnesses are none of them.
+    Kernel threads (migration, watchdog) and other witnesses are left out.
     """
     wanted, found = set(watched), []
     for name in os.listdir("/proc"):
@@ -294,12 +303,12 @@ def _is_real_time(task: int, wanted: set[int]) -> bool:
 
 
 def ran_ns(task: int) -> int:
-    """How long a process has run so far; 0 when it is gone."""
+    """Return how long a process has run so far; 0 when it has ended."""
     return _scheduled_ns(task, 0)
 
 
 def waited_ns(task: int) -> int:
-    """How long a process has waited for a CPU so far while it could have run; 0 when it is gone."""
+    """Return how long a process has waited so far for a CPU while it could run; 0 when it has ended."""
     return _scheduled_ns(task, 1)
 
 
@@ -318,7 +327,7 @@ def name_of(task: int) -> str:
 
 
 def stalls_of(state: State) -> list[tuple[int, int, str]]:
-    """End (wall clock), length and cause of the stalls among the engine's events, in nanoseconds."""
+    """Return end (wall clock), length and cause of the stalls among the engine's events, in nanoseconds."""
     found = []
     for event in state.events:
         if event.text.startswith(_STALL):

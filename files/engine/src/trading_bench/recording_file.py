@@ -1,4 +1,4 @@
-"""A recording kept in a file, so that figures can be made when the other host's record has arrived."""
+"""A recording in a file, for figures that are computed when the other host's record has arrived."""
 
 import json
 from array import array
@@ -14,7 +14,7 @@ _HEAD = ("rate_per_s", "slots", "warmup_slots", "spins", "cpu_s", "offered_s", "
 
 
 def save(path: Path, recording: Recording, about: dict[str, Any]) -> None:
-    """Write one line of JSON, with `about` in it, and the arrays behind it. BenchError when that fails."""
+    """Write one line of JSON, which contains `about`, and the arrays after it. Raises BenchError on failure."""
     head = {name: getattr(recording, name) for name in _HEAD}
     head |= {"rejects": recording.rejects, "surprises": recording.surprises, "about": about}
     try:
@@ -27,7 +27,7 @@ def save(path: Path, recording: Recording, about: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[Recording, dict[str, Any]]:
-    """Return the recording and what it is about. BenchError for anything else than such a file."""
+    """Return the recording and its description. Raises BenchError for any other file."""
     try:
         with path.open("rb") as file:
             head = json.loads(file.readline())

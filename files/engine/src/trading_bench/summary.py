@@ -1,4 +1,4 @@
-"""From recordings to figures: exact percentiles of all orders, and of those the machine left undisturbed."""
+"""Figures from recordings: exact percentiles of all orders, and of those that the machine left undisturbed."""
 
 import math
 from collections import Counter
@@ -33,12 +33,12 @@ Summary = dict[str, Any]
 
 
 def percentile(ordered: Sequence[int], percent: float) -> int:
-    """Nearest rank: the smallest value that at least `percent` % of the ordered values do not exceed."""
+    """Return the nearest rank: the smallest value that at least `percent` % of the ordered values do not exceed."""
     return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
 
 
 def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
-    """avg, p50, p95, p99, p999 and max in µs; empty without values."""
+    """Return avg, p50, p95, p99, p999 and max in µs; empty without values."""
     if not values_ns:
         return {}
     ordered = sorted(values_ns)
@@ -48,9 +48,9 @@ def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
 
 @dataclass
 class Round:
-    """One run of the generator: what it recorded, and what was seen meanwhile on its host and on the engine's.
+    """One run of the generator: its recording, and the records of its host and of the engine's.
 
-    `engine_host` is None where nobody watched there, and where both are one host, which `own` then tells of.
+    `engine_host` is None where nobody watched there. It is also None where both are one host, which `own` covers.
     """
 
     recording: Recording
@@ -70,7 +70,7 @@ class Round:
         self.counting = {number for number, each in enumerate(self.slices) if not each.why}
 
     def number_of(self, slot: int) -> int:
-        """Return the slice that an order belongs to: that of its intended time, and no other."""
+        """Return the only slice to which an order belongs: that of its intended time."""
         intended_ns = self.recording.intended_ns
         return (intended_ns[slot] - intended_ns[self.recording.warmup_slots]) // SLICE_NS
 
@@ -99,7 +99,10 @@ class Round:
 
 
 def summarize(rounds: Sequence[Round]) -> Summary:
-    """All figures of one or more runs, units in the names; warm-up orders count as sent, and in nothing else."""
+    """Return all figures of one or more runs, with units in the names.
+
+    Warm-up orders count as sent and nowhere else.
+    """
     recordings = [each.recording for each in rounds]
     errors: Counter[str] = Counter()
     rejects: Counter[str] = Counter()
@@ -157,7 +160,7 @@ def _corrected_ns(times: _Times) -> list[int]:
 
 
 def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
-    """Latency from the intended and from the actual send, the generator's lateness, and the feed behind the reply."""
+    """Return the latency from the intended and from the actual send, the generator's lateness, and the feed's delay."""
     raw_ns = [each.answered_ns[slot] - each.sent_ns[slot] for each, _, answered in times for slot in answered]
     late_ns = [each.sent_ns[slot] - each.intended_ns[slot] for each, measured, _ in times for slot in measured]
     feed_ns = [
@@ -175,7 +178,7 @@ def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
 
 
 def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
-    """How much of the run counts, why the rest may be set aside, and what the witnesses themselves did."""
+    """Return how much of the run counts, why the rest may be set aside, and what the witnesses themselves used."""
     slices = [each for one in rounds for each in one.slices]
     causes: Counter[str] = Counter(cause for each in slices if each.why for cause in each.why.split(", "))
     witnesses = [
@@ -208,7 +211,10 @@ def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def _throughput_per_s(rounds: Sequence[Round]) -> float:
-    """Answered orders over the time from the first measured order's intended time to the last answer, of each run."""
+    """Return the answered orders per second over all runs.
+
+    A run's time is from the first measured order's intended time to the last answer.
+    """
     lasted_ns = 0
     for each in rounds:
         if each.answered:
@@ -223,7 +229,7 @@ def _curve_us(values_ns: list[int]) -> list[tuple[float, float]]:
 
 
 def _slices(rounds: Sequence[Round]) -> list[dict[str, Any]]:
-    """p50, p99 and max for each 100 ms, run after run, and why a slice is set aside."""
+    """Return p50, p99 and max for each 100 ms, run after run, and why a slice is set aside."""
     found: list[dict[str, Any]] = []
     for each in rounds:
         waited_ns: list[list[int]] = [[] for _ in each.slices]
@@ -244,7 +250,7 @@ def _slices(rounds: Sequence[Round]) -> list[dict[str, Any]]:
 
 
 def table(summary: Summary) -> str:
-    """The summary for a terminal."""
+    """Return the summary for a terminal."""
     head = f"{'µs':<28}" + "".join(f"{name:>10}" for name in ("avg", "p50", "p95", "p99", "p99.9", "max"))
     lines = [head]
     kinds = (
@@ -277,7 +283,7 @@ def table(summary: Summary) -> str:
 
 
 def said_of_slices(disturbance: dict[str, Any]) -> str:
-    """One line on what the machine did."""
+    """Return one line on the machine's disturbances."""
     share = 100 * disturbance["set_aside"] / max(disturbance["slices"], 1)
     causes = ", ".join(disturbance["causes"])
     return f"the machine disturbed {share:.0f} % of the time ({causes}), {disturbance['undisturbed_s']:.1f} s were not"

@@ -1,6 +1,6 @@
-"""A process that watches the machine while another one measures: as the generator's child, and as `trading-witness`.
+"""A process that watches the machine while another one measures: a child of the generator, or `trading-witness`.
 
-It is a process of its own because it has to look ten times a second, whatever the generator does.
+It is a separate process because it has to sample ten times a second, whatever the generator does.
 """
 
 import argparse
@@ -22,7 +22,7 @@ END_LIMIT_S = 20.0  # the witnesses get ten seconds of it
 
 
 class Watching:
-    """A child that watches. BenchError when it cannot."""
+    """A child process that watches. Raises BenchError when it cannot."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Watching:
             raise BenchError("the machine cannot be watched; the line above says why")
 
     def end(self) -> Record | None:
-        """Return what was seen, None when the watch did not live to tell."""
+        """Return the record, or None when the child ended before it could write one."""
         self._child.send_signal(signal.SIGTERM)
         try:
             out, _err = self._child.communicate(timeout=END_LIMIT_S)
@@ -66,7 +66,7 @@ class Watching:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Watch until SIGTERM or the limit. Standard output: `ready`, then the record as JSON."""
+    """Watch until SIGTERM or the limit. Standard output gets `ready`, then the record as JSON."""
     arguments = argparse.ArgumentParser(
         prog="trading-witness", description="Watch CPUs with real-time threads, and say what the machine did to them."
     )

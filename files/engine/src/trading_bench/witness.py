@@ -1,8 +1,8 @@
 """A witness of the machine: a real-time thread that wakes each millisecond on one CPU and runs a fixed loop.
 
-Nothing of normal priority delays it, so what it notes was done by the machine, or by the kernel: it woke late, or its
-loop took several times as long as in a quiet moment. Then it runs the loop ten times more: an interrupt is over by
-then, a slow CPU is still slow. One process watches one CPU.
+Nothing of normal priority delays it. So the machine or the kernel caused what it notes: a late wake-up, or a loop that
+took several times as long as in a quiet moment. Then it runs the loop ten times more: by then an interrupt is over, but
+a slow CPU is still slow. One process watches one CPU.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ QUIET_WAKES: Final = 300
 LOOP: Final = 200  # 2 to 4 µs; with the wake-up itself the witness takes about 2 % of the CPU
 PROBE_LOOPS: Final = 10
 PRIORITY: Final = 90  # above any service of the host, below the kernel's own migration threads
-NAME: Final = "trading-witness"  # of the process, at most 15 letters: other watches know by it who this is
+NAME: Final = "trading-witness"  # the process's name, at most 15 letters: other watches know a witness by it
 _STOP: Final = frozenset((signal.SIGINT, signal.SIGTERM))
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -33,10 +33,11 @@ _CURRENT_AND_FUTURE = 3  # MCL_CURRENT | MCL_FUTURE, <sys/mman.h>
 
 
 class Witness:
-    """Marks of one CPU: when each millisecond that was not as in a quiet moment was due, how late the witness woke, and
-    how long ten loops took then (slow is more than 3 times ten quiet ones).
+    """The marks of one CPU: each millisecond that differed from a quiet moment.
 
-    Times are `time.monotonic_ns()`. `refused` says why real-time priority was not had, and is empty when it was.
+    A mark has the due time, the lateness of the wake-up, and the time of ten loops. Slow is more than 3 times ten quiet
+    loops. Times are `time.monotonic_ns()`. `refused` says why there was no real-time priority, and is empty when there
+    was.
     """
 
     def __init__(self, cpu: int) -> None:
@@ -51,7 +52,10 @@ class Witness:
         self.probe_ns = array("q")
 
     def settle(self) -> None:
-        """Move this process to its CPU and priority, and take the quiet median. OSError when the CPU is not ours."""
+        """Move this process to its CPU and priority, and measure the quiet median.
+
+        Raises OSError if the CPU is not allowed.
+        """
         os.sched_setaffinity(0, {self.cpu})
         try:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
@@ -60,16 +64,17 @@ class Witness:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
         libc.prctl(_PR_SET_NAME, NAME.encode(), 0, 0, 0)
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # nobody watches on for a parent that is gone
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # end with the parent
         libc.mlockall(_CURRENT_AND_FUTURE)
         gc.disable()
         loops = sorted(self._wake_up(QUIET_WAKES))
         self.quiet_loop_ns = loops[len(loops) // 2]
 
     def watch(self, limit_s: float) -> None:
-        """Watch until SIGTERM or SIGINT waits, which the caller has blocked, or the limit is over.
+        """Watch until SIGTERM or SIGINT, which the caller has blocked, is pending or the limit is over.
 
-        A handler would not do: compiled code runs none, and a signal that comes while it is awake would be lost.
+        A handler would not work: compiled code runs none, and a signal that arrives while the thread is awake would be
+        lost.
         """
         begun_ns, before_ns = time.monotonic_ns(), time.thread_time_ns()
         end_ns = begun_ns + int(limit_s * 1e9)
@@ -106,7 +111,7 @@ class Witness:
                     self.late_ns.append(late_ns)
                     self.probe_ns.append(probe_ns)
             due_ns += PERIOD_NS
-            if due_ns < done_ns:  # a millisecond that is over is not made up for: it lies within the mark
+            if due_ns < done_ns:  # skip the milliseconds that have passed: they lie within the mark
                 due_ns = done_ns + PERIOD_NS
         return loops
 
@@ -117,7 +122,7 @@ class Witness:
         return time.monotonic_ns() - begun_ns
 
     def record(self) -> dict[str, object]:
-        """Return what was seen, for JSON."""
+        """Return the record, for JSON."""
         return {
             "cpu": self.cpu,
             "refused": self.refused,
@@ -130,7 +135,7 @@ class Witness:
 
 
 def main() -> None:
-    """Watch the CPU given as argument, for so many seconds or until SIGTERM; the record goes to standard output.
+    """Watch the CPU given as argument, for so many seconds or until SIGTERM; write the record to standard output.
 
     The first line, `ready`, is written when the quiet median is known.
     """

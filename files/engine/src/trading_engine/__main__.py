@@ -33,7 +33,7 @@ _ORDERS = ("status", "halt", "resume", "kill", "unkill", "bust", "close-entry", 
 
 
 class UserError(Exception):
-    """What the person at the terminal did or has to do; shown as one line."""
+    """A mistake of the person at the terminal, or what that person has to do; shown as one line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"trading-engine: error: {error.filename}: {error.strerror}", file=sys.stderr)
     if options.run is _serve and os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()):
-        # systemd starts it again at once. What it has just said is seldom mended by then, and would fill the log.
+        # systemd restarts it at once. The cause is seldom repaired by then, and its message would fill the log.
         time.sleep(SERVICE_PAUSE_S)
     return EXIT_ERROR
 
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--account", required=True, help="a test account, whose order must be rejected")
     gate.add_argument("--password-file", metavar="FILE", type=Path, required=True)
     gate.set_defaults(run=_gate)
-    sealing = commands.add_parser("seal", help="make up for a clean stop: any version goes on from what it leaves")
+    sealing = commands.add_parser("seal", help="make up for a clean stop: leave a snapshot that any version takes")
     sealing.add_argument("--config", metavar="FILE", type=Path, required=True)
     sealing.set_defaults(run=_seal)
     itself = commands.add_parser("self-check", help="import all of this release and replay the journal it ships")

@@ -1,7 +1,7 @@
-"""What cancels many orders at once, in slices: one slice a turn of the loop, so that nobody waits for all of it.
+"""Cancellation of many orders at once, in slices: one slice in each turn of the loop, so that no client waits for all.
 
-Every slice is an input of its own in the journal, so a replay cancels the same orders at the same times. What a crash
-interrupts is seen from the state: `resume` goes on with it.
+Every slice is a separate input in the journal, so a replay cancels the same orders at the same times. After a crash,
+`resume` finds the unfinished cancellations in the state and goes on with them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ORDERS_A_SLICE: Final = 64
 
 
 class Machine(Protocol):
-    """What cancels orders: the engine, as far as it is known here."""
+    """The part of the engine that cancellations need."""
 
     core: Core
     clock: Clock
@@ -31,7 +31,10 @@ class Machine(Protocol):
 
 
 class Cancellations:
-    """While an account's orders are being cancelled it can enter none: it is killed, logged out, or the day closes."""
+    """The cancellations under way.
+
+    An account whose orders are being cancelled cannot enter new ones: it is killed or logged out, or the day closes.
+    """
 
     def __init__(self, engine: Machine, loop: AbstractEventLoop) -> None:
         self._engine = engine
@@ -41,7 +44,7 @@ class Cancellations:
         self._expiring = False
 
     def of_account(self, number: int) -> None:
-        """Cancel all that the account has open."""
+        """Cancel all open orders of the account."""
         self._accounts.append(number)
         self._begin(self._cancel(number, BY_SUPERVISOR))
 
@@ -50,7 +53,7 @@ class Cancellations:
         return number in self._accounts
 
     def resume(self) -> None:
-        """Go on with what was under way when the engine ended. Call once after the start."""
+        """Continue the cancellations that were under way when the engine ended. Call once after the start."""
         for account in self._engine.core.by_number:
             if account.open_orders and (account.killed or account.leaving):
                 self.of_account(account.number)

@@ -1,6 +1,6 @@
-"""The core with its memory: every input is journaled before what it caused is delivered to anybody.
+"""The core with its journal: every input is journaled before any of its outputs is delivered.
 
-Owns the order of these steps and the FAILED latch; knows no socket.
+This module decides the order of these steps and holds the FAILED latch; it knows no socket.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from trading_engine.storage.recovery import Recovered, recover
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 CLOSED_FILE: Final = "order-entry-closed"
-"""Where it is, in the journal's directory, a start keeps order entry closed, and doubts what it recovers."""
+"""While this file is in the journal's directory, a start keeps order entry closed and checks the recovered state."""
 _REFUSE_AT: Final = 0.95
 _monotonic_ns: Final = time.monotonic_ns
-_FEED_PACE_NS: Final = 1_000_000  # a write a turn costs a single order more than its place in the book does
+_FEED_PACE_NS: Final = 1_000_000  # one write in each turn would cost a single order more than the book does
 
 
 class StartError(Exception):
@@ -46,7 +46,10 @@ class StartError(Exception):
 
 
 class Engine:
-    """Call `start` once, then `read` and `submit`; `deliver` gets every output when the durability promised is kept."""
+    """The engine: call `start` once, then `read` and `submit`.
+
+    `deliver` gets each output once its input is as durable as the configuration promises.
+    """
 
     def __init__(self, config: EngineConfig, loop: AbstractEventLoop) -> None:
         self.config = config
@@ -93,7 +96,7 @@ class Engine:
     # -- start and stop ---------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Make the directories and hold them against a second engine. Raises StartError."""
+        """Create the directories and lock them against a second engine. Raises StartError."""
         directory = self.config.journal.directory
         try:
             for path in (directory, self.config.itch.directory, directory / "replies"):
@@ -157,7 +160,7 @@ class Engine:
         return StartError(f"{error.filename or directory}: {error.strerror}; {advice}")
 
     def end_day(self) -> None:
-        """End the open day; everything it made the core say has been delivered on return."""
+        """End the open day. On return, every output of it has been delivered."""
         self.submit(inputs.END_DAY)
         if self._on_disk and self.writer is not None and not self.failure:
             try:
@@ -171,10 +174,10 @@ class Engine:
             self._release_all(released)
 
     def start_day(self, session: str) -> None:
-        """Begin the session of that name, after ending the one that is open."""
+        """Begin the session of that name, after ending the open one."""
         if self.core.open or self.core.closing:
             self.end_day()
-        # Before its date there is no time of the wall clock to take: those of the session before run on.
+        # Before the session's date the wall clock gives no time, so the last session's times go on.
         runs_on = self.clock.today() < session[:8] == self.core.day[:8]
         self.clock.anchor(session, self.clock.now() if runs_on else 0)
         self.outbox.begin_day(session)
@@ -183,7 +186,7 @@ class Engine:
         self.submit(inputs.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:
-        """Seal the journal, write the logs, and leave a snapshot so that any version can go on from here.
+        """Seal the journal, write the logs, and leave a snapshot from which any version can continue.
 
         Raises OSError.
         """
@@ -193,7 +196,7 @@ class Engine:
         if not self.failure:
             if self.writer is not None:
                 self.writer.close()
-            self.outbox.close()  # before the snapshot: a start that takes it replays nothing that could fill them up
+            self.outbox.close()  # before the snapshot: a start from it replays nothing that could complete the logs
             if self.ring is not None:
                 self.ring.close()
             if self.writer is not None:
@@ -205,7 +208,7 @@ class Engine:
     # -- inputs -----------------------------------------------------------------------------------------------------
 
     def read(self, account: int, data: bytes, monotonic_ns: int) -> int:
-        """Process what one read of a session gave; return how many bytes of it were complete packets."""
+        """Process the bytes of one read of a session; return how many of them were complete packets."""
         core = self.core
         before = core.messages
         time_ns = self.clock.at(monotonic_ns)
@@ -222,17 +225,17 @@ class Engine:
         self._record(kind, account, time_ns, payload)
 
     def kill(self, name: str) -> None:
-        """Turn the account's kill switch on; its orders are the cancellations' work."""
+        """Turn the account's kill switch on. `cancellations` cancels its orders."""
         self.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
 
     def disconnect(self, number: int) -> None:
-        """The account's connection is gone, and with it its orders where it asked for that."""
+        """Record that the account's connection has ended; cancel its orders if the account asked for that."""
         self.submit(inputs.DISCONNECT, number)
         if self.core.by_number[number].leaving:
             self.cancellations.of_account(number)
 
     def tick(self) -> None:
-        """Do what is due by time; call it some times a second."""
+        """Do what is due; call it some times a second."""
         if self.failure:
             return
         self.cancellations.expire()
@@ -260,25 +263,25 @@ class Engine:
 
     @property
     def unsynced_ns(self) -> int:
-        """The age of the oldest write that is not yet on the disk; 0 when all are."""
+        """The age of the oldest write that is not on the disk yet; 0 when all writes are."""
         since_ns = self._syncing_since_ns or self._unsynced_since_ns
         return _monotonic_ns() - since_ns if since_ns else 0
 
     def fail(self, reason: str) -> None:
-        """Latch FAILED: from here on nothing is recorded and nothing is sent; a restart recovers."""
+        """Latch FAILED: from now on nothing is recorded and nothing is sent. A restart recovers."""
         if not self.failure:
             self.failure = reason
             self.on_failure(reason)
 
     def disk_left_bytes(self) -> tuple[int, int]:
-        """Return what the journal may still write within budget and reserve, and what the file system has free."""
+        """Return the bytes that budget and reserve still allow the journal, and the free bytes of the file system."""
         settings = self.config.journal
         status = os.statvfs(settings.directory)
         free_bytes = status.f_bavail * status.f_frsize
         return max(0, min(settings.budget_bytes - self.used_bytes, free_bytes - settings.reserve_bytes)), free_bytes
 
     def watch_disk(self) -> int:
-        """Refuse new orders when the budget nears its end, take them again when there is room; return bytes left."""
+        """Refuse new orders near the end of the budget; accept them again when there is room; return the bytes left."""
         if self.writer is None or self.failure:
             return 0
         try:
@@ -286,7 +289,7 @@ class Engine:
             left_bytes, _ = self.disk_left_bytes()
         except OSError as error:
             if error.errno in TRANSIENT:
-                return self._left_bytes  # a look is no write, and the next one is soon
+                return self._left_bytes  # reading the state of the disk is no write, and the next reading is soon
             self.fail(f"journal directory: {error}")
             return 0
         self._left_bytes = left_bytes
@@ -294,13 +297,13 @@ class Engine:
         return left_bytes
 
     def close_entry(self) -> None:
-        """Reject new orders, and take cancels, until entry is opened; a restart knows of it. Raises OSError."""
+        """Reject new orders but take cancels until entry is opened. A restart keeps entry closed. Raises OSError."""
         self.closed_file.touch(0o640)
         self._entry_closed = True
         self._accept(self.core.accepting)
 
     def open_entry(self) -> None:
-        """Take orders again, as far as the journal has room. Raises OSError."""
+        """Take orders again if the journal has room. Raises OSError."""
         self.closed_file.unlink(missing_ok=True)
         self._entry_closed = False
         self._accept(self.core.accepting or self.core.entry_closed)
@@ -419,7 +422,10 @@ class Engine:
 
 
 def is_to_be_killed(account: Account) -> bool:
-    """Of an account that is no longer listed. The canary's leaves nothing open, and is there again with the canary."""
+    """Return whether the kill switch has to be set on an account that is no longer listed.
+
+    The canary's account is spared while it has no open order: it is needed again when the canary returns.
+    """
     return not account.killed and (account.name != CANARY_ACCOUNT or account.open_orders > 0)
 
 

@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _open(directory: Path) -> Log:
-    """Index everything that is there already, so that the first subscriber may ask for any message."""
+    """Index all existing messages, so that the first subscriber may ask for any of them."""
     try:
         log = Log(directory)
         while log.extend():

@@ -1,4 +1,4 @@
-"""Who may subscribe: the accounts of the engine's files, which may change while the feed runs."""
+"""The accounts that may subscribe: those of the engine's files, which may change while the feed runs."""
 
 import logging
 import os
@@ -17,7 +17,10 @@ Looks = tuple[tuple[int, int, int] | None, ...]
 
 
 class Accounts:
-    """`config` is what the feed began with; of newer files it takes the accounts, as the engine does at a reload."""
+    """The accounts.
+
+    `config` is the configuration at the start; newer files change only the accounts, as at a reload.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigError."""
@@ -29,7 +32,7 @@ class Accounts:
         self.account_of = self.config.account_of
 
     def follow(self, loop: AbstractEventLoop, thread: Executor, taken: Callable[[], None]) -> None:
-        """Where the files are others than those that were read, read them beside the loop, then call `taken`."""
+        """If the files have changed since they were read, read them in a thread, then call `taken`."""
         if self._reading is None and self._look() != self._seen:
             self._reading = loop.run_in_executor(thread, self._read_again)
             self._reading.add_done_callback(lambda done: self._take(done, taken))
@@ -49,9 +52,9 @@ class Accounts:
             return None
 
     def _read(self) -> EngineConfig:
-        self._seen = (*self._look()[:1], None)  # also where the file is broken: it is read again when it is another
+        self._seen = (*self._look()[:1], None)  # also for a broken file: it is read again only after it has changed
         self._files = (self._path, _accounts_file(self._path))
-        self._seen = self._look()  # before it is read: what changes meanwhile is read once more
+        self._seen = self._look()  # before the reading: a change meanwhile causes another reading
         return engine_config.read(self._path)
 
     def _look(self) -> Looks:

@@ -1,7 +1,7 @@
-"""Follows the ring that the engine writes, in naps while there is something to send, else asleep until the bell.
+"""The reader of the engine's ring: it naps while there are messages to send, and otherwise sleeps until the bell.
 
-A bell for each turn would cost the engine more than the turn's market data does; so a feed that found something looks
-again after a nap, by its own timer, and asks for the bell only when nothing came for some naps.
+A bell for each turn would cost the engine more than the turn's market data does. So a feed that found messages looks
+again after a nap, by its own timer. It asks for the bell only when nothing came for some naps.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from trading_engine.published.ring import RingError, RingReader
 from trading_feed.log import Log
 
 NAP_NS: Final = 100_000
-NAP_BESIDE_THE_ENGINE_NS: Final = 1_000_000  # on the only CPU each look is the engine's time
+NAP_BESIDE_THE_ENGINE_NS: Final = 1_000_000  # on a single CPU each look takes time from the engine
 NAPS: Final = 10
 _monotonic_ns: Final = time.monotonic_ns
 
 
 class Live:
-    """`check` it often; while `wanted` it adds to the log's tail what the engine shows, and calls `serve`."""
+    """The follower of the ring: call `check` often.
+
+    While `wanted`, it adds the engine's messages to the log's tail and calls `serve`.
+    """
 
     def __init__(
         self,
@@ -50,11 +53,11 @@ class Live:
 
     @property
     def follows(self) -> bool:
-        """Whether the engine's ring is read; where it is not, the files are all there is."""
+        """Whether the engine's ring is read. Otherwise the files are the only source."""
         return self._reader is not None
 
     def check(self, wanted: bool) -> None:
-        """Begin or end following, take the ring of a new engine, and look whether anything was missed."""
+        """Begin or end following, take the ring of a new engine, and look for missed messages."""
         reader = self._reader
         if reader is not None and (not wanted or reader.is_left):
             self.look()
@@ -68,7 +71,7 @@ class Live:
         self._reader.publish_times()
 
     def look(self) -> bool:
-        """Take what is new and have it served; return whether anything was."""
+        """Take the new messages and have them served; return whether there were any."""
         reader = self._reader
         if reader is None:
             return False
@@ -113,7 +116,7 @@ class Live:
         self.asleep = False
 
     def _wake(self) -> None:
-        """The bell rang, or might have: what woke the feed is in the ring, or was too large for it."""
+        """Look after the bell rang, or might have: the messages are in the ring, or were too large for it."""
         reader, timer = self._reader, self._timer
         if reader is None or timer is None:
             return
@@ -133,7 +136,7 @@ class Live:
             os.read(timer.descriptor, 8)
         except BlockingIOError:
             return
-        if self._log.lacks_messages:  # they come some naps later, and turn by turn there may be no pause to look in
+        if self._log.lacks_messages:  # files follow naps later, and a busy ring may leave no pause to look
             self._look_at_files()
         if self.look():
             self._empty = 0
@@ -165,7 +168,7 @@ class Live:
 
 
 def _has_other_cpu(engine_pid: int) -> bool:
-    """Whether this process can run while the engine does."""
+    """Return whether this process can run while the engine does."""
     cpus = os.sched_getaffinity(0)
     try:
         cpus = cpus | os.sched_getaffinity(engine_pid)

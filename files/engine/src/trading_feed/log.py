@@ -1,8 +1,8 @@
-"""The engine's ITCH log as sessions of numbered messages; reads files, knows no sockets.
+"""The engine's ITCH log as sessions of numbered messages; it reads files and knows no sockets.
 
 The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`, each a
-BinaryFILE: repeated (u16 length, message). They only grow. A restarting engine may cut the newest one and write the
-same bytes again, so a position once known stays right; until they are there again the reader waits.
+BinaryFILE: repeated (u16 length, message). They only grow. A restarting engine may cut the newest file and write the
+same bytes again, so a known position stays right. Until those bytes are there again the reader waits.
 """
 
 import os
@@ -33,7 +33,7 @@ class LogFile:
         return self.first_sequence + self._messages
 
     def extend(self) -> bool:
-        """Index up to 1 MiB of what is new; return whether anything was."""
+        """Index up to 1 MiB of new messages; return whether there were any."""
         data = os.pread(self._descriptor, SCAN_BYTES, self.end_bytes)
         start, size = 0, len(data)
         while size - start >= 2:
@@ -48,7 +48,7 @@ class LogFile:
         return start > 0
 
     def offset_of(self, sequence: int) -> int:
-        """Return where the message begins; the next one's is the end of what is indexed."""
+        """Return the offset of a message; the next expected message begins where the index ends."""
         wanted = sequence - self.first_sequence
         if wanted == self._messages:
             return self.end_bytes
@@ -61,7 +61,7 @@ class LogFile:
         return offset + at
 
     def packets(self, begin_bytes: int, end_bytes: int) -> tuple[bytes, int, int]:
-        """Return the whole messages there as SoupBinTCP packets, their number, and the offset after the last."""
+        """Return the complete messages there as SoupBinTCP packets, their number, and the offset after the last."""
         data = os.pread(self._descriptor, end_bytes - begin_bytes, begin_bytes)
         packets, count, size = framed(data)
         return packets, count, begin_bytes + size
@@ -86,13 +86,13 @@ class Session:
         return self.files[-1].next_sequence
 
     def file_of(self, sequence: int) -> LogFile | None:
-        """The file that holds the message, or will: the last one for the next message. None when it was deleted."""
+        """Return the file that holds the message or will hold it (the last one for the next message), or None."""
         position = bisect_right([file.first_sequence for file in self.files], sequence) - 1
         return self.files[position] if position >= 0 else None
 
 
 class Log:
-    """All sessions in the directory, the current one last, and behind them the tail that is not in a file yet."""
+    """All sessions in the directory, the current one last, and the tail of messages that are in no file yet."""
 
     def __init__(self, directory: Path) -> None:
         """Raises OSError when the directory cannot be listed."""
@@ -108,31 +108,31 @@ class Log:
         return self._sessions[max(self._sessions)] if self._sessions else None
 
     def session(self, name: str) -> Session | None:
-        """The named session, the current one for a blank name."""
+        """Return the named session; a blank name means the current one."""
         return self._sessions.get(name) if name else self.current
 
     def next_sequence(self, session: Session) -> int:
-        """The number of the session's next message."""
+        """Return the number of the session's next message."""
         known = session.next_sequence
         return max(known, self.tail.following) if self.tail.session == session.name else known
 
     @property
     def is_behind(self) -> bool:
-        """Whether the ring shows a session whose files have not been noticed."""
+        """Whether the ring shows a session whose files have not been found yet."""
         return self.tail.session > max(self._sessions, default="")
 
     @property
     def lacks_messages(self) -> bool:
-        """Whether the ring left some out that no file was seen to have yet."""
+        """Whether the ring left messages out that have not been found in a file yet."""
         session = self._sessions.get(self.tail.session)
         return session is not None and session.next_sequence < self.tail.first
 
     def is_over(self, session: Session) -> bool:
-        """Whether another session is current and the files of this one are read to their end."""
+        """Return whether another session is current and the files of this one are read to their end."""
         return session is not self.current and session.files[-1] not in self._growing
 
     def refresh(self) -> None:
-        """Notice files that came and went. A file is closed when it was deleted: whoever reads it starts again."""
+        """Find new and deleted files. A deleted file is closed; its readers start again."""
         found = {path: match for path in self._directory.iterdir() if (match := _NAME.fullmatch(path.name))}
         for path in self._files.keys() - found.keys():
             gone = self._files.pop(path)
@@ -151,7 +151,10 @@ class Log:
             self._sessions.setdefault(name, Session(name)).files.append(file)
 
     def extend(self) -> bool:
-        """Index what is new; return whether anything was. Only the newest file is looked at for ever."""
+        """Index new messages; return whether there were any.
+
+        Only the newest file is checked for growth all the time.
+        """
         newest = self._growing[-1:]
         grew = [file for file in self._growing if file.extend()]
         self._growing = [file for file in self._growing if file in grew or file in newest]

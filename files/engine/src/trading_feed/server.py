@@ -1,4 +1,4 @@
-"""The sockets of the feed: accepts subscribers, checks passwords beside the loop, follows the log."""
+"""The sockets of the feed: it accepts subscribers, checks passwords in a thread, and follows the log."""
 
 import asyncio
 import functools
@@ -19,7 +19,7 @@ from trading_feed.live import Live
 from trading_feed.log import Log, LogFile
 from trading_feed.subscriber import Subscriber
 
-FOLLOW_S = 0.005  # of the files: where there is no ring, and to index what the ring gave
+FOLLOW_S = 0.005  # for the files: without a ring, and to index the messages that the ring gave
 IDLE_S = 0.2
 REFRESH_S = 0.2
 MAX_CONNECTIONS = 256
@@ -31,12 +31,12 @@ logger = logging.getLogger("trading-feed")
 
 
 class Feed:
-    """What all connections share: the log, the accounts, and one thread for passwords."""
+    """The state that all connections share: the log, the accounts, and one thread for passwords."""
 
     def __init__(self, accounts: Accounts, log: Log) -> None:
         self.log = log
         self.connections: dict[Connection, None] = {}
-        # Subscribers at the log's end ask for the same bytes one after the other: framed once, sent to all.
+        # Subscribers at the log's end ask for the same bytes one after another, so these are framed once for all.
         self.read = functools.lru_cache(maxsize=8)(LogFile.packets)
         self._accounts = accounts
         self._verifier = Verifier()
@@ -53,17 +53,17 @@ class Feed:
             return True
         check = functools.partial(self._verifier.check, account.password_hash, request.password)
         right = await self._loop.run_in_executor(self._thread, check)
-        now = self._accounts.account_of(request.username)  # which may be another meanwhile
+        now = self._accounts.account_of(request.username)  # the account may have changed meanwhile
         return right and now is not None and now.password_hash == account.password_hash
 
     async def follow(self) -> None:
-        """Serve what the engine appends, until cancelled."""
+        """Serve the messages that the engine appends, until cancelled."""
         refreshed_s = 0.0
         turned_s = time.monotonic()
         watched = watchdog_interval_ns() > 0
         while True:
             now_s = time.monotonic()
-            if now_s - turned_s > HEARTBEAT_S:  # what they sent while this process stood still is not read yet
+            if now_s - turned_s > HEARTBEAT_S:  # bytes that arrived while this process stood still are not read yet
                 for connection in self.connections:
                     connection.excuse(now_s - turned_s)
             turned_s = now_s
@@ -81,8 +81,8 @@ class Feed:
             await asyncio.sleep(0 if grew else FOLLOW_S if busy else IDLE_S)
 
     def catch_up(self) -> None:
-        """Know all that there is, and follow what comes."""
-        self.log.refresh()  # also of an engine that has come since the last time
+        """Index all existing messages, and follow the new ones."""
+        self.log.refresh()  # also files of an engine that has started since
         while self.log.extend():
             pass
         self.live.check(wanted=True)
@@ -94,7 +94,7 @@ class Feed:
 
     @property
     def _has_subscribers(self) -> bool:
-        """Whether anybody gets what there is: who is not logged in makes no work and no measurement."""
+        """Whether a subscriber is logged in. Connections without a login cause no work and no measurement."""
         return any(connection.is_subscriber for connection in self.connections)
 
     def _serve(self) -> None:
@@ -102,7 +102,7 @@ class Feed:
             connection.serve()
 
     def make_room(self) -> bool:
-        """Drop who is the longest here without a login; return whether there was one."""
+        """Drop the connection that has waited longest without a login; return whether there was one."""
         for connection in self.connections:
             if connection.is_stranger:
                 connection.drop("it does not log in, and others wait")
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
     """One socket. A slow one is not written to: its subscriber stays behind in the log and costs nothing."""
 
     def __init__(self, feed: Feed, *, awaits_proxy: bool = False) -> None:
-        """With `awaits_proxy` it is this host's TLS proxy that connects, and first of all says for whom."""
+        """With `awaits_proxy`, this host's TLS proxy connects and first names its client."""
         self._feed = feed
         self._awaits_proxy = awaits_proxy
         self._begin = b""
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_stranger(self) -> bool:
-        """Whether it has not even tried to log in."""
+        """Return whether the connection has not even tried to log in."""
         return self._login is None
 
     @property
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass of it
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is no subclass of it
         address, port = transport.get_extra_info("peername")[:2]
         self._peer = f"{address}:{port}"
         if len(self._feed.connections) >= MAX_CONNECTIONS and not self._feed.make_room():
@@ -206,12 +206,12 @@ class Connection(asyncio.Protocol):
             self.serve()
 
     def excuse(self, silent_s: float) -> None:
-        """Do not count that time as its silence."""
+        """Leave that time out of the connection's silence."""
         self._received_s += silent_s
         self._begun_s += silent_s
 
     def turn(self, now_s: float) -> None:
-        """Send what there is and may be sent; heartbeats when nothing else was; drop whoever fell silent."""
+        """Send what may be sent, or a heartbeat when nothing else was; drop silent subscribers."""
         if now_s - self._received_s > SILENCE_S:
             self.drop(f"nothing was received for {SILENCE_S:.0f} s")
             return
@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
             self._write(soupbintcp.SERVER_HEARTBEAT_PACKET)
 
     def serve(self) -> bool:
-        """Send what there is and may be sent; return whether this is a subscriber that stays."""
+        """Send what may be sent; return whether the subscriber stays."""
         subscriber = self._subscriber
         while subscriber.admitted and not self._paused:
             data = subscriber.packets(self._feed.read)

@@ -1,4 +1,4 @@
-"""One subscriber's SoupBinTCP session without sockets: packets in, bytes out, read from the log at its own pace."""
+"""One subscriber's SoupBinTCP session without sockets: packets in, bytes out, at the subscriber's own pace."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Subscriber:
-    """`login_request` is set by `receive` and answered by `admit` or `refuse`, whoever checks the password."""
+    """A subscriber. `receive` sets `login_request`; `admit` or `refuse` answers it after the check of the password."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -28,7 +28,7 @@ class Subscriber:
         return self.sequence > 0
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the subscriber; raises WireError for what is not SoupBinTCP."""
+        """Take the subscriber's bytes; raises WireError for bytes that are not SoupBinTCP."""
         for kind, payload in self._splitter.feed(data):
             if kind == soupbintcp.LOGIN_REQUEST and self.login_request is None:
                 self.login_request = soupbintcp.parse_login_request(payload)
@@ -38,7 +38,7 @@ class Subscriber:
                 raise WireError(f"packet of type {chr(kind)!r} is not for a subscriber to send now")
 
     def admit(self) -> bytes:
-        """Answer a login whose password is right: accepted from the wanted message on, or rejected when it is gone."""
+        """Answer a login with the right password: accept it from the requested message on, or reject it."""
         assert self.login_request is not None
         session = self._log.session(self.login_request.session)
         if session is None:
@@ -55,9 +55,9 @@ class Subscriber:
         return soupbintcp.login_rejected(reason)
 
     def packets(self, read: Callable[[LogFile, int, int], tuple[bytes, int, int]]) -> bytes:
-        """Return the next packets for this subscriber, at most some 64 KiB of a file; nothing when it has everything.
+        """Return the next packets for this subscriber, at most some 64 KiB of a file; empty when it has everything.
 
-        `read` is LogFile.packets, or something that remembers its last results for subscribers at the same place.
+        `read` is LogFile.packets, or a function that remembers its last results for subscribers at the same place.
         """
         log, tail = self._log, self._log.tail
         if tail.holds(self._session, self.sequence):

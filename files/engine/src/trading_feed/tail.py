@@ -1,4 +1,4 @@
-"""The newest messages, out of the ring: what the log files do not have yet, or have since a moment."""
+"""The newest messages from the ring: the log files do not have them yet, or have got them a moment ago."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HEADS = {length: struct.pack(">HB", length + 1, SEQUENCED) for length in range(
 
 
 def framed(data: bytes) -> tuple[bytes, int, int]:
-    """Return the whole messages of a BinaryFILE as SoupBinTCP packets, their number, and how many bytes they were."""
+    """Return the complete messages of a BinaryFILE as SoupBinTCP packets, their number, and their size in bytes."""
     parts: list[bytes] = []
     start, size = 0, len(data)
     while size - start >= 2:
@@ -26,18 +26,18 @@ def framed(data: bytes) -> tuple[bytes, int, int]:
 
 
 class Tail:
-    """Messages of one session without a gap, `first` to the one before `following`, as packets."""
+    """Messages of one session without a gap, from `first` to the one before `following`, as packets."""
 
     def __init__(self) -> None:
         self.session = ""
         self.first = 1
         self.following = 1
-        self._pieces: deque[tuple[int, int, bytes]] = deque()  # first number, the number behind, packets
+        self._pieces: deque[tuple[int, int, bytes]] = deque()  # first number, the number after the last, packets
         self._asked = 0
         self._answer = b""
 
     def add(self, session: str, first: int, data: bytes) -> None:
-        """Take the messages that the ring gave; what was here and does not lead up to them is dropped."""
+        """Add the messages from the ring; drop earlier messages that do not lead up to them."""
         packets, count, _ = framed(data)
         if session != self.session or first != self.following:
             self._pieces.clear()
@@ -47,7 +47,7 @@ class Tail:
         self._asked = 0
 
     def forget_before(self, sequence: int) -> None:
-        """Drop what the files have."""
+        """Drop the messages that are in the files."""
         pieces = self._pieces
         while pieces and pieces[0][1] <= sequence:
             self.first = pieces.popleft()[1]
@@ -56,7 +56,10 @@ class Tail:
         return self.first <= sequence < self.following and session == self.session
 
     def since(self, sequence: int) -> bytes:
-        """Return all packets from that message on, which must be here. Subscribers ask for the same, one by one."""
+        """Return all packets from that message on, which must be here.
+
+        Subscribers ask for the same packets one after another.
+        """
         if sequence == self._asked:
             return self._answer
         found: list[bytes] = []

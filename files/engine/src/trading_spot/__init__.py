@@ -1,1 +1,1 @@
-"""Waits for AWS to take a Spot instance back."""
+"""The wait for AWS to take a Spot instance back."""

@@ -20,7 +20,7 @@ _log = logging.getLogger("trading_spot")
 
 
 class Metadata:
-    """The instance metadata service, version 2: every question carries a session token."""
+    """The instance metadata service, version 2: every request carries a session token."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -56,7 +56,7 @@ class Metadata:
 
 
 def wait_for_notice(metadata: Metadata, poll_seconds: float) -> str:
-    """Return the notice once there is one; a service that does not answer is said once, and asked again."""
+    """Return the notice once there is one. If the service does not answer, log it once and ask again."""
     silent = False
     while True:
         try:

@@ -1,1 +1,1 @@
-"""Telemetry of the trading host: reads the engine's published state, answers HTTP. Never talks to the engine itself."""
+"""Telemetry of the trading host: it reads the engine's published state and answers HTTP. It never asks the engine."""

@@ -28,7 +28,7 @@ UNREAD_TIMEOUT_MS = 10_000
 
 
 class Server(uvicorn.Server):
-    """Tells systemd when requests are answered, not when the process exists."""
+    """A server that reports to systemd when it answers requests, not when its process starts to run."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -89,7 +89,7 @@ def show_fleet(file: Path, check: bool) -> None:
 
 
 def serve(app: Starlette, config: Served) -> None:
-    """Serve until SIGTERM. Raises ConfigError when the address cannot be had."""
+    """Serve until SIGTERM. Raises ConfigError when the address cannot be used."""
     logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
     prepared = settings(app, config)
     try:

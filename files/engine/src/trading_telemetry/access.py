@@ -1,4 +1,4 @@
-"""Who may ask, how often, and what a browser may do with the answer: one ASGI layer around everything else."""
+"""Access control in one ASGI layer around all others: who may ask, how often, and a browser's rules for the answer."""
 
 import hmac
 import time
@@ -38,7 +38,7 @@ LOGIN_PAGE = (
 
 
 def read_token(path: Path, table: str = "[access]") -> str:
-    """First line of the file; raises ConfigError when it cannot be read or is too short to be a secret."""
+    """Return the first line of the file; raises ConfigError when it cannot be read or is too short to be a secret."""
     try:
         lines = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -49,7 +49,7 @@ def read_token(path: Path, table: str = "[access]") -> str:
 
 
 class Rates:
-    """A bucket of requests for each address; bounded: the longest unseen addresses are forgotten."""
+    """A bucket of requests for each address. Its size is bounded: the addresses unseen for longest are forgotten."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, tuple[float, float]] = {}
@@ -65,10 +65,10 @@ class Rates:
 
 
 class Access:
-    """The outermost layer. Without a token everything is open to whoever reaches the port."""
+    """The outermost layer. Without a token, everybody who reaches the port may read everything."""
 
     def __init__(self, app: ASGIApp, token: str, tls: bool, cookie: str = COOKIE) -> None:
-        """`cookie` is its name: browsers send those of one port of a host to all others as well."""
+        """`cookie` is the cookie's name: browsers send the cookies of one port of a host to all other ports as well."""
         self._app = app
         self._token = token
         self._tls = tls
@@ -91,7 +91,7 @@ class Access:
         await (answer or self._app)(scope, receive, send_with_headers)
 
     async def _gate(self, scope: Scope, receive: Receive) -> Response | None:
-        """Return the answer of whoever may not pass, or of a login."""
+        """Return the answer for a request without access, or for a login."""
         address = (scope.get("client") or ("", 0))[0]
         if not self._rates.allows(address, time.monotonic()):
             return JSONResponse({"error": "too many requests"}, 429, headers={"retry-after": "1"})

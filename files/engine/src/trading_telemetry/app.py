@@ -1,4 +1,4 @@
-"""Which path answers what. Everything that is known is in the `Service`; the handlers only render it."""
+"""The routes. All knowledge is in the `Service`; the handlers only render it."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ def make_app(config: Config) -> Starlette:
     description = describe(service.names)
 
     def asked(request: HTTPConnection) -> str | None:
-        """Return the partition that is asked for by name."""
+        """Return the partition that the request names."""
         name = request.query_params.get("partition")
         try:
             service.partition(name)
@@ -78,7 +78,7 @@ def make_app(config: Config) -> Starlette:
             raise HTTPException(404, f"this release has no readable {path}: {error.strerror}") from error
 
     class Stream:
-        """A class, so that Starlette gives it the connection itself."""
+        """The handler of /stream: a class, so that Starlette gives it the connection itself."""
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             followed = service.partition(asked(HTTPConnection(scope)))
@@ -114,8 +114,8 @@ def make_app(config: Config) -> Starlette:
 
 
 def acceptable(accept: str) -> str:
-    """The Accept header without quotes, which mean nothing there, and without versions that there are not.
+    """Return the Accept header without quotes, which mean nothing there, and without unknown versions.
 
-    The library compares whatever is written there with numbers, and would send it back.
+    The library compares any version with numbers and would repeat it in the answer.
     """
     return _UNKNOWN_VERSIONS.sub("", accept.replace('"', ""))

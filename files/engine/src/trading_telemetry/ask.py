@@ -1,4 +1,4 @@
-"""Questions to a host's telemetry, whose answers may be late, broken or endless without harming who asks."""
+"""Requests to a host's telemetry. A late, broken or endless answer does not harm the process that asks."""
 
 import asyncio
 import json
@@ -19,12 +19,12 @@ MEANINGS = {401: "it asks for another token", 429: "it is asked too often"}
 
 
 class UnansweredError(Exception):
-    """The message says why there is no answer that can be used."""
+    """There is no usable answer; the message says why."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a host's telemetry answers, and what it asks for."""
+    """The address of a host's telemetry, its token, and the check of its certificate."""
 
     url: str
     token: str
@@ -32,7 +32,7 @@ class Source:
 
     @asynccontextmanager
     async def asked(self) -> AsyncIterator["Connection"]:
-        """Yield what asks it; how long all of that may take is for the caller."""
+        """Yield a connection that asks the source; the caller limits the time of all requests."""
         connection = Connection(self)
         try:
             yield connection
@@ -41,7 +41,7 @@ class Source:
 
 
 class Connection:
-    """One after the other over the same connection, as long as the host keeps it."""
+    """A connection for one request after another, as long as the host keeps it open."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -77,7 +77,7 @@ class Connection:
 
 
 class _Answer:
-    """Called by the parser as the answer comes."""
+    """The parser's callbacks for an answer as it arrives."""
 
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)

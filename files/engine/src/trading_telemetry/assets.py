@@ -1,4 +1,4 @@
-"""The pages' files: ours from this package, uPlot from the package that was installed for it. Read once, compressed."""
+"""The pages' files: this package's own, and uPlot from its installed package. They are read and compressed once."""
 
 import gzip
 import hashlib
@@ -46,7 +46,7 @@ class Asset:
 
 
 def load_assets() -> dict[str, Asset]:
-    """Every file of the pages by its name."""
+    """Return every file of the pages by its name."""
     folder = resources.files("trading_telemetry") / "static"
     contents = {name: (folder / name).read_bytes() for name in OURS}
     for name, file_name in UPLOT.items():
@@ -55,9 +55,9 @@ def load_assets() -> dict[str, Asset]:
 
 
 def _uplot(file_name: str) -> bytes:
-    """Found by the distribution's list of files: the package is never imported, so its dependencies are not needed.
+    """Return uPlot's files by the distribution's list. The package is never imported, so it needs no dependencies.
 
-    Empty where it is not installed: the page then has tiles and tables, and says that it cannot draw.
+    Empty where it is not installed: then the page has tiles and tables, and says that it cannot draw.
     """
     try:
         files = metadata.files(UPLOT_DISTRIBUTION) or []

@@ -1,4 +1,4 @@
-"""How the backup goes, as its shipper (trading_backup) writes it down after each look at the journal."""
+"""The backup's status, which its shipper (trading_backup) writes after each look at the journal."""
 
 import json
 import time
@@ -13,7 +13,7 @@ LOSS_TOLD_S = 3600.0
 
 @dataclass(frozen=True)
 class Backup:
-    """Ages are of now; without a shipper nothing but that is known."""
+    """The status of the backup. Ages are relative to now; without a shipper all other fields are unknown."""
 
     runs: bool
     rpo_s: float = 0.0
@@ -25,7 +25,7 @@ class Backup:
 
 
 def read_backup() -> Backup | None:
-    """Return how it goes, None where no backup is promised."""
+    """Return the status of the backup, None where no backup is promised."""
     if not CONFIGURED.exists():
         return None
     try:

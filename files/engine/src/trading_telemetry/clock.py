@@ -1,7 +1,8 @@
-"""How far the host's clock is from its reference: chrony says it, or else the kernel (adjtimex(2), reading only).
+"""The distance of the host's clock from its reference, from chrony or else the kernel (adjtimex(2), reading only).
 
 The kernel's errors are not enough where chrony runs: with `rtcsync` they are the deviation of its measurements, and the
-distance to its source. What chrony has still to correct, which may be seconds, is not in them: only `tracking` says it.
+distance to its source. They do not contain what chrony has still to correct, which may be seconds. Only `tracking`
+reports that.
 """
 
 import ctypes
@@ -21,7 +22,7 @@ READ_S = 10.0
 
 
 class Timex(ctypes.Structure):
-    """`struct timex` of 64-bit Linux up to the field `status`, and room for what follows."""
+    """`struct timex` of 64-bit Linux up to the field `status`, and room for the rest."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -36,7 +37,7 @@ class Timex(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Clock:
-    """The distance of a clock, as it is estimated and as it is at the most; None of one that is not synchronised."""
+    """The estimated and the greatest distance of a clock; None for a clock that is not synchronised."""
 
     source: str
     offset_us: float | None = None
@@ -48,12 +49,12 @@ class Clock:
 
 
 def read_clock(host: str = "127.0.0.1", port: int = 323) -> Clock | None:
-    """Return what chrony, or else the kernel, says of the clock; None when neither may be asked."""
+    """Return the clock's distance from chrony, or else the kernel; None when neither may be asked."""
     return _ask_chrony(host, port) or _ask_kernel()
 
 
 def _ask_chrony(host: str, port: int) -> Clock | None:
-    """Its monitoring commands need no privilege. None where it does not run or says nothing in time."""
+    """Ask chrony by a monitoring command, which needs no privilege; None where it does not run or answer in time."""
     chronyc = shutil.which("chronyc", path=_PATH)
     if chronyc is None:
         return None
@@ -72,7 +73,7 @@ def _ask_chrony(host: str, port: int) -> Clock | None:
 
 
 def tracked(line: str) -> Clock | None:
-    """Return what a line of `chronyc -c tracking` says; the bound is the formula of chronyc(1), under `tracking`."""
+    """Return the clock of a line of `chronyc -c tracking`; the bound is the formula of chronyc(1), under `tracking`."""
     fields = line.strip().split(",")
     if len(fields) != _TRACKING_FIELDS:
         return None
@@ -88,7 +89,7 @@ def tracked(line: str) -> Clock | None:
 
 @cache
 def _libc() -> ctypes.CDLL:
-    """Each CDLL makes a class of its own, which only the garbage collector frees."""
+    """Return the C library. It is kept, because each CDLL makes a class that only the garbage collector frees."""
     return ctypes.CDLL(None, use_errno=True)
 
 
@@ -102,7 +103,7 @@ def _ask_kernel() -> Clock | None:
 
 
 def judged(timex: Timex, state: int) -> Clock:
-    """Return what the kernel's answer says of the clock."""
+    """Return the clock that the kernel's answer describes."""
     if state == _TIME_ERROR:
         return Clock("kernel")
     if timex.status & _STA_PLL:

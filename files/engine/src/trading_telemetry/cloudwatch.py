@@ -1,4 +1,4 @@
-"""What a period becomes at CloudWatch: data for PutMetricData, with names and units of files/metrics.yml."""
+"""CloudWatch's view of a period: data for PutMetricData, with names and units of files/metrics.yml."""
 
 import os
 from bisect import bisect_left
@@ -43,7 +43,7 @@ Datum = dict[str, Any]
 
 @dataclass
 class Period:
-    """Adds up what several looks at one engine saw, so that its restart loses seconds and not the period."""
+    """The sum of several looks at one engine, so that a restart of the engine loses seconds and not the period."""
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     orders: int = 0
@@ -57,7 +57,7 @@ class Period:
         self.seconds += window.seconds
 
     def figures(self, observation: Observation) -> dict[str, float]:
-        """Return the engine's metrics but its latency; what is unknown is not there."""
+        """Return the engine's metrics except its latency; unknown ones are left out."""
         state = observation.state
         if state is None or observation.problem or observation.is_stale:
             return {"EngineUp": 0.0}
@@ -83,10 +83,10 @@ class Period:
 def data_of(
     engines: list[tuple[Period, Observation]], disk: Path, time_s: float, instance_id: str, period_s: int
 ) -> list[Datum]:
-    """Return the period's data, one or more for each metric; what is unknown is not sent.
+    """Return the period's data, one or more for each metric; unknown values are not sent.
 
-    Several engines are one here, the worst of them: an alarm knows no other metric than the one it was made for, and
-    each metric of a partition's own would be paid.
+    Several engines are reported as one, with the worst values. An alarm knows only the metric that it was made for, and
+    a metric for each partition would cost money.
     """
     single = worst([period.figures(observation) for period, observation in engines]) | _host(disk)
     common = {
@@ -105,7 +105,7 @@ def data_of(
 
 
 def worst(engines: list[dict[str, float]]) -> dict[str, float]:
-    """Return each metric of the engine that does worst in it, and the sum of what all of them do."""
+    """Return the worst value of each metric over all engines, or the sum for a metric that adds up."""
     found: dict[str, list[float]] = {}
     for figures in engines:
         for name, value in figures.items():

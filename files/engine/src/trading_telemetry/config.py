@@ -1,4 +1,4 @@
-"""telemetry.toml, slo.toml and slo_feed.toml, checked whole before anything is served."""
+"""The readers of telemetry.toml, slo.toml and slo_feed.toml, which check all of them before anything is served."""
 
 import re
 from dataclasses import dataclass, fields
@@ -72,7 +72,7 @@ class CloudWatchConfig:
 
 @dataclass(frozen=True)
 class Partition:
-    """An engine, and where it publishes its state. The name is "" where the host has no partitions."""
+    """An engine and the path of its published state. The name is "" where the host has no partitions."""
 
     name: str
     path: Path
@@ -80,7 +80,7 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A port, and who may ask there."""
+    """A port, and the rules for access to it."""
 
     address: str
     port: int
@@ -90,11 +90,14 @@ class Served:
     trusted_proxies: tuple[str, ...]
 
     def read_token(self) -> str:
-        """The token that is asked for, "" when none is. Raises ConfigError."""
+        """Return the required token, "" when none is required. Raises ConfigError."""
         return read_token(self.token_path) if self.token_path else ""
 
     def check_surroundings(self) -> None:
-        """Raises ConfigError. A credential of a unit is there only while that runs, and nobody else reads it."""
+        """Check the files that the configuration names; raises ConfigError.
+
+        A unit's credential exists only while the unit runs, and nobody else can read it.
+        """
         if wrong := not_of_this_machine(self.address):
             raise ConfigError(f"[http] address: {wrong}")
         if self.token_path and CREDENTIALS not in self.token_path.parents:
@@ -154,7 +157,7 @@ def load_config(path: Path) -> Config:
 
 
 def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any]:
-    """Take the fields of Served out of these tables, with this address and port where they say none."""
+    """Take the fields of Served out of these tables, with this address and port as defaults."""
     found = {
         "address": http.address("address", address),
         "port": http.integer("port", port, 1, 65535),
@@ -169,7 +172,7 @@ def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any
 
 
 def tables(top: Table, key: str) -> list[Table]:
-    """Take a list of tables, [[key]] in the file."""
+    """Take a list of tables, which are [[key]] in the file."""
     values = top.take(key, [])
     if not isinstance(values, list):
         raise top.wrong(key, f"tables [[{key}]]", values)
@@ -177,7 +180,7 @@ def tables(top: Table, key: str) -> list[Table]:
 
 
 def take_name(table: Table) -> str:
-    """Take a name that labels, addresses and units can have as it is."""
+    """Take a name that labels, addresses and units can contain unchanged."""
     found = table.text("name")
     if not NAME.fullmatch(found):
         raise table.wrong("name", "1 to 32 letters, digits, - and _, the first no sign", found)
@@ -235,7 +238,7 @@ def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ..
 
 
 def load_targets(path: Path) -> Targets | None:
-    """Return None when there is no such file: the targets are unknown then. Raises ConfigError."""
+    """Return the targets, or None without the file: then they are unknown. Raises ConfigError."""
     if not path.exists():
         return None
     table = Table(str(path), load(path))
@@ -245,7 +248,7 @@ def load_targets(path: Path) -> Targets | None:
 
 
 def _feed_p99_us(path: Path) -> float | None:
-    """Read a file of its own: a release from before it, to which somebody rolls back, refuses the key in slo.toml."""
+    """Read the feed's target from its own file: after a rollback, an older release would refuse the key in slo.toml."""
     if not path.exists():
         return None
     table = Table(str(path), load(path))

@@ -1,6 +1,6 @@
-"""Is the host keeping its promise? One check a question, each with a reason that a person can act on.
+"""The host's health: does it keep its promise? Each check has a reason that tells a person what to do.
 
-`failing` makes /health answer 503: orders are not, or not safely, processed. `degraded` still answers 200: orders are
+`failing` makes /health answer 503: orders are not processed, or not safely. `degraded` still answers 200: orders are
 processed, but an operator should look.
 """
 
@@ -41,13 +41,13 @@ class Check:
 
 
 def overall(checks: list[Check]) -> Status:
-    """The worst of them."""
+    """Return the worst status of the checks."""
     order = list(Status)
     return max((check.status for check in checks), key=order.index)
 
 
 def of_host(by_partition: dict[str, list[Check]]) -> list[Check]:
-    """Return the partitions' checks as one list: what concerns the host once, and before other reasons the partition.
+    """Return the partitions' checks as one list: a check of the host once, other reasons with the partition's name.
 
     A host without partitions has one, whose name is "".
     """
@@ -73,7 +73,10 @@ def check_all(
     certificates: Certificates | None = None,
     backup: Backup | None = None,
 ) -> list[Check]:
-    """The first check says whether the others can know anything; of a clock that may not be asked nothing is known."""
+    """Return all checks. If the first fails, the others cannot know anything.
+
+    A clock that may not be asked is unknown.
+    """
     engine = _engine(observation)
     state = observation.state
     if state is None or engine.status is Status.FAILING:
@@ -137,7 +140,10 @@ def _tuning(tuning: Tuning | None) -> Check:
 
 
 def _clock(state: State, clock: Clock | None) -> Check:
-    """A host without a time service is as it was set up; one whose service has lost its source is not."""
+    """Check the clock.
+
+    A host without a time service is as it was set up; a service that lost its source is a problem.
+    """
     deviation_ns = state.gauges.get("clock_deviation_ns", 0)
     if abs(deviation_ns) >= CLOCK_DEVIATION_NS:
         # A restart never takes times back, so after a step back it changes nothing.
@@ -169,7 +175,7 @@ def _certificates(certificates: Certificates | None) -> Iterator[Check]:
 
 
 def _backup(backup: Backup | None) -> Iterator[Check]:
-    """Of a host without a backup nothing is said, and of the bucket no more than who asks may know."""
+    """Check the backup; without one there is no check. The reason says of the bucket only what any reader may know."""
     if backup is None:
         return
     log = "`journalctl -u trading-backup` says why"

@@ -1,4 +1,4 @@
-"""One sample a second for an hour: what the charts start with, and how well the promise was kept."""
+"""One sample a second for an hour: the start of the charts, and the record of how well the promise was kept."""
 
 from collections import deque
 from dataclasses import astuple, dataclass, fields
@@ -20,7 +20,7 @@ OBJECTIVE = 0.999
 
 @dataclass(frozen=True)
 class Sample:
-    """A second. None means unknown: no engine, or nothing that was measured."""
+    """The sample of a second. None means unknown: no engine, or no measurement."""
 
     time_s: float
     age_s: float | None = None
@@ -46,14 +46,14 @@ COLUMNS = tuple(field.name for field in fields(Sample))
 
 
 class History:
-    """Bounded: KEPT_S samples, whatever happens."""
+    """The last KEPT_S samples."""
 
     def __init__(self, targets: Targets | None) -> None:
         self._samples: deque[Sample] = deque(maxlen=KEPT_S)
         self._targets = targets
 
     def add(self, observation: Observation, observer: Observer, host: HostSample, earlier: HostSample) -> None:
-        """Remember this second; what the observer's windows hold does not count when the engine is gone."""
+        """Add this second's sample. Without an engine the observer's windows do not count."""
         cpu = host.cpu_percent_since(earlier)
         known: dict[str, float | int | None] = {"cpu_percent": cpu["busy"], "steal_percent": cpu["steal"]}
         if observation.state is not None:
@@ -63,7 +63,7 @@ class History:
         self._samples.append(Sample(observation.observed_ns / 1e9, **known))  # type: ignore[arg-type]
 
     def columns(self, seconds: int) -> dict[str, list[float | int | None]]:
-        """The last `seconds` samples as a list for each column, oldest first."""
+        """Return the last `seconds` samples as a list for each column, oldest first."""
         wanted = list(islice(reversed(self._samples), seconds))[::-1]
         rows = [astuple(sample) for sample in wanted]
         return {name: [row[position] for row in rows] for position, name in enumerate(COLUMNS)}
@@ -72,7 +72,7 @@ class History:
         return dict(zip(COLUMNS, astuple(self._samples[-1]), strict=True)) if self._samples else {}
 
     def compliance(self) -> dict[str, dict[str, float | int | None]]:
-        """For avg, p95 and p99: the seconds measured, the share within the target, and what is left of the budget."""
+        """Return for avg, p95 and p99: the seconds measured, the share within the target, the rest of the budget."""
         if self._targets is None:
             return {}
         found: dict[str, dict[str, float | int | None]] = {}

@@ -1,4 +1,4 @@
-"""The host itself, from /proc: CPU shares between two looks, memory, network bytes, the engine's resident memory."""
+"""The host itself, from /proc: CPU shares between two samples, memory, network bytes, the engine's resident memory."""
 
 import json
 import os
@@ -12,7 +12,7 @@ _IDLE = ("idle", "iowait")
 
 @dataclass(frozen=True)
 class HostSample:
-    """Counters since the machine's start (CPU in seconds of all CPUs together, network in bytes) and memory now."""
+    """Counters since the machine's start (CPU in seconds of all CPUs together, network in bytes), and memory now."""
 
     cpu_s: dict[str, float]
     memory_total_bytes: int
@@ -25,7 +25,7 @@ class HostSample:
         return 100 * (1 - self.memory_available_bytes / self.memory_total_bytes)
 
     def cpu_percent_since(self, earlier: "HostSample") -> dict[str, float]:
-        """Shares of all CPUs' time between the two: `busy` (all but idle) and each kind that is not idle."""
+        """Return the shares of all CPUs' time since `earlier`: `busy` (all but idle) and each kind that is not idle."""
         spent = {kind: self.cpu_s[kind] - earlier.cpu_s[kind] for kind in _CPU_FIELDS}
         total_s = max(sum(spent.values()), 0.01)
         shares = {kind: 100 * max(time_s, 0) / total_s for kind, time_s in spent.items() if kind not in _IDLE}
@@ -54,16 +54,17 @@ def sample_host(proc: Path = PROC) -> HostSample:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What role os_tuning left on this host."""
+    """The tuning that role os_tuning left on this host."""
 
     profile: str
     awaits_reboot: bool
 
 
 def tuning(path: Path = Path("/var/lib/os-tuning.json"), proc: Path = PROC) -> Tuning | None:
-    """The tuning of this host, or None when it was not tuned.
+    """Return the tuning of this host, or None when it was not tuned.
 
-    A reboot by hand does not rewrite the file: what it asks for is done once the host booted after it was written.
+    A reboot by hand does not rewrite the file: the reboot that it asks for is done once the host booted after the file
+    was written.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -77,7 +78,7 @@ def tuning(path: Path = Path("/var/lib/os-tuning.json"), proc: Path = PROC) -> T
 
 
 def resident_bytes(pid: int, proc: Path = PROC) -> int | None:
-    """Resident memory of a process, or None when it is gone or hidden."""
+    """Return the resident memory of a process, or None when it has ended or is hidden."""
     try:
         pages = int((proc / str(pid) / "statm").read_text().split()[1])
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""A window's latencies as the figures that everything else shows."""
+"""A window's latencies as figures, which all views show."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.75, 99.9, 99.95
 
 @dataclass(frozen=True)
 class Latency:
-    """Counts up to and with each of the histogram's buckets; everything else follows."""
+    """Cumulative counts, up to and with each of the histogram's buckets; all figures follow from them."""
 
     below: list[int]
     total_ns: int
@@ -29,13 +29,13 @@ class Latency:
         return self.below[-1]
 
     def percentile_us(self, percent: float) -> float:
-        """The middle of the bucket that holds the percentile: within 0.8 %. Something must have been counted."""
+        """Return the middle of the percentile's bucket, within 0.8 %. There must be at least one count."""
         bucket = bisect_left(self.below, max(ceil(self.count * percent / 100), 1))
         return min(middle_ns(bucket), max(self.maximum_ns, LOWEST_NS)) / 1e3
 
     @cached_property
     def figures_us(self) -> dict[str, float]:
-        """avg, p50, p95, p99 and p999; empty when nothing was counted."""
+        """Return avg, p50, p95, p99 and p999; empty without a count."""
         if not self.count:
             return {}
         figures = {name: self.percentile_us(percent) for name, percent in PERCENTILES.items()}
@@ -43,5 +43,5 @@ class Latency:
 
     @cached_property
     def curve_us(self) -> list[tuple[float, float]]:
-        """Percentile and latency, for a drawing; empty when nothing was counted."""
+        """Return percentiles and latencies for a drawing; empty without a count."""
         return [(percent, self.percentile_us(percent)) for percent in CURVE] if self.count else []

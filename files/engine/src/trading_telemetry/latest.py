@@ -28,7 +28,7 @@ Document = dict[str, Any]
 
 
 def engine_document(observation: Observation, checks: list[Check]) -> Document:
-    """What is known at this very moment."""
+    """Return the engine's values at this very moment."""
     state = observation.state
     return {
         "schema": SCHEMA,
@@ -46,7 +46,7 @@ def check_documents(checks: list[Check]) -> list[Document]:
 
 
 def window_document(window: Window | None) -> Document | None:
-    """Rates and latencies of one window."""
+    """Return the rates and latencies of one window."""
     if window is None:
         return None
     rejects = {name: window.count((name,)) for name in window.newer.counters if name.startswith("rejects_")}
@@ -61,7 +61,7 @@ def window_document(window: Window | None) -> Document | None:
 
 
 def slo_document(last_minute: Window | None, targets: Targets | None, history: History) -> Document:
-    """The promise, the last minute's figures and curve, and the last hour's compliance."""
+    """Return the promise, the last minute's figures and curve, and the last hour's compliance."""
     by_source = figures_us(last_minute)
     figures = worst_us(by_source)
     return {
@@ -81,7 +81,7 @@ def host_document(
     clock: Clock | None,
     refused: dict[str, int] | None = None,
 ) -> Document:
-    """The host between two samples."""
+    """Return the host's values between two samples."""
     tuned = tuning()
     return {
         "cpu_percent": now.cpu_percent_since(earlier),

@@ -1,4 +1,4 @@
-"""What is on /metrics: the engine's catalogue, and what telemetry itself knows of engine, promise and host."""
+"""The metrics of /metrics: the engine's catalogue, and telemetry's own metrics of engine, promise and host."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""How often AWS held the instance's network back: the ENA driver's allowance counters, read as `ethtool -S` does."""
+"""AWS's limits on the instance's network: the ENA driver's allowance counters, read as `ethtool -S` does."""
 
 import fcntl
 import socket
@@ -13,7 +13,7 @@ _ENDING = "_allowance_exceeded"
 
 
 def allowance_exceeded() -> dict[str, int]:
-    """Return packets held back by limit (bw_in, bw_out, pps, conntrack, …), all interfaces added.
+    """Return the packets held back by each limit (bw_in, bw_out, pps, conntrack, …), all interfaces added.
 
     Empty without ENA, and where the process may not ask for the interfaces (AF_NETLINK refused by its unit).
     """
@@ -31,7 +31,7 @@ def allowance_exceeded() -> dict[str, int]:
 
 
 def statistics(interface: str) -> dict[str, int]:
-    """Return the driver's own counters; empty when it has none or does not tell. Source: linux/ethtool.h."""
+    """Return the driver's own counters; empty when it has or reports none. Source: linux/ethtool.h."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             head = _ask(sock, interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SET_STATISTICS, 0))
@@ -46,7 +46,7 @@ def statistics(interface: str) -> dict[str, int]:
 
 
 def _ask(sock: socket.socket, interface: str, request: bytes, room_bytes: int = 0) -> bytes:
-    """Fill the request's buffer by the kernel; raises OSError."""
+    """Have the kernel fill the request's buffer; raises OSError."""
     buffer = array("B", request + bytes(room_bytes))
     fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), buffer.buffer_info()[0]))
     return buffer.tobytes()

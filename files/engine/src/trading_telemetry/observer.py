@@ -1,6 +1,6 @@
-"""Looks at the engine's published state once a second and keeps what windows need: the last minute, second by second.
+"""The observer: it reads the engine's published state once a second and keeps the last minute, for windows.
 
-The engine only counts up; rates and percentiles of a window are differences between two looks of this process.
+The engine only counts up; rates and percentiles of a window are differences between two readings.
 """
 
 import time
@@ -22,7 +22,7 @@ WINDOWS_S = (1, 10, 60)
 
 @dataclass(frozen=True)
 class Observation:
-    """One look: the state, or the problem that it could not be read."""
+    """One reading: the state, or the problem that prevented it."""
 
     observed_ns: int
     state: State | None
@@ -39,14 +39,14 @@ class Observation:
 
 @dataclass(frozen=True)
 class Look:
-    """A state, and when it was read, by the monotonic clock."""
+    """A state and the time of its reading, by the monotonic clock."""
 
     at_s: float
     state: State
 
 
 class Window:
-    """What happened between two publications of one engine process. Latencies are worked out once."""
+    """The time between two publications of one engine process. Latencies are computed once."""
 
     def __init__(self, older: Look, newer: Look) -> None:
         self.older = older.state
@@ -57,7 +57,7 @@ class Window:
         self._latencies: dict[str, Latency] = {}
 
     def count(self, names: Iterable[str]) -> int:
-        """Sum of the named counters' increases."""
+        """Return the sum of the named counters' increases."""
         return sum(self.newer.counters[name] - self.older.counters[name] for name in names)
 
     def rate_per_s(self, names: Iterable[str]) -> float:
@@ -74,17 +74,17 @@ class Window:
 
 
 class Observer:
-    """Owns the reader. `sample` is called once a second; `look` whenever somebody asks."""
+    """Owner of the reader. Call `sample` once a second; call `look` for each request."""
 
     def __init__(self, path: Path, looks: int = max(WINDOWS_S) + 1) -> None:
-        """Whoever needs no more than `newest_window` keeps two looks."""
+        """Keep two looks where nobody needs more than `newest_window`."""
         self._reader = StateReader(path)
         self._minute: deque[Look] = deque(maxlen=looks)
         self._windows: dict[int, Window | None] = {}
         self._grew = False
 
     def look(self) -> Observation:
-        """Read now; never raises: what is wrong is part of the observation."""
+        """Read now. It never raises: a problem is part of the observation."""
         try:
             state = self._reader.read()
         except StateError as error:
@@ -92,7 +92,7 @@ class Observer:
         return Observation(time.time_ns(), state, "" if lives(state.pid) else f"process {state.pid} is gone")
 
     def sample(self) -> Observation:
-        """Look, and remember the state for the windows. A restarted engine begins a new minute."""
+        """Look, and keep the state for the windows. A restarted engine begins a new minute."""
         observation = self.look()
         state = observation.state
         self._windows.clear()
@@ -106,11 +106,11 @@ class Observer:
         return observation
 
     def newest_window(self) -> Window | None:
-        """From the last sample but one to the last, whatever the time between; None when nothing new came."""
+        """Return the window between the last two samples, however far apart; None without a new publication."""
         return Window(self._minute[-2], self._minute[-1]) if self._grew and len(self._minute) > 1 else None
 
     def window(self, seconds: int) -> Window | None:
-        """The last `seconds` seconds up to the newest sample, or what there is of them; None without two samples."""
+        """Return the window of the last `seconds` seconds, or of fewer at the start; None without two samples."""
         if seconds not in self._windows:
             self._windows[seconds] = self._make_window(seconds)
         return self._windows[seconds]

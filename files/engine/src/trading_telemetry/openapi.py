@@ -1,4 +1,7 @@
-"""What /api answers: the interface in OpenAPI 3.1. A test holds that every path is here and /latest is as described."""
+"""The answer of /api: the interface in OpenAPI 3.1.
+
+A test checks that it has every path and describes /latest correctly.
+"""
 
 import copy
 from typing import Any
@@ -225,7 +228,7 @@ DESCRIPTION: Schema = {
 
 
 def describe(partitions: tuple[str, ...]) -> Schema:
-    """Return the description for a host with these partitions, which may be none."""
+    """Return the description for a host with these partitions, or with none."""
     if not partitions:
         return DESCRIPTION
     described = copy.deepcopy(DESCRIPTION)

@@ -1,4 +1,4 @@
-"""/metrics: a collector that turns one observation into metric families when Prometheus asks."""
+"""The answer of /metrics: a collector that turns one observation into metric families for each scrape."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
@@ -22,7 +22,7 @@ _COMPILED = {True: "true", False: "false", None: "unknown"}
 
 
 class EngineCollector(Collector):
-    """Looks at the engine anew for each scrape; keeps nothing between two."""
+    """The collector. It reads the engine's state anew for each scrape and keeps nothing between two."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class EngineCollector(Collector):
         clock: Callable[[], Clock | None] = read_clock,
         certificates: Certificates | None = None,
     ) -> None:
-        """`observers` are by the partitions' names; a host without partitions has one, whose name is ""."""
+        """Keep `observers` by the partitions' names. A host without partitions has one, whose name is ""."""
         self._observers = observers
         self._targets = targets
         self._clock = clock
@@ -58,7 +58,7 @@ class EngineCollector(Collector):
 
 
 def _together(by_partition: Mapping[str, Iterable[Metric]]) -> Iterable[Metric]:
-    """Return each family once, with the samples of all partitions; those of one with a name have it as a label."""
+    """Return each family once, with the samples of all partitions. A partition's name, if any, becomes a label."""
     families: dict[str, Metric] = {}
     for partition, metrics_of_it in by_partition.items():
         for family in metrics_of_it:
@@ -79,7 +79,7 @@ def _health(observation: Observation, status: Status) -> Iterator[Metric]:
 
 
 def _observed(observation: Observation, targets: Targets | None) -> Iterator[Metric]:
-    """What the engine published; nothing without one."""
+    """Yield the engine's published numbers; nothing without an engine."""
     if observation.state is not None:
         yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
         yield from _engine(observation.state)
@@ -101,7 +101,7 @@ def _single(name: str, value: float) -> Metric:
 
 
 def _each(name: str, values: Mapping[str, float]) -> Metric:
-    """Return the family with a value for each of its label's values."""
+    """Return the family with a value for each value of its label."""
     family = _family(name)
     for label, value in values.items():
         family.add_metric([label], value)
@@ -129,7 +129,7 @@ def _engine(state: State) -> Iterator[Metric]:
 
 
 def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
-    """The engine's 1,664 buckets added up; an edge lies within 1.6 % of the bound it is labelled with."""
+    """Return the engine's 1,664 buckets added up; each edge is within 1.6 % of the bound in its label."""
     below = list(accumulate(distribution.counts))
     buckets = [
         (repr(bound_us / 1e6), float(below[bucket_of(bound_us * 1000)])) for bound_us in metrics.BUCKET_BOUNDS_US
@@ -140,7 +140,7 @@ def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
 
 
 def _targets(targets: Targets | None) -> Iterator[Metric]:
-    """The promise as metrics, so that a rule compares metric with metric. Nothing when the targets are unknown."""
+    """Yield the promise as metrics, so that a rule compares metrics; nothing when the targets are unknown."""
     if targets is None:
         return
     latency_us = {"avg": targets.avg_us, "p95": targets.p95_us, "p99": targets.p99_us}
@@ -153,7 +153,7 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
 
 
 def _over_target(distribution: Distribution, targets: Targets) -> Metric:
-    """By the engine's own fine buckets: a share of slow orders that does not depend on this exporter's coarse ones."""
+    """Return the number of slow orders by the engine's own fine buckets, independent of this exporter's coarse ones."""
     below = list(accumulate(distribution.counts))
     slow = {
         statistic: below[-1] - below[bucket_of(int(target_us * 1000))]

@@ -19,7 +19,7 @@ logger = logging.getLogger("trading-telemetry")
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. Whoever exceeds a limit is disconnected; nobody else notices."""
+    """One connection. A client that exceeds a limit is disconnected; no other client notices."""
 
     _in_head = False
     _head_bytes = 0

@@ -1,4 +1,4 @@
-"""`trading-telemetry publish`: looks at the engine's state and hands each period to CloudWatch, in its own process."""
+"""`trading-telemetry publish`: it reads the engine's state and sends each period to CloudWatch, in its own process."""
 
 import logging
 import signal
@@ -36,7 +36,10 @@ logger = logging.getLogger("trading-publish")
 
 
 class Outbox:
-    """Periods that wait to be sent: bounded, oldest first. Those beyond the bound, or refused for what they are, go."""
+    """Periods that wait to be sent, oldest first, in a bounded number.
+
+    Periods beyond the bound, and those that CloudWatch refuses for their content, are dropped.
+    """
 
     def __init__(self, put: "Callable[[list[Datum]], None]") -> None:
         self._put = put
@@ -54,7 +57,7 @@ class Outbox:
         self._waiting.append(data)
 
     def send(self, now_s: float) -> None:
-        """Send what waits, unless a failure asked for a pause that is not over; never raises for CloudWatch's sake."""
+        """Send the waiting periods, unless a failure asked for a pause; never raises for CloudWatch's errors."""
         if now_s < self._retry_at_s:
             return
         while self._waiting:
@@ -78,7 +81,7 @@ class Outbox:
 
 
 def _is_for_ever(error: Exception) -> bool:
-    """Return whether the same data will get the same answer: by CloudWatch's code, or because boto3 sends no such."""
+    """Return whether the same data will always be refused: by CloudWatch's code, or because boto3 does not send it."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return response.get("Error", {}).get("Code") in NEVER_ACCEPTED
@@ -86,9 +89,9 @@ def _is_for_ever(error: Exception) -> bool:
 
 
 class Schedule:
-    """When periods end: at the wall clock's multiples, so that all hosts' periods are the same.
+    """The ends of periods: at the wall clock's multiples, so that all hosts' periods are the same.
 
-    What is waited for is monotonic time: a wall clock that is set makes one period shorter and none longer.
+    The wait is in monotonic time: a step of the wall clock makes one period shorter and none longer.
     """
 
     def __init__(self, period_s: int) -> None:
@@ -97,7 +100,7 @@ class Schedule:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a period now: up to the next multiple, or the one after when that is just being reached."""
+        """Begin a period now. It ends at the next multiple, or at the one after if the next is just being reached."""
         left_s = self._period_s - time.time() % self._period_s
         self._due_s = time.monotonic() + left_s + (self._period_s if left_s < SHORTEST_S else 0)
 
@@ -106,7 +109,7 @@ class Schedule:
         return max(self._due_s - time.monotonic(), 0.0)
 
     def ended_s(self) -> float:
-        """Return the multiple at which the period ended, as the wall clock is now."""
+        """Return the multiple at which the period ended, by the present wall clock."""
         return round(time.time() / self._period_s) * float(self._period_s)
 
 

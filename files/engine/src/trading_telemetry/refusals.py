@@ -1,4 +1,7 @@
-"""What the host's firewall refused, as a timer of root's writes it down: telemetry itself may not ask the kernel."""
+"""The packets that the host's firewall refused.
+
+A root timer writes the file, because telemetry may not ask the kernel.
+"""
 
 import json
 import time
@@ -11,7 +14,7 @@ WRITING_S = 5.0
 def refused_packets(path: Path = REFUSALS, earlier: dict[str, int] | None = None) -> dict[str, int] | None:
     """Return packets refused since the rules were loaded, by reason; None without a firewall.
 
-    While the file is being written anew, what it said before counts. One that stays empty says that the kernel has no
+    While the file is being rewritten, its previous content counts. A file that stays empty says that the kernel has no
     such rules any more.
     """
     try:

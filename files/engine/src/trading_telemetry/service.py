@@ -1,4 +1,4 @@
-"""What all requests share: the observer, the samples of the host, the history, and the documents made from them."""
+"""The state that all requests share: observer, samples of the host, history, and the documents made from them."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ logger = logging.getLogger("trading-telemetry")
 
 
 class Service:
-    """Looks once a second; between two looks /latest renews only what it can know better."""
+    """The service. It samples once a second; between two samples /latest renews only the values that can be fresher."""
 
     def __init__(self, config: Config) -> None:
         """Raises ConfigError for a wrong slo.toml or certificate."""
@@ -47,16 +47,16 @@ class Service:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the partitions; none where the host has none."""
+        """The partitions' names; none where the host has no partitions."""
         return tuple(name for name in self._partitions if name)
 
     @property
     def clients(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return sum(each.broadcast.clients for each in self._partitions.values())
 
     def partition(self, name: str | None) -> Watched:
-        """Return the one of this name, for None the first; raises LookupError, whose message names all."""
+        """Return the partition of this name, for None the first; raises LookupError, whose message names all."""
         if name is None:
             return next(iter(self._partitions.values()))
         if name not in self.names:
@@ -65,7 +65,7 @@ class Service:
         return self._partitions[name]
 
     def latest(self, name: str | None = None) -> Document:
-        """Counters, checks and age of this moment; windows, promise and host of the last full second."""
+        """Return the counters, checks and age of this moment; windows, promise and host are of the last full second."""
         watched = self.partition(name)
         observation = watched.observer.look()
         document = watched.latest(observation, self._checks(watched, observation, _read_what_all_share()), self._host)
@@ -75,7 +75,7 @@ class Service:
         return document
 
     def health(self, name: str | None = None) -> Document:
-        """Status, age and checks of one partition, or of the host: the worst of its partitions, and the oldest."""
+        """Return status, age and checks of one partition, or of the host: the worst status and the oldest age."""
         asked = self._partitions.values() if name is None else [self.partition(name)]
         observations = {each: each.observer.look() for each in asked}
         shared = _read_what_all_share()
@@ -87,7 +87,10 @@ class Service:
         return {"status": overall(checks), "age_s": age_s, "checks": check_documents(checks)}
 
     def sample(self) -> None:
-        """Raises OSError when the host cannot be read; what the engines published in this second is kept then."""
+        """Sample this second.
+
+        Raises OSError when the host cannot be read; the engines' part of the sample is kept then.
+        """
         observations = {each: each.observer.sample() for each in self._partitions.values()}
         self._hosts = [*self._hosts[-1:], (time.monotonic(), sample_host())]
         self._refused = refused_packets(earlier=self._refused)
@@ -104,7 +107,7 @@ class Service:
         return check_all(observation, window, self._targets, shared[0], self._clock, self._certificates, shared[1])
 
     async def keep_sampling(self) -> None:
-        """Once a second until cancelled; also the heartbeat for systemd's watchdog."""
+        """Sample once a second until cancelled; also send the heartbeat for systemd's watchdog."""
         watched = watchdog_interval_ns() > 0
         next_s = time.monotonic()
         while True:
@@ -123,7 +126,7 @@ class Service:
                 notify("WATCHDOG=1")
 
     async def keep_reading_what_is_slow(self) -> None:
-        """Until cancelled, and in a thread: chrony may take its time to answer, and so may a disk."""
+        """Read in a thread, until cancelled, what may take time: chrony's answer and files on a disk."""
         while True:
             await asyncio.sleep(READ_S)
             self._clock = await asyncio.to_thread(read_clock)
@@ -135,5 +138,5 @@ class Service:
 
 
 def _read_what_all_share() -> Shared:
-    """Read the host's files of which all partitions are told the same."""
+    """Read the host's files that are the same for all partitions."""
     return tuning(), read_backup()

@@ -1,4 +1,4 @@
-"""Server-sent events: every client gets the newest document, never a queue of old ones."""
+"""Server-sent events: every client gets the newest document, never a queue of older ones."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ HEADERS = [
 
 
 class Broadcast:
-    """The newest document and who waits for it."""
+    """The newest document, and the clients that wait for it."""
 
     def __init__(self) -> None:
         self.clients = 0
@@ -25,7 +25,10 @@ class Broadcast:
         self._renewed = asyncio.Event()
 
     def publish(self, document: bytes) -> None:
-        """`document` has no line break; whoever was too slow for the one before never sees that."""
+        """Publish a document, which has no line break.
+
+        A client that was too slow for the one before never gets that.
+        """
         self._document = document
         self.number += 1
         self._renewed.set()
@@ -41,7 +44,7 @@ class Broadcast:
 
 
 class EventStream:
-    """The ASGI answer of /stream. A client that takes nothing for SEND_TIMEOUT_S is given up."""
+    """The ASGI answer of /stream. A client that takes nothing for SEND_TIMEOUT_S is disconnected."""
 
     def __init__(self, broadcast: Broadcast) -> None:
         self._broadcast = broadcast

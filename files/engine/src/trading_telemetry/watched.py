@@ -1,4 +1,4 @@
-"""One engine as telemetry knows it: what is observed of it, its history, and who follows it."""
+"""One engine in telemetry: its observer, its history, and the clients that follow it."""
 
 from trading_telemetry.config import Partition, Targets
 from trading_telemetry.health import Check, Status
@@ -10,7 +10,7 @@ from trading_telemetry.stream import Broadcast
 
 
 class Watched:
-    """What a host's engines do not share. The name is "" where the host has no partitions."""
+    """The state that a host's engines do not share. The name is "" where the host has no partitions."""
 
     def __init__(self, partition: Partition, targets: Targets | None) -> None:
         self.name = partition.name
@@ -23,7 +23,7 @@ class Watched:
         self._slow: Document = {}
 
     def add(self, observation: Observation, host: HostSample, earlier: HostSample) -> None:
-        """Remember this second, of which `observation` is the sample."""
+        """Add this second to the history; `observation` is its sample."""
         self.history.add(observation, self.observer, host, earlier)
         self._slow = {
             "windows": {f"{seconds}s": window_document(self.observer.window(seconds)) for seconds in WINDOWS_S},
@@ -31,6 +31,6 @@ class Watched:
         }
 
     def latest(self, observation: Observation, checks: list[Check], host: Document) -> Document:
-        """Counters, checks and age as they were observed; windows, promise and host of the last full second."""
+        """Return the counters, checks and age as observed; windows, promise and host are of the last full second."""
         document = engine_document(observation, checks)
         return {**document, **self._slow, "host": host, "second": self.history.newest()}

@@ -1,4 +1,4 @@
-"""What the page of a host and that of many hosts are served by."""
+"""Parts that the page of a host and the page of many hosts share."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from trading_telemetry.assets import load_assets
 
 
 def page(name: str, information: dict[str, Any]) -> list[Route]:
-    """Return the routes of a page and its files; a program that asks for / is given `information`."""
+    """Return the routes of a page and its files. A program that asks for / gets `information`."""
     assets = load_assets()
 
     async def index(request: Request) -> Response:

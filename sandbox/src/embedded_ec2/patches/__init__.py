@@ -1,6 +1,6 @@
-"""Where moto differs from AWS in a way that shows, made right.
+"""Corrections of moto's visible differences from AWS.
 
-A file is `<service>_<thing>.py`. Its `install(hooks)` replaces functions of moto's, and says what was wrong with each.
+A file is `<service>_<thing>.py`. Its `install(hooks)` replaces functions of moto, and names the error of each.
 """
 
 import importlib
@@ -16,6 +16,6 @@ def install(hooks: Hooks) -> None:
 
 
 def replace(owner: object, name: str, value: object) -> None:
-    """Put our function in the place of moto's; a name that moto no longer has is a mistake to hear of at once."""
+    """Replace a function of moto by ours. Fails at once when moto no longer has that name."""
     getattr(owner, name)
     setattr(owner, name, value)

@@ -1,4 +1,4 @@
-"""moto deletes a stack without some of its resources, and does not wait for those that go by and by."""
+"""moto deletes a stack without some of its resources, and does not wait for resources that take time to go."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _LOOK_EACH_S = 0.2
 
 
 def install(hooks: Hooks) -> None:
-    """Delete in turn whatever can be, until nothing is left: CloudFormation user guide, "Delete a stack"."""
+    """Delete every resource that can be deleted, again and again until none is left (user guide, "Delete a stack")."""
     replace(ResourceMap, "delete", _delete)
 
 

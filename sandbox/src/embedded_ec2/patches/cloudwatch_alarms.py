@@ -1,4 +1,4 @@
-"""Where moto's CloudWatch alarms differ from AWS's in a way that shows, made right."""
+"""Corrections of moto's CloudWatch alarms where they visibly differ from AWS."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def _rule_names(rule: str) -> set[str]:
 
 
 def _take_composite_alarms() -> None:
-    """moto reads their rule, and answers that the action is not implemented."""
+    """Accept composite alarms: moto reads their rule, and then answers that the action is not implemented."""
 
     def put_composite_alarm(self: CloudWatchResponse) -> ActionResult:
         rule = self._get_param("AlarmRule") or ""
@@ -52,7 +52,7 @@ def _take_composite_alarms() -> None:
 
 
 def _keep_alarms_that_others_stand_on() -> None:
-    """moto deletes an alarm that a composite alarm names."""
+    """Refuse to delete an alarm that a composite alarm names, which moto deletes."""
     delete = CloudWatchBackend.delete_alarms
 
     def delete_alarms(self: CloudWatchBackend, alarm_names: list[str]) -> None:
@@ -66,7 +66,7 @@ def _keep_alarms_that_others_stand_on() -> None:
 
 
 def _notify_topics() -> None:
-    """moto changes an alarm's state and tells nobody. Topics are told; a composite alarm follows SetAlarmState."""
+    """Publish state changes to topics, and update composite alarms on SetAlarmState. moto does neither."""
     update = Alarm.update_state
 
     def update_state(self: Alarm, reason: str, reason_data: str, state_value: str) -> None:
@@ -107,7 +107,7 @@ def _history(alarm: Alarm) -> list[str]:
 
 
 def _tell_history() -> None:
-    """moto has no DescribeAlarmHistory. Ours knows one alarm's actions, newest first, whatever the dates asked for."""
+    """Add DescribeAlarmHistory, which moto lacks. It returns one alarm's actions, newest first, and ignores dates."""
 
     def describe_alarm_history(self: CloudWatchResponse) -> ActionResult:
         name = self._get_param("AlarmName")

@@ -1,4 +1,4 @@
-"""Where moto's CloudWatch metrics differ from AWS's in a way that shows, made right."""
+"""Corrections of moto's CloudWatch metrics where they visibly differ from AWS."""
 
 import math
 import re
@@ -20,7 +20,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _answer_percentiles() -> None:
-    """moto answers a percentile, for example p99 or p99.9, with nothing."""
+    """Return percentiles such as p99 or p99.9, for which moto returns nothing."""
     usual: Callable[..., Any] = Statistics.get_statistics_for_type
 
     def get_statistics_for_type(self: Statistics, stat: str) -> Any:

@@ -1,4 +1,4 @@
-"""moto's EC2 hands out addresses that belong to strangers, and loses Elastic IPs and their tags."""
+"""moto's EC2 assigns addresses that belong to others, and loses Elastic IPs and their tags."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -14,7 +14,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Hand out addresses of the sandbox's own network, and know Elastic IPs by AWS's name."""
+    """Assign addresses of the sandbox's own network, and use AWS's resource type for Elastic IPs."""
     _hand_out_own_public_addresses(hooks.public_addresses)
     _know_elastic_addresses_tags()
     _keep_elastic_addresses_over_a_stop()
@@ -30,7 +30,7 @@ def _public_addresses_in_use() -> set[str]:
 
 
 def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
-    """moto invents addresses that belong to strangers (54.214.…), or loopback ones for Elastic IPs."""
+    """Assign the sandbox's own public addresses. moto invents ones that belong to others, or loopback ones."""
 
     def next_free() -> str:
         used = _public_addresses_in_use()
@@ -44,14 +44,14 @@ def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
 
 
 def _know_elastic_addresses_tags() -> None:
-    """DescribeTags calls the resource type `elastic-ip`; moto has another name for it and finds no tags by AWS's."""
+    """Find tags by the resource type `elastic-ip`, as DescribeTags calls it. moto uses another name."""
     EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"
 
 
 def _keep_elastic_addresses_over_a_stop() -> None:
-    """An Elastic IP stays with a stopped instance (EC2 user guide, "Elastic IP addresses"); moto replaces it.
+    """Keep a stopped instance's Elastic IP (EC2 user guide, "Elastic IP addresses"), which moto replaces.
 
-    The address that EC2 itself gave goes with the stop, which moto does.
+    An address that EC2 itself assigned is released at the stop, as moto does.
     """
     for name in ("stop", "start"):
         original: Callable[[Instance], InstanceState] = getattr(Instance, name)
@@ -67,7 +67,7 @@ def _keep_elastic_addresses_over_a_stop() -> None:
 
 
 def _free_elastic_addresses_at_the_end() -> None:
-    """An Elastic IP of a terminated instance is associated with nothing any more; moto keeps it there."""
+    """Disassociate the Elastic IP of a terminated instance, which moto leaves associated."""
     if Instance.terminate.__module__.startswith("embedded_ec2"):  # installed before, and ours is within it
         return
     original: Callable[[Instance], InstanceState] = Instance.terminate

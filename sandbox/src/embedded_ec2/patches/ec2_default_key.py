@@ -1,4 +1,4 @@
-"""GetEbsDefaultKmsKeyId, which moto's EC2 lacks beside its ModifyEbsDefaultKmsKeyId (EC2 API reference, same names)."""
+"""GetEbsDefaultKmsKeyId, which moto's EC2 lacks; it only has ModifyEbsDefaultKmsKeyId (EC2 API reference)."""
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
@@ -11,7 +11,7 @@ _OF_AWS = "alias/aws/ebs"
 
 
 def install(hooks: Hooks) -> None:
-    """Answer with the alias, as AWS does, until the account chose a key of its own."""
+    """Return the alias, as AWS does, until the account chooses its own key."""
     setattr(EC2Response, get_ebs_default_kms_key_id.__name__, get_ebs_default_kms_key_id)
 
 

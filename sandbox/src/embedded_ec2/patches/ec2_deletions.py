@@ -1,4 +1,4 @@
-"""What moto's EC2 deletes is gone at once, and whatever still uses it is left in the air."""
+"""moto's EC2 deletes resources at once, even when other resources still use them."""
 
 import copy
 import time
@@ -20,7 +20,7 @@ SECONDS = 3.0
 
 
 def install(hooks: Hooks) -> None:
-    """Let interfaces of terminated instances and deleted endpoints go by and by, and refuse to delete what they use."""
+    """Delete interfaces of terminated instances and deleted endpoints with a delay. Refuse to delete what they use."""
     if Instance.terminate.__module__ != __name__:
         _let_interfaces_of_a_launch_go_with_it()
         _let_interfaces_go_slowly()
@@ -29,7 +29,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _going(backend: EC2Backend) -> dict[str, tuple[NetworkInterface, float]]:
-    """Return the interfaces that are on their way out, each with the time at which it is gone."""
+    """Return the interfaces that are being deleted, each with the time at which it is gone."""
     going: dict[str, tuple[NetworkInterface, float]] = backend.__dict__.setdefault("interfaces_going", {})
     for identity in [identity for identity, (_, gone_at) in going.items() if time.monotonic() >= gone_at]:
         del going[identity]
@@ -44,7 +44,7 @@ def _in_use(backend: EC2Backend) -> Iterator[NetworkInterface]:
 
 
 def _let_interfaces_of_a_launch_go_with_it() -> None:
-    """Delete what a launch made, unless it was asked to stay: EC2 user guide, "Delete a network interface"."""
+    """Delete a launch's interfaces with it, unless told to keep them (user guide, "Delete a network interface")."""
     prepare: Callable[..., None] = Instance.prep_nics
 
     def prep_nics(self: Instance, nic_spec: list[dict[str, Any]], *arguments: Any, **named: Any) -> None:

@@ -1,4 +1,4 @@
-"""Instances of moto's EC2 are entries in its tables; behind ours are machines."""
+"""Connects moto's instances, which are only entries in its tables, with machines."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -16,14 +16,14 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Have machines started and rebooted, and their consoles read."""
+    """Start and reboot machines, and read their consoles."""
     _report_real_consoles(hooks)
     _reboot_machines(hooks)
     _start_machines(hooks)
 
 
 def _report_real_consoles(hooks: Hooks) -> None:
-    """moto returns the same text, of a Linux 2.6, for every instance."""
+    """Return the machine's console output. moto returns the same text of a Linux 2.6 for every instance."""
 
     def get_console_output(self: General) -> ActionResult:
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
@@ -41,7 +41,7 @@ def _report_real_consoles(hooks: Hooks) -> None:
 
 
 def _reboot_machines(hooks: Hooks) -> None:
-    """moto's reboot changes nothing that anybody could see."""
+    """Reboot the machine. moto's reboot has no visible effect."""
     original: Callable[..., Any] = EC2Backend.reboot_instances
 
     def reboot_instances(self: EC2Backend, instance_ids: list[str]) -> Any:
@@ -54,9 +54,9 @@ def _reboot_machines(hooks: Hooks) -> None:
 
 
 def _start_machines(hooks: Hooks) -> None:
-    """An answer that says `running` comes when the machine has been started, not before.
+    """Start the machine, and answer `running` only after that.
 
-    A subnet whose addresses this machine uses for something else can hold no machine: that is said before there is one.
+    A subnet whose addresses this machine uses for something else is refused before a machine is started in it.
     """
     run: Callable[..., Any] = EC2Backend.run_instances
     start: Callable[..., Any] = EC2Backend.start_instances
@@ -67,7 +67,10 @@ def _start_machines(hooks: Hooks) -> None:
             reason = hooks.machines.refusal(IPv4Network(self.get_subnet(subnet_id).cidr_block))
             if reason:
                 raise EC2ClientError("Unsupported", f"{subnet_id} cannot have machines here: {reason}")
+        prepare = kwargs.pop("prepare", None)  # a group's, for what the machine may ask for as soon as it runs
         reservation = run(self, *args, **kwargs)
+        if prepare:
+            prepare(reservation)
         hooks.machines.settle()
         return reservation
 

@@ -1,4 +1,4 @@
-"""moto's EC2 lets an instance show tags in its metadata whose keys AWS refuses there."""
+"""moto's EC2 allows tags in an instance's metadata whose keys AWS refuses there."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ _RESERVED = (".", "..", "_index")
 
 
 def install(hooks: Hooks) -> None:
-    """Refuse such keys at the launch, and for an instance that shows its tags."""
+    """Refuse such keys at the launch, and for an instance with tags in its metadata."""
     run: Callable[..., ActionResult] = InstanceResponse.run_instances
     tag: Callable[..., bool] = EC2Backend.create_tags
 

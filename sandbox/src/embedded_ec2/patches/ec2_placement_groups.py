@@ -15,7 +15,7 @@ STRATEGIES = ("cluster", "spread", "partition")
 
 
 class PlacementGroup(TaggedEC2Resource):
-    """One group; its attributes are named as the API's answer has them, in snake case."""
+    """One group. Its attributes have the names of the API's answer in snake case."""
 
     def __init__(
         self, backend: EC2Backend, name: str, strategy: str, options: dict[str, Any], tags: dict[str, str]
@@ -48,7 +48,7 @@ class PlacementGroup(TaggedEC2Resource):
 
 
 def install(hooks: Hooks) -> None:
-    """Teach moto the three actions, and that `pg-…` is the id of something that can have tags."""
+    """Add the three actions to moto, and register `pg-…` as the id of a resource that can have tags."""
     EC2_RESOURCE_TO_PREFIX["placement-group"] = "pg"
     EC2_PREFIX_TO_RESOURCE["pg"] = "placement-group"
     for action in (create_placement_group, describe_placement_groups, delete_placement_group):
@@ -56,7 +56,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _groups(backend: EC2Backend) -> dict[str, PlacementGroup]:
-    """Return the groups of one account and region by name; they live and die with its other resources."""
+    """Return the groups of one account and region by name. They exist as long as its other resources."""
     groups: dict[str, PlacementGroup] = backend.__dict__.setdefault("placement_groups", {})
     return groups
 

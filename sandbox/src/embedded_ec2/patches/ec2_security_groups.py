@@ -1,4 +1,4 @@
-"""moto's EC2 answers too little of security groups, and adds where AWS replaces."""
+"""moto's EC2 omits parts of answers about security groups, and adds groups where AWS replaces them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _confirm_rule_descriptions() -> None:
-    """moto leaves `Return` out of these two answers, and amazon.aws.ec2_security_group reads it."""
+    """Add `Return` to two answers. amazon.aws.ec2_security_group reads it, and moto leaves it out."""
     for direction in ("ingress", "egress"):
         name = f"update_security_group_rule_descriptions_{direction}"
 
@@ -33,7 +33,7 @@ def _confirm_rule_descriptions() -> None:
 
 
 def _replace_groups() -> None:
-    """moto adds an instance's groups to its interface's; on AWS they are one set, and are replaced."""
+    """Replace an instance's groups on its interface as well, as AWS does. moto adds them."""
     modify_interface: Callable[..., None] = EC2Backend.modify_network_interface_attribute
     modify_instance: Callable[..., Any] = EC2Backend.modify_instance_security_groups
 

@@ -1,4 +1,4 @@
-"""Where moto's subnets differ from AWS's once they have IPv6, made right."""
+"""Corrections of moto's subnets with IPv6 where they differ from AWS."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Report a subnet's IPv6 networks in the API's words, and find subnets by them."""
+    """Report a subnet's IPv6 networks in the API's form, and find subnets by them."""
     original: Callable[..., Any] = Subnet.get_filter_value
 
     def get_filter_value(self: Subnet, filter_name: str, method_name: str | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""moto's EC2 lets unknown images, key pairs and instance types pass."""
+"""moto's EC2 accepts unknown images, key pairs and instance types."""
 
 from moto import settings
 
@@ -6,7 +6,7 @@ from embedded_ec2.hooks import Hooks
 
 
 def install(hooks: Hooks) -> None:
-    """Refuse them."""
+    """Refuse unknown images, key pairs and instance types."""
     settings.ENABLE_AMI_VALIDATION = True
     settings.ENABLE_KEYPAIR_VALIDATION = True
     settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True

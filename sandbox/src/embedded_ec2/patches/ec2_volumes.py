@@ -1,4 +1,4 @@
-"""moto's EC2 leaves out what AWS reports of a new volume."""
+"""moto's EC2 omits fields that AWS reports for a new volume."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """AWS reports an empty SnapshotId and MultiAttachEnabled; amazon.aws's modules read them, moto leaves them out."""
+    """Report an empty SnapshotId and MultiAttachEnabled, as AWS does. amazon.aws's modules read them."""
     create: Callable[..., Any] = EC2Backend.create_volume
 
     def create_volume(self: EC2Backend, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""moto's IAM has none of AWS's managed policies."""
+"""moto's IAM does not load AWS's managed policies by default."""
 
 import os
 
@@ -6,5 +6,5 @@ from embedded_ec2.hooks import Hooks
 
 
 def install(hooks: Hooks) -> None:
-    """Have it load them."""
+    """Make moto load AWS's managed policies."""
     os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"

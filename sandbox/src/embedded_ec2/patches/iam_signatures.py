@@ -1,4 +1,4 @@
-"""Where moto checks the signatures of requests otherwise than AWS does, made right."""
+"""Corrections of moto's check of request signatures where it differs from AWS."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """moto takes query or headers for a missing body, so that no GET or DELETE of a REST service passes."""
+    """Accept GET and DELETE of REST services. moto rejects them, because it uses query or headers as a missing body."""
     original = IAMRequest._create_aws_request
 
     def create_aws_request(self: IAMRequest) -> Any:

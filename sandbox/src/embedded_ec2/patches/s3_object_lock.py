@@ -1,4 +1,4 @@
-"""Where moto's object lock differs from AWS's in a way that shows, made right."""
+"""Corrections of moto's object lock where it visibly differs from AWS."""
 
 from moto.s3.models import S3Backend
 
@@ -7,7 +7,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """moto answers zero years beside the days: who compares sets the lock again on each run, and AWS names only one."""
+    """Return only days or years, as AWS does. moto adds zero years, so that each run would set the lock again."""
     original = S3Backend.get_object_lock_configuration
 
     def get_object_lock_configuration(

@@ -1,4 +1,4 @@
-"""Where moto's S3 buckets differ from AWS's in a way that shows, made right."""
+"""Corrections of moto's S3 buckets where they visibly differ from AWS."""
 
 import copy
 import json
@@ -11,9 +11,9 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """moto takes a statement with a condition for one without: "deny all but TLS" would deny everything.
+    """Skip statements with a condition. moto ignores conditions, so "deny all but TLS" would deny everything.
 
-    The API speaks no TLS on loopback, so such statements are left out; everything else counts.
+    The API has no TLS on loopback, so such statements must not count. All others do.
     """
     original = FakeBucket.get_permission
 

@@ -1,4 +1,4 @@
-"""moto's SNS takes every subscriber for one that has confirmed."""
+"""moto's SNS treats every subscriber as confirmed."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,7 +16,10 @@ _ASKED = ("email", "email-json", "http", "https")
 
 
 def install(hooks: Hooks) -> None:
-    """Keep who is asked first pending until ConfirmSubscription, whose token is the endpoint: nothing is sent here."""
+    """Keep subscriptions that need consent pending until ConfirmSubscription.
+
+    The token is the endpoint, because no message is sent here.
+    """
     if SNSResponse.subscribe.__module__ != __name__:
         _keep_subscribers_pending()
         _confirm()
@@ -80,7 +83,7 @@ def _keep_subscribers_pending() -> None:
 
 
 def _confirm() -> None:
-    """moto takes every token, and changes nothing."""
+    """Confirm a subscription. moto accepts every token and changes nothing."""
 
     def confirm_subscription(self: SNSResponse) -> ActionResult:
         topic, token = self._get_param("TopicArn"), self._get_param("Token")

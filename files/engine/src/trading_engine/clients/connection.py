@@ -1,4 +1,4 @@
-"""One client's socket: bounded reads in, a bounded queue out, and never a wait."""
+"""One client's socket: it reads and queues bounded amounts, and never blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from trading_engine.clients.session import Session
 
 
 class Connection:
-    """Writes at once what the kernel takes and queues the rest; too much unread output ends the connection."""
+    """A client's connection: it writes what the kernel accepts and queues the rest.
+
+    A client that leaves too much output unread is disconnected.
+    """
 
     def __init__(
         self, loop: AbstractEventLoop, sock: socket.socket, address: str, now_ns: int, limit_bytes: int
@@ -20,7 +23,7 @@ class Connection:
         self._sock = sock
         self.descriptor = sock.fileno()
         self.address = address
-        self.awaits_proxy = False  # for its proxy to say who it is
+        self.awaits_proxy = False  # until its proxy has named the client
         self.session = Session(now_ns)
         self.account_name = ""
         self.messages_in = 0
@@ -29,7 +32,7 @@ class Connection:
         self.next_number = 0
         self.closed = False
         self.checking = False
-        self.waiting = False  # for the check of its login to begin
+        self.waiting = False  # until the check of its login begins
         self.queued_bytes = 0
         self.on_drained: Callable[[Connection], None] | None = None
         self._loop = loop

@@ -1,7 +1,7 @@
 """Order entry: the only part of the engine that touches clients' sockets.
 
-Every readable socket gets one bounded read a turn of the loop, so that nobody starves: what a client sends beyond that
-waits in the kernel. All answers to a read leave in one write.
+Each readable socket gets one bounded read in a turn of the loop, so that no client starves. Whatever a client sends
+beyond that waits in the kernel. All answers to one read leave in one write.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _wall_ns: Final = time.time_ns
 
 
 class Listener:
-    """Where clients connect, or with `is_proxy` the TLS proxy of this host for them."""
+    """A listening socket for clients or, with `is_proxy`, for this host's TLS proxy that connects for them."""
 
     def __init__(self, sock: socket.socket, *, is_proxy: bool) -> None:
         self.socket = sock
@@ -60,9 +60,9 @@ def listening(address: str, port: int) -> socket.socket:
 
 
 class Gateway:
-    """Owns the listening sockets and the connections; `connections` is by account number.
+    """Owner of the listening sockets and of the connections; `connections` is by account number.
 
-    The account whose number is `canary` is not a client: its orders and its session are in no figure of theirs.
+    The account whose number is `canary` is not a client: no figure about clients counts its orders or its session.
     """
 
     def __init__(self, engine: Engine, stats: Stats, garbage: Garbage, loop: AbstractEventLoop) -> None:
@@ -106,12 +106,15 @@ class Gateway:
         self._login.checks.stop()
 
     def end_sessions(self) -> None:
-        """The day is over: every session ends."""
+        """End every session, because the day is over."""
         for number in list(self.connections):
             self.end_session(number)
 
     def disconnect_absent(self) -> None:
-        """Some time after a start: who was logged in before it and has not come back is disconnected."""
+        """Disconnect the accounts that were logged in before the start and have not returned.
+
+        Call some time after the start.
+        """
         for account in self._engine.core.by_number:
             if account.connected and account.number not in self.connections and not self._engine.failure:
                 self._engine.disconnect(account.number)
@@ -157,7 +160,10 @@ class Gateway:
             self._loop.add_reader(connection.descriptor, self.readable, connection)
 
     def _pause_accepting(self, listener: Listener, error: OSError) -> None:
-        """Out of descriptors or memory the socket stays ready: asking it again at once would be all that is done."""
+        """Stop accepting for a while.
+
+        Without descriptors or memory the socket stays ready, and the loop would do nothing but try to accept.
+        """
         if not self._out_of_descriptors:
             self._out_of_descriptors = True
             self._stats.event(f"accept: {error.strerror}")
@@ -169,7 +175,10 @@ class Gateway:
             self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
 
     def _has_room(self) -> bool:
-        """Keep descriptors for journal and logs; whoever is the longest here without a login makes room."""
+        """Return whether there is room for one more connection; keep descriptors for the journal and logs.
+
+        The connection that has waited longest without a login is dropped to make room.
+        """
         if len(self._strangers) < MAX_STRANGERS and len(self._everybody) < for_sockets():
             self._crowded = False
             return True
@@ -183,7 +192,7 @@ class Gateway:
         return False
 
     def logged_in(self, connection: Connection, number: int) -> None:
-        """Take the connection as the account's."""
+        """Register the connection as the account's."""
         self._strangers.pop(connection, None)
         self.connections[number] = connection
 
@@ -224,7 +233,7 @@ class Gateway:
             self._garbage.after(answered)
 
     def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
-        """Give a logged-in session's bytes to the engine; return how many messages they were."""
+        """Give the bytes of a logged-in session to the engine; return how many messages they held."""
         engine = self._engine
         core = engine.core
         session = connection.session
@@ -307,7 +316,10 @@ class Gateway:
                 self._engine.disconnect(number)
 
     def check_timers(self, share: float) -> None:
-        """Send heartbeats and drop silent clients, among that share of all connections; call it often."""
+        """Send heartbeats and drop silent clients.
+
+        One call looks at the given share of all connections, so call it often.
+        """
         now_ns = _monotonic_ns()
         for _ in range(min(len(self._everybody), int(len(self._everybody) * share) + 8)):
             connection = self._everybody[0]
@@ -327,7 +339,7 @@ class Gateway:
             self.drop(connection)
 
     def clients(self) -> list[Connection]:
-        """Return the logged-in connections but the canary's."""
+        """Return the logged-in connections except the canary's."""
         return [connection for number, connection in self.connections.items() if number != self.canary]
 
     def sessions(self, wall_minus_monotonic_ns: int) -> list[SessionState]:

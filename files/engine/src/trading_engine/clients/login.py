@@ -1,6 +1,6 @@
-"""Who may log in: from a connection's first bytes to its session, with a brake on guessing.
+"""The login: from a connection's first bytes to its session, with a limit on guessed passwords.
 
-Passwords are checked outside of the loop's thread, because a hash takes as long as thousands of orders.
+A thread checks passwords outside of the loop's thread, because one hash takes as long as thousands of orders.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _monotonic_ns: Final = time.monotonic_ns
 
 
 class Throttle:
-    """After ten failed logins within a minute an address waits until the minute is over."""
+    """A limit on failed logins: after ten within a minute an address waits until the minute is over."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -54,7 +54,7 @@ class Throttle:
 
 
 class PasswordChecks:
-    """One thread of low priority that computes hashes; what was right once is remembered."""
+    """One low-priority thread that computes hashes. Passwords that were right once are remembered."""
 
     def __init__(self) -> None:
         self.verifier = Verifier()
@@ -65,7 +65,7 @@ class PasswordChecks:
 
 
 class Sessions(Protocol):
-    """The gateway, as far as a login knows it."""
+    """The part of the gateway that a login needs."""
 
     connections: dict[int, Connection]
 
@@ -76,7 +76,7 @@ class Sessions(Protocol):
         """Give a logged-in session's bytes to the engine."""
 
     def logged_in(self, connection: Connection, number: int) -> None:
-        """Take the connection as the account's."""
+        """Register the connection as the account's."""
 
     def send(self, connection: Connection, data: bytes) -> None:
         """Send now, or as soon as the client reads."""
@@ -89,10 +89,10 @@ class Sessions(Protocol):
 
 
 class Login:
-    """Reads what comes before a session; `gateway` has the session from its login on.
+    """The reader of everything before a session; `gateway` takes the session over at its login.
 
-    A check under way may be the next failure: an address has no more of them than failures left. Who comes beyond that
-    waits without one, and may be dropped for room.
+    Each check under way may fail, so an address has at most as many checks as it has failures left. Further connections
+    wait without a check and may be dropped to make room.
     """
 
     def __init__(self, gateway: Sessions, engine: Engine, stats: Stats, loop: AbstractEventLoop) -> None:
@@ -163,7 +163,10 @@ class Login:
         self._admit_waiting(address)
 
     def _admit_waiting(self, address: str) -> None:
-        """Go on with those who waited for a check of their address to end; a refusal takes time, so some a turn."""
+        """Continue with the logins that waited for another check of their address.
+
+        A refusal takes time, so one turn handles only some of them.
+        """
         waiting = self._waiting.get(address)
         if waiting is None:
             return
@@ -205,7 +208,7 @@ class Login:
         self._loop.remove_reader(connection.descriptor)
 
     def _read_on(self, connection: Connection) -> bool:
-        """Return False when there is nobody to read from any more."""
+        """Resume reading from the connection; return False when it is closed or the engine has failed."""
         connection.checking = False
         if connection.closed or self._engine.failure:
             return False
@@ -219,7 +222,7 @@ class Login:
     def _log_in(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
         engine = self._engine
         now = engine.config.accounts.get(account.name)
-        if now is None or now.password_hash != account.password_hash:  # since its password was checked
+        if now is None or now.password_hash != account.password_hash:  # changed while the password was checked
             self._reject(connection, soupbintcp.NOT_AUTHORISED)
             return
         number = engine.core.accounts[account.name].number
@@ -230,7 +233,7 @@ class Login:
                 return
             self._stats.event(f"{account.name} logged in again from {connection.address}, which took over")
             self._gateway.drop(other)
-        if engine.cancellations.under_way(number):  # of the connection before: they are no orders of this one
+        if engine.cancellations.under_way(number):  # orders of the connection before, not of this one
             self._loop.call_later(_RETRY_S, self._log_in_later, connection, account, request)
             self._stop_reading(connection)
             return

@@ -1,4 +1,4 @@
-"""A connection's side of SoupBinTCP without its socket: login, who it is, and when to speak or to give up."""
+"""A connection's side of SoupBinTCP without its socket: login, identity, heartbeats and timeouts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Session:
         self.silence_limit_ns = soupbintcp.SILENCE_LIMIT_NS
 
     def proxy_header(self, data: bytes) -> bool:
-        """Take bytes of a proxy; return whether it has named its client's address. Raises WireError.
+        """Take a proxy's bytes; return whether it has named its client's address. Raises WireError.
 
-        What follows is kept in `rest`.
+        Bytes after the header are kept in `rest`.
         """
         self.rest += data
         header = proxied.split(self.rest)
@@ -33,9 +33,9 @@ class Session:
         return True
 
     def login_request(self, data: bytes) -> soupbintcp.LoginRequest | None:
-        """Take bytes before the login; return the request once it is there. Raises WireError.
+        """Take the bytes before the login; return the request once it is complete. Raises WireError.
 
-        What follows the request is kept in `rest`.
+        Bytes after the request are kept in `rest`.
         """
         data = self.rest + data
         self.rest = b""
@@ -60,7 +60,7 @@ class Session:
         return None
 
     def timer(self, now_ns: int) -> str:
-        """Return "heartbeat" when one is due, "silent" when the other side is gone, else an empty text."""
+        """Return "heartbeat" when one is due, "silent" when the other side has timed out, else an empty text."""
         if self.account < 0:
             return "silent" if now_ns - self.connected_ns > LOGIN_LIMIT_NS else ""
         if now_ns - self.received_ns > self.silence_limit_ns:
@@ -69,9 +69,9 @@ class Session:
 
 
 def first_number(request: soupbintcp.LoginRequest, session: str, first: int, last: int) -> int | None:
-    """Return the number of the first message to send, or None when what was asked for is not available.
+    """Return the number of the first message to send, or None when the requested message is not available.
 
-    `first` is the oldest message that is still kept, `last` the newest of all.
+    `first` is the oldest message that is still kept, `last` is the newest of all.
     """
     if request.session not in ("", session):
         return None

@@ -1,4 +1,4 @@
-"""Engine time: nanoseconds since midnight of the trading day's date, which never goes back and may exceed 24 hours."""
+"""Engine time: nanoseconds since midnight of the trading day's date. It never goes back and may exceed 24 hours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SESSIONS_A_DATE: Final = 36 * 36
 
 
 class SessionsUsedUpError(Exception):
-    """The date has no name left for a session; the next date has."""
+    """The date has no session name left. The next date has."""
 
 
 NOTICED_NS = 1_000_000
@@ -19,10 +19,10 @@ _LOOKS = 3
 
 
 class Clock:
-    """Follows the monotonic clock from where it was anchored; the wall clock may jump as it likes.
+    """The engine's clock: it follows the monotonic clock from its anchor, whatever the wall clock does.
 
-    A jump is never followed within a session: times would go back, or orders' times in force would end early.
-    It is noticed instead.
+    The clock follows no jump of the wall clock within a session. Otherwise times would go back, or orders' times in
+    force would end early. The jump is reported instead.
     """
 
     def __init__(self, zone: tzinfo) -> None:
@@ -33,7 +33,7 @@ class Clock:
         self._noticed_ns = 0
 
     def anchor(self, day: str, last_ns: int = 0) -> None:
-        """Take the time since midnight of `day`, YYYYMMDD…, by the wall clock, or the last time if that is later."""
+        """Anchor at the wall clock's time since midnight of `day`, YYYYMMDD…, or the last time if that is later."""
         midnight = datetime.strptime(day[:8], "%Y%m%d").replace(tzinfo=self._zone)
         self._midnight_ns = int(midnight.timestamp()) * 1_000_000_000
         monotonic_ns, wall_ns = _look()
@@ -52,12 +52,12 @@ class Clock:
         return self.at(time.monotonic_ns())
 
     def deviation_ns(self) -> int:
-        """Return engine time minus the wall clock's; both are slewed alike, so only a step makes it."""
+        """Return engine time minus wall-clock time. The kernel slews both alike, so only a step makes them differ."""
         monotonic_ns, wall_ns = _look()
         return self.at(monotonic_ns) - (wall_ns - self._midnight_ns)
 
     def noticed_step(self, deviation_ns: int) -> int:
-        """Return by how much the wall clock was stepped since this was asked last; 0 for less than a millisecond."""
+        """Return by how much the wall clock was stepped since the last call; 0 for less than a millisecond."""
         step_ns = self._noticed_ns - deviation_ns
         if abs(step_ns) < NOTICED_NS:
             return 0
@@ -75,8 +75,8 @@ class Clock:
     def next_session(self, previous: str) -> str:
         """Return the name of the session after `previous`: its date, then two digits of base 36 from 00.
 
-        It is greater than `previous`, whatever the wall clock says: a date that is not later is not taken. Raises
-        SessionsUsedUpError.
+        The name is always greater than `previous`. If the wall clock's date is not later, the previous date is kept.
+        Raises SessionsUsedUpError.
         """
         today, date, used = self.today(), previous[:8], previous[8:]
         if today > date:
@@ -92,6 +92,6 @@ class Clock:
 def _look() -> tuple[int, int]:
     """Return the monotonic and the wall clock's time of one moment."""
     looks = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(_LOOKS)]
-    # Whoever is interrupted between the two clocks would see a step; the shortest look is the one that was not.
+    # An interrupt between the two readings would look like a step. The shortest pair of readings had none.
     _, monotonic_ns, wall_ns = min((after - before, after, wall) for before, wall, after in looks)
     return monotonic_ns, wall_ns

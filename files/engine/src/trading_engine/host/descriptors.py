@@ -1,4 +1,4 @@
-"""How many file descriptors clients may use up."""
+"""The number of file descriptors that clients may use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 
 _KEPT: Final = 1024
 TRANSIENT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
-"""What is no failure of a file or directory, but of the moment."""
+"""Errors that pass: they say nothing about the file or directory itself."""
 
 
 def for_sockets() -> int:
-    """Return the process' limit less what its own files need: a quarter, of a large limit 1,024."""
+    """Return the process's limit less the descriptors for its own files: a quarter, or 1,024 of a large limit."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return 1 << 30

@@ -1,4 +1,4 @@
-"""Telling systemd how the service is: the datagram protocol of sd_notify(3)."""
+"""The service's status for systemd: the datagram protocol of sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def notify(message: str) -> None:
-    """Send the message when systemd asked for it; silently nothing otherwise, as sd_notify does."""
+    """Send the message if systemd asked for it; else do nothing, as sd_notify does."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -20,7 +20,7 @@ def notify(message: str) -> None:
 
 
 def watchdog_interval_ns() -> int:
-    """Return how often systemd wants to hear from us (half of WatchdogSec), or 0."""
+    """Return how often systemd expects a message (half of WatchdogSec), or 0."""
     try:
         if int(os.environ.get("WATCHDOG_PID", os.getpid())) != os.getpid():
             return 0

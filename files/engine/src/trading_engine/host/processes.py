@@ -6,7 +6,7 @@ import os
 
 
 def lives(pid: int) -> bool:
-    """Return whether there is such a process, whoever owns it."""
+    """Return whether a process with this id exists, whoever owns it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""How a program that orders in runs names them, so that an account whose tokens have to increase takes each."""
+"""Names for the runs of a program that enters orders. Accounts whose tokens must increase accept each run's tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _BASE36: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def run_prefix(time_s: float | None = None) -> bytes:
-    """Seven characters that no earlier run used and that sort after them: tenths of a second since 1970, base 36."""
+    """Return seven characters that no earlier run used and that sort after them: tenths of a second since 1970.
+
+    They are written in base 36.
+    """
     tenths = int((time.time() if time_s is None else time_s) * 10)
     digits = ""
     for _ in range(RUN_DIGITS):

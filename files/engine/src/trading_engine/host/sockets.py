@@ -1,4 +1,4 @@
-"""What sockets of several programs have in common."""
+"""Functions on sockets that several programs share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def family_of(address: str) -> int:
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is a numeric address; names would be looked up, and differently each time."""
+    """Return whether a text is a numeric address. A host name is none: each look-up may give another one."""
     try:
         socket.inet_pton(family_of(text), text)
     except OSError:
@@ -20,7 +20,7 @@ def is_address(text: str) -> bool:
 
 
 def not_of_this_machine(address: str) -> str:
-    """Return why nothing can listen on a numeric address here, empty where it can."""
+    """Return why nothing can listen on a numeric address here; empty where it can."""
     try:
         with socket.socket(family_of(address), socket.SOCK_STREAM) as probe:
             probe.bind((address, 0))

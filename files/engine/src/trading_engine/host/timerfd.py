@@ -1,4 +1,4 @@
-"""A timer that the kernel keeps to the microsecond: event loops round theirs to milliseconds. See timerfd_create(2)."""
+"""A timer with the kernel's microseconds. Event loops round their timers to milliseconds. See timerfd_create(2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class IntervalTimer:
-    """Its descriptor is readable when at least one interval has passed since `expirations` was asked last."""
+    """A timer whose descriptor is readable when an interval has passed since the last call of `expirations`."""
 
     def __init__(self, interval_ns: int) -> None:
         """Raises OSError."""
@@ -31,12 +31,12 @@ class IntervalTimer:
             raise
 
     def start(self) -> None:
-        """The first interval begins now. Raises OSError."""
+        """Start the timer; its first interval begins now. Raises OSError."""
         self._next_ns = time.monotonic_ns() + self._interval_ns
         self._set(self._interval_ns, self._next_ns)
 
     def stop(self) -> None:
-        """It expires no more until `start`. Raises OSError."""
+        """Stop the timer until the next `start`. Raises OSError."""
         self._set(0, 0)
 
     def _set(self, interval_ns: int, first_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""When the kernel had received what a read returned: SO_TIMESTAMPNS, see socket(7) and the kernel's timestamping."""
+"""The kernel's time of receipt for the bytes of a read: SO_TIMESTAMPNS, see socket(7) and the kernel's timestamping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def enable(sock: socket.socket) -> None:
 
 
 def received_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """Return the wall-clock time of the newest byte, given what recvmsg() returned besides the data."""
+    """Return the wall-clock time of the newest byte, given the ancillary data of recvmsg()."""
     seconds, nanoseconds = _unpack(ancillary[0][2])
     received: int = seconds * 1_000_000_000 + nanoseconds
     return received

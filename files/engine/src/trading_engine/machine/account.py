@@ -1,7 +1,7 @@
-"""An account inside the core: its tokens, its limits, and the replies that wait to be taken.
+"""An account inside the core: its tokens, its limits, and its pending replies.
 
-Tables that grow are split into 256 before one of them is large: growing a dict of a million entries stalls for
-tens of milliseconds, growing one of four thousand for tenths of one.
+Growing tables are split into 256 before one of them is large. Growing a dict of a million entries stalls for tens of
+milliseconds; growing one of four thousand takes tenths of one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _NO_FIRM: Final = b"    "
 
 
 class Account(Owner):
-    """State of one account. `out` holds pieces of SoupBinTCP packets in order; `sequence` is the last number given."""
+    """The state of one account. `out` holds pieces of SoupBinTCP packets in order; `sequence` is the last number."""
 
     def __init__(self, number: int, name: str, settings: dict[str, Any]) -> None:
         super().__init__(number, name)
         self.connected = False
-        self.leaving = False  # its orders are to be cancelled since its connection is gone
+        self.leaving = False  # its connection has ended, and its orders are being cancelled
         self.killed = False
         self.last_token = b""
         self.tokens = 0
@@ -61,7 +61,7 @@ class Account(Owner):
         self.increasing = increasing
         self.test = bool(settings["test"])
         self.self_match = ("allow", "cancel_resting", "cancel_incoming").index(settings["self_match"])
-        self.firm = settings.get("firm", "")  # builds before this one knew none, and no MPIDs: any could be used
+        self.firm = settings.get("firm", "")  # older builds had neither firms nor MPIDs, and allowed any firm
         self.firm_wide = settings.get("self_match_within") == "firm"
         mpids = [mpid.encode("ascii").ljust(4) for mpid in settings.get("mpids", ())]
         if mpids != self._mpids:
@@ -81,7 +81,7 @@ class Account(Owner):
         )
 
     def _begin_increasing(self) -> None:
-        """Remember live orders and the highest token, as if tokens had increased from the day's start."""
+        """Remember the live orders and the highest token, as if tokens had increased since the day's start."""
         for shard in self._shards:
             for token in list(shard):
                 self.last_token = max(self.last_token, token)
@@ -109,7 +109,10 @@ class Account(Owner):
         return terms
 
     def _judge(self, raw: bytes) -> Terms:
-        """Return terms that are new here. A blank firm is the account's first MPID."""
+        """Create and keep the terms of bytes that the account has not used yet.
+
+        A blank firm means the account's first MPID.
+        """
         if len(self._terms) >= _MAX_TERMS:
             self._forget_terms()
         firm, mpids = raw[4:8], self._mpids
@@ -122,7 +125,7 @@ class Account(Owner):
 
     def _forget_terms(self) -> None:
         for known in self._terms.values():
-            known.replacements.clear()  # they name each other, and nothing collects a cycle
+            known.replacements.clear()  # they refer to each other, and no collector frees the cycle
         self._terms.clear()
 
     def terms_after(self, before: Terms, changed: bytes) -> Terms:
@@ -133,7 +136,7 @@ class Account(Owner):
             terms = self.terms_of(
                 changed[0:4] + raw[4:8] + changed[4:5] + raw[9:10] + changed[5:6] + changed[6:10] + raw[15:17]
             )
-            if self._terms.get(raw) is before:  # others live on only in their orders, and are to end with them
+            if self._terms.get(raw) is before:  # other terms are kept only by their orders and end with them
                 if len(before.replacements) >= _MAX_TERMS:
                     before.replacements.clear()
                 before.replacements[changed] = terms
@@ -170,7 +173,7 @@ class Account(Owner):
             self._split()
 
     def drop(self, order: Order) -> None:
-        """The order is live no more."""
+        """Record that the order is no longer live."""
         shard = self._shards[hash(order.token) & self._mask]
         if self.increasing:
             del shard[order.token]
@@ -193,7 +196,7 @@ class Account(Owner):
         return found
 
     def used_tokens(self) -> list[bytes]:
-        """Return the remembered tokens without a live order, sorted: what a snapshot needs beside the orders."""
+        """Return the remembered tokens without a live order, sorted: a snapshot stores them beside the orders."""
         return sorted(token for shard in self._shards for token, order in shard.items() if order is None)
 
     def _split(self) -> None:

@@ -1,7 +1,7 @@
-"""A symbol's order book: price, then displayed before hidden, then time.
+"""A symbol's order book: it sorts by price, then displayed before hidden, then time.
 
-Owns the order of the queue and nothing else: no messages, no counters, no limits. Cancel and execution are O(1):
-an order is a link in its level's list, and a side keeps its prices sorted with the best one last.
+The book decides the order of the queue and nothing else: it has no messages, counters or limits. Cancel and execution
+are O(1): an order is a link in its level's list, and a side keeps its prices sorted with the best one last.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from trading_engine.machine.terms import Terms
 
 _EMPTY: Final = -(1 << 60)  # below every key
-_CENT_E4: Final = 100  # the tick from a dollar on, where a symbol has none of its own
+_CENT_E4: Final = 100  # the tick from a dollar on for symbols without their own tick
 
 
 class Owner:
-    """Whose an order is: what matching reads and writes of an account."""
+    """The owner of an order: the account fields that matching reads and writes."""
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
@@ -41,16 +41,16 @@ class Owner:
         self.taken = 0  # the last number that left `out`
         self.self_match = 0
         self.firm = ""
-        self.firm_wide = False  # whether an order of its whole firm is its own
+        self.firm_wide = False  # whether self-match prevention covers the whole firm
         self.max_exposure_e4 = 0
         self.exposure_e4 = 0
 
     def put(self, order: Order) -> None:
-        """The order becomes live now."""
+        """Record that the order is live now."""
         raise NotImplementedError
 
     def drop(self, order: Order) -> None:
-        """The order is live no more."""
+        """Record that the order is no longer live."""
         raise NotImplementedError
 
 
@@ -58,7 +58,7 @@ class Owner:
 # know them, and an order that ends leaves its neighbours in the collector's list alone, which are in no cache.
 @mypyc_attr(acyclic=True)
 class Order:
-    """A live order. `executed_shares` counts for the whole chain of replacements."""
+    """A live order. `executed_shares` counts for the whole replace chain."""
 
     __slots__ = (
         "account",
@@ -119,9 +119,9 @@ class Level:
 
 
 class BookSide:
-    """Bids or asks. A level's key sorts by price and then displayed before hidden, the best key being the largest.
+    """Bids or asks. A level's key sorts by price, then displayed before hidden; the largest key is the best.
 
-    `best` is the last of `keys`: most orders ask for nothing else, and it is one look at memory instead of four.
+    `best` is the last of `keys`. Most orders need no other key, and reading it takes one memory access instead of four.
     """
 
     __slots__ = ("best", "buy", "keys", "levels")
@@ -133,7 +133,7 @@ class BookSide:
         self.levels: dict[int, Level] = {}
 
     def add(self, order: Order) -> None:
-        """Put the order behind all others of its level."""
+        """Add the order as the last of its level."""
         price_e4 = order.price_e4
         hidden = order.terms.hidden
         key = 2 * price_e4 + 1 if self.buy else -2 * price_e4
@@ -161,7 +161,7 @@ class BookSide:
         order.level = level
 
     def remove(self, order: Order) -> None:
-        """Take the order out, whatever it has left; the links are cut so that nothing waits for a collector."""
+        """Remove the order with whatever shares it has left; cut its links, so that no garbage collector is needed."""
         level = order.level
         assert level is not None
         older, newer = order.older, order.newer
@@ -202,7 +202,7 @@ class BookSide:
 
 
 class Book:
-    """One symbol: both sides, what was last traded, and its constant parts of feed messages."""
+    """One symbol's book: both sides, the last trade, and the constant parts of its feed messages."""
 
     def __init__(self, stock: bytes, locate: int, reference_price_e4: int) -> None:
         """`stock` is padded to 8 bytes."""
@@ -211,7 +211,7 @@ class Book:
         self.restricted = False
         self.halted = False
         self.lot_shares = 1
-        self.special = False  # restricted, halted, or with a lot: most are neither, and orders in them ask no more
+        self.special = False  # restricted, halted, or with a lot; for most symbols this one test is enough
         self.own_tick_e4 = 0
         self.tick_e4 = _CENT_E4
         self.low_tick_e4 = 1  # below a dollar
@@ -234,7 +234,10 @@ class Book:
         self.broken_head = FEED_BROKEN_HEAD + place
 
     def set_listing(self, restricted: bool, own_tick_e4: int, lot_shares: int) -> None:
-        """With a tick of 0 prices are in cents from a dollar on, and in hundredths of a cent below."""
+        """Set restriction, tick and lot.
+
+        With a tick of 0, prices are in cents from a dollar on and in hundredths of a cent below.
+        """
         self.restricted = restricted
         self.own_tick_e4 = own_tick_e4
         self.tick_e4 = own_tick_e4 or _CENT_E4

@@ -62,7 +62,7 @@ _EXPIRIES_A_SLICE: Final = 64
 
 
 class Core(Matching):
-    """All books and accounts. Counters only count; nothing depends on them."""
+    """All books and accounts. The counters only count: no decision depends on them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,10 @@ class Core(Matching):
         self.broken_trades = 0
 
     def configure(self, settings: dict[str, Any], time_ns: int) -> None:
-        """Take all accounts and symbols over; what exists keeps its state, symbols not named are restricted."""
+        """Replace all accounts and symbols.
+
+        Existing ones keep their state; symbols that are not named become restricted.
+        """
         self._set_time(time_ns)
         listed = {symbol["name"].encode("ascii").ljust(8) for symbol in settings["symbols"]}
         self._take_over(settings)
@@ -98,7 +101,7 @@ class Core(Matching):
                 book.set_listing(True, book.own_tick_e4, book.lot_shares)
 
     def change(self, settings: dict[str, Any], time_ns: int) -> None:
-        """Take the accounts and symbols over that are named; `dropped` symbols are restricted, all others stay."""
+        """Change the named accounts and symbols; restrict the `dropped` symbols; leave all others as they are."""
         self._set_time(time_ns)
         self._take_over(settings)
         for name in settings["dropped"]:
@@ -106,7 +109,10 @@ class Core(Matching):
             book.set_listing(True, book.own_tick_e4, book.lot_shares)
 
     def _take_over(self, settings: dict[str, Any]) -> None:
-        """New symbols, and those with another lot, are announced during the day."""
+        """Take the accounts and symbols over.
+
+        During the day, new symbols and those with another lot size are announced.
+        """
         for name, account_settings in settings["accounts"].items():
             known = self.accounts.get(name)
             if known is None:
@@ -151,7 +157,10 @@ class Core(Matching):
         account.killed = killed
 
     def start_day(self, day: str, time_ns: int) -> None:
-        """`day` is the session's name, 10 characters; the day before has ended. Tokens and numbers begin anew."""
+        """Start the session named `day`, 10 characters, after the day before has ended.
+
+        Tokens and numbers begin anew.
+        """
         self._set_time(time_ns)
         self.day = day
         self.open = True
@@ -168,7 +177,7 @@ class Core(Matching):
         self._feed_event(b"Q")
 
     def close_day(self, time_ns: int) -> None:
-        """From now on every order is Rejected C; what is open can only end."""
+        """Reject every further order with C. Open orders can only end."""
         self._set_time(time_ns)
         if self.open:
             self.open = False
@@ -176,7 +185,7 @@ class Core(Matching):
             self._feed_event(b"M")
 
     def end_day(self, time_ns: int) -> None:
-        """Close, cancel what is still open, and say that the day is over."""
+        """Close the day, cancel the open orders, and announce the end of the day."""
         self.close_day(time_ns)
         if not self.closing:
             return
@@ -202,13 +211,13 @@ class Core(Matching):
         account.leaving = account.cancel_on_disconnect
 
     def expire(self, time_ns: int) -> None:
-        """Cancel orders whose time in force has passed, not more than a slice of them."""
+        """Cancel orders whose time in force has passed, at most one slice of them."""
         self._set_time(time_ns)
         for order in self.expiries.due(time_ns, _EXPIRIES_A_SLICE):
             self._kill(order, BY_EXPIRY)
 
     def cancel_orders(self, number: int, reason_and_tokens: bytes, time_ns: int) -> None:
-        """Cancel those of the account's orders that are still live: a reason letter, then 14 bytes a token."""
+        """Cancel those of the account's orders that are still live: a reason letter, then 14 bytes for each token."""
         self._set_time(time_ns)
         account = self.by_number[number]
         reason = reason_and_tokens[:1]
@@ -218,7 +227,7 @@ class Core(Matching):
                 self._kill(order, reason)
 
     def administer(self, command: dict[str, Any], time_ns: int) -> None:
-        """Do what an administrator asked for: halt or resume a symbol, kill or unkill an account, bust a trade."""
+        """Execute an administrator's command: halt or resume a symbol, kill or unkill an account, bust a trade."""
         self._set_time(time_ns)
         action = command["do"]
         if action in ("halt", "resume"):
@@ -237,10 +246,10 @@ class Core(Matching):
             self.broken_trades += 1
 
     def apply(self, number: int, data: bytes, time_ns: int) -> int:
-        """Process the complete packets that `data` begins with, for the account of that number.
+        """Process the complete packets at the start of `data`, for the account of that number.
 
-        Return how many bytes they were. `close_reason` is not empty when the connection has to be closed after the
-        replies: "logout", or what was malformed, which is not counted into the bytes.
+        Return how many bytes they were. If `close_reason` is not empty, the connection has to be closed after the
+        replies. It is "logout" or the malformed part, which is not counted into the bytes.
         """
         self._set_time(time_ns)
         self.close_reason = ""
@@ -250,7 +259,7 @@ class Core(Matching):
         before = self.enters + self.replaces + self.cancels + self.modifies
         others = 0
         while size - at >= 3:
-            head = data[at : at + 4]  # what comes most is told in one comparison
+            head = data[at : at + 4]  # one comparison finds the most frequent message
             if head == ENTER_HEAD and size - at >= ENTER_BYTES:
                 self._enter(account, data, at + 3)
                 at += ENTER_BYTES
@@ -319,7 +328,7 @@ class Core(Matching):
                 if refusal == UNDECIDED:
                     refusal = REJECT_MINIMUM if terms.minimum_shares > shares else 0
                 elif refusal == REJECT_PRICE and terms.refusal == REJECT_CROSS:
-                    refusal = REJECT_CROSS  # whose price would be that of the cross
+                    refusal = REJECT_CROSS  # the price would be that of the cross
             if refusal == 0:
                 if side != BUY and side != SELL and side != SELL_SHORT and side != SELL_SHORT_EXEMPT:
                     refusal = REJECT_OTHER
@@ -497,7 +506,7 @@ class Core(Matching):
         self._settle(order, False)
 
     def recount_exposure(self) -> None:
-        """Add up what each account has open, after the whole state was loaded."""
+        """Add up each account's open exposure, after the whole state was loaded."""
         for account in self.by_number:
             account.exposure_e4 = 0
         for book in self.books.values():

@@ -1,7 +1,7 @@
 """The machine's side of the wire: heads, formats and letters, computed once from the layouts in `wire/`.
 
-A head is what a packet or a message of market data begins with: its length, SoupBinTCP's type where it is a packet, and
-the message's letter. A `pack` or `unpack` is a bound method of a Struct, so it is called without a function between.
+A head is the start of a packet or a message of market data: the length, SoupBinTCP's type for a packet, and the
+message's letter. A `pack` or `unpack` is a bound method of a Struct, so a call goes through no other function.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trading_engine.wire import itch, ouch, soupbintcp
 from trading_engine.wire.layout import Layout
 
 # -- letters ----------------------------------------------------------------------------------------------------------
-# Literals, because a compiled module takes a literal at once and looks anything else up: a test compares them.
+# Literals, because a compiled module looks anything else up. A test compares them with the layouts.
 
 BUY: Final = 66  # B; everything else sells
 SELL: Final = 83  # S
@@ -103,9 +103,9 @@ FEED_TRADING_ACTION_HEAD: Final = _feed_head("H")
 
 
 def _format(layout: Layout[Any], first: str, whole: tuple[tuple[str, str], ...] = ()) -> str:
-    """Return the struct format of the fields from the first on; each pair in `whole` is taken as one piece of bytes.
+    """Return the struct format of the fields from the first on; each pair in `whole` is one piece of bytes.
 
-    A side is a number here: the letter's own, so that it can be compared without a slice.
+    A side is the number of its letter here, so that comparing it needs no slice.
     """
     names = [field.name for field in layout.fields]
     ends = dict(whole)

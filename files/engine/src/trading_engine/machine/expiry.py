@@ -1,4 +1,4 @@
-"""Orders that live for a number of seconds, by the second in which they end. Only such orders are here."""
+"""Orders that live for a number of seconds, by the second in which they end. The table holds no other orders."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 from trading_engine.machine.book import Order
 
 _SECOND_NS: Final = 1_000_000_000
-_BUCKETS_A_SECOND: Final = 16  # so that no bucket is so large that growing it would be felt
+_BUCKETS_A_SECOND: Final = 16  # keeps buckets small, because growing a large dict takes noticeable time
 
 
 class ExpiryTable:
-    """An order is in a bucket of the second after its end, and leaves it when it dies earlier.
+    """The table of orders by their end: each is in a bucket of the second after its end, until it is removed.
 
-    Orders come with increasing references, so that a bucket is always in that order.
+    Orders are added with increasing references, so each bucket is sorted by reference.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class ExpiryTable:
         return bool(self._keys) and self._keys[0] // _BUCKETS_A_SECOND * _SECOND_NS <= time_ns
 
     def due(self, time_ns: int, limit: int) -> list[Order]:
-        """Return up to `limit` orders that ended. They leave when they are removed, empty buckets here."""
+        """Return up to `limit` orders that have ended. The caller removes them; empty buckets are deleted here."""
         while self.is_due(time_ns):
             bucket = self._buckets[self._keys[0]]
             if bucket:

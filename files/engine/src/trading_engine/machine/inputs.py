@@ -1,4 +1,4 @@
-"""The machine's inputs: their kinds, as the journal numbers them, and what each does to the core."""
+"""The machine's inputs: their kinds, as the journal numbers them, and the effect of each on the core."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ CHANGE: Final = 12
 
 
 class InputError(Exception):
-    """The core cannot be given this input; the message says why."""
+    """The core cannot process this input; the message says why."""
 
 
 class Record(NamedTuple):
-    """`number` counts from 1 through all segments; `account` is the account's number, 0 where none is meant."""
+    """A journal record. `number` counts from 1 through all segments; `account` is the account's number, 0 for none."""
 
     kind: int
     number: int

@@ -30,7 +30,7 @@ _REMOVED: Final = b"R"
 
 
 class Matching(Outputs):
-    """Matches one order against the other side of its book, and keeps the tables of live orders true."""
+    """The matching of one order against the other side of its book. It also keeps the tables of live orders current."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,9 +42,9 @@ class Matching(Outputs):
         self.executed_shares = 0
 
     def _take(self, taker: Order, contras: BookSide) -> bool:
-        """Execute the order, which is in no book side, against `contras` as far as its price and terms allow.
+        """Execute the order, which rests in no book, against `contras` as far as its price and terms allow.
 
-        Return False when it was cancelled on the way.
+        Return False when it was cancelled meanwhile.
         """
         account = taker.account
         terms = taker.terms
@@ -121,7 +121,7 @@ class Matching(Outputs):
         head = EXECUTED_HEAD + self._time8
         if level.hidden:
             added = _ADDED_HIDDEN
-            trade = PACK_FEED_TRADE(0, BUY, shares, book.stock, price_e4, match)  # of either side: it is not told
+            trade = PACK_FEED_TRADE(0, BUY, shares, book.stock, price_e4, match)  # a hidden order's side stays secret
             self._feed(book.trade_head + self._time6 + trade)
         else:
             added = _ADDED
@@ -143,7 +143,7 @@ class Matching(Outputs):
             level.shares -= shares
 
     def _settle(self, order: Order, announced: bool) -> None:
-        """What is left of an order after `_take`: it rests, is cancelled, or is gone."""
+        """Settle an order after `_take`: what is left rests or is cancelled; an order without shares is dropped."""
         if order.open_shares == 0:
             order.account.drop(order)
             self.open_orders -= 1
@@ -191,7 +191,7 @@ class Matching(Outputs):
         self._canceled(order.account, order.token, decrement, reason)
 
     def _shrink(self, order: Order, decrement: int) -> None:
-        """Take shares off a resting order, which keeps its place."""
+        """Reduce the shares of a resting order, which keeps its place."""
         if decrement == 0:
             return
         level = order.level
@@ -208,5 +208,5 @@ class Matching(Outputs):
 
 
 def _is_own(account: Owner, other: Owner) -> bool:
-    """Return whether an order of the other is the account's own, as its self-match prevention sees it."""
+    """Return whether self-match prevention treats an order of `other` as the account's own."""
     return other is account or (account.firm_wide and other.firm == account.firm)

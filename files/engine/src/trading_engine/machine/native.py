@@ -1,6 +1,6 @@
-"""Not compiled: mypyc would take one of the branches for unreachable.
+"""Not compiled: mypyc would consider one of the branches unreachable.
 
-`mypyc_attr`, which only mypyc reads, for hosts where nothing is compiled and mypy_extensions is not installed.
+It provides `mypyc_attr`, which only mypyc reads, also on hosts without compiled modules and mypy_extensions.
 """
 
 from __future__ import annotations

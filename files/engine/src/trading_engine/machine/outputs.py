@@ -1,7 +1,7 @@
-"""What the deterministic machine says: replies by account, and market data.
+"""The outputs of the deterministic machine: replies by account, and market data.
 
-Replies wait in each account's `out`, the accounts that have some in `touched`; market data waits in `feed`.
-The time of every message is that of the input it answers.
+Replies wait in each account's `out`; `touched` lists the accounts that have some. Market data waits in `feed`. The time
+of every message is that of the input that it answers.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from trading_engine.machine.encode import (
 )
 
 _ROUND_LOT_SHARES: Final = 100
-_NO_PLACE: Final = bytes(4)  # stock locate and tracking number of what is of no symbol
+_NO_PLACE: Final = bytes(4)  # stock locate and tracking number of messages without a symbol
 
 
 class Outputs:
-    """Pending outputs and the counters of what was said."""
+    """The pending outputs and the counters of messages."""
 
     def __init__(self) -> None:
         self.touched: list[Owner] = []
@@ -46,7 +46,7 @@ class Outputs:
         self._accepted_head = b""
 
     def discard_outputs(self) -> None:
-        """Forget what waits: for replays whose outputs nobody needs."""
+        """Drop the pending outputs: for replays whose outputs nobody needs."""
         for account in self.touched:
             account.out.clear()
             account.touched = False

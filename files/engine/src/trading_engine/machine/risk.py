@@ -1,6 +1,7 @@
-"""Pre-trade checks of one order: a reject letter, or 0. Nothing here changes the book.
+"""Pre-trade checks of one order: they return a reject letter, or 0. Nothing here changes the book.
 
-OUCH has one letter, `O`, for what has no letter of its own; REFUSALS tells those apart, for counters.
+OUCH has one letter, `O`, for every reason without a letter of its own. REFUSALS tells those reasons apart, for
+counters.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _MAX_SHARES: Final = ouch.MAX_SHARES
 
 
 def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -> int:
-    """Return the letter for what the order itself says, against the account's limits and the symbol's state."""
+    """Judge the order's own fields by the account's limits and the symbol's state; return a reject letter or 0."""
     if account.killed:
         return REJECT_KILLED
     if book.special:
@@ -68,9 +69,10 @@ def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -
 
 
 def check_flow(account: Account, key: bytes, added_orders: int, added_e4: int, time_ns: int) -> int:
-    """Return 0, or which of REFUSALS the account's flow runs into: letter O.
+    """Return the one of REFUSALS whose limit the account's flow would exceed, or 0. The reject letter is O.
 
-    `key` is the same for duplicates; `added_orders` and `added_e4` is what the order would add to what is open.
+    `key` is the same for duplicates; `added_orders` and `added_e4` is what the order would add to the open orders and
+    the exposure.
     """
     if account.max_orders_per_second:
         second = time_ns // 1_000_000_000

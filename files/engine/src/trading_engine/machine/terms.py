@@ -1,6 +1,6 @@
-"""What an Enter Order says besides token, side, shares, stock and price: its bytes 32 to 48, judged once.
+"""The terms of an Enter Order: its bytes 32 to 48, which follow token, side, shares, stock and price.
 
-Most orders of an account repeat the same few combinations, so each is checked when it is first seen.
+Most orders of an account repeat the same few combinations, so each combination is checked when it is first seen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 from trading_engine.machine.encode import REJECT_CROSS, REJECT_DISPLAY, REJECT_FIRM, REJECT_MINIMUM, REJECT_OTHER
 from trading_engine.wire import ouch
 
-UNDECIDED: Final = 1  # whether the minimum can be met, the order's shares decide
+UNDECIDED: Final = 1  # the order's shares decide whether the minimum can be met
 _LIVE: Final = b"L "  # the order's state, and no weight at the best price
 _HIDDEN: Final = 78  # N
 _NO_CROSS: Final = 78  # N
@@ -25,8 +25,8 @@ _CUSTOMERS: Final = b"RN "
 class Terms:
     """Time in force, firm, display, capacity, sweep, minimum quantity, cross, customer.
 
-    The firm is the one that the order has, also where its message left it blank. `head` and `tail` are what an Accepted
-    says of them, with the order's reference between. `refusal` is 0, a letter, or UNDECIDED.
+    `firm` is the order's firm, also where its message left the field blank. An Accepted repeats the terms as `head` and
+    `tail`, with the order's reference between them. `refusal` is 0, a letter, or UNDECIDED.
     """
 
     __slots__ = (
@@ -59,7 +59,7 @@ class Terms:
         self.hidden = display == _HIDDEN
         self.post_only = display in _POST_ONLY
         self.attributed = display in _ATTRIBUTED
-        # Rests for the day, shown, and without a name.
+        # Rests for the day, displayed and not attributed.
         self.usual = self.time_in_force_s >= ouch.TIF_MARKET_HOURS and not self.hidden and not self.attributed
         self.refusal = 0
         if not may_use_firm:

@@ -1,4 +1,4 @@
-"""Which bytes are text: what a client calls an order is printed in logs and sent to others' programs."""
+"""The check of text from clients: an order's texts are printed in logs and sent to other parties' programs."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _NO_CONTROL: Final = re.compile(rb"[ -~\xa0-\xff]*").fullmatch
 
 
 def is_text(field: bytes) -> bool:
-    """Return whether no control character of ISO 8859-1 is in it; the cheaper question knows the most of them."""
+    """Return whether the text has no control character of ISO 8859-1. The cheaper test answers for most texts."""
     return field.rstrip(b" ").isalnum() or _NO_CONTROL(field) is not None

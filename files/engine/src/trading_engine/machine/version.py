@@ -1,7 +1,7 @@
-"""Which engine may replay a journal: one whose deterministic machine has the same code.
+"""The machine version: an engine may replay a journal if its deterministic machine has the same code.
 
-The code says it and not a number that somebody has to raise. The sources are beside the compiled modules as well, so
-both variants of a release are the same machine. Comments, docstrings, imports and files' names are no part of it.
+The version is a digest of that code, so nobody has to raise a number. The sources also lie beside the compiled modules,
+so both variants of a release are the same machine. Comments, docstrings, imports and file names do not count.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def code_of(source: str) -> str:
 
 
 def _blank(lines: list[str], statement: ast.stmt) -> None:
-    """Empty the lines of a statement, which ruff's format keeps for itself."""
+    """Empty the lines of a statement. ruff's format gives each statement lines of its own."""
     for row in range(statement.lineno - 1, statement.end_lineno or statement.lineno):
         lines[row] = ""
 

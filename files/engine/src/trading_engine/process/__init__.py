@@ -1,1 +1,1 @@
-"""The engine as a process: its start, its duties of each second, and the operators' tools."""
+"""The engine as a process: its start, its duties in each second, and the operators' tools."""

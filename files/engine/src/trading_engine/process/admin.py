@@ -1,7 +1,7 @@
-"""Administration: one JSON line in, one JSON line out, over Unix sockets: the engine's user's own, and one for people.
+"""Administration over Unix sockets: one JSON line in, one JSON line out.
 
-Every command that changes the market is journaled as an input, so that a replay does the same. Who gave it is said in
-the process's log alone.
+One socket is for the engine's user only, the other is for people. Every command that changes the market is journaled as
+an input, so that a replay does the same. Only the process's log says who gave it.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _TOO_LONG = f"a line is longer than {_LINE_BYTES} bytes"
 _TIMEOUT_S = 10
 _RELOAD_TIMEOUT_S = 120  # its slices wait for the orders between them
 _SILENCE_S = 10
-"""A connection is gone by then, asked and answered or not; a reload, which is root's alone, is not."""
+"""A connection is closed after this time, answered or not. A reload, which only root may ask for, is not."""
 _BACKLOG = 16  # asyncio accepts so many in one turn, before any of them is refused
 _MOST_SHOWN = 64
 _MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
 
 
 class AdminError(Exception):
-    """A command that cannot be done; the message says why."""
+    """The command cannot be done; the message says why."""
 
 
 class Admin:
-    """Executes commands. `roll_day` begins to end the day; the next one begins when nothing is open.
+    """The commands. `roll_day` begins to end the day; the next day begins when no order is open.
 
-    `end_session` says good-bye to the client of an account.
+    `end_session` ends the session of an account's client.
     """
 
     def __init__(self, engine: Engine, roll_day: Callable[[], None], end_session: Callable[[int], None]) -> None:
@@ -54,9 +54,9 @@ class Admin:
         self._reloading = False
 
     def begin_reload(self, request: dict[str, Any]) -> Reload:
-        """Return a reload to give parts to; raises AdminError, and then nothing has changed."""
+        """Return a reload that takes parts. Raises AdminError; then nothing has changed."""
         if self._engine.failure:
-            raise AdminError(f"the engine has failed ({self._engine.failure}); only a restart goes on")
+            raise AdminError(f"the engine has failed ({self._engine.failure}); restart it")
         if self._reloading:
             raise AdminError("another reload is under way; ask again in a second")
         reload = Reload(self._engine, self._end_session, request)
@@ -67,11 +67,11 @@ class Admin:
         self._reloading = False
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return what was done; raises AdminError, and then nothing was recorded and nothing has changed."""
+        """Return what was done. Raises AdminError; then nothing was recorded and nothing has changed."""
         if request.get("command") == "status":
             return self._status()
         if self._engine.failure:
-            raise AdminError(f"the engine has failed ({self._engine.failure}); only a restart goes on")
+            raise AdminError(f"the engine has failed ({self._engine.failure}); restart it")
         command, name = request.get("command"), request.get("name", "")
         if not isinstance(command, str) or not isinstance(name, str):
             raise AdminError("command and name are texts")
@@ -144,10 +144,13 @@ class Admin:
 
 
 class AdminProtocol(asyncio.Protocol):
-    """One connection: a line, an answer, the end. A reload has more lines, each taken in a turn of the loop.
+    """One connection: it takes a line, sends an answer and ends.
 
-    What is wrong with a reload is answered after its last line: an answer before could be lost with the connection. Who
-    may not ask for one is answered at once. Nothing more is read before the lines that are here are taken.
+    A reload has more lines; each takes one turn of the loop.
+
+    An error in a reload is answered after its last line, because an earlier answer could be lost with the connection. A
+    person without the right to reload gets the answer at once. Nothing more is read before the lines that have arrived
+    are taken.
     """
 
     def __init__(self, admin: Admin, loop: asyncio.AbstractEventLoop, visitors: Visitors) -> None:
@@ -172,7 +175,7 @@ class AdminProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # type: ignore[assignment]  # uvloop's has no common base
-        with contextlib.suppress(OSError):  # without an answer of the kernel it stays nobody
+        with contextlib.suppress(OSError):  # nobody, if the kernel does not answer
             self._person = person_at(transport.get_extra_info("socket"), self._visitors.roles)
         self._timeout = self._loop.call_later(_SILENCE_S, self._give_up)
         self._admitted = self._visitors.admit(self._person)
@@ -269,7 +272,7 @@ class AdminProtocol(asyncio.Protocol):
         self._say(answer)
 
     def _say(self, answer: dict[str, Any]) -> None:
-        """Name in the log who asked for what; a question that is allowed changes nothing."""
+        """Log who asked for what, except for a permitted `status`, which changes nothing."""
         if self._asked.get("command") == "status" and "error" not in answer:
             return
         what = " ".join(_shown(self._asked.get(key, "")) for key in ("command", "name", "match")).strip()
@@ -286,7 +289,7 @@ class AdminProtocol(asyncio.Protocol):
 def serve(
     admin: Admin, path: Path, loop: asyncio.AbstractEventLoop, for_people: bool = False
 ) -> asyncio.AbstractServer:
-    """Listen on `path`, for the engine's user only or for whoever may enter its directory; raises OSError."""
+    """Listen on `path`, for the engine's user only or for everyone who may enter its directory; raises OSError."""
     path.unlink(missing_ok=True)
     visitors = Visitors(roles_by_group() if for_people else {}, loop.time)
     before = os.umask(0o111 if for_people else 0o177)
@@ -299,7 +302,10 @@ def serve(
 
 
 def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
-    """Send a command to a running engine, one line or those of a reload, and return its answer; raises AdminError."""
+    """Send a command to a running engine, as one line or as the lines of a reload; return the answer.
+
+    Raises AdminError.
+    """
     lines = [json.dumps(request).encode() + b"\n" for request in requests]
     if max(map(len, lines)) > _LINE_BYTES:
         raise AdminError(f"{_TOO_LONG}, which the engine does not take: has an account that many MPIDs?")
@@ -312,7 +318,7 @@ def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
             line = bytearray()
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has answered before it read all
                 connection.sendall(b"".join(lines))
-            with contextlib.suppress(ConnectionResetError):  # which comes after the answer
+            with contextlib.suppress(ConnectionResetError):  # the reset comes after the answer
                 while part := connection.recv(4096):
                     line += part
     except TimeoutError as silence:
@@ -344,7 +350,7 @@ def _request_of(line: bytes) -> dict[str, Any]:
 
 
 def _shown(value: object, words: int = 1) -> str:
-    """Return what somebody sent as a short text that ends no line."""
+    """Return a value from a request as a short text without line breaks."""
     text = value if isinstance(value, str) and value.isascii() and value.isprintable() else ascii(value)
     return text if len(text) <= words * _MOST_SHOWN else f"{text[: words * _MOST_SHOWN]}..."
 
@@ -354,7 +360,7 @@ def _is_symbol(name: str, engine: Engine) -> bool:
 
 
 def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
-    """Check all that the core takes for granted: what fails in there fails in the middle of a change."""
+    """Check everything that the core assumes: an error in the core would leave a change half done."""
     parties = request.get("parties")
     match = request.get("match")
     if type(match) is not int or not isinstance(parties, list) or not 1 <= len(parties) <= 2:

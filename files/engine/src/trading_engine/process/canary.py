@@ -1,13 +1,13 @@
-"""A client of the engine's own that orders ten times a second and measures how long the answer takes.
+"""The canary: a client of the engine's own that sends ten orders a second and measures the time to the answer.
 
-So the promise is measured also while nobody trades, and by a client that is nobody's fault. It logs in over the
-loopback like everybody else and enters an immediate or cancel order that nobody can want. A round trip counts from the
-moment that the order was due, by a timer of the kernel, to the moment that the kernel had the answer for it: it holds
-all that a client waits for (other clients' orders, a stall, the journal) and nothing of this side of the loop. An order
-that is due while the engine stands still counts from when it was due, as it would for a client.
+The promise is so measured also while nobody trades, and by a client that cannot be at fault itself. The canary logs in
+over the loopback like every client and enters immediate or cancel orders that cannot trade. A round trip runs from the
+order's due time, by a timer of the kernel, to the kernel's time of receipt for the answer. It contains everything that
+a client waits for (other clients' orders, a stall, the journal) and nothing of the canary's own side of the loop. If
+the engine stands still when an order is due, the round trip still counts from then, as it would for a client.
 
-While the engine takes no orders for lack of journal space the canary enters none: each would use up more of it.
-Whatever goes wrong in here ends the canary's session and is counted; it never stops trading.
+While the engine refuses orders for lack of journal space, the canary enters none: each would use up more of it. An
+error in this module ends the canary's session and is counted; it never stops trading.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def with_account(config: EngineConfig) -> tuple[EngineConfig, str]:
 
 
 class Canary:
-    """Keeps one session open for as long as the engine runs."""
+    """The canary's client. It keeps one session open for as long as the engine runs."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Canary:
         has_space: Callable[[], bool],
         last_token: bytes = b"",
     ) -> None:
-        """`last_token` is the account's: a clock that was set back must not make tokens that were used before."""
+        """Start after `last_token` of the account: a clock that was set back must not repeat tokens."""
         self._loop = loop
         self._address = reachable(address)
         self._symbol = symbol
@@ -91,7 +91,7 @@ class Canary:
             await asyncio.sleep(_RETRY_S)
 
     async def _session(self) -> None:
-        """Order until the session ends. Raises what ended it, unless that was the end of the day."""
+        """Enter orders until the session ends. Raises what ended it, unless the end of the day did."""
         with socket.socket(
             family_of(self._address[0]), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         ) as sock:
@@ -123,7 +123,7 @@ class Canary:
                     return splitter
 
     def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
-        """Send one order for all that were due since the last; give up on a session that does not answer."""
+        """Send one order for all that have become due since the last; give up on a session that does not answer."""
         due_ns = timer.expirations()
         if not due_ns:
             return
@@ -134,7 +134,7 @@ class Canary:
             order = ouch.EnterOrder(token, "B", symbol.lot_shares, symbol.name, symbol.tick_e4 or 1, ouch.TIF_IOC)
             sock.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
         else:
-            sock.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)  # which the journal does not hold
+            sock.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)  # the journal records no heartbeats
         if self._waiting and due_ns[-1] - self._waiting[0][0] > PATIENCE_NS:
             for waiting_ns in self._waiting:
                 self._record(waiting_ns, due_ns[-1])
@@ -165,7 +165,7 @@ class Canary:
 
 
 def _number_of(token: bytes) -> int:
-    """Return 0 for a token that is none of a canary's: the account may have been somebody's before."""
+    """Return the number of a canary's token, or 0 for any other token: the account may have had another use before."""
     try:
         return int(token or b"0", 16)
     except ValueError:
@@ -173,7 +173,7 @@ def _number_of(token: bytes) -> int:
 
 
 def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: object) -> None:
-    """Do a step of the session unless it has ended; what the step raises ends it."""
+    """Run a step of the session unless the session has ended. An exception in the step ends the session."""
     if not ended.done():
         try:
             step(*arguments)
@@ -182,5 +182,5 @@ def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: o
 
 
 def reachable(address: tuple[str, int]) -> tuple[str, int]:
-    """The loopback where the engine listens on every address."""
+    """Return the loopback address if the engine listens on every address, else the address itself."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104

@@ -1,7 +1,7 @@
-"""What a release that has just been started has to show before it is given orders, asked from outside its process.
+"""The checks that a newly started release has to pass before it gets orders, made from outside its process.
 
-It is the release that was meant, it failed at nothing, its state is the one that its predecessor left, and a client
-that logs in is told that order entry is closed.
+It is the intended release, it has not failed, and its state is the one that its predecessor left. A client that logs in
+is told that order entry is closed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class GateError(Exception):
 
 
 def check(config: EngineConfig, account: str, password: str) -> dict[str, Any]:
-    """Return what was found; raises GateError. The test order is one of the account's messages from then on."""
+    """Return the findings; raises GateError. The test order stays one of the account's messages."""
     try:
         status = admin.ask(config.admin_socket, {"command": "status"})
     except AdminError as error:
@@ -61,11 +61,11 @@ def _check_status(status: dict[str, Any], directory: Path) -> None:
         raise GateError("order entry is open already")
     snapshots = snapshot.files(directory)
     if snapshots and snapshot.stored_digest(snapshots[-1]) != status["recovered_snapshot_sha256"]:
-        raise GateError(f"the engine did not go on from {snapshots[-1]}: its state has another SHA-256")
+        raise GateError(f"the engine did not continue from {snapshots[-1]}: its state has another SHA-256")
 
 
 def _answer(config: EngineConfig, account: str, password: str, symbol: Symbol) -> str:
-    """Return the letter of the reject that an order gets, or the kind of another answer."""
+    """Return the letter of the reject that an order gets, or the message type of another answer."""
     address = reachable((config.order_entry.address, config.order_entry.port))
     token = run_prefix().decode("ascii").ljust(ouch.TOKEN_BYTES, "0")
     order = ouch.EnterOrder(token, "B", symbol.lot_shares, symbol.name, symbol.tick_e4 or 1, ouch.TIF_IOC)

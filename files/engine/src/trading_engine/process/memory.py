@@ -9,7 +9,7 @@ _CURRENT_AND_FUTURE = 3  # MCL_CURRENT | MCL_FUTURE, <sys/mman.h>
 
 
 def lock_memory() -> bool:
-    """Lock all pages, now and later, where the unit allows it without a limit; return whether it worked.
+    """Lock all present and future pages if the unit allows it without a limit; return whether it worked.
 
     Under a limit a later allocation would fail instead of being swapped, so nothing is locked then.
     """

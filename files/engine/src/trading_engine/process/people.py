@@ -1,8 +1,8 @@
-"""Who is at the other end of an administration socket, and what that person may ask for.
+"""The person at the other end of an administration socket, and the commands that this person may give.
 
-The kernel says who connected, and in which groups that process is: nothing that the other end sends is believed. Which
-groups have a role is looked up once, before orders come. The name of a user is looked up when the user first connects,
-and orders wait for that once: the log says from then on what was found.
+The kernel says which user connected, and in which groups that process is; nothing that the other end sends is trusted.
+The groups with a role are looked up once, before orders come. A user's name is looked up when the user first connects;
+orders wait for this once. The log uses the same name from then on.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOCKET = Path("/run/trading-admin/admin.sock")
-"""Where people ask, unless the variable names another; who may enter its directory is the host's business."""
+"""The socket for people, unless the variable names another. The host decides who may enter its directory."""
 PEOPLE_VARIABLE = "TRADING_ADMIN_PEOPLE"
-"""Names the socket for people to an engine, whose unit sets it where a host has people."""
+"""The variable that names the socket for people. The engine's unit sets it on a host that has people."""
 
 
 def socket_of(partition: str) -> Path:
@@ -35,8 +35,8 @@ def socket_of(partition: str) -> Path:
 EVERYTHING = "root"
 _SHOWN = frozenset({"status"})
 _COMMANDS = {"observer": _SHOWN, "operator": _SHOWN | {"halt", "resume", "kill", "unkill"}}
-"""What each role may ask for; root, and the engine's own user, may ask for everything."""
-# The most first. Who deploys is root through sudo, and without it an operator.
+"""The commands of each role. Root and the engine's own user may give every command."""
+# The role with the most rights comes first. A deployer is root through sudo, and an operator without it.
 _GROUPS = {"trading-deployer": "operator", "trading-operator": "operator", "trading-observer": "observer"}
 
 _CREDENTIALS = struct.Struct("3i")  # ucred: process, user, group
@@ -46,7 +46,7 @@ _MOST_BYTES = 1024  # which getsockopt of Python returns
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`role` is one of _COMMANDS, EVERYTHING, or empty for who has none."""
+    """A user and a role: one of _COMMANDS, EVERYTHING, or empty for a user without one."""
 
     name: str
     role: str
@@ -56,7 +56,7 @@ class Person:
 
 
 def roles_by_group() -> dict[int, str]:
-    """Return the role of each group that has one, by the group's number; the one that may do most comes first."""
+    """Return the role of each group that has one, by the group's number; the role with the most rights comes first."""
     roles: dict[int, str] = {}
     for name, role in _GROUPS.items():
         try:
@@ -67,8 +67,9 @@ def roles_by_group() -> dict[int, str]:
 
 
 def person_at(connection: socket.socket, roles: Mapping[int, str]) -> Person:
-    """Return who connected, with the first of these roles whose group the process is in; raises OSError when the kernel
-    does not say.
+    """Return who connected, with the first of `roles` whose group the process is in.
+
+    Raises OSError when the kernel does not say.
     """
     _process, user, group = _CREDENTIALS.unpack(
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

@@ -1,8 +1,8 @@
-"""Another configuration while the engine runs: limits, passwords, accounts, firms and symbols.
+"""Another configuration for the running engine: limits, passwords, accounts, firms and symbols.
 
-Whoever asks for it has read and checked the files, in a process of its own, and sends what they say in parts. Each part
-is taken, compared and applied in a turn of the loop of its own, so that no order waits for all of it. What is
-contradictory or cannot be changed is refused before anything is.
+The process that asks for it has read and checked the files and sends their content in parts. Each part is taken,
+compared and applied in its own turn of the loop, so that no order waits for all of it. A contradiction, or a change
+that needs a restart, is refused before anything changes.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ _SYMBOL_TYPES: Final[dict[str, type]] = {
 
 
 class ReloadError(Exception):
-    """A configuration that the running engine cannot take; the message says why. Unless it failed, nothing changed."""
+    """The running engine cannot take this configuration; the message says why.
+
+    Nothing changed, unless the engine failed.
+    """
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
-    """Yield what to send to a running engine: what must be as it is, then firms, accounts and symbols, then the end."""
+    """Yield the parts for a running engine: what has to be unchanged, then firms, accounts, symbols, and the end."""
     yield {"command": "reload", "fixed": config.fixed(), "default_firm": config.firms.default}
     yield from _parts("firms", _firms(config.firms))
     yield from _parts("accounts", (asdict(account) for account in config.accounts.values()))
@@ -61,14 +64,14 @@ def _parts(key: str, items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]
 
 
 def _firms(firms: Firms) -> Iterator[dict[str, Any]]:
-    """Yield each firm; one of many MPIDs several times, each time with some of them."""
+    """Yield each firm. A firm with many MPIDs is yielded several times, each time with some of them."""
     for name, mpids in firms.mpids.items():
         for some in _slices(mpids, _MPIDS_A_SLICE):
             yield {"name": name, "mpids": some}
 
 
 class Reload:
-    """Give it the parts; then every step of `steps` is one turn's work. `answer` says what was done."""
+    """A reload: give it the parts, then run `steps`, one step in each turn. `answer` says what was done."""
 
     def __init__(self, engine: Engine, end_session: Callable[[int], None], request: dict[str, Any]) -> None:
         """Raises ReloadError for what needs a restart."""
@@ -76,7 +79,7 @@ class Reload:
         self._end_session = end_session
         fixed, default = request.get("fixed"), request.get("default_firm")
         if not isinstance(fixed, dict) or not isinstance(default, str):
-            raise ReloadError("a reload says what must be as it is, and its default firm")
+            raise ReloadError("the first part of a reload names the unchangeable settings and the default firm")
         now = engine.config.fixed()
         other = [name for name in now if fixed.get(name) != now[name]]
         if other:
@@ -109,7 +112,7 @@ class Reload:
         self._accounts[account.name] = self._by_login[account.name.upper()] = account
 
     def steps(self) -> Iterator[None]:
-        """Compare, then change. Raises ReloadError while it compares."""
+        """Compare, then change. Raises ReloadError during the comparison."""
         engine = self._engine
         config = engine.config
         if not self._accounts or not self._symbols:
@@ -148,9 +151,7 @@ class Reload:
             dropped += missing
             yield
         if len(engine.core.books) + new > _LAST_LOCATE:
-            raise ReloadError(
-                f"with {new} symbols more there are more than ITCH's stock locate can name: {_LAST_LOCATE}"
-            )
+            raise ReloadError(f"{new} more symbols exceed the {_LAST_LOCATE} that ITCH's stock locate can name")
         yield
         yield from self._drop(dropped, symbols_before)
         for some in _slices(accounts):
@@ -159,7 +160,7 @@ class Reload:
         for some in _slices(symbols):
             self._change({}, [asdict(self._symbols[name]) for name in some], [])
             yield
-        for some in _slices(removed):  # they have sessions until their slice comes, but log in no more
+        for some in _slices(removed):  # they keep their sessions until their slice comes, but cannot log in
             self._accounts.update((name, config.accounts[name]) for name in some if name in config.accounts)
             yield
         listing = tuple(self._symbols.values())
@@ -182,7 +183,10 @@ class Reload:
         }
 
     def _has_to_go(self, name: str) -> bool:
-        """Of an account that is not among the new ones; the core knows all that ever were."""
+        """Return whether an account that is not in the new configuration has to be removed.
+
+        The core knows all earlier ones.
+        """
         return name in self._engine.config.accounts or is_to_be_killed(self._engine.core.accounts[name])
 
     def _refuse_other_tokens(self, names: list[str]) -> None:
@@ -195,7 +199,10 @@ class Reload:
                 )
 
     def _drop(self, dropped: list[str], before: dict[str, Symbol]) -> Iterator[None]:
-        """Restrict them, before anything else is changed; where one has got an order by now, list all of them again."""
+        """Restrict the symbols before anything else changes.
+
+        If one has got an open order by now, list all of them again.
+        """
         done: list[str] = []
         for some in _slices(dropped):
             refused = self._open_one(some)
@@ -209,7 +216,7 @@ class Reload:
             yield
 
     def _open_one(self, names: list[str]) -> str:
-        """Return the first of the symbols that has an open order; nothing if none has."""
+        """Return the first of the symbols that has an open order, or an empty text."""
         for name in names:
             book = self._engine.core.books[name.encode("ascii").ljust(_SYMBOL_BYTES)]
             if book.bids.keys or book.asks.keys:
@@ -228,10 +235,10 @@ class Reload:
     def _check_failure(self) -> None:
         failure = self._engine.failure
         if failure:
-            raise ReloadError(f"the engine has failed in the middle of a reload ({failure}); a restart takes all of it")
+            raise ReloadError(f"the engine failed in the middle of a reload ({failure}); restart it to apply all")
 
     def _remove(self, name: str) -> None:
-        """Kill the account, whose orders are cancelled in slices of their own, and log it out."""
+        """Kill the account and log it out. Its orders are cancelled in separate slices."""
         engine = self._engine
         number = engine.core.accounts[name].number
         engine.kill(name)
@@ -253,7 +260,7 @@ def _list_of(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _account_of(name: str, values: dict[str, Any]) -> Account:
-    """Check all that the core takes for granted: what fails in there fails in the middle of a change."""
+    """Check everything that the core assumes: an error in the core would leave a change half done."""
     try:
         _check_types(values, _ACCOUNT_TYPES)
         limits = Limits(**values.pop("limits"))

@@ -1,4 +1,4 @@
-"""A clean stop for an engine that did not have one: what it journaled becomes a snapshot, from which others go on."""
+"""A clean stop for an engine that crashed: its journal becomes a snapshot from which other versions can continue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trading_engine.settings.config import EngineConfig
 
 
 def seal(config: EngineConfig) -> int:
-    """Recover as a start does, let nobody in, stop cleanly; return how much was replayed. Raises StartError."""
+    """Recover as a start does, accept no clients, and stop cleanly; return how much was replayed. Raises StartError."""
     loop = asyncio.new_event_loop()
     try:
         engine = Engine(config, loop)

@@ -1,6 +1,6 @@
-"""Whether this release does here what it does elsewhere: it imports, and a shipped journal gives its SHA-256.
+"""The check that this release works here as it does elsewhere: it imports, and a shipped journal gives its SHA-256.
 
-A compiled release is asked before it is put in force. `shipped/` is made by `python -m tests.unit.engine.shipped`.
+A compiled release is checked before it is put into use. `python -m tests.unit.engine.shipped` makes `shipped/`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class SelfCheckError(Exception):
 
 
 def check() -> dict[str, Any]:
-    """Return what was found; raises SelfCheckError."""
+    """Return the findings; raises SelfCheckError."""
     compiled = [name for package in _PACKAGES for name in _import_all(package)]
     found = tools.replay(SHIPPED, version=None)
     wanted = json.loads(EXPECTED.read_text(encoding="utf-8"))
     for what, digest in wanted["sha256"].items():
         if found["sha256"][what] != digest:
-            raise SelfCheckError(f"the shipped journal's {what} has another SHA-256 here than where it was made")
+            raise SelfCheckError(f"the shipped journal's {what} has another SHA-256 here than at its making")
     return {"compiled": is_compiled(), "modules_compiled": len(compiled), **found}
 
 
@@ -42,7 +42,7 @@ def _import_all(package: str) -> list[str]:
             continue
         module = _import(".".join((package, *source.relative_to(directory).with_suffix("").parts)))
         built = list(source.parent.glob(f"{source.stem}.*.so"))
-        # Python takes the source, without a word, when the compiled module's file name is not of its own kind.
+        # Python silently takes the source when the compiled module's file name does not fit this interpreter.
         if built and module.__file__ != str(built[0]):
             raise SelfCheckError(f"{built[0].name} is not for this Python: its source would run instead")
         if built:

@@ -1,4 +1,4 @@
-"""The process: event loop, signals, timers, garbage collection, and what is published."""
+"""The process: event loop, signals, timers, garbage collection, and the published state."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from trading_engine.wire.proxied import LISTENER_ADDRESS
 
 TICK_S = 0.05
 _PATIENCE_US = 120_000_000
-"""What a start asks of systemd each time that it has come further: a snapshot or a log may take so long."""
+"""The time that a start asks systemd for at each progress: one snapshot or log may take so long."""
 _TICKS_A_SECOND = 20
 
 
@@ -166,11 +166,11 @@ class Server:
         return Canary(self._loop, address, symbol, password, self._stats, lambda: core.accepting, last_token)
 
     def _spin(self) -> None:
-        """Keep the loop from ever sleeping: the next turn finds what arrived without a wake-up."""
+        """Keep the loop from ever sleeping, so that the next turn finds new input without a wake-up."""
         self._loop.call_soon(self._spin)
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An exception that nobody expected: the state may be wrong, so nothing more is said to anybody."""
+        """Fail the engine after an unexpected exception: the state may be wrong, so nothing more is sent to anybody."""
         error = context.get("exception")
         self._engine.fail(f"internal error: {error!r}" if error else f"internal error: {context.get('message')}")
         loop.default_exception_handler(context)
@@ -214,7 +214,7 @@ class Server:
         self._gateway.check_timers(TICK_S * 4)
 
     def _roll_day(self) -> None:
-        """End the day, say good-bye to every session, and begin the next day; unless that is under way."""
+        """End the day and every session, and begin the next day, unless that is under way."""
         engine = self._engine
         if not engine.failure and not engine.core.closing:
             engine.cancellations.close_day(self._begin_next_day)

@@ -1,4 +1,4 @@
-"""Whether a journal directory's newest snapshot is the state that the journal before it implies."""
+"""The check that a journal directory's newest snapshot is the state that the journal before it implies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 
 def check_state(directory: Path) -> str:
-    """Replay from the snapshot before the newest, compare, and return what was found; nothing is changed.
+    """Replay from the snapshot before the newest, compare, and return the findings; nothing is changed.
 
-    What was not compared is said with its reason. Raises SnapshotError with the file's name where the states differ,
+    The findings name what was not compared, and why. Raises SnapshotError with the file's name where the states differ,
     JournalError for damage.
     """
     good = _good_snapshots(directory)
@@ -29,7 +29,7 @@ def check_state(directory: Path) -> str:
     snapshot.read(newest, core)
     digest = snapshot.stored_digest(newest)
     if snapshot.digest(core) != digest:
-        raise SnapshotError(f"{newest}: what is loaded from it is another state than its own (SHA-256 {digest})")
+        raise SnapshotError(f"{newest}: the state loaded from it differs from its own (SHA-256 {digest})")
     core = Core()
     loaded = f"{newest.name} is loaded to the byte (SHA-256 {digest}, after record {head.records})"
     older, begins = good[-2] if len(good) > 1 else (None, NOTHING)
@@ -56,7 +56,7 @@ def check_state(directory: Path) -> str:
 
 
 def _good_snapshots(directory: Path) -> list[tuple[Path, SnapshotHead]]:
-    """Return those that a start would take, oldest first."""
+    """Return the snapshots that a start would take, oldest first."""
     good = []
     for path in snapshot.files(directory):
         try:

@@ -1,4 +1,4 @@
-"""What an operator does with a journal directory while no engine, or another process, writes to it."""
+"""An operator's tools for a journal directory to which no engine or other process writes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.wire import itch, ouch
 
 OOM_SCORE = 500
-"""The engine's own is inherited, which its unit sets to -900."""
+"""The score for this process. Otherwise it would inherit the engine's, which the unit sets to -900."""
 
 
 def verify(directory: Path) -> Iterator[str]:
-    """Yield a line for every file that is good; raises JournalError or SnapshotError at the first that is not."""
+    """Yield a line for every good file; raises JournalError or SnapshotError at the first bad one."""
     for path in snapshot.files(directory):
         head = snapshot.read(path, None)
         yield f"{path.name}: state after record {head.records}, by version {head.version}"
@@ -44,9 +44,10 @@ def verify(directory: Path) -> Iterator[str]:
 
 
 def check_journal(directory: Path) -> int:
-    """Return after which record this version would go on; raises JournalError or SnapshotError when it would not.
+    """Return the number of the record after which this version would continue.
 
-    Nothing is applied and nothing is changed, so it is quicker than a start.
+    Raises JournalError or SnapshotError where it could not continue. Nothing is applied and nothing is changed, so it
+    is quicker than a start.
     """
     tail = Tail(directory, newest_snapshot(directory, Core(), []), MACHINE_VERSION)
     for _ in tail:
@@ -57,7 +58,7 @@ def check_journal(directory: Path) -> int:
 def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, Any]:
     """Replay from the oldest usable state to the end; return counts, speed, and SHA-256 of outputs and state.
 
-    With version None it does not matter which machine wrote the journal. Raises JournalError, SnapshotError.
+    With version None, the journal may be from any machine version. Raises JournalError, SnapshotError.
     """
     core = Core()
     head = oldest_state(directory, core)
@@ -89,7 +90,7 @@ def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, 
 
 
 def oldest_state(directory: Path, core: Core) -> SnapshotHead:
-    """Load what the oldest segment needs: nothing if it is the first one, else the snapshot before it.
+    """Load the state that the oldest segment begins with: nothing for the first segment, else the snapshot before it.
 
     Raises SnapshotError when there is no such snapshot.
     """
@@ -100,13 +101,13 @@ def oldest_state(directory: Path, core: Core) -> SnapshotHead:
     for path in snapshot.files(directory):
         if int(path.stem) >= oldest:
             return snapshot.read(path, core)
-    raise SnapshotError(f"{directory}: begins with segment {oldest} and has no snapshot of what was before")
+    raise SnapshotError(f"{directory}: begins with segment {oldest} and has no snapshot of the state before it")
 
 
 def snapshot_at_idle(directory: Path) -> Path | None:
-    """Write a snapshot without taking processor time that anybody else wants; when memory is out this process goes.
+    """Write a snapshot at idle priority; if memory runs out, the kernel ends this process first.
 
-    Raises as `make_snapshot` does.
+    Raises the same errors as `make_snapshot`.
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")

@@ -1,1 +1,1 @@
-"""What the engine tells of itself, in shared memory."""
+"""The engine's published state, in shared memory."""

@@ -1,4 +1,4 @@
-"""Every number that the engine publishes, once: its names, kind, unit and meaning, and where its value is taken from.
+"""Every number that the engine publishes, once: its names, kind, unit, meaning, and the source of its value.
 
 The slots of the shared memory, the exporter, files/metrics.yml and docs/metrics.md come from here. The order is the
 layout's: a new counter or gauge goes to the end of its kind.
@@ -14,7 +14,7 @@ from trading_engine.machine.risk import REFUSALS
 from trading_engine.wire.ouch import REJECT_REASONS
 
 STALL_NS: Final = 1_000_000
-"""What the engine itself makes everybody wait for longer than this is a stall."""
+"""A stall is longer than this: the engine itself makes all clients wait."""
 
 # The collector, one read of a session, a journal write, the start of a snapshot or the look at the disk, timers
 # (heartbeats, the day), publishing.
@@ -23,7 +23,9 @@ STALL_CAUSES: Final = ("gc", "read", "write", "snapshot", "timers", "publish")
 
 @dataclass(frozen=True)
 class Number:
-    """One slot. `taken` is `object.attribute` or `object.attribute[index]`; empty where the engine assigns it itself.
+    """One slot.
+
+    `taken` is `object.attribute` or `object.attribute[index]`; it is empty where the engine sets the value.
 
     `label` is the label's value where several numbers are one metric.
     """
@@ -35,10 +37,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Metric:
-    """What Prometheus knows by `name`, of which `label` tells several numbers apart; not exported without a name.
+    """A metric that Prometheus knows by `name`; the label `label` tells its numbers apart.
 
-    `kind` is counter, gauge or histogram; `unit` seconds, bytes, ratio (0 to 1), count or flag (0 or 1). A number in
-    nanoseconds, whose name ends in _ns, is exported in seconds. `absent` says when there is no such metric.
+    Without a name it is not exported.
+
+    `kind` is counter, gauge or histogram; `unit` is seconds, bytes, ratio (0 to 1), count or flag (0 or 1). A number in
+    nanoseconds, whose name ends in _ns, is exported in seconds. `absent` says when the metric does not exist.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Garbage collection that never walks the book: only what is young is looked at, and what lives through it is frozen.
+"""Garbage collection that never walks the book: it looks at new objects only, and freezes those that survive.
 
-The order's way makes no cycles, so it is collected for the sake of all else. What is young grows with the orders of a
-time, and so would the pause: it comes after so many messages, or after 100 ms.
+Orders make no cycles, so the collection is for all other code. The pause grows with the number of new objects. So a
+collection follows a fixed number of messages, or 100 ms.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.stats import Stats
 
-MESSAGES = 1_000  # Enters of new orders make a pause of about half a millisecond
+MESSAGES = 1_000  # so many new orders cause a pause of about half a millisecond
 
 
 class Garbage:
-    """Every pause is counted, and one that is a stall is named as such."""
+    """The collector of this process. It counts every pause and reports a long one as a stall."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -25,23 +25,26 @@ class Garbage:
         self._longest_before_ns = 0
 
     def start(self) -> None:
-        """Take the collector of this process over; what exists now is never looked at again."""
+        """Take over the collector of this process. It never looks again at the objects that exist now."""
         gc.collect()
         gc.freeze()
         gc.disable()
 
     def after(self, messages: int) -> None:
-        """So many messages were answered."""
+        """Count answered messages, and collect when there were enough."""
         self._left -= messages
         if self._left <= 0:
             self.collect()
 
     def begin_second(self) -> None:
-        """Pauses stay published until the end of the second after theirs, so that who looks every second sees all."""
+        """Begin a new second.
+
+        A pause stays published until the end of the next second, so a reader that looks once a second sees it.
+        """
         self._longest_before_ns, self._longest_ns = self._longest_ns, 0
 
     def collect(self) -> None:
-        """Look at what is young now, and freeze what lives."""
+        """Collect the new objects and freeze those that survive."""
         self._left = MESSAGES
         begun_ns = time.monotonic_ns()
         gc.collect(0)

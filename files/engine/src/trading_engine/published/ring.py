@@ -1,16 +1,16 @@
-"""The market data of each turn in shared memory, for the feed: a ring that the engine writes and waits for nobody in.
+"""The market data of each turn in shared memory, for the feed: a ring in which the engine never waits for a reader.
 
-A record is a turn's messages behind their first number; the log file has them too, a millisecond later, and is where a
-reader goes on that the ring overtook, or that finds a number missing. Nobody needs a lock or a barrier, which CPython
-does not have: a record counts only when its CRC, which covers number, time, length and messages, is that of the bytes
-which the reader copied out. Arm may show a reader the stores of a turn in any order, or an old turn's bytes among them:
-then the CRC is wrong and the record is not there yet, or no more. What the reader must not miss, that it is asleep,
-does not hang on the order of stores either: the engine asks a second time when it has written the file, a system call
-and up to a millisecond later.
+A record holds a turn's messages behind their first number. The log file has the same messages a millisecond later. A
+reader that the ring overtook, or that finds a number missing, continues there. Nobody needs a lock or a memory barrier,
+which CPython does not have. A record counts only when its CRC, over number, time, length and messages, matches the
+bytes that the reader copied. On Arm a reader may see the stores of a turn in any order, or bytes of an old turn among
+them. Then the CRC is wrong, and the record is not there yet or no longer there. The engine must not miss that a reader
+sleeps, and this does not depend on the order of stores either. The engine asks a second time after it has written the
+file, which is a system call and up to a millisecond later.
 
-The engine rings the bell, a named pipe, only for a reader that says that it sleeps: a write of one byte wakes it, no
-handshake outlives a restart of either, and epoll can wait for it (a futex it cannot; an eventfd would have to be handed
-over).
+The bell is a named pipe. The engine rings it only for a reader that says that it sleeps: a write of one byte wakes it.
+No handshake outlives a restart of either side. epoll can wait for a pipe; it cannot wait for a futex, and an eventfd
+would have to be handed over.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _monotonic_ns: Final = time.monotonic_ns
 _RECORD_BYTES: Final = _RECORD.size
 
 Piece = tuple[int, int, bytes]
-"""Number of the first message, when the engine wrote them (monotonic clock, ns), and the messages as in the log."""
+"""Number of the first message, time at which the engine wrote them (monotonic clock, ns), messages as in the log."""
 
 
 class RingError(Exception):
@@ -61,15 +61,15 @@ class RingError(Exception):
 
 
 class RingWriter:
-    """The engine's side: `begin` a session, `write` each turn, `publish` from time to time."""
+    """The engine's side: `begin` a session, `write` in each turn, `publish` from time to time."""
 
     def __init__(self, path: Path, bell: Path) -> None:
-        """Make the ring anew beside the old one and rename it; raises OSError."""
+        """Create the ring beside the old one and rename it; raises OSError."""
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, _FILE_BYTES)
-            # Every page is there before the first order: none is waited for on an order's way.
+            # Every page exists before the first order, so no order waits for a page fault.
             self._map = mmap.mmap(descriptor, _FILE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         finally:
             os.close(descriptor)
@@ -84,19 +84,19 @@ class RingWriter:
         os.rename(fresh, path)
 
     def begin(self, session: str, next_sequence: int) -> None:
-        """What follows is of this session, from that number on."""
+        """Begin a session: the next message has the number `next_sequence`."""
         self._session = session.encode("ascii")
         self._next = next_sequence
         self._epoch += 1
         self.publish()
 
     def write(self, data: bytes, count: int) -> None:
-        """Show `count` messages; the journal has to have them."""
+        """Write `count` messages. The journal must already have their input."""
         first = self._next
         self._next = first + count
         size = len(data)
         if size > LARGEST - _CHECKED.size:
-            return  # the reader sees a number missing, and takes the file
+            return  # the reader sees that a number is missing and reads the file
         record = _pack(first, _monotonic_ns(), self._epoch, size) + data
         position = self._position
         start = _DATA_AT + (position & _MASK)
@@ -107,18 +107,21 @@ class RingWriter:
             self._ring()
 
     def publish(self) -> None:
-        """Say where the next record will be, for who joins; wake who slept in without having been seen."""
+        """Publish where the next record will be, for readers that join; wake a reader that slept in unnoticed."""
         head = _HEAD.pack(self._position, self._next, self._epoch, self._session)
         self._map[_HEAD_AT : _HEAD_AT + _HEAD.size + _CHECK.size] = head + _CHECK.pack(_crc32(head))
         if self._map[_ASLEEP_AT]:
             self._ring()
 
     def take_times(self, into: Histogram) -> None:
-        """Copy what the feed measured. Counters that only grow: a copy of a moment is never wrong by more than it."""
+        """Copy the feed's measured times.
+
+        The counters only grow, so a copy is wrong by at most their growth in that moment.
+        """
         _take_times(self._map, into)
 
     def close(self) -> None:
-        """Leave the ring behind; a reader sees that nothing more comes."""
+        """Leave the ring behind, marked so that a reader sees that nothing more comes."""
         self.publish()
         self._map[_LEFT_AT] = 1
         self._checks.release()
@@ -126,16 +129,16 @@ class RingWriter:
         os.close(self._bell)
 
     def _ring(self) -> None:
-        # In this order: a reader that wakes and lies down again is not to be taken for awake.
+        # The flag is cleared first, so that a reader that wakes and sleeps again keeps its new flag.
         self._map[_ASLEEP_AT] = 0
         try:
             os.write(self._bell, b"\1")
         except OSError:
-            return  # full: somebody is about to wake anyway
+            return  # the pipe is full, so the reader is about to wake anyway
 
 
 class RingReader:
-    """The feed's side. It begins where the writer is; `read` gives what came since."""
+    """The feed's side. It begins where the writer is; `read` returns what was written since."""
 
     def __init__(self, path: Path, bell: Path) -> None:
         """Raises RingError."""
@@ -165,7 +168,7 @@ class RingReader:
 
     @property
     def is_left(self) -> bool:
-        """Whether the engine has made another ring, or will."""
+        """Whether the engine has made another ring, or has left this one."""
         try:
             status = os.stat(self._path)
         except OSError:
@@ -173,14 +176,17 @@ class RingReader:
         return (status.st_dev, status.st_ino) != self._identity or self._map[_LEFT_AT] != 0
 
     def join(self) -> None:
-        """Go on where the writer last said that it was."""
+        """Continue at the position that the writer last published."""
         head = self._head()
         if head is not None:
             self._position, following, self._epoch, self.session = head
             self._after = following - 1
 
     def overtaken(self) -> bool:
-        """Whether the writer is further although nothing can be read here; ask after a `read` that gave nothing."""
+        """Return whether the writer is further on although nothing can be read here.
+
+        Ask after a `read` that returned nothing.
+        """
         head = self._head()
         return head is not None and head[0] > self._position
 
@@ -200,7 +206,7 @@ class RingReader:
             record = self._map[start + _CHECK_BYTES : start + _CHECKED.size + size]
             if _crc32(record) != check:
                 break
-            # What is judged is the copy, not what was looked at before it was made.
+            # The copy is what the CRC covers. The fields read before the copy may have changed since.
             first, written_ns, epoch, size = _RECORD.unpack_from(record)
             if epoch != self._epoch:
                 head = self._head()
@@ -213,11 +219,11 @@ class RingReader:
         return found
 
     def lie_down(self) -> None:
-        """Ask for the bell; `read` once more before sleeping."""
+        """Ask for the bell. Call `read` once more before sleeping."""
         self._map[_ASLEEP_AT] = 1
 
     def get_up(self) -> None:
-        """Ask for no bell, and take what it rang."""
+        """Stop asking for the bell, and read the bytes that it rang."""
         self._map[_ASLEEP_AT] = 0
         try:
             os.read(self.bell, 4096)
@@ -225,7 +231,7 @@ class RingReader:
             return
 
     def publish_times(self) -> None:
-        """Show the engine what `times` has."""
+        """Publish `times` for the engine."""
         times = _TIMES.pack(self.times.total_ns, self.times.maximum_ns) + self.times.counts.tobytes()
         self._map[_TIMES_AT : _TIMES_AT + _TIMES_BYTES] = times
 
@@ -235,7 +241,7 @@ class RingReader:
         os.close(self.bell)
 
     def _head(self) -> tuple[int, int, int, str] | None:
-        """Position and number of the next record when the writer last said so, epoch and session; None if torn."""
+        """Return the last published position and number of the next record, epoch and session; None if torn."""
         for _ in range(5):
             head = self._map[_HEAD_AT : _HEAD_AT + _HEAD.size]
             (check,) = _CHECK.unpack_from(self._map, _HEAD_AT + _HEAD.size)
@@ -262,5 +268,5 @@ def _open_bell(path: Path) -> int:
 
 
 def _pipe(path: Path) -> int:
-    # For both directions: so it is open whether or not the other side is, and its death is nothing to be woken by.
+    # Opened for both directions: it opens without the other side, and the other side's end wakes nobody.
     return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

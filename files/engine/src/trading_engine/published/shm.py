@@ -1,8 +1,8 @@
 """The engine's published state: a small file under /run that the engine writes and anybody may read.
 
 The file is a header and two slots. The writer fills the older slot; a slot's CRC covers its sequence number and its
-payload, so a reader needs no lock and no memory barrier: it takes the newest slot whose CRC is right.
-Which number is where is the catalogue's order; new ones go to its end, for which there is room; anything else is a new
+payload. So a reader needs no lock and no memory barrier: it takes the newest slot with a correct CRC. The catalogue's
+order decides the position of each number. New numbers go to its end, where there is room; any other change needs a new
 LAYOUT.
 """
 
@@ -24,7 +24,7 @@ from trading_engine.published.histogram import BUCKETS, Distribution, Histogram
 
 MAGIC = b"LLTRADE\0"
 LAYOUT = 2
-CAPACITY = 192  # of counters, and of gauges
+CAPACITY = 192  # the capacity for counters and for gauges
 HISTOGRAM_CAPACITY = 6
 SYMBOL_CAPACITY = 64
 SESSION_CAPACITY = 64
@@ -61,7 +61,7 @@ class MissingStateError(StateError):
 
 
 class ForeignStateError(StateError):
-    """The file is something else."""
+    """The file is not an engine's published state."""
 
 
 class OtherLayoutError(StateError):
@@ -69,11 +69,11 @@ class OtherLayoutError(StateError):
 
 
 class TornStateError(StateError):
-    """No slot had a right CRC, several times in a row."""
+    """No slot had a correct CRC, several times in a row."""
 
 
 class TopOfBook(NamedTuple):
-    """Prices in 1/10,000 currency units, 0 where there is none; `last_ns` is engine time of the last trade."""
+    """Best prices of a symbol in 1/10,000 currency units, 0 for none; `last_ns` is engine time of the last trade."""
 
     symbol: str
     bid_price_e4: int
@@ -102,7 +102,7 @@ class SessionState(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something an operator would want to know of, at a time of the wall clock."""
+    """Something that an operator would want to know, at a time of the wall clock."""
 
     time_ns: int
     text: str
@@ -130,15 +130,15 @@ class State:
 
     @property
     def compiled(self) -> bool | None:
-        """Whether the engine runs compiled; None as long as it has not said so."""
+        """Whether the engine runs compiled; None until the engine has published it."""
         return None if "compiled" in self.unassigned else bool(self.gauges["compiled"])
 
 
 class StateWriter:
-    """Owns the file. `counters` and `gauges` are arrays by the positions of COUNTERS and GAUGES."""
+    """The writer of the file. `counters` and `gauges` are arrays by the positions of COUNTERS and GAUGES."""
 
     def __init__(self, path: Path, version: str, durability: str) -> None:
-        """Make the file anew beside the old one and rename it; raises OSError."""
+        """Create the file beside the old one and rename it; raises OSError."""
         self.counters = array("Q", bytes(8 * CAPACITY))
         self.gauges = array("q", [UNASSIGNED] * CAPACITY)
         self.histograms = {name: Histogram() for name in HISTOGRAMS}
@@ -160,7 +160,7 @@ class StateWriter:
         os.rename(fresh, path)
 
     def publish(self, symbols: Sequence[TopOfBook], sessions: Sequence[SessionState], events: Sequence[Event]) -> None:
-        """Write everything into the older slot. What exceeds a capacity is left out (of events: the oldest)."""
+        """Write everything into the older slot. Entries beyond a capacity are left out (of events: the oldest)."""
         payload = self._payload
         symbols, sessions, events = symbols[:SYMBOL_CAPACITY], sessions[:SESSION_CAPACITY], events[-EVENT_CAPACITY:]
         started_ns, pid, version, durability = self._identity
@@ -201,7 +201,7 @@ class StateWriter:
 
 
 class StateReader:
-    """Reads what an engine published; finds the new file by itself when the engine was restarted."""
+    """The reader of the published state. It finds the new file by itself after a restart of the engine."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -209,7 +209,7 @@ class StateReader:
         self._identity = (0, 0)
 
     def read(self, attempts: int = 5) -> State:
-        """Return the newest publication; raises one of StateError's kinds."""
+        """Return the newest publication; raises one of the subclasses of StateError."""
         mapped = self._mapped()
         for _ in range(attempts):
             slots = []

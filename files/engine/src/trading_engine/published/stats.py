@@ -1,4 +1,4 @@
-"""What the engine publishes about itself: counters taken from where they are counted, ten times a second."""
+"""The engine's own figures: ten times a second it copies the counters from where they are counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GAUGE = {name: position for position, name in enumerate(GAUGES)}
 
 
 class _Taken(NamedTuple):
-    """Where one slot's value is: an attribute of an object, or an element of it when `element` is not negative."""
+    """The source of one slot's value: an attribute of an object, or an element of it when `element` is not negative."""
 
     position: int
     attribute: str
@@ -33,7 +33,7 @@ class _Taken(NamedTuple):
 
 
 def _taken(metrics: tuple[Metric, ...]) -> dict[str, list[_Taken]]:
-    """Return what is to be taken from each object, by the object's name in the catalogue."""
+    """Return the values to take from each object, by the object's name in the catalogue."""
     found: dict[str, list[_Taken]] = {}
     for position, number in enumerate(numbers(metrics)):
         if number.taken:
@@ -49,7 +49,7 @@ _CORE: Final = "core"
 
 
 class Stats:
-    """Counters that only the I/O side knows, and the events; `writer` is where all of it is published."""
+    """Counters that only the I/O side knows, and the events; `writer` publishes all of it."""
 
     def __init__(self, writer: StateWriter) -> None:
         self.writer = writer
@@ -77,11 +77,11 @@ class Stats:
             self.set(name, 0)
 
     def event(self, text: str) -> None:
-        """Note something an operator would want to know."""
+        """Note something that an operator would want to know."""
         self.events.append(Event(time.time_ns(), text))
 
     def stall(self, cause: str, duration_ns: int) -> None:
-        """Note that the engine itself kept everybody waiting; `cause` is one of STALL_CAUSES."""
+        """Note that the engine itself made all clients wait; `cause` is one of STALL_CAUSES."""
         self.count("stalls", 1)
         self.count(f"stalls_{cause}", 1)
         self.stall_noted_ns = time.monotonic_ns()
@@ -101,14 +101,14 @@ class Stats:
             self.writer.gauges[position] = value
 
     def take(self, name: str, source: object) -> None:
-        """Copy the numbers that the catalogue takes from the object of that name; of the core see `take_core`."""
+        """Copy the numbers that the catalogue takes from the object of that name; for the core use `take_core`."""
         for taken in _COUNTERS_OF.get(name, ()):
             self.writer.counters[taken.position] = taken.value(source)
         for taken in _GAUGES_OF.get(name, ()):
             self.writer.gauges[taken.position] = taken.value(source)
 
     def take_core(self, core: Core) -> None:
-        """Copy the core's numbers, but what it counted for nobody: the canary, and a replay at the start."""
+        """Copy the core's numbers without those of the canary and of the replay at the start."""
         counters = self.writer.counters
         for taken, count, left_out in zip(_COUNTERS_OF[_CORE], _counts_of(core), self._left_out, strict=True):
             counters[taken.position] = count - left_out
@@ -122,7 +122,7 @@ class Stats:
 
     @contextmanager
     def leaving_out(self, core: Core) -> Iterator[None]:
-        """Whatever the core counts meanwhile is not published."""
+        """Leave out of the published numbers what the core counts in this context."""
         before = _counts_of(core)
         yield
         counted = zip(self._left_out, _counts_of(core), before, strict=True)
@@ -135,7 +135,7 @@ def _counts_of(core: Core) -> list[int]:
 
 
 class TopSymbols:
-    """Finds the most traded symbols by looking at some of all symbols a time."""
+    """Finder of the most traded symbols: each call looks at some of all symbols."""
 
     def __init__(self) -> None:
         self._chosen: list[Book] = []

@@ -25,7 +25,10 @@ _DEFAULT_MPID = "HOUS"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`proxy_port` is for this host's TLS proxy, which names its clients; 0 where there is none."""
+    """An address and port.
+
+    `proxy_port` is for this host's TLS proxy, which names its clients; 0 where there is none.
+    """
 
     address: str
     port: int
@@ -71,7 +74,7 @@ class Firms:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`mpids` is what its orders may be published under, the first being for those that say nothing."""
+    """An account. Its orders may be published under `mpids`; the first is for orders that name none."""
 
     name: str
     password_hash: str = field(repr=False)
@@ -85,7 +88,7 @@ class Account:
     limits: Limits
 
     def core_settings(self) -> dict[str, Any]:
-        """Return what decides over the answers to its orders, as JSON values."""
+        """Return the settings that decide the answers to its orders, as JSON values."""
         settings = asdict(self)
         del settings["password_hash"], settings["name"]
         return settings
@@ -93,7 +96,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """With a tick of 0 prices are in cents from a dollar on, and in hundredths of a cent below."""
+    """A symbol. With a tick of 0, prices are in cents from a dollar on and in hundredths of a cent below."""
 
     name: str
     reference_price_e4: int
@@ -141,9 +144,10 @@ class EngineConfig:
         symbols: tuple[Symbol, ...],
         firms: Firms,
     ) -> EngineConfig:
-        """Return this with others of what a running engine changes, as they are: no turn has time to go through them.
+        """Return a copy with these accounts, symbols and firms.
 
-        `by_login` has those that can log in, by name in capitals.
+        They are taken as they are, because no turn has time to go through them. `by_login` has the accounts that can
+        log in, by name in capitals.
         """
         other = copy(self)
         object.__setattr__(other, "accounts", accounts)
@@ -153,12 +157,12 @@ class EngineConfig:
         return other
 
     def account_of(self, login: str) -> Account | None:
-        """Return the account that logs in by that name, whatever its case."""
+        """Return the account with that login name, in upper or lower case."""
         return self._by_login.get(login.upper())
 
     @property
     def feed_ring(self) -> Path:
-        """Where the engine shows the feed each turn's market data."""
+        """The file in which the engine shows each turn's market data to the feed."""
         return self.shared_memory.with_name(f"{self.shared_memory.name}.feed")
 
     @property
@@ -166,12 +170,12 @@ class EngineConfig:
         return self.shared_memory.with_name(f"{self.shared_memory.name}.bell")
 
     def core_settings(self) -> dict[str, Any]:
-        """Return what decides over the engine's answers, as JSON values; the journal records it."""
+        """Return the settings that decide the engine's answers, as JSON values; the journal records them."""
         accounts = {name: account.core_settings() for name, account in self.accounts.items()}
         return {"accounts": accounts, "symbols": [asdict(symbol) for symbol in self.symbols]}
 
     def fixed(self) -> dict[str, str]:
-        """Return what a running engine cannot change, by table and key as in the file."""
+        """Return the settings that a running engine cannot change, by table and key as in the file."""
         journal, itch = self.journal, self.itch
         values = {
             "[order_entry] address": self.order_entry.address,
@@ -199,7 +203,7 @@ class EngineConfig:
 
 
 def example() -> str:
-    """Return a commented engine.toml that runs as it is, with an account whose password was made just now."""
+    """Return a commented engine.toml that runs as it is. The password of its account is newly made."""
     password = secrets.token_urlsafe(6)
     text = (resources.files("trading_engine.settings") / "example.toml").read_text(encoding="utf-8")
     return text.replace("@PASSWORD@", password).replace("@HASH@", passwords.hash_password(password))

@@ -32,7 +32,10 @@ def hash_password(password: str) -> str:
 
 
 def verify(password: str, hashed: str) -> bool:
-    """Take some 50 ms of one CPU: call it in a thread. False as well for a text that is no hash."""
+    """Return whether the password matches the hash; a text that is no hash never matches.
+
+    It takes some 50 ms of one CPU: call it in a thread.
+    """
     match = _PATTERN.fullmatch(hashed)
     if match is None:
         return False
@@ -48,19 +51,19 @@ def verify(password: str, hashed: str) -> bool:
 
 
 class Verifier:
-    """Remembers, in a process-private form, which password was right, so that only the first check is slow."""
+    """A memory of right passwords in a process-private form, so that only the first check is slow."""
 
     def __init__(self) -> None:
         self._key = os.urandom(32)
         self._known: dict[str, bytes] = {}
 
     def remembered(self, hashed: str, password: str) -> bool:
-        """Return whether this password was found right before; takes microseconds."""
+        """Return whether this password was right before; takes microseconds."""
         known = self._known.get(hashed)
         return known is not None and hmac.compare_digest(known, self._digest(password))
 
     def check(self, hashed: str, password: str) -> bool:
-        """Slow: call it in a thread."""
+        """Check a password and remember it if it is right. It is slow: call it in a thread."""
         if not verify(password, hashed):
             return False
         self._known[hashed] = self._digest(password)

@@ -1,4 +1,4 @@
-"""Reading TOML tables so that every mistake is named: the file, the key, what was expected, and a near match."""
+"""A reader of TOML tables that names every mistake: the file, the key, what was expected, and a near match."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trading_engine.host.sockets import is_address
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; the message says what, where, and what to do."""
+    """The configuration cannot be used; the message says what, where, and what to do."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 class Table:
-    """One table of a file. Take every key you know, then call `finish`, which refuses what is left."""
+    """One table of a file. Take every known key, then call `finish`, which refuses the keys that are left."""
 
     def __init__(self, where: str, values: object) -> None:
         """`where` names file and table in messages."""
@@ -103,7 +103,7 @@ class Table:
         return list(self._values)
 
     def finish(self) -> None:
-        """Raise ConfigError when a key is left that nobody asked for."""
+        """Raise ConfigError when a key is left that was not taken."""
         for key in self._values:
             near = difflib.get_close_matches(key, self._known, 1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(self._known)}"

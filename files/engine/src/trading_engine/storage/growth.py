@@ -1,4 +1,4 @@
-"""How fast the journal grows, and when its space would be used up."""
+"""The journal's growth, and the time until its space is used up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _GROWTH_BYTES_A_SECOND: Final = 1.0  # below it the journal does not grow
 
 
 class Growth:
-    """A moving average over the last looks; call `see` about once a second."""
+    """A moving average over the last calls of `see`; call it about once a second."""
 
     def __init__(self) -> None:
         self._bytes_a_second = 0.0
@@ -17,14 +17,14 @@ class Growth:
         self._seen_bytes = 0
 
     def see(self, now_ns: int, written_bytes: int) -> None:
-        """Note what has been written in all until now."""
+        """Note how many bytes have been written in all."""
         if self._seen_ns:
             rate = (written_bytes - self._seen_bytes) * 1e9 / (now_ns - self._seen_ns)
             self._bytes_a_second += (rate - self._bytes_a_second) * _NEWEST_SHARE
         self._seen_ns, self._seen_bytes = now_ns, written_bytes
 
     def seconds_left(self, left_bytes: int) -> int:
-        """Return for how long `left_bytes` suffice, -1 without growth."""
+        """Return how many seconds `left_bytes` will last, -1 without growth."""
         if self._bytes_a_second < _GROWTH_BYTES_A_SECOND:
             return -1
         return int(left_bytes / self._bytes_a_second)

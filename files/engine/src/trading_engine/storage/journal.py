@@ -1,7 +1,7 @@
-"""The input journal: what the deterministic machine was given, in order, before anybody hears an answer.
+"""The input journal: the inputs of the deterministic machine in order, written before any answer leaves.
 
-A segment is a preallocated file: a header, records, zeros; sealed ones are cut to their length. A record is one read of
-one session (or one other input), with the engine's time and a CRC32 over everything that follows the CRC.
+A segment is a preallocated file: a header, records, zeros. A sealed segment is cut to its length. A record is one read
+of one session (or one other input), with the engine's time and a CRC32 over everything that follows the CRC.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ class JournalError(Exception):
 
 
 class OtherVersionError(JournalError):
-    """A segment of another version, which this one does not replay."""
+    """The segment is from another version, which this one does not replay."""
 
 
 class Writer:
-    """Appends records. The first failed or short write makes it useless: only a restart with recovery goes on."""
+    """The writer of records.
+
+    After the first failed or short write it is useless: only a restart with recovery continues.
+    """
 
     def __init__(self, directory: Path, segment_bytes: int, version: str, segment: int, records: int) -> None:
-        """`segment` is the number of the segment to begin, `records` how many there are already. Raises OSError."""
+        """Begin segment number `segment` after `records` earlier records. Raises OSError."""
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._version = version.encode()
@@ -61,7 +64,7 @@ class Writer:
         return segment_path(self._directory, self.segment)
 
     def append(self, kind: int, account: int, time_ns: int, payload: bytes) -> None:
-        """Write one record to the kernel; raises OSError, after which nothing may be sent to anybody."""
+        """Write one record to the kernel. Raises OSError, after which nothing may be sent to anybody."""
         size = RECORD.size + len(payload)
         if self._offset + size > self._segment_bytes and self._offset > HEADER.size:
             self._rotate()
@@ -75,11 +78,11 @@ class Writer:
         self.bytes_written += size
 
     def wants_spare(self) -> bool:
-        """Return whether the next segment should be prepared now (in a thread: it may take long)."""
+        """Return whether the next segment should be prepared now (in a thread, because it may take long)."""
         return self._offset * 2 > self._segment_bytes and not self._spare.exists()
 
     def prepare_spare(self) -> None:
-        """Preallocate the next segment; raises OSError, best ENOSPC now and not in the middle of a record."""
+        """Preallocate the next segment. Raises OSError: ENOSPC should come here and not in the middle of a record."""
         fresh = self._spare.with_name("spare.part")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:
@@ -91,7 +94,7 @@ class Writer:
     def sync(self) -> None:
         """Put everything written so far on the disk, the segments' names included; raises OSError.
 
-        One thread may do this beside `append`: descriptors of sealed segments are closed here and nowhere else.
+        One thread may call this beside `append`: descriptors of sealed segments are closed here and nowhere else.
         """
         named = self._named
         current = self._descriptor
@@ -137,7 +140,7 @@ class Writer:
 
 
 def sync_directory(directory: Path) -> None:
-    """Put the directory's entries on the disk: a new or renamed file may be lost without it. Raises OSError."""
+    """Put the directory's entries on the disk: otherwise a new or renamed file may be lost. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -222,9 +225,9 @@ def cut_torn(path: Path, offset: int) -> None:
 
 
 def drop_unbegun(directory: Path) -> str:
-    """Delete the last segment when its header never reached the disk, and return its name; "" when there is none.
+    """Delete the last segment if its header never reached the disk, and return its name; "" when there is none.
 
-    It holds no record, and would be damage as soon as another one follows it. Raises OSError.
+    It holds no record. If another segment followed it, it would count as damage. Raises OSError.
     """
     for path in segments(directory)[-1:]:
         with open(path, "rb") as file:
@@ -237,10 +240,10 @@ def drop_unbegun(directory: Path) -> str:
 
 
 def put_on_disk(path: Path) -> None:
-    """Write the segment's bytes once more, the same ones, and sync them; raises OSError.
+    """Write the segment's bytes once more, unchanged, and sync them; raises OSError.
 
-    What is read may be in the page cache only: after a failed sync the kernel takes for written what the disk has not
-    got, and no later sync writes it.
+    A read may come from the page cache only. After a failed sync the kernel treats pages as written that the disk has
+    not got, and no later sync writes them.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -261,7 +264,7 @@ def end_of(path: Path) -> int:
 
 
 def _record_at(data: bytes, at: int, size: int, number: int) -> Record | None:
-    """Return the record of that number that begins at `at`, or None."""
+    """Return the record with that number at the offset `at`, or None."""
     if size - at < RECORD.size:
         return None
     check, length, found, time_ns, account, kind = RECORD.unpack_from(data, at)

@@ -1,8 +1,8 @@
 """A log of numbered messages in files named by session and first number: an account's replies, or market data.
 
-It is a cache of what the journal implies: written lazily, cut at start to what the journal reached, and filled up
-by replay.
-Messages are a u16 length and that many bytes, which is both ITCH's BinaryFILE and SoupBinTCP's packet.
+It is a cache of what the journal implies. It is written lazily. A start cuts it to the end of the journal, and the
+replay fills it up. Messages are a u16 length and that many bytes, which is both ITCH's BinaryFILE and SoupBinTCP's
+packet.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _NAME_DIGITS = 20
 
 
 class MessageLog:
-    """Append-only; knows the numbers it holds: `first` to `last`. Files beyond the budget are deleted, oldest first."""
+    """An append-only log of the messages `first` to `last`. Files beyond the budget are deleted, oldest first."""
 
     def __init__(self, directory: Path, suffix: str, segment_bytes: int, budget_bytes: int) -> None:
         self._directory = directory
@@ -33,7 +33,7 @@ class MessageLog:
         self.last = 0
 
     def resume(self, session: str, last: int) -> None:
-        """Begin, or take over the files of, `session` after its message number `last`. Raises OSError."""
+        """Begin `session` after its message number `last`, or continue its files. Raises OSError."""
         self._leave()
         self._session = session
         self.last = last
@@ -59,7 +59,7 @@ class MessageLog:
             self._replayed_until = existing
 
     def finish_replay(self) -> None:
-        """Cut what the files hold beyond the last message that replay gave; raises OSError."""
+        """Cut what the files hold beyond the last message of the replay; raises OSError."""
         if self._replayed_until > self.last:
             for path in reversed(self.files()):
                 if _first_of(path) <= self.last:
@@ -74,7 +74,7 @@ class MessageLog:
         self._replayed_until = 0
 
     def append(self, data: bytes, count: int) -> None:
-        """Add `count` messages; they are in the file after the next `flush`."""
+        """Add `count` messages. The next `flush` writes them to the file."""
         before = self.last
         self.last = before + count
         if self._replayed_until:
@@ -89,7 +89,7 @@ class MessageLog:
         self.pending_bytes += len(data)
 
     def flush(self) -> None:
-        """Write what is pending; raises OSError."""
+        """Write the pending messages; raises OSError."""
         if not self._pending:
             return
         pending = self._pending
@@ -108,7 +108,7 @@ class MessageLog:
         self._file_bytes += written
 
     def release(self) -> None:
-        """Close the file until the next flush: there may be more logs than descriptors."""
+        """Close the file until the next flush, because there may be more logs than descriptors."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -163,7 +163,7 @@ def _first_of(path: Path) -> int:
 
 
 def _skip(data: bytes, messages: int) -> tuple[int, int]:
-    """Return how many of `messages` there were, and the offset after them."""
+    """Return how many of `messages` were skipped, and the offset after them."""
     at, seen, size = 0, 0, len(data)
     while seen < messages and size - at >= 2:
         at += 2 + ((data[at] << 8) | data[at + 1])

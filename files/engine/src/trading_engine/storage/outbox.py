@@ -1,4 +1,4 @@
-"""Carries what the core said to where it has to go: account logs, the ITCH log, and (by the gateway) connections."""
+"""The path of the core's outputs to account logs, the ITCH log, and (through the gateway) connections."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from pathlib import Path
 from trading_engine.machine.core import Core
 from trading_engine.storage.messagelog import MessageLog
 
-_SESSION = re.compile(r"\d{8}([0-9A-Z]{2}|\d{3})")  # three digits: the 100th of a date, by older builds
+_SESSION = re.compile(r"\d{8}([0-9A-Z]{2}|\d{3})")  # three digits: older builds named the 100th session of a date so
 _ACCOUNT_FILES = 64
 _ITCH_FILES = 16
 _FLUSH_BYTES = 1 << 16
 _LOGS_A_FLUSH = 32
 
 
-# Plain tuples: they are made for every input, and named ones cost more than what they hold.
+# Plain tuples, because every input makes some, and named tuples cost more time than their content.
 Reply = tuple[int, bytes, int]
-"""An account's number, SoupBinTCP packets for it, all of them sequenced, and how many they are."""
+"""An account's number, its SoupBinTCP packets (all of them sequenced), and their number."""
 Output = tuple[list[Reply], bytes, int]
-"""What one input made the core say: replies, market data, and how many messages of it."""
+"""The outputs of one input: replies, market data, and the number of market-data messages."""
 
 
 class Outbox:
-    """Owns the logs. `collect` takes from the core, `commit` writes; between them the journal has to have returned."""
+    """Owner of the logs.
+
+    `collect` takes from the core and `commit` writes; the journal has to return between the two.
+    """
 
     def __init__(self, core: Core, replies: Path, retention_bytes: int, itch: Path, itch_bytes: int) -> None:
         self._core = core
@@ -37,7 +40,7 @@ class Outbox:
         self._itch = MessageLog(itch, "itch", max(itch_bytes // _ITCH_FILES, 1 << 16), itch_bytes)
 
     def collect(self) -> Output:
-        """Take everything that waits in the core."""
+        """Take all pending outputs of the core."""
         core = self._core
         replies: list[Reply] = []
         for account in core.touched:
@@ -58,7 +61,7 @@ class Outbox:
         return replies, market_data, count
 
     def commit(self, output: Output) -> None:
-        """Put an output into the logs' buffers."""
+        """Write an output into the logs' buffers."""
         replies, market_data, market_data_count = output
         logs = self._logs
         for number, packets, count in replies:
@@ -72,11 +75,11 @@ class Outbox:
 
     @property
     def next_market_data(self) -> int:
-        """The number that the next message of market data will have."""
+        """The number of the next message of market data."""
         return self._itch.last + 1
 
     def newest_session(self) -> str:
-        """Return the greatest name of a session that a log has, "" without any: no journal may know of it."""
+        """Return the greatest session name in the logs, "" without any: the journal may not know that session."""
         files = [*self._itch_directory.glob("*.itch"), *self._replies.glob("*/*.replies")]
         names = [path.name.partition("-")[0] for path in files]
         return max((name for name in names if _SESSION.fullmatch(name)), default="")
@@ -90,7 +93,7 @@ class Outbox:
             log.resume(session, 0)
 
     def resume(self, session: str) -> None:
-        """Call after a snapshot was loaded: logs go on after what it had said. Raises OSError."""
+        """Continue the logs after the state of a snapshot. Call after it was loaded. Raises OSError."""
         self._session = session
         self._taken_feed = self._core.feed_sequence
         self._itch.resume(session, self._core.feed_sequence)
@@ -98,7 +101,7 @@ class Outbox:
             self.log(account.number).resume(session, account.sequence)
 
     def finish_replay(self) -> None:
-        """Cut what the logs hold beyond what replay gave, and write the market data they lacked. Raises OSError."""
+        """Cut what the logs hold beyond the replay, and write the market data that they lacked. Raises OSError."""
         for number in range(len(self._core.by_number)):
             self.log(number).finish_replay()
         self._itch.finish_replay()

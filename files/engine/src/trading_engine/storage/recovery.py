@@ -1,4 +1,4 @@
-"""From snapshot and journal back to the state they imply."""
+"""Recovery: from snapshot and journal back to the state that they imply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRESS_RECORDS = 4096
 
 @dataclass(slots=True)
 class Recovered:
-    """What a recovery found; `segment` and `records` are where the journal goes on."""
+    """The result of a recovery; the journal continues in `segment` after `records`."""
 
     segment: int = 1
     records: int = 0
@@ -33,7 +33,7 @@ class Recovered:
 
 
 def apply_journaled(core: Core, record: Record) -> None:
-    """Give a record to the core; raises JournalError, with its number, for one that this version does not know."""
+    """Apply a record to the core; raises JournalError, with its number, for one that this version does not know."""
     try:
         apply_record(core, record)
     except InputError as error:
@@ -44,7 +44,7 @@ class Tail:
     """The records of a journal directory from a snapshot's position on, in order and without a gap."""
 
     def __init__(self, directory: Path, head: SnapshotHead, version: str | None, sealed_only: bool = False) -> None:
-        """With `sealed_only` the last segment, which an engine may be writing, is left alone."""
+        """Read from the snapshot on; with `sealed_only` leave out the last segment, which an engine may be writing."""
         self._directory = directory
         self._version = version
         self.segment = head.segment
@@ -94,11 +94,11 @@ def recover(
     on_progress: Callable[[int], None] = lambda records: None,
     doubts: bool = False,
 ) -> Recovered:
-    """Load the newest good snapshot, replay what follows, fill the logs up, cut a torn tail, put all on the disk.
+    """Load the newest good snapshot, replay the rest, complete the logs, cut a torn tail, put everything on the disk.
 
-    `on_progress` is told from time to time how many records have been replayed. With `doubts` the state has to be, to
-    the byte, what the writer of the snapshot had; where it is not, nothing was changed.
-    Raises JournalError for damage, SnapshotError or OSError when files cannot be used.
+    `on_progress` gets from time to time the number of replayed records. With `doubts`, the state must equal, to the
+    byte, what the writer of the snapshot had. If it does not, nothing was changed. Raises JournalError for damage,
+    SnapshotError or OSError when files cannot be used.
     """
     found = Recovered()
     begun_ns = time.monotonic_ns()
@@ -139,12 +139,12 @@ def recover(
 
 
 def _confirmed(core: Core, path: Path) -> str:
-    """Return the SHA-256 of the state that was loaded from the file; raises SnapshotError when it was another."""
+    """Return the SHA-256 of the state that was loaded from the file; raises SnapshotError if the file has another."""
     found = snapshot.digest(core)
     if found != snapshot.stored_digest(path):
         raise SnapshotError(
-            f"{path}: this release makes another state of it than the release that wrote it had. Nothing was changed: "
-            "put that release in force again"
+            f"{path}: this release makes another state of it than the release that wrote it. Nothing was changed: "
+            "activate the release that wrote it again"
         )
     return found
 
@@ -152,7 +152,7 @@ def _confirmed(core: Core, path: Path) -> str:
 def make_snapshot(directory: Path, version: str) -> Path | None:
     """Replay the sealed segments after the newest snapshot and write a newer one; None when there are none.
 
-    Raises JournalError, SnapshotError, OSError. Meant for a process of its own with nothing else to do.
+    Raises JournalError, SnapshotError, OSError. It is meant for a separate process with nothing else to do.
     """
     core = Core()
     head = newest_snapshot(directory, core, [])

@@ -26,11 +26,11 @@ _ORDER: Final = struct.Struct(">I14sQBIIQ17sQ")
 
 
 class SnapshotError(Exception):
-    """A file that is no snapshot, is damaged, or has another format."""
+    """The file is no snapshot, is damaged, or has another format."""
 
 
 class SnapshotHead(NamedTuple):
-    """Where the journal goes on: `segment` begins with record `records` + 1."""
+    """The position at which the journal continues: `segment` begins with record `records` + 1."""
 
     version: str
     segment: int
@@ -39,7 +39,7 @@ class SnapshotHead(NamedTuple):
 
 
 def dump(core: Core) -> bytes:
-    """Return the state; nothing in it depends on how it was reached."""
+    """Return the state. The bytes do not depend on how the state was reached."""
     accounts = [
         {
             "name": account.name,
@@ -80,7 +80,7 @@ def dump(core: Core) -> bytes:
         "next_match": core.next_match,
         "feed_sequence": core.feed_sequence,
     }
-    if core.entry_closed:  # else the state is, to the byte, that of releases which cannot close it
+    if core.entry_closed:  # otherwise the bytes are the same as those of releases that cannot close entry
         market["entry_closed"] = True
     text = json.dumps(market, sort_keys=True, separators=(",", ":")).encode()
     parts = [len(text).to_bytes(8, "big"), text]
@@ -146,7 +146,7 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
     account.sequence = saved["sequence"]
     account.taken = saved["sequence"]
     account.connected = saved["connected"]
-    account.leaving = saved.get("leaving", False)  # older builds did not say
+    account.leaving = saved.get("leaving", False)  # older builds did not store it
     account.rate_second, account.rate_count = saved["rate"]
     for time_ns, text in saved["recent"]:
         key = text.encode("latin-1")
@@ -160,7 +160,7 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
 
 
 def _load_orders(core: Core, book: Book, data: bytes) -> list[Order]:
-    """Return those that end at a time."""
+    """Load the orders of a book; return those with an expiry."""
     accounts = core.by_number
     ending = []
     without_firm: dict[bytes, Terms] = {}
@@ -191,7 +191,7 @@ def digest(core: Core) -> str:
 
 
 def stored_digest(path: Path) -> str:
-    """Return the SHA-256 of the state as whoever wrote the file had it; raises SnapshotError."""
+    """Return the SHA-256 that the writer of the file had for the state; raises SnapshotError."""
     read(path, None)
     try:
         return hashlib.sha256(path.read_bytes()[_HEAD.size :]).hexdigest()

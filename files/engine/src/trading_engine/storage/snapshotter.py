@@ -1,4 +1,4 @@
-"""Keeps the journal short: a child process turns sealed segments into snapshots, and what they cover is deleted."""
+"""Keeps the journal short: a child process turns sealed segments into snapshots, and covered segments are deleted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_PAUSE_NS: Final = 3_600_000_000_000
 
 
 class Snapshotter:
-    """Call `tick` about once a second. Nothing of it happens in the engine's own thread."""
+    """The child process's supervisor: call `tick` about once a second. The engine's own thread makes no snapshot."""
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         self.made = 0
@@ -35,10 +35,10 @@ class Snapshotter:
         self._pruning: Future[int] | None = None
 
     def tick(self, sealed: int, used_bytes: int) -> list[str]:
-        """Start, watch, clean up; return what an operator should know. `sealed` counts the sealed segments."""
+        """Start, watch and clean up; return what an operator should know. `sealed` counts the sealed segments."""
         told: list[str] = []
         excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
-        # Only a snapshot lets old segments go: without room no pause is long.
+        # Only after a snapshot can old segments be deleted, so without room every pause is short.
         longest_ns = FIRST_PAUSE_NS if excess_bytes > 0 else LONGEST_PAUSE_NS
         if self._child:
             done, status = os.waitpid(self._child, os.WNOHANG)
@@ -50,7 +50,7 @@ class Snapshotter:
                     self._covered = self._pending
                     self._pause_ns = 0
                 else:
-                    # What failed will fail again, and what was killed for memory would take it again.
+                    # A failed attempt will fail again, and one killed for its memory would need it again.
                     self._pause_ns = min(max(2 * self._pause_ns, FIRST_PAUSE_NS), longest_ns)
                     self._failed_ns = time.monotonic_ns()
                     told.append(
@@ -72,7 +72,7 @@ class Snapshotter:
         return told
 
     def stop(self) -> None:
-        """End the child, so that it does not write beside the next engine: what it has begun is no snapshot yet."""
+        """End the child, so that it does not write beside the next engine. Its unfinished file is no snapshot yet."""
         if self._child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGKILL)
@@ -84,7 +84,7 @@ class Snapshotter:
 
 
 def prune(directory: Path, excess_bytes: int) -> int:
-    """Delete the oldest segments that the two newest good snapshots do not need; return the bytes that became free.
+    """Delete the oldest segments that the two newest good snapshots do not need; return the number of freed bytes.
 
     Raises OSError.
     """

@@ -14,7 +14,7 @@ Message = TypeVar("Message", bound=tuple[Any, ...])
 
 
 class WireError(ValueError):
-    """Bytes that are no message of the protocol, or values that do not fit into one."""
+    """The bytes are no message of the protocol, or a value does not fit into a message."""
 
 
 class Field(NamedTuple):
@@ -26,7 +26,7 @@ class Field(NamedTuple):
 
 
 class Layout(Generic[Message]):
-    """How one message type lies in memory; `code` is the type letter in byte 0."""
+    """The layout of one message type in memory; `code` is the type letter in byte 0."""
 
     def __init__(self, code: str, message: type[Message], body: str) -> None:
         """`body` is the struct format of the fields after the type letter, without byte order, one code a field.
@@ -70,7 +70,7 @@ class Layout(Generic[Message]):
             raise WireError(f"{self.message.__name__}: {error}") from error
 
     def decode(self, data: bytes) -> Message:
-        """Return the message that `data` is; raises WireError when type or length is another's."""
+        """Return the message that `data` holds; raises WireError for another type or length."""
         if len(data) != self.size_bytes or data[:1] != self._prefix:
             raise WireError(
                 f"{self.message.__name__}: expected type {self.code!r} and {self.size_bytes} bytes, "

@@ -37,7 +37,10 @@ class EnterOrder(NamedTuple):
 
 
 class ReplaceOrder(NamedTuple):
-    """`shares` is the total liable for the whole chain, what was executed included."""
+    """The replacement of an order.
+
+    `shares` is the total liability of the whole replace chain, including shares already executed.
+    """
 
     token: str
     new_token: str
@@ -50,7 +53,7 @@ class ReplaceOrder(NamedTuple):
 
 
 class CancelOrder(NamedTuple):
-    """`shares` is the new intended total; 0 cancels all."""
+    """The reduction of an order: `shares` is the new intended total; 0 cancels all."""
 
     token: str
     shares: int = 0

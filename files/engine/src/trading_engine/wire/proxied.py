@@ -1,7 +1,7 @@
-"""The PROXY header, version 1: the one line before a client's first byte by which a proxy names that client.
+"""The PROXY header, version 1: the line before a client's first byte in which a proxy names that client.
 
-https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt, section 2.1. Whoever may speak it says who he is, so it is
-read on a listener of its own, which nobody but this host reaches.
+https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt, section 2.1. The header is believed, so it is read only on
+a separate listener, which nobody but this host reaches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _HIGHEST_PORT = 65_535
 
 
 def split(data: bytes) -> tuple[str, bytes] | None:
-    """Return the client's address and what follows the line; None while the line is not whole. Raises WireError."""
+    """Return the client's address and the bytes after the line; None while the line is not complete.
+
+    Raises WireError.
+    """
     if not data.startswith(_BEGIN[: len(data)]):
         raise WireError("no PROXY header")
     end = data.find(_END, 0, LONGEST_BYTES)
@@ -49,7 +52,7 @@ def _client(line: bytes) -> str:
 
 
 def _address(family: str, text: str) -> str:
-    """Return the address as the kernel would write it; one of IPv4 that reached a socket of IPv6 is one of IPv4."""
+    """Return the address as the kernel would write it; an IPv4 address mapped to IPv6 becomes an IPv4 address."""
     if family == "TCP4":
         return str(IPv4Address(text))
     if family != "TCP6" or "%" in text:

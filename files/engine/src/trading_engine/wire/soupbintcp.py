@@ -45,7 +45,9 @@ _LONGEST_TIMEOUT_S = 60
 
 
 class LoginRequest(NamedTuple):
-    """`session` blank asks for the current one; `sequence` 1 for everything, 0 for what comes from now on.
+    """A login request.
+
+    Blank `session` asks for the current one; `sequence` 1 asks for everything, 0 for new messages only.
 
     `timeout_s` is how long the client may be silent, 0 where it does not say.
     """
@@ -57,12 +59,12 @@ class LoginRequest(NamedTuple):
     timeout_s: int = 0
 
     def __repr__(self) -> str:
-        """Leave the password out: representations end up in logs."""
+        """Return a text without the password, because such texts end up in logs."""
         return f"LoginRequest({self.username!r}, session={self.session!r}, sequence={self.sequence})"
 
 
 class LoginAccepted(NamedTuple):
-    """`sequence` is the number of the next sequenced message."""
+    """The answer to a login. `sequence` is the number of the next sequenced message."""
 
     session: str
     sequence: int
@@ -99,7 +101,7 @@ def login_request(username: str, password: str, session: str = "", sequence: int
 
 
 def login_accepted(session: str, sequence: int) -> bytes:
-    """The session's name is right-justified as the specification writes it."""
+    """Return a Login Accepted packet; the session's name is right-justified as the specification writes it."""
     return packet(LOGIN_ACCEPTED, session.encode("ascii").rjust(SESSION_BYTES) + b"%20d" % sequence)
 
 
@@ -108,10 +110,10 @@ def login_rejected(reason: str) -> bytes:
 
 
 def parse_login_request(payload: bytes) -> LoginRequest:
-    """Raises WireError. Implementations differ, so these are tolerated:
+    """Return the login request; raises WireError. Some differences between implementations are tolerated.
 
-    Numbers and names are justified to either side and padded with blanks or NULs; a heartbeat timeout of five digits,
-    in seconds, follows. More than 60 are 60, and 0 is no wish.
+    Numbers and names are justified to either side and padded with blanks or NULs. A heartbeat timeout of five digits,
+    in seconds, may follow. More than 60 are 60, and 0 is no wish.
     """
     if len(payload) not in (_LOGIN_REQUEST_BYTES, _LOGIN_REQUEST_BYTES + _TIMEOUT_BYTES):
         raise WireError(f"SoupBinTCP: a Login Request has {_LOGIN_REQUEST_BYTES} bytes, got {len(payload)}")
@@ -129,13 +131,13 @@ def parse_login_accepted(payload: bytes) -> LoginAccepted:
 
 
 class Splitter:
-    """Cuts a byte stream into packets, whatever pieces it arrives in."""
+    """A splitter of a byte stream into packets, whatever the pieces in which it arrives."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return every packet that is complete now as (type, payload); raises WireError for a length of 0."""
+        """Return every packet that is complete now, as (type, payload); raises WireError for a length of 0."""
         data = self._rest + data if self._rest else data
         packets = []
         start, size = 0, len(data)

@@ -1,0 +1,257 @@
+"""A fleet's life: made, made again, one partition more and one less, two side by side, and nothing left."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
+from urllib.request import Request, urlopen
+
+import pytest
+
+from .conftest import Account, Run
+from .inventory_of_account import contents, instances
+
+SYMBOLS = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"], "gamma": ["IBM"]}
+
+
+def given(environment: str, *names: str, number: int = 77, **more: Any) -> dict[str, Any]:
+    """Return the variables of a fleet with these partitions, which share what the others leave out."""
+    traded = [symbol for name in names for symbol in SYMBOLS[name]]
+    return {
+        "trading_environment": environment,
+        "trading_fleet": "true",
+        "trading_backup": "none",
+        "trading_budget_usd": 200,
+        "trading_vpc_cidr": f"10.{number}.0.0/16",
+        "trading_subnet_cidr": f"10.{number}.1.0/24",
+        "trading_client_cidrs": ["203.0.113.0/28"],
+        "trading_engine_symbols": [{"name": symbol, "reference_price": "1.00"} for symbol in traded],
+        "trading_partitions": [
+            {"name": name, "symbols": SYMBOLS[name], "hosts": [f"trading-{environment}-{name}"]} for name in names
+        ],
+        **more,
+    }
+
+
+def play(account: Account, variables: dict[str, Any], playbook: str = "fleet.yml") -> Run:
+    return account.play(playbook, "-e", json.dumps(variables))
+
+
+def listed(account: Account) -> dict[str, set[str]]:
+    """Return the names of groups, balancers and target groups of all environments."""
+    elb = account.client("elbv2")
+    groups = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    return {
+        "groups": {one["AutoScalingGroupName"] for one in groups},
+        "balancers": {one["LoadBalancerName"] for one in elb.describe_load_balancers()["LoadBalancers"]},
+        "targets": {one["TargetGroupName"] for one in elb.describe_target_groups()["TargetGroups"]},
+    }
+
+
+def test_a_fleet_is_made_and_a_second_run_changes_nothing(account: Account, empty: set[tuple[str, str]]) -> None:
+    assert contents(account) == empty
+    variables = given("fleet", "alpha", "beta")
+    run = play(account, variables)
+    assert run.code == 0, run.output
+    again = play(account, variables)
+    assert (again.code, again.changed) == (0, 0), again.output
+    assert listed(account) == {
+        "groups": {"trading-fleet/alpha", "trading-fleet/beta"},
+        "balancers": {"trading-fleet-N-a"},
+        "targets": {f"trading-fleet-{kind}-{name}" for kind in "OF" for name in ("alpha", "beta")},
+    }
+    hosts = instances(account, "fleet")
+    assert [next(tag["Value"] for tag in one["Tags"] if tag["Key"] == "Partition") for one in hosts] == [
+        "alpha",
+        "beta",
+    ]
+
+
+def test_hosts_are_reached_through_the_balancers_and_by_the_operator_alone(account: Account) -> None:
+    ec2, elb = account.client("ec2"), account.client("elbv2")
+    groups = ec2.describe_security_groups(Filters=[{"Name": "tag:Environment", "Values": ["fleet"]}])["SecurityGroups"]
+    by_name = {one["GroupName"]: one for one in groups}
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    assert balancer["SecurityGroups"] == [by_name["trading-fleet-balancer"]["GroupId"]]
+    let_in = {
+        (rule["FromPort"], network["CidrIp"])
+        for rule in by_name["trading-fleet-fleet"]["IpPermissions"]
+        for network in rule["IpRanges"]
+    }
+    assert let_in == {(22, "198.51.100.7/32"), (8000, "198.51.100.7/32")}
+    by_group = {
+        (rule["FromPort"], pair["GroupId"])
+        for rule in by_name["trading-fleet-fleet"]["IpPermissions"]
+        for pair in rule["UserIdGroupPairs"]
+    }
+    assert by_group == {(port, balancer["SecurityGroups"][0]) for port in (8000, 9001, 9002, 9011, 9012)}
+
+
+def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
+    ec2 = account.client("ec2")
+    answer = ec2.describe_launch_template_versions(LaunchTemplateName="trading-fleet/beta", Versions=["$Latest"])
+    data = answer["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    script = base64.b64decode(data["UserData"]).decode()
+    compile(script, "user-data", "exec")
+    assert '"volume": "trading-fleet-beta-journal"' in script
+    assert '"group": "trading-fleet/beta"' in script
+    assert len(script) < 16_384, "EC2 takes no longer user data"
+    assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+    (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])[
+        "Volumes"
+    ]
+    assert volume["Encrypted"] is True
+
+
+class Host(BaseHTTPRequestHandler):
+    """What a host of a group talks to: the metadata service, and AWS, which moto answers for but for one action."""
+
+    account: Account
+    instance: str
+    keys: dict[str, str]
+    completed: ClassVar[list[dict[str, str]]] = []
+
+    def answer(self, body: str, code: int = 200) -> None:
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def do_PUT(self) -> None:
+        self.answer("token")
+
+    def do_GET(self) -> None:
+        name = self.path.removeprefix("/latest/meta-data/")
+        known = {"instance-id": self.instance, "placement/availability-zone": "us-east-1a"}
+        roles = {"iam/security-credentials/": "role", "iam/security-credentials/role": json.dumps(self.keys)}
+        if self.headers["X-aws-ec2-metadata-token"] == "token":
+            self.answer({**known, **roles}[name])
+        else:
+            self.answer("", 401)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        asked = dict(parse_qsl(body.decode()))
+        if asked["Action"] == "CompleteLifecycleAction":
+            self.completed.append(asked)
+            self.answer("<done/>")
+            return
+        request = Request(f"{self.account.url}/", body, dict(self.headers))  # noqa: S310  our API
+        with urlopen(request, timeout=20) as answer:  # noqa: S310
+            self.answer(answer.read().decode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def keys(account: Account) -> Iterator[dict[str, str]]:
+    """The temporary keys of a role, which moto lets do everything; tests/unit/aws/test_host_rights.py judges ours."""
+    iam, name = account.client("iam"), "host-of-test"
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    principal = {"AWS": "arn:aws:iam::123456789012:user/admin"}
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(allow))
+    given = account.client("sts").assume_role(RoleArn=made, RoleSessionName="host")["Credentials"]
+    yield {**{key: given[key] for key in ("AccessKeyId", "SecretAccessKey")}, "Token": given["SessionToken"]}
+    iam.delete_role_policy(RoleName=name, PolicyName=name)
+    iam.delete_role(RoleName=name)
+
+
+def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
+    account: Account, keys: dict[str, str], tmp_path: Path
+) -> None:
+    ec2 = account.client("ec2")
+    host = instances(account, "fleet")[1]
+    data = ec2.describe_launch_template_versions(LaunchTemplateName="trading-fleet/beta", Versions=["$Latest"])
+    script = base64.b64decode(data["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]).decode()
+    commands = tmp_path / "commands"
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\necho "$@" >>{commands}\n')
+    systemctl.chmod(0o755)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text("/dev/a / ext4 defaults 0 1\n/dev/old /var/lib/trading ext4 defaults 0 0\n")
+    Host.account, Host.instance, Host.keys = account, host["InstanceId"], keys
+    with ThreadingHTTPServer(("127.0.0.1", 0), Host) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        for old, new in {
+            '"http://169.254.169.254"': f'"{url}"',
+            '"endpoint": ""': f'"endpoint": "{url}"',
+            '"systemctl": "systemctl"': f'"systemctl": "{systemctl}"',
+            '"root": ""': f'"root": "{tmp_path}"',
+        }.items():
+            assert old in script
+            script = script.replace(old, new)
+        done = subprocess.run(
+            [sys.executable, "-"], input=script, capture_output=True, text=True, check=False, timeout=60
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])[
+        "Volumes"
+    ]
+    assert [one["InstanceId"] for one in volume["Attachments"]] == [host["InstanceId"]]
+    link = f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume['VolumeId'].replace('-', '')}"
+    table = (tmp_path / "etc/fstab").read_text().splitlines()
+    assert table[0].startswith("/dev/a / ")
+    assert [line.split()[:2] for line in table[1:]] == [[link, "/var/lib/trading"]]
+    assert "start var-lib-trading.mount" in commands.read_text().splitlines()
+    assert "start trading-engine@beta.service" in commands.read_text().splitlines()
+    (completed,) = Host.completed
+    assert completed["AutoScalingGroupName"] == "trading-fleet/beta"
+    assert (completed["LifecycleHookName"], completed["LifecycleActionResult"]) == ("ready", "CONTINUE")
+    assert completed["InstanceId"] == host["InstanceId"]
+    ec2.detach_volume(VolumeId=volume["VolumeId"], InstanceId=host["InstanceId"], Device="/dev/sdf")
+
+
+def test_partitions_come_and_go_beside_another_fleet(account: Account) -> None:
+    # The one name begins with the other, and the partitions have the same names.
+    run = play(account, given("fleet-b", "alpha", "beta", number=78))
+    assert run.code == 0, run.output
+    other = {one["InstanceId"] for one in instances(account, "fleet-b")}
+    alpha = instances(account, "fleet")[0]["InstanceId"]
+
+    changed = given("fleet", "alpha", "gamma")
+    before = contents(account)
+    run = play(account, changed)
+    assert run.code != 0
+    assert "group trading-fleet/beta has no partition any more" in " ".join(run.output.split())
+    assert contents(account) == before
+    run = play(account, {**changed, "trading_partitions_left": "remove"})
+    assert run.code == 0, run.output
+    there = listed(account)
+    assert there["groups"] == {
+        "trading-fleet/alpha",
+        "trading-fleet/gamma",
+        "trading-fleet-b/alpha",
+        "trading-fleet-b/beta",
+    }
+    assert {name for name in there["targets"] if name.endswith("-beta")} == {
+        "trading-fleet-b-O-beta",
+        "trading-fleet-b-F-beta",
+    }
+    assert instances(account, "fleet")[0]["InstanceId"] == alpha
+    assert {one["InstanceId"] for one in instances(account, "fleet-b")} == other
+
+
+def test_nothing_is_left(account: Account, empty: set[tuple[str, str]]) -> None:
+    for environment in ("fleet", "fleet-b"):
+        variables = {
+            "trading_environment": environment,
+            "trading_destroy_confirm": environment,
+            "trading_fleet": "true",
+        }
+        run = play(account, {**variables, "trading_destroy_data": "true"}, "destroy.yml")
+        assert run.code == 0, run.output
+        assert "is left in us-east-1" in run.output
+    assert contents(account) == empty
