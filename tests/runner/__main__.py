@@ -56,7 +56,10 @@ def _prepared(todo: Plan, logs: Path) -> bool:
     """Install what the parts need, once and before the first one begins."""
     if any(part.root for part in todo.parts) and os.geteuid() != 0:
         if not shutil.which("sudo"):
-            print("error: parts that boot machines need root: run this as root, or install sudo", file=sys.stderr)
+            print(
+                "error: parts that boot machines or measure processes need root: run this as root, or install sudo",
+                file=sys.stderr,
+            )
             return False
         if subprocess.run(["sudo", "true"], check=False).returncode:
             return False

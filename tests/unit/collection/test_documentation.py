@@ -19,7 +19,10 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("script", ["variable_tables.py", "metric_tables.py", "truth_tables.py", "acceptance_table.py"])
+@pytest.mark.parametrize(
+    "script",
+    ["variable_tables.py", "metric_tables.py", "truth_tables.py", "acceptance_table.py", "hardening_table.py"],
+)
 def test_what_is_made_from_data_is_up_to_date(script: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / script, ROOT, "--check"],
