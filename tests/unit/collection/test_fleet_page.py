@@ -1,0 +1,44 @@
+"""The page of many hosts: what its tasks print has no host's token."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROLE = Path(__file__).parents[3] / "roles/telemetry"
+HOSTS = [
+    {"name": "trading-1", "url": "https://10.0.1.5:8000", "token": "correct-horse-battery", "ca": "PEM of 1"},
+    {"name": "trading-2", "url": "http://10.0.1.6:8000"},
+]
+
+
+def test_no_token_is_printed(tmp_path: Path) -> None:
+    etc = tmp_path / "etc"
+    (etc / "secrets").mkdir(parents=True)
+    files = [ROLE / "defaults/main.yml", tmp_path / "vars.yml"]
+    read = (ROLE / "vars/main.yml").read_text(encoding="utf-8")
+    files[1].write_text(read.replace("/etc/trading", str(etc)), encoding="utf-8")
+    tasks = yaml.safe_load((ROLE / "tasks/fleet.yml").read_text(encoding="utf-8").replace("/etc/trading", str(etc)))
+    done = [task for task in tasks if {f"ansible.builtin.{name}" for name in ("copy", "find", "file")} & set(task)]
+    for task in done:
+        for name in ("owner", "group"):
+            task.get("ansible.builtin.copy", {}).pop(name, None)
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [str(path) for path in files],
+        "tasks": done,
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    given = json.dumps({"telemetry_fleet_hosts": HOSTS, "ansible_python_interpreter": sys.executable})
+    command = [program, "-v", "-i", "localhost,", str(tmp_path / "play.yml"), "-e", given]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert HOSTS[0]["token"] not in ran.stdout + ran.stderr
+    assert (etc / "fleet-trading-1.crt").read_text(encoding="utf-8") == HOSTS[0]["ca"]
