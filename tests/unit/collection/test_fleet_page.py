@@ -1,4 +1,4 @@
-"""The page of many hosts: what its tasks print has no host's token."""
+"""The page of many hosts: what its tasks print has no host's token, and what a host that left had is removed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ HOSTS = [
 ]
 
 
-def test_no_token_is_printed(tmp_path: Path) -> None:
+def test_no_token_is_printed_and_none_of_a_host_that_left_stays(tmp_path: Path) -> None:
     etc = tmp_path / "etc"
     (etc / "secrets").mkdir(parents=True)
+    kept = ["fleet-trading-1.token", "fleet.token", "telemetry.token"]
+    for name in (*kept, "fleet-trading-2.token", "fleet-gone.token"):
+        (etc / "secrets" / name).touch()
+    (etc / "fleet-gone.crt").touch()
+    (etc / "fleet.toml").touch()
     files = [ROLE / "defaults/main.yml", tmp_path / "vars.yml"]
     read = (ROLE / "vars/main.yml").read_text(encoding="utf-8")
     files[1].write_text(read.replace("/etc/trading", str(etc)), encoding="utf-8")
@@ -42,3 +47,5 @@ def test_no_token_is_printed(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert HOSTS[0]["token"] not in ran.stdout + ran.stderr
     assert (etc / "fleet-trading-1.crt").read_text(encoding="utf-8") == HOSTS[0]["ca"]
+    assert sorted(path.name for path in (etc / "secrets").iterdir()) == kept
+    assert sorted(path.name for path in etc.iterdir()) == ["fleet-trading-1.crt", "fleet.toml", "secrets"]
