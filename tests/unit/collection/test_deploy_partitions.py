@@ -13,6 +13,7 @@ from tests.unit.collection.test_partitions_open import ROLE, Told, host, run, sa
 
 BOTH = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"]}
 FILES = ("deploy_partitions", "deploy_partition", "deploy_engine", "deploy_trial")
+OLDEST = "0000000000000000"
 OLD = "1111111111111111"
 NEW = "2222222222222222"
 NOTE = "{{ touched | default([]) + [%s] }}"
@@ -29,7 +30,10 @@ def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     if "lowlatency.trading.release_switch" in task:
         if task.get("check_mode"):
             return noted(f"'asked ' ~ {unit}", name=task["name"])
-        script = f"[ {{{{ {unit} }}}} != {{{{ failing }}}} ] || {{ ln -sfn {{{{ left }}}} {folder}/current; exit 1; }}"
+        script = f"""cd {folder}
+            [ {{{{ {unit} }}}} != {{{{ failing }}}} ] || {{ ln -sfn {{{{ left }}}} current; exit 1; }}
+            [ $(readlink current) = releases/{NEW} ] || ln -sfn $(readlink current) previous
+            ln -sfn releases/{NEW} current"""
         return {**kept, "ansible.builtin.shell": script, "changed_when": f"{unit} not in ahead"}
     if "lowlatency.trading.release_trial" in task:
         tried = noted(f"'tried ' ~ {unit}", name=task["name"])
@@ -40,8 +44,8 @@ def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
         return noted("__trading_engine_part.feed_unit", name=task["name"])
     if "ansible.builtin.systemd_service" in task:
         return {**kept, **noted("'restarted ' ~ item")}
-    if "ansible.builtin.stat" in task:
-        return {**task, "ansible.builtin.stat": {"path": f"{folder}/current"}}
+    for module in {"ansible.builtin.stat", "ansible.builtin.file"} & set(task):
+        task[module]["path"] = task[module]["path"].replace("/opt/trading", str(folder))
     return task
 
 
@@ -56,12 +60,14 @@ def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     return read
 
 
-def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = ()) -> Told:
+def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str) -> Told:
     """Return what was done on a host whose engine `failing` leaves the link at the release `left`.
 
-    The engines `ahead` run the new release already.
+    The engines `ahead` run the new release already. The links lead to the releases `links` before.
     """
-    (folder / "current").symlink_to(f"/releases/{NEW}")
+    links = {"current": NEW if ahead else OLD, **links}
+    for link, release in links.items():
+        (folder / link).symlink_to(f"releases/{release}")
     for file in FILES:
         tasks = yaml.safe_load((ROLE / f"tasks/{file}.yml").read_text(encoding="utf-8"))
         (folder / f"{file}.yml").write_text(yaml.safe_dump(written(tasks, folder), sort_keys=False), encoding="utf-8")
@@ -74,7 +80,7 @@ def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str,
     }
     deploy = {"name": "Deploy", "ansible.builtin.include_tasks": "deploy_partitions.yml"}
     of = {
-        **host(name, {}, BOTH, failing=failing, left=f"/releases/{left}", __trading_engine_release={"release": NEW}),
+        **host(name, {}, BOTH, failing=failing, left=f"releases/{left}", __trading_engine_release={"release": NEW}),
         "ansible_python_interpreter": sys.executable,
         "ahead": list(ahead),
     }
@@ -120,6 +126,15 @@ def test_who_runs_it_goes_back_where_another_does_not_pass(
     (refused,) = said(told)
     assert words in refused
     assert told["touched"] == [*TRIED, "trading-feed@alpha.service", *restarted]
+
+
+def test_the_release_to_go_back_to_is_the_one_that_it_was(tmp_path: Path) -> None:
+    for name, previous, after in (("earlier", {"previous": OLDEST}, OLDEST), ("first", {}, "")):
+        folder = tmp_path / name
+        folder.mkdir()
+        deployed(folder, name, "trading-engine@beta.service", OLD, **previous)
+        link = folder / "previous"
+        assert (link.readlink().name if link.is_symlink() else "") == after
 
 
 def test_where_the_first_does_not_pass_nobody_else_is_touched(tmp_path: Path) -> None:
