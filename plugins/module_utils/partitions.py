@@ -181,7 +181,10 @@ def _move_on_hosts(
             f"hosts and trading_partitions do not have the same partitions ({engines}): run configure.yml first"
         )
     elif not giver:
-        wrong.append(f"no engine has {symbol} yet: configure.yml sets a new symbol up")
+        wrong.append(
+            f"no engine's configuration has {symbol}: configure.yml sets a new symbol up. After a move that was broken "
+            "off, run it after the day's end, with trading_engine_restart=always"
+        )
     else:
         before = {name: set(symbols) for name, symbols in had.items()}
         before[giver].discard(symbol)

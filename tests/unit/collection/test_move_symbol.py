@@ -135,7 +135,8 @@ def test_who_has_the_symbol_comes_first_and_who_gets_it_last(told: Told) -> None
 
 def test_who_gets_it_waits_for_an_engine_that_was_not_restarted(told: Told) -> None:
     (refused,) = said(told["behind"])
-    assert "partition alpha was not touched, because an engine of behind may still trade MSFT" in refused
+    assert "partition alpha was not touched, because an engine of behind may still trade MSFT: run configure" in refused
+    assert "after the day's end, with trading_engine_restart=always" in refused, "this play finds no giver any more"
     assert told["behind"]["touched"] == ["beta"]
 
 
