@@ -255,6 +255,12 @@ def test_who_has_the_symbol_gives_it_up_and_once_it_is_there_nobody_has_to() -> 
             {**ENGINES, "beta": ["TEST2"]},
             "After a move that was broken off, run it after the day's end, with trading_engine_restart=always",
         ),
+        (
+            MOVED,
+            "MSFT",
+            {**ENGINES, "alpha": ["TEST", "AAPL", "MSFT"]},
+            "both alpha and beta have MSFT in their configurations: run configure.yml after the day's end",
+        ),
         (MOVED, "AAPL", ENGINES, "trading_partitions also changes other symbols of alpha, beta: move one"),
         (
             [MOVED[0], {**MOVED[1], "symbols": ["TEST2", "IBM"]}],
