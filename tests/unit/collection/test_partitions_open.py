@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/trading_engine"
-# A stand-in for partition.yml, which sets an engine up: it notes whose turn it was, and who was not restarted.
+# A stand-in for partition.yml, which sets an engine up: it notes whose turn it was, who was not restarted, and whose host failed.
 STAND_IN = [
     {
         "name": "Partition | Note the partition",
@@ -23,7 +23,12 @@ STAND_IN = [
             "trading_engine_restart_required": "{{ __trading_engine_partition in behind | default([])"
             " or trading_engine_restart_required }}",
         },
-    }
+    },
+    {
+        "name": "Partition | Lose the host",
+        "ansible.builtin.meta": "end_host",
+        "when": "__trading_engine_partition in failing_here | default([])",
+    },
 ]
 
 
