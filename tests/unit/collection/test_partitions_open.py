@@ -14,8 +14,9 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/trading_engine"
-# A stand-in for partition.yml, which sets an engine up: it notes whose turn it was, who was not restarted, and whose host failed.
-STAND_IN = [
+# A stand-in for partition.yml, which sets an engine up: it notes whose turn it was, and who was not restarted. It ends
+# the host of one that is to fail.
+STAND_IN: list[dict[str, Any]] = [
     {
         "name": "Partition | Note the partition",
         "ansible.builtin.set_fact": {
