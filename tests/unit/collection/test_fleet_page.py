@@ -49,3 +49,12 @@ def test_no_token_is_printed_and_none_of_a_host_that_left_stays(tmp_path: Path) 
     assert (etc / "fleet-trading-1.crt").read_text(encoding="utf-8") == HOSTS[0]["ca"]
     assert sorted(path.name for path in (etc / "secrets").iterdir()) == kept
     assert sorted(path.name for path in etc.iterdir()) == ["fleet-trading-1.crt", "fleet.toml", "secrets"]
+
+
+def test_a_page_goes_on_as_a_deployed_release() -> None:
+    (play,) = yaml.safe_load((ROLE.parents[1] / "playbooks/deploy.yml").read_text(encoding="utf-8"))
+    entered = [task.get("ansible.builtin.include_role", {}).get("tasks_from") for task in play["tasks"]]
+    assert entered.index("deploy") < entered.index("fleet_released")
+    look, restart = yaml.safe_load((ROLE / "tasks/fleet_released.yml").read_text(encoding="utf-8"))
+    assert look["ansible.builtin.stat"]["path"].endswith(restart["lowlatency.trading.fresh_unit"]["name"])
+    assert restart["when"] == f"{look['register']}.stat.exists", "most hosts have no page"
