@@ -174,14 +174,23 @@ def _move_on_hosts(
 ) -> dict[str, Any]:
     """Return the same of a symbol that trading_partitions has where it is to be."""
     wrong = []
-    giver = "".join(name for name, symbols in had.items() if symbol in symbols)
+    having = [name for name, symbols in had.items() if symbol in symbols]
+    giver = having[0] if having else ""
     if others := sorted(set(wanted) ^ set(had)):
         engines = ", ".join(name or "the one engine without partitions" for name in others)
         wrong.append(
             f"hosts and trading_partitions do not have the same partitions ({engines}): run configure.yml first"
         )
     elif not giver:
-        wrong.append(f"no engine has {symbol} yet: configure.yml sets a new symbol up")
+        wrong.append(
+            f"no engine's configuration has {symbol}: configure.yml sets a new symbol up. After a move that was broken "
+            "off, run it after the day's end, with trading_engine_restart=always"
+        )
+    elif len(having) > 1:
+        wrong.append(
+            f"both {' and '.join(having)} have {symbol} in their configurations: run configure.yml after the day's "
+            "end, with trading_engine_restart=always"
+        )
     else:
         before = {name: set(symbols) for name, symbols in had.items()}
         before[giver].discard(symbol)

@@ -13,6 +13,8 @@ from tests.unit.collection.test_partitions_open import ROLE, Told, host, run, sa
 
 BOTH = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"]}
 FILES = ("deploy_partitions", "deploy_partition", "deploy_engine", "deploy_trial")
+OLDEST = "0000000000000000"
+OLD = "1111111111111111"
 NEW = "2222222222222222"
 NOTE = "{{ touched | default([]) + [%s] }}"
 
@@ -28,16 +30,22 @@ def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     if "lowlatency.trading.release_switch" in task:
         if task.get("check_mode"):
             return noted(f"'asked ' ~ {unit}", name=task["name"])
-        script = f"[ {{{{ {unit} }}}} != {{{{ failing }}}} ] || {{ ln -sfn {{{{ left }}}} {folder}/current; exit 1; }}"
-        return {**kept, "ansible.builtin.shell": script}
+        script = f"""cd {folder}
+            [ {{{{ {unit} }}}} != {{{{ failing }}}} ] || {{ ln -sfn {{{{ left }}}} current; exit 1; }}
+            [ $(readlink current) = releases/{NEW} ] || ln -sfn $(readlink current) previous
+            ln -sfn releases/{NEW} current"""
+        return {**kept, "ansible.builtin.shell": script, "changed_when": f"{unit} not in ahead"}
     if "lowlatency.trading.release_trial" in task:
-        return noted(f"'tried ' ~ {unit}", name=task["name"])
+        tried = noted(f"'tried ' ~ {unit}", name=task["name"])
+        running = f"{{{{ '{NEW}' if {unit} in ahead else '{OLD}' }}}}"
+        tried["ansible.builtin.set_fact"]["__trading_engine_trial"] = {"records": 7, "running": running}
+        return tried
     if "lowlatency.trading.fresh_unit" in task:
         return noted("__trading_engine_part.feed_unit", name=task["name"])
     if "ansible.builtin.systemd_service" in task:
         return {**kept, **noted("'restarted ' ~ item")}
-    if "ansible.builtin.stat" in task:
-        return {**task, "ansible.builtin.stat": {"path": f"{folder}/current"}}
+    for module in {"ansible.builtin.stat", "ansible.builtin.file"} & set(task):
+        task[module]["path"] = task[module]["path"].replace("/opt/trading", str(folder))
     return task
 
 
@@ -52,68 +60,91 @@ def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     return read
 
 
-def deployed(folder: Path, name: str, failing: str, left: str, *, trial: bool = False, **more: Any) -> Told:
-    """Return what was done on a host whose engine `failing` leaves the link at the release `left`."""
-    (folder / "current").symlink_to(f"/releases/{NEW}")
+def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str) -> Told:
+    """Return what was done on a host whose engine `failing` leaves the link at the release `left`.
+
+    The engines `ahead` run the new release already. The links lead to the releases `links` before.
+    """
+    links = {"current": NEW if ahead else OLD, **links}
+    for link, release in links.items():
+        (folder / link).symlink_to(f"releases/{release}")
     for file in FILES:
         tasks = yaml.safe_load((ROLE / f"tasks/{file}.yml").read_text(encoding="utf-8"))
         (folder / f"{file}.yml").write_text(yaml.safe_dump(written(tasks, folder), sort_keys=False), encoding="utf-8")
-    included: dict[str, Any] = {
+    trial: dict[str, Any] = {
         "name": "Try",
         "ansible.builtin.include_tasks": "deploy_trial.yml",
         "loop": ["alpha", "beta"],
         "loop_control": {"loop_var": "__trading_engine_name"},
         "vars": {"__trading_engine_partition": "{{ __trading_engine_name }}"},
     }
-    if not trial:
-        included = {"name": "Deploy", "ansible.builtin.include_tasks": "deploy_partitions.yml"}
+    deploy = {"name": "Deploy", "ansible.builtin.include_tasks": "deploy_partitions.yml"}
     of = {
-        **host(name, {}, BOTH, failing=failing, left=f"/releases/{left}", __trading_engine_release={"release": NEW}),
+        **host(name, {}, BOTH, failing=failing, left=f"releases/{left}", __trading_engine_release={"release": NEW}),
         "ansible_python_interpreter": sys.executable,
-        **more,
+        "ahead": list(ahead),
     }
     failed = {"failed": True, "msg": "{{ ansible_failed_result.msg }}"}
     keep = {"name": "Keep", "ansible.builtin.set_fact": {"said_0": failed}}
-    return run(folder, {name: of}, ("trading", [{"name": "Do", "block": [included], "rescue": [keep]}]))
+    return run(folder, {name: of}, ("trading", [{"name": "Do", "block": [trial, deploy], "rescue": [keep]}]))
 
 
-def test_where_all_pass_all_stay_and_no_feed_before_its_engine(tmp_path: Path) -> None:
+TRIED = [
+    *("tried trading-engine@alpha.service", "asked trading-engine@alpha.service"),
+    *("tried trading-engine@beta.service", "asked trading-engine@beta.service"),
+]
+
+
+def test_all_are_tried_before_one_is_stopped_and_no_feed_goes_before_its_engine(tmp_path: Path) -> None:
     told = deployed(tmp_path, "good", "none", NEW)["good"]
     assert said(told) == []
-    assert told["touched"] == ["trading-feed@alpha.service", "trading-feed@beta.service"]
+    assert told["touched"] == [*TRIED, "trading-feed@alpha.service", "trading-feed@beta.service"]
 
 
 @pytest.mark.parametrize(
-    ("left", "restarted", "words"),
+    ("ahead", "left", "restarted", "words"),
     [
         (
-            "1111111111111111",
+            (),
+            OLD,
             ["restarted trading-engine@alpha.service", "restarted trading-feed@alpha.service"],
-            "alpha had passed, and went back by a clean stop: all engines of this host run the release before",
+            "alpha ran it, and went back by a clean stop: all engines of this host run the release before",
         ),
-        (NEW, [], f"alpha had passed, and stays on release {NEW}: the way is forward"),
+        (
+            ("trading-engine@alpha.service",),
+            OLD,
+            ["restarted trading-engine@alpha.service", "restarted trading-feed@alpha.service"],
+            "alpha ran it, and went back by a clean stop: all engines of this host run the release before",
+        ),
+        ((), NEW, [], f"alpha ran it, and stays on release {NEW}: the way is forward"),
     ],
 )
-def test_who_passed_goes_back_where_another_did(tmp_path: Path, left: str, restarted: list[str], words: str) -> None:
-    told = deployed(tmp_path, "bad", "trading-engine@beta.service", left)["bad"]
+def test_who_runs_it_goes_back_where_another_does_not_pass(
+    tmp_path: Path, ahead: tuple[str, ...], left: str, restarted: list[str], words: str
+) -> None:
+    told = deployed(tmp_path, "bad", "trading-engine@beta.service", left, ahead)["bad"]
     (refused,) = said(told)
     assert words in refused
-    assert told["touched"] == ["trading-feed@alpha.service", *restarted]
+    assert told["touched"] == [*TRIED, "trading-feed@alpha.service", *restarted]
+
+
+def test_the_release_to_go_back_to_is_the_one_that_it_was(tmp_path: Path) -> None:
+    for name, previous, after in (("earlier", {"previous": OLDEST}, OLDEST), ("first", {}, "")):
+        folder = tmp_path / name
+        folder.mkdir()
+        deployed(folder, name, "trading-engine@beta.service", OLD, **previous)
+        link = folder / "previous"
+        assert (link.readlink().name if link.is_symlink() else "") == after
 
 
 def test_where_the_first_does_not_pass_nobody_else_is_touched(tmp_path: Path) -> None:
-    told = deployed(tmp_path, "first", "trading-engine@alpha.service", "1111111111111111")["first"]
+    told = deployed(tmp_path, "first", "trading-engine@alpha.service", OLD)["first"]
     assert len(said(told)) == 1
-    assert "had passed" not in said(told)[0]
-    assert "touched" not in told
+    assert "ran it" not in said(told)[0]
+    assert told["touched"] == TRIED
 
 
-def test_each_engine_is_tried_and_asked_before_one_is_stopped(tmp_path: Path) -> None:
-    told = deployed(tmp_path, "tried", "none", NEW, trial=True, __trading_engine_trial={"records": 7})["tried"]
-    assert told["touched"] == [
-        *("tried trading-engine@alpha.service", "asked trading-engine@alpha.service"),
-        *("tried trading-engine@beta.service", "asked trading-engine@beta.service"),
-    ]
+def test_the_role_tries_each_engine_before_it_deploys() -> None:
     order = [
         task.get("ansible.builtin.include_tasks")
         for task in yaml.safe_load((ROLE / "tasks/deploy.yml").read_text(encoding="utf-8"))

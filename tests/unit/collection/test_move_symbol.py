@@ -74,6 +74,13 @@ HOSTS = {
     "giver": machine("giver", engines(beta=(["TEST2", "MSFT"], "TEST2")), trading_partitions=ACROSS),
     "taker": machine("taker", engines(alpha=(["TEST", "AAPL"], "TEST")), trading_partitions=ACROSS),
 }
+# As those two, but the giver's host fails while its engine is to give the symbol up.
+BROKEN = [{**ACROSS[0], "hosts": ["waiting"]}, {**ACROSS[1], "hosts": ["failed"]}]
+HOSTS["failed"] = {**HOSTS["giver"], "trading_partitions": BROKEN, "failing_here": ["beta"]}
+HOSTS["waiting"] = {**HOSTS["taker"], "trading_partitions": BROKEN}
+TOGETHER = ("giver", "taker", "failed", "waiting", "limited")
+# The hosts of a play that left it: each play of these is of a few hosts alone.
+LEFT = "{{ ansible_play_hosts_all | difference(ansible_play_hosts) }}"
 
 
 def tasks(given: dict[str, str], *, asks_all: bool = False) -> list[dict[str, Any]]:
@@ -88,7 +95,8 @@ def tasks(given: dict[str, str], *, asks_all: bool = False) -> list[dict[str, An
         if "ansible.builtin.assert" in task:
             assert task.pop("any_errors_fatal"), "what one host is refused, no other may do"
             task["register"] = f"said_{number}"
-    block = {"name": "Move", "block": kept[1:], "vars": {**MOVE, **given}}
+    left = {} if asks_all else {"__trading_engine_unasked": LEFT}
+    block = {"name": "Move", "block": kept[1:], "vars": {**MOVE, **left, **given}}
     return [{**block, "rescue": [{"name": "Go on", "ansible.builtin.meta": "noop"}]}]
 
 
@@ -98,7 +106,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         "unknown": {"trading_engine_move_symbol": "IBM"},
         "nowhere": {"trading_engine_move_to": "gamma"},
     }
-    plays = [*(name for name in HOSTS if name not in ("giver", "taker", "limited")), "giver:taker"]
+    plays = [*(name for name in HOSTS if name not in TOGETHER), "giver:taker", "failed:waiting"]
     tried = [(name, tasks(given.get(name, {}))) for name in plays]
     return run(tmp_path_factory.mktemp("moves"), HOSTS, *tried, ("limited", tasks({}, asks_all=True)))
 
@@ -135,7 +143,8 @@ def test_who_has_the_symbol_comes_first_and_who_gets_it_last(told: Told) -> None
 
 def test_who_gets_it_waits_for_an_engine_that_was_not_restarted(told: Told) -> None:
     (refused,) = said(told["behind"])
-    assert "partition alpha was not touched, because an engine of behind may still trade MSFT" in refused
+    assert "partition alpha was not touched, because an engine of behind may still trade MSFT: run configure" in refused
+    assert "after the day's end, with trading_engine_restart=always" in refused, "this play finds no giver any more"
     assert told["behind"]["touched"] == ["beta"]
 
 
@@ -147,6 +156,12 @@ def test_what_is_there_is_moved_no_more(told: Told) -> None:
 def test_it_moves_from_host_to_host(told: Told) -> None:
     assert said(told["giver"]) + said(told["taker"]) == []
     assert (told["giver"]["touched"], told["taker"]["touched"]) == (["beta"], ["alpha"])
+
+
+def test_who_gets_it_waits_where_the_other_host_failed(told: Told) -> None:
+    (refused,) = said(told["waiting"])
+    assert "partition alpha was not touched, because an engine of failed may still trade MSFT" in refused
+    assert (told["failed"]["touched"], told["waiting"].get("touched")) == (["beta"], None)
 
 
 def test_the_open_book_is_asked_before_anything_is_changed() -> None:

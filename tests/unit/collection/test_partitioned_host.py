@@ -46,6 +46,7 @@ SHOWN = {
     "ready_commands": "{{ __readiness_status_commands }}",
     "ready_reports": "{{ __readiness_report_files | map('basename') }}",
     "people": "{{ __hardening_people_drop_in }}",
+    "people_gone": "{{ __hardening_people_drop_ins }}",
     "asked": "{{ __trading_engine_questions }}",
     "looked_at": "{{ __trading_engine_units }}",
     "wanted_ports": "{{ __trading_engine_wanted_ports }}",
@@ -376,4 +377,6 @@ def test_without_partitions_the_files_are_those_of_one_engine(hosts: Path) -> No
     assert shown["firewall"] == [9001, 9002]
     assert (shown["units"], shown["measured"]) == (["trading-engine.service"], [])
     assert shown["people"] == "/etc/systemd/system/trading-engine.service.d/people.conf"
+    assert shown["people_gone"] == told(hosts / "two", "shown")["people_gone"], "a host may have had the other"
+    assert len(set(shown["people_gone"])) == 2
     assert shown["engines"] == 1

@@ -14,8 +14,9 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/trading_engine"
-# A stand-in for partition.yml, which sets an engine up: it notes whose turn it was, and who was not restarted.
-STAND_IN = [
+# A stand-in for partition.yml, which sets an engine up: it notes whose turn it was, and who was not restarted. It ends
+# the host of one that is to fail.
+STAND_IN: list[dict[str, Any]] = [
     {
         "name": "Partition | Note the partition",
         "ansible.builtin.set_fact": {
@@ -23,7 +24,12 @@ STAND_IN = [
             "trading_engine_restart_required": "{{ __trading_engine_partition in behind | default([])"
             " or trading_engine_restart_required }}",
         },
-    }
+    },
+    {
+        "name": "Partition | Lose the host",
+        "ansible.builtin.meta": "end_host",
+        "when": "__trading_engine_partition in failing_here | default([])",
+    },
 ]
 
 

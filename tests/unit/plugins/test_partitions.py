@@ -248,7 +248,19 @@ def test_who_has_the_symbol_gives_it_up_and_once_it_is_there_nobody_has_to() -> 
         (MOVED, "MSFT", {}, "do not have the same partitions (alpha, beta): run configure.yml first"),
         (MOVED, "MSFT", {"": ["MSFT"]}, "(the one engine without partitions, alpha, beta)"),
         (MOVED[:1], "MSFT", ENGINES, "do not have the same partitions (beta)"),
-        (MOVED, "MSFT", {**ENGINES, "beta": ["TEST2"]}, "no engine has MSFT yet"),
+        (MOVED, "MSFT", {**ENGINES, "beta": ["TEST2"]}, "no engine's configuration has MSFT: configure.yml sets a new"),
+        (
+            MOVED,
+            "MSFT",
+            {**ENGINES, "beta": ["TEST2"]},
+            "After a move that was broken off, run it after the day's end, with trading_engine_restart=always",
+        ),
+        (
+            MOVED,
+            "MSFT",
+            {**ENGINES, "alpha": ["TEST", "AAPL", "MSFT"]},
+            "both alpha and beta have MSFT in their configurations: run configure.yml after the day's end",
+        ),
         (MOVED, "AAPL", ENGINES, "trading_partitions also changes other symbols of alpha, beta: move one"),
         (
             [MOVED[0], {**MOVED[1], "symbols": ["TEST2", "IBM"]}],
