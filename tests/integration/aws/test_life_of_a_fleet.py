@@ -1,4 +1,8 @@
-"""A fleet's life: made, made again, one partition more and one less, two side by side, and nothing left."""
+"""A fleet's life beside a stranger's: made, one partition more and one less, made again, and nothing left.
+
+The tests build on each other, in the order in which they are written. A play takes most of a minute's work, so there
+are four; tests/unit/plugins/test_fleet.py has what is refused before the first resource.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +23,23 @@ import pytest
 from .conftest import Account, Run
 from .inventory_of_account import contents, instances
 
+pytestmark = pytest.mark.usefixtures("in_written_order")
+
 SYMBOLS = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"], "gamma": ["IBM"]}
 
 
-def given(environment: str, *names: str, number: int = 77, **more: Any) -> dict[str, Any]:
-    """Return the variables of a fleet with these partitions, which share what the others leave out."""
+def given(*names: str, **more: Any) -> dict[str, Any]:
+    """Return the variables of a fleet with these partitions."""
     traded = [symbol for name in names for symbol in SYMBOLS[name]]
     return {
-        "trading_environment": environment,
+        "trading_environment": "fleet",
         "trading_fleet": "true",
         "trading_backup": "none",
         "trading_budget_usd": 200,
-        "trading_vpc_cidr": f"10.{number}.0.0/16",
-        "trading_subnet_cidr": f"10.{number}.1.0/24",
         "trading_client_cidrs": ["203.0.113.0/28"],
         "trading_engine_symbols": [{"name": symbol, "reference_price": "1.00"} for symbol in traded],
         "trading_partitions": [
-            {"name": name, "symbols": SYMBOLS[name], "hosts": [f"trading-{environment}-{name}"]} for name in names
+            {"name": name, "symbols": SYMBOLS[name], "hosts": [f"trading-fleet-{name}"]} for name in names
         ],
         **more,
     }
@@ -56,30 +60,95 @@ def listed(account: Account) -> dict[str, set[str]]:
     }
 
 
-def test_a_fleet_is_made_and_a_second_run_changes_nothing(account: Account, empty: set[tuple[str, str]]) -> None:
-    assert contents(account) == empty
-    variables = given("fleet", "alpha", "beta")
-    run = play(account, variables)
+def hosts_of_groups(account: Account) -> dict[str, tuple[str, str]]:
+    """Return id and lifecycle state of each group's host."""
+    groups = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    hosts = {one["AutoScalingGroupName"]: one["Instances"] for one in groups}
+    assert {len(found) for found in hosts.values()} == {1}
+    return {name: (host["InstanceId"], host["LifecycleState"]) for name, (host,) in hosts.items()}
+
+
+def targets(account: Account) -> dict[str, set[str]]:
+    """Return the ids of the hosts that are registered in each target group of the fleet."""
+    elb = account.client("elbv2")
+    return {
+        one["TargetGroupName"]: {
+            each["Target"]["Id"]
+            for each in elb.describe_target_health(TargetGroupArn=one["TargetGroupArn"])["TargetHealthDescriptions"]
+        }
+        for one in elb.describe_target_groups()["TargetGroups"]
+    }
+
+
+@pytest.fixture(scope="module")
+def stranger(account: Account, empty: set[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
+    """What another fleet has of each kind that plays look for by name, and empty of ours: its name begins with ours."""
+    ec2, elb, scaling = (account.client(service) for service in ("ec2", "elbv2", "autoscaling"))
+    tags = [{"Key": "Project", "Value": "lowlatency-trading"}, {"Key": "Environment", "Value": "fleet-b"}]
+    name = "trading-fleet-b/beta"
+    subnet = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"][0]
+    image = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["arm64"]}])["Images"][0]["ImageId"]
+    balancer = elb.create_load_balancer(
+        Name="trading-fleet-b-N-a", Type="network", Subnets=[subnet["SubnetId"]], Tags=tags
+    )["LoadBalancers"][0]["LoadBalancerArn"]
+    target = elb.create_target_group(
+        Name="trading-fleet-b-O-beta", Protocol="TCP", Port=9011, VpcId=subnet["VpcId"], Tags=tags
+    )["TargetGroups"][0]["TargetGroupArn"]
+    ec2.create_launch_template(
+        LaunchTemplateName=name,
+        LaunchTemplateData={"ImageId": image, "InstanceType": "c6g.medium"},
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+    )
+    own = {"ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": True}
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName=name,
+        LaunchTemplate={"LaunchTemplateName": name, "Version": "$Latest"},
+        MinSize=1,
+        MaxSize=1,
+        VPCZoneIdentifier=subnet["SubnetId"],
+        TargetGroupARNs=[target],
+        Tags=[{**tag, **own} for tag in tags],
+    )
+    there = contents(account)
+    assert {kind for kind, _ in there - empty} == {
+        *("balancer", "target group", "launch template", "group", "instance", "volume", "interface")
+    }
+    yield there
+    scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
+    ec2.delete_launch_template(LaunchTemplateName=name)
+    elb.delete_load_balancer(LoadBalancerArn=balancer)
+    elb.delete_target_group(TargetGroupArn=target)
+
+
+def test_a_fleet_is_made_whose_hosts_are_no_targets_before_they_are_ready(
+    account: Account, stranger: set[tuple[str, str]]
+) -> None:
+    run = play(account, given("alpha", "beta"))
     assert run.code == 0, run.output
-    again = play(account, variables)
-    assert (again.code, again.changed) == (0, 0), again.output
+    assert stranger < contents(account)
     assert listed(account) == {
-        "groups": {"trading-fleet/alpha", "trading-fleet/beta"},
-        "balancers": {"trading-fleet-N-a"},
-        "targets": {f"trading-fleet-{kind}-{name}" for kind in "OF" for name in ("alpha", "beta")},
+        "groups": {"trading-fleet/alpha", "trading-fleet/beta", "trading-fleet-b/beta"},
+        "balancers": {"trading-fleet-N-a", "trading-fleet-b-N-a"},
+        "targets": {
+            *(f"trading-fleet-{kind}-{name}" for kind in "OF" for name in ("alpha", "beta")),
+            "trading-fleet-b-O-beta",
+        },
     }
     hosts = instances(account, "fleet")
     assert [next(tag["Value"] for tag in one["Tags"] if tag["Key"] == "Partition") for one in hosts] == [
         "alpha",
         "beta",
     ]
+    states = {name: state for name, (_, state) in hosts_of_groups(account).items() if name.startswith("trading-fleet/")}
+    assert states == {"trading-fleet/alpha": "Pending:Wait", "trading-fleet/beta": "Pending:Wait"}
+    assert {name for name, ids in targets(account).items() if ids} == {"trading-fleet-b-O-beta"}
 
 
 def test_hosts_are_reached_through_the_balancers_and_by_the_operator_alone(account: Account) -> None:
     ec2, elb = account.client("ec2"), account.client("elbv2")
     groups = ec2.describe_security_groups(Filters=[{"Name": "tag:Environment", "Values": ["fleet"]}])["SecurityGroups"]
     by_name = {one["GroupName"]: one for one in groups}
-    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    (balancer,) = elb.describe_load_balancers(Names=["trading-fleet-N-a"])["LoadBalancers"]
     assert balancer["SecurityGroups"] == [by_name["trading-fleet-balancer"]["GroupId"]]
     let_in = {
         (rule["FromPort"], network["CidrIp"])
@@ -112,12 +181,12 @@ def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
 
 
 class Host(BaseHTTPRequestHandler):
-    """What a host of a group talks to: the metadata service, and AWS, which moto answers for but for one action."""
+    """What a host of a group talks to: the metadata service, and AWS, which moto answers for."""
 
     account: Account
     instance: str
     keys: dict[str, str]
-    completed: ClassVar[list[dict[str, str]]] = []
+    asked: ClassVar[list[dict[str, str]]] = []
 
     def answer(self, body: str, code: int = 200) -> None:
         self.send_response(code)
@@ -138,11 +207,7 @@ class Host(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        asked = dict(parse_qsl(body.decode()))
-        if asked["Action"] == "CompleteLifecycleAction":
-            self.completed.append(asked)
-            self.answer("<done/>")
-            return
+        self.asked.append(dict(parse_qsl(body.decode())))
         request = Request(f"{self.account.url}/", body, dict(self.headers))  # noqa: S310  our API
         with urlopen(request, timeout=20) as answer:  # noqa: S310
             self.answer(answer.read().decode())
@@ -172,6 +237,7 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
 ) -> None:
     ec2 = account.client("ec2")
     host = instances(account, "fleet")[1]
+    assert hosts_of_groups(account)["trading-fleet/beta"] == (host["InstanceId"], "Pending:Wait")
     data = ec2.describe_launch_template_versions(LaunchTemplateName="trading-fleet/beta", Versions=["$Latest"])
     script = base64.b64decode(data["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]).decode()
     commands = tmp_path / "commands"
@@ -207,51 +273,43 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
     assert [line.split()[:2] for line in table[1:]] == [[link, "/var/lib/trading"]]
     assert "start var-lib-trading.mount" in commands.read_text().splitlines()
     assert "start trading-engine@beta.service" in commands.read_text().splitlines()
-    (completed,) = Host.completed
+    completed = Host.asked[-1]
+    assert [one["Action"] for one in Host.asked].count("CompleteLifecycleAction") == 1
+    assert completed["Action"] == "CompleteLifecycleAction", "a host is ready only after all else"
     assert completed["AutoScalingGroupName"] == "trading-fleet/beta"
     assert (completed["LifecycleHookName"], completed["LifecycleActionResult"]) == ("ready", "CONTINUE")
     assert completed["InstanceId"] == host["InstanceId"]
-    ec2.detach_volume(VolumeId=volume["VolumeId"], InstanceId=host["InstanceId"], Device="/dev/sdf")
+    assert hosts_of_groups(account)["trading-fleet/beta"] == (host["InstanceId"], "InService")
+    registered = targets(account)
+    for kind in "OF":
+        assert registered[f"trading-fleet-{kind}-beta"] == {host["InstanceId"]}
+        assert registered[f"trading-fleet-{kind}-alpha"] == set(), "the other host has not said that it is ready"
 
 
-def test_partitions_come_and_go_beside_another_fleet(account: Account) -> None:
-    # The one name begins with the other, and the partitions have the same names.
-    run = play(account, given("fleet-b", "alpha", "beta", number=78))
-    assert run.code == 0, run.output
-    other = {one["InstanceId"] for one in instances(account, "fleet-b")}
-    alpha = instances(account, "fleet")[0]["InstanceId"]
-
-    changed = given("fleet", "alpha", "gamma")
-    before = contents(account)
+def test_partitions_come_and_go_and_a_second_run_changes_nothing(
+    account: Account, stranger: set[tuple[str, str]]
+) -> None:
+    alpha = hosts_of_groups(account)["trading-fleet/alpha"]
+    changed = given("alpha", "gamma", trading_partitions_left="remove")
     run = play(account, changed)
-    assert run.code != 0
-    assert "group trading-fleet/beta has no partition any more" in " ".join(run.output.split())
-    assert contents(account) == before
-    run = play(account, {**changed, "trading_partitions_left": "remove"})
     assert run.code == 0, run.output
+    again = play(account, changed)
+    assert (again.code, again.changed) == (0, 0), again.output
     there = listed(account)
-    assert there["groups"] == {
-        "trading-fleet/alpha",
-        "trading-fleet/gamma",
-        "trading-fleet-b/alpha",
-        "trading-fleet-b/beta",
-    }
-    assert {name for name in there["targets"] if name.endswith("-beta")} == {
-        "trading-fleet-b-O-beta",
-        "trading-fleet-b-F-beta",
-    }
-    assert instances(account, "fleet")[0]["InstanceId"] == alpha
-    assert {one["InstanceId"] for one in instances(account, "fleet-b")} == other
+    assert there["groups"] == {"trading-fleet/alpha", "trading-fleet/gamma", "trading-fleet-b/beta"}
+    assert {name for name in there["targets"] if name.endswith("-beta")} == {"trading-fleet-b-O-beta"}
+    assert hosts_of_groups(account)["trading-fleet/alpha"] == alpha
+    assert stranger < contents(account)
+    # The journal outlives its partition, free for whoever takes the partition up again.
+    volumes = account.client("ec2").describe_volumes(
+        Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}]
+    )["Volumes"]
+    assert [(one["State"], one["Attachments"]) for one in volumes] == [("available", [])]
 
 
-def test_nothing_is_left(account: Account, empty: set[tuple[str, str]]) -> None:
-    for environment in ("fleet", "fleet-b"):
-        variables = {
-            "trading_environment": environment,
-            "trading_destroy_confirm": environment,
-            "trading_fleet": "true",
-        }
-        run = play(account, {**variables, "trading_destroy_data": "true"}, "destroy.yml")
-        assert run.code == 0, run.output
-        assert "is left in us-east-1" in run.output
-    assert contents(account) == empty
+def test_nothing_of_it_is_left(account: Account, stranger: set[tuple[str, str]]) -> None:
+    confirmed = {"trading_environment": "fleet", "trading_destroy_confirm": "fleet", "trading_fleet": "true"}
+    run = play(account, {**confirmed, "trading_destroy_data": "true"}, "destroy.yml")
+    assert run.code == 0, run.output
+    assert "is left in us-east-1" in run.output
+    assert contents(account) == stranger
