@@ -83,7 +83,8 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
-_TRIES, _TRY_SECONDS = 120, 5
+_TRIES = 120
+_TRY_SECONDS = 5
 _HOOK = ("HeartbeatTimeout", "DefaultResult", "LifecycleTransition")
 
 
@@ -224,7 +225,7 @@ def _remove(ec2: Any, scaling: Any, name: str, current: dict[str, Any]) -> None:
 
 def _wait_until_gone(scaling: Any, name: str) -> None:
     """Wait for the end of the group's host: botocore has no waiter for it. Raises TimeoutError after ten minutes."""
-    for _ in range(_TRIES):
+    for _try in range(_TRIES):
         if not scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]:
             return
         time.sleep(_TRY_SECONDS)
@@ -255,17 +256,17 @@ def main() -> None:
         return observe(ec2, scaling, params["name"], params["hook_name"])
 
     def change(current: dict[str, Any] | None) -> int:
-        try:
-            return apply(ec2, scaling, params, current, wanted)
-        except TimeoutError as error:
-            module.fail_json(msg=f"{error}: wait until its host is terminated, and run this again")
-            raise
+        return apply(ec2, scaling, params, current, wanted)
 
-    done = aws.converge(module, f"the group {params['name']}", look, wanted, same, change)
-    version = done.answer or (done.current or {}).get("Version")
-    facts = {"version": version} if version and wanted else {}
-    before = {key: (done.current or {}).get(key) for key in wanted or {}}
-    aws.report(module, done.changed, before, wanted, **facts)
+    try:
+        done = aws.converge(module, f"the group {params['name']}", look, wanted, same, change)
+    except TimeoutError as error:
+        module.fail_json(msg=f"{error}: wait until its host is terminated, and run this again")
+    else:
+        version = done.answer or (done.current or {}).get("Version")
+        facts = {"version": version} if version and wanted else {}
+        before = {key: (done.current or {}).get(key) for key in wanted or {}}
+        aws.report(module, done.changed, before, wanted, **facts)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def test_the_release_to_go_back_to_is_the_one_that_it_was(tmp_path: Path) -> Non
     for name, previous, after in (("earlier", {"previous": OLDEST}, OLDEST), ("first", {}, "")):
         folder = tmp_path / name
         folder.mkdir()
-        deployed(folder, name, "trading-engine@beta.service", OLD, **previous)
+        deployed(folder, name, "trading-engine@beta.service", OLD, (), **previous)
         link = folder / "previous"
         assert (link.readlink().name if link.is_symlink() else "") == after
 
