@@ -88,7 +88,7 @@ def role_page(role: Path) -> str:
 def all_variables(roles: list[Path]) -> str:
     lines = ["# Variables", "", "Made from the roles' `meta/argument_specs.yml` by `scripts/docs`.", ""]
     lines += ["## Shared variables", ""]
-    lines += ["Several inputs follow each of these. An input can still have a value of its own.", ""]
+    lines += ["Each of these variables sets several inputs. An input can still have a value of its own.", ""]
     # A deployment's own roles say what a shared variable means, the trial of one comes last.
     lines += [shared_variables(sorted(roles, key=lambda role: role.name == "acceptance")), ""]
     for role in roles:

@@ -34,7 +34,7 @@ OWN: Final = (
         label="statistic", absent=_NO_TARGETS,
     ),
     Metric(
-        "trading_slo_target_feed_seconds", "gauge", "seconds", "How far 99 % of market data may be behind the reply.",
+        "trading_slo_target_feed_seconds", "gauge", "seconds", "Highest delay of 99 % of market data after the reply.",
         absent=_NO_TARGETS,
     ),
     Metric(
@@ -55,7 +55,7 @@ OWN: Final = (
         label="mode",
     ),
     Metric("trading_host_memory_bytes", "gauge", "bytes", "Memory of the host."),
-    Metric("trading_host_memory_available_bytes", "gauge", "bytes", "Memory that can be had without swapping."),
+    Metric("trading_host_memory_available_bytes", "gauge", "bytes", "Memory that is free without swapping."),
     Metric(
         "trading_host_network_bytes_total", "counter", "bytes",
         "Bytes on all interfaces but the loopback, by direction.", label="direction",
@@ -70,7 +70,7 @@ OWN: Final = (
         absent="the clock is not synchronised",
     ),
     Metric(
-        "trading_host_clock_error_bound_seconds", "gauge", "seconds", "The most that the clock's offset can be.",
+        "trading_host_clock_error_bound_seconds", "gauge", "seconds", "Upper bound of the clock's offset.",
         absent="the clock is not synchronised",
     ),
     Metric(
@@ -87,7 +87,7 @@ OWN: Final = (
     ),
     Metric(
         "trading_backup_oldest_unsent_seconds", "gauge", "seconds",
-        "Age of the oldest byte of the journal that is not in the bucket; for an hour also of what was lost.",
+        "Age of the oldest byte of the journal that is not in the bucket; for an hour also of lost bytes.",
         absent=_NO_BACKUP,
     ),
     Metric(

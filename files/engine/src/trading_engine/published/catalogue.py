@@ -78,7 +78,7 @@ COUNTER_METRICS: Final = (
         "trading_messages_ignored_total",
         "counter",
         "count",
-        "Messages that change nothing by the protocol's rules.",
+        "Messages that the engine ignores by the protocol's rules.",
         "messages_ignored",
         "core.ignored",
     ),
@@ -131,7 +131,7 @@ COUNTER_METRICS: Final = (
     ),
     _each(
         "trading_refusals_total",
-        "Orders refused for a cause that OUCH's letters do not tell apart.",
+        "Orders refused for a cause that has no OUCH letter of its own.",
         "cause",
         (
             Number(f"orders_refused_{cause}", f"core.refusals[{index}]", cause)
@@ -198,7 +198,7 @@ COUNTER_METRICS: Final = (
     ),
     _each(
         "trading_logins_total",
-        "Login requests, by result; throttled ones came too soon after failed ones and were not checked.",
+        "Login requests, by result; throttled requests came too soon after failed ones and were not checked.",
         "result",
         (
             Number("logins_accepted", "stats.logins_accepted", "accepted"),
@@ -267,7 +267,7 @@ COUNTER_METRICS: Final = (
     _one("", "counter", "count", "Stalls whatever their cause; exported by cause.", "stalls"),
     _each(
         "trading_stalls_total",
-        "Times that the engine itself made everybody wait for more than a millisecond, by cause.",
+        "Times that the engine delayed all clients by more than a millisecond, by cause.",
         "cause",
         (Number(f"stalls_{cause}", "", cause) for cause in STALL_CAUSES),
     ),
@@ -285,7 +285,7 @@ GAUGE_METRICS: Final = (
         "trading_test_sessions",
         "gauge",
         "count",
-        "Those of the sessions whose account is a test account.",
+        "Logged-in sessions of test accounts.",
         "test_sessions_open",
     ),
     _one("trading_open_orders", "gauge", "count", "Orders in all books.", "open_orders", "core.open_orders"),
@@ -357,14 +357,14 @@ GAUGE_METRICS: Final = (
         "trading_loop_lag_seconds",
         "gauge",
         "seconds",
-        "How late the engine's loop last served its timer.",
+        "Lateness of the engine's loop when it last served its timer.",
         "loop_lag_last_ns",
     ),
     _one(
         "trading_loop_lag_max_seconds",
         "gauge",
         "seconds",
-        "The latest that it ever was since the start.",
+        "The highest lag of the engine's loop since the start.",
         "loop_lag_max_ns",
     ),
     _one(
@@ -415,7 +415,7 @@ GAUGE_METRICS: Final = (
         "trading_clock_deviation_seconds",
         "gauge",
         "seconds",
-        "Engine time minus the wall clock's: what steps of the wall clock in this session left.",
+        "Engine time minus the wall clock's, after steps of the wall clock in this session.",
         "clock_deviation_ns",
     ),
 )
@@ -440,7 +440,7 @@ HISTOGRAM_METRICS: Final = (
         "trading_canary_round_trip_seconds",
         "histogram",
         "seconds",
-        "From when an order of the canary was due to its answer.",
+        "Time from when an order of the canary was due to its answer.",
         "canary",
     ),
     _one(
