@@ -57,7 +57,7 @@ class StateError(Exception):
 
 
 class MissingStateError(StateError):
-    """There is no such file: no engine has run since the machine started, or the path is another."""
+    """There is no such file: no engine has run since the machine started, or the path is wrong."""
 
 
 class ForeignStateError(StateError):
@@ -102,7 +102,7 @@ class SessionState(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that an operator would want to know, at a time of the wall clock."""
+    """An event of interest to an operator, with its time by the wall clock."""
 
     time_ns: int
     text: str
