@@ -24,7 +24,7 @@ CONFIRMED: dict[str, object] = {"drill_confirm": "sandbox", "drill_rpo_seconds":
 
 @pytest.fixture(scope="module")
 def lost(deployed: Deployment) -> dict[str, Any]:
-    """The host that is there before the drill, which ships its journal more often from now on."""
+    """The host before the drill, configured to ship its journal more often."""
     host = deployed.host()
     shorten = f"sed -i 's/^rpo_seconds = .*/rpo_seconds = {PROMISED_S}/' {SHIPPED}; systemctl restart trading-backup"
     shortened = deployed.ssh(host["ansible_host"], "sudo", "sh", "-ec", shorten)
