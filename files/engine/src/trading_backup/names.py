@@ -1,5 +1,4 @@
-"""Object names that contain all information about the objects: the host may not list or read its objects, and the
-reader needs no index.
+"""Object names with all information: the host may not list or read its objects, and the reader needs no index.
 
 A series is self-contained: it begins with a snapshot (or the journal's first segment) and contains everything after it,
 in order. It also contains a little of the journal before its newest snapshot, so that a restore can check that

@@ -26,8 +26,7 @@ LOSS_TOLD_S = 3600.0
 CLEAN_NOTED_S = 60.0
 DAY_S = 86_400
 SETTLED_S = 0.1
-"""The age from which a file's time is reliable: times are coarse, so the next write may get the same time as this one.
-"""
+"""The age from which a file's time is reliable: times are coarse, so an early next write may get the same time."""
 
 logger = logging.getLogger("trading-backup")
 
@@ -240,9 +239,7 @@ class Shipper:
         logger.error("%d segments were deleted before they were sent, from %d on", end - first, first)
 
     def _snapshots(self) -> None:
-        """Send the series' first snapshot and the newest one, unless already sent. Snapshots between them are not
-        needed.
-        """
+        """Send the series' first snapshot and the newest one, unless sent. Snapshots between them are not needed."""
         found = tail.snapshots(self._config.journal)
         for number in found:
             if number > self._sent.snapshot and number in (self._sent.first, found[-1]):

@@ -69,9 +69,7 @@ class Offset:
 
 @dataclass(frozen=True)
 class Slice:
-    """100 ms of the schedule. `why` is empty for a slice that counts; `remark` tells why a disturbed slice counts
-    anyway.
-    """
+    """100 ms of the schedule. `why` is empty for a slice that counts; `remark` tells why a disturbed slice counts."""
 
     start_ns: int
     why: str = ""

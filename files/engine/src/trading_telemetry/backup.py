@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONFIGURED = Path("/etc/trading/backup.toml")
-"""The file whose existence promises a backup. No telemetry setting does so: an older release would refuse the setting.
-"""
+"""The file whose existence promises a backup. A setting of telemetry cannot: an older release would refuse it."""
 STATUS = Path("/run/trading-backup/status.json")
 LOSS_TOLD_S = 3600.0
 

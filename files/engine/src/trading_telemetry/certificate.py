@@ -13,8 +13,7 @@ _PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.
 _VERSION = 0xA0
 _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}  # RFC 5280: UTCTime up to 2049, GeneralizedTime from then on
 WARNED_S = 30 * 86_400
-"""The time before a certificate's end when warnings begin: here, on the controller (`tls_material`) and by Prometheus.
-"""
+"""The time before a certificate's end when warnings begin: here, on the controller (`tls_material`), in Prometheus."""
 OTHERS = 0o037
 """The mode bits that a key file must not have: its group may read it, all others have no access."""
 

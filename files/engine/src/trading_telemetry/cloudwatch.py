@@ -75,9 +75,7 @@ class Period:
 
     @property
     def slowness(self) -> tuple[bool, int]:
-        """Return whether an alarm would judge the 99th percentile, and the percentile's histogram bucket; -1 without an
-        order.
-        """
+        """Return whether an alarm would judge the 99th percentile, and its histogram bucket; -1 without an order."""
         below = list(accumulate(self.counts))
         return below[-1] >= ENOUGH_ORDERS, bisect_left(below, below[-1] * 0.99) if below[-1] else -1
 

@@ -17,8 +17,7 @@ READ_S = 5.0
 LIMIT_S = 3.0
 """The time limit for all requests of one reading of a host."""
 LOOK_UPS = 4
-"""The threads for name look-ups per host: a look-up may run for half a minute, even when its result is no longer used.
-"""
+"""The threads for name look-ups per host: a look-up may run for half a minute, even without any further use."""
 OLD_NS = 20_000_000_000
 """The age at which a reading is too old to show as current, for example after this page's machine slept."""
 MAX_PARTITIONS = 64

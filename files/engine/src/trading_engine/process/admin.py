@@ -67,9 +67,7 @@ class Admin:
         self._reloading = False
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Execute a command and return its result. Raises AdminError; then nothing was recorded and nothing has
-        changed.
-        """
+        """Execute a command and return its result. Raises AdminError; then nothing was recorded or changed."""
         if request.get("command") == "status":
             return self._status()
         if self._engine.failure:

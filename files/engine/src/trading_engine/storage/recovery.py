@@ -139,9 +139,7 @@ def recover(
 
 
 def _confirmed(core: Core, path: Path) -> str:
-    """Return the SHA-256 of the state that was loaded from the file; raises SnapshotError if the file's SHA-256
-    differs.
-    """
+    """Return the SHA-256 of the state that was loaded from the file; raises SnapshotError if the file's differs."""
     found = snapshot.digest(core)
     if found != snapshot.stored_digest(path):
         raise SnapshotError(
