@@ -132,9 +132,7 @@ class Observed:
 
 
 def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
-    """Return the arguments of the host. Without a boot loader the next boot's are unknown. `root` is the root
-    directory.
-    """
+    """Return the arguments of the host at `root`, its root directory. Without a boot loader the next boot's are unknown."""
     ours = _load(kernelfs.under(root, RECORD))
     files = kernelfs.Files(root)
     running = (files.read("/proc/cmdline") or "").split()

@@ -79,9 +79,7 @@ def _units_of(partition: str) -> dict[str, str]:
 
 
 def _as_one(readings: Readings, partition: str) -> Readings:
-    """Return the readings as if this engine were the host's only one. The other engines remain units of this
-    collection.
-    """
+    """Return the readings as if this engine were the host's only one. The other engines stay this collection's units."""
     seen = {**readings, "engine": readings.get("engines", {}).get(partition, {})}
     for key in ("units", "wanted_ports", "cpus_of"):
         of_units = dict(readings.get(key, {}))
@@ -93,9 +91,7 @@ def _as_one(readings: Readings, partition: str) -> Readings:
 
 
 def _named(cause: Cause, partition: str, of_one: bool) -> Cause:
-    """Return the cause with the names of the partition's units; `of_one` also puts the partition before the cause's
-    name.
-    """
+    """Return the cause with the names of the partition's units; with `of_one` its name begins with the partition."""
 
     def true(text: str) -> str:
         for one, own in _units_of(partition).items():
