@@ -215,9 +215,7 @@ class Balancers:
         return front_ends, list(pools.values())
 
     def _seen(self) -> dict[tuple[str, str], Seen]:
-        """Return HAProxy's present results, or its last: during a reload it gives none, which makes no target
-        unhealthy.
-        """
+        """Return HAProxy's present or last results: it gives none during a reload, which makes no target unhealthy."""
         with suppress(OSError, ValueError):
             self._last_seen = self._haproxy.servers()
         return self._last_seen
