@@ -10,8 +10,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def in_written_order(request: pytest.FixtureRequest) -> None:
-    """Declare that the tests of this file build on each other: each continues from the state that the previous one
-    left.
+    """Declare that this file's tests build on each other: each continues from the state that the previous one left.
 
     So they must run as written, from the first one on. A selection that leaves out an earlier test fails here, with an
     explanation.

@@ -59,8 +59,7 @@ Work = list[tuple[bytes, int]]
 
 
 def loaded() -> tuple[Work, list[tuple[Work, Work]]]:
-    """Return the orders that fill the book, and for each slice the bytes to send with 64 in flight and then one at a
-    time.
+    """Return the orders that fill the book, and each slice's bytes to send with 64 in flight and then one at a time.
 
     All of it has to be sent in this order: the sizes of the answers depend on it.
     """
@@ -187,9 +186,7 @@ def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: in
 
 
 def open_loop(variant: str) -> Iterator[Figure]:
-    """Measure 10,000 orders a second for a minute, and an echo for as long, from intended send times: medians of
-    slices.
-    """
+    """Measure 10,000 orders a second for a minute, and an echo for as long, from intended times: medians of slices."""
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
     slices: dict[str, list[list[int]]] = {"engine": [], "echo": []}
@@ -235,8 +232,7 @@ def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Fl
 
 
 def resting(variant: str) -> Iterator[Figure]:
-    """Measure the effect of a million resting orders: p99 compared with some thousand orders, memory, the longest
-    stall.
+    """Measure the effect of a million resting orders on p99 (against some thousand orders), memory and longest stall.
 
     One pinned CPU, client included, in alternating slices.
     """

@@ -157,9 +157,7 @@ def guesser(server: Server, cpu: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def passwords(variant: str) -> Iterator[Figure]:
-    """Measure a client at 1,000 orders a second while one address guesses 10,000 times, or as often as the firewall
-    allows.
-    """
+    """Measure a client at 1,000 orders a second while one address guesses 10,000 times, or at the firewall's limit."""
     core, flow, lot = orderflow.open_core(), orderflow.Flow(), random.Random(1)  # noqa: S311
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     seconds, tried = ORDERS / RATE, 0

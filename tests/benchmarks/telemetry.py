@@ -186,8 +186,9 @@ def _minute_p99_us(port: int, source: str) -> float:
 
 
 def _page(port: int) -> tuple[float, float, float]:
-    """Return the ms to the first paint of a page that contains only "bare" and of ours, in turns and without cache, in
-    a running browser; also our page's share of a core in % while it is open. Take a screenshot.
+    """Return the ms to the first paint of a bare page and of ours, and our open page's share of a core in %.
+
+    The pages load in turns, without cache, in a running browser. The bare page contains only "bare". Take a screenshot.
     """
     bare_ms, ours_ms = [], []
     with tempfile.TemporaryDirectory(prefix="chromium-") as name:
