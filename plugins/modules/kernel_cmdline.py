@@ -132,7 +132,7 @@ class Observed:
 
 
 def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
-    """Return the arguments of the host at `root`, its root directory. Without a boot loader the next boot's are unknown."""
+    """Return the arguments of the host with root directory `root`; those of the next boot only with a boot loader."""
     ours = _load(kernelfs.under(root, RECORD))
     files = kernelfs.Files(root)
     running = (files.read("/proc/cmdline") or "").split()

@@ -79,7 +79,7 @@ def _units_of(partition: str) -> dict[str, str]:
 
 
 def _as_one(readings: Readings, partition: str) -> Readings:
-    """Return the readings as if this engine were the host's only one. The other engines stay this collection's units."""
+    """Return the readings as if this engine were the host's only one. The others stay this collection's units."""
     seen = {**readings, "engine": readings.get("engines", {}).get(partition, {})}
     for key in ("units", "wanted_ports", "cpus_of"):
         of_units = dict(readings.get(key, {}))
