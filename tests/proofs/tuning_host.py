@@ -104,7 +104,7 @@ class TuningHost:
         return texts
 
     def play(self, playbook: Path, *arguments: str, kill_after: int = 0) -> Play:
-        """Run a playbook, or kill it after that many tasks on the host."""
+        """Run a playbook, or kill it after this number of tasks on the host."""
         tasks = self.cloud.directory / "host_tasks"
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self._inventory), str(playbook), *arguments],

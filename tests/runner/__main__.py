@@ -53,7 +53,7 @@ def _log_directory() -> Path:
 
 
 def _prepared(todo: Plan, logs: Path) -> bool:
-    """Install what the parts need, once and before the first one begins."""
+    """Install everything that the parts need, once and before the first part begins."""
     if any(part.root for part in todo.parts) and os.geteuid() != 0:
         if not shutil.which("sudo"):
             print(

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httptools
 
 LIMIT_BYTES = 256 * 1024
-"""The largest size of an answer: several times that of a /latest with all of an engine's symbols, sessions and events."""
+"""The largest size of an answer: several times a /latest with all of an engine's symbols, sessions and events."""
 MEANINGS = {401: "it asks for another token", 429: "it is asked too often"}
 
 

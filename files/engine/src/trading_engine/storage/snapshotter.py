@@ -35,7 +35,7 @@ class Snapshotter:
         self._pruning: Future[int] | None = None
 
     def tick(self, sealed: int, used_bytes: int) -> list[str]:
-        """Start or watch the child, and clean up; return texts for the operator. `sealed` counts the sealed segments."""
+        """Start or watch the child, and clean up; return the operator's messages. `sealed` counts sealed segments."""
         told: list[str] = []
         excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
         # Only after a snapshot can old segments be deleted, so without room every pause is short.
