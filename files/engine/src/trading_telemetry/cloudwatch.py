@@ -43,7 +43,7 @@ Datum = dict[str, Any]
 
 @dataclass
 class Period:
-    """The sum of several looks at one engine, so that a restart of the engine loses seconds and not the period."""
+    """The sum of several readings of one engine, so that a restart of the engine loses seconds and not the period."""
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     orders: int = 0

@@ -1,4 +1,4 @@
-"""fleet.toml: the hosts that `trading-telemetry fleet` shows on one page, and who may read that page."""
+"""fleet.toml: the hosts that `trading-telemetry fleet` shows on one page, and the access to that page."""
 
 import ssl
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """The person at the other end of an administration socket, and the commands that this person may give.
 
-The kernel says which user connected, and in which groups that process is; nothing that the other end sends is trusted.
-The groups with a role are looked up once, before orders come. A user's name is looked up when the user first connects;
-orders wait for this once. The log uses the same name from then on.
+The kernel reports which user connected, and in which groups that process is; nothing that the other end sends is
+trusted. The groups with a role are looked up once, before orders come. A user's name is looked up when the user first
+connects; orders wait for this once. The log uses the same name from then on.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class ReloadError(Exception):
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
-    """Yield the parts for a running engine: what has to be unchanged, then firms, accounts, symbols, and the end."""
+    """Yield the parts for a running engine: the unchangeable values, then firms, accounts, symbols, and the end."""
     yield {"command": "reload", "fixed": config.fixed(), "default_firm": config.firms.default}
     yield from _parts("firms", _firms(config.firms))
     yield from _parts("accounts", (asdict(account) for account in config.accounts.values()))
@@ -71,7 +71,7 @@ def _firms(firms: Firms) -> Iterator[dict[str, Any]]:
 
 
 class Reload:
-    """A reload: give it the parts, then run `steps`, one step in each turn. `answer` says what was done."""
+    """A reload: give it the parts, then run `steps`, one step in each turn. `answer` describes the changes."""
 
     def __init__(self, engine: Engine, end_session: Callable[[int], None], request: dict[str, Any]) -> None:
         """Raises ReloadError for a change that needs a restart."""

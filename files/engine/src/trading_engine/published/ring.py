@@ -64,7 +64,7 @@ class RingWriter:
     """The engine's side: `begin` a session, `write` in each turn, `publish` from time to time."""
 
     def __init__(self, path: Path, bell: Path) -> None:
-        """Create the ring beside the old one and rename it; raises OSError."""
+        """Create the ring under another name and rename it over the old one; raises OSError."""
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

@@ -138,7 +138,7 @@ class StateWriter:
     """The writer of the file. `counters` and `gauges` are arrays by the positions of COUNTERS and GAUGES."""
 
     def __init__(self, path: Path, version: str, durability: str) -> None:
-        """Create the file beside the old one and rename it; raises OSError."""
+        """Create the file under another name and rename it over the old one; raises OSError."""
         self.counters = array("Q", bytes(8 * CAPACITY))
         self.gauges = array("q", [UNASSIGNED] * CAPACITY)
         self.histograms = {name: Histogram() for name in HISTOGRAMS}

@@ -33,7 +33,7 @@ class Recovered:
 
 
 def apply_journaled(core: Core, record: Record) -> None:
-    """Apply a record to the core; raises JournalError, with its number, for one that this version does not know."""
+    """Apply a record to the core; raises JournalError, with its number, for a record unknown to this version."""
     try:
         apply_record(core, record)
     except InputError as error:

@@ -72,7 +72,7 @@ class Snapshotter:
         return told
 
     def stop(self) -> None:
-        """End the child, so that it does not write beside the next engine. Its unfinished file is no snapshot yet."""
+        """End the child, so that it does not write while the next engine runs. Its unfinished file is no snapshot."""
         if self._child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGKILL)
