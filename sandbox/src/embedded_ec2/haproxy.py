@@ -241,7 +241,7 @@ class HAProxy:
         return answer.decode(errors="replace")
 
     def _await(self, holds: Callable[[], bool]) -> None:
-        """Wait while the master, which executes itself anew for a reload, does not answer."""
+        """Wait until the condition holds. During a reload the master executes itself again, and does not answer."""
         ends = time.monotonic() + START_LIMIT_SECONDS
         while time.monotonic() < ends:
             with suppress(OSError):

@@ -268,7 +268,7 @@ class Router:
         succeeds("ip", "-n", self.netns, "address", "delete", f"{address}/32", "dev", "lo")
 
     def bring_replies_back(self) -> bool:
-        """Route replies back to a load balancer that sends with its client's address; they would go to the client.
+        """Route replies to a load balancer that sends with its client's address back to it, not to the client.
 
         Return False where this kernel cannot mark connections: the balancer then sends with its own address.
         """
