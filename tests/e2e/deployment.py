@@ -40,7 +40,7 @@ def run(
     limit_s: float = 600,
     folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return what it printed, whatever its exit code."""
+    """Run a command to its end and return its output, whatever its exit code."""
     return subprocess.run(
         [str(word) for word in command],
         env={**os.environ, **(environment or {})},

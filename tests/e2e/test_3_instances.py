@@ -1,4 +1,5 @@
-"""A machine follows its instance, the inventory follows the API, and a security group decides who reaches a host.
+"""A machine follows its instance, the inventory follows the API, and a security group decides which clients reach a
+host.
 
 The tests build on each other, in the order in which they are written: the last one ends the instance.
 """
@@ -29,7 +30,7 @@ def host(ec2: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ByHand:
-    """An instance that was made through the API beside the host, in its subnet and security group."""
+    """An instance that was made through the API in addition to the host, in its subnet and security group."""
 
     deployment: Deployment
     ec2: Any

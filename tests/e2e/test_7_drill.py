@@ -1,4 +1,4 @@
-"""A small disaster drill: the host is lost under known orders, and another one in another zone goes on in its place.
+"""A small disaster drill: the host is lost with known orders, and a host in another zone continues in its place.
 
 The tests build on each other, in the order in which they are written: what comes later finds the host that was built.
 """

@@ -57,7 +57,7 @@ class Host:
         return play
 
     def run(self, script: str) -> str:
-        """Run a shell script as root, and return what it printed."""
+        """Run a shell script as root, and return its output."""
         done = self.deployment.ssh(self.address, "sudo", "sh", "-ec", script, limit_s=_LIMIT_S)
         assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -1,8 +1,8 @@
 """Faults are planted one after the other on deployed hosts, and the diagnosis names each of them first.
 
-The scenario trading_engine plants those of a host alone (extensions/molecule/trading_engine/vars/faults.yml), of which
-scripts/test plants only the first ones. The faults of account and publisher are planted here, on a host that site.yml
-made. Packets are held back on a machine with a kernel of its own, because this machine's has no netem.
+The scenario trading_engine plants the faults of a single host (extensions/molecule/trading_engine/vars/faults.yml), of
+which scripts/test plants only the first ones. The faults of account and publisher are planted here, on a host that
+site.yml made. Packets are held back on a machine with a kernel of its own, because this machine's has no netem.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A deployed host gets a fault for every line of the checklist, and each line fails; after the repair each is met.
 
-Real are the host, its services and what spoils them, and what the embedded AWS knows of group, topic, metrics and cost.
+The host, its services and the faults are real, and so are group, topic, metrics and cost in the embedded AWS.
 These stand in for what a sandbox does not have, in both runs:
   - two chronyds that leave the clock alone (-x): one is the source, and takes half a second from the other;
   - a thread that sends log lines, as the CloudWatch agent would;

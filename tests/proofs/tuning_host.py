@@ -95,7 +95,7 @@ class TuningHost:
         return self.cloud.directory / "inventory.json"
 
     def shell(self, script: str) -> str:
-        """Run a shell script as root and return what it printed."""
+        """Run a shell script as root and return its output."""
         return self.cloud.answer(self.address, f"sudo sh -c {shlex.quote(script)}")
 
     def state(self) -> dict[str, str]:

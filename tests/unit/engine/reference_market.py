@@ -228,7 +228,7 @@ class ReferenceMarket:
     def _plan(self, order: PlainOrder, contras: list[PlainOrder]) -> tuple[list[tuple[PlainOrder, int]], bool]:
         """Return the trades of the order if its own minimum did not matter, and whether it then ends.
 
-        The plan has 0 shares for resting orders of its own that self-match prevention cancels.
+        The plan has 0 shares for resting orders of the same owner that self-match prevention cancels.
         """
         policy = self._accounts[order.owner]["self_match"]
         plan: list[tuple[PlainOrder, int]] = []

@@ -91,7 +91,7 @@ def write(directory: Path) -> None:
 
 
 def main() -> None:
-    """Write the files in the package anew, with the pure engine's results."""
+    """Write the files in the package again, with the pure engine's results."""
     selfcheck.SHIPPED.mkdir(exist_ok=True)
     write(selfcheck.SHIPPED)
     (selfcheck.SHIPPED / SEGMENT).chmod(0o644)

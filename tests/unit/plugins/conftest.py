@@ -74,7 +74,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 def apply_thrice(run: RunModule, look: Callable[[], object], name: str, /, **arguments: object) -> dict[str, Any]:
-    """Run a module in check mode (which must not change the result of `look`), for real, and again; report the real run."""
+    """Run a module in check mode (which must not change `look()`), for real, and again; report the real run."""
     before = look()
     checked = run(name, check=True, region="us-east-1", **arguments)
     assert look() == before

@@ -61,7 +61,7 @@ def test_an_encrypted_key_is_refused() -> None:
 
 
 def test_one_text_with_certificate_chain_and_key_is_both() -> None:
-    """Telemetry accepts such a file as well."""
+    """Telemetry also accepts one file with all three parts."""
     text = PAIR.certificate_pem + AUTHORITY.certificate_pem + PAIR.key_pem
     assert material({"certificate": text, "key": text}, NOW)["problems"] == []
     other = PAIR.certificate_pem + made("other").key_pem

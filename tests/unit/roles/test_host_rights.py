@@ -1,4 +1,4 @@
-"""A host's rights in the environment's bucket: it can only put new objects below its own name, with any other rights."""
+"""A host's rights in the environment's bucket: it may only put new objects below its own name, with any other right."""
 
 from __future__ import annotations
 

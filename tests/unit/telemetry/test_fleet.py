@@ -287,7 +287,7 @@ def test_what_no_browser_could_read_is_replaced_and_cut(monkeypatch: pytest.Monk
 
 @dataclasses.dataclass
 class Many:
-    """A host of the partitions p0, p1 …; `odd` has the unusual answers by partition, None for one that never answers."""
+    """A host of the partitions p0, p1 …; `odd` has unusual answers by partition, None for one that never answers."""
 
     partitions: int
     odd: dict[str, Response | None] = dataclasses.field(default_factory=dict)
