@@ -1,5 +1,4 @@
-"""A machine follows its instance, the inventory follows the API, and a security group decides which clients reach a
-host.
+"""A machine follows its instance, the inventory the API, and a security group decides which clients reach a host.
 
 The tests build on each other, in the order in which they are written: the last one ends the instance.
 """

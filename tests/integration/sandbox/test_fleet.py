@@ -140,7 +140,7 @@ class Fleet:
         )
 
     def member(self) -> dict[str, Any]:
-        """Return the instance that is not leaving."""
+        """Return the instance that is not being terminated."""
         (group,) = self.scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         here = [each for each in group["Instances"] if not each["LifecycleState"].startswith("Terminat")]
         return here[0] if here else {"InstanceId": "", "LifecycleState": ""}
