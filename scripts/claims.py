@@ -1,6 +1,6 @@
 """Claims of README.md and docs/: the places of their ids, the figures they cover, and the rows of docs/truth.yml.
 
-An id stands in a comment, `<!-- claim: one-id, another-id -->`, and covers
+An id is written in a comment, `<!-- claim: one-id, another-id -->`, and covers
   - the paragraph, the list item or the table row in which the comment stands;
   - all of the block that follows, when the comment has a line of its own above it. A block ends at an empty line, a
     code block with its fence.
@@ -86,7 +86,7 @@ class Unit:
 
     @property
     def figures(self) -> list[str]:
-        """Return the figures that look measured."""
+        """Return the figures that look like measured ones."""
         if self.text.startswith("#"):
             return []
         text = self.text if self.text.lstrip().startswith("```") else CODE_SPAN.sub("`", self.text)
@@ -164,7 +164,7 @@ def place(shown: str) -> str:
 
 
 def what_is_missing(root: Path, shown: str) -> str | None:
-    """Return the problem of a reference, or None. It is FILE, or FILE::NAME with the name of a test or a task."""
+    """Return the problem of a reference, or None. A reference is FILE, or FILE::NAME with a test's or a task's name."""
     path, _, name = shown.partition("::")
     if not (root / path).is_file():
         return f"{path}: no such file"

@@ -124,7 +124,7 @@ def stop(directory: Path, package: str) -> None:
 
 
 def looked_at(directory: Path) -> dict[str, Any]:
-    """Return trading_host_info's readings for these processes. They are not units, and this machine is not a host."""
+    """Return trading_host_info's readings for these processes, which are no units, on a machine that is no host."""
     pids = [pid for package in PACKAGES if (pid := running(directory, package))]
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     busy_s = {}

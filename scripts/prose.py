@@ -120,7 +120,7 @@ def _banned(sentence: Sentence, words: dict[str, Any]) -> Iterator[str]:
 
 
 def faults(page: str, words: dict[str, Any]) -> list[tuple[int, str]]:
-    """Return what is wrong with a page, each with its line."""
+    """Return the faults of a page, each with its line."""
     if page.startswith("---\n"):  # the front matter becomes empty lines, so that numbers stay
         head, rule, rest = page[4:].partition("\n---\n")
         page = "\n" * (head + rule).count("\n") + "\n" + rest

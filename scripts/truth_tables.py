@@ -1,4 +1,4 @@
-"""Render which claim was shown where: docs/truth.md, and README.md's list of what was never run.
+"""Render the proofs of the claims: docs/truth.md, and README.md's list of the things that were never run.
 
 Source of truth: docs/truth.yml for the rows, README.md and docs/ for the pages that hold their ids (claims.py).
 """
@@ -54,7 +54,7 @@ RECORDS = """
 
 
 def places(row: dict[str, Any]) -> list[str]:
-    """Return where a row's claim was shown, in the order of PLACES."""
+    """Return the places where a row's claim was shown, in the order of PLACES."""
     found = {claims.place(shown) for shown in row.get("shown", ())}
     return [name for name in PLACES if name in found] + ([MEASURED] if "measured" in row else [])
 
@@ -101,7 +101,7 @@ def item(text: str) -> str:
 
 
 def never(rows: list[dict[str, Any]]) -> str:
-    """Return the list of what was never run."""
+    """Return the list of the things that were never run."""
     return "".join(item(row["never"]) for row in rows if "never" in row)
 
 

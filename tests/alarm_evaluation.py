@@ -1,4 +1,4 @@
-"""What CloudWatch makes of alarms, minute by minute, as its guide says; nothing here can evaluate an alarm for real.
+"""A model of CloudWatch's alarm evaluation, minute by minute, after its guide; no emulator here evaluates alarms.
 
 Sources: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/ with alarm-evaluation.html (states, periods),
 alarms-and-missing-data.html (its table of what missing data points become), Create_Composite_Alarm.html (rules) and
@@ -25,7 +25,7 @@ _BREACHES: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Notice:
-    """A message to whoever has subscribed: the minute, the alarm and its new state."""
+    """A message to the subscribers: the minute, the alarm and its new state."""
 
     minute: int
     alarm: str
@@ -34,7 +34,7 @@ class Notice:
 
 @dataclass
 class Watch:
-    """Alarms, as they are put or described, from the minute in which they are made."""
+    """The alarms, as they are put or described, from the minute of their creation on."""
 
     alarms: Iterable[Mapping[str, Any]]
     minute: int = 0
@@ -62,7 +62,7 @@ class Watch:
         self._stop_waiting()
 
     def _points(self, alarm: Mapping[str, Any]) -> list[float | None]:
-        """Return what is looked at, newest first."""
+        """Return the data points that the evaluation uses, newest first; None for a missing one."""
         length, (minutes, values) = alarm["Period"] // 60, self._data.get(alarm["MetricName"], ([], []))
         points: list[float | None] = []
         for number in range(alarm["EvaluationPeriods"] + _LOOKED_BACK):
@@ -72,7 +72,7 @@ class Watch:
         return points
 
     def _follow(self) -> None:
-        """Let composite alarms take the states that their rules give, until none changes any more."""
+        """Update composite alarms to the states that their rules give, until no state changes any more."""
         before: dict[str, str] = {}
         while before != self.states:
             before = dict(self.states)
@@ -118,7 +118,7 @@ def _statistic(alarm: Mapping[str, Any], values: list[float]) -> float:
 
 
 def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) -> str:
-    """The table of alarms-and-missing-data.html: real data points first, then what the missing ones are taken for."""
+    """Return the alarm's state by the table in alarms-and-missing-data.html: real data points before missing ones."""
     wanted = alarm["EvaluationPeriods"]
     needed = alarm.get("DatapointsToAlarm") or wanted
     breaches = _BREACHES[alarm["ComparisonOperator"]]
@@ -131,7 +131,7 @@ def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) ->
 
 
 def _holds(rule: str, states: Mapping[str, str]) -> bool:
-    """Say whether a composite alarm's rule is true: NOT binds before AND, and AND before OR."""
+    """Return whether a composite alarm's rule is true: NOT binds before AND, and AND before OR."""
     words = [(word, state, name) for word, state, name in _WORD.findall(rule)]
     assert "".join(word for word, _, _ in words) == re.sub(r"\s+", "", rule), f"not understood: {rule}"
 

@@ -1,4 +1,4 @@
-"""Wheels collected as the role does it: module wheel_set on this machine."""
+"""Wheels collected by the role's own module, wheel_set, on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlat
 
 
 def collect(**arguments: str) -> dict[str, Any]:
-    """Return what the module reports; raises AssertionError with its message when it fails."""
+    """Return the module's result; raises AssertionError with its message when it fails."""
     words = [
         "localhost",
         "-i",

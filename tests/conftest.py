@@ -1,4 +1,4 @@
-"""What tests of every folder may use."""
+"""Fixtures for the tests of every folder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 @pytest.fixture(scope="module")
 def in_written_order(request: pytest.FixtureRequest) -> None:
-    """The tests of this file build on each other: each goes on from what the one before it has left.
+    """Declare that this file's tests build on each other: each continues from the state that the previous one left.
 
-    So they run as they are written, from the first one on. Whoever picks some of them learns it here, and not from a
-    failure that explains nothing.
+    So they must run as written, from the first one on. A selection that leaves out an earlier test fails here, with an
+    explanation.
     """
     module = request.node
     written = [
@@ -29,7 +29,7 @@ def in_written_order(request: pytest.FixtureRequest) -> None:
 
 
 def out_of_order(written: Sequence[str], picked: Sequence[str]) -> str:
-    """Return what keeps the picked tests from building on each other, empty when they are the first ones written."""
+    """Return why the selected tests cannot build on each other; empty when they are the first tests of the file."""
     if list(picked) == list(written[: len(picked)]):
         return ""
     last = max(written.index(name) for name in picked)

@@ -1,4 +1,4 @@
-"""Authorities and certificates of tests, made anew each time."""
+"""Authorities and certificates for tests, made again in each run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pair:
 
 
 def made(name: str, authority: Pair | None = None, days: int = DAYS) -> Pair:
-    """Return a certificate for this machine's loopback, or without an authority one that is an authority itself.
+    """Return a certificate for this machine's loopback; without an authority, it is a new authority's own.
 
     With a negative number of days it has expired.
     """

@@ -1,4 +1,4 @@
-"""Adds the compiled variant: with TRADING_ENGINE_COMPILED=1 the modules on an order's way are built by mypyc.
+"""Adds the compiled variant: with TRADING_ENGINE_COMPILED=1 the modules that process orders are built by mypyc.
 
 The same sources always make a pure wheel as well; mypy (which brings mypyc) and a C compiler are needed only for this.
 """
@@ -35,7 +35,7 @@ def sources() -> list[str]:
 
 
 class SideBySide(build_ext):  # type: ignore[misc]  # setuptools has no types
-    """Compiles the files of an extension side by side; distutils would take one after the other."""
+    """Compiles the files of an extension in parallel; distutils would compile one after the other."""
 
     def build_extensions(self) -> None:
         compile_all, compile_one = self.compiler.compile, self.compiler._compile

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The evidence of an acceptance run: each claim beside the observation, without confidential values."""
+"""The evidence of an acceptance run: each claim with its observation, without confidential values."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class FilterModule:
     """The filters by the names that roles use."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them."""
+        """Return the filters by name."""
         return {
             "fleet_balancers": fleet.balancers,
             "fleet_groups": fleet.groups,

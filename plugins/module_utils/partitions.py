@@ -114,7 +114,7 @@ def problems(
 
 
 def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return how the symbols of a host's engines move. `had` are the present symbols by partition.
+    """Return the moves of symbols between a host's engines. `had` are the present symbols by partition.
 
     `gaining` are the partitions that get symbols, and `others` are the rest. `both` are the gaining partitions that
     also lose symbols. `new` are the symbols that no engine of the host has yet.
@@ -137,11 +137,11 @@ def move(
     had: Mapping[str, Sequence[str]] | None = None,
     canaries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return what keeps one symbol from moving to a partition, and who has to give it up.
+    """Return the problems that prevent one symbol's move to a partition, and the partition that has to give it up.
 
-    `partitions` are those of all hosts and free of problems. `had` are the symbols of each engine by the name of its
-    partition, `canaries` what they order themselves; None while nobody has asked the hosts. `giver` is empty then, and
-    where the symbol is there already.
+    `partitions` are those of all hosts and free of problems. `had` are the symbols of each engine, `canaries` the test
+    symbols of the engines, both by partition; both are None before the hosts are asked. `giver` is empty then, and when
+    the partition already has the symbol.
     """
     wanted = {partition["name"]: list(partition["symbols"]) for partition in partitions}
     owner = "".join(name for name, symbols in wanted.items() if symbol in symbols)
@@ -172,7 +172,7 @@ def _move_on_hosts(
     had: Mapping[str, Sequence[str]],
     canaries: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the same of a symbol that trading_partitions has where it is to be."""
+    """Return the same as `move`, for a symbol that trading_partitions lists at the partition to which it moves."""
     wrong = []
     having = [name for name, symbols in had.items() if symbol in symbols]
     giver = having[0] if having else ""
@@ -217,7 +217,7 @@ def _kept(symbol: str, giver: str, symbols: Sequence[str], canary: str) -> Itera
 
 
 def _form(partitions: Any) -> Iterator[str]:
-    """Yield the errors in the structure of the list. A malformed list is not checked further."""
+    """Yield the errors in the structure of the list. The content of a malformed list is not checked."""
     if not isinstance(partitions, (list, tuple)):
         yield "it is no list of partitions, each with name and symbols"
         return
@@ -348,12 +348,12 @@ def _ports(
 
 
 def _place(partition: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """Return the partition's host, by its number before there are hosts; empty where nothing is said of it."""
+    """Return the partition's host, by its number before there are hosts; empty when the list names no host for it."""
     return partition["host"] or "".join(map(str, entry.get("hosts", ())))
 
 
 def _machines(found: list[dict[str, Any]], declared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield which partitions of one host want it in two zones, or of two types."""
+    """Yield each host whose partitions specify two zones or two instance types."""
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for partition, entry in zip(found, declared):
         host = _place(partition, entry)

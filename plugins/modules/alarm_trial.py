@@ -199,7 +199,7 @@ def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
 
 
 def apply(client: Any, alarm: str) -> None:
-    """Set the alarm off."""
+    """Trigger the alarm."""
     client.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="Trial: nothing is wrong")
 
 
@@ -209,7 +209,7 @@ def succeeded(summary: str) -> bool:
 
 
 def trial(client: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Set the alarm off, and return the composite alarm's reaction."""
+    """Trigger the alarm, and return the composite alarm's reaction."""
     since, started = datetime.now(timezone.utc), time.monotonic()
     apply(client, given["alarm"])
     history = observe(client, given["composite"], since, given["wait_seconds"])
@@ -218,7 +218,7 @@ def trial(client: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Set the alarm off and report the reaction."""
+    """Trigger the alarm and report the reaction."""
     module = AnsibleAWSModule(
         argument_spec={
             "alarm": {"type": "str", "required": True},

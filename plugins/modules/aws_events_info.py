@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: who changed an environment's AWS resources, from CloudTrail's event history."""
+"""Ansible module: the changes of an environment's AWS resources and their authors, from CloudTrail's event history."""
 
 from __future__ import annotations
 

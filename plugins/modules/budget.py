@@ -111,7 +111,7 @@ def _subscribers(client: Any, key: dict[str, str], notification: dict[str, Any])
 
 
 def found_to_delete(module: Any, client: Any, account: str, name: str) -> budgets.Plan | None:
-    """Return the budget, or None with a warning when AWS does not show it: the costlier resources must still go."""
+    """Return the budget, or None with a warning when AWS does not show it: the run must delete other resources."""
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
     try:

@@ -81,7 +81,7 @@ TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-governor.conf"
 
 
 def observe(root: Path) -> list[str]:
-    """Return the cpufreq policies of the host below `root`."""
+    """Return the cpufreq policies of the host whose root directory is `root`."""
     return sorted(path.name for path in kernelfs.under(root, CPUFREQ).glob("policy*"))
 
 
@@ -93,7 +93,7 @@ def plan(policies: list[str], governor: str) -> list[Setting]:
 
 
 def run(root: Path, governor: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
-    """Bring the host below `root` to the governor; return the module's result. Raises TuningError."""
+    """Set the governor on the host whose root directory is `root`; return the module's result. Raises TuningError."""
     policies = observe(root)
     wanted = plan(policies, governor)
 

@@ -262,7 +262,7 @@ def apply(
 
 
 def make_hash(module: AnsibleModule, directory: Path, name: str) -> str:
-    """Store the hash of the account's password beside it, and return the hash."""
+    """Store the hash of the account's password next to the password, and return the hash."""
     password, hashed = directory / f"{name}.password", directory / f"{name}.hash"
     secret = password.read_text(encoding="utf-8", errors="surrogateescape")
     returned, out, err = outside.run(module, module.params["hash_command"], data=secret)

@@ -260,7 +260,7 @@ def changed_s(path: str) -> float:
 
 
 def beside(folder: Path, pattern: str) -> list[str]:
-    """Return the units that match the pattern, none without a pattern."""
+    """Return the units that match the pattern; no units without a pattern."""
     return sorted(path.name for path in folder.glob(pattern)) if pattern else []
 
 

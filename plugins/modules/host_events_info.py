@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: who logged in on a host and what they did there, from systemd's journal."""
+"""Ansible module: the logins on a host and the actions of these people, from systemd's journal."""
 
 from __future__ import annotations
 

@@ -89,12 +89,12 @@ _HOOK = ("HeartbeatTimeout", "DefaultResult", "LifecycleTransition")
 
 
 def digest(launch: dict[str, Any]) -> str:
-    """Return what stands in a version's description: EC2 answers with the data in another form than it was given."""
+    """Return the digest for a version's description: EC2 returns the launch data in another form than it received."""
     return f"sha256:{hashlib.sha256(json.dumps(launch, sort_keys=True).encode()).hexdigest()}"
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the parameters ask for; None for no group."""
+    """Return the wanted group; None for no group."""
     if params["state"] == "absent":
         return None
     return {
@@ -130,7 +130,7 @@ def _template(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any] | None:
-    """Return template, group and hook in the words of ``plan``, empty where one is missing; None without any."""
+    """Return template, group and hook in the form of ``plan``, empty where one is missing; None without any of them."""
     template = _template(ec2, name)
     groups = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
     if not template and not groups:
@@ -150,7 +150,7 @@ def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any]
 
 
 def same(current: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Return whether all of it is as wanted."""
+    """Return whether template, group and hook are as wanted."""
     return {key: current[key] for key in wanted} == wanted
 
 
@@ -161,7 +161,7 @@ def apply(
     current: dict[str, Any] | None,
     wanted: dict[str, Any] | None,
 ) -> int:
-    """Make template, group and hook what is wanted; return the template's newest version."""
+    """Bring template, group and hook to the wanted state; return the template's newest version."""
     current = current or {"Template": "", "Version": 0, "Group": {}, "TargetGroupARNs": [], "Hook": {}, "Tags": {}}
     if wanted is None:
         _remove(ec2, scaling, params["name"], current)
@@ -215,7 +215,7 @@ def _change(scaling: Any, name: str, hook_name: str, current: dict[str, Any], wa
 
 
 def _remove(ec2: Any, scaling: Any, name: str, current: dict[str, Any]) -> None:
-    """Delete the group with its host, wait until it is gone, and delete the template, which shows what is left."""
+    """Delete the group with its host, wait until it is gone, and delete the template last: it shows leftovers."""
     if current["Group"]:
         scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
         _wait_until_gone(scaling, name)

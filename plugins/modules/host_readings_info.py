@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the state of a trading host, as readings for finding the causes of a trouble."""
+"""Ansible module: the state of a trading host, as readings from which the causes of a problem are found."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Host:
         return {**state, "log": self.say(*command).splitlines()}
 
     def links(self) -> dict[str, dict[str, Any]]:
-        """Return interface → what delays its packets, and the allowances of the instance that were exceeded."""
+        """Return interface → the cause of its packets' delay, and the allowances of the instance that were exceeded."""
         delays = answers.delays(self.say("tc", "-j", "qdisc", "show"))
         names = [path.name for path in Path("/sys/class/net").iterdir() if (path / "device").exists()]
         return {

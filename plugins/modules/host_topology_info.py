@@ -116,7 +116,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 
 
 def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) -> dict[str, Any]:
-    """Return topology, layout and other tuners of the host below `root`. Raises TuningError."""
+    """Return topology, layout and other tuners of the host whose root directory is `root`. Raises TuningError."""
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node, engines)
     numbers = {name: sorted(cpus) for name, cpus in dataclasses.asdict(layout).items()}

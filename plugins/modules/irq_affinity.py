@@ -105,7 +105,7 @@ IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/
 
 
 def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
-    """Return each interrupt's CPU list by its file, for the host below `root`, in numerical order."""
+    """Return each interrupt's CPU list by its file, in numerical order. `root` is the root directory of the host."""
     places = kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
     numbers = sorted(int(place.parent.name) for place in places)
     return {path: files.read(path) or "" for path in (f"/proc/irq/{number}/smp_affinity_list" for number in numbers)}
@@ -117,7 +117,7 @@ def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str
 
 
 def run(root: Path, housekeeping_list: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
-    """Bring the host below `root` to the affinity; return the module's result. Raises TuningError."""
+    """Set the affinity on the host whose root directory is `root`; return the module's result. Raises TuningError."""
     usable = topology.usable_cpus(root)
     housekeeping = _housekeeping(housekeeping_list, usable)
     files = kernelfs.Files(root)

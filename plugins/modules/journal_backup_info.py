@@ -109,7 +109,7 @@ def locked_until(client: Any, bucket: str, owner: str) -> str:
 
 
 def holdings(objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what each host's instances have shipped, and the names of foreign objects."""
+    """Return the objects that each host's instances have shipped, and the names of foreign objects."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     others = []
     for one in objects:

@@ -132,7 +132,7 @@ class Observed:
 
 
 def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
-    """Return the arguments of the host below `root`. Without a boot loader those of the next boot are unknown."""
+    """Return the arguments of the host with root directory `root`; those of the next boot only with a boot loader."""
     ours = _load(kernelfs.under(root, RECORD))
     files = kernelfs.Files(root)
     running = (files.read("/proc/cmdline") or "").split()
@@ -156,7 +156,7 @@ def apply(root: Path, loader: Grub | Grubby, ours: Ours, change: Change, removed
 def run(
     root: Path, arguments: list[str], never: list[dict[str, str]], tools: Tools, command: Run, check: bool
 ) -> dict[str, Any]:
-    """Bring the next boot of the host below `root` to the arguments. Raises TuningError."""
+    """Set the next boot's arguments on the host whose root directory is `root`. Raises TuningError."""
     refusals = {entry["name"]: entry["reason"] for entry in never}
     refused = [argument for argument in arguments if _reason(argument, refusals)]
     wanted = [argument for argument in arguments if argument not in refused]

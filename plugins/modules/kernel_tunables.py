@@ -186,7 +186,7 @@ class Request:
 
 
 def observe(root: Path) -> Host:
-    """Return the facts on which the request depends: CPUs and memory of the host below `root`."""
+    """Return the facts on which the request depends: CPUs and memory of the host whose root directory is `root`."""
     return Host.of(root)
 
 
@@ -196,7 +196,7 @@ def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
 
 
 def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
-    """Bring the host below `root` to the request; return the module's result. Raises TuningError."""
+    """Apply the request to the host whose root directory is `root`; return the module's result. Raises TuningError."""
     wanted, gated = plan(request, observe(root))
     later = boot_files.later_assignments(root)
     result = converge(root, kernelfs.Files(root), "kernel_tunables", wanted, boot_texts, check, request.force)

@@ -127,7 +127,7 @@ _HEALTH = (
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the parameters ask for; None for no balancer."""
+    """Return the wanted balancer; None for no balancer."""
     if params["state"] == "absent":
         return None
     health = {
@@ -188,9 +188,10 @@ def _balancer(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def observe(client: Any, name: str, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the balancer in the words of ``plan``, with the ARNs of all; None when nothing of it is there.
+    """Return the balancer in the form of ``plan``, with the ARNs of all its parts; None when no part exists.
 
-    Its target groups are those of its listeners, and those of these names that a run left without a listener.
+    Its target groups are those of its listeners, and those with the wanted names that an earlier run left without a
+    listener.
     """
     balancer, names = _balancer(client, name), (wanted or {}).get("TargetGroups", {})
     arn = balancer["LoadBalancerArn"] if balancer else ""
@@ -226,7 +227,7 @@ def observe(client: Any, name: str, wanted: dict[str, Any] | None) -> dict[str, 
 
 
 def _observed(client: Any, group: dict[str, Any], wanted: dict[str, Any] | None, tags: Any) -> dict[str, Any]:
-    """Return one target group; the attributes of one that is to go are not asked for."""
+    """Return one target group; for a target group to delete, its attributes are not read."""
     arn = group["TargetGroupArn"]
     found = {"Port": group["Port"], **{key: group.get(key) for key in _HEALTH}, "Tags": tags.get(arn, {})}
     if wanted:
@@ -241,7 +242,7 @@ def same(current: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 def unchangeable(current: dict[str, Any] | None, wanted: dict[str, Any] | None) -> list[str]:
-    """Return what AWS could change only by making the balancer or a target group anew, which ends all sessions."""
+    """Return the changes for which AWS needs a new balancer or target group, which would end all sessions."""
     if not current or not wanted:
         return []
     found = []
@@ -259,7 +260,7 @@ def unchangeable(current: dict[str, Any] | None, wanted: dict[str, Any] | None) 
 def apply(
     client: Any, name: str, vpc_id: str, current: dict[str, Any] | None, wanted: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Make the balancer what is wanted; return its DNS name and the ARNs of its target groups."""
+    """Bring the balancer to the wanted state; return its DNS name and the ARNs of its target groups."""
     current = current or {"Listeners": {}, "ListenerArns": {}, "TargetGroups": {}, "Arns": {}}
     if wanted is None:
         _remove(client, current)
@@ -344,7 +345,7 @@ def _apply_tags(client: Any, arn: str, current: dict[str, str], wanted: dict[str
 
 
 def _remove(client: Any, current: dict[str, Any]) -> None:
-    """Delete the balancer, wait until AWS has, and delete its target groups: before that they are in use."""
+    """Delete the balancer, wait until it is gone, and delete its target groups, which are in use until then."""
     if "LoadBalancerArn" in current:
         client.delete_load_balancer(LoadBalancerArn=current["LoadBalancerArn"])
         client.get_waiter("load_balancers_deleted").wait(LoadBalancerArns=[current["LoadBalancerArn"]])

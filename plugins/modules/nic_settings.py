@@ -92,7 +92,7 @@ RULE_FILE = "/etc/udev/rules.d/95-os-tuning.rules"
 
 
 def observe(root: Path) -> tuple[list[str], int]:
-    """Return the names of the cards of the host below `root`, and how many CPUs it has."""
+    """Return the names of the cards of the host whose root directory is `root`, and how many CPUs it has."""
     return [nic.name for nic in topology.read_nics(root)], len(topology.usable_cpus(root))
 
 
@@ -104,9 +104,9 @@ def plan(tool: Ethtool, names: list[str], coalesce: Mapping[str, str]) -> list[S
 def run(
     root: Path, tool: Ethtool, min_cpus: int, coalesce: Mapping[str, str] | None, check: bool, force: bool = False
 ) -> dict[str, Any]:
-    """Bring the cards of the host below `root` to the settings; return the module's result. Raises TuningError.
+    """Apply the settings to the cards of the host whose root directory is `root`; return the module's result.
 
-    Without `coalesce` the original settings are restored.
+    Without `coalesce` the original settings are restored. Raises TuningError.
     """
     names, cpus = observe(root)
     obstacle = _obstacle(names, cpus, min_cpus, tool) if coalesce else ""

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: kill the process of a unit, and see whether systemd starts it again."""
+"""Ansible module: kill the process of a unit, and check whether systemd starts it again."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch
 def build_project(
     module: AnsibleModule, project: Path, scratch: Path, to: Path, environment: dict[str, str] | None = None
 ) -> None:
-    """Build the project's wheel from a copy. A build writes beside the sources, which may be read-only."""
+    """Build the project's wheel from a copy. A build writes next to the sources, which may be read-only."""
     copy = Path(tempfile.mkdtemp(dir=scratch)) / "project"
     for path in source_files(project):
         target = copy / path.relative_to(project)

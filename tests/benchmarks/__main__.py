@@ -42,7 +42,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
 
 
 def main() -> int:
-    """Return 0, or 2 for a name that is none."""
+    """Return 0, or 2 for an unknown benchmark name."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure engine, telemetry and deployment.")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all when none is given"

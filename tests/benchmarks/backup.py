@@ -1,6 +1,7 @@
-"""What the backup's shipper costs a logged-in client, with the engine and the shipper on one CPU.
+"""The effect of the backup's shipper on a client's latency, with the engine and the shipper on one CPU.
 
-A stand-in for S3 is on the client's CPU, behind everybody. The shipper looks and sends far oftener than a host's does.
+A stand-in for S3 runs on the client's CPU at the lowest priority. The shipper looks and sends far more often than on a
+host.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_EC2
 
 @contextmanager
 def idle(command: list[str], cpu: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process on the CPU when nobody else wants it, as CPUWeight=idle has it."""
+    """Run a process on the CPU only when no other process needs it, as CPUWeight=idle does."""
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet) as process:
         try:
@@ -46,7 +47,7 @@ def idle(command: list[str], cpu: int, environment: dict[str, str]) -> Iterator[
 
 
 def objects(url: str) -> int:
-    """Return how many objects the stand-in has."""
+    """Return the number of objects in the stand-in."""
     keys = {"aws_access_key_id": "bench", "aws_secret_access_key": "bench"}
     s3 = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
     if BUCKET not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
@@ -55,7 +56,7 @@ def objects(url: str) -> int:
 
 
 def wait_until_it_answers(url: str) -> None:
-    """Return when the stand-in serves."""
+    """Return when the stand-in answers."""
     deadline_s = time.monotonic() + DEADLINE_S
     while True:
         try:
@@ -68,7 +69,7 @@ def wait_until_it_answers(url: str) -> None:
 
 
 def wait_until_it_ships(url: str) -> int:
-    """Return how many objects there are, once there is one: a program that starts takes more than one that ships."""
+    """Return the number of objects once there is one: a starting program needs more CPU time than a shipping one."""
     deadline_s = time.monotonic() + DEADLINE_S
     while not (count := objects(url)):
         assert time.monotonic() < deadline_s, "the shipper has put nothing: is the CPU left to anybody?"
@@ -77,7 +78,7 @@ def wait_until_it_ships(url: str) -> int:
 
 
 def backup(variant: str) -> Iterator[Figure]:
-    """Orders at 1,000 a second, with a shipper that ships them and with one that is stopped."""
+    """Send orders at 1,000 a second, with a running shipper and with a stopped one."""
     flow = orderflow.Flow(levels=500)
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     port = processes.free_port()

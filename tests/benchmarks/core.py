@@ -93,7 +93,7 @@ def measure_mixed() -> dict[str, float]:
 
 
 def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
-    """Execute the orders that cross: the least work for an engine on this book."""
+    """Execute the orders that cross: the smallest work of an engine on this book."""
     while order.open_shares and contras.crosses(order.price_e4):
         maker = contras.levels[contras.keys[-1]].oldest
         assert maker is not None
@@ -109,7 +109,7 @@ def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
 
 
 def measure_book() -> dict[str, float]:
-    """The book alone, a third of the orders marketable, cancellations by id; and the same in lightmatchingengine."""
+    """Measure the book alone, a third of the orders marketable, cancellations by id; and lightmatchingengine's."""
     from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side
 
     choose = orderflow.Flow()._choose
@@ -145,7 +145,7 @@ def measure_book() -> dict[str, float]:
 
 
 def measure_scale() -> dict[str, float]:
-    """Cost of an order that rests or takes with a hundred times as many symbols, levels, accounts; in turns."""
+    """Measure an order that rests or takes, with a hundred times as many symbols, levels or accounts, in turns."""
     worlds = {}
     for name, symbols, levels, accounts in (
         ("base", 100, 100, 100),
@@ -170,7 +170,7 @@ def measure_scale() -> dict[str, float]:
 
 
 def measure_recovery() -> dict[str, float]:
-    """Replay of a journal, and a snapshot of a million open orders."""
+    """Measure the replay of a journal, and a snapshot of a million open orders."""
     core, flow = orderflow.open_core(), orderflow.Flow(levels=500)
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory = Path(name)
@@ -220,7 +220,7 @@ def _child(name: str, variant: str) -> dict[str, Any]:
 
 
 def core(variant: str) -> Iterator[Figure]:
-    """Decode, check, match and encode; no socket, no journal."""
+    """Measure decoding, checks, matching and encoding, without socket and journal."""
     enters, mixed = _child("enters", variant), _child("mixed", variant)
     reach, aim = ("0.8 x", "1.0 x") if variant == "pure" else ("1.6 x", "2.0 x")
     yield Figure(
@@ -231,7 +231,7 @@ def core(variant: str) -> Iterator[Figure]:
 
 
 def book(variant: str) -> Iterator[Figure]:
-    """Match only: no codec, no checks, no tokens; every order is cancelled by its id a thousand orders later."""
+    """Measure matching only: no codec, no checks, no tokens; each order is cancelled by id a thousand orders later."""
     found = _child("book", variant)
     reach, aim = ("700,000", "1,000,000") if variant == "pure" else ("1,200,000", "2,000,000")
     yield Figure(
@@ -241,7 +241,7 @@ def book(variant: str) -> Iterator[Figure]:
 
 
 def scale(variant: str) -> Iterator[Figure]:
-    """The core with a hundred times as many symbols, levels and accounts."""
+    """Measure the core with a hundred times as many symbols, levels and accounts."""
     found = _child("scale", variant)
     for name in ("symbols", "levels", "accounts"):
         yield Figure(
@@ -250,7 +250,7 @@ def scale(variant: str) -> Iterator[Figure]:
 
 
 def recovery(variant: str) -> Iterator[Figure]:
-    """The time that a start takes."""
+    """Measure the time of a start."""
     found = _child("recovery", variant)
     rates = ("200,000", "350,000") if variant == "pure" else ("600,000", "")
     loads = ("5", "2") if variant == "pure" else ("4", "2")

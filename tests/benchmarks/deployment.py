@@ -33,7 +33,7 @@ class Round:
 
 
 def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
-    """The wait of a newcomer: medians of `count` deployments. The deployment decides whether it compiles."""
+    """Measure the wait of a newcomer: medians of `count` deployments. The deployment decides whether it compiles."""
     if variant != "pure":
         return
     rounds = [_round() for _ in range(count)]
@@ -55,7 +55,7 @@ def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
 
 
 def preflight(variant: str, count: int = 3) -> Iterator[Figure]:
-    """The wait before the plan is shown: `plan.yml` asks the account and makes nothing."""
+    """Measure the wait until the plan is shown: `plan.yml` queries the account and creates nothing."""
     if variant != "pure":
         return
     with tempfile.TemporaryDirectory(prefix="preflight-bench-") as folder:
@@ -99,7 +99,7 @@ def _play(it: Deployment, playbook: str, **variables: object) -> Play:
 
 
 def _disturbed(it: Deployment) -> list[float]:
-    """Return the disturbed part of the load in percent, from each host's report that tells it."""
+    """Return the disturbed part of the load in percent, from the report of each host that has it."""
     loads = [json.loads(path.read_text(encoding="utf-8")).get("load") or {} for path in it.reports.glob("*.json")]
     told = [load["disturbance"] for load in loads if load.get("disturbance")]
     return [100 * one["set_aside"] / one["slices"] for one in told if one["slices"]]

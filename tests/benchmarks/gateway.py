@@ -1,4 +1,4 @@
-"""The engine over TCP beside a bare uvloop echo of the same bytes, in alternating slices."""
+"""The engine over TCP compared with a bare uvloop echo of the same bytes, in alternating slices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RATE_SLICES = 30
 
 @contextmanager
 def on_one_cpu(servers: list[Server]) -> Iterator[None]:
-    """Put the servers and this process on the last CPU; afterwards this process may run anywhere again."""
+    """Put the servers and this process on the last CPU; afterwards this process may run on every CPU again."""
     before = os.sched_getaffinity(0)
     cpu = max(before)
     for server in servers:
@@ -46,7 +46,7 @@ def on_one_cpu(servers: list[Server]) -> Iterator[None]:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Keep this process's own pauses, which are 100 ms and more here, out of the measurement."""
+    """Keep this process's own garbage collection, whose pauses reach 100 ms and more here, out of the measurement."""
     gc.collect()
     gc.disable()
     try:
@@ -59,7 +59,7 @@ Work = list[tuple[bytes, int]]
 
 
 def loaded() -> tuple[Work, list[tuple[Work, Work]]]:
-    """Return what fills the book, and for each slice the bytes to send with 64 in flight and then one at a time.
+    """Return the orders that fill the book, and each slice's bytes to send with 64 in flight and then one at a time.
 
     All of it has to be sent in this order: the sizes of the answers depend on it.
     """
@@ -78,7 +78,7 @@ def echoed(work: Work) -> Work:
 
 
 def pinned(variant: str) -> Iterator[Figure]:
-    """One pinned CPU, client included: the primary figures."""
+    """Measure on one pinned CPU, client included: the primary figures."""
     fill, slices = loaded()
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
@@ -122,10 +122,10 @@ def pinned(variant: str) -> Iterator[Figure]:
 
 
 def two_cpus(variant: str) -> Iterator[Figure]:
-    """Server and client where the scheduler puts them: throughput with 64 in flight.
+    """Measure throughput with 64 orders in flight, with server and client on the CPUs that the scheduler chooses.
 
-    Each order sent by itself when another one is answered, as by a client whose orders have a cause each; and 64 at a
-    time in one piece, which cost the echo no more than a single read and write.
+    First, each order is sent by itself when an earlier one is answered, as by a client that reacts to events. Then 64
+    orders are sent in one piece, which cost the echo no more than a single read and write.
     """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
@@ -186,7 +186,7 @@ def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: in
 
 
 def open_loop(variant: str) -> Iterator[Figure]:
-    """10,000 orders a second for a minute, and as long of echo, from intended send times: medians of the slices."""
+    """Measure 10,000 orders a second for a minute, and an echo for as long, from intended times: medians of slices."""
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
     slices: dict[str, list[list[int]]] = {"engine": [], "echo": []}
@@ -221,7 +221,7 @@ def open_loop(variant: str) -> Iterator[Figure]:
 
 
 def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Flow]:
-    """Put so many orders into the book; return the connection and the source of further orders."""
+    """Put this number of orders into the book; return the connection and the source of further orders."""
     flow = orderflow.Flow(levels=500)
     client = processes.log_in(server, "B0")
     frames = (flow.rest() for _ in range(population))
@@ -232,7 +232,7 @@ def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Fl
 
 
 def resting(variant: str) -> Iterator[Figure]:
-    """What a million resting orders change: p99 beside an engine with some thousand, memory, the longest stall.
+    """Measure the effect of a million resting orders on p99 (against some thousand orders), memory and longest stall.
 
     One pinned CPU, client included, in alternating slices.
     """

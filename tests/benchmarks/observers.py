@@ -1,4 +1,4 @@
-"""Telemetry's processes beside an engine, and stand-ins for their readers on other machines."""
+"""Telemetry's processes, which run next to an engine, and stand-ins for their readers on other machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.benchmarks import processes
 
 IDLE = ("chrt", "--idle", "0")
-"""As the units have it: telemetry runs when the engine has nothing to do."""
+"""The idle scheduling of the units: telemetry runs only when the engine does not."""
 PROMISE = """\
 avg_us = 500
 p95_us = 1000
@@ -117,7 +117,7 @@ def service(engine: processes.Server, cpu: int | None = None) -> Iterator[proces
 
 @contextmanager
 def publisher(engine: processes.Server) -> Iterator[None]:
-    """trading-telemetry publish, every ten seconds, to a CloudWatch that takes everything."""
+    """Run trading-telemetry publish, every ten seconds, with a CloudWatch that accepts every request."""
     with _process("-c", CLOUDWATCH) as cloudwatch, _configuration(engine, processes.free_port()) as config:
         keys = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
         endpoint = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{_first_line(cloudwatch)}"}
@@ -127,7 +127,7 @@ def publisher(engine: processes.Server) -> Iterator[None]:
 
 @contextmanager
 def load(engine: processes.Server, rate_per_s: int, duration_s: int) -> Iterator[None]:
-    """A load generator of its own, at the usual priority; it is ended with the context."""
+    """Run a separate load generator at the usual priority until the context ends."""
     password = engine.directory / "password" if engine.directory else Path()
     password.write_text(processes.PASSWORD)
     options = f"--host=127.0.0.1 --port={engine.port} --account=B0 --password-file={password} --symbol=S0".split()
@@ -141,7 +141,7 @@ def load(engine: processes.Server, rate_per_s: int, duration_s: int) -> Iterator
 
 @contextmanager
 def readers(port: int, pages: int, scrapes_per_s: int) -> Iterator[None]:
-    """Pages and scrapes from one process of its own: threads here would disturb the generator."""
+    """Run readers of pages and scrapes in a separate process: threads here would disturb the generator."""
     with _process("-c", READER, str(port), str(pages), str(scrapes_per_s)) as process:
         _first_line(process)
         yield

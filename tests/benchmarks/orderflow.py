@@ -73,7 +73,7 @@ class Flow:
         return MID_E4 + (distance if side == "S" else -distance)
 
     def rest(self) -> bytes:
-        """Return an Enter that rests."""
+        """Return an Enter for an order that rests."""
         token, side = self._token(), self._choose.choice("BS")
         self.alive.append((token, side))
         stock = self._choose.choice(self._symbols)

@@ -1,4 +1,4 @@
-"""Servers to measure: the engine, and a bare uvloop echo beside it; and the clients that drive them."""
+"""The servers to measure (the engine, and a bare uvloop echo for comparison), and the clients that drive them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def engine(
 ) -> Iterator[Server]:
     """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …
 
-    `program` is a module that runs it, and what it takes before the engine's own arguments.
+    `program` is the module that runs the engine, followed by the arguments that precede the engine's own.
     """
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory, port = Path(name), free_port()
@@ -152,7 +152,7 @@ def connect(server: Server) -> socket.socket:
 
 
 def log_in(server: Server, account: str, sequence: int = 0) -> socket.socket:
-    """Return a connection on which only new messages arrive, or all from that sequence number on."""
+    """Return a connection that receives only new messages, or all messages from that sequence number on."""
     sock = connect(server)
     sock.sendall(soupbintcp.login_request(account, PASSWORD, "", sequence))
     answer = sock.recv(33, socket.MSG_WAITALL)
@@ -161,14 +161,14 @@ def log_in(server: Server, account: str, sequence: int = 0) -> socket.socket:
 
 
 def longest_stall(server: Server) -> tuple[float, str]:
-    """Return the ms of the engine's longest stall since its start, and how many there were of each cause."""
+    """Return the longest stall of the engine since its start in ms, and the number of stalls by cause."""
     state = server.state()
     counts = {name.removeprefix("stalls_"): n for name, n in state.counters.items() if name.startswith("stalls_") and n}
     return state.gauges["stall_max_ns"] / 1e6, ", ".join(f"{n} {cause}" for cause, n in counts.items()) or "none"
 
 
 def drain(sock: socket.socket) -> None:
-    """Discard the pending bytes: heartbeats of an idle time."""
+    """Discard the pending bytes, which are heartbeats from an idle time."""
     sock.setblocking(False)
     with suppress(BlockingIOError):
         while sock.recv(1 << 16):
@@ -177,7 +177,7 @@ def drain(sock: socket.socket) -> None:
 
 
 def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]:
-    """Send each batch when the one before is answered; return the times in ns."""
+    """Send each batch when the previous one is answered; return the times in ns."""
     times = []
     for data, size in work:
         begun = time.perf_counter_ns()
@@ -203,7 +203,7 @@ def windowed_client() -> Iterator[Path]:
 
 
 def in_flight(program: Path, sock: socket.socket, work: list[tuple[bytes, int]], count: int) -> float:
-    """Send everything with so many orders in flight; return the seconds it took."""
+    """Send everything with this number of orders in flight; return the time in seconds."""
     sock.setblocking(True)
     result = subprocess.run(
         [str(program), str(sock.fileno()), str(count)],

@@ -1,7 +1,7 @@
-"""What protection costs a logged-in client: somebody else's wrong passwords, TLS, the host's own firewall.
+"""The cost of protection for a logged-in client: wrong passwords of another client, TLS, the host's own firewall.
 
-What is compared alternates, and counts only where no witness saw the machine disturb it: whole pairs, or where orders
-leave on a schedule each tenth of a second, as in the generator's own report.
+The compared runs alternate. Only undisturbed time counts, according to the witnesses: whole pairs, or with orders on a
+schedule each undisturbed tenth of a second, as in the generator's own report.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ PACKET = bytes(49)  # as large as an order
 
 @contextmanager
 def client_first(cpu: int) -> Iterator[None]:
-    """Have the measuring process on its CPU before anybody else there, and no collector in it."""
+    """Give the measuring process priority on its CPU, and switch its garbage collector off."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -90,7 +90,7 @@ def client_first(cpu: int) -> Iterator[None]:
 def undisturbed_pairs(
     kinds: tuple[str, str], measure: Callable[[str], Any], watched: list[int], pairs: int = PAIRS
 ) -> list[dict[str, Any]]:
-    """Measure both kinds in turns, the order within a pair by lot, until so many pairs were disturbed by nobody."""
+    """Measure both kinds in turns, in an order drawn by lot, until this number of pairs was undisturbed."""
     lot, found = random.Random(1), []  # noqa: S311
     for _ in range(MOST_PAIRS):
         watching = Watching(watched, WATCH_S)
@@ -104,7 +104,7 @@ def undisturbed_pairs(
 
 
 def paced(sock: socket.socket, work: Work, rate: int) -> Recording:
-    """Send each order when it is due and read its answer; return when it was due, sent and answered."""
+    """Send each order when it is due and read its answer; return the due, sent and answered times."""
     processes.drain(sock)
     recording = Recording(rate, len(work), 0)
     begun_ns = time.monotonic_ns()
@@ -123,13 +123,13 @@ def paced(sock: socket.socket, work: Work, rate: int) -> Recording:
 
 
 def latencies_ns(recording: Recording, slots: Iterable[int] | None = None) -> list[int]:
-    """Return the ns from when each order was due, or of some, to its answer."""
+    """Return the time from each order's due time to its answer in ns, for all orders or for some."""
     wanted = range(recording.slots) if slots is None else slots
     return [recording.answered_ns[slot] - recording.intended_ns[slot] for slot in wanted]
 
 
 def undisturbed_ns(recording: Recording, record: Any) -> tuple[list[int], float]:
-    """Return the latencies of the slices that count, by the generator's own rule, and their share of all."""
+    """Return the latencies of the slices that count, by the generator's own rule, and the share of these slices."""
     for sample in record["samples"]:
         sample.pop("real_time_ns", None)  # the client's own: it goes before the guesser
     found = Round(recording, own=record)
@@ -146,7 +146,7 @@ def mixed(flow: orderflow.Flow, core: Any, count: int, batch: int = 1) -> Work:
 
 @contextmanager
 def guesser(server: Server, cpu: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that tries wrong passwords when told to, from an address of its own; the client goes before it."""
+    """Run a process that tries wrong passwords on request, from its own address; the client has priority over it."""
     command = [sys.executable, "-c", GUESSER, str(server.port), ATTACKER_ADDRESS, WRONG.hex()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         os.sched_setaffinity(process.pid, {cpu})
@@ -157,7 +157,7 @@ def guesser(server: Server, cpu: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def passwords(variant: str) -> Iterator[Figure]:
-    """A client at 1,000 orders a second while one address guesses 10,000 times, or as often as the firewall lets it."""
+    """Measure a client at 1,000 orders a second while one address guesses 10,000 times, or at the firewall's limit."""
     core, flow, lot = orderflow.open_core(), orderflow.Flow(), random.Random(1)  # noqa: S311
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     seconds, tried = ORDERS / RATE, 0
@@ -168,7 +168,7 @@ def passwords(variant: str) -> Iterator[Figure]:
         client = processes.log_in(server, "B0")
 
         def measure(kind: str, count: int) -> tuple[float, float]:
-            """Return the p99 of the slices that count, in µs, and how many of all they are."""
+            """Return the p99 of the slices that count, in µs, and the share of these slices."""
             work = mixed(flow, core, ORDERS)
             watching = Watching([client_cpu, engine_cpu], WATCH_S, state)
             if kind == "attacked":
@@ -257,7 +257,7 @@ def secure_log_in(folder: Path, port: int) -> ssl.SSLSocket:
 
 
 def tls(variant: str) -> Iterator[Figure]:
-    """The same orders in clear text and through stunnel: engine on one CPU, stunnel and the client on the other."""
+    """Send the same orders in clear text and through stunnel: engine on one CPU, stunnel and client on the other."""
     flow = orderflow.Flow(levels=500)  # orders that rest: of two accounts, others would be told of as well
     before = os.sched_getaffinity(0)
     beside, engine_cpu = min(before), max(before)
@@ -289,7 +289,7 @@ def tls(variant: str) -> Iterator[Figure]:
 
 
 def heard(sock: socket.socket) -> None:
-    """Throw away what waits, and say that this client lives."""
+    """Discard the pending bytes, and send a heartbeat of this client."""
     sock.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
     sock.setblocking(False)
     try:
@@ -301,7 +301,7 @@ def heard(sock: socket.socket) -> None:
 
 
 def thread_ns(pid: int) -> int:
-    """Return the processor time of all threads of a process."""
+    """Return the processor time of all threads of a process, in ns."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
@@ -330,10 +330,10 @@ def _ip(*words: str) -> None:
 
 
 def firewall_packets(_variant: str) -> Iterator[Figure]:
-    """One order's packet and its answer between two network namespaces, with and without the role's rules.
+    """Measure an order's packet and its answer between two network namespaces, with and without the role's rules.
 
-    All rules run within the call that sends: on one CPU the receiver has the packet when it returns. Of many sends the
-    tenth percentile is taken, and of the rounds the fastest, which other work on the machine does not move.
+    All rules run within the call that sends: on one CPU the receiver has the packet when it returns. The result is the
+    tenth percentile of many sends in the fastest round, which other work on the machine does not change.
     """
     port, before, lot = processes.free_port(), os.sched_getaffinity(0), random.Random(1)  # noqa: S311
     with ExitStack() as stack:
@@ -364,7 +364,7 @@ def firewall_packets(_variant: str) -> Iterator[Figure]:
 
 
 def sent_us(sender: socket.socket, receiver: socket.socket) -> float:
-    """Return how long it takes to send a packet, of which each is answered by another."""
+    """Return the time to send a packet, in µs. Another packet answers each of them."""
     times = []
     for _ in range(ORDERS):
         begun_ns = time.perf_counter_ns()
@@ -377,7 +377,7 @@ def sent_us(sender: socket.socket, receiver: socket.socket) -> float:
 
 
 def firewall(variant: str) -> Iterator[Figure]:
-    """Orders between two network namespaces, with and without the rules that the role writes."""
+    """Measure orders between two network namespaces, with and without the rules that the role writes."""
     core, flow = orderflow.open_core(), orderflow.Flow()
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with ExitStack() as stack:

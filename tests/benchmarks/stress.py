@@ -1,4 +1,4 @@
-"""The engine beside a client that does not read, five that send as fast as they can, and over ten million orders."""
+"""The engine under stress: a client that does not read, five that send at full speed, and over ten million orders."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _ACCEPTED_BYTES, _CANCELED_BYTES, _EXECUTED_BYTES = 69, 31, 43
 
 
 class Pings:
-    """Round trips of a client: an order that rests and its cancellation, and now and then a share of somebody's."""
+    """Round trips of a client: resting orders and their cancellations, and at intervals a trade."""
 
     def __init__(self) -> None:
         self._serial = count()
 
     def work(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return (bytes to send, bytes of the answer) of so many pings."""
+        """Return (bytes to send, bytes of the answer) of this number of pings."""
         made = []
         token = ""
         for number in range(pings):
@@ -57,11 +57,11 @@ class Pings:
         return made
 
     def lonely(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return pings that trade with nobody."""
+        """Return the pings that cause no trade."""
         return [ping for ping in self.work(pings) if ping[1] != _ACCEPTED_BYTES + _EXECUTED_BYTES]
 
     def trades(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return pings that all trade."""
+        """Return pings that each cause a trade."""
         return [(orderflow.frame(self._trade()), _ACCEPTED_BYTES + _EXECUTED_BYTES) for _ in range(pings)]
 
     def _trade(self) -> ouch.EnterOrder:
@@ -72,7 +72,7 @@ class Pings:
 
 
 class Pair:
-    """An engine, a client with offers in its book, and another that trades with them and is measured."""
+    """An engine, a client with offers in its book, and a second client that trades with them and is measured."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -85,7 +85,7 @@ class Pair:
             processes.round_trips(self.owner, [(orderflow.frame(offer), _ACCEPTED_BYTES)])
 
     def trade_until_it_waits(self, seconds: float) -> None:
-        """Trade with the owner's offers, unmeasured, until replies to the owner wait in the engine."""
+        """Trade with the owner's offers, unmeasured, until replies to the owner are queued in the engine."""
         end = time.monotonic() + seconds
         while not self.queued_bytes():
             assert time.monotonic() < end, "nothing waits for the client that does not read"
@@ -106,7 +106,7 @@ class Pair:
 
 
 def stalled(variant: str) -> Iterator[Figure]:
-    """A client that trades with one that does not read for a minute, and with one that does, in alternating slices.
+    """Measure a client that trades with a client that does not read for a minute, and with one that reads, in turns.
 
     Two engines on one pinned CPU: the same minute, and the same neighbours on the hypervisor, for both.
     """
@@ -137,7 +137,7 @@ def stalled(variant: str) -> Iterator[Figure]:
 
 
 def flood(server: Server, sessions: int, running: Event) -> None:
-    """Enter orders on so many sessions, from account B1 on, as fast as the engine takes them, until it is killed."""
+    """Enter orders on this number of sessions, from account B1 on, at full speed, until the process is killed."""
     sockets = {processes.log_in(server, f"B{number + 1}"): number for number in range(sessions)}
     frame = orderflow.frame(ouch.EnterOrder("F" * 14, "B", 100, "S0", orderflow.MID_E4 - 10_000, ouch.TIF_IOC))
     head, tail = frame[:4], frame[18:]
@@ -177,7 +177,7 @@ def flooded(server: Server, sessions: int) -> Iterator[multiprocessing.process.B
 
 
 def fairness(variant: str) -> Iterator[Figure]:
-    """A quiet session's round trip while another enters orders as fast as the engine takes them."""
+    """Measure a quiet session's round trip while another session enters orders as fast as the engine takes them."""
     pings = Pings()
     with processes.engine(variant, tokens="increasing") as server:
         client = processes.log_in(server, "B0")
@@ -192,7 +192,7 @@ def fairness(variant: str) -> Iterator[Figure]:
 
 
 def overload(variant: str) -> Iterator[Figure]:
-    """Five sessions send as fast as the kernel takes it for a minute: the memory used, and the time to recover."""
+    """Measure memory and the recovery time after five sessions have sent as fast as the kernel allows for a minute."""
     pings = Pings()
     with processes.engine(variant, accounts=FLOODERS + 1, tokens="increasing") as server:
         client = processes.log_in(server, "B0")
@@ -216,7 +216,7 @@ def overload(variant: str) -> Iterator[Figure]:
 
 
 def _recovery_s(client: socket.socket, pings: Pings, limit_ns: float, since_ns: int) -> float:
-    """Return the seconds until a hundred round trips in a row were within the limit, but for one."""
+    """Return the seconds until a hundred round trips in a row, except one, were within the limit."""
     while True:
         processes.drain(client)
         begun_ns = time.perf_counter_ns()
@@ -227,7 +227,7 @@ def _recovery_s(client: socket.socket, pings: Pings, limit_ns: float, since_ns: 
 
 
 def flat(variant: str) -> Iterator[Figure]:
-    """Ten million orders through a book of a hundred thousand: memory in the middle and at the end, and disk."""
+    """Measure ten million orders through a book of a hundred thousand: memory halfway and at the end, and disk."""
     enter = orderflow.frame(ouch.EnterOrder("T" * 14, "B", 100, "S0", orderflow.MID_E4))
     cancel = orderflow.frame(ouch.CancelOrder("T" * 14, 0))
 

@@ -49,7 +49,7 @@ PAGE_FILES = (
 
 
 def telemetry(variant: str) -> Iterator[Figure]:
-    """Telemetry beside an engine at 10,000 orders a second, and by itself."""
+    """Measure telemetry with an engine at 10,000 orders a second, and alone."""
 
     def figure(what: str, value: float, unit: str, aim: str, without: float | None = None) -> Figure:
         return Figure("telemetry", variant, what, value, unit, "without" if without else "", without, aim=aim)
@@ -121,7 +121,7 @@ def _usual(engine: processes.Server, cpu: int) -> Iterator[None]:
 
 @contextmanager
 def _own_cpu(engine: processes.Server) -> Iterator[int]:
-    """Pin the engine as its unit does where there are two CPUs; processes started meanwhile get the others."""
+    """Pin the engine as its unit does where there are two CPUs; processes started later get the other CPUs."""
     before = os.sched_getaffinity(0)
     cpu = max(before)
     engine.pin(cpu)
@@ -133,7 +133,7 @@ def _own_cpu(engine: processes.Server) -> Iterator[int]:
 
 
 def _load(engine: processes.Server) -> float:
-    """p99 in µs of a short open loop, from the intended times."""
+    """Return the p99 in µs of a short open loop, from the intended times."""
     connection, splitter = connect("127.0.0.1", engine.port, "B0", processes.PASSWORD)
     recording = Recording(RATE_PER_S, RATE_PER_S * (LOAD_S + 1), RATE_PER_S)
     generator = Generator(connection, splitter, Flow("S0", 1_000_000), recording)
@@ -145,7 +145,7 @@ def _load(engine: processes.Server) -> float:
 
 
 def _bookkeeping_ns() -> float:
-    """Return the cost of an order's bookkeeping for telemetry: the counts in a read, and its share of publishing."""
+    """Return the cost of an order's bookkeeping for telemetry: the counts in a read, and a share of the publication."""
     ancillary = [(0, 0, struct.pack("qq", *divmod(time.time_ns(), 1_000_000_000)))]
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
         stats = Stats(StateWriter(Path(name) / "engine.shm", "bench", "os"))
@@ -167,7 +167,7 @@ def _bookkeeping_ns() -> float:
 
 
 def _p99_ns(port: int, path: str) -> float:
-    """Of requests on one connection, slower than the rate limit."""
+    """Return the p99 of requests on one connection, sent more slowly than the rate limit."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     times = []
     for _ in range(REQUESTS):
@@ -186,8 +186,9 @@ def _minute_p99_us(port: int, source: str) -> float:
 
 
 def _page(port: int) -> tuple[float, float, float]:
-    """Return the ms to the first paint of a page that says "bare" and of ours, by turns and without cache, in a browser
-    that runs already; and our page's share of a core in % while it is open. Take a picture.
+    """Return the ms to the first paint of a bare page and of ours, and our open page's share of a core in %.
+
+    The pages load in turns, without cache, in a running browser. The bare page contains only "bare". Take a screenshot.
     """
     bare_ms, ours_ms = [], []
     with tempfile.TemporaryDirectory(prefix="chromium-") as name:
@@ -221,7 +222,7 @@ def _task_s(browser: Browser) -> float:
 
 
 def _noticed_s(engine: processes.Server, port: int) -> float:
-    """Seconds from the engine's death to the first document of the page's stream that says so."""
+    """Return the seconds from the engine's death to the first document of the page's stream that reports it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/stream")
     stream = connection.getresponse()

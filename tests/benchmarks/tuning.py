@@ -20,7 +20,7 @@ _REPEATS = 5
 
 
 def tuning(variant: str) -> Iterator[Figure]:
-    """Nothing here runs the engine, so there is nothing to measure for the compiled one."""
+    """Measure the tuning. Nothing here runs the engine, so the compiled variant has no figures."""
     if variant != "pure":
         return
     with booted("tuning-bench", "10.77.0.0/16") as host:

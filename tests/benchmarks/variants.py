@@ -71,7 +71,7 @@ def _used_s(path: Path) -> float:
 
 
 def unpack(engine: Path, work: Path, target: Path) -> None:
-    """Unpack as `target` the compiled wheel of the release that the role makes here, and finds made from now on."""
+    """Unpack the compiled wheel of the release that the role builds here (once, and then reuses) to `target`."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     kind = {"python_version": version, "architecture": platform.machine(), "compiled": "always"}
     made = collect(project=str(engine), cache_dir=str(WHEELS), **kind)

@@ -1,7 +1,8 @@
-"""One deployment for all end-to-end tests; what it started is removed whatever happens.
+"""One deployment for all end-to-end tests; everything that it started is always removed.
 
-The files share it and run in the order of their numbers: the first looks at it, those after it change it and put it
-back, the last one removes it. Each of them can be run alone. Tests with the fixture `alone` come after the others.
+The files share it and run in the order of their numbers. The first file only inspects the deployment, later ones change
+it and restore it, and the last one removes it. Each file can be run alone. Tests with the fixture `alone` come after
+the others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LOSES_THE_HOST = re.compile("/test_[7-9]_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the tests that measure come after all others, but for those of the files that lose or remove the host."""
+    """Run the tests that measure after all others, except in the files that lose or remove the host."""
     items.sort(
         key=lambda item: (bool(LOSES_THE_HOST.search(item.nodeid)), "alone" in getattr(item, "fixturenames", ()))
     )
@@ -31,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def alone() -> None:
-    """Wait until nothing runs beside these tests, whose work would be measured as well."""
+    """Wait until no other part of the tests runs, because its work would be measured as well."""
     if path := os.environ.get(BESIDE):
         with open(path, encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
@@ -52,7 +53,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="session")
 def deployed(sandbox: Deployment) -> Deployment:
-    """The account after `ansible-playbook site.yml`, whose report is kept as site.json."""
+    """The account after `ansible-playbook site.yml`; the run's report is kept as site.json."""
     play = sandbox.play("site.yml", slo_enforce="report")
     (sandbox.work / "site.log").write_text(play.output, encoding="utf-8")
     assert play.exit_code == 0, play.output[-6000:]

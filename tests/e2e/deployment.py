@@ -21,7 +21,7 @@ SANDBOX = "e2e"
 
 
 def addresses(number: int) -> dict[str, Any]:
-    """Return a deployment's variables for networks of its own, 10.NUMBER.0.0/16: a demo may run at the same time."""
+    """Return a deployment's variables for its own networks, 10.NUMBER.0.0/16: a demo may run at the same time."""
     bridge = f"10.{number}.1.1/32"
     return {
         "trading_vpc_cidr": f"10.{number}.0.0/16",
@@ -40,7 +40,7 @@ def run(
     limit_s: float = 600,
     folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return what it printed, whatever its exit code."""
+    """Run a command to its end and return its output, whatever its exit code."""
     return subprocess.run(
         [str(word) for word in command],
         env={**os.environ, **(environment or {})},
@@ -60,7 +60,7 @@ class Play:
     output: str
 
     def count(self, word: str) -> int:
-        """Sum a word of the recap (`changed`, `failed`, `unreachable`) over all hosts."""
+        """Return the sum of a word of the recap (`changed`, `failed`, `unreachable`) over all hosts."""
         recap = self.output.partition("PLAY RECAP")[2]
         return sum(int(number) for number in re.findall(rf"\b{word}=(\d+)", recap))
 
@@ -85,7 +85,7 @@ class Deployment:
         return self.work / "reports"
 
     def up(self) -> None:
-        """Start the sandbox, make a key, and remember how to reach the API."""
+        """Start the sandbox, make a key, and store the settings that lead to the API."""
         done = run(ROOT / "scripts/sandbox", "up", "--name", self.sandbox)
         assert done.returncode == 0, done.stderr
         exports = run(ROOT / "scripts/sandbox", "env", "--name", self.sandbox)
@@ -137,7 +137,7 @@ class Deployment:
         return Play(done.returncode, done.stdout + done.stderr)
 
     def inventory(self) -> dict[str, Any]:
-        """Return what `ansible-inventory --list` says."""
+        """Return the output of `ansible-inventory --list`."""
         done = run("ansible-inventory", "-i", INVENTORY, "--list", environment=self.environment)
         assert done.returncode == 0, done.stderr
         listing: dict[str, Any] = json.loads(done.stdout, object_hook=lambda it: it.get("__ansible_unsafe", it))
@@ -163,7 +163,7 @@ class Deployment:
     def ssh(
         self, address: str, *command: str, limit_s: float = 60, user: str = "debian", key: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on a machine, as its administrator where no other is named."""
+        """Run a command on a machine, by default as its administrator."""
         options = [
             "-i",
             str(key or self.key),

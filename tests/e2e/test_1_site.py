@@ -1,4 +1,4 @@
-"""What `site.yml` leaves behind, seen from outside: the inventory, the pages, the report, the second run."""
+"""The results of `site.yml`, seen from outside: the inventory, the pages, the report, the second run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ BY_NATURE = {
 
 @pytest.fixture(scope="module")
 def asked(deployed: Deployment) -> tuple[Play, dict[str, dict[str, Any]]]:
-    """Ask the checklist after somebody let the world in and took a service from the host's start."""
+    """Run the checklist with port 9001 open to all addresses, and with a service that does not start with the host."""
     address, unit = deployed.host()["ansible_host"], ("trading-feed.service",)
     ec2 = deployed.ec2()
     named = [{"Name": "group-name", "Values": ["trading-sandbox-host"]}]
@@ -138,9 +138,10 @@ def test_the_cost_is_shown_with_what_could_be_saved(deployed: Deployment) -> Non
 
 @pytest.fixture(scope="module")
 def repeated(deployed: Deployment) -> dict[str, Play]:
-    """A second run of the site and one in check mode, side by side: neither is to change anything.
+    """Run the site a second time, and at the same time in check mode: neither run may change anything.
 
-    The second one is the installed collection's, without an inventory. What it measures beside the other is not judged.
+    The second run uses the installed collection, without an inventory. Its measurements next to the other run are not
+    judged.
     """
     with ThreadPoolExecutor() as side_by_side:
         second = side_by_side.submit(deployed.play_installed, "site", slo_enforce="report", slo_duration_s=2)

@@ -25,7 +25,7 @@ LOOK_S = 0.05
 
 @dataclass
 class Watch:
-    """A watch on the arguments and the environment of every process of this machine and its sandbox machines."""
+    """A recorder of the arguments and the environment of every process of this machine and its sandbox machines."""
 
     planted: dict[str, str]
     seen: set[str] = field(default_factory=set)
@@ -60,7 +60,7 @@ class Watch:
 
 @dataclass
 class Given:
-    """A whole run with secrets of all kinds, and every place where one could be seen."""
+    """The results of a whole run with secrets of all kinds, and every place where a secret could appear."""
 
     play: Play
     watch: Watch

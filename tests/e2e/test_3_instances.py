@@ -1,4 +1,4 @@
-"""A machine follows its instance, the inventory follows the API, and a security group decides who reaches a host.
+"""A machine follows its instance, the inventory the API, and a security group decides which clients reach a host.
 
 The tests build on each other, in the order in which they are written: the last one ends the instance.
 """
@@ -29,7 +29,7 @@ def host(ec2: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ByHand:
-    """An instance that was made through the API beside the host, in its subnet and security group."""
+    """An instance that was made through the API in addition to the host, in its subnet and security group."""
 
     deployment: Deployment
     ec2: Any
@@ -45,7 +45,7 @@ class ByHand:
         self.ec2.get_waiter(state).wait(InstanceIds=[self.instance_id], WaiterConfig=limit)
 
     def gets_through(self, address: str, port: int) -> bool:
-        """Return whether it can connect there."""
+        """Return whether the instance can connect to this port."""
         connect = ("timeout", "1", "bash", "-c", f"</dev/tcp/{address}/{port}")
         return self.deployment.ssh(self.address, *connect).returncode == 0
 
@@ -75,7 +75,7 @@ def by_hand(deployed: Deployment) -> Iterator[ByHand]:
 
 
 def becomes_true(look: Callable[[], bool], within_s: float) -> bool:
-    """Return whether the condition became true in time; the last check begins in time."""
+    """Return whether the condition became true in time; the last check begins before the limit."""
     deadline_s = time.monotonic() + within_s
     while True:
         in_time = time.monotonic() < deadline_s

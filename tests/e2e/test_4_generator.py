@@ -1,4 +1,4 @@
-"""A host with one vCPU is measured from an instance beside it, which is gone however the run ends.
+"""A host with one vCPU is measured from a second instance, which is always removed at the end of the run.
 
 The tests build on each other, in the order in which they are written: the first one finds no generator.
 """
@@ -30,7 +30,7 @@ def generators(deployed: Deployment) -> dict[str, str]:
 
 
 def verify(deployed: Deployment, **variables: object) -> Play:
-    """Measure, and leave no generator."""
+    """Measure, and check that no generator is left."""
     play = deployed.play("playbooks/verify.yml", **EPHEMERAL, **variables)
     assert set(generators(deployed).values()) == {"terminated"}, play.output[-6000:]
     return play

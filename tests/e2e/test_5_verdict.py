@@ -1,4 +1,4 @@
-"""What a verdict is worth: a task that takes the engine's CPU or a slow link never passes for the machine's noise."""
+"""The reliability of a verdict: a task on the engine's CPU, or a slow link, is never taken for machine noise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLOW_LINK = (
 
 
 def verify(deployed: Deployment, **variables: object) -> tuple[Play, dict[str, Any]]:
-    """Judge by the promise. Nothing that the machine under these tests does can excuse what they do to the host."""
+    """Judge by the promise. Disturbances of the machine under these tests cannot excuse the faults that they plant."""
     play = deployed.play("playbooks/verify.yml", trading_slo={}, **variables)
     report: dict[str, Any] = json.loads((deployed.reports / "trading-sandbox-1.json").read_text(encoding="utf-8"))
     return play, report

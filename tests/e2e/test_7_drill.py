@@ -1,4 +1,4 @@
-"""A small disaster drill: the host is lost under known orders, and another one in another zone goes on in its place.
+"""A small disaster drill: the host is lost with known orders, and a host in another zone continues in its place.
 
 The tests build on each other, in the order in which they are written: what comes later finds the host that was built.
 """
@@ -24,7 +24,7 @@ CONFIRMED: dict[str, object] = {"drill_confirm": "sandbox", "drill_rpo_seconds":
 
 @pytest.fixture(scope="module")
 def lost(deployed: Deployment) -> dict[str, Any]:
-    """The host that is there before the drill, which ships its journal more often from now on."""
+    """The host before the drill, configured to ship its journal more often."""
     host = deployed.host()
     shorten = f"sed -i 's/^rpo_seconds = .*/rpo_seconds = {PROMISED_S}/' {SHIPPED}; systemctl restart trading-backup"
     shortened = deployed.ssh(host["ansible_host"], "sudo", "sh", "-ec", shorten)

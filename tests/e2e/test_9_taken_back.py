@@ -1,4 +1,4 @@
-"""One command takes all of it back.
+"""One command removes the whole deployment.
 
 The tests build on each other, in the order in which they are written: the host, the account, the sandbox.
 """

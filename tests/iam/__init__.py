@@ -1,1 +1,1 @@
-"""Judges recorded calls by the deployer's policies as AWS would: what a call needs, and who allows it."""
+"""Judges recorded calls by the deployer's policies as AWS would: a call's permissions, and who has them."""

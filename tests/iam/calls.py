@@ -19,7 +19,7 @@ _ID = re.compile(r"-[0-9a-f]{8,}\b")
 
 
 class KeptNeed(NamedTuple):
-    """A need, and the policies of the runs that had it."""
+    """A need, and the policies of the runs that had this need."""
 
     action: str
     need: Need

@@ -15,7 +15,7 @@ from tests.iam.evaluate import Need, matches
 
 
 def decided(need: Need, identity: Iterable[Statement], resource: Iterable[Statement] = ()) -> bool:
-    """Return whether the identity's policy allows it and neither policy denies it."""
+    """Return whether the identity's policy allows the need and neither policy denies it."""
     identity, resource = list(identity), list(resource)
     if any(one["Effect"] == "Deny" and _fits(one, need) for one in [*identity, *resource]):
         return False
@@ -42,7 +42,7 @@ def _any(patterns: Any, value: str, known: Mapping[str, str]) -> bool:
 
 
 def _filled(pattern: str, known: Mapping[str, str]) -> str:
-    """Put the request's values into a pattern's variables; one without a value fits nothing."""
+    """Put the request's values into a pattern's variables; a variable without a value matches nothing."""
     while "${" in pattern:
         name = pattern.partition("${")[2].partition("}")[0]
         pattern = pattern.replace("${" + name + "}", known.get(name.lower(), "\0"))

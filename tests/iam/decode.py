@@ -1,4 +1,4 @@
-"""Reads a request on the wire as the call that it is: service, operation, and parameters as botocore names them."""
+"""Decodes a request on the wire into its call: service, operation, and parameters as botocore names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policies of files/iam, the actions in them, and which of them a run needs."""
+"""The policies of files/iam, their actions, and the policies that a run needs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def size(name: str) -> int:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return one or many as many."""
+    """Return the value as a list."""
     return list(value) if isinstance(value, list) else [value]
 
 

@@ -68,7 +68,7 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {
 
 
 def _conditions_hold(conditions: Mapping[str, Mapping[str, object]], context: Mapping[str, str]) -> bool:
-    """Return whether each operator holds for each key by one of its values; a key without a value holds for none."""
+    """Return whether each operator holds for each key by one of its values; a key without a value satisfies none."""
     known = {key.lower(): value for key, value in context.items()}
     return all(
         _holds(_OPERATORS[operator], as_list(values), known.get(key.lower()))

@@ -1,4 +1,4 @@
-"""Prints what parliament finds in the documents, by document: python -m tests.iam.findings."""
+"""Prints parliament's findings in the documents, by document: python -m tests.iam.findings."""
 
 from __future__ import annotations
 

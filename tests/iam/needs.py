@@ -1,4 +1,4 @@
-"""Says what a call needs: each action, on which resource, in which context of tags and parameters."""
+"""Returns the needs of a call: each action, its resource, and its context of tags and parameters."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _ID = re.compile(rf"({'|'.join(sorted(renamed.EC2_KINDS, key=len, reverse=True))
 
 
 class Account(Protocol):
-    """What the account holds at the moment of a call."""
+    """The content of the account at the moment of a call."""
 
     number: str
 
     def ec2_tags(self, identity: str) -> Mapping[str, str]:
-        """Return the tags of one of EC2's resources; none for one that is not there."""
+        """Return the tags of one of EC2's resources; no tags for a missing resource."""
 
     def ec2_parts(self, name: str) -> list[str]:
-        """Return the ids of what a name or an association stands for."""
+        """Return the ids of the resources that a name or an association stands for."""
 
     def identity(self, kind: str, name: str) -> str:
-        """Return the id of a key pair or placement group, or the name when it is not there or is an id already."""
+        """Return the id of a key pair or placement group, or the name when it is an id or the resource is missing."""
 
     def iam_path(self, kind: str, name: str) -> str:
-        """Return the path of a role or instance profile; none for one that is not there."""
+        """Return the path of a role or instance profile; an empty text for a missing one."""
 
     def template(self, identity: str) -> Mapping[str, Any]:
         """Return the data of a launch template's newest version."""
@@ -75,7 +75,7 @@ def _ec2(action: str, call: Call, account: Account) -> Iterator[Need]:
 
 
 def _named(call: Call, account: Account) -> Iterator[tuple[str, str]]:
-    """Return name and kind of each resource that the parameters name, but for what the call makes under a name."""
+    """Return name and kind of each resource in the parameters, without those that the call creates under a name."""
     for key, value in _words(call.parameters):
         if found := _ID.fullmatch(value):
             yield value, renamed.EC2_KINDS[found[1]]
@@ -164,7 +164,7 @@ def _autoscaling(action: str, call: Call, account: Account) -> Iterator[Need]:
 
 
 def _launched(account: Account, template: str, region: str) -> Iterator[Need]:
-    """Yield what who makes a group needs besides: AWS asks whether its maker may launch what the template says."""
+    """Yield the further needs of a group's creator: AWS checks that the creator may launch the template's instances."""
     for identity in account.ec2_parts(template):
         context = _context("aws:ResourceTag/", account.ec2_tags(identity))
         yield Need("ec2:RunInstances", reference.ec2_arn("launch-template", identity, region, account.number), context)

@@ -1,7 +1,7 @@
-"""The embedded EC2's API, which writes down what each call of one user needs: python -m tests.iam.recording FILE.
+"""The embedded EC2's API, which records the needs of each call of one user: python -m tests.iam.recording FILE.
 
-The file has one need a line, and FILE.calls a dot for each call. A user whose access key is in FILE.key is written
-down; that file may come later.
+The file has one need a line, and FILE.calls a dot for each call. Only the user whose access key is in FILE.key is
+recorded; that file may be written later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""AWS's service authorization reference, as parliament brings it: which resources and condition keys an action has."""
+"""AWS's service authorization reference, as parliament contains it: the resources and condition keys of each action."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _services() -> dict[str, Any]:
 
 @functools.cache
 def kinds(action: str) -> dict[str, Kind]:
-    """Return the types of resource of an action by their names; an action without has none."""
+    """Return the types of resource of an action by their names; empty for an action without types of resource."""
     if action in _NEWER:
         return {}
     service, _, name = action.partition(":")
@@ -62,7 +62,7 @@ def known(action: str) -> bool:
 
 
 def reads(action: str) -> bool:
-    """Return whether the action only reads; an action that the data lacks is judged by its name."""
+    """Return whether the action only reads. An action that is missing from the data is judged by its name."""
     service, _, name = action.partition(":")
     if not known(action):
         return name.startswith(("Describe", "Get", "List"))

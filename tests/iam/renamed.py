@@ -1,4 +1,4 @@
-"""What a call needs under another name than its own, or beside it: the table, with AWS's own word for each part."""
+"""The needs of a call that have another name than the call, or come in addition, each with AWS's own word for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command line: run one proof and name the record it left."""
+"""Command line: run one proof and print the path of the record that it wrote."""
 
 from __future__ import annotations
 

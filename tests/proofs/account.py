@@ -1,6 +1,6 @@
 """Runs playbooks/acceptance.yml on an embedded EC2 with machines: once killed in the middle, then to its end.
 
-The whole run passes, and its evidence names the claims that only AWS can settle. Neither run leaves a resource.
+The whole run passes, and its evidence names the claims that only AWS can prove. Neither run leaves a resource.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ def _life(directory: Path, upgrades: int) -> dict[str, Any]:
 
 
 def _step(host: Host, trader: _Trader, release: str, fault: str) -> dict[str, Any]:
-    """Run the steps of deploy.yml, with the trial where the release should pass; return the client's observations."""
+    """Run the steps of deploy.yml, with the trial if the release should pass; return the client's observations."""
     _watch(trader)
     before = len(trader.away_ms), len(trader.without_orders_ms)
     if not fault:

@@ -1,4 +1,4 @@
-"""A host of a sandbox of its own, made by site.yml, whose publisher finds the emulated CloudWatch by a drop-in."""
+"""A host in its own sandbox, made by site.yml, whose publisher finds the emulated CloudWatch by a drop-in."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Host:
         return str(self.deployment.host()["instance_id"])
 
     def play(self, playbook: str, **variables: object) -> Play:
-        """Run a playbook, whatever becomes of it."""
+        """Run a playbook, and accept any result."""
         return self.deployment.play(playbook, **{**self.given, **variables})
 
     def play_to_the_end(self, playbook: str, **variables: object) -> Play:
@@ -57,13 +57,13 @@ class Host:
         return play
 
     def run(self, script: str) -> str:
-        """Run a shell script as root, and return what it printed."""
+        """Run a shell script as root, and return its output."""
         done = self.deployment.ssh(self.address, "sudo", "sh", "-ec", script, limit_s=_LIMIT_S)
         assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def client(self, service: str) -> Any:
-        """Return a client of the embedded AWS, with the keys that the deployment has at this moment."""
+        """Return a client of the embedded AWS, with the keys that the deployment has at present."""
         found = self.deployment.environment
         return boto3.client(
             service,
@@ -81,11 +81,11 @@ class Host:
 
     @property
     def endpoint(self) -> str:
-        """Return how the host reaches the embedded AWS: beside the metadata."""
+        """Return the URL by which the host reaches the embedded AWS: the metadata address, with the API's port."""
         return f"http://169.254.169.254:{urlsplit(self.deployment.environment['AWS_ENDPOINT_URL']).port}"
 
     def publish_to(self, endpoint: str) -> None:
-        """Have the publisher start anew with that endpoint."""
+        """Restart the publisher with this endpoint."""
         folder = f"/etc/systemd/system/{_PUBLISHER}.d"
         line = shlex.quote(f"Environment=AWS_ENDPOINT_URL={endpoint}")
         self.run(
@@ -94,7 +94,7 @@ class Host:
         )
 
     def publisher_says(self, pattern: str) -> str:
-        """Return the line in which the publisher's present run says that; waits for it."""
+        """Return the line of the publisher's present run that matches the pattern; wait for it."""
         this_run = f"_SYSTEMD_INVOCATION_ID=$(systemctl show --value --property=InvocationID {_PUBLISHER})"
         read = f"journalctl --no-pager --output=cat {this_run} | grep -m 1 {shlex.quote(pattern)}"
         return self.run(f"timeout 120 sh -c {shlex.quote(f'until {read}; do sleep 0.5; done')}").strip()
@@ -102,9 +102,9 @@ class Host:
 
 @contextmanager
 def deployed(sandbox: str, number: int, telemetry: dict[str, Any] | None = None, **given: Any) -> Iterator[Host]:
-    """Yield a host in networks of its own, 10.NUMBER.0.0/16, before site.yml; nothing is left of it afterwards.
+    """Yield a host in its own networks, 10.NUMBER.0.0/16, before site.yml; remove everything afterwards.
 
-    `telemetry` are further settings of telemetry's, `given` further variables of every run.
+    `telemetry` are further settings of telemetry, `given` further variables of every run.
     """
     settings = {"telemetry_settings": {**_SETTINGS, **(telemetry or {})}}
     with tempfile.TemporaryDirectory(prefix=f"{sandbox}-") as folder:
@@ -118,7 +118,7 @@ def deployed(sandbox: str, number: int, telemetry: dict[str, Any] | None = None,
 
 
 def read_json(path: Path) -> Any:
-    """Return the file's content, and have no later reader take it for something new."""
+    """Return the file's content, and delete the file, so that no later reader takes it for a new one."""
     found = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
     return found

@@ -1,8 +1,8 @@
 """Faults are planted one after the other on deployed hosts, and the diagnosis names each of them first.
 
-The scenario trading_engine plants those of a host alone (extensions/molecule/trading_engine/vars/faults.yml), of which
-scripts/test has the first ones only. Those of account and publisher are planted here, on a host that site.yml made.
-Packets are held back on a machine with a kernel of its own, because this machine's has no netem.
+The scenario trading_engine plants the faults of a single host (extensions/molecule/trading_engine/vars/faults.yml), of
+which scripts/test plants only the first ones. The faults of account and publisher are planted here, on a host that
+site.yml made. Packets are held back on a machine with a kernel of its own, because this machine's has no netem.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Fault = Callable[[Host], AbstractContextManager[None]]
 
 @contextmanager
 def closed_group(host: Host) -> Iterator[None]:
-    """The security group lets nobody in to the live page any more; the sandbox drops what it does not let in."""
+    """Remove the security group's rule for the live page; the sandbox drops packets that no rule allows."""
     ec2, group = host.deployment.ec2(), host.group()
     rules = [rule for rule in group["IpPermissions"] if rule.get("FromPort") == rule.get("ToPort") == _PORT]
     ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=rules)
@@ -50,7 +50,7 @@ def closed_group(host: Host) -> Iterator[None]:
 
 @contextmanager
 def denying_acl(host: Host) -> Iterator[None]:
-    """The subnet's network ACL denies the port at the API. The sandbox has no ACLs, so a rule on the host drops."""
+    """Add a network ACL that denies the port at the API. The sandbox has no ACLs: a rule on the host drops packets."""
     ec2 = host.deployment.ec2()
     of_vpc = [{"Name": "vpc-id", "Values": [host.group()["VpcId"]]}]
     acl = ec2.describe_network_acls(Filters=of_vpc)["NetworkAcls"][0]["NetworkAclId"]
@@ -69,7 +69,7 @@ def denying_acl(host: Host) -> Iterator[None]:
 
 @contextmanager
 def wrong_endpoint(host: Host) -> Iterator[None]:
-    """The publisher is told an endpoint that does not exist."""
+    """Configure an endpoint for the publisher that does not exist."""
     host.publish_to(_NOWHERE)
     host.publisher_says("Could not connect to the endpoint")
     yield
@@ -78,7 +78,7 @@ def wrong_endpoint(host: Host) -> Iterator[None]:
 
 @contextmanager
 def revoked_role(host: Host) -> Iterator[None]:
-    """The host's role loses its policies, and the embedded AWS, which asks for permissions meanwhile, refuses it."""
+    """Remove the policies of the host's role, and make the embedded AWS check permissions, so that it refuses it."""
     iam = host.client("iam")
     policies = [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=_ROLE)["AttachedPolicies"]]
     assert policies, f"the role {_ROLE} has no policy that could be taken away"
@@ -107,7 +107,7 @@ def _allow(action: str) -> str:
 
 @contextmanager
 def _permissions_asked(host: Host) -> Iterator[None]:
-    """Have the embedded AWS ask everybody for permissions; the controller has all."""
+    """Make the embedded AWS check permissions of all users; the controller has all of them."""
     environment, iam = host.deployment.environment, host.client("iam")
     iam.create_user(UserName="controller")
     iam.put_user_policy(UserName="controller", PolicyName="everything", PolicyDocument=_allow("*"))
@@ -123,7 +123,7 @@ def _permissions_asked(host: Host) -> Iterator[None]:
 
 
 def _ask_from(api: str, request_number: bytes) -> None:
-    """Have moto ask for permissions from the request of that number on."""
+    """Make moto check permissions from the request with that number on."""
     head = {"Content-Type": "text/plain"}  # anything else moto takes for a form
     request = urllib.request.Request(f"{api}/moto-api/reset-auth", data=request_number, headers=head)  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
@@ -131,7 +131,7 @@ def _ask_from(api: str, request_number: bytes) -> None:
 
 
 def _samples(host: Host) -> int:
-    """Return how many moments the embedded CloudWatch knows of the host."""
+    """Return the number of times at which the embedded CloudWatch has data of the host."""
     now = datetime.now(UTC)
     listed = host.client("cloudwatch").get_metric_data(
         MetricDataQueries=[
@@ -168,7 +168,7 @@ _ON_ACCOUNT: tuple[tuple[str, str, str, Fault], ...] = (
 
 
 def _on_account() -> Iterator[dict[str, str]]:
-    """Yield what is named first for each fault of account and publisher."""
+    """Yield the first named cause for each fault of account and publisher."""
     with deployed("proof-diagnosis", 86) as host:
         host.play_to_the_end("site.yml", slo_verify="never")
         host.publish_to(host.endpoint)
@@ -191,7 +191,7 @@ def _causes(host: Host, symptom: str) -> list[dict[str, Any]]:
 
 
 def _of_a_host_alone() -> Iterator[dict[str, str]]:
-    """Yield what the scenario has planted, which fails where another cause is named first."""
+    """Yield the causes that the scenario has planted; it fails when another cause is named first."""
     planted = yaml.safe_load(_FAULTS.read_text(encoding="utf-8"))["faults"]
     _tests("molecule", "trading_engine", TRADING_FAULTS="all")
     for one in planted:

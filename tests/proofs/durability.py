@@ -62,7 +62,7 @@ CASES = [
 
 
 def prove(deaths: int) -> Path:
-    """Return the record of that many deaths, spread over all cases. Raises AssertionError at the first loss."""
+    """Return the record of this number of deaths, spread over all cases. Raises AssertionError at the first loss."""
     evidence = Evidence("durability", deaths)
     for variant in ("pure", "compiled"):
         variants.confirmed(variant)

@@ -38,7 +38,7 @@ class Evidence:
         return len(self.results)
 
     def add(self, result: Any) -> None:
-        """Keep the result of one more step."""
+        """Store the result of one more step."""
         self.results.append(result)
         CACHE.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(".part")
@@ -46,7 +46,7 @@ class Evidence:
         part.rename(self._file)
 
     def finish(self, summary: dict[str, Any]) -> Path:
-        """Write the dated record, forget the progress, return the record's path."""
+        """Write the dated record, delete the progress, and return the record's path."""
         now = time.gmtime()
         record = {
             "proof": self.name,

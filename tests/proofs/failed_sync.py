@@ -61,7 +61,7 @@ sleep infinity
 
 
 def prove(syncs: int) -> Path:
-    """Return the record of that many failed syncs. Raises AssertionError at the first lost message."""
+    """Return the record of this number of failed syncs. Raises AssertionError at the first lost message."""
     preflight.require_machines_possible(qemu=True)
     evidence = Evidence("failed-sync", syncs)
     kernel = ""

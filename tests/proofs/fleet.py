@@ -1,4 +1,4 @@
-"""Two partitions on one host: each trades its own symbols alone, and one goes only when its book is empty.
+"""Two partitions on one host: each trades only its own symbols, and is removed only when its book is empty.
 
 The machine is the sandbox's, with two CPUs, so both engines are left to the scheduler.
 """
@@ -45,7 +45,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 def prove(hosts: int) -> Path:
-    """Return the record of so many hosts; raises AssertionError when a partition trades another's symbols."""
+    """Return the record of this number of hosts; raises AssertionError when a partition trades another's symbols."""
     evidence = Evidence("fleet", hosts, _SOURCES)
     with tempfile.TemporaryDirectory(prefix="fleet-") as name:
         deployment = Deployment(Path(name), sandbox="fleet", addresses=addresses(74))
@@ -60,7 +60,7 @@ def prove(hosts: int) -> Path:
 
 
 class _Host:
-    """A deployed host, and what is tried on it."""
+    """A deployed host, and the steps of the proof on it."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -115,12 +115,12 @@ class _Host:
         return done.stdout
 
     def _units(self) -> list[str]:
-        """Return the engines that run."""
+        """Return the units of the running engines."""
         listed = self._run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "trading-engine*")
         return sorted(line.split()[0] for line in listed.splitlines())
 
     def _traded(self, partition: str) -> dict[str, Any]:
-        """Enter an order in each symbol of both partitions; return what was answered, and what the feed shows."""
+        """Enter an order in each symbol of both partitions; return the answers, and the stocks that the feed shows."""
         answers = {symbol: self._entered(partition, number, symbol) for number, symbol in enumerate(_EVERY)}
         shown = self._shown(_PORTS[partition][1])
         own = set(_SYMBOLS[partition])
@@ -129,7 +129,7 @@ class _Host:
         return {"answers": answers, "shown": sorted(shown)}
 
     def _measured(self) -> dict[str, list[str]]:
-        """Measure both, and return the verdicts; the clock of a shared machine is not judged here."""
+        """Measure both partitions, and return the verdicts. A shared machine's clock is not judged here."""
         self._play("playbooks/verify.yml", _DECLARED, slo_verify="always")
         verdicts = {}
         for name in _SYMBOLS:
@@ -141,14 +141,14 @@ class _Host:
         return verdicts
 
     def _restore(self) -> None:
-        """Put back what a backup has of both."""
+        """Restore a backup of both partitions."""
         kept = {"trading_backup_dir": str(self._deployment.work / "backups")}
         self._play("playbooks/backup.yml", _DECLARED, **kept)
         (host,) = self._deployment.inventory()["trading"]["hosts"]
         self._play("playbooks/restore.yml", _DECLARED, **kept, trading_engine_restore_confirm=host)
 
     def _move(self) -> None:
-        """Move MSFT to alpha, which is refused as long as the list or the engines do not say that it can."""
+        """Move MSFT to alpha, which is refused until both the list and the engines allow it."""
         move = {"trading_engine_move_symbol": "MSFT", "trading_engine_move_to": "alpha"}
         said = self._refused(_MOVE, _DECLARED, **move)
         assert "Write symbols: [TEST, AAPL, MSFT] at alpha and symbols: [TEST2] at beta" in said, said
@@ -171,7 +171,7 @@ class _Host:
             assert again.count("changed") == 0, again.output[-4000:]
 
     def _end_day(self, partition: str) -> None:
-        """Begin the next session; it has begun when the engine says its name."""
+        """Begin the next session, and wait until the engine reports the new session's name."""
         admin = ("sudo", "/opt/trading/current/bin/trading-engine", "admin")
         config = ("--config", f"/etc/trading/engine-{partition}.toml")
         before = json.loads(self._run(*admin, *config, "status"))["session"]
@@ -181,11 +181,11 @@ class _Host:
             assert time.monotonic() < ends_s, f"the day of {partition} never ends"
 
     def _processes(self) -> list[str]:
-        """Return the engines' processes by their numbers."""
+        """Return the engines' process ids."""
         return self._run("systemctl", "show", "--property=MainPID", "--value", *self._units()).split()
 
     def _cancel(self, partition: str) -> None:
-        """Cancel what _traded entered."""
+        """Cancel the orders that _traded entered."""
         with self._login(_PORTS[partition][0]) as link:
             for number in range(len(_EVERY)):
                 link.send(soupbintcp.unsequenced(ouch.INBOUND.encode(ouch.CancelOrder(self._token(number)))))
@@ -203,7 +203,7 @@ class _Host:
             yield link
 
     def _token(self, number: int) -> str:
-        """Return a token that is the same at each call: what was entered is cancelled by it."""
+        """Return a token that is the same at each call, because the entered order is cancelled by its token."""
         return f"{self._prefix}{number:07d}"
 
     def _entered(self, partition: str, number: int, symbol: str) -> str:
@@ -215,7 +215,7 @@ class _Host:
         return f"J {answer.reason}" if isinstance(answer, ouch.Rejected) else type(answer).__name__[0]
 
     def _shown(self, port: int) -> set[str]:
-        """Return the stocks of the orders that the feed adds, read from its beginning until it is quiet."""
+        """Return the stocks of the orders that the feed adds, read from the feed's beginning until it is quiet."""
         stocks: set[str] = set()
         ends_s = time.monotonic() + _LIMIT_S
         with self._login(port, sequence=1) as link:

@@ -43,7 +43,7 @@ def prove(frames: int) -> Path:
 
 
 def _begin_corpus(corpus: Path) -> None:
-    """Begin the corpus with long inputs: a connection is slow to open, and an empty book has little to test."""
+    """Begin the corpus with long inputs: opening a connection is slow, and an empty book has little to test."""
     choose = random.Random(1)  # noqa: S311  # repeatable, and no secret
     corpus.mkdir(parents=True)
     for number in range(_FIRST_INPUTS):

@@ -143,7 +143,7 @@ class Target:
 
 
 def said_by(data: bytes, serial: int) -> list[list[bytes]]:
-    """Return a client's bytes by read and by frame. Its order tokens are numbered from `serial` on.
+    """Return a client's bytes by read and by frame. The client's order tokens are numbered from `serial` on.
 
     Every byte string is a valid input: each frame begins with a byte that chooses its kind. So mutations change message
     fields more often than the frames around them, whose damage ends the connection.

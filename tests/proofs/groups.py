@@ -1,6 +1,6 @@
 """An Auto Scaling group behind a Network Load Balancer in the sandbox: launched, held, killed, replaced, refreshed.
 
-At most two small machines run at a time. Figures are this machine's, and bound nothing on AWS.
+At most two small machines run at a time. Figures are those of this machine, and promise nothing about AWS.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ call autoscaling -d Action=CompleteLifecycleAction -d Version=2011-01-01 -d Life
 
 
 def prove(rounds: int) -> Path:
-    """Return the record of so many rounds; raises AssertionError when a group does not do what one does on AWS."""
+    """Return the record of this number of rounds; raises AssertionError when a group behaves differently from AWS's."""
     evidence = Evidence("groups", rounds, _SOURCES)
     while evidence.done < rounds:
         with tempfile.TemporaryDirectory(prefix="groups-") as name:
@@ -82,7 +82,7 @@ def prove(rounds: int) -> Path:
 
 
 class _Fleet:
-    """A group of one behind a balancer, and what is tried on it."""
+    """A group of one host behind a balancer, and the steps of the proof on it."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -130,7 +130,7 @@ class _Fleet:
         return {"figures": rounded, "keeps_client": first["peer"] == gateway}
 
     def _killed(self, victim: str) -> dict[str, float]:
-        """Kill the machine from outside; the group has to see it."""
+        """Kill the machine from outside; the group must notice this."""
         with self._session() as session:
             self._kill(victim)
             killed = time.monotonic()
@@ -150,7 +150,7 @@ class _Fleet:
         }
 
     def _refreshed(self) -> dict[str, float]:
-        """Replace the machine by one of a newer template, with a session open on the old one."""
+        """Replace the machine by one of a newer template, while a session on the old machine is open."""
         (old,) = self._ids()
         self._cloud.ec2.create_launch_template_version(
             LaunchTemplateName=_GROUP, LaunchTemplateData=self._template(version="2")
@@ -242,7 +242,7 @@ class _Fleet:
                 os.kill(int(identity.split()[1]), signal.SIGKILL)
 
     def _session(self) -> socket.socket:
-        """Open a session through the balancer, and read what its target says first."""
+        """Open a session through the balancer, and read the first bytes from its target."""
         session = socket.create_connection((self._address, _PORT), 10)
         session.settimeout(60)
         assert session.recv(1000).endswith(b"\n")

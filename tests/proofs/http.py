@@ -27,10 +27,12 @@ _MINUTE_S = 60.0
 _RAW_A_TIME = 200
 _WARM_UP_MINUTES = 5
 _GROWTH_BYTES = 6 << 20
-"""What a process may gain after its first minutes: what fragments. A leak of 100 bytes a request would be more."""
+"""The allowed growth of a process after the first minutes, by fragments. A leak of 100 bytes a request exceeds it."""
 _GROWTH_BLOCKS = 10_000
-"""What Python may hold more after its first minutes: caches, numbers that outgrow the small ones. Of an hour's 200,000
-requests that is a twentieth of a block each; one that leaks keeps several."""
+"""The allowed growth of Python's blocks after the first minutes, by caches and by numbers beyond the small ones.
+
+With an hour's 200,000 requests that is a twentieth of a block each; a leaking request keeps several.
+"""
 
 
 def prove(minutes: int) -> Path:

@@ -21,7 +21,7 @@ SOURCES = [ROOT / name for name in ("roles/os_tuning", "plugins/modules", "plugi
 
 @dataclass
 class Interruptions:
-    """A host that was tuned without interruption, as the reference for later comparisons."""
+    """A host, and the result of its tuning without interruption, with which later results are compared."""
 
     host: TuningHost
 
@@ -32,7 +32,7 @@ class Interruptions:
         assert self.tuned != self.untuned
 
     def kill_tuning(self, after: int) -> str:
-        """Tune the untuned host, kill the run after that many tasks and repeat it; return the last task."""
+        """Tune the untuned host, kill the run after this number of tasks and repeat it; return the last task."""
         return self._kill(after, TUNE, self.tuned)
 
     def kill_untuning(self, after: int) -> str:
@@ -56,7 +56,7 @@ def points(whole: Play) -> range:
 
 
 def prove(kills: int) -> Path:
-    """Return the record of a kill after every task, or after so many; raises AssertionError at the first difference."""
+    """Return the record of the first `kills` kill points, each after a task; raises AssertionError at a difference."""
     evidence = Evidence("interrupted", kills, SOURCES)
     with booted("interrupted", "10.77.0.0/16") as host:
         interruptions = Interruptions(host)

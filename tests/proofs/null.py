@@ -22,7 +22,7 @@ MOST_FALSE_OF_40 = 2
 
 
 def prove(comparisons: int) -> Path:
-    """Return the record of that many comparisons. Raises AssertionError when too many are false."""
+    """Return the record of this number of comparisons. Raises AssertionError when too many are false."""
     evidence = Evidence("null", comparisons, SOURCES)
     with tempfile.TemporaryDirectory(prefix="null-") as name:
         deployment = Deployment(Path(name), sandbox="null", addresses=addresses(76))

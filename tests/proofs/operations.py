@@ -45,7 +45,7 @@ def client(deployment: Deployment) -> Any:
 
 
 def newest_snapshot(s3: Any, bucket: str, instance: str) -> str:
-    """Return the key of the newest snapshot that an instance has shipped, once its series is whole."""
+    """Return the key of the newest snapshot that an instance has shipped, once its series is complete."""
     end_s = time.monotonic() + _SHIPPED_WITHIN_S
     while True:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="hosts/")

@@ -1,6 +1,6 @@
-"""A deployed host is spoiled in every line of the checklist at once, and each line fails; repaired, each is met.
+"""A deployed host gets a fault for every line of the checklist, and each line fails; after the repair each is met.
 
-Real are the host, its services and what spoils them, and what the embedded AWS knows of group, topic, metrics and cost.
+The host, its services and the faults are real, and so are group, topic, metrics and cost in the embedded AWS.
 These stand in for what a sandbox does not have, in both runs:
   - two chronyds that leave the clock alone (-x): one is the source, and takes half a second from the other;
   - a thread that sends log lines, as the CloudWatch agent would;
@@ -103,7 +103,7 @@ _OUTSIDE = (
 
 
 def _ask(host: Host, **variables: object) -> tuple[float, dict[str, dict[str, Any]]]:
-    """Return the seconds of a run, and its lines."""
+    """Return the duration of a run in seconds, and its lines."""
     begun_s = time.monotonic()
     play = host.play("playbooks/readiness.yml", **variables)
     seconds = round(time.monotonic() - begun_s, 1)
@@ -136,7 +136,7 @@ def _run_chrony(host: Host, offset_s: float) -> None:
 
 
 def _stray_rule(host: Host) -> dict[str, Any]:
-    """Return the rule that lets the controller in to the stray port; the host's own firewall is away then as well."""
+    """Return the rule that admits the controller to the undeclared port; the host's own firewall is off meanwhile."""
     ends = {"FromPort": _STRAY_PORT, "ToPort": _STRAY_PORT}
     network = host.deployment.addresses["trading_operator_cidr"]
     return {"GroupId": host.group()["GroupId"], "IpProtocol": "tcp", "CidrIp": network, **ends}
@@ -144,7 +144,7 @@ def _stray_rule(host: Host) -> dict[str, Any]:
 
 @contextmanager
 def _again_and_again(step: Callable[[], None]) -> Iterator[None]:
-    """Do something each second meanwhile; raises what it raised."""
+    """Call `step` each second while the block runs; raise its first exception afterwards."""
     ends, problems = threading.Event(), list[BaseException]()
 
     def run() -> None:
@@ -167,7 +167,7 @@ def _again_and_again(step: Callable[[], None]) -> Iterator[None]:
 
 
 def _agent(host: Host) -> Callable[[], None]:
-    """Return what sends the newest lines of each unit's log, as the CloudWatch agent does."""
+    """Return a function that sends the newest lines of each unit's log, as the CloudWatch agent does."""
     logs, group = host.client("logs"), f"/trading/{ENVIRONMENT}/host"
     streams = {unit: {"logGroupName": group, "logStreamName": f"{host.instance}/{unit}"} for unit in _LOGGED}
     for stream in streams.values():
@@ -191,7 +191,7 @@ def _agent(host: Host) -> Callable[[], None]:
 
 
 def _evaluator(host: Host) -> Callable[[], None]:
-    """Return what has the composite alarm follow the one that is set off, as CloudWatch does."""
+    """Return a function that sets the composite alarm to the state of its part, as CloudWatch does."""
     cloudwatch = host.client("cloudwatch")
     part, composite = _ALARM.format(host=host.name), _COMPOSITE.format(host=host.name)
     for name in (part, composite):
@@ -279,7 +279,7 @@ def _say(when: str, lines: dict[str, dict[str, Any]]) -> None:
 
 
 def prove(hosts: int) -> Path:
-    """Return the record of that many hosts; raises AssertionError when a line is not what its fault makes it."""
+    """Return the record of this number of hosts; raises AssertionError when a line does not have its fault's state."""
     evidence = Evidence("readiness", hosts, _SOURCES)
     while evidence.done < hosts:
         evidence.add(_once())

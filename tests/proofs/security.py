@@ -1,7 +1,7 @@
 """A host that a stranger cannot use: nmap from outside and inside, the group opened by hand, IPv6, lynis, the units.
 
-A machine of the sandbox is configured as a user's is, TLS included, and then looked at from outside and from inside. It
-is Debian 12 in a container: what the kernel alone decides, such as its boot arguments, lynis sees of this machine.
+A machine of the sandbox is configured as a user's is, TLS included, and then inspected from outside and from inside. It
+is Debian 12 in a container: for settings of the kernel, such as its boot arguments, lynis sees those of this machine.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ APT = "/etc/apt/apt.conf.d/99proof"
 
 
 def prove(_: int) -> Path:
-    """Return the record; raises AssertionError where the host is open, or a unit can do more than it may."""
+    """Return the record; raises AssertionError when the host is open, or a unit has more rights than it needs."""
     evidence = Evidence("security", 1, SOURCES)
     if not evidence.done:
         with (
@@ -163,7 +163,7 @@ class _Proof:
     # -- the publisher and the shipper ------------------------------------------------------------------------------
 
     def _give_a_role(self) -> None:
-        """Give the instance a role, and lead its publisher to the emulated CloudWatch."""
+        """Give the instance a role, and configure its publisher for the emulated CloudWatch."""
         host, cloud = self._host, self._host.cloud
         iam, name = cloud.client("iam"), NAME
         trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -178,7 +178,7 @@ class _Proof:
         host.shell(f"mkdir -p {folder}; printf '[Service]\\n%s\\n' {line} > {folder}/endpoint.conf")
 
     def _published(self) -> list[str]:
-        """Return the names of what the publisher has sent through the loaded firewall."""
+        """Return the names of the metrics that the publisher has sent through the loaded firewall."""
         assert "table inet trading" in self._host.shell("nft list tables")
         metrics = self._host.cloud.client("cloudwatch").list_metrics()["Metrics"]
         return sorted({metric["MetricName"] for metric in metrics if not metric["Namespace"].startswith("AWS/")})
@@ -190,13 +190,13 @@ class _Proof:
         cloud.client("s3").create_bucket(Bucket=self._bucket)
 
     def _shipped(self) -> int:
-        """Return how many objects the shipper has put through the loaded firewall."""
+        """Return the number of objects that the shipper has uploaded through the loaded firewall."""
         return int(self._host.cloud.client("s3").list_objects_v2(Bucket=self._bucket)["KeyCount"])
 
     # -- TLS --------------------------------------------------------------------------------------------------------
 
     def _tls(self) -> dict[str, Any]:
-        """Log in over TLS from this machine, and be throttled by this machine's own address."""
+        """Log in over TLS, and check that the throttle refuses this machine's own address."""
         host = self._host
         shown = host.shell("stat --format=%U:%a /etc/trading/tls/key.pem; ss -Hltn | awk '{print $4}'").split()
         assert shown[0] == "root:600", shown
@@ -236,7 +236,7 @@ END"""
     # -- what a unit can do -----------------------------------------------------------------------------------------
 
     def _probe(self, unit: str, needed: list[str]) -> dict[str, Any]:
-        """Run the probe in the place of a unit's program; what it can reach, root can."""
+        """Run the probe in place of a unit's program. As a control, root first connects to the probe's target."""
         host = self._host
         with socket.create_server((GATEWAY, 0)) as elsewhere:
             port = elsewhere.getsockname()[1]
@@ -305,7 +305,7 @@ END"""
 
     @contextmanager
     def _without_rules(self) -> Iterator[None]:
-        """Take the host's own firewall away, and keep the timer from loading it again."""
+        """Remove the host's own firewall, and prevent the timer from loading it again."""
         timer = "trading-firewall-refusals.timer"
         self._host.shell(f"systemctl stop {timer}; nft delete table inet trading")
         try:
@@ -314,7 +314,7 @@ END"""
             self._host.shell(f"systemctl restart trading-firewall.service; systemctl start {timer}")
 
     def _refused(self) -> list[str]:
-        """Return the reasons for which the host says that it refused packets, once a stranger's are among them."""
+        """Return the reasons that the host reports for refused packets, once packets of a stranger are among them."""
         said = self._host.shell("cat /run/trading-firewall/refusals.json").strip()
         counters = [
             entry["counter"] for entry in json.loads(said or '{"nftables": []}')["nftables"] if "counter" in entry
@@ -324,7 +324,7 @@ END"""
 
     @contextmanager
     def _ipv6(self) -> Iterator[str]:
-        """Join a namespace of its own to the machine's by a link with two networks of IPv6."""
+        """Link a new network namespace to the machine's, with two IPv6 networks."""
         rows = self._host.cloud.status()
         (machine,) = (row["instance_id"] for row in rows if row["private_address"] == self._host.address)
         namespace = "prove-security-v6"

@@ -95,7 +95,7 @@ class TuningHost:
         return self.cloud.directory / "inventory.json"
 
     def shell(self, script: str) -> str:
-        """Run a shell script as root and return what it printed."""
+        """Run a shell script as root and return its output."""
         return self.cloud.answer(self.address, f"sudo sh -c {shlex.quote(script)}")
 
     def state(self) -> dict[str, str]:
@@ -104,7 +104,7 @@ class TuningHost:
         return texts
 
     def play(self, playbook: Path, *arguments: str, kill_after: int = 0) -> Play:
-        """Run a playbook, or kill it after that many tasks on the host."""
+        """Run a playbook, or kill it after this number of tasks on the host."""
         tasks = self.cloud.directory / "host_tasks"
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self._inventory), str(playbook), *arguments],

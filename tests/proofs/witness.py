@@ -1,4 +1,4 @@
-"""The witness beside load of a program, not of the machine: it marks no more time, and no time is set aside.
+"""The witness during load from a program, not from the machine: it marks no more time, and no time is set aside.
 
 Runs come in pairs with and without the load, in an order drawn by lot. They are judged like the tuning benchmark's.
 """

@@ -41,7 +41,7 @@ def main(words: list[str]) -> int:
 
 
 def _log_directory() -> Path:
-    """Make the directory of this run's logs, beside those of the last few."""
+    """Make the directory of this run's logs, in the same folder as those of the last few runs."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lowlatency.trading/test-logs"
     cache.mkdir(parents=True, exist_ok=True)
     ended = [run for run in sorted(cache.iterdir()) if not Path("/proc", run.name.rpartition("-")[2]).exists()]
@@ -53,7 +53,7 @@ def _log_directory() -> Path:
 
 
 def _prepared(todo: Plan, logs: Path) -> bool:
-    """Install what the parts need, once and before the first one begins."""
+    """Install everything that the parts need, once and before the first part begins."""
     if any(part.root for part in todo.parts) and os.geteuid() != 0:
         if not shutil.which("sudo"):
             print(

@@ -1,4 +1,4 @@
-"""Runs parts in lanes, each part with a log file, and stops everything that one has started when it ends."""
+"""Runs parts in lanes, each part with a log file, and stops all processes that a part has started when it ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BESIDE = "TRADING_TESTS_BESIDE"
 
 @dataclass
 class Run:
-    """One run of a plan: what is running, what has come out, and whether to go on."""
+    """One run of a plan: the running parts, the results so far, and whether to continue."""
 
     plan: Plan
     logs: Path
@@ -50,7 +50,7 @@ class Run:
         self._beside_path = self.logs / "beside.lock"
 
     def go(self) -> int:
-        """Run everything; return the exit status. Ctrl-C stops what runs, and what was to come."""
+        """Run everything; return the exit status. Ctrl-C stops the running parts, and no further part begins."""
         # SIGINT as well: who is started in the background inherits that it is ignored, and so would every part.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
@@ -94,20 +94,20 @@ class Run:
             end.set()
 
     def _count_off(self, part: Part) -> None:
-        """Let a part that waits to measure go on when this was the last one beside it."""
+        """Let a part that waits to measure continue when this part was the last one in its way."""
         with self._lock:
             self._unfinished -= not part.measures_last
             if not self._unfinished:
                 fcntl.flock(self._beside, fcntl.LOCK_UN)
 
     def _next(self, own: deque[Part]) -> Part | None:
-        """Take the lane's next part; at its end the last one of the lane that has most left, which else would idle."""
+        """Take the lane's next part; an idle lane takes the last part of the lane that has most parts left."""
         with self._lock:
             fullest = max(self._waiting, key=len)
             return own.popleft() if own else fullest.pop() if fullest else None
 
     def _try(self, part: Part) -> None:
-        """Run a part; what keeps it from being run is its failure, and the others run."""
+        """Run a part; an error that prevents this counts as the part's failure, and the others run."""
         try:
             self._part(part)
         except OSError as error:
@@ -147,7 +147,7 @@ class Run:
         self._ended(part, log, report, status, time.monotonic() - begun_s, usage.ru_utime + usage.ru_stime)
 
     def _copy(self, part: Part, process: subprocess.Popen[bytes], file: BinaryIO) -> None:
-        """Copy what a part says to the terminal and its log, when it is wanted there."""
+        """Copy a part's output to its log, and to the terminal when it is wanted there."""
         prefix = f"{part.name} | " if len(self.plan.parts) > 1 else ""
         if process.stdout:
             with process.stdout as said:
@@ -184,7 +184,7 @@ class Run:
         return [*_as_root(part), "env", *(f"{name}={value}" for name, value in kept.items()), *argv]
 
     def _stop(self) -> None:
-        """End what runs as Ctrl-C at its own terminal would, then by force; what is left is stopped by its mark."""
+        """Stop the running parts as Ctrl-C at a terminal would, then by force; find the rest by its mark."""
         self.stopping = True
         end_s = time.monotonic() + CLEAN_UP_S
         self._signal(signal.SIGINT)

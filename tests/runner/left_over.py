@@ -1,4 +1,4 @@
-"""Stops the processes that a part has left running, by id: each has the part's mark in its environment.
+"""Stops the processes that a part has left running, by id; it finds them by the part's mark in their environment.
 
 It is a separate program, because only root may see root's processes: python -m tests.runner.left_over MARK
 """
@@ -28,7 +28,7 @@ class Process:
 
     @property
     def sandbox(self) -> str:
-        """The sandbox that it keeps, or nothing."""
+        """The sandbox that the process runs, or an empty text."""
         if "embedded_ec2" in self.words and "serve" in self.words and "--name" in self.words:
             return self.words[self.words.index("--name") + 1]
         return ""
@@ -53,7 +53,7 @@ def marked(mark: str) -> list[Process]:
 
 
 def stop(mark: str) -> list[str]:
-    """Stop the processes, sandboxes with their own command; return a line for each."""
+    """Stop the processes; stop sandboxes with their own command. Return a line for each."""
     said = []
     for name in sorted({process.sandbox for process in marked(mark)} - {""}):
         subprocess.run([SANDBOX, "down", "--name", name], check=False, capture_output=True, timeout=300)

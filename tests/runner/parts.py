@@ -1,4 +1,4 @@
-"""The parts of the tests: what starts each, what it needs, and which run side by side."""
+"""The parts of the tests: their commands, their needs, and which of them run side by side."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SANDBOX_SETS = (*_MACHINE_SETS, "balancer")
 
 @dataclass(frozen=True)
 class Part:
-    """A part with a line of its own. `kind` is how its tests are counted: pytest, lint, or as a single one."""
+    """A part with its own line in the report. `kind` is how its tests are counted: pytest, lint, or as a single one."""
 
     name: str
     command: tuple[str, ...]
@@ -125,7 +125,7 @@ CHOICES = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Lanes that run side by side, then parts that run with nothing beside them."""
+    """The lanes that run side by side, and the parts that run alone afterwards."""
 
     lanes: tuple[tuple[Part, ...], ...]
     alone: tuple[Part, ...] = ()
@@ -136,7 +136,7 @@ class Plan:
 
 
 def plan(chosen: str, arguments: list[str]) -> Plan:
-    """Return what to run for a choice of the user ("" is everything) and the arguments that follow it."""
+    """Return the plan for a user's choice ("" is everything) and the arguments that follow it."""
     match chosen, arguments:
         case "", _:
             return Plan(tuple(_named(lane) for lane in LANES), _named(ALONE))

@@ -19,7 +19,7 @@ BEFORE, AFTER, END = 10, 60, 30
 
 @dataclass
 class Outcome:
-    """How many of a part's tests had each result, and how long each took, in seconds by its name."""
+    """The number of a part's tests with each result, and the duration of each test in seconds by its name."""
 
     passed: int = 0
     failed: int = 0

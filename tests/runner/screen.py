@@ -28,7 +28,7 @@ class Screen:
             self._print(text + "\n")
 
     def part(self, verdict: str, name: str, took_s: float, cpu_s: float, said: str) -> None:
-        """Print the line of a part that has ended; `cpu_s` is without machines and what else outlived its parent."""
+        """Print the line of a part that has ended; `cpu_s` lacks machines and other orphaned processes."""
         shown = f"\033[{_COLOURS[verdict]}m{verdict:<7}\033[m" if self._terminal else f"{verdict:<7}"
         self.line(f"{shown}  {name:<22} {took_s:5.0f} s {cpu_s:5.0f} s CPU  {said}".rstrip())
 

@@ -1,4 +1,4 @@
-"""Try from inside a service's confinement what a service that was taken over would try; print what worked."""
+"""Try, from inside a service's confinement, what a compromised service would try; print the attempts that worked."""
 
 from __future__ import annotations
 

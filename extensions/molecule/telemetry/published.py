@@ -1,4 +1,4 @@
-"""Wait until CloudWatch has at least so many orders of an instance, and print what it makes of them.
+"""Wait until CloudWatch has at least ORDERS orders of an instance, and print its statistics of their latency.
 
 published.py INSTANCE ORDERS    endpoint, region and credentials come from the environment
 """

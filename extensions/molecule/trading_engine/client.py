@@ -1,9 +1,9 @@
 """A client on the trading host.
 
-client.py survive       trade, kill the engine under way, and look whether every acknowledged order is still known
+client.py survive       trade, kill the engine under way, and check that every acknowledged order is still known
 client.py hold SECONDS  stay connected
 client.py rest          leave one order in the book and print its token
-client.py known TOKEN   look whether that order is still there, by cancelling it
+client.py known TOKEN   check that this order is still there, by cancelling it
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ORDERS_A_WRITE = 10
 
 
 class Client:
-    """One logged-in session; `received` are its sequenced messages, from `next_sequence` at the login on."""
+    """One logged-in session. `received` holds its sequenced messages, `next_sequence` the number of the first one."""
 
     def __init__(self, account: str, session: str, sequence: int) -> None:
         password = Path(f"/etc/trading/secrets/{account}.password").read_text(encoding="ascii").strip()
@@ -56,7 +56,7 @@ class Client:
 
 
 def log_in(account: str, session: str = "", sequence: int = LIVE) -> Client:
-    """Log in as soon as an engine answers, within a minute; the one that is dying may still take the connection."""
+    """Log in as soon as an engine answers, within a minute. A dying engine may still accept the connection."""
     give_up_s = time.monotonic() + 60
     while True:
         try:
@@ -75,7 +75,7 @@ def order(number: int) -> bytes:
 
 
 def survive() -> None:
-    """Exit with a message unless all that was acknowledged before the kill is repeated after it, byte for byte."""
+    """Exit with a message unless every message acknowledged before the kill is repeated after it, byte for byte."""
     before = log_in("KILL")
     session, first = before.session, before.next_sequence
     sent = 0
@@ -105,7 +105,7 @@ def survive() -> None:
 
 
 def hold(seconds: float) -> None:
-    """Stay connected as a customer; the first line of output says that it is."""
+    """Stay connected like a customer; the first line of output confirms that the session is open."""
     client = log_in("REAL")
     print("connected", flush=True)
     end_s = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Copy a backup and say in each of its journal's segments that another version wrote it: foreign_backup.py FROM TO"""
+"""Copy a backup, and mark each of its journal's segments as written by another version: foreign_backup.py FROM TO"""
 
 import io
 import sys

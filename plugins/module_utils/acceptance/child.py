@@ -24,7 +24,7 @@ _TEST_CASE = re.compile(r"\[(?P<host>[^\]]*)\] (?P<rest>.*)", re.DOTALL)
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit code, its duration in seconds, and whether it reached its time limit."""
+    """The end of a process: its exit code, its duration in seconds, and whether it reached its time limit."""
 
     code: int
     seconds: float

@@ -87,7 +87,7 @@ def client(module: Any, service: str, **parameters: Any) -> Any:
 
 
 class Outcome(NamedTuple):
-    """The resource before, whether it had to change, and what the change returned (None without a change)."""
+    """The resource before the change, whether it had to change, and the change's result (None without a change)."""
 
     current: Any
     changed: bool

@@ -4,8 +4,8 @@
 """Reads every AWS resource that carries the tags of one environment; changes nothing.
 
 A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``, a volume its ``zone``.
-EC2's resources are found by the tags Project and Environment; those of the other services by the name every role gives
-them, which holds the environment.
+EC2's resources are found by the tags Project and Environment; those of the other services by the name that every role
+gives them, which contains the environment's name.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ _FINDERS: list[tuple[str, Callable[[Any, str], Iterator[str]]]] = [
 
 
 def environments(client_of: Callable[[str], Any], beginning: str) -> dict[str, list[Resource]]:
-    """Return the resources of each environment whose name begins with the prefix and that has any.
+    """Return the resources of each environment whose name begins with the prefix, without environments that have none.
 
     A terminated instance keeps its tags for about an hour.
     """

@@ -1,11 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet: a group of one host for each partition, and a balancer in each zone that has one. Pure: names, and what is
-wrong before the first resource.
+"""A fleet: a group of one host for each partition, and a balancer in each zone that has a group.
 
-A capital letter, which neither an environment nor a partition has, stands between the two in the names of balancers and
-target groups. Without it `prod` with partition `b-c` and `prod-b` with partition `c` would have the same name.
+Pure: it returns names, and problems before the first resource is made. A capital letter, which no name of an
+environment or a partition contains, separates the two in the names of balancers and target groups. Without it `prod`
+with partition `b-c` and `prod-b` with partition `c` would have the same name.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def groups(
 
 
 def balancer(prefix: str, zone: str) -> str:
-    """Return the name of the balancer of a zone: with the letter of the zone, or all of a local zone's name."""
+    """Return the name of a zone's balancer. It ends with the zone's letter, or with the whole name of a local zone."""
     letter = _ZONE.fullmatch(zone)
     return f"{prefix}-N-{letter[1] if letter else zone}"
 
@@ -71,7 +71,7 @@ def balancers(found: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str,
 
 
 def zones_needed(found: Sequence[Mapping[str, Any]], zones: Sequence[str]) -> list[str]:
-    """Return the zones that need a subnet: those up to the last one that has a group, so that none moves later."""
+    """Return the zones that need a subnet: all zones up to the last one with a group, so that no subnet moves later."""
     last = max((list(zones).index(group["zone"]) for group in found if group["zone"] in zones), default=0)
     return list(zones)[: last + 1]
 
@@ -91,7 +91,7 @@ def problems(
     partitions_left: str,
     settings: Mapping[str, Any],
 ) -> list[str]:
-    """Return one sentence for each thing that is wrong with a fleet.
+    """Return one sentence for each problem of a fleet.
 
     `offered` is the instance type, the zones that offer it, and `zone_count`. `resources` are the environment's own.
     `settings` are the ports, and `spot`.
@@ -117,7 +117,7 @@ def problems(
 
 
 def _accounts(declared: Any) -> list[dict[str, str]]:
-    """Return the accounts that the partitions name: whether they exist, each host says."""
+    """Return the accounts that the partitions name. Each host checks whether they exist."""
     entries = [entry for entry in declared if isinstance(entry, Mapping)]
     return [{"name": name} for entry in entries for name in entry.get("accounts") or []]
 
@@ -138,7 +138,7 @@ def _types(declared: Any, instance_type: str) -> Iterator[str]:
 
 
 def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One balancer has a port once, on whichever hosts the partitions are."""
+    """Yield each port that two partitions would use on one balancer, whatever their hosts are."""
     taken: dict[tuple[str, int], str] = {}
     for group in found:
         for listener in group["listeners"]:

@@ -27,7 +27,7 @@ _TAGS_MAX = 50 - len(_OWN_TAGS)
 
 
 def environment_problems(environment: str) -> Iterator[str]:
-    """Yield what is wrong with the environment's name."""
+    """Yield the problems of the environment's name."""
     if not _ENVIRONMENT.fullmatch(environment) or len(environment) > _ENVIRONMENT_MAX:
         yield (
             f"trading_environment: {environment!r} cannot be part of every resource's name; "
@@ -36,7 +36,7 @@ def environment_problems(environment: str) -> Iterator[str]:
 
 
 def region_problems(region: str) -> Iterator[str]:
-    """Yield what is wrong with the region's name."""
+    """Yield the problems of the region's name."""
     if not _REGION.fullmatch(region):
         yield f"trading_region: {region!r} is not a region's name such as us-east-1"
 
@@ -50,7 +50,7 @@ def endpoint_problems(region: str, endpoint_url: str) -> Iterator[str]:
 
 
 def count_problems(count: int) -> Iterator[str]:
-    """Yield what is wrong with the number of hosts."""
+    """Yield the problems of the number of hosts."""
     if count < 1:
         yield f"trading_instance_count: {count} is not a number of hosts; give 1 or more, or use destroy.yml"
 
@@ -82,7 +82,7 @@ def _networks(
 
 
 def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
-    """Yield what is wrong with the networks that may reach the host."""
+    """Yield the problems of the networks that may reach the host."""
     if operator_cidr:
         yield from _networks("trading_operator_cidr", [operator_cidr], allow_world)
     else:
@@ -94,7 +94,7 @@ def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: 
 
 
 def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
-    """Yield what is wrong with the IPv6 networks that may reach the host. The list may be empty."""
+    """Yield the problems of the IPv6 networks that may reach the host. The list may be empty."""
     kind = "IPv6 network such as 2001:db8::/64"
     for variable, cidrs in (
         ("trading_operator_ipv6_cidrs", operator_cidrs),
@@ -104,7 +104,7 @@ def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str
 
 
 def network_problems(vpc_cidr: str, subnet_cidr: str) -> Iterator[str]:
-    """Yield what is wrong with the address plan: EC2 allows /16 to /28, the subnet inside the VPC."""
+    """Yield the problems of the address plan: EC2 allows /16 to /28, the subnet inside the VPC."""
     parsed = []
     for variable, cidr in (("trading_vpc_cidr", vpc_cidr), ("trading_subnet_cidr", subnet_cidr)):
         try:
@@ -120,7 +120,7 @@ def network_problems(vpc_cidr: str, subnet_cidr: str) -> Iterator[str]:
 
 
 def public_key_problems(path: str, text: str | None) -> Iterator[str]:
-    """Yield what is wrong with the public key; ``text`` is the file's content, None when it cannot be read."""
+    """Yield the problems of the public key; ``text`` is the file's content, None when it cannot be read."""
     variable = "trading_public_key_file"
     if not path:
         yield (
@@ -153,7 +153,7 @@ def _is_key_body(kind: str, body: str) -> bool:
 
 
 def tag_problems(tags: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the user's own tags."""
+    """Yield the problems of the user's own tags."""
     if len(tags) > _TAGS_MAX:
         yield f"trading_tags: {len(tags)} tags are more than the {_TAGS_MAX} that a resource has left beside ours"
     for key, value in tags.items():

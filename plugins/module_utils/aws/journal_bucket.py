@@ -103,7 +103,7 @@ def whose(key: str) -> tuple[str, str] | None:
 
 
 def hosts(keys: Iterable[str]) -> list[str]:
-    """Return the hosts that have shipped something."""
+    """Return the hosts that have shipped objects."""
     return sorted({found[0] for found in map(whose, keys) if found})
 
 

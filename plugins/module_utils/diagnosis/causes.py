@@ -51,9 +51,9 @@ def logged(readings: Readings, pattern: str, units: tuple[str, ...] = SERVICES) 
 
 
 def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: Readings) -> list[Cause]:
-    """Return what the rules find, of a host with `partitions` what they find of each engine, by its name.
+    """Return the causes that the rules find; on a host with `partitions`, those of each engine, with its name.
 
-    What is the same for all engines is the host's, and told once.
+    A cause that is the same for all engines is a cause of the host, and is returned once.
     """
     partitions: list[str] = readings.get("partitions", [])
     if not partitions:
@@ -74,12 +74,12 @@ def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: R
 
 
 def _units_of(partition: str) -> dict[str, str]:
-    """Return the units of a partition by those of a host's one engine."""
+    """Return the names of a partition's units, by the names that these units have on a host with only one engine."""
     return {unit: unit.replace(".service", f"@{partition}.service") for unit in (ENGINE, FEED)}
 
 
 def _as_one(readings: Readings, partition: str) -> Readings:
-    """Return the readings as if the host had that engine alone; the other ones stay programs of ours."""
+    """Return the readings as if this engine were the host's only one. The others stay this collection's units."""
     seen = {**readings, "engine": readings.get("engines", {}).get(partition, {})}
     for key in ("units", "wanted_ports", "cpus_of"):
         of_units = dict(readings.get(key, {}))
@@ -91,7 +91,7 @@ def _as_one(readings: Readings, partition: str) -> Readings:
 
 
 def _named(cause: Cause, partition: str, of_one: bool) -> Cause:
-    """Return the cause with the names of the partition's units, and its own where it is one of several."""
+    """Return the cause with the names of the partition's units; with `of_one` its name begins with the partition."""
 
     def true(text: str) -> str:
         for one, own in _units_of(partition).items():

@@ -52,7 +52,7 @@ def taken(readings: Readings, name: str) -> dict[str, Any]:
 
 
 def of_each_partition(name: str) -> Callable[[Callable[[Readings], Answer]], Callable[[Readings], Answer]]:
-    """Have a judge of one engine's reading judge that of each partition, where the reading has `partitions`."""
+    """Make a judge of one engine's reading judge the reading of each partition, where the reading has `partitions`."""
 
     def of_all(judge: Callable[[Readings], Answer]) -> Callable[[Readings], Answer]:
         @functools.wraps(judge)

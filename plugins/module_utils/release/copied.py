@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 NAME = ".trial"
-"""Beside the journal, because a link cannot lead to another file system; the engine looks at no such name."""
+"""The copy's directory, next to the journal because links cannot cross file systems; the engine ignores it."""
 
 
 class CopyError(Exception):

@@ -64,7 +64,7 @@ def release_of(root: Path, process: int) -> str:
 
 
 def write_down(release: str, before: str, is_rollback: bool) -> None:
-    """Write to the system's log who activated a release. playbooks/audit.yml reads it there."""
+    """Write to the system's log which person activated a release. playbooks/audit.yml reads it there."""
     if release != before:
         how = "brought back" if is_rollback else "put in force"
         syslog.openlog("trading-release")

@@ -18,11 +18,11 @@ OWN_MODULES = {"PYTHONPATH": "", "PYTHONHOME": ""}
 
 
 class RunningError(Exception):
-    """The engine, its unit or a release failed a request; the text quotes its output."""
+    """The engine, its unit or a release refused a request; the text quotes its output."""
 
 
 def said_by(out: str, err: str, returned: int) -> str:
-    """Return the error output of a failed program, of a traceback only the last line."""
+    """Return the error output of a failed program; of a traceback only the last line."""
     said = err.strip() or out.strip() or f"it ended with {returned}"
     return said.splitlines()[-1] if "Traceback (most recent call last)" in said else said[-600:]
 
@@ -36,18 +36,18 @@ class Unit:
         self.root = root
 
     def process(self) -> int:
-        """Return the id of its main process, 0 when it has none."""
+        """Return the id of the unit's main process, 0 when it has none."""
         _returned, out, _err = outside.run(
             self.module, ["systemctl", "show", "--property=MainPID", "--value", self.name]
         )
         return int(out.strip() or 0)
 
     def release(self) -> str:
-        """Return the release that its process runs, or an empty text when none runs."""
+        """Return the release that the unit's process runs, or an empty text when no process runs."""
         return release_of(self.root, self.process())
 
     def do(self, action: str, limit_s: int) -> str:
-        """Start, stop or restart it by systemd; return an empty text, or why that failed."""
+        """Start, stop or restart the unit by systemd; return an empty text, or why that failed."""
         command = ["timeout", "--kill-after=5", str(limit_s), "systemctl", action, self.name]
         returned, out, err = outside.run(self.module, command)
         if returned == 0:
@@ -58,7 +58,7 @@ class Unit:
         return f"systemctl {action} {self.name}: {last}"
 
     def kill(self) -> None:
-        """Kill its processes at once."""
+        """Kill the unit's processes at once."""
         outside.run(self.module, ["systemctl", "kill", "--signal=KILL", self.name])
 
 

@@ -7,4 +7,4 @@ from __future__ import annotations
 
 
 class TuningError(Exception):
-    """What is wrong, where, and what to do, in one line for the person who runs the play."""
+    """The problem, its place and its remedy, in one line for the person who runs the play."""

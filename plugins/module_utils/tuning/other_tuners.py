@@ -4,7 +4,7 @@
 """Other services that set governors and kernel values.
 
 They set them at each start, after the files that a boot applies. When tuned stops, it restores the values it found.
-So beside such a service neither this collection's values nor the recorded original values are reliable.
+So with an active service of this kind, neither this collection's values nor the recorded original values are reliable.
 """
 
 from __future__ import annotations

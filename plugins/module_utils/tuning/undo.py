@@ -133,7 +133,7 @@ def place_file(path: Path, text: str) -> bool:
 
 
 def remove(path: Path) -> bool:
-    """Remove a file when it is there; return whether it was. Raises TuningError."""
+    """Remove a file if it exists; return whether it existed. Raises TuningError."""
     try:
         path.unlink()
     except FileNotFoundError:

@@ -24,7 +24,7 @@ LOOK_EACH_S = 2
 
 
 def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = None, method: str = "") -> str:
-    """Return the answer's text. Raises RuntimeError with what the service said."""
+    """Return the answer's text. Raises RuntimeError with the service's error text."""
     request = urllib.request.Request(url, data, headers or {}, method=method or None)  # noqa: S310  AWS
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
@@ -34,7 +34,7 @@ def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = 
 
 
 class Metadata:
-    """What the host is told of itself, by session token."""
+    """The instance metadata service, used with a session token."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -45,7 +45,7 @@ class Metadata:
         return fetch(f"{self._address}/latest/meta-data/{path}", headers=self._head)
 
     def credentials(self) -> dict[str, str]:
-        """Return those of the host's role, which change some times a day."""
+        """Return the credentials of the host's role, which change several times a day."""
         role = self.get("iam/security-credentials/").split()[0]
         found: dict[str, str] = json.loads(self.get(f"iam/security-credentials/{role}"))
         return found
@@ -88,7 +88,7 @@ def value(answer: str, name: str) -> str:
 
 
 def attach(aws: Aws, settings: dict[str, Any], instance: str, zone: str) -> str:
-    """Attach the partition's volume, once the host before has let go of it, and return its id."""
+    """Attach the partition's volume, once the previous host has released it, and return its id."""
     asked = {"tag:Name": settings["volume"], "tag:Environment": settings["environment"], "availability-zone": zone}
     filters = {}
     for number, (name, wanted) in enumerate(asked.items(), 1):
@@ -124,7 +124,7 @@ def mount(settings: dict[str, Any], volume: str) -> None:
 
 
 def start(settings: dict[str, Any]) -> None:
-    """Start what the image brings, now that its journal is there. A host without a release waits for configure.yml."""
+    """Start the image's services, now that the journal is there. A host without a release waits for configure.yml."""
     for name in ("engine", "feed"):
         unit = f"trading-{name}@{settings['partition']}.service"
         if run(settings, "cat", unit, check=False) == 0:
@@ -137,7 +137,7 @@ def run(settings: dict[str, Any], *arguments: str, check: bool = True) -> int:
 
 
 def main(settings: dict[str, Any]) -> None:
-    """Do all of it. Whatever fails ends the script, and the group launches another host when its hook has waited."""
+    """Run all steps. Any failure ends the script, and the group launches another host when its hook has timed out."""
     metadata = Metadata(settings["metadata"])
     instance, zone = metadata.get("instance-id"), metadata.get("placement/availability-zone")
     aws = Aws(settings["region"], metadata, settings["endpoint"])

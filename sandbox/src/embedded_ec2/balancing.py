@@ -1,6 +1,7 @@
-"""Keeps HAProxy as the API's Network Load Balancers say, and says of targets what it sees.
+"""Configures HAProxy by the API's Network Load Balancers, and reports the targets' health that HAProxy finds.
 
-The keeper's thread compares; the API's threads ask. Nothing here is imported before the first balancer.
+The keeper's thread compares API and HAProxy; the API's threads request results. Nothing here is imported before the
+first balancer.
 """
 
 import functools
@@ -37,7 +38,7 @@ State = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Address:
-    """The address that a balancer has got, and the interface that it is of, as the API shows it."""
+    """A balancer's address, and its network interface as the API shows it."""
 
     interface_id: str
     address: str
@@ -101,7 +102,7 @@ def _forwards_to(listener: FakeListener) -> str:
 
 
 def subnet_of(balancer: FakeLoadBalancer) -> Subnet:
-    """Return the subnet that its address is in: the first of its subnets."""
+    """Return the subnet of the balancer's address: the first of its subnets."""
     return Subnet(balancer.subnets[0].id, IPv4Network(balancer.subnets[0].cidr_block))
 
 
@@ -164,16 +165,16 @@ class Balancers:
 
     @functools.cached_property
     def _keeps_clients(self) -> bool:
-        """Whether this machine's kernel can have targets see their clients' addresses."""
+        """Whether this machine's kernel can let targets see their clients' addresses."""
         return self._router.bring_replies_back()
 
     @property
     def subnets(self) -> frozenset[str]:
-        """The subnets that hold a balancer: this machine's link to them has to stay."""
+        """The subnets that contain a balancer's address: this machine's link to them must not be removed."""
         return frozenset(subnet_of(balancer).id for balancer, _ in _balancers())
 
     def guarded(self) -> list[Balanced]:
-        """Return what may reach each balancer: what its security groups say, or everything without any."""
+        """Return the packets that each balancer accepts: those that its security groups allow, all without groups."""
         found = []
         for balancer, address in _balancers():
             ec2: EC2Backend = balancer.subnets[0].ec2_backend
@@ -184,7 +185,7 @@ class Balancers:
         return found
 
     def compare(self) -> None:
-        """Make HAProxy, and the addresses it listens at, what the API says."""
+        """Bring HAProxy, and the addresses on which it listens, to the API's state."""
         balancers = list(_balancers())
         wanted = {address.address for _, address in balancers}
         for balancer, address in balancers:
@@ -214,7 +215,7 @@ class Balancers:
         return front_ends, list(pools.values())
 
     def _seen(self) -> dict[tuple[str, str], Seen]:
-        """Return what it sees, or saw last: for the moment of a reload it does not answer, which makes nobody ill."""
+        """Return HAProxy's present or last results: it gives none during a reload, which makes no target unhealthy."""
         with suppress(OSError, ValueError):
             self._last_seen = self._haproxy.servers()
         return self._last_seen
@@ -254,7 +255,7 @@ class Balancers:
     # Any thread.
 
     def refusal(self) -> str | None:
-        """Return why there can be no balancer here, or None."""
+        """Return why a balancer is impossible here, or None."""
         return None if shutil.which("haproxy") else "haproxy, which stands for it here, is missing: apt-get install it"
 
     def health(self, group: FakeTargetGroup, name: str) -> State:
@@ -284,7 +285,7 @@ class Balancers:
         return ("unhealthy", "Target.FailedHealthChecks") if seen else ("unavailable", "Elb.InternalError")
 
     def forget(self, group: FakeTargetGroup, name: str) -> None:
-        """A target that is registered anew has to show its health again."""
+        """Forget the target's earlier health: a target that is registered again has to prove its health again."""
         with self._lock:
             self._was_up.discard((group.name, name))
 

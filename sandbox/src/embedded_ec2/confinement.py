@@ -39,7 +39,7 @@ def render_cpus(cpus: frozenset[int]) -> str:
 
 @dataclass(frozen=True)
 class Confinement:
-    """How to start a machine: the prefix of its command, and the mechanism that limits its CPUs."""
+    """The way to start a machine: the prefix of its command, and the mechanism that limits its CPUs."""
 
     prefix: list[str]
     held_by: str

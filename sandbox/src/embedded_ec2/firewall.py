@@ -76,10 +76,11 @@ def render(machines: Sequence[Guarded], balancers: Sequence[Balanced] = ()) -> s
 
 
 def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> list[str]:
-    """A balancer is in the router: what goes to it is not forwarded, and what it sends to a machine is the router's.
+    """Return the chains for balancers. A balancer is in the router, so its packets are not forwarded ones.
 
-    A machine's rules judge both; its client's address counts where that is kept, and a rule for the balancer's own
-    group lets in whatever comes through it ("Update the security groups for your Network Load Balancer").
+    A machine's rules apply to packets to and from a balancer. Where the balancer keeps the client's address, that
+    address counts. A rule for the balancer's own group allows all packets that come through the balancer ("Update the
+    security groups for your Network Load Balancer").
     """
     addresses = ", ".join(balancer.address for balancer in balancers)
     lines = [

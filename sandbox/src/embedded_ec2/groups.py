@@ -1,8 +1,8 @@
-"""Keeps Auto Scaling groups at their size: what AWS does by itself at any time, and moto within a request only.
+"""Keeps Auto Scaling groups at their size. AWS does so at any time, moto only within a request.
 
 Each turn ends waits of lifecycle hooks, replaces what is not healthy, takes an instance refresh further, launches and
-terminates up to the wanted size, and registers with the target groups who is in service.
-Sections named are those of the Amazon EC2 Auto Scaling user guide.
+terminates up to the wanted size, and registers the instances in service with the target groups. Quoted sections are
+those of the Amazon EC2 Auto Scaling user guide.
 """
 
 import sys
@@ -53,12 +53,12 @@ class Wait:
         self.ends = min(time.monotonic() + self.heartbeat_s, self.last)
 
     def outcome(self) -> str:
-        """Return CONTINUE, ABANDON, or nothing while it is still open."""
+        """Return CONTINUE or ABANDON, or an empty text while the action is open."""
         return self.result or (self.default if time.monotonic() >= self.ends else "")
 
 
 class Member(InstanceState):
-    """An instance of a group, as far as moto knows it, and what it is waiting for."""
+    """An instance of a group, as far as moto knows it, and its pending lifecycle actions."""
 
     def __init__(self, instance: Any, group: FakeAutoScalingGroup, version: int | None, activity: Activity) -> None:
         super().__init__(
@@ -74,7 +74,7 @@ class Member(InstanceState):
 
     @property
     def launch_template(self) -> dict[str, Any] | None:
-        """The version that it was launched from; moto names the template's default version."""
+        """The template version of its launch; moto returns the template's default version."""
         template = self.auto_scaling_group.ec2_launch_template
         if template is None or self.version is None:
             return None
@@ -84,7 +84,7 @@ class Member(InstanceState):
 
 @dataclass
 class Refresh:
-    """An instance refresh ("Use an instance refresh to update instances"): one instance after the other."""
+    """An instance refresh ("Use an instance refresh to update instances"), which replaces one instance at a time."""
 
     auto_scaling_group_name: str
     old: set[str]
@@ -115,7 +115,7 @@ class Refresh:
 
 @dataclass
 class Course:
-    """What is under way in a group, beside what moto keeps of it."""
+    """The state of a group that moto does not store: registrations, refreshes, and failed launches."""
 
     registered: dict[str, set[str]] = field(default_factory=dict)
     refreshes: list[Refresh] = field(default_factory=list)
@@ -124,13 +124,13 @@ class Course:
 
     @property
     def refresh(self) -> Refresh | None:
-        """The one that is under way."""
+        """The refresh in progress, if any."""
         return next((one for one in self.refreshes if one.status not in ENDED), None)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What groups ask of load balancers; without machines nobody is unhealthy, and nothing drains."""
+    """A group's questions to load balancers. By default every instance is healthy, and none is draining."""
 
     health: Callable[[FakeTargetGroup, str], str] = lambda _group, _instance_id: "healthy"
     is_draining: Callable[[FakeTargetGroup, str], bool] = lambda _group, _instance_id: False
@@ -142,7 +142,7 @@ def course(group: FakeAutoScalingGroup) -> Course:
 
 
 def activities(backend: AutoScalingBackend) -> list[Activity]:
-    """Return what groups have done, newest first."""
+    """Return the activities of all groups, newest first."""
     found: list[Activity] = backend.__dict__.setdefault("activities", [])
     return found
 
@@ -153,7 +153,7 @@ def all_groups() -> list[FakeAutoScalingGroup]:
 
 
 class Watcher:
-    """Looks at every group again and again, from the first one's creation until none is left."""
+    """Checks every group repeatedly, from the first group's creation until no group is left."""
 
     def __init__(self, targets: Targets | None = None) -> None:
         self.targets = targets or Targets()
@@ -191,7 +191,7 @@ class Watcher:
 
 
 def look(group: FakeAutoScalingGroup, targets: Targets, *, strict: bool = False) -> None:
-    """Take one turn: after it, all that can be done at this moment is done.
+    """Take one turn, which does everything that is possible at this moment.
 
     With `strict` an error of a launch is raised, as AWS checks a template when the group is made; else it is noted
     among the group's activities, and tried again later.
@@ -230,7 +230,7 @@ def _is_leaving(member: Member) -> bool:
 
 
 def _counts(member: Member) -> bool:
-    """Whether it is one of those that the group's size means."""
+    """Return whether the instance counts towards the group's size."""
     return not _is_leaving(member) and member.lifecycle_state != "Standby"
 
 
@@ -280,7 +280,7 @@ def leave(member: Member, cause: str) -> None:
 
 
 def _advance(member: Member, targets: Targets) -> None:
-    """Take a member as far on its way as it gets without waiting."""
+    """Advance a member through its lifecycle as far as is possible without waiting."""
     if member.lifecycle_state == "Pending":
         member.waits = _waits(member, LAUNCHING)
         member.lifecycle_state = "Pending:Wait"
@@ -329,7 +329,7 @@ def _terminate(member: Member) -> None:
 
 
 def _register(group: FakeAutoScalingGroup) -> None:
-    """Have exactly those in service in each target group, beside what others registered there."""
+    """Register exactly the members in service with each target group; leave targets that others registered."""
     in_service = {member.instance_id for member in members(group) if member.lifecycle_state == "InService"}
     registered = course(group).registered
     elbv2 = group.autoscaling_backend.elbv2_backend
@@ -370,7 +370,7 @@ def _resize(group: FakeAutoScalingGroup, strict: bool) -> None:
 
 
 def _first_to_go(member: Member) -> tuple[bool, int, float]:
-    """Who waits still, then the oldest version, then the oldest."""
+    """Return a sort key for termination: members not in service first, then old versions, then old members."""
     return member.lifecycle_state == "InService", member.version or 0, member.in_service_at
 
 
@@ -393,7 +393,7 @@ def _try_to_launch(group: FakeAutoScalingGroup, strict: bool) -> bool:
 
 
 def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
-    """Launch one instance as the template says; moto leaves out most of what one can say."""
+    """Launch one instance with the template's settings, most of which moto ignores."""
     version, data = _template_of(group)
     options: dict[str, Any] = {}
     if group.ec2_launch_template is not None:
@@ -416,7 +416,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
     member: list[Member] = []
 
     def prepare(reservation: Any) -> None:
-        """All that the machine may ask for has to be there before it runs."""
+        """Set everything that the machine may query, before it runs."""
         (instance,) = reservation.instances
         instance.autoscaling_group = group
         instance.placement.group_name = data.get("Placement", {}).get("GroupName") or group.placement_group or ""
@@ -444,7 +444,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
 
 
 def _template_of(group: FakeAutoScalingGroup) -> tuple[int | None, dict[str, Any]]:
-    """Return the number of the version to launch next, and what it says; `$Latest` is the newest at this moment."""
+    """Return the number and the data of the template version to launch; `$Latest` is the newest at this moment."""
     if group.ec2_launch_template is None:
         return None, {}
     version = group.ec2_launch_template.get_version(group.launch_template_version)
@@ -475,7 +475,7 @@ def _next_subnet(group: FakeAutoScalingGroup) -> str | None:
 
 
 def start_refresh(group: FakeAutoScalingGroup, request: dict[str, Any]) -> Refresh:
-    """Begin to replace every instance that there is, or those of another version than the wanted one."""
+    """Begin to replace all instances, or only those of another version than the wanted one."""
     preferences = request.get("Preferences") or {}
     desired = request.get("DesiredConfiguration") or None
     if desired and desired.get("LaunchTemplate"):
@@ -535,7 +535,7 @@ def _is_ready(member: Member, refresh: Refresh, targets: Targets) -> bool:
 def _note(
     group: FakeAutoScalingGroup, description: str, cause: str, status: str = "InProgress", *, kept: bool = True
 ) -> Activity:
-    """Write down what the group begins to do."""
+    """Record the start of an activity of the group."""
     activity: Any = Activity(description, f"At {utcnow():%Y-%m-%dT%H:%M:%SZ} {cause}", group, status_code=status)
     activity.end_time, activity.auto_scaling_group_arn = None, group.arn
     if kept:

@@ -1,7 +1,7 @@
-"""HAProxy, which stands for Network Load Balancers: one process with a front end for each listener.
+"""HAProxy in the place of Network Load Balancers: one process with a front end for each listener.
 
 A change is a reload: a new worker takes the listening sockets over, and the old one stays until its sessions have
-ended. What the old one knew of the servers' health goes to the new one by a file of HAProxy's own.
+ended. The old worker passes the servers' health to the new one in a file of HAProxy's own.
 """
 
 import socket
@@ -32,7 +32,7 @@ _STATE_OF_NEW = "{number} {pool} {place} {name} {address} 0 0 1 1 0 1 0 0 14 0 0
 
 @dataclass(frozen=True)
 class Server:
-    """A target."""
+    """A target of a load balancer."""
 
     name: str
     address: str
@@ -41,7 +41,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Check:
-    """How a target group looks after its targets."""
+    """The health check of a target group."""
 
     protocol: str
     port: int | None
@@ -68,7 +68,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """A listener."""
+    """A listener of a load balancer."""
 
     name: str
     address: str
@@ -79,7 +79,7 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class Seen:
-    """What HAProxy sees of a server."""
+    """HAProxy's view of a server."""
 
     status: str
     check: str
@@ -90,7 +90,7 @@ class Seen:
 
 
 def render(directory: Path, front_ends: Iterable[FrontEnd], pools: Iterable[Pool]) -> str:
-    """Return the configuration; the same wants give the same text."""
+    """Return the configuration; the same arguments give the same text."""
     lines = [
         "global",
         f"  stats socket {directory}/stats.sock mode 600 level admin expose-fd listeners",
@@ -146,7 +146,7 @@ def _server_words(pool: Pool) -> str:
 
 
 class HAProxy:
-    """The process. One thread starts and changes it; any may ask it."""
+    """The HAProxy process. One thread starts and changes it; any thread may query it."""
 
     def __init__(self, directory: Path, ledger: Ledger, prefix: Sequence[str] = (), netns: str = "") -> None:
         self._directory = directory
@@ -166,9 +166,10 @@ class HAProxy:
         return self._process is not None and self._process.poll() is None
 
     def apply(self, front_ends: Sequence[FrontEnd], pools: Sequence[Pool]) -> None:
-        """Put these in force, and return when they are; nothing is done when they are already.
+        """Configure these front ends and pools, and return once they are in force. Without a change, do nothing.
 
-        Raises SandboxError with HAProxy's own words when it does not take them; what was in force stays so.
+        Raises SandboxError with HAProxy's own error text when it rejects them; the earlier configuration stays in
+        force.
         """
         text = render(self._directory, front_ends, pools)
         if text == self._text and self.is_running:
@@ -210,7 +211,7 @@ class HAProxy:
         self._await(lambda: bool(self._workers()[0]))
 
     def stop(self) -> None:
-        """End it with all its sessions, and leave nothing."""
+        """End the process with all its sessions, and remove its files."""
         process, self._process, self._text = self._process, None, ""
         if process is None:
             return
@@ -228,7 +229,7 @@ class HAProxy:
         self._ledger.undo("tree", str(self._directory))
 
     def ask(self, command: str) -> str:
-        """Return the master's answer to a command; raises OSError where nobody answers."""
+        """Return the master's answer to a command; raises OSError when the master does not answer."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ANSWER_LIMIT_SECONDS)
             connection.connect(str(self._socket))
@@ -240,7 +241,7 @@ class HAProxy:
         return answer.decode(errors="replace")
 
     def _await(self, holds: Callable[[], bool]) -> None:
-        """Wait while the master, which executes itself anew for a reload, does not answer."""
+        """Wait until the condition holds. During a reload the master executes itself again, and does not answer."""
         ends = time.monotonic() + START_LIMIT_SECONDS
         while time.monotonic() < ends:
             with suppress(OSError):
@@ -252,7 +253,7 @@ class HAProxy:
         raise SandboxError(f"HAProxy does not answer; its last words are in {self._directory}/haproxy.log")
 
     def _workers(self) -> list[str]:
-        """Return the ids of the worker that takes sessions, and of those that only let theirs end; that first."""
+        """Return the workers' ids: first the one that accepts sessions, then those that only finish their sessions."""
         current, old = "", []
         section = ""
         for line in self.ask("show proc").splitlines():
@@ -266,7 +267,7 @@ class HAProxy:
         return [current, *old]
 
     def _states(self, pools: Sequence[Pool]) -> str:
-        """Return what the next worker has to know of the servers' health."""
+        """Return the state file from which the next worker learns the servers' health."""
         kept: list[str] = []
         if self.is_running:
             lines = self.ask("@1 show servers state").splitlines()
@@ -283,7 +284,7 @@ class HAProxy:
         return "\n".join(["1", f"# {_STATE_COLUMNS}", *kept, *new, ""])
 
     def servers(self) -> dict[tuple[str, str], Seen]:
-        """Return what it sees of each pool's servers; raises ValueError for an answer that is no table."""
+        """Return HAProxy's view of each pool's servers; raises ValueError for an answer that is no table."""
         header, *rows = self.ask("@1 show stat").splitlines()
         if not header.startswith("# pxname,svname,"):
             raise ValueError(header)
@@ -296,7 +297,7 @@ class HAProxy:
         return seen
 
     def _sessions(self, pool: str, server: str) -> Iterator[tuple[str, str]]:
-        """Yield a worker and a session of it for each session with a server, of old workers too."""
+        """Yield a worker's id and a session's id for each session with a server, old workers included."""
         for worker in self._workers():
             for line in self.ask(f"@!{worker} show sess").splitlines():
                 if f" be={pool} srv={server} " in line:

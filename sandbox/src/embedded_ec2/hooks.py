@@ -27,10 +27,10 @@ class Machines(Protocol):
         """Request a comparison of the API's instances with the machines, soon."""
 
     def settle(self) -> None:
-        """Compare them now, and return when every wanted machine has started or the time limit is reached."""
+        """Compare the API's instances with the machines now; return when all wanted ones run, or at the time limit."""
 
     def balancers(self) -> "Balancers | None":
-        """Return what keeps load balancers, from the first call on; None where there are no machines."""
+        """Return the object that runs load balancers, made at the first call; None where there are no machines."""
 
 
 class NoMachines:

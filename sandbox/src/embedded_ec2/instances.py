@@ -51,7 +51,7 @@ class Wanted:
         return Leg(self.instance_id, self.subnet, self.mac, self.private_address)
 
     def identity(self, endpoint: str) -> Identity:
-        """Return who its machine is; one that a group launched has nobody to tell it where the API is."""
+        """Return the machine's identity. Only a group's instance gets the API's address: no user can give it one."""
         told = endpoint if GROUP_TAG in self.tags else ""
         return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login, told)
 
@@ -134,7 +134,7 @@ def _members(balancers: Sequence[Balanced] = ()) -> dict[str, list[IPv4Network]]
 
 
 def rules_of(group: Any) -> tuple[Rule, ...]:
-    """Return what a security group lets in."""
+    """Return the rules for the traffic that a security group allows."""
     members = _members()
     return tuple(_rule(rule, members) for rule in group.ingress_rules)
 

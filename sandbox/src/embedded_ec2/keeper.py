@@ -187,7 +187,7 @@ class Keeper:
         return self._hypervisors[wanted.kind]
 
     def _report_failure(self, instance_id: str, reason: str) -> None:
-        """Switch off an instance in the API that cannot run here, so that it is not reported as running."""
+        """Record in the API that an instance cannot run here and is stopped, so that it is not reported as running."""
         self._failures[instance_id] = reason
         print(f"{instance_id}: {reason}", file=sys.stderr)
         instances.switch_off(instance_id, "Server.InternalError", reason)

@@ -79,7 +79,7 @@ def _kill_machine(identity: str) -> None:
 
 
 def _end_processes_in(netns: str) -> None:
-    """Kill what runs in the router's namespace: a load balancer's workers outlive their master when that is killed."""
+    """Kill the processes in the router's namespace: a load balancer's workers outlive a killed master."""
     for pid in processes.inside(netns):
         started_ticks = processes.start_ticks(pid)
         if started_ticks is not None:

@@ -216,7 +216,7 @@ def _meta_data(instance: Instance) -> Tree:
 
 
 def _target_lifecycle_state(instance: Instance) -> str:
-    """Return where a group's instance is on its way to; empty for one that is in no group."""
+    """Return the lifecycle state towards which a group's instance is moving; empty for an instance without a group."""
     group: Any = getattr(instance, "autoscaling_group", None)
     states = [state.lifecycle_state for state in group.instance_states if state.instance is instance] if group else []
     return "Terminated" if states and states[0].startswith("Terminat") else "InService" if states else ""

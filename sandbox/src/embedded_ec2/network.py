@@ -261,16 +261,16 @@ class Router:
             self._rules = rules
 
     def hold(self, address: str) -> None:
-        """Take a load balancer's address; whoever asks for it on a link is answered by the router."""
+        """Add a load balancer's address to the router, which then answers ARP requests for it."""
         succeeds("ip", "-n", self.netns, "address", "add", f"{address}/32", "dev", "lo")
 
     def release(self, address: str) -> None:
         succeeds("ip", "-n", self.netns, "address", "delete", f"{address}/32", "dev", "lo")
 
     def bring_replies_back(self) -> bool:
-        """Have replies to a load balancer that speaks with its client's address come to it, not to the client.
+        """Route replies to a load balancer that sends with its client's address back to it, not to the client.
 
-        False where this kernel cannot mark connections: the balancer speaks with its own address then.
+        Return False where this kernel cannot mark connections: the balancer then sends with its own address.
         """
         try:
             run(*in_netns(self.netns, ["nft", "--check", "--file", "-"]), input_text=MARKING)

@@ -65,7 +65,7 @@ class VirtualMachine(Machine):
 
 @dataclass(frozen=True)
 class Qemu:
-    """Runs machines from copies of one disk, with the accelerator that was found to work."""
+    """Runs machines from copies of one disk, with the accelerator that proved to work."""
 
     image: Path
     accelerator: list[str]

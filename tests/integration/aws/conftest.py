@@ -1,4 +1,4 @@
-"""An AWS account for the tests: the embedded EC2's API as a process of its own, and playbooks run against it.
+"""An AWS account for the tests: the embedded EC2's API as a separate process, and playbooks that use it.
 
 Each playbook's calls are judged by the documents of files/iam that its variables ask for: docs/aws.md says which.
 """
@@ -30,7 +30,7 @@ _RECAP = re.compile(r"localhost\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)
 
 @dataclass(frozen=True)
 class Run:
-    """A finished playbook: exit code, output, how many tasks changed something, and how often AWS was asked."""
+    """A finished playbook: exit code, output, number of tasks that changed something, and number of requests to AWS."""
 
     code: int
     output: str
@@ -49,7 +49,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Account:
-    """The API's address, and who uses it: the playbooks with the deployer's permissions, the tests with all."""
+    """The API's address and its users: playbooks with the deployer's permissions, and tests with all permissions."""
 
     url: str
     folder: Path
@@ -77,7 +77,7 @@ class Account:
         return _client(self.url, service, self.admin)
 
     def check_permissions(self, policies: list[str]) -> None:
-        """Fail when a call since the last time was not allowed by these policies, or is new to the unit tests."""
+        """Fail when a call since the last check was not allowed by these policies, or is new to the unit tests."""
         asked = calls.read(self.record)
         self.record.unlink(missing_ok=True)
         statements = [one for name in policies for one in documents.statements(name)]
@@ -88,7 +88,7 @@ class Account:
         assert not unknown, f"{sorted(unknown)} are new: {calls.HOW_TO_KEEP}"
 
     def order_faults(self, *faults: dict[str, Any]) -> None:
-        """Have the API answer the next calls of some actions with errors."""
+        """Make the API answer the next calls of some actions with errors."""
         url, document = f"{self.url}/_embedded_ec2/faults", json.dumps(faults).encode()
         request = urllib.request.Request(url, document, method="PUT")  # noqa: S310  our API
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our API
@@ -137,7 +137,7 @@ def _client(url: str, service: str, keys: Keys) -> Any:
 
 
 def _user(url: str, name: str) -> Keys:
-    """Make a user whom moto, which knows neither resources nor conditions, lets do everything."""
+    """Make a user with a policy that allows everything: moto knows neither resources nor conditions."""
     iam = _client(url, "iam", Keys("root", "root"))
     iam.create_user(UserName=name)
     allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -156,7 +156,7 @@ def _check_signatures_from_now_on(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An empty account that lives as long as the tests."""
+    """An empty account that exists as long as the tests run."""
     folder = tmp_path_factory.mktemp("account")
     key, record = folder / "key", folder / "needs"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -180,5 +180,5 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 @pytest.fixture(scope="module")
 def empty(account: Account) -> set[tuple[str, str]]:
-    """What the account holds before a module's tests: AWS gives a new account a default VPC and more."""
+    """The account's resources before a module's tests: AWS gives a new account a default VPC and more."""
     return contents(account)

@@ -1,4 +1,4 @@
-"""Lists what an account holds, straight from the API: the tests' own eyes, not the code under test."""
+"""Lists an account's resources directly from the API, independently of the code under test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _GONE = {"terminated", "shutting-down"}
 
 
 def contents(account: Any) -> set[tuple[str, str]]:
-    """Return kind and name or id of everything an environment could leave behind, of any environment."""
+    """Return kind and name or id of every resource that an environment could leave behind, of any environment."""
     ec2, iam, cloudwatch = account.client("ec2"), account.client("iam"), account.client("cloudwatch")
     elb = account.client("elbv2")
     instances = [found for page in ec2.describe_instances()["Reservations"] for found in page["Instances"]]
@@ -54,7 +54,7 @@ def contents(account: Any) -> set[tuple[str, str]]:
 
 
 def instances(account: Any, environment: str) -> list[dict[str, Any]]:
-    """Return the instances of one environment that are not at their end, by name."""
+    """Return the instances of one environment that are not terminated or terminating, by name."""
     pages = account.client("ec2").describe_instances(Filters=[{"Name": "tag:Environment", "Values": [environment]}])
     found = [one for page in pages["Reservations"] for one in page["Instances"] if one["State"]["Name"] not in _GONE]
     return sorted(found, key=name)

@@ -1,7 +1,7 @@
-"""What an acceptance run asks of the account, as the deployer.
+"""The requests of an acceptance run to the account, made as the deployer.
 
-The tests build on each other, in the order in which they are written: the first ones want an account without a run,
-those after them are its parts. The whole of it, with machines, is `scripts/prove account`.
+The tests build on each other, in the order in which they are written: the first ones need an account without a run, the
+later ones test the parts of a run. The whole run, with machines, is tested by `scripts/prove account`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALARM = f"trading-{ENVIRONMENT}/trading-{ENVIRONMENT}-1/"
 
 @pytest.fixture
 def left(account: Account) -> Iterator[str]:
-    """The rest that an acceptance run leaves behind: a log group."""
+    """The leftovers of an acceptance run: a log group."""
     name = "accept-0badf00d"
     logs = account.client("logs")
     logs.create_log_group(logGroupName=f"/trading/{name}/host")
@@ -40,7 +40,7 @@ def left(account: Account) -> Iterator[str]:
 
 
 def refusal(account: Account, folder: Path) -> str:
-    """Return the output of a run that removes nothing."""
+    """Return the output of a run that refuses to remove anything."""
     run = account.play("acceptance.yml", "-e", '{"acceptance_steps": ["none"]}', acceptance_dir=str(folder))
     assert run.code != 0
     assert "failed: prepare" in run.output
@@ -74,7 +74,7 @@ def test_when_the_time_is_over_no_step_begins_and_the_run_fails(account: Account
 
 
 class Parts:
-    """An environment with a host and its alarm, as far as the parts look at them."""
+    """An environment with a host and its alarm, to the extent that the parts of a run read it."""
 
     def __init__(self, account: Account, folder: Path) -> None:
         self.account, self.folder = account, folder
@@ -103,7 +103,7 @@ class Parts:
         self.alarms.put_composite_alarm(AlarmName=f"{ALARM}promise", AlarmRule=f'ALARM("{ALARM}engine-up")')
 
     def run(self, part: str) -> Run:
-        """Run a part."""
+        """Run one part of an acceptance run."""
         return self.account.play(
             "acceptance_account.yml",
             trading_environment=ENVIRONMENT,
@@ -113,7 +113,7 @@ class Parts:
         )
 
     def seen(self, part: str) -> dict[str, Any]:
-        """Return the part's notes."""
+        """Run the part and return its notes."""
         run = self.run(part)
         assert run.code == 0, run.output
         noted: dict[str, Any] = json.loads((self.folder / "seen" / f"{part}.json").read_text(encoding="utf-8"))

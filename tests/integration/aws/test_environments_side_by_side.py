@@ -1,4 +1,4 @@
-"""Two environments in one account do not know each other: one as it is without options, one of Spot instances.
+"""Two environments in one account do not affect each other: one without options, one of Spot instances.
 
 The tests build on each other, in the order in which they are written: the first makes both, the last removes them.
 """
@@ -32,7 +32,7 @@ PAIR_B = {
 
 @pytest.fixture(scope="module")
 def inventories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the example inventory, copied and changed for each environment as its comment says."""
+    """Return a folder with the example inventory, copied and changed for each environment as its comment describes."""
     folder = tmp_path_factory.mktemp("inventories")
     for environment in ("pair", "pair-b"):
         shutil.copytree(ROOT / "inventory" / "production", folder / environment)
@@ -42,7 +42,7 @@ def inventories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(account: Account, inventory: Path, **variables: str) -> dict[str, Any]:
-    """Return what ansible-inventory lists."""
+    """Return the output of ansible-inventory --list."""
     extra = [part for name, value in variables.items() for part in ("-e", f"{name}={value}")]
     listed = subprocess.run(
         ["ansible-inventory", "-i", str(inventory), "--list", *extra],
@@ -100,7 +100,7 @@ def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None
 
 
 def refers(value: Any, resources: dict[str, Any]) -> bool:
-    """Return whether a property is a resource of the template, or a list of such."""
+    """Return whether a property is a resource of the template, or a list of resources."""
     return value in resources if isinstance(value, str) else isinstance(value, list) and value[0] in list(resources)
 
 

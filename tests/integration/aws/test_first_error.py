@@ -1,4 +1,4 @@
-"""The first error that a user reads when an input or account is wrong: what, where, what to do; nothing was made."""
+"""The first error for a wrong input or account names the problem, its place and the remedy; nothing was made."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The instance that sends the load to a host with one vCPU: launched for it alone, and gone after every kind of end.
+"""The instance that sends the load to a host with one vCPU: launched for this host alone, and always removed.
 
 The tests build on each other, in the order in which they are written: one keeps a generator, the next ones find it.
-There is no machine behind the API here, so a generator never answers SSH: what is seen is what a failure leaves.
+There is no machine behind the API here, so a generator never answers SSH, and the tests see the state after a failure.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ FILTERS = [
 
 
 def tagged(kind: str) -> dict[str, Any]:
-    """Return the argument that gives a new resource the tags of the environment, as the deployment's have."""
+    """Return the argument that gives a new resource the tags of the environment, as a deployment does."""
     return {"TagSpecifications": [{"ResourceType": kind, "Tags": MINE_TAGS}]}
 
 
 def once_unused(delete: Callable[[], object]) -> None:
-    """Delete something once the interfaces of terminated instances are gone from it."""
+    """Delete a resource once the interfaces of terminated instances no longer use it."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -46,7 +46,7 @@ def once_unused(delete: Callable[[], object]) -> None:
 
 
 class Hosts:
-    """Two hosts in one subnet, one with one vCPU and one with two, made without a deployment's other resources."""
+    """Two hosts in one subnet, one with one vCPU and one with two, without a deployment's other resources."""
 
     def __init__(self, account: Account, folder: Path) -> None:
         self.account, self.folder = account, folder
@@ -72,7 +72,7 @@ class Hosts:
         return str(made["GroupId"])
 
     def delete_group(self) -> None:
-        """Delete the group once nothing uses it."""
+        """Delete the group once no interface uses it."""
         once_unused(lambda: self.ec2.delete_security_group(GroupId=self.group))
 
     def launch(self, kind: str, role: str) -> str:
@@ -117,7 +117,7 @@ class Hosts:
         return self.account.play(str(play), *arguments, inventory=str(inventory), **given)
 
     def remove(self) -> None:
-        """Take all of it away."""
+        """Remove all resources of the test."""
         pages = self.ec2.describe_instances(Filters=FILTERS)["Reservations"]
         self.ec2.terminate_instances(InstanceIds=[one["InstanceId"] for page in pages for one in page["Instances"]])
         self.ec2.delete_placement_group(GroupName="trading-load")

@@ -1,7 +1,7 @@
-"""A fleet's life beside a stranger's: made, one partition more and one less, made again, and nothing left.
+"""A fleet's life next to another fleet: created, one partition added and one removed, recreated, and nothing left.
 
-The tests build on each other, in the order in which they are written. A play takes most of a minute's work, so there
-are four; tests/unit/plugins/test_fleet.py has what is refused before the first resource.
+The tests build on each other, in the order in which they are written. A play takes most of a minute, so there are only
+four. tests/unit/plugins/test_fleet.py tests the refusals before the first resource.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def hosts_of_groups(account: Account) -> dict[str, tuple[str, str]]:
 
 
 def targets(account: Account) -> dict[str, set[str]]:
-    """Return the ids of the hosts that are registered in each target group of the fleet."""
+    """Return the ids of the hosts that are registered with each target group of the fleet."""
     elb = account.client("elbv2")
     return {
         one["TargetGroupName"]: {
@@ -82,7 +82,7 @@ def targets(account: Account) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def stranger(account: Account, empty: set[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
-    """What another fleet has of each kind that plays look for by name, and empty of ours: its name begins with ours."""
+    """Create another fleet's resource of each kind that plays find by name; its name begins with our fleet's name."""
     ec2, elb, scaling = (account.client(service) for service in ("ec2", "elbv2", "autoscaling"))
     tags = [{"Key": "Project", "Value": "lowlatency-trading"}, {"Key": "Environment", "Value": "fleet-b"}]
     name = "trading-fleet-b/beta"
@@ -181,7 +181,7 @@ def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
 
 
 class Host(BaseHTTPRequestHandler):
-    """What a host of a group talks to: the metadata service, and AWS, which moto answers for."""
+    """The services that a group's host uses: the metadata service, and AWS with moto's answers."""
 
     account: Account
     instance: str
@@ -213,12 +213,12 @@ class Host(BaseHTTPRequestHandler):
             self.answer(answer.read().decode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def keys(account: Account) -> Iterator[dict[str, str]]:
-    """The temporary keys of a role, which moto lets do everything; tests/unit/aws/test_host_rights.py judges ours."""
+    """The temporary keys of a role, which moto allows everything; tests/unit/roles/test_host_rights.py has ours."""
     iam, name = account.client("iam"), "host-of-test"
     allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     principal = {"AWS": "arn:aws:iam::123456789012:user/admin"}

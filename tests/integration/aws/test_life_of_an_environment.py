@@ -1,4 +1,4 @@
-"""One environment from empty account to empty account, with every option that AWS can be asked for at once.
+"""One environment from empty account to empty account, with every option that can be used at the same time.
 
 The tests build on each other, in the order in which they are written. The environment without options is in
 test_environments_side_by_side.

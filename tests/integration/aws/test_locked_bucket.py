@@ -1,4 +1,4 @@
-"""A bucket whose objects are locked: made so, the same on a second run, and kept by destroy, which says until when."""
+"""A bucket with locked objects: created, unchanged by a second run, and kept by destroy, which tells until when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each module of ours against the API: create, modify, delete, each in check mode, for real, and once more."""
+"""Each of our modules against the API: create, modify, delete, each in check mode, for real, and once more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run(account: Account, monkeypatch: pytest.MonkeyPatch, run_module: RunModule) -> RunModule:  # noqa: F811
-    """Return run_module for the account of the tests."""
+    """Return a run_module that uses the account of the tests."""
     for name, value in account.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
@@ -37,7 +37,7 @@ def apply_thrice(run: RunModule, name: str, /, **arguments: Any) -> dict[str, An
 
 
 def dashboard(title: str) -> dict[str, Any]:
-    """Return a body with one text."""
+    """Return a dashboard's body with one text."""
     place = {"x": 0, "y": 0, "width": 24, "height": 2}
     return {"widgets": [{"type": "text", **place, "properties": {"markdown": title}}]}
 
@@ -61,7 +61,7 @@ def test_a_dashboard_that_would_be_drawn_elsewhere_is_not_stored(account: Accoun
 
 
 def alarm(name: str, threshold: float) -> dict[str, Any]:
-    """Return an alarm in the words of PutMetricAlarm."""
+    """Return an alarm as arguments of PutMetricAlarm."""
     return {
         "AlarmName": f"by-module/{name}",
         "Namespace": "AWS/EC2",

@@ -1,4 +1,4 @@
-"""The playbook asks for missing values, at a terminal only, and for no others."""
+"""The playbook prompts for missing values only, and only at a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMAND = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/plan.ym
 
 
 def at_a_terminal(account: Account, answers: dict[str, str], *arguments: str) -> tuple[int, str]:
-    """Run the plan at a terminal of its own; answer each prompt, known by its beginning, and return code and output."""
+    """Run the plan at a terminal; answer each prompt, which is recognised by its beginning; return code and output."""
     ours, theirs = os.openpty()
     with subprocess.Popen(
         ["setsid", "--ctty", "--wait", *COMMAND, *arguments],

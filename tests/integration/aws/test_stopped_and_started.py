@@ -66,7 +66,7 @@ PROBE = """
 
 @pytest.fixture(scope="module")
 def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Provision the host, and return how the plays after it reach it."""
+    """Provision the host, and return the variables by which later plays reach it."""
     folder: Path = tmp_path_factory.mktemp("stopped")
     reached, playbook = folder / "reached.json", folder / "probe.yml"
     (folder / "collections").symlink_to(ROOT / "collections")
@@ -91,7 +91,7 @@ def alarms(account: Account) -> list[dict[str, Any]]:
 
 
 def notices(made: list[dict[str, Any]], *data: dict[str, float]) -> list[Notice]:
-    """Return of which alarms somebody is told in an hour; `data` are its minutes' data, and the last goes on."""
+    """Return the alarms that notify subscribers within an hour. `data` has one entry a minute; the last one repeats."""
     watch = Watch(made)
     for minute in range(60):
         watch.pass_minute(data[min(minute, len(data) - 1)])
@@ -160,7 +160,7 @@ def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
 def test_another_architecture_is_refused_and_a_type_that_does_not_pass_is_taken_back(
     account: Account, provision: Callable[[], dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Nobody answers SSH here, so that the step which configures and measures is one that fails for the larger type."""
+    """Use an API whose hosts answer no SSH, so that the larger type fails at the step that configures and measures."""
     if not instances(account, "stopped"):
         provision()
     (before,) = instances(account, "stopped")

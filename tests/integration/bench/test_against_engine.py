@@ -1,4 +1,4 @@
-"""The load generator against a real engine process: what one counts, the other counts too."""
+"""The load generator against a real engine process: the counts of both are equal."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ class Engine:
         return StateReader(self.state_path).read()
 
     def settled_state(self, orders: int) -> State:
-        """The state once it counts that many orders; fails the test after a deadline."""
+        """Return the state once it counts that many orders; fails the test after a deadline."""
         end = time.monotonic() + DEADLINE_S
         while (received := (state := self.state()).counters["enters_received"]) < orders:
             assert self.process.poll() is None, "the engine has ended"
@@ -48,7 +48,7 @@ class Engine:
 
 
 def wait_until_published(engine: Engine) -> None:
-    """Fails the test when the engine ends, or after a deadline."""
+    """Wait for the first publication; fails the test when the engine ends, or after a deadline."""
     end = time.monotonic() + DEADLINE_S
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A drill's orders against a real engine that is killed, and one that goes on from an older copy of its journal."""
+"""A drill's orders against a real engine that is killed, and against one that continues from an older journal copy."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def drill(engine: Engine, verb: str, *options: str | Path) -> list[str]:
 
 
 def lost_after(engine: Engine, kept: Path, orders: int, meanwhile: Callable[[], object]) -> float:
-    """Have a drill send orders, do something after so many, kill the engine after twice as many, return when."""
+    """Send a drill's orders, act after a number of them, kill the engine after twice as many; return when."""
     command = drill(engine, "send", "--symbol", "TEST", "--rate", "400", "--keep", kept)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sending:
         engine.settled_state(orders)

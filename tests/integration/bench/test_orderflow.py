@@ -1,4 +1,4 @@
-"""The flow that benchmarks send, against the engine that they start: the answers are those that were computed."""
+"""The order flow of the benchmarks against the engine that they start: the answers equal the computed ones."""
 
 import pytest
 

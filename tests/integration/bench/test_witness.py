@@ -1,4 +1,4 @@
-"""The witness on this machine's own CPUs: what it marks, and what it leaves alone. Real-time priority takes root."""
+"""The witness on this machine's own CPUs: which milliseconds it marks, and which not. Real-time priority needs root."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ WITNESS = [sys.executable, "-c", "from trading_bench.witness import main; main()
 
 
 def test_a_cpu_that_is_taken_away_in_slices_is_marked_as_slow() -> None:
-    """A hypervisor that gives the CPU back in slices of 100 µs, played with signals."""
+    """Simulate, with signals, a hypervisor that gives the CPU back in slices of 100 µs."""
     if not OTHERS:
         pytest.skip("one CPU: nobody can stop the witness from another")
     with running(*WITNESS, wait_for="ready") as witness:

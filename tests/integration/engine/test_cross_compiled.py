@@ -1,4 +1,4 @@
-"""Compiling for hosts of another architecture, here one small module; the engine itself is `scripts/prove graviton`."""
+"""Compilation of one small module for hosts of another architecture; `scripts/prove graviton` tests the engine."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ RIGHT, WRONG = (soupbintcp.login_request("ANNA", password, sequence=0) for passw
 
 @dataclass(frozen=True)
 class Proxied:
-    """An engine and its feed behind stunnel, and the authority that its clients trust."""
+    """An engine and its feed behind stunnel, and the certificate authority that their clients trust."""
 
     ports: dict[str, int]
     authority: Pair
@@ -53,7 +53,7 @@ class Proxied:
 
 
 def configuration(folder: Path, ports: dict[str, int], proxied: dict[str, int], client_ca: str) -> Path:
-    """Write the role's configuration, with this folder in the place of the host's."""
+    """Write the role's configuration, with this folder instead of the host's."""
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(TEMPLATE.read_text())  # noqa: S701
     text = template.render(
         __trading_engine_tls_material={"client_ca": client_ca},

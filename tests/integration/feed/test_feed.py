@@ -1,4 +1,4 @@
-"""The feed as subscribers see it: the real process, real sockets, a log that grows."""
+"""The feed from a subscriber's view: the real process, real sockets, a log that grows."""
 
 import socket
 import subprocess
@@ -40,7 +40,7 @@ class Subscriber:
         self._packets: list[tuple[int, bytes]] = []
 
     def next(self) -> tuple[int, bytes]:
-        """The next packet that is no heartbeat; raises EOFError when the feed closed."""
+        """Return the next packet that is no heartbeat; raises EOFError when the feed has closed."""
         while True:
             while self._packets:
                 packet = self._packets.pop(0)

@@ -1,4 +1,4 @@
-"""The feed at the engine's ring: subscribers get the content of the log, whoever starts, stalls or dies."""
+"""The feed on the engine's ring: subscribers get the content of the log, whichever process starts, stalls or dies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FROM_RING = "market data comes from the engine's ring"
 
 
 class FeedProcess:
-    """`trading-feed` behind the engine of a test; `said` is its log."""
+    """`trading-feed` with the engine of a test; `said` is its log."""
 
     def __init__(self, config: Path, port: int) -> None:
         self.port = port
@@ -86,7 +86,7 @@ class Market:
         client.close()
 
     def hear(self, subscriber: Subscriber) -> None:
-        """Read until the end of the last order."""
+        """Read until the last order has ended."""
         while self._deletes < self._orders:
             if len(self.heard) % 1000 == 0:
                 subscriber.socket.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)

@@ -18,7 +18,7 @@ __all__ = ["engine"]
 
 @pytest.fixture
 def feed(engine: Engine, tmp_path: Path) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
-    """The port of a feed behind the engine, and its process."""
+    """Start a feed for the engine; yield its port and its process."""
     port = free_port()
     config = tmp_path / "engine.toml"
     config.write_text(config.read_text() + f"\n[market_data]\nport = {port}\n")

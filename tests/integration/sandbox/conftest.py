@@ -1,4 +1,4 @@
-"""A real sandbox for the tests that need no fresh one: real machines over SSH, on a network that no other uses."""
+"""A real sandbox that tests share: real machines over SSH, on a network that no other sandbox uses."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def sandbox_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def eventually(condition: Callable[[], Any], limit_seconds: float = 180.0) -> Any:
-    """Return the condition's first true value; the limit only bounds a failure, it is no expectation of speed."""
+    """Return the condition's first true value. The limit only ends a failed wait; no particular speed is expected."""
     deadline = time.monotonic() + limit_seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not true within {limit_seconds} s"
@@ -110,7 +110,7 @@ class Cloud:
         return str(group)
 
     def run(self, **options: Any) -> dict[str, Any]:
-        """Launch one instance and return what DescribeInstances says of it."""
+        """Launch one instance and return its description by DescribeInstances."""
         assert self.key_file
         defaults = {
             "ImageId": self.ami,
@@ -132,7 +132,7 @@ class Cloud:
         return str(self.describe(instance_id)["State"]["Name"])
 
     def trust(self, instance_id: str) -> None:
-        """Learn the machine's host keys the way a user of EC2 can: from its console."""
+        """Read the machine's host keys from its console, as a user of EC2 can."""
         addresses = [self.describe(instance_id).get(name) for name in ("PrivateIpAddress", "PublicIpAddress")]
         keys = eventually(lambda: host_keys_on(self.console(instance_id)))
         self.known_hosts += [f"{address} {key}" for address in addresses if address for key in keys]
@@ -149,7 +149,7 @@ class Cloud:
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=limit_s)
 
     def connects(self, address: str, port: int) -> bool:
-        """Whether this machine gets a connection within a second."""
+        """Return whether this machine gets a connection within a second."""
         try:
             socket.create_connection((address, port), timeout=1).close()
         except OSError:
@@ -164,7 +164,7 @@ class Cloud:
 
 
 def host_keys_on(console: str) -> list[str]:
-    """Return the `type key` lines that cloud-init prints; none while the block is not whole."""
+    """Return the `type key` lines that cloud-init prints; an empty list while the block is incomplete."""
     lines = [line.strip() for line in console.splitlines()]
     begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
     if end not in lines:

@@ -1,4 +1,4 @@
-"""The API where it had to be corrected, without machines."""
+"""The parts of the API in which moto had to be corrected, without machines."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A load balancer in the router: real rules, a real HAProxy, and namespaces with a server each as machines."""
+"""A load balancer in the router: real rules, a real HAProxy, and network namespaces with a server as machines."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BALANCER_GROUP = "sg-entry"
 
 
 class Net:
-    """A router with two places for machines, a server in each, and a balancer before them."""
+    """A router with two places for machines, a server in each, and a balancer in front of them."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory / "ledger.json")
@@ -79,7 +79,7 @@ class Net:
         return {name for (_, name), seen in self.haproxy.servers().items() if seen.is_up}
 
     def ask(self) -> list[str]:
-        """Return who answers this machine, and whom it sees."""
+        """Return the server that answers this machine, and the client address that the server sees."""
         with socket.create_connection((ADDRESS, PORT), 3) as connection:
             return connection.makefile().readline().split()
 

@@ -13,7 +13,7 @@ from .conftest import Cloud, clouds, eventually, sandbox_command
 
 
 def traces(name: str) -> dict[str, list[str]]:
-    """Return everything that a sandbox of this name could leave on this machine, from the kernel's own lists."""
+    """Return all possible leftovers of a sandbox of this name on this machine, from the kernel's own lists."""
     directory = f"/var/lib/embedded-ec2/{name}"
 
     def lines(*argv: str) -> list[str]:

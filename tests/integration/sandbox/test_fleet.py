@@ -1,4 +1,4 @@
-"""A group behind a load balancer, from the API to the packets; a namespace with a server stands for each machine."""
+"""A group behind a load balancer, from the API to the packets; a namespace with a server replaces each machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CHECK = {
 
 @dataclass
 class Place(Machine):
-    """A machine as far as the network goes."""
+    """A machine that consists only of its network."""
 
     shutdown_limit_seconds: ClassVar[float] = 5.0
 
@@ -60,7 +60,7 @@ class Place(Machine):
 
 
 class Places:
-    """The driver of such machines."""
+    """The hypervisor of these machines."""
 
     def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
         router.plug_in_namespace(boot.leg)
@@ -90,7 +90,7 @@ class Ending(Keeper):
 
 
 class Fleet:
-    """The API, its keeper and its watcher in this process, and a group of one behind a balancer."""
+    """The API, its keeper and its watcher in this process, and a group of one instance behind a balancer."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory / "ledger.json")
@@ -140,7 +140,7 @@ class Fleet:
         )
 
     def member(self) -> dict[str, Any]:
-        """Return the instance that is not leaving."""
+        """Return the instance that is not being terminated."""
         (group,) = self.scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         here = [each for each in group["Instances"] if not each["LifecycleState"].startswith("Terminat")]
         return here[0] if here else {"InstanceId": "", "LifecycleState": ""}

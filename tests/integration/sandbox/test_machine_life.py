@@ -1,4 +1,4 @@
-"""An instance's life, told by the API and lived by its machine.
+"""An instance's life, in the API and on its machine.
 
 The tests build on each other, in the order in which they are written, from the first boot to the end.
 """
@@ -43,7 +43,7 @@ def test_its_systemd_runs_without_a_failed_unit(cloud: Cloud, instance: dict[str
 
 
 def test_nothing_else_takes_hold_of_the_console(cloud: Cloud, instance: dict[str, Any]) -> None:
-    """A getty discards what is on its way there when it starts: one boot in thirty showed no host keys."""
+    """A getty that starts discards pending console output: in one boot of thirty the host keys were missing."""
     gettys = "console-getty.service serial-getty@ttyS0.service"
     answer = cloud.answer(instance["PrivateIpAddress"], f"systemctl is-enabled {gettys} || true")
     assert answer.split() == ["masked", "masked"]
@@ -96,7 +96,7 @@ def test_a_machine_that_powers_itself_off_is_a_stopped_instance(cloud: Cloud, in
 
 
 def test_a_machine_that_is_to_end_with_its_shutdown_is_terminated_by_it(cloud: Cloud) -> None:
-    """Also when the shutdown is its user data's, as for a machine whose maker may be gone by then."""
+    """The user data may also shut the machine down, for example when nobody is left to remove it."""
     ends = "#cloud-config\nruncmd: [[systemd-run, --on-active=1s, systemctl, poweroff]]\n"
     launched = cloud.run(UserData=ends, InstanceInitiatedShutdownBehavior="terminate")
     eventually(lambda: cloud.state(launched["InstanceId"]) == "terminated")
@@ -113,7 +113,7 @@ def test_stop_and_start_keep_the_disk(cloud: Cloud, instance: dict[str, Any]) ->
 
 @pytest.fixture(scope="module")
 def second(cloud: Cloud) -> dict[str, Any]:
-    """A machine beside the first, with a role."""
+    """A second machine in the same sandbox, with a role."""
     iam = cloud.client("iam")
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
     iam.create_role(RoleName="trader", AssumeRolePolicyDocument=trust)

@@ -1,6 +1,6 @@
-"""A machine with a kernel of its own: what is set there holds there only, and boot arguments hold after a reboot.
+"""A machine with its own kernel: settings affect this kernel only, and boot arguments are in force after a reboot.
 
-Emulated on a busy machine this takes minutes; the limits bound a failure and are no expectation of speed.
+With emulation on a busy machine this takes minutes. The limits only end failed waits; no particular speed is expected.
 """
 
 import base64
@@ -68,7 +68,7 @@ def test_a_kernel_setting_is_its_own(qemu: Cloud, instance: dict[str, Any]) -> N
 
 
 def test_offset_and_bound_of_the_clock_are_what_its_kernel_was_told(qemu: Cloud, instance: dict[str, Any]) -> None:
-    """On this machine's kernel nothing may be set; the daemon that would set it again is stopped meanwhile."""
+    """Use a machine whose kernel may be changed. The time daemon is stopped, because it would set the clock again."""
     reader = (ROOT / "files/engine/src/trading_telemetry/clock.py").read_text(encoding="utf-8")
     program = base64.b64encode((reader + TELL_THE_KERNEL.format(bound_us=4321, offset_us=98)).encode()).decode()
     address = instance["PrivateIpAddress"]
@@ -83,7 +83,7 @@ def test_offset_and_bound_of_the_clock_are_what_its_kernel_was_told(qemu: Cloud,
 
 @pytest.mark.skipif(not os.environ.get("TRADING_PROOF"), reason="a minute and a half: scripts/prove security runs it")
 def test_the_kernel_writes_down_who_changes_what_matters(qemu: Cloud, instance: dict[str, Any]) -> None:
-    """A container's kernel is another's, and is not asked."""
+    """Use a machine with its own kernel, because a container has no audit of its own."""
     host = TuningHost(qemu, instance["PrivateIpAddress"]).reached()
     host.play_to_the_end(HARDEN, "--tags", "hardening_audit")
     planted = " ".join(f"{folder}/planted" for folder in ("/opt/trading", "/etc/trading", "/etc/systemd/system"))
@@ -104,7 +104,7 @@ def test_the_kernel_writes_down_who_changes_what_matters(qemu: Cloud, instance: 
 
 @pytest.mark.skipif(not os.environ.get("TRADING_PROOF"), reason="a minute and a half: scripts/prove diagnosis runs it")
 def test_packets_that_netem_holds_back_are_named_first(qemu: Cloud, instance: dict[str, Any], tmp_path: Path) -> None:
-    """The kernel that containers share may have no netem."""
+    """Use a machine with its own kernel, because the kernel that containers share may lack netem."""
     host = TuningHost(qemu, instance["PrivateIpAddress"]).reached()
     found = tmp_path / "tuned-causes.json"
     asked = (

@@ -1,4 +1,4 @@
-"""A machine is reached exactly as its security groups say, from this machine and from its neighbours."""
+"""A machine is reached exactly as its security groups allow, from this machine and from its neighbours."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ SERVER = f"sudo systemd-run --quiet --unit=web python3 -m http.server {PORT}"
 
 
 def opens(cloud: Cloud, origin: dict[str, Any], target: str) -> bool:
-    """Whether a machine gets a connection to the port; a dropped packet shows as the time-out of one second."""
+    """Return whether a machine accepts a connection to the port; a dropped packet causes a time-out of one second."""
     command = f"timeout 1 bash -c '</dev/tcp/{target}/{PORT}'"
     return cloud.ssh(origin["PrivateIpAddress"], command).returncode == 0
 

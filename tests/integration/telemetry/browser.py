@@ -24,7 +24,7 @@ POLL_S = 0.1
 
 
 class Browser:
-    """One tab."""
+    """One tab of the browser."""
 
     def __init__(self, user_data: Path) -> None:
         to_browser, self._write = os.pipe()
@@ -53,7 +53,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its result; the page's complaints meanwhile go to `problems`."""
+        """Send a command and return its result; add the page's errors in the meantime to `problems`."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         if self._session:

@@ -1,4 +1,4 @@
-"""A real Prometheus in front of a real service, for the tests of our examples of how it is found and scraped."""
+"""A real Prometheus that scrapes a real service, for the tests of our examples of discovery and scraping."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def engine(tmp_path: Path) -> Publisher:
 
 @pytest.fixture
 def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
-    """Telemetry as a process, and where it listens."""
+    """Run telemetry as a process; yield its URL."""
     port = free_port()
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     config = tmp_path / "telemetry.toml"
@@ -62,7 +62,7 @@ def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def prometheus(example: dict[str, Any], tmp_path: Path) -> Iterator[str]:
-    """Prometheus with our rules and an example of ours, `example`, in which the test has put its own addresses."""
+    """Prometheus with our rules and the example `example`, in which the test has replaced the addresses."""
     port, config = free_port(), tmp_path / "prometheus.yml"
     (job,) = example["scrape_configs"]
     job["scrape_interval"] = "1s"

@@ -68,14 +68,14 @@ class Daemons:
 
 @dataclass(frozen=True)
 class Time:
-    """Where the client's chronyd answers, and what starts and ends the time source of its."""
+    """The address of the client's chronyd, and functions that start and end its time source."""
 
     command_port: int
     start_source: Callable[[], None]
     end_source: Callable[[], None]
 
     def wait_until(self, expected: Callable[[Clock], bool]) -> Clock:
-        """Ask as telemetry asks, until the answer is as expected."""
+        """Query the clock as telemetry does, until the answer is as expected."""
         end_s, found = time.monotonic() + LIMIT_S, None
         while time.monotonic() < end_s:
             found = read_clock(HOST, self.command_port)

@@ -23,7 +23,7 @@ from tests.unit.telemetry.conftest import Publisher
 CLIENTS = 10_000
 ADDRESSES = 100
 FORGOTTEN_BYTES = 1_000_000
-"""A client that left anything behind would leave more than 100 bytes."""
+"""The limit for memory per client, in bytes: a client that left anything behind would leave more."""
 STREAM = b"GET /stream HTTP/1.1\r\nhost: test\r\n\r\n"
 LATEST = b"GET /latest HTTP/1.1\r\nhost: test\r\n\r\n"
 PARTIAL = b"GET /latest HTTP/1.1\r\nho"
@@ -59,7 +59,7 @@ class Service:
         return int(self.process.stdout.readline())
 
     def settled_bytes(self) -> int:
-        """Return what is held once requests that were left in the middle are given up, which is after a time limit."""
+        """Return the held bytes after the time limit, when incomplete requests have been given up."""
         deadline_s = time.monotonic() + WAIT_S
         before, held = sys.maxsize, self.held_bytes()
         while held < before - SETTLED_BYTES and time.monotonic() < deadline_s:
@@ -70,7 +70,7 @@ class Service:
         return held
 
     def visit(self, numbers: range) -> int:
-        """Connect from many addresses (each has its own rate), say something, and leave; return how many answers."""
+        """Connect from many addresses (each has its own rate), send data, and close; return the number of answers."""
         answered = 0
         for number in numbers:
             with socket.socket() as client:

@@ -27,7 +27,7 @@ throughput_per_s = 1000
 cpu_percent = 80
 memory_percent = 90
 """
-"""Targets that a busy machine meets: what is tested is what the page makes of them."""
+"""Targets that a busy machine meets: the tests are about the page's presentation of them."""
 STOPPED_S = 2.0
 WAIT_S = 20.0
 TILE_P99 = "document.querySelector('[data-tile=p99] .now')?.textContent"

@@ -37,7 +37,7 @@ reference_price = "100.00"
 """
 TARGETS = "".join(f"{name} = 10_000_000\n" for name in ("avg_us", "p95_us", "p99_us", "throughput_per_s"))
 TARGETS += "cpu_percent = 99\nmemory_percent = 99\n"
-"""Kept by however slow a machine: the tests are about who is up."""
+"""Targets that a machine of any speed meets: the tests are about which engines are up."""
 PARTITION = '[[partitions]]\nname = "{name}"\npath = "{directory}/{name}.shm"\n'
 PRESSED = "[...document.querySelectorAll('#partitions [aria-pressed=true]')].map((b) => b.dataset.partition).join()"
 BETA = "document.querySelector('[data-partition=beta]')"

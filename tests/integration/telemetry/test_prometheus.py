@@ -16,7 +16,7 @@ from tests.unit.telemetry.conftest import Publisher
 
 @pytest.fixture
 def example(telemetry: str) -> dict[str, Any]:
-    """The example for hosts whose addresses are known."""
+    """The example configuration for hosts with known addresses."""
     read: dict[str, Any] = yaml.safe_load(RULES.with_name("scrape.yml").read_text(encoding="utf-8"))
     (job,) = read["scrape_configs"]
     job["static_configs"][0]["targets"] = [telemetry]

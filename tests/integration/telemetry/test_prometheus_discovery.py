@@ -18,7 +18,7 @@ KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    """An EC2 in which this machine's loopback is a host of production, and another address one of staging."""
+    """An EC2 with a host of production at this machine's loopback, and a host of staging at another address."""
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
@@ -43,7 +43,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def example(endpoint: str, telemetry: str) -> dict[str, Any]:
-    """The example for hosts that are found by their tags."""
+    """The example configuration for hosts that are found by their tags."""
     read: dict[str, Any] = yaml.safe_load(RULES.with_name("scrape_ec2.yml").read_text(encoding="utf-8"))
     (job,) = read["scrape_configs"]
     (discovery,) = job["ec2_sd_configs"]
@@ -53,7 +53,7 @@ def example(endpoint: str, telemetry: str) -> dict[str, Any]:
 
 
 def test_a_host_is_found_by_its_tags_and_goes_by_its_name(prometheus: str) -> None:
-    """By what it scrapes, whether that answers or not: the other's address would answer nobody."""
+    """Check the list of scraped targets, whether they answer or not: at the other host's address nothing answers."""
     deadline_s = time.monotonic() + WAIT_S
     while not (found := fetch(f"{prometheus}/api/v1/targets?state=active")["data"]["activeTargets"]) or any(
         target["health"] == "unknown" for target in found

@@ -1,4 +1,4 @@
-"""The publisher as a process of its own, and CloudWatch's answer to who asks for the 99th percentile."""
+"""The publisher as a separate process, and CloudWatch's answer to a request for the 99th percentile."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def process(tmp_path: Path, endpoint: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def orders_until(engine: Publisher, cloudwatch: Any, name: str, stat: str) -> float:
-    """Order at 10 to 1,000 µs until CloudWatch has the statistic; return its newest value."""
+    """Publish orders with latencies of 10 to 1,000 µs until CloudWatch has the statistic; return its newest value."""
     deadline_s = time.monotonic() + WAIT_S
     while not (values := statistic(cloudwatch, name, stat)):
         assert time.monotonic() < deadline_s, f"{name} {stat} was never published"

@@ -1,4 +1,4 @@
-"""One machine for every test of tuning."""
+"""One machine for all tests of tuning."""
 
 from __future__ import annotations
 

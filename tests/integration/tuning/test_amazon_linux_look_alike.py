@@ -1,4 +1,4 @@
-"""The ways that only Amazon Linux takes, on a machine that looks like it; none of it was ever run on Amazon Linux."""
+"""The code paths for Amazon Linux only, on a machine that imitates it; none of them was ever run on Amazon Linux."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DNF = '#!/bin/sh\necho "$@" >> /run/dnf.said\n'
 
 
 def test_security_updates_are_installed_in_the_window(tuning_host: TuningHost) -> None:
-    """Look-alike: dnf is a script that says what it was asked for."""
+    """Use a dnf that is a script and records its arguments."""
     assert tuning_host.shell("ls /usr/bin/unattended-upgrade || true") == ""
     tuning_host.shell(f"printf %s {quote(DNF)} > /usr/bin/dnf; chmod +x /usr/bin/dnf")
     timer = "trading-security-updates.timer"

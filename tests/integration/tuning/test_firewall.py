@@ -1,6 +1,6 @@
 """The host's own firewall, with the security group opened by hand.
 
-Who is outside of the declared networks finds nothing, who is inside the declared ports.
+A client outside of the declared networks finds no port, a client inside finds the declared ports.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def is_loaded(host: TuningHost) -> bool:
 
 
 def refused(host: TuningHost) -> Counter[str]:
-    """Return the packets refused by reason; none while the host writes them down anew."""
+    """Return the packets refused by reason; empty while the host rewrites the file."""
     written = host.shell(f"cat {REFUSALS}")
     entries = json.loads(written)["nftables"] if written.strip() else []
     counters = [entry["counter"] for entry in entries if "counter" in entry]
@@ -65,7 +65,7 @@ def open_ports(address: str, *inside: str) -> set[int]:
 
 @pytest.fixture(scope="module")
 def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
-    """A host that listens on more ports than are declared, in a security group that lets everything in."""
+    """A host that listens on more ports than are declared, in a security group that allows all traffic."""
     for port in LISTENING:
         tuning_host.shell(f"systemd-run --quiet --unit=listens-{port} python3 -m http.server {port}")
     everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -83,7 +83,7 @@ def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
 
 @pytest.fixture(scope="module")
 def before(host: TuningHost) -> dict[str, str]:
-    """The host's files before the role, which then is run without an operator's network."""
+    """The host's files before the role ran; the role is then run without an operator's network."""
     host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
     untouched = files(host)
     play = host.play_to_the_end(HARDEN, *ALONE)
@@ -99,14 +99,14 @@ def files(host: TuningHost) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def loaded(host: TuningHost, before: dict[str, str]) -> Play:
-    """A run of the whole role with the networks of this controller."""
+    """The result of the whole role with the networks of this controller."""
     assert before
     return host.play_to_the_end(HARDEN, "-e", json.dumps(INSIDE))
 
 
 @pytest.fixture(scope="module")
 def locked_out(host: TuningHost, before: dict[str, str]) -> Play:
-    """A run with the networks of others, on the host without rules."""
+    """The result of the role with other networks than this controller's, on the host without rules."""
     assert before
     return load(host, OUTSIDE)
 

@@ -1,4 +1,4 @@
-"""Three of the kills that `scripts/prove interrupted` does after every task."""
+"""Three of the kill points for which `scripts/prove interrupted` tests all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tuned, which sets values of its own, is named, stopped only if that is allowed, and started again at the end."""
+"""tuned, a service that sets kernel values, is reported, stopped only if allowed, and started again at the end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def beside_tuned(tuning_host: TuningHost) -> Iterator[TuningHost]:
 
 
 def how_it_is(host: TuningHost) -> tuple[str, str, str]:
-    """Return the value, and whether tuned runs and is enabled."""
+    """Return the kernel's value, and whether tuned runs and is enabled."""
     shown = host.shell(f"cat {VALUE}; systemctl is-active tuned.service; systemctl is-enabled tuned.service; true")
     value, active, enabled = shown.split()
     return value, active, enabled

@@ -1,6 +1,6 @@
 """People's accounts: made from data, each with the rights of its role, and ended with the sessions that are open.
 
-On a server whose command line has a command that hands out keys, as EC2 Instance Connect's.
+The SSH server's command line has a command that supplies keys, like that of EC2 Instance Connect.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LISTS = "sort /etc/passwd /etc/group /etc/shadow /etc/gshadow | cut -d: -f1-2 | 
 
 @dataclass
 class People:
-    """Their keys, and the host that they log in to."""
+    """People with their keys, and the host to which they log in."""
 
     host: TuningHost
     folder: Path
@@ -44,7 +44,7 @@ class People:
         return (self.folder / f"{name}.pub").read_text(encoding="utf-8")
 
     def declared(self, *names: str, keys: dict[str, str] | None = None) -> list[dict[str, Any]]:
-        """Return these people with their own keys, or with those of others."""
+        """Return the list of these people with their own keys, or with the keys of others."""
         given = keys or {}
         return [{"name": name, "role": ROLES[name], "keys": [self.key(given.get(name, name))]} for name in names]
 
@@ -59,7 +59,7 @@ class People:
 
     @contextmanager
     def session(self, name: str, key: str = "") -> Iterator[subprocess.Popen[str]]:
-        """An open session, with a process that no closing terminal ends."""
+        """An open session, with a process that survives the end of its terminal."""
         argv = self.argv(name, "trap '' HUP TERM; setsid sleep 1000 & echo open; cat", key)
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
             assert session.stdout

@@ -33,7 +33,7 @@ def audit(address: str) -> dict[str, Any]:
 
 
 def complaints(found: dict[str, Any], kind: str) -> set[tuple[str, str]]:
-    """Return what has a note of this kind (fail, warn), each as the list it is in and its name."""
+    """Return the algorithms with a note of this kind (fail, warn), each with its list and its name."""
     return {
         (list_of, entry["algorithm"])
         for list_of in ("kex", "key", "enc", "mac")

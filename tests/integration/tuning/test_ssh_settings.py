@@ -1,4 +1,4 @@
-"""What the role writes for sshd counts only where sshd says so."""
+"""The role's settings for sshd count only when sshd itself reports them."""
 
 from __future__ import annotations
 

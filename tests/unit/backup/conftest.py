@@ -38,7 +38,7 @@ class Server:
         self.url = f"http://{self.host}:{self.port}"
 
     def empty(self) -> None:
-        """Forget what earlier tests put."""
+        """Delete the objects of earlier tests."""
         httpx.post(f"{self.url}/moto-api/reset").raise_for_status()
 
     def stop(self) -> None:
@@ -46,7 +46,7 @@ class Server:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Answer no request in this context. Afterwards always answer again, because other tests use the server too."""
+        """Answer no request in this context. Always answer again afterwards, because other tests use the server too."""
         self._server.stop()
         try:
             yield
@@ -57,7 +57,7 @@ class Server:
 
 @functools.cache
 def client(url: str) -> Any:
-    """Return one client for all tests: to make one takes longer than a test."""
+    """Return one client for all tests: making one takes longer than a test."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
 
@@ -86,13 +86,13 @@ class Host:
         self.s3.create_bucket(Bucket=BUCKET)
 
     def restarted(self) -> Shipper:
-        """Return a shipper that knows only what is on the disk."""
+        """Return a shipper that knows only the state on the disk."""
         config = load_config(self.file)
         self.shipper = Shipper(config, Bucket(config))
         return self.shipper
 
     def look(self, seconds: float = RPO_S) -> Any:
-        """Let time pass, and the shipper look."""
+        """Advance the time, and call the shipper's `look`."""
         self.now_s += seconds
         return self.shipper.look(self.now_s)
 
@@ -106,7 +106,7 @@ class Host:
         return [key.split("/", 4)[4].split(".")[0] for key in self.objects() if "/file/" not in key]
 
     def written(self) -> int:
-        """Return where the open segment's data end, without zeros at its last record's end."""
+        """Return the end of the open segment's data, without zeros at its last record's end."""
         return len(self.recorder.writer.path.read_bytes().rstrip(b"\0"))
 
     def digest(self, journal: Path | None = None) -> str:
@@ -140,7 +140,7 @@ Fetch = Callable[..., Report]
 
 @pytest.fixture
 def fetch(host: Host, run_module: RunModule, tmp_path: Path) -> Fetch:
-    """Return what makes the archive of the host's bucket."""
+    """Return the function that makes the archive of the host's bucket."""
 
     def fetched(**arguments: Any) -> Report:
         given = {"bucket": BUCKET, "owner": "123456789012", "host": NAME, "dest": str(tmp_path / "archive.tar.gz")}

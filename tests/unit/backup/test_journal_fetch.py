@@ -237,7 +237,7 @@ def test_the_release_comes_back_that_was_in_force_last(host: Host, fetch: Fetch,
 
 
 def put_release(host: Host, release: str, *wheels: str) -> bytes:
-    """Put a release into the bucket that is in force; return its archive."""
+    """Put an installed release into the bucket; return its archive."""
     digests = dict.fromkeys(wheels, "0" * 64)
     put_file(host, f"{WHEELS}{release}.tar", 1.0, packed(release, digests))
     put_file(host, IN_FORCE, 1.0, json.dumps({"wheels": digests}).encode())
@@ -263,7 +263,7 @@ def test_an_archive_that_cannot_be_read_keeps_nobody_from_the_one_that_can(
 
 
 def with_manifest(manifest: bytes, mode: Literal["w", "w:gz"] = "w") -> bytes:
-    """Return an archive that has this manifest."""
+    """Return an archive with this manifest."""
     entry = tarfile.TarInfo(MANIFEST)
     entry.size = len(manifest)
     buffer = io.BytesIO()
@@ -327,7 +327,7 @@ def test_the_controllers_own_release_is_recognized_by_its_name(host: Host, fetch
 
 
 def test_a_time_that_s3_contradicts_makes_no_file_the_newest() -> None:
-    """A past holder of the host's credentials must not decide for ever on its configuration."""
+    """Prevent a past holder of the host's credentials from deciding on its configuration for ever."""
     came = {"20991130T000000.000000Z": 8, "20261130T085959.000000Z": 9, "20261130T070000.000000Z": 7}
     series = "hosts/AROA:i-1/trading-demo-1/20261130T060000.000000Z"
     keys = {
@@ -375,7 +375,7 @@ def foreign_below(host: Host) -> str:
 
 
 def first_range(host: Host) -> str:
-    """Remove the open segment's first bytes, of which there are more later."""
+    """Remove the open segment's first bytes, whose later bytes stay in the bucket."""
     (snapshot,) = host.journal.glob("*.snapshot")
     number = int(snapshot.stem)
     key = next(key for key in host.objects() if f"journal/{number:012d}/{0:012d}-" in key)
@@ -408,7 +408,7 @@ def test_what_is_wrong_is_named_and_no_archive_is_written(
 
 
 def of_instance(instance: str, hour: int, *hosts: str) -> dict[str, datetime]:
-    """Return the keys of an instance's smallest series, under the hosts' names."""
+    """Return the keys of an instance's smallest series, under these host names."""
     came = datetime(2026, 11, 30, hour, tzinfo=UTC)
     series = f"{came:%Y%m%dT%H%M%S.%fZ}"
     return {f"hosts/AROA:{instance}/{host}/{series}/complete": came for host in hosts or (NAME,)}

@@ -46,7 +46,7 @@ CASES = {
 
 
 def run_play(folder: Path, play: dict[str, Any], hosts: dict[str, Any]) -> None:
-    """Run a play for hosts that are this machine."""
+    """Run a play on hosts that are this machine."""
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
     program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", f"{folder}/hosts.yml"]

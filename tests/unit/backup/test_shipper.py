@@ -228,7 +228,7 @@ def test_another_journal_in_its_place_begins_a_new_series(host: Host) -> None:
 
 @pytest.mark.parametrize("away", ["empty", "not there"])
 def test_a_journal_that_is_away_is_no_shipped_journal(host: Host, away: str) -> None:
-    """Either the journal's volume is not mounted, or the directory is not the engine's."""
+    """The journal's volume may not be mounted, or the directory may not be the engine's."""
     host.look()
     host.journal.rename(host.journal.with_name("elsewhere"))
     if away == "empty":

@@ -1,4 +1,4 @@
-"""The command with a user's mistakes: wrong input, a closed port, a peer that is something else."""
+"""The command with a user's mistakes: wrong input, a closed port, a peer that is another service."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ Bench = Callable[..., Run]
 
 @pytest.fixture
 def bench(capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
-    """The command's main function; it sets signal handlers, which are put back."""
+    """The command's main function. It sets signal handlers, which the fixture restores."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*options: str | Path) -> Run:

@@ -1,4 +1,4 @@
-"""Where the generator runs, and whether it may spin there."""
+"""The generator's CPUs, and whether it may spin there."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 @pytest.fixture
 def own_affinity() -> Iterator[set[int]]:
-    """This process's CPUs, which are put back."""
+    """This process's CPUs, which the fixture restores."""
     before = os.sched_getaffinity(0)
     yield before
     os.sched_setaffinity(0, before)

@@ -55,7 +55,7 @@ def test_a_slow_loop_sets_its_slice_aside_and_the_one_after() -> None:
 
 
 def test_a_late_witness_alone_proves_nothing() -> None:
-    """A long system call of the engine delays it too."""
+    """A long system call of the engine also delays the witness."""
     assert aside(see([(record({1: [[at(450), 5 * MS, NORMAL]]}), Offset())])) == []
 
 
@@ -98,7 +98,7 @@ def test_what_others_took_of_the_generator_s_cpu_is_a_disturbance() -> None:
 
 
 def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> None:
-    """Otherwise, on a machine that is always busy, one such wait would make every slice around it count again."""
+    """Otherwise, on a machine that is always busy, one long wait would make every slice around it count again."""
     much = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 5 * MS}
     little = {"from_ns": at(500), "to_ns": at(590), "outside_ns": int(1.5 * MS)}
     assert aside(see([(record({}, [much, little]), Offset())]), {5: 8}) == [4, 5]

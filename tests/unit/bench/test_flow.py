@@ -1,4 +1,4 @@
-"""What the load generator puts on the wire."""
+"""The load generator's bytes on the wire."""
 
 from collections import Counter
 from typing import Any

@@ -14,7 +14,7 @@ LATE_NS = 2_000_000
 
 
 class Listener:
-    """A stand-in for the feed's subscriber that keeps its calls."""
+    """A stand-in for the feed's subscriber that records its calls."""
 
     def __init__(self, feed: socket.socket) -> None:
         self.socket = feed

@@ -1,6 +1,6 @@
-"""Send packets through rules, which come on standard input, and print what became of them as JSON.
+"""Send packets through the rules on standard input, and print the result of each packet as JSON.
 
-To run in a network namespace of its own: `unshare --map-root-user --net python -m …`. It makes another beside it.
+Run it in its own network namespace: `unshare --map-root-user --net python -m …`. It makes a second namespace.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CASES = [
 
 @contextmanager
 def neighbour() -> Iterator[tuple[str, ...]]:
-    """Make another network namespace with a link to this one; yield the words that run a command there."""
+    """Make a second network namespace with a link to this one; yield the words that run a command there."""
     with subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "echo ready; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
@@ -74,7 +74,7 @@ def _ip(*words: str, within: tuple[str, ...] = ()) -> None:
 
 @contextmanager
 def inside(there: str) -> Iterator[None]:
-    """Make sockets of the calling thread in the network namespace of that file."""
+    """Let the calling thread make its sockets in the network namespace of that file."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net") as home, open(there) as other:
         assert libc.setns(other.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
@@ -85,7 +85,7 @@ def inside(there: str) -> Iterator[None]:
 
 
 def counted() -> dict[str, int]:
-    """Return the packets that each counter of the rules has."""
+    """Return the number of packets in each counter of the rules."""
     said = subprocess.run(
         [NFT, "--json", "list", "counters", "table", "inet", "trading"], capture_output=True, check=True
     )
@@ -94,7 +94,7 @@ def counted() -> dict[str, int]:
 
 
 def outcome(sock: socket.socket, to: tuple[str, int]) -> str:
-    """Connect; return `answered`, or the counters that rose instead."""
+    """Connect; return `answered`, or the counters that increased instead."""
     before = counted()
     sock.setblocking(False)
     sock.connect_ex(to)
@@ -110,7 +110,7 @@ def outcome(sock: socket.socket, to: tuple[str, int]) -> str:
 
 
 def echo(port: int) -> None:
-    """Answer on this port, of IPv4 and IPv6, for as long as the process lives."""
+    """Answer on this port, over IPv4 and IPv6, until the process ends."""
     listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
 
     def serve() -> None:

@@ -1,4 +1,4 @@
-"""The timeline at the terminal, as JSON and as HTML, from hosts and account; none of their texts becomes markup."""
+"""The timeline at the terminal, as JSON and as HTML, from hosts and account; no text from them becomes markup."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Texts(HTMLParser):
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The reports of a run for one host with events and one that nobody read, and the run's output."""
+    """The reports of a run for two hosts, one with events and one with unreadable events, and the run's output."""
     folder = tmp_path_factory.mktemp("audit")
     (folder / "play.yml").write_text(PLAY)
     told = json.dumps(HOST).replace("{{", "{_{")  # a host's texts come from a module, which marks them as no templates

@@ -1,4 +1,4 @@
-"""Tasks run as the user that they name, whatever group_vars say: `ansible_become` there beats the keyword `become`."""
+"""Tasks run as their specified user, whatever group_vars set: `ansible_become` there beats the keyword `become`."""
 
 from __future__ import annotations
 

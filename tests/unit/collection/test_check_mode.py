@@ -1,4 +1,4 @@
-"""Playbooks for hosts report in check mode what they would do, also on a new host."""
+"""Playbooks for hosts report the changes that they would make in check mode, also on a new host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ansible_become_exe: /nonexistent/sudo
 
 
 def play(tmp_path: Path, name: str, *arguments: str, succeeds: bool = True) -> str:
-    """Run a playbook in check mode with this machine for its host, and return what it said."""
+    """Run a playbook in check mode with this machine as its host, and return the output."""
     inventory = tmp_path / "inventory.ini"
     inventory.write_text(
         f"[trading]\nhost-1 ansible_connection=local ansible_become=false ansible_python_interpreter={sys.executable}\n"

@@ -19,7 +19,7 @@ SKIPPED = {"name": "writer", "skip_reason": "not found"}
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, **reports: list[dict[str, Any]] | None) -> None:
-    """Make the services answer with these packages; None is no answer."""
+    """Let the services return these packages; None means that a service does not answer."""
 
     def ask(_lock: Path, service: str) -> dict[str, Any] | None:
         report = reports.get(service)

@@ -1,4 +1,4 @@
-"""Deploying to several engines: all are tried before one is stopped, and none stays on a release that one fails."""
+"""Deployment to several engines: all are tried before one is stopped, and after one failure none keeps the release."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def noted(what: str, **task: Any) -> dict[str, Any]:
 
 
 def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the task without what only a host can do; an engine of `failing` does not pass."""
+    """Return the task with stand-ins for the parts that need a host; an engine in `failing` does not pass."""
     kept = {key: value for key, value in task.items() if key in ("name", "loop", "when", "check_mode", "register")}
     unit = "__trading_engine_part.unit"
     if "lowlatency.trading.release_switch" in task:
@@ -61,9 +61,9 @@ def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
 
 
 def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str) -> Told:
-    """Return what was done on a host whose engine `failing` leaves the link at the release `left`.
+    """Return the actions on a host whose engine `failing` leaves the link at the release `left`.
 
-    The engines `ahead` run the new release already. The links lead to the releases `links` before.
+    The engines `ahead` run the new release already. Before that, the links lead to the releases `links`.
     """
     links = {"current": NEW if ahead else OLD, **links}
     for link, release in links.items():

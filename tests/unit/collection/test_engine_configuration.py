@@ -1,4 +1,4 @@
-"""What the role writes from its inputs is a configuration that the engine takes."""
+"""The engine accepts the configuration that the role writes from its inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRMS = {"ACME": {"mpids": ["ACME", "ACMX"]}, "a.b": {"mpids": ["AB"]}}
 
 
 def written(folder: Path, **inputs: Any) -> Path:
-    """Return the file that the role's template makes, in the folder."""
+    """Write the file of the role's template into the folder, and return its path."""
     more: dict[str, Any] = {"trading_engine_settings": {"accounts": {"file": str(folder / "accounts.toml")}}, **inputs}
     # Printed: the module that writes a template takes longer than Ansible itself.
     template = f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/etc/trading/engine.toml.j2') }}}}"

@@ -1,4 +1,4 @@
-"""The rules of the host's firewall, as nft reads them in a network namespace of the test's own."""
+"""The rules of the host's firewall, loaded by nft in a network namespace of the test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MADE = {"results": [{"item": "made", "uid": 998}, {"item": "made in check mode"}
 
 
 def rules(folder: Path, variables: dict[str, Any]) -> str:
-    """Return the rules of these variables, which nft has checked."""
+    """Return the rules for these variables, after a check by nft."""
     target = folder / "rules.nft"
     given = {"src": str(ROLE / "templates/etc/trading-firewall.nft.j2"), "dest": str(target)}
     done = subprocess.run(
@@ -45,7 +45,7 @@ def rules(folder: Path, variables: dict[str, Any]) -> str:
 
 
 def loaded(text: str) -> str:
-    """Return what nft says of the rules once they are loaded, twice as at a change."""
+    """Return nft's list of the rules after they were loaded twice, as at a change."""
     script = f"{NFT} --file - && {NFT} --stateless list table inet trading"
     done = subprocess.run(
         [*APART, "sh", "-c", script],

@@ -1,4 +1,4 @@
-"""The page of many hosts: what its tasks print has no host's token, and what a host that left had is removed."""
+"""The page of many hosts: its tasks print no host's token, and the files of a host that left are removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A secret that cannot be read ends a run before it changes anything, and none of what can be read is shown."""
+"""An unreadable secret ends a run before it changes anything, and no readable secret is shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(
 
 
 def assert_first(output: str) -> None:
-    """Check that nothing came before but the facts and the checks of secrets themselves."""
+    """Check that only the collection of facts and the checks of secrets ran before."""
     tasks = [line.partition("[")[2] for line in output.splitlines() if line.startswith("TASK [")]
     others = [task for task in tasks if not task.startswith("Gathering Facts")]
     assert others
@@ -46,7 +46,7 @@ def assert_first(output: str) -> None:
 
 
 def encrypted(folder: Path, name: str) -> Path:
-    """Return a file of variables with one that is encrypted; the password goes with this function."""
+    """Return a file of variables with one encrypted variable. The password is stored next to it and then deleted."""
     password = folder / "password"
     password.write_text("of the vault", encoding="utf-8")
     command = ["ansible-vault", "encrypt_string", "--vault-password-file", str(password), "--stdin-name", name]

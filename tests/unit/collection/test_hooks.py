@@ -32,7 +32,7 @@ def test_a_hooks_files_are_some_of_the_checkout(hook: dict[str, Any]) -> None:
 
 
 def takes(message: str) -> bool:
-    """Return whether the hook takes a commit message; pygrep searches as this does."""
+    """Return whether the hook accepts a commit message; pygrep searches in the same way."""
     (hook,) = (hook for hook in HOOKS if hook["id"] == "message")
     assert hook["args"] == ["--negate", "--multiline"]
     return re.search(hook["entry"].encode(), message.encode(), re.MULTILINE | re.DOTALL) is not None

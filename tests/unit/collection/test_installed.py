@@ -43,7 +43,7 @@ def tasks(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def made() -> dict[str, dict[str, Any]]:
-    """Return the arguments that make each path; a part that is known only on the host is a star."""
+    """Return the arguments that make each path; a star replaces a part that is known only on the host."""
     found = {}
     for role in HOST_ROLES:
         known = variables(ROOT / "roles" / role)
@@ -102,7 +102,7 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
     "name", ["trading-engine", "trading-telemetry", "trading-publish", "trading-backup", "cwagent"]
 )
 def test_a_user_that_the_firewall_may_have_made_is_taken_over_by_its_role(name: str) -> None:
-    """The firewall's own comment would remove the user together with the firewall."""
+    """The firewall's own comment on this user would remove it together with the firewall."""
     paths = (ROOT / "roles").glob("*/tasks/*.yml")
     found = [user for path in paths for user in users(yaml.safe_load(path.read_text(encoding="utf-8")))]
     own = [user for user in found if user["name"] == name and user.get("comment")]

@@ -1,4 +1,4 @@
-"""A symbol moves by one command, when both engines' day has ended; what it is refused for is said before it moves."""
+"""One command moves a symbol after the end of both engines' day; reasons for a refusal are reported before the move."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOVE = {"trading_engine_move_symbol": "MSFT", "trading_engine_move_to": "alpha"}
 
 
 def engine(symbols: list[str], canary: str) -> dict[str, Any]:
-    """Return what is found of an engine whose day has ended."""
+    """Return the readings of an engine whose day has ended."""
     listed = "".join(f'\n[[symbol]]\nname = "{symbol}"\n' for symbol in symbols)
     text = f'# Written\n\n[canary]\nsymbol = "{canary}"\n{listed}'
     content = base64.b64encode(text.encode()).decode()
@@ -35,7 +35,7 @@ def machine(
     answers: dict[str, Any] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """Return the variables of a host; `answers` are what its engines say that is not of an ended day."""
+    """Return the variables of a host; `answers` are its engines' answers that differ from those after a day's end."""
     told = {"sessions_open": 0, "open_orders": 0, "session": "2026113001", "session_messages": 0, **(answers or {})}
     rc = 0 if told.pop("up", True) else 1
     known = {key: value for key, value in told.items() if value is not None}
@@ -84,7 +84,7 @@ LEFT = "{{ ansible_play_hosts_all | difference(ansible_play_hosts) }}"
 
 
 def tasks(given: dict[str, str], *, asks_all: bool = False) -> list[dict[str, Any]]:
-    """Return the tasks but those that ask the host, whose answers are given; what is refused ends the play."""
+    """Return the tasks without those that query the host, whose answers are given; a refusal ends the play."""
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/move_symbol.yml").read_text(encoding="utf-8"))
     kept = [task for task in read if not {"ansible.builtin.command", "ansible.builtin.import_tasks"} & set(task)]
     assert kept[0]["name"] == "Move symbol | Check the partitions"

@@ -1,4 +1,4 @@
-"""What the roles write for a host with two partitions, which the engine and systemd take."""
+"""The files that the roles write for a host with two partitions, and that the engine and systemd accept."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ GIVEN = {
 
 
 def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> list[dict[str, Any]]:
-    """Return what writes the files of each partition, or of the one engine, and what the expressions are.
+    """Return the tasks that print each partition's files, or the only engine's, and the values of the expressions.
 
-    `planned` is the number of hosts that an account is to have.
+    `planned` is the number of hosts that the account will have.
     """
     folder.mkdir()
     variables = {"trading_partitions": partitions, "trading_instance_count": planned}
@@ -86,7 +86,7 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
 
 
 def printed(path: Path, content: object, variables: dict[str, Any]) -> dict[str, Any]:
-    """Return a task that prints what is to be in a file; modules that write files would take longer than all else."""
+    """Return a task that prints a file's content; modules that write files would take longer than everything else."""
     return {"name": str(path), "ansible.builtin.debug": {"msg": content}, "vars": variables}
 
 
@@ -99,7 +99,7 @@ def write_printed(output: str) -> None:
 
 
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
-    """Return what shows expressions for other variables than those of all."""
+    """Return a task that prints the expressions' values for other variables than the common ones."""
     given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
     return printed(folder / f"{name}.json", show, given)
 
@@ -146,7 +146,7 @@ def others(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of a host with two partitions, and of one without."""
+    """The files of a host with two partitions, and of a host without partitions."""
     folder = tmp_path_factory.mktemp("hosts")
     (folder / "files").symlink_to(ROLES / "trading_engine/files")
     playbook = {
@@ -194,7 +194,7 @@ def told(host: Path, name: str) -> dict[str, Any]:
 
 
 def configured(host: Path, name: str) -> config.EngineConfig:
-    """Return what the engine reads of the partition's file, with accounts of the test's own."""
+    """Return the engine's configuration as read from the partition's file, with accounts of the test."""
     hashed = passwords.hash_password("secret")
     (host / "accounts.toml").write_text(f'[accounts.BENCH]\npassword = "{hashed}"\n', encoding="utf-8")
     text = (host / f"engine-{name}.toml").read_text(encoding="utf-8")

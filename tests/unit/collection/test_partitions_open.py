@@ -1,4 +1,4 @@
-"""Which partitions are refused before anything is changed, and in which order the others are set up."""
+"""The partitions that are refused before anything is changed, and the order in which the others are set up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STAND_IN: list[dict[str, Any]] = [
 
 
 def had(symbols: list[str], orders: object = 0, *, answers: bool = True, enabled: bool = True) -> dict[str, Any]:
-    """Return what is found of an engine."""
+    """Return the readings of an engine."""
     text = "".join(f'[[symbol]]\nname = "{symbol}"\n' for symbol in symbols)
     gauges = {} if orders is None else {"open_orders": orders}
     return {
@@ -45,7 +45,7 @@ def had(symbols: list[str], orders: object = 0, *, answers: bool = True, enabled
 
 
 def host(name: str, engines: dict[str, dict[str, Any]], wanted: dict[str, list[str]], **more: Any) -> dict[str, Any]:
-    """Return the variables of a host with engines that is to have others."""
+    """Return the variables of a host with these engines, on which the wanted partitions differ."""
     found = [{"item": engine, **of} for engine, of in engines.items()]
     return {
         "trading_partitions": [
@@ -102,7 +102,7 @@ Told = dict[str, dict[str, Any]]
 
 
 def refusals() -> list[dict[str, Any]]:
-    """Return those tasks that refuse something, each going on after a failure and keeping what it said."""
+    """Return the tasks that can refuse something. Each continues after a failure and stores its result."""
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/partitions_open.yml").read_text(encoding="utf-8"))
     kept = [task for task in read if "ansible.builtin.assert" in task]
     for number, task in enumerate(kept):
@@ -112,7 +112,7 @@ def refusals() -> list[dict[str, Any]]:
 
 
 def setting_up() -> list[dict[str, Any]]:
-    """Return what sets partitions up, without what asks and what removes."""
+    """Return the tasks that set partitions up, without the imported tasks that query and remove."""
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/partitions.yml").read_text(encoding="utf-8"))
     return [task for task in read if "ansible.builtin.import_tasks" not in task]
 
@@ -120,7 +120,7 @@ def setting_up() -> list[dict[str, Any]]:
 def run(
     folder: Path, hosts: dict[str, dict[str, Any]], *plays: tuple[str, list[dict[str, Any]]], role: Path = ROLE
 ) -> Told:
-    """Run the tasks on the hosts of each play, and return what is known of each host then."""
+    """Run the tasks on the hosts of each play, and return the resulting variables of each host."""
     read = {"gather_facts": False, "vars_files": [str(role / part / "main.yml") for part in ("defaults", "vars")]}
     playbook = [{**read, "name": f"Play {of}", "hosts": of, "tasks": tasks} for of, tasks in plays]
     names = "(groups.trading + ['localhost'])"
@@ -143,7 +143,7 @@ def run(
 
 
 def said(told: dict[str, Any]) -> list[str]:
-    """Return the refusals of one host."""
+    """Return the refusals on one host."""
     results = [
         each for key in sorted(told) if key.startswith("said_") for each in told[key].get("results", [told[key]])
     ]

@@ -32,7 +32,7 @@ PLAY = """
 
 @dataclass
 class Run:
-    """How the role ended, with what output, and where its reports are."""
+    """The result of the role: its exit status, its output, and the folder of its reports."""
 
     code: int
     output: str
@@ -43,7 +43,7 @@ class Run:
 
 
 def judge(folder: Path, host: dict[str, Any], **variables: object) -> Run:
-    """Run the role on readings that were taken."""
+    """Run the role on these readings."""
     of_account = ("network", "topic", "cost")
     kept = {f"{'aws' if name in of_account else '_'}_readiness_{name}": one for name, one in ENVIRONMENT.items()}
     hosts = {"demo-1": {"readiness_readings": host}}
@@ -61,7 +61,7 @@ def judge(folder: Path, host: dict[str, Any], **variables: object) -> Run:
 
 @pytest.fixture(scope="module")
 def open_lines(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A host on which a service fails with a text that would be markup, and on which nothing was killed."""
+    """A host on which a service fails with a text that looks like markup, and on which no unit was killed."""
     state = {**HOST["state"], "units": {**HOST["state"]["units"], "a.service": EVIL}}
     host = {**HOST, "state": state, "killed": {"problem": "it disturbs"}}
     return judge(tmp_path_factory.mktemp("open"), host, readiness_accepted=["killed", "alarm"])

@@ -50,7 +50,7 @@ def rendered_defaults() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> None:
-    """An empty dictionary is none where the specification requires one of its keys."""
+    """For example, an empty dictionary is not accepted where the specification requires one of its keys."""
     known = options(role)
     given = {name: value for name, value in rendered_defaults()[role.name].items() if name in known}
     assert given or not known
@@ -59,7 +59,7 @@ def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> Non
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_file_begins_with_the_same_line_in_every_run(role: Path) -> None:
-    """Some people's `ansible_managed` has the time in it: the file would change, and its service be restarted."""
+    """With the time in a user's `ansible_managed`, the file would change in each run, and its service would restart."""
     templates = [path for path in (role / "templates").rglob("*") if path.is_file()]
     assert [path.name for path in templates if "ansible_managed" in path.read_text(encoding="utf-8")] == []
 
@@ -228,7 +228,7 @@ def test_a_role_never_asks(path: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_default_follows_its_own_role_shared_variables_and_what_roles_before_leave(role: Path) -> None:
-    """Inputs of other roles may be read only as the former name of a shared variable, with a warning."""
+    """Other roles' inputs may be read only as the former name of a shared variable, with a warning."""
     others = {name for other in ROLES if other != role for name in options(other)}
     for name, default in load(role / "defaults/main.yml").items():
         former = re.findall(r"formerly\(.*?'([a-z0-9_]+)',\s*'trading_", str(default), flags=re.DOTALL)
@@ -261,7 +261,7 @@ def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
 
 @pytest.mark.parametrize("command", ["trading_engine_check_journal_command", "trading_engine_check_state_command"])
 def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> None:
-    """The question is in the block whose rescue starts the engine on the earlier state."""
+    """The check is in the block whose rescue starts the engine on the earlier state."""
     tasks = load(ROOT / "roles/trading_engine/tasks/restore.yml")
     unpacking = next(task for task in tasks if "block" in task)
     asked = [task for task in unpacking["block"] if command in str(task)]
@@ -272,7 +272,7 @@ def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_what_a_task_registers_hides_no_variable_of_the_role(role: Path) -> None:
-    """For the rest of the play the result would replace the role's own value."""
+    """For the rest of the play, the registered result would replace the role's own value."""
     known = {name for path in (*role.glob("vars/main.yml"), *role.glob("vars/main/*.yml")) for name in load(path)}
     text = "".join(path.read_text(encoding="utf-8") for path in (role / "tasks").glob("*.yml"))
     assert known & set(re.findall(r"^\s+register: (\w+)", text, flags=re.MULTILINE)) == set()

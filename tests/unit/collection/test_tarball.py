@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which the collection was built and installed as a user would."""
+    """A folder into which the collection was built and installed in the same way as by a user."""
     into = tmp_path_factory.mktemp("collection user")
     script = '. "$0/scripts/lib.sh"; install_collection "$1"'
     subprocess.run(["bash", "-c", script, str(ROOT), str(into)], check=True, capture_output=True, timeout=120)

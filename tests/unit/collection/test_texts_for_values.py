@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 @functools.cache
 def switches() -> set[str]:
-    """Return the inputs of all roles that are true or false."""
+    """Return the boolean inputs of all roles."""
     found = set()
     for specification in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
         points: dict[str, Any] = yaml.safe_load(specification.read_text(encoding="utf-8"))["argument_specs"]

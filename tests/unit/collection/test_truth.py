@@ -1,4 +1,4 @@
-"""Each claim of README.md and docs/ has a row in docs/truth.yml that names what shows it (scripts/claims.py)."""
+"""Each claim of README.md and docs/ has a row in docs/truth.yml that names its proof (scripts/claims.py)."""
 
 from __future__ import annotations
 

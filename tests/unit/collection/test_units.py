@@ -1,4 +1,4 @@
-"""What every unit of ours has, whichever role writes it."""
+"""The common settings of all our units, whichever role writes them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ INCLUDED = re.compile(r"lookup\('ansible.builtin.file', (role_path ~ )?'([^']+)'
 
 
 def written(unit: Path) -> str:
-    """Return a unit's template with the files that it takes in."""
+    """Return a unit's template with the files that it includes."""
     role = ROLES / unit.relative_to(ROLES).parts[0]
     files = [role / path if base else role / "files" / path for base, path in _included(unit)]
     return unit.read_text() + "".join(file.resolve().read_text() for file in files)
@@ -119,7 +119,7 @@ def test_another_limit_is_no_reason_to_restart_the_feed_and_another_port_is() ->
 
 
 def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_engine() -> None:
-    """A volume that somebody reads cannot be unmounted; systemd adds the mounts of a StateDirectory by itself."""
+    """A volume with an open file cannot be unmounted; systemd adds the mounts of a StateDirectory by itself."""
     units = {unit.name: unit.read_text() for unit in UNITS}
     assert re.search(r"^StateDirectory=trading trading/journal", units["trading-engine.service.j2"], re.MULTILINE)
     assert "Wants=trading-feed.service" in units["trading-engine.service.j2"].splitlines()

@@ -1,4 +1,4 @@
-"""What scripts/face.sh shows of steps, how it ends them, and what is left in their logs."""
+"""The output of scripts/face.sh about steps, the end of these steps, and the content of their logs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_another_launched_step_ends_with_the_failing_one(tmp_path: Path) -> None
 
 
 def _group_lives(group: int) -> bool:
-    """Whether a process of the group runs; one that nobody has fetched yet does not."""
+    """Return whether a process of the group runs; a zombie does not."""
     done = subprocess.run(["ps", "-e", "-o", "pgid=,stat="], capture_output=True, text=True, check=True)
     return any(int(row.split()[0]) == group and row.split()[1][0] != "Z" for row in done.stdout.splitlines())
 

@@ -1,4 +1,4 @@
-"""What the callback tells of a real play, and of its failure."""
+"""The callback's output about a real play, and about its failure."""
 
 from __future__ import annotations
 

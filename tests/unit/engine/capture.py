@@ -10,7 +10,7 @@ _CLIENT, _SERVER = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 
 
 def write_capture(path: Path, port: int, said: list[tuple[bool, bytes]]) -> None:
-    """`said` is (by the client?, bytes) in order; each becomes one segment of a TCP connection."""
+    """Write a capture file. `said` is (by the client?, bytes) in order; each becomes a segment of a TCP connection."""
     sequence = {True: 1, False: 1}
     frames: list[bytes] = []
     for by_client, payload in said:

@@ -27,7 +27,7 @@ def durability() -> str:
 
 @pytest.fixture
 def start(tmp_path: Path, loop: asyncio.AbstractEventLoop, durability: str) -> Iterator[Callable[[], Engine]]:
-    """Return a function that starts an engine; the one before ends as a crash would end it."""
+    """Return a function that starts an engine. Each call ends the previous engine as a crash would."""
     text = f'[journal]\ndirectory = "journal"\ndurability = "{durability}"\nreserve_bytes = 0\n'
     text += '[itch]\ndirectory = "itch"\n'
     for name in ("ANNA", "BERT"):

@@ -31,8 +31,7 @@ _COMPARED_AFTER = 100  # all symbols, and not only the message's
 
 
 def settings(choice: int = 0) -> dict[str, Any]:
-    """Return core settings of four accounts in two firms and of four symbols; each choice has other ticks,
-    MPIDs and tokens."""
+    """Return core settings: four accounts, two firms, four symbols; each choice has other ticks, MPIDs and tokens."""
     mpids = {**MPIDS, "ONE": (["AAAA", "BBB"], ["BBB"], ["CCCC", "AAAA"])[choice % 3]}
     accounts = {
         name: account_settings(
@@ -58,7 +57,7 @@ def settings(choice: int = 0) -> dict[str, Any]:
 
 
 class FeedBook:
-    """The books as a reader of market data alone rebuilds them."""
+    """The books, rebuilt from market data alone."""
 
     def __init__(self) -> None:
         self.orders: dict[int, list[Any]] = {}
@@ -97,7 +96,7 @@ class FeedBook:
 
 
 class Duel:
-    """`market` is the engine's side, whose replies and market data are those of the last message."""
+    """The engine's core and the reference market. `market` is the core's side, with the output of the last message."""
 
     def __init__(self) -> None:
         self.market = Market(settings())
@@ -108,7 +107,7 @@ class Duel:
         self._choice = 0
 
     def send(self, owner: str, message: tuple[Any, ...]) -> None:
-        """Give the message to both; raises AssertionError where they differ."""
+        """Send the message to both sides; raises AssertionError where they differ."""
         order = self.reference.find(owner, message[0])
         self.market.send(owner, message)
         self.reference.told.clear()
@@ -146,7 +145,7 @@ class Duel:
         return [(level.price_e4, level.shares) for level in found if level.hidden == hidden]
 
     def reconfigure(self) -> None:
-        """Change ticks, lots, MPIDs and tokens under the orders that rest."""
+        """Change ticks, lots, MPIDs and tokens while orders rest."""
         self._choice += 1
         changed = settings(self._choice)
         self.market.core.configure(changed, self.market.time_ns)
@@ -170,7 +169,7 @@ class Flow:
         self._tokens: dict[str, list[str]] = {name: [] for name in FIRMS}
 
     def next(self, reference: ReferenceMarket) -> tuple[str, tuple[Any, ...]]:
-        """Return an account and its message; `reference` says what is live, so that most messages mean something."""
+        """Return an account and its message; `reference` supplies live orders, so that most messages are meaningful."""
         choose = self._choose
         owner = choose.choice("ABCD")
         kind = choose.random()

@@ -13,7 +13,7 @@ def seeded(seed: int) -> random.Random:
 
 
 def reads(seed: int, count: int, accounts: int = 3) -> list[tuple[int, bytes]]:
-    """Return (account number, bytes of one read) with one to eight messages each, of every kind and outcome."""
+    """Return (account number, bytes of one read), with one to eight messages each, of every kind and outcome."""
     choose = seeded(seed)
     tokens: list[list[str]] = [[] for _ in range(accounts)]
     made = []

@@ -39,7 +39,7 @@ def account_settings(**changes: Any) -> dict[str, Any]:
 def settings_of(
     symbols: tuple[str, ...] = ("TEST",), accounts: tuple[str, ...] = ("A", "B", "C"), **changes: Any
 ) -> dict[str, Any]:
-    """Return core settings; `changes` go to account A, tick and lot to each symbol."""
+    """Return core settings; `changes` apply to account A, tick and lot to each symbol."""
     listing = {
         "reference_price_e4": 1_000_000,
         "restricted": False,
@@ -55,7 +55,7 @@ def settings_of(
 class Market:
     """Accounts A, B, C in an open day. `replies` and `feed` collect decoded messages; `take` empties them.
 
-    `market_data` is the feed as bytes, `opening` what the day began with.
+    `market_data` is the feed as bytes, `opening` the messages at the day's start.
     """
 
     def __init__(self, settings: dict[str, Any] | None = None, **changes: Any) -> None:

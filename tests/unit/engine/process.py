@@ -1,4 +1,4 @@
-"""A real engine process and a real client, for tests that have to see what users see."""
+"""A real engine process and a real client, for tests of behaviour that users see."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 class EngineProcess:
-    """`trading-engine` with accounts ANNA and BERT in a directory of its own; ready when it says so to systemd."""
+    """`trading-engine` with accounts ANNA and BERT in its own directory; it is ready when it reports so to systemd."""
 
     def __init__(self, directory: Path, **tables: Any) -> None:
         """`tables` add to or replace keys of the configuration: a dict for each table."""
@@ -106,7 +106,7 @@ class EngineProcess:
 
 
 class Client:
-    """A blocking SoupBinTCP client that keeps what it was told, in `messages`, and how it was sent, in `raw`."""
+    """A blocking SoupBinTCP client that stores the received messages in `messages`, and their bytes in `raw`."""
 
     def __init__(self, port: int, account: str = "ANNA", password: str = PASSWORD, sequence: int = 1) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
@@ -125,7 +125,7 @@ class Client:
         self.socket.sendall(data)
 
     def wait(self, reached: Callable[[], bool]) -> None:
-        """Read until `reached`, or the connection ends; fails the test after a deadline."""
+        """Read until `reached`, or until the connection ends; fails the test after a deadline."""
         end = time.monotonic() + DEADLINE_S
         while not reached() and not self.ended:
             assert time.monotonic() < end, f"not reached; got {self.messages[-3:]}"

@@ -1,6 +1,6 @@
 """A simple market that is easy to check: one list of orders, searched and sorted for every message.
 
-It reports the replies to the sender and to others in words of its own: see `Told`.
+It reports the replies to the sender and to others in its own form: see `Told`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from trading_engine.wire import ouch
 
 Told = tuple[Any, ...]
-"""What one account is told: what happened, the order's token, and what belongs to it."""
+"""A reply to one account: the kind of event, the order's token, and further values of the event."""
 DOLLAR_E4 = 10_000
 _BOTH = (False, True)
 
@@ -78,7 +78,7 @@ class ReferenceMarket:
                 self._modify(owner, message)
 
     def depths(self, stock: str) -> dict[tuple[bool, bool], list[tuple[int, int]]]:
-        """Return, by (buys?, hidden?), (price, shares) of those orders, best first."""
+        """Return, by (buys?, hidden?), (price, shares) of the open orders, best first."""
         found: dict[tuple[bool, bool], dict[int, int]] = {(buys, hidden): {} for buys in _BOTH for hidden in _BOTH}
         for order in self.orders:
             if order.stock == stock:
@@ -187,7 +187,7 @@ class ReferenceMarket:
         self, owner: str, token: str, side: str, shares: int, executed: int, stock: str, firm: str,
         message: ouch.EnterOrder | ouch.ReplaceOrder,
     ) -> None:  # fmt: skip
-        """Match an order against the others, and rest what is left."""
+        """Match an order against the others, and let its remaining shares rest."""
         self._arrivals += 1
         immediate = message.time_in_force_s == ouch.TIF_IOC
         order = PlainOrder(
@@ -214,7 +214,7 @@ class ReferenceMarket:
             self.orders.append(order)
 
     def _contras(self, order: PlainOrder) -> list[PlainOrder]:
-        """Return the orders of the other side at its price or a better one, in the order in which they are met."""
+        """Return the orders of the other side at its price or a better one, in the order of matching."""
         sign = 1 if order.buys else -1
         contras = [
             other
@@ -226,9 +226,9 @@ class ReferenceMarket:
         return sorted(contras, key=lambda other: (sign * other.price_e4, other.hidden, other.arrival))
 
     def _plan(self, order: PlainOrder, contras: list[PlainOrder]) -> tuple[list[tuple[PlainOrder, int]], bool]:
-        """Return what the order would trade with whom if its own minimum did not matter, and whether it then ends.
+        """Return the trades of the order if its own minimum did not matter, and whether it then ends.
 
-        Nothing is traded with those of its own that go out of its way.
+        The plan has 0 shares for resting orders of the same owner that self-match prevention cancels.
         """
         policy = self._accounts[order.owner]["self_match"]
         plan: list[tuple[PlainOrder, int]] = []
@@ -280,7 +280,7 @@ class ReferenceMarket:
 
 
 def told_of(reply: Any) -> Told | None:
-    """Return an engine's reply in the reference's words; None for a reply that the reference does not model."""
+    """Return an engine's reply in the reference's form; None for a reply that the reference does not model."""
     match reply:
         case ouch.Accepted():
             return "accepted", reply.token, reply.shares, reply.price_e4, reply.firm, reply.display

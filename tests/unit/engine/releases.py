@@ -1,6 +1,6 @@
-"""Releases of the engine on this machine, and a stand-in for systemd that runs the one in force as its unit would.
+"""Releases of the engine on this machine, and a stand-in for systemd that runs the active release as its unit would.
 
-Each release is these sources under a version of its own, with a fault planted where a test wants one.
+Each release has these sources under its own version, with a planted fault where a test needs one.
 """
 
 from __future__ import annotations
@@ -146,12 +146,12 @@ class Host:
 
     @property
     def arguments(self) -> dict[str, object]:
-        """Return what both modules are told of this host."""
+        """Return the arguments about this host for both modules."""
         journal = self.engine.directory / "journal"
         return {"root": str(self.root), "config": str(self.engine.config), "journal": str(journal)}
 
     def install(self, name: str, planted: str = "", sources: Path = _SOURCES) -> None:
-        """Make a release; `planted` is run before its program."""
+        """Make a release; `planted` is code that runs before its program."""
         programs = self.root / "releases" / name / "bin"
         programs.mkdir(parents=True)
         (programs / "python").symlink_to(os.path.realpath(sys.executable))
@@ -161,7 +161,7 @@ class Host:
         _write_program(programs / "trading-engine", text)
 
     def start(self, name: str) -> None:
-        """Put a release in force and start it."""
+        """Activate a release and start it."""
         (self.root / "current").symlink_to(f"releases/{name}")
         self.systemctl("start")
 
@@ -176,7 +176,7 @@ class Host:
         return os.readlink(path).rpartition("/")[2] if path.is_symlink() else ""
 
     def end(self) -> None:
-        """End the engine, whatever it is at."""
+        """End the engine in any state."""
         process = int(self.systemctl("show"))
         if process:
             os.kill(process, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Makes what `trading-engine self-check` replays: python -m tests.unit.engine.shipped, after a change of semantics.
+"""Makes the journal for `trading-engine self-check`: python -m tests.unit.engine.shipped, after a change of semantics.
 
 The same sources make the same bytes, so that an unchanged journal is seen to be unchanged.
 """
@@ -52,7 +52,7 @@ def _open_tokens(account: Account) -> list[bytes]:
 
 
 def write(directory: Path) -> None:
-    """Write records of every kind there is, with messages of every kind and outcome."""
+    """Write records of every kind, with messages of every kind and outcome."""
     recording = Recording(directory)
     symbols = ("TEST", "OTHER")
     settings = settings_of(symbols, self_match="cancel_resting", max_order_shares=450, max_open_orders=40)
@@ -91,7 +91,7 @@ def write(directory: Path) -> None:
 
 
 def main() -> None:
-    """Write the files in the package anew, with the pure engine's results."""
+    """Write the files in the package again, with the pure engine's results."""
     selfcheck.SHIPPED.mkdir(exist_ok=True)
     write(selfcheck.SHIPPED)
     (selfcheck.SHIPPED / SEGMENT).chmod(0o644)

@@ -1,4 +1,4 @@
-"""What an administrator does to a running engine, and that a restart remembers it."""
+"""The effects of an administrator's commands on a running engine, also after a restart."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """One engine for all tests that leave nothing behind in it."""
+    """One engine for all tests that leave it as it was."""
     with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
 
 def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
-    """Run `trading-engine admin`; return its exit code and what it printed."""
+    """Run `trading-engine admin`; return its exit code and its output."""
     result = subprocess.run(
         [sys.executable, "-m", "trading_engine", "admin", "--config", str(engine.config), *command],
         env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
@@ -53,7 +53,7 @@ def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
 
 
 def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
-    """Write to the admin socket itself; return the answer."""
+    """Write to the admin socket directly; return the answer."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(DEADLINE_S)
         connection.connect(str(engine.directory / "admin.sock"))
@@ -63,7 +63,7 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
 
 
 class Turns:
-    """A loop whose turns and time are the test's."""
+    """An event loop whose turns and time the test controls."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -94,7 +94,7 @@ def protocol_of(engine: Engine, turns: Turns, visitors: Visitors | None = None) 
 
 
 class Answers:
-    """A transport that keeps what was written; at its other end is this process."""
+    """A transport that stores the written bytes; this process is at its other end."""
 
     def __init__(self) -> None:
         self.written = b""

@@ -1,4 +1,4 @@
-"""The canary: what it measures, and that it is in no figure of the clients'."""
+"""The canary: its measurements, and its absence from all figures of clients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
-    """The first published state that is as wanted; fails the test after a deadline."""
+    """Return the first published state that fulfils the condition; fails the test after a deadline."""
     reader = StateReader(engine.directory / "engine.shm")
     end = time.monotonic() + DEADLINE_S
     while not reached(state := reader.read()):
@@ -137,7 +137,7 @@ def test_it_enters_no_order_while_the_journal_has_no_space(tmp_path: Path) -> No
 
 
 def test_it_is_answered_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its tokens increase: one that is not greater than the last is ignored in silence."""
+    """The canary's tokens increase, because the engine silently ignores a token that is not greater than the last."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, time\nread = time.time_ns\n"
         "time.time_ns = lambda: read() + int(os.environ['AHEAD_S']) * 1_000_000_000\n"

@@ -33,7 +33,7 @@ def fill(engine: Engine, number: int, orders: int = ORDERS, time_in_force_s: int
 
 
 def turns_until(loop: asyncio.AbstractEventLoop, reached: Callable[[], bool]) -> int:
-    """Run the loop turn by turn; return how many turns it took. Fails the test when a job does not end."""
+    """Run the loop turn by turn; return the number of turns. Fails the test when a job does not end."""
     for turns in range(ENOUGH_TURNS):
         if reached():
             return turns

@@ -109,7 +109,7 @@ def test_less_than_a_millisecond_is_no_step(wall: dict[str, int]) -> None:
 
 
 class Notes(list[str]):
-    """What the server notes and publishes."""
+    """A recorder of the server's events and publications."""
 
     published: dict[str, int]
 

@@ -1,4 +1,4 @@
-"""Configuration: what is accepted, and what is said about what is not."""
+"""Configuration: the accepted values, and the messages about wrong ones."""
 
 from __future__ import annotations
 

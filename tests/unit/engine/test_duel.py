@@ -33,7 +33,7 @@ FLOW = st.lists(
 @settings(max_examples=120, deadline=None)
 @given(FLOW)
 def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(flow: list[tuple[Any, ...]]) -> None:
-    """Hypothesis looks for the shortest flow with different answers."""
+    """Hypothesis searches the shortest flow with different answers."""
     duel = Duel()
     tokens: list[str] = []
     for step, (kind, owner, *rest) in enumerate(flow):

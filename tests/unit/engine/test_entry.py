@@ -29,7 +29,7 @@ PAR = 1_000_000
 
 
 def run(engine: EngineProcess, *arguments: str) -> tuple[int, str]:
-    """Run `trading-engine`; return its exit code and what it printed."""
+    """Run `trading-engine`; return its exit code and its output."""
     result = subprocess.run(
         [sys.executable, "-m", "trading_engine", *arguments],
         env=ENVIRONMENT, cwd=engine.directory, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
@@ -51,7 +51,7 @@ def gate(engine: EngineProcess, password: str = PASSWORD) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def one_order(engine: EngineProcess) -> Iterator[Client]:
-    """Give a client whose order A rests."""
+    """Return a client whose order A rests."""
     with contextlib.closing(Client(engine.port)) as client:
         client.send(ouch.EnterOrder("A", "B", 10, "TEST", PAR))
         client.wait_for(2)

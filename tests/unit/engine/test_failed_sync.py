@@ -1,6 +1,6 @@
 """After a failed sync the page cache looks clean: a start writes its content to the disk again, then serves.
 
-A model stands for the kernel, after its documentation and the behaviour of ext4 and XFS: a failed sync leaves the pages
+A model replaces the kernel, after its documentation and the behaviour of ext4 and XFS: a failed sync leaves the pages
 as if they had been written. A preloaded library shows that a start refuses when its own sync fails.
 """
 

@@ -1,4 +1,4 @@
-"""A machine without scrypt, one that dropped a time zone, and a service that cannot start."""
+"""A machine without scrypt, a machine without a time zone, and a service that cannot start."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_hash_password_says_so_as_well(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 @pytest.fixture
 def no_zones() -> Iterator[None]:
-    """Have a distribution without any time zone: the zones that are left come with the release."""
+    """Simulate a distribution without any time zone: the only zones left are those of the release."""
     zoneinfo.reset_tzpath(to=[])
     zoneinfo.ZoneInfo.clear_cache()
     yield

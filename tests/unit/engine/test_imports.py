@@ -1,4 +1,4 @@
-"""Imports in files/engine run downwards from room to room, and in no circle; who may know AWS is listed."""
+"""Imports in files/engine lead only to rooms below, without circles; a list has the modules that may know AWS."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """Return the room of a module of the engine; empty for the package itself, which has only the version."""
+    """Return the room of a module of the engine; empty for the package itself, which contains only the version."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 

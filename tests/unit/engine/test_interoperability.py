@@ -1,4 +1,4 @@
-"""Programs that others wrote talk to the engine, or read what it said."""
+"""Third-party programs talk to the engine, or read its output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def dissect(capture: Path, port: int) -> list[dict[str, str]]:
-    """Return what tshark says of every packet: SoupBinTCP types, OUCH types, complaints."""
+    """Return tshark's report on every packet: SoupBinTCP types, OUCH types, complaints."""
     fields = ("soupbintcp.packet_type", "ouch.packet_type", "_ws.malformed", "_ws.expert.message")
     command = ["tshark", "-n", "-r", str(capture), "-d", f"tcp.port=={port},soupbintcp", "-T", "fields"]
     for field in fields:

@@ -36,7 +36,7 @@ PAR = 1_000_000
 
 
 class Recorder:
-    """A core whose inputs are journaled, as the engine does it, without its loop."""
+    """A core whose inputs are journaled as in the engine, without the engine's loop."""
 
     def __init__(self, directory: Path, segment: int = 1, records: int = 0) -> None:
         self.directory = directory

@@ -19,7 +19,7 @@ _ADDED_BYTES = 38  # length and Add Order
 
 
 def trade(engine: Engine, loop: asyncio.AbstractEventLoop, *tokens: str) -> None:
-    """Enter resting orders, and let the loop write what it has to."""
+    """Enter resting orders, and let the loop write its pending data."""
     engine.submit(inputs.CONNECT, ANNA)
     for token in tokens:
         enter(engine, token)

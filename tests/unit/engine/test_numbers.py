@@ -34,7 +34,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
-    """The first published state that is as wanted; fails the test after a deadline."""
+    """Return the first published state that fulfils the condition; fails the test after a deadline."""
     reader = StateReader(engine.directory / "engine.shm")
     end = time.monotonic() + DEADLINE_S
     while not reached(state := reader.read()):

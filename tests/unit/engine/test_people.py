@@ -1,4 +1,4 @@
-"""Who asks on an administration socket is known from the kernel, may do what the role may, and is named in the log."""
+"""A person on an administration socket is identified by the kernel, has the role's rights, and is named in the log."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def asked(engine: Engine, person: Person, request: dict[str, Any]) -> dict[str, 
 
 
 def connected_as(user: int, group: int, groups: list[int]) -> socket.socket:
-    """Return a connection whose other end is such a process."""
+    """Return a connection whose other end is a process with these ids."""
     with socket.socket(socket.AF_UNIX) as listening:
         name = f"\0people-{secrets.token_hex(8)}"
         listening.bind(name)

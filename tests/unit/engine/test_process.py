@@ -1,4 +1,4 @@
-"""The engine as a process: what survives it, and what it says when it cannot run."""
+"""The engine as a process: its survival of errors, and its messages when it cannot run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """One engine for all tests that leave nothing behind in it."""
+    """One engine for all tests that leave it as it was."""
     with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
@@ -296,7 +296,7 @@ def test_a_session_of_another_date_is_ended_at_the_start(tmp_path: Path) -> None
 
 
 def zone_with_midnight_in(directory: Path, seconds: int) -> tuple[str, str]:
-    """Write the time zone `Soon` (tzfile(5)): so many seconds from now a date ends. Return that date and the next."""
+    """Write the time zone `Soon` (tzfile(5)), where a date ends after these seconds. Return that date and the next."""
     midnight_s = int(time.time()) + seconds
     offset_s = (-midnight_s + 43_200) % 86_400 - 43_200
     counts = struct.pack(">6l", 0, 0, 0, 0, 1, 5)

@@ -85,7 +85,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def answer(engine: EngineProcess, *pieces: bytes, clear: bool = False) -> bytes:
-    """Return all that the engine says to a connection that sends this; nothing when it just closes."""
+    """Return the engine's answer to a connection that sends these pieces; empty when the engine only closes it."""
     port = engine.port if clear else read(engine.config).order_entry.proxy_port
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -216,7 +216,7 @@ def test_lines_that_are_no_reload_are_answered_and_leave_room_for_the_next(engin
 
 
 def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
-    """Return the configuration with so many accounts more, and other limits of all."""
+    """Return the configuration with this number of additional accounts, and with other limits for all accounts."""
     anna = config.accounts["ANNA"]
     more = {f"N{number:05d}": replace(anna, name=f"N{number:05d}") for number in range(accounts)}
     every = {**config.accounts, **more}
@@ -227,7 +227,7 @@ def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
 
 
 def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
-    """Give it the parts and go through its steps."""
+    """Give the reload its parts and run its steps."""
     for part in parts:
         asked.take(json.loads(json.dumps(part)))
     for _ in asked.steps():
@@ -235,7 +235,7 @@ def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
 
 
 def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
-    """Return the steps of a reload that has all of its parts."""
+    """Return the steps of a reload that has received all its parts."""
     first, *parts = parts_of(config)
     asked = Reload(engine, lambda number: None, json.loads(json.dumps(first)))
     for part in parts[:-1]:
@@ -244,7 +244,7 @@ def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
 
 
 def run(engine: Engine, config: EngineConfig) -> int:
-    """Reload; return the most records that one step made."""
+    """Reload; return the largest number of records that one step made."""
     assert engine.writer is not None
     records = [engine.writer.records]
     for _ in steps_of(engine, config):

@@ -229,7 +229,7 @@ def test_what_delivering_a_turn_causes_is_shown_behind_it(
         engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
 
     def deliver(output: Output) -> None:
-        """Deliver an input of its own, as when the client of a reply has disconnected."""
+        """Deliver another input, as when the client of a reply has disconnected."""
         engine.deliver = lambda output: None
         enter("2")
 

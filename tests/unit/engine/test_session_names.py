@@ -1,4 +1,4 @@
-"""Session names stay unique when the date goes back, or has more sessions than two decimal digits can name."""
+"""Session names stay unique when the date is set back, or has more sessions than two decimal digits can number."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def session_of(client: Client) -> str:
 
 
 def resumed(engine: EngineProcess, session: str, sequence: int) -> bytes:
-    """Ask for a session by its name; return all that comes before the connection ends."""
+    """Request a session by its name; return all bytes until the connection ends."""
     with socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S) as connection:
         connection.sendall(soupbintcp.login_request("BERT", PASSWORD, session, sequence))
         return b"".join(iter(lambda: connection.recv(4096), b""))

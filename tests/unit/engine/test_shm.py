@@ -49,7 +49,7 @@ def test_a_reader_sees_what_was_published_last(path: Path) -> None:
 
 
 def test_the_numbers_of_a_layout_keep_their_places() -> None:
-    """A new number goes to the end of its kind. If that cannot be, raise LAYOUT and add what it has to OF_LAYOUT."""
+    """A new number goes to the end of its kind. If that is impossible, raise LAYOUT and add its entry to OF_LAYOUT."""
     sizes, digest = OF_LAYOUT[LAYOUT]
     kinds = zip((COUNTERS, GAUGES, HISTOGRAMS), sizes, strict=True)
     first = [name for names, size in kinds for name in names[:size]]

@@ -1,4 +1,4 @@
-"""The child that makes snapshots: its restarts, its death first when memory runs out, and its end with a stop."""
+"""The child that makes snapshots: its restarts, its early end when memory runs out, and its end at a stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGER = "the journal stays longer than it should"
 
 @pytest.fixture
 def snapshotter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshotter]:
-    """A snapshotter whose child waits for a segment that is a pipe."""
+    """A snapshotter whose child blocks, because a segment is a pipe."""
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", ENVIRONMENT["PYTHONPYCACHEPREFIX"])
     os.mkfifo(tmp_path / "000000000001.journal")
     (tmp_path / "000000000002.journal").touch()
@@ -44,7 +44,7 @@ def told_after_a_kill(snapshotter: Snapshotter, used_bytes: int = 0) -> str:
 
 @pytest.fixture
 def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Nanoseconds by which a test lets time pass."""
+    """The nanoseconds by which the test advances the monotonic clock."""
     monotonic_ns = time.monotonic_ns
     passed = [0]
     monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns() + passed[0])

@@ -1,4 +1,4 @@
-"""The newest snapshot against a replay of the journal before it: equal, different by name, or not compared and why."""
+"""The newest snapshot against a replay of the journal before it: equal, different, or not compared for a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that never log in: their number, what they cost the engine's own files, and who is served beside them."""
+"""Connections that never log in: their number, their cost in the engine's files, and service for other clients."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ async def test_what_was_too_large_for_the_ring_is_taken_from_the_files_though_tu
     ended = asyncio.Event()
 
     def serve() -> None:
-        """Add the next turn while one is served."""
+        """Add the next turn during the serving of the present one."""
         nonlocal turns
         if turns == 3:  # the engine writes the file some turns later
             path.write_bytes(binary_file(messages))

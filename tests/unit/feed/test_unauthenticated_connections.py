@@ -22,7 +22,7 @@ DEADLINE_S = 20.0
 
 
 def allow(directory: Path, **passwords: str) -> None:
-    """Let these accounts subscribe, by a file that is moved into place."""
+    """Allow these accounts to subscribe, by a file that is moved into place."""
     tables = [f'[accounts.{name}]\npassword = "{hash_password(password)}"\n' for name, password in passwords.items()]
     (directory / "accounts.new").write_text("".join(tables))
     (directory / "accounts.new").rename(directory / "accounts.toml")

@@ -1,4 +1,4 @@
-"""Run a module as Ansible does: arguments in, one JSON object out. AWS's modules use an account in this process."""
+"""Run a module as Ansible does: arguments in, one JSON object out. AWS modules use an account in this process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """Let every AWS client of this process use an empty account of moto's, whatever the environment variables are."""
+    """Let every AWS client of this process use an empty account of moto, whatever the environment variables are."""
     # Imported here, because most tests of this folder need no AWS, and moto takes a second to import.
     import boto3
     from embedded_ec2.hooks import Hooks
@@ -74,7 +74,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 def apply_thrice(run: RunModule, look: Callable[[], object], name: str, /, **arguments: object) -> dict[str, Any]:
-    """Run a module in check mode, which makes nothing that `look` sees, for real and again; report the real run."""
+    """Run a module in check mode (which must not change `look()`), for real, and again; report the real run."""
     before = look()
     checked = run(name, check=True, region="us-east-1", **arguments)
     assert look() == before

@@ -23,7 +23,7 @@ def full_disk() -> Iterator[None]:
 
 
 class HostTree:
-    """Files below a root, addressed by the absolute paths they would have on a host."""
+    """Files below a root, addressed by the absolute paths that they would have on a host."""
 
     def __init__(self, root: Path, cpus: str = "0", ram_mib: int = 2048) -> None:
         self.root = root
@@ -40,12 +40,12 @@ class HostTree:
         return place
 
     def put_sysctls(self, **values: str) -> None:
-        """Keys with double underscores for dots: vm__swappiness="60"."""
+        """Write values of keys with double underscores for dots: vm__swappiness="60"."""
         for key, value in values.items():
             self.put(f"/proc/sys/{key.replace('__', '/')}", value)
 
     def link(self, path: str, target: str) -> None:
-        """Let a file of the running kernel stand in, for answers that a plain file cannot give."""
+        """Link to a file of the running kernel, for answers that a plain file cannot give."""
         place = self.place(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
@@ -66,7 +66,7 @@ class HostTree:
         }
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-        """Make a module that runs as a whole take this tree for the root of its host."""
+        """Let a module that runs as a whole use this tree as the root of its host."""
 
         def place(path: str) -> Path:
             assert path == "/", f"{path} is not the root, which alone this stands in for"

@@ -1,4 +1,4 @@
-"""An alarm that is set off reaches its topic, has no other effect, and leaves nothing behind."""
+"""A triggered alarm reaches its topic, has no other effect, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_alarms(account: Account, topic: str, *actions: str, of: str = "AlarmAct
 
 @pytest.fixture(autouse=True)
 def rules_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the composite alarm follow the one that is set off, as CloudWatch does; moto evaluates no rule."""
+    """Make the composite alarm follow the triggered one, as CloudWatch does; moto evaluates no rule."""
     alone = alarm_trial.apply
 
     def with_composite(client: Any, alarm: str) -> None:
@@ -47,7 +47,7 @@ def topic(account: Account) -> str:
 
 
 def left(account: Account, topic: str) -> tuple[int, int]:
-    """Return how many queues and subscriptions there are."""
+    """Return the number of queues and subscriptions."""
     queues = account("sqs").list_queues().get("QueueUrls", [])
     return len(queues), len(account("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"])
 

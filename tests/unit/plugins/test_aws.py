@@ -1,4 +1,4 @@
-"""An AWS error becomes one line that says what, where and what to do."""
+"""An AWS error becomes one line with the problem, its place and the remedy."""
 
 from __future__ import annotations
 

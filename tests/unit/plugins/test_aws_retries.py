@@ -1,4 +1,4 @@
-"""A module asks again when AWS throttles it, also for the pages of a list."""
+"""A module repeats a request when AWS throttles it, also for the pages of a list."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *_said: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def event(what: str, status: str, reason: str = "") -> dict[str, Any]:
 
 
 def stack(*newest_first: dict[str, Any]) -> Callable[[Readings], None]:
-    """Return what plants the events of a stack whose last attempt began before them, after one that failed too."""
+    """Return a function that plants the events of a stack's last attempt, with a failed attempt before it."""
     begun = event("trading-demo", "CREATE_IN_PROGRESS", "User Initiated")
     earlier = event("Vpc", "CREATE_FAILED", "an earlier attempt's reason")
     return lambda host: host.update(stack_name="trading-demo", stack_events=[*newest_first, begun, earlier])

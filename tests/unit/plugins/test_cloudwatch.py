@@ -1,4 +1,4 @@
-"""Alarms are compared by their effects; dashboards that would draw something else are refused."""
+"""Alarms are compared by their effects; dashboards that CloudWatch would draw differently are refused."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ PREFIX = "trading-demo/"
 
 
 def alarm(name: str, threshold: float) -> dict[str, Any]:
-    """Return an alarm in the words of PutMetricAlarm."""
+    """Return an alarm as arguments of PutMetricAlarm."""
     return {
         "AlarmName": name,
         "Namespace": "AWS/EC2",

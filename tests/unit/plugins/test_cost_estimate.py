@@ -1,4 +1,4 @@
-"""The estimate of the default deployment is the golden one, allowances are used once, and a budget stops."""
+"""The estimate of the default deployment equals the stored one, allowances are used once, and a budget ends the run."""
 
 from __future__ import annotations
 

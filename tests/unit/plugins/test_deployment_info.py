@@ -1,4 +1,4 @@
-"""What belongs to an environment: every kind of resource, of this environment alone, and what is missing of it."""
+"""The resources of an environment: every kind of resource, of this environment alone, and the missing ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def tagged(environment: str, kind: str, name: str = "") -> dict[str, Any]:
 
 
 def make(account: Account, environment: str) -> None:
-    """Make one resource of each kind, named as the roles name them, and an instance that is gone again."""
+    """Make one resource of each kind, named as the roles name them, and an instance that is terminated again."""
     name = f"trading-{environment}"
     _make_network(account("ec2"), environment, name)
     iam, path = account("iam"), f"/lowlatency-trading/{environment}/"

@@ -37,14 +37,14 @@ def stub() -> Iterator[Stubber]:
 
 
 def wanted() -> dict[str, Any]:
-    """Return the policy that the parameters ask for."""
+    """Return the wanted policy for the parameters."""
     asked = module.plan(PARAMS)
     assert asked is not None
     return asked
 
 
 def described() -> dict[str, Any]:
-    """Return the policy as DLM answers: with defaults, and with tags in another order."""
+    """Return the policy in the form of DLM's answer: with defaults, and with tags in another order."""
     policy = {"PolicyId": POLICY_ID, **copy.deepcopy(wanted())}
     policy["PolicyDetails"]["TargetTags"].reverse()
     policy["PolicyDetails"]["ResourceLocations"] = ["CLOUD"]
@@ -115,7 +115,7 @@ def test_a_policy_that_differs_needs_a_change(change: str) -> None:
 
 
 def found(stub: Stubber, policy: dict[str, Any] | None) -> None:
-    """Let DLM answer with this policy of the name, or with none."""
+    """Let DLM answer with this policy, or without any policy of the name."""
     summaries = [{"PolicyId": POLICY_ID, "Tags": {"Name": PARAMS["name"]}}] if policy else []
     stub.add_response("get_lifecycle_policies", {"Policies": summaries}, {})
     if policy:

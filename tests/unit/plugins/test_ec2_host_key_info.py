@@ -17,7 +17,7 @@ BOOTED = f"-----BEGIN SSH HOST KEY KEYS-----\r\n{KEY} root@host\r\n-----END SSH 
 
 
 def console(stub: Stubber, instance_id: str, text: str | None, latest: bool = True) -> None:
-    """Answer as EC2 does: in base64, and without an output before the first line."""
+    """Answer as EC2 does: in base64, and without output before the first line."""
     output = {} if text is None else {"Output": base64.b64encode(text.encode()).decode()}
     asked = {"InstanceId": instance_id, **({"Latest": True} if latest else {})}
     stub.add_response("get_console_output", {"InstanceId": instance_id, **output}, asked)

@@ -1,4 +1,4 @@
-"""The environments of an account: found by their names, whatever is left of them."""
+"""The environments of an account: found by their names, whichever resources are left of them."""
 
 from __future__ import annotations
 

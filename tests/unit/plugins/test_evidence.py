@@ -1,4 +1,4 @@
-"""The evidence of an acceptance run: the settled claims, the valid ones, and no text that others should not read."""
+"""The evidence of an acceptance run: the settled claims, the valid ones, and no confidential text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ RAN = [
 
 
 def judged(claim: dict[str, Any], on_aws: bool = True) -> dict[str, Any]:
-    """Return the evidence's judgement of one claim."""
+    """Return the evidence's entry for one claim."""
     (found,) = evidence([{"claim": "It is so", "step": "look", **claim}], RAN, SEEN, on_aws)["claims"]
     return dict(found)
 

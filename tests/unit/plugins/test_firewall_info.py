@@ -1,4 +1,4 @@
-"""The firewalls that a host has."""
+"""The firewalls of a host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet: its names meet those of no other environment, and what cannot be is refused before the first resource."""
+"""A fleet: its names collide with those of no other environment, and invalid inputs are refused before any resource."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A unit is restarted, or its need of a restart is only reported. Molecule tests the module with a real systemd."""
+"""A unit is restarted, or only reported as outdated. Molecule tests the module with a real systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Auto Scaling group of one host: its hook is there before its first host, and a new template keeps that host."""
+"""An Auto Scaling group of one host: its hook exists before its first host, and a new template keeps that host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAGS = {"Project": "lowlatency-trading", "Environment": "demo", "Name": "trading
 
 @pytest.fixture
 def launch(account: Account) -> dict[str, Any]:
-    """The arguments of a group: what is launched, and where."""
+    """The launch arguments of a group: subnet, instance settings and tags."""
     ec2 = account("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]
@@ -30,7 +30,7 @@ def target_group(account: Account, launch: dict[str, Any], name: str) -> str:
 
 
 def look(account: Account) -> dict[str, Any]:
-    """Return what the account has of templates, groups and hosts."""
+    """Return the account's templates, groups and hosts."""
     scaling, ec2 = account("autoscaling"), account("ec2")
     groups = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
     for group in groups:

@@ -1,4 +1,4 @@
-"""What programs and /proc say, as values; what is not there is empty."""
+"""The output of programs and the content of /proc, as values; missing output gives empty values."""
 
 from __future__ import annotations
 

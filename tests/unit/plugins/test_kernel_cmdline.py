@@ -319,7 +319,7 @@ def test_a_boot_loader_that_is_gone_after_arguments_were_added_is_named(host: Bo
 
 @pytest.fixture
 def whole(host: BootHost, monkeypatch: pytest.MonkeyPatch) -> BootHost:
-    """The host as the module run as a whole finds it, with its boot loader's program alone."""
+    """The host for a module that runs as a whole, with only the boot loader's program."""
     host.stand_in(monkeypatch, kernel_cmdline)
 
     def which(name: str, path: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A Network Load Balancer: security groups from its first moment, a target group a listener, nothing left behind."""
+"""A Network Load Balancer: security groups from the start, a target group for each listener, nothing left behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BETA = {"port": 9011, "target_group": "trading-demo-O-beta", "health_path": "/he
 
 @pytest.fixture
 def network(account: Account) -> dict[str, Any]:
-    """The arguments that name a network: a subnet, and a security group of the balancer's own."""
+    """The network arguments: a subnet, and a security group for the balancer."""
     ec2 = account("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]
@@ -25,7 +25,7 @@ def network(account: Account) -> dict[str, Any]:
 
 
 def look(account: Account) -> dict[str, Any]:
-    """Return what the account has of balancers."""
+    """Return the account's load balancers, target groups and listeners."""
     elb = account("elbv2")
     balancers = elb.describe_load_balancers()["LoadBalancers"]
     groups = elb.describe_target_groups()["TargetGroups"]

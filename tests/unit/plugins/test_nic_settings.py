@@ -210,7 +210,7 @@ def test_a_host_without_cards_or_without_ethtool_says_so(host: HostTree, tmp_pat
 
 @pytest.fixture
 def whole(host: HostTree, monkeypatch: pytest.MonkeyPatch) -> HostTree:
-    """The host as the module run as a whole finds it, with its ethtool alone."""
+    """The host for a module that runs as a whole, with only the program ethtool."""
     host.stand_in(monkeypatch, nic_settings)
 
     def which(name: str, path: str) -> str | None:

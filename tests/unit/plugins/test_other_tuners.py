@@ -1,4 +1,4 @@
-"""The services that tune a host besides this collection, from systemd's output."""
+"""The services that tune a host in addition to this collection, from systemd's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input of modules from outside: a program's words and bytes, whatever their language and encoding."""
+"""Untrusted input of modules: a program's text and bytes, whatever their language and encoding."""
 
 from __future__ import annotations
 

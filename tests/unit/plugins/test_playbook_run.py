@@ -54,7 +54,7 @@ def test_a_step_does_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
 
 
 def becomes_true(look: Any, within_s: float = 60) -> bool:
-    """Return whether the condition becomes true before the limit, which is for a test that hangs."""
+    """Return whether the condition becomes true before the limit, which only ends a test that hangs."""
     end_s = time.monotonic() + within_s
     while not look():
         if time.monotonic() > end_s:

@@ -73,7 +73,7 @@ def ask(
     history: list[dict[str, Any]] | None,
     **arguments: Any,
 ) -> dict[str, tuple[float | None, str]]:
-    """Return the offers for AWS's answers; None is a refusal."""
+    """Return the offers for AWS's answers; None means that AWS refuses the request."""
     with stubbed(monkeypatch, "pricing", "ec2") as stubs:
         asked = {"ServiceCode": "AmazonEC2", "Filters": FILTERS}
         if price_list is None:

@@ -1,4 +1,4 @@
-"""Whether a host is heard: the age of its samples, and whether its log lines came, in an account of this process."""
+"""The arrival of a host's data: the age of its samples, and its log lines, in an account of this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each line of the readiness checklist: met when all is well, failed by its fault, not done without its reading."""
+"""Each line of the checklist: met when all is well, failed with its fault, not done without its reading."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ NOW = 1_796_000_000.0
 DAY_S = 86400
 Readings = dict[str, Any]
 Plant = Callable[[Readings, Readings], object]
-"""Takes the readings of the environment and of the host."""
+"""A function that changes the readings of the environment and of the host."""
 
 
 def health(**reasons: str) -> str:
-    """Return what /health answers; a reason says why its check is degraded."""
+    """Return the answer of /health; a given reason makes its check degraded."""
     names = ("engine", "journal", "journal_space", "clock", "certificate", "backup")
     good = {"journal_space": "12 % of the budget used", "certificate": "2, good for 30 days", "backup": "9 s behind"}
     checks = [
@@ -186,7 +186,7 @@ def test_everything_is_met_where_nothing_is_wrong() -> None:
 
 
 def put(of: str, *path: str, value: Any) -> Plant:
-    """Return what sets one value of a reading, of the environment or of the host."""
+    """Return a function that sets one value in a reading, of the environment or of the host."""
 
     def plant(environment: Readings, host: Readings) -> None:
         place = environment if of == "environment" else host
@@ -430,7 +430,7 @@ def test_a_host_that_does_not_answer_and_no_host_at_all_are_not_done() -> None:
 
 
 def divided(alpha: dict[str, Any], beta: dict[str, Any], reading: str) -> Plant:
-    """Have each of two partitions told of, with something else than the host's one engine has."""
+    """Return a function that replaces a reading of the host's only engine by readings of two partitions."""
 
     def plant(_environment: Readings, host: Readings) -> None:
         host[reading] = {"partitions": {"alpha": {**host[reading], **alpha}, "beta": {**host[reading], **beta}}}

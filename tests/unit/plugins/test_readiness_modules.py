@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 @contextmanager
 def answering(reply: Callable[[bytes], bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the port of a server that answers one client's first bytes, and the client's messages."""
+    """Yield the port of a server that answers one client's first bytes, and a list of the client's messages."""
     said: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
@@ -134,7 +134,7 @@ class Guarded(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing: the test's output is the verdict."""
+        """Log nothing, so that the test's output contains only the verdict."""
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ OWN_TAG = f"cp{OWN_VERSION.replace('.', '')}-none-linux_{platform.machine()}"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Python project whose lock names pip alone, which is found without a network."""
+    """A Python project whose lock file has only pip, which is available without a network."""
     directory = tmp_path / "a project"
     directory.mkdir()
     digest = hashlib.sha256(PIP_WHEEL.read_bytes()).hexdigest()
@@ -82,7 +82,7 @@ def install(run_module: RunModule, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return pip's wheel with its code compiled beside the sources: run from there it starts in a third of the time."""
+    """Return pip's wheel with compiled code added: pip starts from there in a third of the time."""
     path = tmp_path_factory.mktemp("pip") / PIP_WHEEL.name
     with zipfile.ZipFile(PIP_WHEEL) as original, zipfile.ZipFile(path, "w") as wheel:
         for member in original.infolist():
@@ -98,7 +98,7 @@ def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def greeter(collect: Run, compiled_pip: Path, tmp_path: Path) -> Run:
-    """Return a function that collects ready wheels, pip's and that of a program `greet` with the given source."""
+    """Return a function that collects ready wheels: pip's, and that of a program `greet` with the given source."""
 
     def make(source: str, compiled: str = "") -> dict[str, Any]:
         directory = tmp_path / hashlib.sha256((source + compiled).encode()).hexdigest()
@@ -114,7 +114,7 @@ def greeter(collect: Run, compiled_pip: Path, tmp_path: Path) -> Run:
 
 
 def write_wheel(path: Path, source: str, tag: str = "py3-none-any") -> None:
-    """Write a wheel as the binary distribution format asks, with a program `greet`."""
+    """Write a wheel in the binary distribution format, with a program `greet`."""
     files = {
         "greeter.py": source,
         "greeter-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\nLicense: MIT\n",
@@ -468,7 +468,7 @@ def test_a_pip_that_reports_success_and_installed_nothing_is_an_error(
 def test_wheels_are_collected_whatever_settings_of_pip_the_controller_has(
     collect: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The index's own settings count from a file and from variables alike."""
+    """The index's own settings count, whether they come from a file or from variables."""
     conf = tmp_path / "pip.conf"
     conf.write_text(f"{OTHER_PEOPLES.format(tmp_path)}no-binary = :all:\nfind-links = {PIP_WHEEL.parent}\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
@@ -550,7 +550,7 @@ def test_a_compiled_wheel_that_fails_on_the_host_leaves_the_pure_one_in_force_an
 
 
 def bill(root: Path) -> dict[str, Any]:
-    """Return the bill of materials of the release in force, which must be one by CycloneDX's own schema."""
+    """Return the bill of materials of the active release, after validation with CycloneDX's own schema."""
     text = (root / "current/sbom.cdx.json").read_text(encoding="utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     read: dict[str, Any] = json.loads(text)

@@ -1,4 +1,4 @@
-"""The engine continues as another release, or as the one before: real engines, a real client, planted faults."""
+"""The engine continues as another release, or as the previous one: real engines, a real client, planted faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules: the requests to EventBridge Scheduler when one is made, changed, left alone and deleted."""
+"""Schedules: the requests to EventBridge Scheduler when a schedule is made, changed, left alone and deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A secret of the host's own: made once, kept, given, refused when invalid, and never shown."""
+"""A secret of a host: made once, kept, given, refused when invalid, and never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quotas: the rest of each, and a refusal that names the variable when the rest is too small."""
+"""Quotas: the unused part of each, and a refusal that names the variable when that part is too small."""
 
 from __future__ import annotations
 

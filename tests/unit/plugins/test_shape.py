@@ -43,7 +43,7 @@ def assigned(tree: ast.Module, name: str) -> str:
 
 
 def names(tree: ast.Module) -> set[str]:
-    """Return what a module defines, as functions or methods, or imports."""
+    """Return the functions and methods that a module defines, and the names that it imports."""
     found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return found | {alias.asname or alias.name for node in imports for alias in node.names}
@@ -58,14 +58,14 @@ def paragraphs(description: str | list[str]) -> list[str]:
 
 
 def options_of(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield each option, also those inside others, with the paragraphs of its description."""
+    """Yield each option, also those inside other options, with the paragraphs of its description."""
     for name, option in options.items():
         yield f"{above}{name}", paragraphs(option["description"])
         yield from options_of(option.get("suboptions", {}), f"{above}{name}.")
 
 
 def problems(source: str) -> Iterator[str]:
-    """Yield where a module has another shape."""
+    """Yield the differences of a module from the common shape."""
     tree = ast.parse(source)
     page = yaml.safe_load(assigned(tree, "DOCUMENTATION")) or {}
     for key in ("author", "version_added", "short_description", "description"):

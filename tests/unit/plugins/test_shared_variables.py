@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What Ansible would have warned of."""
+    """The warnings that Ansible would have shown."""
     said: list[str] = []
     monkeypatch.setattr(Display, "warning", lambda _self, text: said.append(text))
     return said

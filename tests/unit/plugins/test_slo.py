@@ -139,7 +139,7 @@ def test_by_default_disturbed_time_counts(load: dict[str, Any]) -> None:
 
 @pytest.fixture
 def aside(load: dict[str, Any]) -> dict[str, Any]:
-    """A load whose disturbed slices are set aside: the whole misses, the undisturbed time does not."""
+    """Return a load with disturbed slices set aside: the whole time misses targets, the undisturbed time does not."""
     load["disturbed"] = "set_aside"
     load["figures"].update(latencies(MISSING_US, MISSING_US, ON_TIME_US), disturbance=disturbance(150, 50))
     return load

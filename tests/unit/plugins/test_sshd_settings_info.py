@@ -60,7 +60,7 @@ def test_what_is_not_as_wanted_is_named() -> None:
 
 
 def test_an_algorithm_of_host_keys_is_taken_where_the_host_has_such_a_key(tmp_path: Path) -> None:
-    """Without a key of the allowed algorithms the server could not answer any client."""
+    """Without a key for the allowed algorithms the server could not answer any client."""
     names = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"]
     (tmp_path / "rsa.pub").write_text("ssh-rsa AAAA root@host\n")
     (tmp_path / "ecdsa.pub").write_text("ecdsa-sha2-nistp256 AAAA root@host\n")

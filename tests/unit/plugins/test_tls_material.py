@@ -61,7 +61,7 @@ def test_an_encrypted_key_is_refused() -> None:
 
 
 def test_one_text_with_certificate_chain_and_key_is_both() -> None:
-    """As telemetry takes it."""
+    """Telemetry also accepts one file with all three parts."""
     text = PAIR.certificate_pem + AUTHORITY.certificate_pem + PAIR.key_pem
     assert material({"certificate": text, "key": text}, NOW)["problems"] == []
     other = PAIR.certificate_pem + made("other").key_pem
@@ -90,7 +90,7 @@ def test_a_key_that_others_may_read_is_refused_with_the_way_out(tmp_path: Path, 
     ("days", "problems", "warnings"), [(-1, 1, 0), (0.5, 0, 1), (29, 0, 1), (31, 0, 0), (-400, 0, 0)]
 )
 def test_expired_is_refused_and_less_than_30_days_are_warned_of(days: float, problems: int, warnings: int) -> None:
-    """-400 is before it begins: it is not valid yet."""
+    """The value -400 means a time before the certificate's validity begins."""
     ends = PAIR.certificate.not_valid_after_utc
     at = ends - timedelta(days=days) if days > -400 else PAIR.certificate.not_valid_before_utc - timedelta(days=1)
     found = material(given(), at)

@@ -1,4 +1,4 @@
-"""The result of a look at a host, from the kernel's own texts and from a real HTTP server."""
+"""The readings of a host, from the kernel's own texts and from a real HTTP server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 
 class Ill(BaseHTTPRequestHandler):
-    """Unwell twice, then well."""
+    """A server that reports a fault twice, and then none."""
 
     answers = 0
 
@@ -27,7 +27,7 @@ class Ill(BaseHTTPRequestHandler):
         self.wfile.write(b"journal failed")
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing: the test's output is the verdict."""
+        """Log nothing, so that the test's output contains only the verdict."""
 
 
 @pytest.fixture

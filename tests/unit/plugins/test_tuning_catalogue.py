@@ -1,4 +1,4 @@
-"""The inputs that role os_tuning gives its modules, and those that it has them refuse."""
+"""The inputs that role os_tuning gives its modules, and those that the modules refuse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOUNDS = {"minimum_mib": None, "maximum_mib": None}
 
 
 def gated(name: str, value: str) -> dict[str, str]:
-    """Return the outcomes, by name, of what a user asks for in os_tuning_sysctl."""
+    """Return the outcomes, by name, of a user's settings in os_tuning_sysctl."""
     _, outcomes = gate([{**DEFAULTS, **BOUNDS, "name": name, "value": value}], [], NEVER, Host(4, 2**22))
     return {outcome.status: outcome.reason for outcome in outcomes}
 

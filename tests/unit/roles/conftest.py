@@ -1,4 +1,4 @@
-"""What an account is for the tests of roles, it is for those of the plugins."""
+"""The account for the tests of roles: the same fixture as for the tests of plugins."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Renders a role's templates with Ansible's own templating and the role's own variables.
 
-In a process of its own: Ansible's collection loader takes over Python's imports for good.
+It runs in a separate process, because Ansible's collection loader changes Python's imports permanently.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ HOSTS = [
 
 
 def render(template: str, role: str = "aws_monitoring", **overrides: Any) -> Any:
-    """Return what a template of the role renders to, read as YAML; the monitoring role's for two hosts."""
+    """Return the rendered template of the role, read as YAML; templates of the role monitoring are for two hosts."""
     return yaml.safe_load(text(template, role, **overrides))
 
 
 def text(template: str, role: str, **overrides: Any) -> str:
-    """Return what a template of the role renders to."""
+    """Return the rendered template of the role as text."""
     return _rendered(template, role, json.dumps(overrides))
 
 
@@ -57,7 +57,7 @@ def _rendered(template: str, role: str, overrides: str) -> str:
 
 @functools.cache
 def _renderer() -> subprocess.Popen[str]:
-    """Return the process that renders, one for all templates: to start Ansible takes longer than to render."""
+    """Return the process that renders all templates: starting Ansible takes longer than rendering."""
     process = subprocess.Popen(
         [sys.executable, __file__],
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
@@ -92,7 +92,7 @@ def _variables(role: Path) -> dict[str, Any]:
 
 
 def _answer() -> None:
-    """Answer each line of standard input, a template with its role and variables, with a line: result and error."""
+    """Answer each line of standard input (a template with its role and variables) with a line: result and error."""
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar, trust_as_template

@@ -1,4 +1,4 @@
-"""What an acceptance run claims: each claim says what is expected of a step, and each step has its playbook."""
+"""The claims of an acceptance run: each claim states an expectation about a step, and each step has its playbook."""
 
 from __future__ import annotations
 

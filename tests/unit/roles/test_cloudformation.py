@@ -1,4 +1,4 @@
-"""AWS's own linter has nothing to say about the template, and a stack can be made where an earlier one has been."""
+"""AWS's own linter accepts the template without a remark, and a stack can be made where an earlier one existed."""
 
 from __future__ import annotations
 

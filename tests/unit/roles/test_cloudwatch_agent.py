@@ -1,4 +1,4 @@
-"""The agent's configuration is what its own schema takes, and collects the contract's metrics and no others."""
+"""The agent's own schema accepts its configuration, which collects the contract's metrics and no others."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def configuration(
 
 
 def collected(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return name and process pattern of each metric that the agent makes of the document."""
+    """Return name and process pattern of each metric that the agent collects by the document."""
     found = []
     for plugin, given in document["metrics"]["metrics_collected"].items():
         for entry in given if isinstance(given, list) else [given]:

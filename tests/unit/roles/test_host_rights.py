@@ -1,4 +1,4 @@
-"""What a host may do in the environment's bucket: put new objects below its own name, whatever else it is given."""
+"""A host's rights in the environment's bucket: it may only put new objects below its own name, with any other right."""
 
 from __future__ import annotations
 

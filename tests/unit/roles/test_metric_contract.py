@@ -1,4 +1,4 @@
-"""Alarms and dashboard show what is really published: the contract in files/metrics.yml, or EC2's own metrics."""
+"""Alarms and dashboard use only published metrics: the contract in files/metrics.yml, or EC2's own metrics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def published(namespace: str) -> dict[str, set[str]]:
-    """Return the names of a namespace's metrics with the statistics that mean something."""
+    """Return the names of a namespace's metrics with their meaningful statistics."""
     if namespace == "AWS/EC2":
         return EC2_METRICS
     assert namespace == CONTRACT["namespace"]

@@ -1,6 +1,6 @@
-"""When somebody is told of an alarm: not while a host is set up, in time when it stays silent, and at once afterwards.
+"""The times of alarm notices: none while a host is set up, in time when it stays silent, and at once afterwards.
 
-CloudWatch evaluates alarms in an order that nobody knows, so each life of a host is lived in two.
+CloudWatch evaluates alarms in an unknown order, so each test uses two different orders.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def watch(request: pytest.FixtureRequest) -> Watch:
 
 
 def live(watch: Watch, minutes: int, data: dict[str, float]) -> list[Notice]:
-    """Let minutes pass; return what was said in them."""
+    """Let minutes pass; return the notices sent in them."""
     before = len(watch.notices)
     for _ in range(minutes):
         watch.pass_minute(data)

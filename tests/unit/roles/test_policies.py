@@ -1,6 +1,6 @@
 """The deployer's policies: small enough to attach, narrow, and enough for every call of an environment's whole life.
 
-The calls are those that tests/integration/aws recorded (tests/iam/calls.json); there each run is judged as well.
+The calls are those that tests/integration/aws recorded (tests/iam/calls.json); those tests also judge each run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BY_EBS = {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}
 
 
 def judge(need: Need, policies: tuple[str, ...], taken_away: str = "") -> bool:
-    """Return whether these policies allow it, without the action that was taken away."""
+    """Return whether these policies allow the need, without the removed action."""
     statements = [one for name in policies for one in documents.statements(name)]
     return allowed(need, documents.without(taken_away, statements))
 
@@ -99,7 +99,7 @@ def test_parliament_finds_nothing_that_is_not_explained() -> None:
 
 
 def ec2(kind: str) -> str:
-    """Return the name of one of EC2's resources."""
+    """Return the ARN of one of EC2's resources."""
     return reference.ec2_arn(kind, "x-0", "us-east-1", "123456789012")
 
 

@@ -1,4 +1,4 @@
-"""The report of a part: counts, times, and as much of a failure as is needed to act."""
+"""The report of a part: counts, times, and the lines of a failure that help to act."""
 
 from __future__ import annotations
 

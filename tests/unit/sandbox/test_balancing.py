@@ -1,4 +1,4 @@
-"""What HAProxy is told of the API's load balancers, and what the API says of targets; neither machine nor HAProxy."""
+"""HAProxy's configuration from the API's load balancers, and the API's report on targets; HAProxy does not run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHECK = {
 
 
 class StandIn:
-    """A router and an HAProxy that do what they are told, and say what the test has them see."""
+    """Stand-ins for the router and HAProxy, which record their calls and return the test's values."""
 
     netns = ""
 
@@ -75,7 +75,7 @@ class StandIn:
 
 
 class Machines(NoMachines):
-    """The keeper, as far as balancers go."""
+    """The part of the keeper that balancers use."""
 
     def __init__(self, kept: Balancers) -> None:
         self._kept = kept

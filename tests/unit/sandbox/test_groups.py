@@ -1,4 +1,4 @@
-"""Auto Scaling groups: replaced what dies, held what hooks hold, and refreshed, without a machine behind them."""
+"""Auto Scaling groups without machines: they replace dead instances, wait for hooks, and refresh."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOOK = "mounted"
 
 
 class Quiet(Watcher):
-    """A watcher whose turns are the test's."""
+    """A watcher whose turns the test controls."""
 
     begun = 0
 
@@ -70,7 +70,7 @@ class Account:
         return group
 
     def look(self) -> list[str]:
-        """Take a turn, and return who is in the group."""
+        """Take a turn, and return the instances in the group."""
         for group in groups.all_groups():
             groups.look(group, self.watcher.targets)
         return self.ids()

@@ -1,4 +1,4 @@
-"""What stands for a Network Load Balancer: a real HAProxy on loopback, and servers that say who they are."""
+"""The replacement of a Network Load Balancer: a real HAProxy on loopback, and servers that return their names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_haproxy = pytest.mark.skipif(not shutil.which("haproxy"), reason="needs ha
 
 
 class Named:
-    """A server on loopback that answers with its name whatever it is told."""
+    """A server on loopback that answers every request with its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""Whose a sandbox is: two checkouts with one name do not take it from each other."""
+"""The owner of a sandbox: two checkouts with the same sandbox name do not take it from each other."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from embedded_ec2.state import Running, Sandbox
 
 @pytest.fixture
 def held(tmp_path: Path) -> Sandbox:
-    """A sandbox that another checkout holds, and that is up: this process stands for it."""
+    """A running sandbox that another checkout holds; this process stands for the sandbox."""
     sandbox = Sandbox("a", tmp_path / "state/a")
     sandbox.directory.mkdir(parents=True)
     (tmp_path / "theirs").mkdir()

@@ -39,7 +39,7 @@ echo "E: no Release file"; exit 100
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand for mmdebstrap, and return where its calls are written down."""
+    """Replace mmdebstrap, and return the file that records its calls."""
     program, asked, keyring = tmp_path / "bin/mmdebstrap", tmp_path / "asked", tmp_path / "keyring"
     program.parent.mkdir()
     program.write_text(MMDEBSTRAP)

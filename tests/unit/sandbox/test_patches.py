@@ -1,4 +1,4 @@
-"""Patches of moto are found by their names, and have one form."""
+"""Patches of moto are found by their names, and have a common form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVICES = ("autoscaling", "cloudformation", "cloudwatch", "ec2", "elbv2", "iam"
 
 
 def problems(name: str, source: str) -> Iterator[str]:
-    """Yield where a patch is of another form."""
+    """Yield the differences of a patch from the common form."""
     service, _, thing = name.partition("_")
     if service not in SERVICES or not thing:
         yield f"{name} is not named by service and thing"

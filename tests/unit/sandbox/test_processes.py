@@ -1,4 +1,4 @@
-"""Processes are known whatever they call themselves."""
+"""Processes are identified correctly whatever names they give themselves."""
 
 import os
 import subprocess

@@ -10,7 +10,7 @@ from embedded_ec2.qemu_image import DISK, INITRD, KERNEL, make_disk
 
 @pytest.fixture(autouse=True)
 def _tools_of_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Debian keeps mke2fs and debugfs off an ordinary user's path, and they need no root."""
+    """Add root's directories to PATH: Debian keeps mke2fs and debugfs there, although they need no root."""
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 

@@ -1,4 +1,4 @@
-"""The product reaches the sandbox by the AWS endpoint, SSH and the metadata address, and knows nothing of it."""
+"""The product reaches the sandbox by the AWS endpoint, SSH and the metadata address, and has no code about it."""
 
 import re
 from pathlib import Path

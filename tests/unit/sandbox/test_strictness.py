@@ -1,4 +1,4 @@
-"""The API refuses and forgets what AWS does, where moto alone would let a mistake of ours pass."""
+"""The API refuses and forgets the same as AWS does, where moto alone would hide a mistake of ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Client = Callable[[str], Any]
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """Give clients of an empty account in this process."""
+    """Return a function that makes clients of an empty account in this process."""
     for patch in (ec2_addresses, ec2_deletions, ec2_metadata_tags, sns_subscriptions):
         patch.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:

@@ -1,4 +1,4 @@
-"""The watcher against a metadata service of its own, over real sockets, in AWS's words."""
+"""The watcher against a metadata service of the test, over real sockets, with AWS's own answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTICE = '{"action": "terminate", "time": "2026-11-23T18:02:00Z"}'
 
 
 class Service(ThreadingHTTPServer):
-    """Answers as the instance metadata does; `answers` are the statuses of the next looks, the last one for good."""
+    """Answers like the instance metadata; `answers` are the statuses of the next requests, and the last one repeats."""
 
     def __init__(self, answers: list[int]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

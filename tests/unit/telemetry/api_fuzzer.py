@@ -17,7 +17,7 @@ HEADERS = (
 
 
 def fuzz(port: int, directory: Path, *options: str) -> int:
-    """Return how many requests were made; raises AssertionError with the findings."""
+    """Return the number of requests; raises AssertionError with the findings."""
     description = copy.deepcopy(DESCRIPTION)
     del description["paths"]["/stream"]  # which does not end
     more = [{"name": name, "in": "header", "schema": {"type": "string"}} for name in HEADERS]

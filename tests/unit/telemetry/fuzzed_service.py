@@ -1,9 +1,9 @@
-"""The service as a process for tests that send it anything: python -m tests.unit.telemetry.fuzzed_service DIRECTORY
+"""The service as a process for tests with arbitrary requests: python -m tests.unit.telemetry.fuzzed_service DIRECTORY
 
 It prints the ports of two services, one of which asks for a token, answers each line of its input with the number of
-blocks that Python holds, and ends when its input does. There is no limit of
-requests, which would keep most of them from what is to be tested, a request that is not whole is given up early, and
-history is short, so that memory which grows is a leak.
+blocks that Python holds, and ends when its input does. The number of requests is not limited, because a limit would
+refuse most of them before the tested code. An incomplete request is given up early. The history is short, so that
+growing memory is a leak.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Target:
 
     @property
     def held_blocks(self) -> int:
-        """Return Python's allocated blocks, without what only fragments: a leak adds to them."""
+        """Return Python's allocated blocks, which do not grow by fragmentation: a leak adds to them."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
@@ -60,7 +60,7 @@ class Target:
 
 @contextmanager
 def started(directory: Path) -> Iterator[Target]:
-    """Start a service. An error in its log is an exception that nobody handled: AssertionError at the end."""
+    """Start a service. An error in its log is an unhandled exception, which raises AssertionError at the end."""
     command = [sys.executable, "-m", "tests.unit.telemetry.fuzzed_service", str(directory)]
     # Its threads share one heap, as the service has one thread: a heap for each fragments on its own.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
@@ -81,7 +81,7 @@ def started(directory: Path) -> Iterator[Target]:
 
 
 def publish(writer: StateWriter) -> None:
-    """Publish like a running engine: /health answers 200."""
+    """Publish like a running engine, so that /health answers 200."""
     while True:
         writer.publish([], [], [])
         time.sleep(0.2)

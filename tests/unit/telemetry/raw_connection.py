@@ -1,4 +1,4 @@
-"""A connection on which anything can be sent, and on which whatever comes back has to be HTTP."""
+"""A connection on which any bytes can be sent, and on which every answer has to be HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEXT_REQUEST = b"GET /api HTTP/1.1\r\nHost: next\r\nAuthorization: Bearer %s\r\n
 
 
 class Raw:
-    """Every wait has a deadline: TimeoutError is a request that hangs."""
+    """A raw connection. Every wait has a deadline: TimeoutError means that a request hangs."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
@@ -24,9 +24,9 @@ class Raw:
         self.socket.close()
 
     def ask(self, request: bytes) -> tuple[int, bool]:
-        """Read all of the answer, of a stream its first line; return its status, and whether more can be asked here.
+        """Read the whole answer, of a stream its first line; return its status, and whether the connection stays open.
 
-        Raises TimeoutError, or HTTPException for what is no HTTP.
+        Raises TimeoutError, or HTTPException for an answer that is not HTTP.
         """
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before it was whole
             self.socket.sendall(request)
@@ -39,13 +39,14 @@ class Raw:
 
 
 GIVEN_UP = 0
-"""Instead of a status, when the connection was closed without an answer: the request was not whole."""
+"""The value in place of a status when the connection was closed without an answer: the request was incomplete."""
 
 
 def asked(port: int, token: str, request: bytes) -> tuple[int, int]:
-    """Send the request, then ask for /api on its connection where that stays open; return both statuses.
+    """Send the request, then request /api on the same connection if it stays open; return both statuses.
 
-    The second is 200 where nothing more can be asked. Raises TimeoutError for a request that hangs, or HTTPException.
+    The second status is 200 if the connection does not stay open. Raises TimeoutError for a request that hangs, or
+    HTTPException.
     """
     status = following = GIVEN_UP
     with Raw(port) as connection, contextlib.suppress(RemoteDisconnected, ConnectionResetError):

@@ -1,4 +1,4 @@
-"""Access: token, TLS and rate, and the headers that tell a browser what to refuse."""
+"""Access: token, TLS and rate, and the headers that restrict a browser."""
 
 import ssl
 import subprocess
@@ -19,7 +19,7 @@ TOKEN = "correct-horse-battery"
 
 @pytest.fixture
 def guarded(config_file: Path, tmp_path: Path) -> None:
-    """Makes the service that `client` talks to ask for the token."""
+    """Make the service behind `client` require the token."""
     (tmp_path / "token").write_text(TOKEN + "\n")
     config_file.write_text(config_file.read_text() + f'[access]\ntoken_file = "{tmp_path}/token"\n')
 
@@ -112,7 +112,7 @@ def test_certificate_and_key_belong_together(config_file: Path) -> None:
 
 @pytest.fixture
 def certified(config_file: Path, tmp_path: Path) -> Path:
-    """Makes the service speak TLS; returns the certificate."""
+    """Make the service use TLS; return the certificate."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
     command += " -addext subjectAltName=IP:127.0.0.1"

@@ -1,4 +1,4 @@
-"""What a certificate says of itself, beside openssl's answer; pairs and keys that are no good are named."""
+"""The end of a certificate compared with openssl's answer; unusable pairs and keys are reported by name."""
 
 import subprocess
 import time
@@ -20,7 +20,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Made:
-    """Makes a file with certificate and key."""
+    """Return a function that makes a file with certificate and key."""
 
     def make(name: str = "server", *options: str, days: int = 90) -> Path:
         key, certificate, both = (tmp_path / f"{name}.{suffix}" for suffix in ("key", "crt", "pem"))
@@ -38,7 +38,7 @@ def make(tmp_path: Path) -> Made:
 
 @pytest.fixture
 def expired(tmp_path: Path, make: Made) -> Path:
-    """Makes one that has ended, which `req` does not: signed by its own key, by dates."""
+    """Make an expired certificate, signed with its own key for past dates, which `req` cannot do."""
     both = make("expired")
     key, request, certificate = tmp_path / "expired.key", tmp_path / "expired.csr", tmp_path / "expired.crt"
     database, settings = tmp_path / "index.txt", tmp_path / "ca.cnf"
@@ -140,7 +140,7 @@ def test_a_key_with_a_password_is_refused(make: Made, tmp_path: Path) -> None:
 def checked(
     engine: Publisher, state_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: Certificates, days: float
 ) -> tuple[Check, dict[str, float]]:
-    """Return what /health and /metrics say so many days from now."""
+    """Return the content of /health and /metrics this number of days from now."""
     engine.publish()
     observer = Observer(state_path)
     now_s = time.time() + days * 86_400

@@ -1,4 +1,4 @@
-"""The reports of chrony and the kernel on the clock, below the programs that keep it."""
+"""The reports of chrony and the kernel on the clock, without a running time service."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command's main function with these options."""
+    """Run the command's main function with these options."""
 
     def run_main(*options: str | Path) -> Result:
         returncode = main([str(option) for option in options])
@@ -73,7 +73,7 @@ def test_the_check_refuses_an_address_of_another_machine(run: Run, config_file: 
 
 
 def test_a_credential_of_the_unit_need_not_be_there_for_the_check(run: Run, config_file: Path, tmp_path: Path) -> None:
-    """The credential is made when the unit starts; a file elsewhere is checked."""
+    """The unit's credential exists only once the unit runs; a file elsewhere is checked."""
     text = config_file.read_text()
     config_file.write_text(f'{text}[access]\ntoken_file = "/run/credentials/no-such.service/telemetry.token"\n')
     assert run("check-config", config_file).returncode == 0

@@ -1,4 +1,4 @@
-"""What role telemetry puts on a host: a configuration that the programs take, and units that may read the clock."""
+"""The files of role telemetry on a host: a configuration that the programs accept, units that may read the clock."""
 
 import shutil
 import subprocess

@@ -41,7 +41,7 @@ TOKEN = "correct-horse-battery"
 
 @contextmanager
 def serving(app: Starlette, config: Served) -> Iterator[int]:
-    """Serve on a port that is free; yields it."""
+    """Serve the application on a free port, and yield the port."""
     config = dataclasses.replace(config, port=0)
     with listen(config) as listener:
         server = uvicorn.Server(settings(app, config))
@@ -70,7 +70,7 @@ def token_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """The host's, with its key beside it."""
+    """The host's certificate, with its key in the same folder."""
     path = tmp_path / "host.crt"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj /CN=localhost"
     command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {path.with_suffix('.key')} -out {path}"
@@ -80,7 +80,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def partitioned_file(tmp_path: Path, slo_path: Path, token_file: Path, certificate: Path) -> Iterator[Path]:
-    """Of a host that speaks TLS, asks for the token, and whose partition beta has no engine."""
+    """The configuration of a host that uses TLS, requires the token, and has no engine in its partition beta."""
     path = tmp_path / "partitioned.toml"
     tables = "".join(f'[[partitions]]\nname = "{name}"\npath = "{tmp_path}/{name}.shm"\n' for name in ("alpha", "beta"))
     path.write_text(
@@ -96,7 +96,7 @@ def partitioned_file(tmp_path: Path, slo_path: Path, token_file: Path, certifica
 
 @pytest.fixture
 def partitioned(partitioned_file: Path) -> Iterator[int]:
-    """The port of that host."""
+    """The port of the host with two partitions."""
     with telemetry(partitioned_file) as port:
         yield port
 
@@ -222,7 +222,7 @@ def latest(**more: Any) -> bytes:
 
 @contextmanager
 def answering(answer: Callable[[Any], Iterator[bytes]]) -> Iterator[int]:
-    """A host that sends these bytes to whoever asks."""
+    """Run a host that sends these bytes to every client; yield its port."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -287,7 +287,7 @@ def test_what_no_browser_could_read_is_replaced_and_cut(monkeypatch: pytest.Monk
 
 @dataclasses.dataclass
 class Many:
-    """A host of the partitions p0, p1 …; it answers what `odd` says of one, and never where that is None."""
+    """A host of the partitions p0, p1 …; `odd` has unusual answers by partition, None for one that never answers."""
 
     partitions: int
     odd: dict[str, Response | None] = dataclasses.field(default_factory=dict)
@@ -463,7 +463,7 @@ def test_the_page_is_for_who_has_the_token_and_has_every_host(
 def test_a_login_to_the_page_of_many_hosts_leaves_that_to_a_host_as_it_is(
     engine: Publisher, config_file: Path, token_file: Path, fleet_file: Callable[[int], Path]
 ) -> None:
-    """Browsers know a cookie by its name and its host, whatever the port."""
+    """Browsers identify a cookie by its name and its host, whatever the port."""
     other = "another-correct-horse"
     token_file.with_name("host.token").write_text(other)
     config_file.write_text(f'{config_file.read_text()}[access]\ntoken_file = "{token_file.with_name("host.token")}"\n')

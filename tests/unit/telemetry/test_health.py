@@ -268,6 +268,6 @@ def test_metrics_tell_of_the_backup(
 
 
 def sent(state_path: Path, disk: Path) -> dict[str, float]:
-    """Return what CloudWatch would be sent, by metric."""
+    """Return the data for CloudWatch, by metric."""
     data = data_of([(Period(), Observer(state_path).look())], disk, 0.0, "i-1", 60)
     return {datum["MetricName"]: datum["Value"] for datum in data if "Value" in datum}

@@ -1,4 +1,4 @@
-"""The report of role os_tuning on the host is read as it is now, not as it was when the role ran."""
+"""The present report of role os_tuning on the host is read, not the one of the role's run."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Several engines on a host: one telemetry shows each by its name, and a host without partitions knows of none."""
+"""Several engines on a host: telemetry shows each by its name, and on a host without partitions no partition."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def table(name: str, path: Path | str) -> str:
 
 @pytest.fixture
 def config_file(tmp_path: Path, slo_path: Path) -> Path:
-    """A host with the partitions alpha and beta, for whoever asks for `client` as well."""
+    """The configuration of a host with the partitions alpha and beta, also for tests that use `client`."""
     path = tmp_path / "telemetry.toml"
     partitions = "".join(table(name, tmp_path / f"{name}.shm") for name in ("alpha", "beta"))
     path.write_text(f'{partitions}[http]\naddress = "127.0.0.1"\n[slo]\nfile = "{slo_path}"\n')
@@ -260,7 +260,7 @@ def test_partitions_that_cannot_be_are_named(tmp_path: Path, text: str, message:
 def test_cloudwatch_gets_the_worst_of_the_partitions_under_the_names_that_the_alarms_know(
     alpha: Publisher, beta: Publisher, tmp_path: Path, alphas: int, betas: int, sent_us: int
 ) -> None:
-    """Of latencies the worst that an alarm judges: it ignores a p99 of fewer than 1000 orders."""
+    """Of the latencies, use the worst that an alarm judges: an alarm ignores a p99 of fewer than 1000 orders."""
     engines = []
     for name, publisher, latency_us, count, left_s in (
         ("alpha", alpha, 2500.0, alphas, 50),

@@ -1,4 +1,4 @@
-"""The promise is judged by clients' orders and by the canary, whichever does worse."""
+"""The promise is judged by clients' orders and by the canary, whichever has the worse figure."""
 
 from pathlib import Path
 

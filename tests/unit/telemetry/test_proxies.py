@@ -18,7 +18,7 @@ PROXY, STRANGER = "10.1.2.3", "10.9.9.9"
 
 
 def asked(config_file: Path, through: str, *forwarded: str) -> list[int]:
-    """Return the status that each of the named clients gets through one address, one after another."""
+    """Return the statuses that these clients get through one address, one client after another."""
     config = load_config(config_file)
     prepared = settings(make_app(config), config)
     prepared.load()
@@ -74,7 +74,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing: the test's output is the verdict."""
+        """Log nothing, so that the test's output contains only the verdict."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The data that reach CloudWatch, and the behaviour while it is unreachable; an emulator stands for AWS."""
+"""The data that reach CloudWatch, and the behaviour while it is unreachable; an emulator replaces AWS."""
 
 import datetime
 import signal
@@ -38,7 +38,7 @@ def cloudwatch() -> Iterator[Any]:
 
 
 def started(port: int) -> tuple[ThreadedMotoServer, str]:
-    """An emulator that has forgotten what earlier tests sent: its data belong to the process."""
+    """An emulator without the data of earlier tests, which it keeps as long as the process runs."""
     cloudwatch_metrics.install(Hooks())
     server = ThreadedMotoServer("127.0.0.1", port)
     server.start()

@@ -1,4 +1,4 @@
-"""What the firewall refused, read from the file that root's timer writes."""
+"""The packets that the firewall refused, read from the file that root's timer writes."""
 
 import os
 from pathlib import Path

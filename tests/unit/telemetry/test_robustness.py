@@ -25,7 +25,7 @@ Connect = Callable[[], socket.socket]
 
 @pytest.fixture
 def connect(client: httpx.Client, request: pytest.FixtureRequest) -> Connect:
-    """A raw connection to the service, closed at the end."""
+    """Return a function that makes raw connections to the service, which are closed at the end."""
 
     def make() -> socket.socket:
         made = socket.create_connection(("127.0.0.1", client.base_url.port or 0), 10)
@@ -36,7 +36,7 @@ def connect(client: httpx.Client, request: pytest.FixtureRequest) -> Connect:
 
 
 def received(connection: socket.socket) -> bytes:
-    """Everything until the service closes."""
+    """Return all bytes until the service closes the connection."""
     parts = []
     try:
         while data := connection.recv(65536):
@@ -107,7 +107,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_takes_nothing_of_what_was_asked_for_is_given_up(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The kernel keeps a connection alive for ever if its other side reports no room."""
+    """The kernel keeps a connection alive for ever if the other side reports no room."""
     client.get("/health")
     before = len(os.listdir("/proc/self/fd"))
     with socket.socket() as one:

@@ -12,7 +12,7 @@ FILES = Path(__file__).parents[3] / "files"
 
 @pytest.fixture(scope="module")
 def known() -> set[str]:
-    """Every name that Prometheus has: the contract's, what histograms add, and what the rules record."""
+    """All metric names in Prometheus: the contract's, those that histograms add, and those that the rules record."""
     names = {"up"}
     for metric in yaml.safe_load((FILES / "metrics.yml").read_text())["prometheus"]:
         endings = ("_bucket", "_count", "_sum") if metric["type"] == "histogram" else ("",)

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def ship(config: Config) -> None:
-    """Ship until SIGTERM. Bytes that are unsent at the end go with the next start. Raises ConfigError."""
+    """Ship until SIGTERM. Bytes that are unsent at the end are sent after the next start. Raises ConfigError."""
     shipper = Shipper(config, Bucket(config))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,7 +15,7 @@ class BucketError(Exception):
 
 
 class Bucket:
-    """The environment's bucket and this host's identity there. Both are known once AWS has answered who asks."""
+    """The environment's bucket and this host's identity there. Both are known once AWS has identified the caller."""
 
     def __init__(self, config: Config) -> None:
         """Raises ConfigError when boto3 is missing, or an address is invalid."""
@@ -55,8 +55,8 @@ class Bucket:
     def put(self, key: str, body: bytes | BinaryIO, digest: str) -> None:
         """Put a new object with its SHA-256; raises BucketError.
 
-        If the object exists, this host put it and ended before it could note that: the name contains the digest of the
-        content.
+        If the object exists, this host put it and ended before it could record the upload: the name contains the digest
+        of the content.
         """
         self.user_id()
         checksum = base64.b64encode(bytes.fromhex(digest)).decode("ascii")

@@ -1,14 +1,14 @@
-"""Object names that say everything: the host may not list or read its objects, and the reader needs no index.
+"""Object names with all information: the host may not list or read its objects, and the reader needs no index.
 
-A series is self-contained: it begins with a snapshot (or the journal's first segment) and has everything since, in
-order. It also has a little of the journal before its newest snapshot, so that a restore can check that snapshot.
-plugins/module_utils/aws/journal_bucket.py reads these names.
+A series is self-contained: it begins with a snapshot (or the journal's first segment) and contains everything after it,
+in order. It also contains a little of the journal before its newest snapshot, so that a restore can check that
+snapshot. plugins/module_utils/aws/journal_bucket.py reads these names.
 """
 
 from datetime import UTC, datetime
 
 MOST_PROVING = 4
-"""The most segments that are sent only to prove the snapshot after them; a restore replays no more of them."""
+"""The largest number of segments that are sent only to prove the snapshot after them; a restore replays no more."""
 COMPLETE = "complete"
 """The empty object that marks a series as restorable: the series has caught up with the host once."""
 

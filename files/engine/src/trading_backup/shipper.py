@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OBJECT_BYTES = 8 << 20
-"""The most bytes of a segment in one object; they are in memory once."""
+"""The largest number of a segment's bytes in one object; memory holds these bytes once."""
 EMPTY = hashlib.sha256().hexdigest()
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LOSS_TOLD_S = 3600.0
-"""For how long the bytes of a lost segment count as unsent: the alarm watches unsent bytes."""
+"""The time for which the bytes of a lost segment count as unsent; the alarm watches unsent bytes."""
 CLEAN_NOTED_S = 60.0
 DAY_S = 86_400
 SETTLED_S = 0.1
-"""File times are coarse: a younger one may be the time of the next write as well."""
+"""The age from which a file's time is reliable: times are coarse, so an early next write may get the same time."""
 
 logger = logging.getLogger("trading-backup")
 
@@ -48,7 +48,7 @@ class BrokenSeriesError(Exception):
 class Shipper:
     """The shipper: call `look` every few seconds.
 
-    It sends what is due and never raises for errors of bucket or disk.
+    It sends all due data and never raises for errors of the bucket or the disk.
     """
 
     def __init__(self, config: Config, bucket: Target) -> None:
@@ -66,7 +66,7 @@ class Shipper:
         self._retry_at_s = 0.0
 
     def look(self, now_s: float) -> Status:
-        """Send what is due, unless a failure asked for a pause; return the shipper's status."""
+        """Send all due data, unless a failure requires a pause; return the shipper's status."""
         self._sent.clean_s = self._sent.clean_s or now_s  # on a host that never shipped, the wait counts from now
         if now_s >= self._retry_at_s:
             try:
@@ -80,7 +80,7 @@ class Shipper:
         return self._status(now_s)
 
     def _tell(self, problem: str, now_s: float) -> None:
-        """Log a new problem once, and remember since when there has been one."""
+        """Log a new problem once, and remember when the problems began."""
         if problem and problem != self._error:
             logger.warning("next try in %.0f s: %s", self._pause_s, problem)
         self._failing_since_s = (self._failing_since_s or now_s) if problem else 0.0
@@ -88,7 +88,7 @@ class Shipper:
 
     # -- what is sent -------------------------------------------------------------------------------------------------
     def _ship(self, now_s: float) -> str:
-        """Send what is due; return which configuration files could not be read.
+        """Send all due data; return the configuration files that could not be read.
 
         An unreadable file delays no journal.
         """
@@ -115,7 +115,7 @@ class Shipper:
         return unread
 
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
-        """Begin a series with the newest snapshot, or with the oldest segment where there is none.
+        """Begin a series with the newest snapshot, or without a snapshot with the oldest segment.
 
         If the journal before that is present and short, begin there: with the snapshot before, or with the first
         segment.
@@ -151,7 +151,7 @@ class Shipper:
         self._snapshots()
 
     def _segment(self, present: list[int], now_s: float) -> bool:
-        """Send what is due of the current segment; return whether it is sealed and complete in the bucket."""
+        """Send the due part of the current segment; return whether the segment is sealed and complete in the bucket."""
         sent = self._sent
         if sent.segment not in present:
             later = [number for number in present if number > sent.segment]
@@ -239,7 +239,7 @@ class Shipper:
         logger.error("%d segments were deleted before they were sent, from %d on", end - first, first)
 
     def _snapshots(self) -> None:
-        """Send the series' first snapshot and the newest one, unless sent. Those between are not needed."""
+        """Send the series' first snapshot and the newest one, unless sent. Snapshots between them are not needed."""
         found = tail.snapshots(self._config.journal)
         for number in found:
             if number > self._sent.snapshot and number in (self._sent.first, found[-1]):
@@ -257,7 +257,7 @@ class Shipper:
         self._note()
 
     def _files(self, now_s: float) -> str:
-        """Send each new or changed configuration file; return which cannot be read, and why."""
+        """Send each new or changed configuration file; return the unreadable files and the reasons."""
         unread = []
         for path in sorted({found for pattern in self._config.files for found in glob(pattern)}):
             try:

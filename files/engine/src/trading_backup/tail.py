@@ -47,7 +47,7 @@ def end_of_data(descriptor: int, start: int) -> int:
 
 
 def chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `end`; raises OSError, also when the file has fewer."""
+    """Yield the bytes from `start` to `end`; raises OSError, also when the file is shorter."""
     while start < end:
         data = os.pread(descriptor, min(READ_BYTES, end - start), start)
         if not data:

@@ -17,11 +17,11 @@ REFUSALS = {
 
 
 class BenchError(Exception):
-    """The run cannot start or was interrupted; the text says what, where and what to do."""
+    """The run cannot start or was interrupted; the text describes the problem, its place and the remedy."""
 
 
 class RefusedError(BenchError):
-    """The login was rejected; the text says by whom and why."""
+    """The login was rejected; the text names the rejecting service and the reason."""
 
 
 def read_password(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which CPUs the generator and the witness use, and whether the generator may spin there."""
+"""The choice of CPUs for the generator and the witness, and the decision whether the generator may spin there."""
 
 import os
 import sys
@@ -66,7 +66,7 @@ def _quota_of(group: Path) -> float:
 
 
 def throttled_ns(group: Path) -> int:
-    """Return for how long a group's quota has kept it off its CPUs so far (cpu.stat)."""
+    """Return the time, so far, for which its quota has kept a group off its CPUs (cpu.stat)."""
     try:
         lines = (group / "cpu.stat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -82,11 +82,12 @@ def go_first() -> None:
 
 
 def place(wanted: list[int], keep_off: Collection[int], feed_beside: bool = False) -> tuple[list[int], bool]:
-    """Move this process to `wanted` CPUs, or off others; return where it runs and whether it may spin there.
+    """Move this process to the `wanted` CPUs, or off `keep_off`; return its CPUs and whether it may spin there.
 
     It may spin if no process of this measurement shares its CPU, and if no quota below two CPUs takes its time away: a
     wake-up alone is 30 to 100 µs late. It then takes one CPU, the last, so that the witness of that CPU sees the same
-    disturbances. Where no CPU is left it stays and sleeps. Beside the feed that it measures it sleeps as well.
+    disturbances. Where no CPU is left, the process stays where it is and sleeps. On one CPU with the feed that it
+    measures it also sleeps.
     """
     mine = usable()
     allowed = set(wanted or mine) & set(mine)

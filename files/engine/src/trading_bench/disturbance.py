@@ -1,8 +1,8 @@
 """The 100 ms slices of a run that the machine disturbed. Pure: it turns records of `trading_bench.machine` into slices.
 
-A slice is disturbed when the machine was taken away or slowed in it. Activity of this host's own programs is no
-disturbance: a long system call, a flood of packets, a task of higher priority. So a witness that only woke late proves
-nothing. Proof is a slow loop as well, stolen time, or a mark of another CPU's witness at the same moment.
+A slice is disturbed when the machine was taken away or slowed during it. Activity of this host's own programs is no
+disturbance: a long system call, a flood of packets, a task of higher priority. So a late wake-up of a witness alone
+proves nothing. It needs a slow loop as well, stolen time, or a mark of another CPU's witness at the same moment.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,8 +29,8 @@ Span = tuple[int, int]
 class Disturbance:
     """An action of the machine, on the generator's clock: `span` includes the clocks' uncertainty on both ends.
 
-    `away_ns` is for how long of it the machine was away; None means all of `exact`, the times as measured. Without a
-    cause it was too short to disturb a slice, but it explains a wait of that length.
+    `away_ns` is the time in the span for which the machine was away; None means all of `exact`, the span as measured. A
+    disturbance without a cause was too short to disturb a slice, but it explains a wait of its length.
     """
 
     cause: str
@@ -69,7 +69,7 @@ class Offset:
 
 @dataclass(frozen=True)
 class Slice:
-    """100 ms of the schedule. `why` is empty for one that counts; `remark` says why a disturbed one counts anyway."""
+    """100 ms of the schedule. `why` is empty for a slice that counts; `remark` tells why a disturbed slice counts."""
 
     start_ns: int
     why: str = ""
@@ -160,8 +160,8 @@ def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[S
 
     `longest` has the intended and the answer time of each slice's slowest order.
 
-    A disturbed slice is set aside with the slice after it, in which the queue is served. Each counts all the same in
-    two cases. First, the engine stood still, or an order waited, for longer than the machine was away. Second, another
+    A disturbed slice is set aside with the slice after it, in which the queue is served. Both count nevertheless in two
+    cases. First, the engine stood still, or an order waited, for longer than the machine was away. Second, another
     program's real-time task ran: then the queue afterwards is not only the machine's work. An order's wait may also
     include the queue that the machine had left behind before.
     """
@@ -221,7 +221,7 @@ def _longer(what: str, span: Span, away_ns: int) -> str:
 
 
 def _away_lately_ns(span: Span, seen: Seen) -> int:
-    """Return how long the machine was away in the span and in the 100 ms before it, where a queue may come from."""
+    """Return how long the machine was away in the span and in the 100 ms before it, when a queue may have begun."""
     return _away_ns((span[0] - SLICE_NS, span[1]), seen.disturbances)
 
 
@@ -241,7 +241,7 @@ def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = 
 
 
 def remarks(record: Record, where: str) -> list[str]:
-    """Return what a reader has to know about a host's witnesses."""
+    """Return the remarks about a host's witnesses that a reader of the report needs."""
     said = []
     for witness in record["witnesses"]:
         cpu = f"CPU {witness['cpu']} of {where}"

@@ -1,4 +1,4 @@
-"""Orders for a disaster drill: what the engine acknowledged before it was lost, and what is left of it afterwards.
+"""Orders for a disaster drill: the messages acknowledged before the engine's loss, and their rest after the rebuild.
 
 `send` records every reply until the connection ends. `compare` logs in to the rebuilt engine with the same session and
 number, as a client does after a lost connection. Then it compares that engine's replies with the recorded ones.
@@ -64,11 +64,11 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
 
 
 def compare(record: Path, log_in_at: Callable[[str, int], Login], lost_at_s: float, rpo_s: float) -> dict[str, Any]:
-    """Return how much of a record is there, and the age of the lost messages at `lost_at_s` (wall clock).
+    """Return how much of a record the engine still has, and the age of the lost messages at `lost_at_s` (wall clock).
 
     `log_in_at` opens a session at a number. An engine that continued from a snapshot sends no messages from before it.
-    An engine that has lost the drill's first message sends none at all. Then its next number alone says what is there,
-    and `compared` is 0. Raises BenchError when a message differs from the acknowledged one.
+    An engine that has lost the drill's first message sends none at all. Then only its next number tells how much it
+    has, and `compared` is 0. Raises BenchError when a message differs from the acknowledged one.
     """
     head, known = _read(record)
     first: int = head["sequence"]

@@ -1,4 +1,4 @@
-"""A feed subscriber beside the generator: it measures the feed's message against the engine's reply to the client.
+"""A feed subscriber in the generator: it compares the arrival of the feed's message with that of the engine's reply.
 
 Both times are the kernel's times of the bytes' arrival here, so the generator's own lateness does not count.
 """
@@ -52,7 +52,7 @@ class Subscriber:
         self._sent_ns = time.monotonic_ns()
 
     def answered(self, slot: int, accepted: bytes, received_ns: int) -> None:
-        """Note an Accepted that the generator received."""
+        """Record an Accepted that the generator received."""
         self._slot_of[int.from_bytes(accepted[49:57], "big")] = slot
         self._replied_ns[slot] = received_ns
         self._engine_ns[slot] = int.from_bytes(accepted[1:9], "big")

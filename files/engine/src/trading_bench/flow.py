@@ -1,4 +1,4 @@
-"""The orders of a run: which bytes leave at slot `index`, and how a reply's token leads back to its slot.
+"""The orders of a run: the bytes to send at slot `index`, and the slot of a reply's token.
 
 A slot is one Enter Order. Four slots make a cycle that leaves the book as it was:
 

@@ -1,7 +1,7 @@
 """The open loop: orders leave at their intended times whatever the answers are, on one thread without an event loop.
 
 Times are `time.monotonic_ns()`. Every order has three: intended (the schedule), sent (offered to the socket) and
-answered (its Accepted or Rejected was read). Latency from the intended time holds no coordinated omission. Sent minus
+answered (its Accepted or Rejected was read). Latency from the intended time is free of coordinated omission. Sent minus
 intended is the generator's own lateness, which can only make the latency look worse.
 """
 
@@ -36,12 +36,12 @@ _STATE_LIVE = ouch.STATE_LIVE[0]
 
 @dataclass
 class Recording:
-    """What happened at each slot; 0 in `sent_ns` or `answered_ns` means never.
+    """The times of each slot; 0 in `sent_ns` or `answered_ns` means never.
 
-    `engine_ns` is the engine's own time in Accepted (OUCH 4.2: nanoseconds since midnight), 0 where there was none.
-    `replied_ns` and `shown_ns` are the kernel's times of receipt, of the reply and of the feed's message of the order,
-    0 where nobody subscribed.
-    `offered_s` runs from the first intended time to the last send, `wall_s` to the last answer.
+    `engine_ns` is the engine's own time in Accepted (OUCH 4.2: nanoseconds since midnight), 0 without an Accepted.
+    `replied_ns` and `shown_ns` are the kernel's times of receipt of the order's reply and of the feed's message about
+    the order; 0 without a subscriber. `offered_s` runs from the first intended time to the last send, `wall_s` to the
+    last answer.
     """
 
     rate_per_s: float
@@ -231,8 +231,8 @@ class Generator:
     def _reply(self, message: bytes, now_ns: int, received_ns: int, wall_ns: int) -> None:
         """Record a reply.
 
-        `received_ns` is its time of receipt. If `wall_ns`, the wall clock's lead, is not 0, the receipt counts from the
-        order's sending at the earliest.
+        `received_ns` is the time of receipt. If `wall_ns`, the wall clock's lead, is not 0, the time of receipt is
+        never taken as earlier than the order's sending.
         """
         recording = self._recording
         kind = message[0]

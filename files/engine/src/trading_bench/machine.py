@@ -61,7 +61,7 @@ class Machine:
         self._looks = 0
 
     def start(self) -> None:
-        """Start the witnesses; return when each knows its quiet median. Raises OSError when one cannot run."""
+        """Start the witnesses; return once each has measured its quiet median. Raises OSError when one cannot run."""
         for cpu in self._cpus:
             # Not -m: the module may be a compiled one, which runpy cannot run.
             start = "from trading_bench.witness import main; main()"
@@ -178,7 +178,7 @@ def starved(cpu: int) -> Record:
 
 @dataclass(frozen=True)
 class Outside:
-    """How long others ran on CPUs that belong to a machine in its control group, or to a process."""
+    """The time for which others ran on CPUs that belong to a machine (its control group) or to a process."""
 
     cpus: list[int]
     own_ns: Callable[[], int]
@@ -189,7 +189,7 @@ class Outside:
 
     @classmethod
     def of_group(cls, name: str) -> "Outside | None":
-        """Return the watch of a machine's control group; None where the kernel does not tell.
+        """Return the watch of a machine's control group; None where the kernel does not report it.
 
         Raises OSError without such a group.
         """

@@ -50,7 +50,8 @@ def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
 class Round:
     """One run of the generator: its recording, and the records of its host and of the engine's.
 
-    `engine_host` is None where nobody watched there. It is also None where both are one host, which `own` covers.
+    `engine_host` is None where no witness ran on that host. It is also None where both are one host, which `own`
+    covers.
     """
 
     recording: Recording
@@ -178,7 +179,7 @@ def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
 
 
 def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return how much of the run counts, why the rest may be set aside, and what the witnesses themselves used."""
+    """Return the share of the run that counts, the reasons for setting slices aside, and the witnesses' own CPU use."""
     slices = [each for one in rounds for each in one.slices]
     causes: Counter[str] = Counter(cause for each in slices if each.why for cause in each.why.split(", "))
     witnesses = [

@@ -22,7 +22,7 @@ END_LIMIT_S = 20.0  # the witnesses get ten seconds of it
 
 
 class Watching:
-    """A child process that watches. Raises BenchError when it cannot."""
+    """A child process that watches the machine. Raises BenchError when it cannot."""
 
     def __init__(
         self,

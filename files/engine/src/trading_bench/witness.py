@@ -1,8 +1,8 @@
 """A witness of the machine: a real-time thread that wakes each millisecond on one CPU and runs a fixed loop.
 
-Nothing of normal priority delays it. So the machine or the kernel caused what it notes: a late wake-up, or a loop that
-took several times as long as in a quiet moment. Then it runs the loop ten times more: by then an interrupt is over, but
-a slow CPU is still slow. One process watches one CPU.
+Nothing of normal priority delays it. So the machine or the kernel caused each event that it records: a late wake-up, or
+a loop that took several times as long as in a quiet moment. Then it runs the loop ten times more: by then an interrupt
+is over, but a slow CPU is still slow. One process watches one CPU.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Witness:
         self.cpu_ns = time.thread_time_ns() - before_ns
 
     def _wake_up(self, times: int) -> list[int]:
-        """Wake so many times, one millisecond apart; return how long each loop took."""
+        """Wake this number of times, one millisecond apart; return how long each loop took."""
         clock, sleep = time.monotonic_ns, time.sleep
         slow_ns = self.quiet_loop_ns * SLOW_TIMES
         loops: list[int] = []
@@ -135,7 +135,7 @@ class Witness:
 
 
 def main() -> None:
-    """Watch the CPU given as argument, for so many seconds or until SIGTERM; write the record to standard output.
+    """Watch the CPU given as argument, for the given seconds or until SIGTERM; write the record to standard output.
 
     The first line, `ready`, is written when the quiet median is known.
     """

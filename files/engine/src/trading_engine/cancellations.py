@@ -1,4 +1,4 @@
-"""Cancellation of many orders at once, in slices: one slice in each turn of the loop, so that no client waits for all.
+"""Cancellation of many orders in slices: one slice in each turn of the loop, so that no client waits for all of them.
 
 Every slice is a separate input in the journal, so a replay cancels the same orders at the same times. After a crash,
 `resume` finds the unfinished cancellations in the state and goes on with them.

@@ -235,7 +235,7 @@ class Engine:
             self.cancellations.of_account(number)
 
     def tick(self) -> None:
-        """Do what is due; call it some times a second."""
+        """Do all due work; call it several times a second."""
         if self.failure:
             return
         self.cancellations.expire()

@@ -53,7 +53,7 @@ class Live:
 
     @property
     def follows(self) -> bool:
-        """Whether the engine's ring is read. Otherwise the files are the only source."""
+        """Whether the feed reads the engine's ring. Otherwise the files are the only source."""
         return self._reader is not None
 
     def check(self, wanted: bool) -> None:
@@ -116,7 +116,7 @@ class Live:
         self.asleep = False
 
     def _wake(self) -> None:
-        """Look after the bell rang, or might have: the messages are in the ring, or were too large for it."""
+        """Take messages after the bell rang, or might have rung: they are in the ring, or were too large for it."""
         reader, timer = self._reader, self._timer
         if reader is None or timer is None:
             return

@@ -61,7 +61,7 @@ class LogFile:
         return offset + at
 
     def packets(self, begin_bytes: int, end_bytes: int) -> tuple[bytes, int, int]:
-        """Return the complete messages there as SoupBinTCP packets, their number, and the offset after the last."""
+        """Return the range's complete messages as SoupBinTCP packets, their number, and the offset after the last."""
         data = os.pread(self._descriptor, end_bytes - begin_bytes, begin_bytes)
         packets, count, size = framed(data)
         return packets, count, begin_bytes + size

@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
             self.serve()
 
     def excuse(self, silent_s: float) -> None:
-        """Leave that time out of the connection's silence."""
+        """Subtract this time from the connection's silence."""
         self._received_s += silent_s
         self._begun_s += silent_s
 

@@ -47,7 +47,7 @@ class Tail:
         self._asked = 0
 
     def forget_before(self, sequence: int) -> None:
-        """Drop the messages that are in the files."""
+        """Drop the messages before this number, which are in the files."""
         pieces = self._pieces
         while pieces and pieces[0][1] <= sequence:
             self.first = pieces.popleft()[1]
@@ -56,7 +56,7 @@ class Tail:
         return self.first <= sequence < self.following and session == self.session
 
     def since(self, sequence: int) -> bytes:
-        """Return all packets from that message on, which must be here.
+        """Return all packets from this message on. The tail must still hold the message.
 
         Subscribers ask for the same packets one after another.
         """

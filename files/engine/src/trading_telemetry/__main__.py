@@ -24,7 +24,7 @@ from trading_telemetry.publish import publish
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 EXAMPLES = {"example-config": EXAMPLE, "example-fleet": FLEET_EXAMPLE}
 UNREAD_TIMEOUT_MS = 10_000
-"""For how long a client may take nothing of what it asked for."""
+"""The time for which a client may read nothing of the answer to its request."""
 
 
 class Server(uvicorn.Server):
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def show_fleet(file: Path, check: bool) -> None:
-    """Serve the page of the hosts in `file` until SIGTERM, or only look at it. Raises ConfigError."""
+    """Serve the page of the hosts in `file` until SIGTERM, or only check the file. Raises ConfigError."""
     config = load_fleet(file)
     config.check_surroundings()
     if not check:

@@ -1,4 +1,4 @@
-"""Access control in one ASGI layer around all others: who may ask, how often, and a browser's rules for the answer."""
+"""Access control in one ASGI layer around all others: the permitted clients, their rates, and a browser's rules."""
 
 import hmac
 import time

@@ -32,13 +32,13 @@ _UNKNOWN_VERSIONS = re.compile(r";\s*version=(?!(?:0\.0\.[14]|[12]\.0\.0)\s*(?:[
 
 
 def make_app(config: Config) -> Starlette:
-    """Raises ConfigError for a wrong slo.toml or token file."""
+    """Return the application. Raises ConfigError for a wrong slo.toml or token file."""
     service = Service(config)
     token = config.read_token()
     description = describe(service.names)
 
     def asked(request: HTTPConnection) -> str | None:
-        """Return the partition that the request names."""
+        """Return the partition that the request specifies."""
         name = request.query_params.get("partition")
         try:
             service.partition(name)

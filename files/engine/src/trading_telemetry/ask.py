@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httptools
 
 LIMIT_BYTES = 256 * 1024
-"""Of an answer: several times what /latest has with all symbols, sessions and events that an engine publishes."""
+"""The largest size of an answer: several times a /latest with all of an engine's symbols, sessions and events."""
 MEANINGS = {401: "it asks for another token", 429: "it is asked too often"}
 
 
@@ -48,7 +48,7 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> Any:
-        """Return the JSON document of that path; raises UnansweredError, after which it may be asked again."""
+        """Return the JSON document of this path; raises UnansweredError, after which another request is possible."""
         parts, token, tls = urlsplit(self._source.url), self._source.token, self._source.tls
         authorization = f"authorization: Bearer {token}\r\n" if token else ""
         request = f"GET {path} HTTP/1.1\r\nhost: {parts.netloc}\r\n{authorization}\r\n"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONFIGURED = Path("/etc/trading/backup.toml")
-"""Where this file is, a backup is promised. No setting of telemetry's own says so: an older release would refuse it."""
+"""The file whose existence promises a backup. A setting of telemetry cannot: an older release would refuse it."""
 STATUS = Path("/run/trading-backup/status.json")
 LOSS_TOLD_S = 3600.0
 

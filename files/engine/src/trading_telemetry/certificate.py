@@ -1,4 +1,4 @@
-"""When a certificate ends, and whether it and its key can be served."""
+"""The end of a certificate's validity, and whether the certificate and its key can be served."""
 
 import re
 import ssl
@@ -13,15 +13,15 @@ _PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.
 _VERSION = 0xA0
 _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}  # RFC 5280: UTCTime up to 2049, GeneralizedTime from then on
 WARNED_S = 30 * 86_400
-"""So long before its end a certificate is warned of: here, on the controller (`tls_material`) and by Prometheus."""
+"""The time before a certificate's end when warnings begin: here, on the controller (`tls_material`), in Prometheus."""
 OTHERS = 0o037
-"""What of a key's mode nobody but its owner and the readers of its group may have."""
+"""The mode bits that a key file must not have: its group may read it, all others have no access."""
 
 
 def ends_s(path: Path) -> float:
     """Return when the first certificate of a PEM file ends, in Unix time; raises ConfigError.
 
-    The standard library decodes only certificates that it has verified, and an expired one is never that.
+    The standard library decodes only certificates that it has verified, and it never verifies an expired one.
     """
     try:
         found = _PEM.search(path.read_text(encoding="ascii", errors="replace"))
@@ -37,14 +37,14 @@ def ends_s(path: Path) -> float:
 
 @dataclass(frozen=True)
 class End:
-    """How near a certificate's end is. `words` go after its name, and are empty while it is good for long enough."""
+    """The state of a certificate's validity. `words` follow its name; they are empty while the end is far off."""
 
     has_come: bool
     words: str
 
 
 def end_of(ends_s: float, now_s: float) -> End:
-    """Judge when a certificate ends, for all who refuse or warn of one."""
+    """Judge the end of a certificate's validity, for all callers that refuse certificates or warn of them."""
     left_s, day = ends_s - now_s, day_of(ends_s)
     if left_s <= 0:
         return End(True, f"ended on {day}: clients refuse it")
@@ -59,10 +59,10 @@ def day_of(ends_s: float) -> str:
 
 
 class Certificates:
-    """When those that telemetry serves and watches end. The one that is served stays as it was read at the start."""
+    """The ends of the certificates that telemetry serves and watches. The served one stays as read at the start."""
 
     def __init__(self, served: Path | None, watched: tuple[Path, ...]) -> None:
-        """Raises ConfigError where the one to be served is none."""
+        """Raises ConfigError when the file to serve is no certificate."""
         self._served = {str(served): ends_s(served)} if served else {}
         self._watched = watched
         self.ends: dict[str, float] = {}
@@ -70,7 +70,7 @@ class Certificates:
         self.read()
 
     def read(self) -> None:
-        """Read the watched ones anew: whoever renews them does not restart telemetry."""
+        """Read the watched certificates again: a renewal does not restart telemetry."""
         ends, problems = dict(self._served), []
         for path in self._watched:
             try:
@@ -81,7 +81,7 @@ class Certificates:
 
 
 def check_pair(certificate: Path, key: Path) -> None:
-    """Raise ConfigError unless both can be read, belong together, and the key is not for everybody."""
+    """Raise ConfigError unless both can be read, belong together, and the key has a mode that keeps others out."""
     try:
         if key.stat().st_mode & OTHERS:
             mode = f"{key.stat().st_mode & 0o777:04o}"
@@ -94,7 +94,7 @@ def check_pair(certificate: Path, key: Path) -> None:
 
 
 def check_file(path: Path) -> str:
-    """Return what one file with certificate, chain and key is good for; raises ConfigError, also when it has ended."""
+    """Return how long a file with certificate, chain and key is valid; raises ConfigError, also when it has expired."""
     check_pair(path, path)
     ends = ends_s(path)
     end = end_of(ends, time.time())
@@ -108,7 +108,7 @@ def _no_password() -> str:
 
 
 def _not_after(der: bytes) -> datetime:
-    """RFC 5280, 4.1: the second time of the validity, which is behind version, serial, algorithm and issuer."""
+    """Return the end of the validity (RFC 5280, 4.1): its second time, after version, serial, algorithm and issuer."""
     (certificate,) = _parts(der)
     signed = _parts(_parts(certificate[1])[0][1])
     validity = signed[4 if signed[0][0] == _VERSION else 3]

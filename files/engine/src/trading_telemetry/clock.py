@@ -18,7 +18,7 @@ _PATH = "/usr/bin:/usr/local/bin:/bin"
 _TRACKING_FIELDS = 14
 _ASK_LIMIT_S = 2.0
 READ_S = 10.0
-"""How often reading is worth it: chrony asks its sources every 16 seconds or less often."""
+"""The interval between readings: chrony asks its sources every 16 seconds or less often."""
 
 
 class Timex(ctypes.Structure):

@@ -18,7 +18,7 @@ from trading_telemetry.observer import Observation, Window
 NAMESPACE = "LowLatencyTrading"
 VALUES_IN_ONE_DATUM = 150
 ENOUGH_ORDERS = 1000
-"""With fewer a p99 says little, and the alarms ignore it."""
+"""The number of orders from which a p99 is meaningful; with fewer orders the alarms ignore it."""
 UNITS = {
     "OrderLatency": "Microseconds",
     "Throughput": "Count/Second",
@@ -36,14 +36,14 @@ UNITS = {
 JUDGED: dict[str, Callable[[list[float]], float]] = {
     "EngineUp": min, "JournalSecondsLeft": min, "Throughput": sum, "Rejects": sum,
 }  # fmt: skip
-"""How several engines' values become one; the others' maximum is the worst."""
+"""The function that combines several engines' values of a metric. For all other metrics the maximum is the worst."""
 
 Datum = dict[str, Any]
 
 
 @dataclass
 class Period:
-    """The sum of several looks at one engine, so that a restart of the engine loses seconds and not the period."""
+    """The sum of several readings of one engine, so that a restart of the engine loses seconds and not the period."""
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     orders: int = 0
@@ -75,7 +75,7 @@ class Period:
 
     @property
     def slowness(self) -> tuple[bool, int]:
-        """Whether an alarm would judge the 99th percentile, and the histogram's bucket of it; -1 without an order."""
+        """Return whether an alarm would judge the 99th percentile, and its histogram bucket; -1 without an order."""
         below = list(accumulate(self.counts))
         return below[-1] >= ENOUGH_ORDERS, bisect_left(below, below[-1] * 0.99) if below[-1] else -1
 

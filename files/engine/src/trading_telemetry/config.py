@@ -15,7 +15,7 @@ from trading_telemetry.certificate import check_pair
 PERIODS_S = (10, 30, 60, 300)
 CREDENTIALS = Path("/run/credentials")
 MAX_PARTITIONS = 16
-"""What the memory that the units give is enough for."""
+"""The largest number of partitions for which the units' memory limits suffice."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
@@ -109,7 +109,7 @@ class Served:
 @dataclass(frozen=True, kw_only=True)
 class Config(Served):
     partitions: tuple[Partition, ...]
-    """One at least; the first is what is shown to whoever names none."""
+    """The partitions, at least one. The first is shown to requests that name no partition."""
     slo_path: Path
     watched_certificates: tuple[Path, ...]
     cloudwatch: CloudWatchConfig
@@ -126,7 +126,7 @@ class Targets:
     cpu_percent: float
     memory_percent: float
     feed_p99_us: float | None = None
-    """How far market data may be behind the reply; None where nobody says."""
+    """The largest delay of market data behind the reply; None without a target."""
 
 
 def load_config(path: Path) -> Config:

@@ -1,4 +1,4 @@
-"""What is known of many hosts: the /latest of each, read again and again, as one document of all partitions."""
+"""The state of many hosts: the /latest of each, read repeatedly, as one document of all partitions."""
 
 import asyncio
 import time
@@ -15,28 +15,28 @@ from trading_telemetry.health import Status
 SCHEMA = 1
 READ_S = 5.0
 LIMIT_S = 3.0
-"""For all that is asked of a host at a time."""
+"""The time limit for all requests of one reading of a host."""
 LOOK_UPS = 4
-"""Of a host at a time: each may go on for half a minute, though nobody waits for it any more."""
+"""The threads for name look-ups per host: a look-up may run for half a minute, even without any further use."""
 OLD_NS = 20_000_000_000
-"""What was read before is nothing to show as if it were so: the machine of this page slept, for example."""
+"""The age at which a reading is too old to show as current, for example after this page's machine slept."""
 MAX_PARTITIONS = 64
 TEXT_CHARACTERS = 300
 REASONS = 20
 NOT_THAT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What reading a document raises that is none of a host's /latest."""
+"""The errors that mean that a document is not a host's /latest."""
 NO_TELEMETRY = "its answer is not that of a trading host's /latest"
 FIGURES = (
     "age_s", "p99_us", "p99_target_us", "p99_kept_ratio", "orders_per_s", "executions_per_s", "rejects_per_s",
     "journal_used_ratio", "journal_seconds_left", "sessions",
 )  # fmt: skip
-"""Of each partition; null where nothing is known."""
+"""The figures of each partition; null for an unknown figure."""
 
 Document = dict[str, Any]
 
 
 class HostReader:
-    """One host. While it does not answer, its partitions are known by name and nothing else."""
+    """The reader of one host. While the host does not answer, only the names of its partitions are known."""
 
     def __init__(self, host: Host) -> None:
         """Raises ConfigError for a token or certificate that cannot be read."""
@@ -47,7 +47,7 @@ class HostReader:
         self._problem = "not asked yet"
 
     async def read(self) -> None:
-        """Ask once; never raises for the host's sake."""
+        """Read the host once; never raises for errors of the host."""
         try:
             self._rows = await self._ask()
             self._heard_ns, self._problem = time.time_ns(), ""
@@ -68,9 +68,9 @@ class HostReader:
         }
 
     async def _ask(self) -> list[Document]:
-        """Return a row for each partition; raises TimeoutError and UnansweredError as long as not even one is known.
+        """Return a row for each partition; raises TimeoutError and UnansweredError as long as no partition is known.
 
-        Of each answer no more than its row is kept, and of a partition that did not answer in time its name.
+        Only the row of each answer is kept. A partition that did not answer in time gets a row with only its name.
         """
         names: list[str | None] = []
         rows: dict[str | None, Document] = {}
@@ -88,7 +88,7 @@ class HostReader:
 
 
 def _first(latest: Any) -> tuple[list[str | None], Document]:
-    """Return the names of all partitions and the row of the one that answers who names none."""
+    """Return the names of all partitions, and the row of the partition that answers requests without a name."""
     try:
         names, first = list(latest.get("partitions", ())), row(latest)
         if not all(NAME.fullmatch(name) for name in names):
@@ -115,7 +115,7 @@ def _late() -> str:
 
 
 class Fleet:
-    """All hosts; none waits for another."""
+    """The readers of all hosts; no host waits for another."""
 
     def __init__(self, config: FleetConfig) -> None:
         """Raises ConfigError."""
@@ -134,7 +134,7 @@ class Fleet:
         }
 
     async def keep_reading(self) -> None:
-        """Until cancelled. Names are looked up in threads, of which those of a host whose name waits are not all."""
+        """Read until cancelled. Names are looked up in threads; a host with slow look-ups leaves some of them free."""
         threads = ThreadPoolExecutor(LOOK_UPS * len(self._hosts), "look-up")
         asyncio.get_running_loop().set_default_executor(threads)
         async with asyncio.TaskGroup() as group:
@@ -149,7 +149,7 @@ async def _keep_reading(host: HostReader) -> None:
 
 
 def row(latest: Document) -> Document:
-    """Return what one glance needs of a host's /latest. Whatever else is there raises one of Python's own errors."""
+    """Return the part of a host's /latest that the page shows. A malformed document raises one of NOT_THAT."""
     slo, gauges, window = latest["slo"], latest.get("gauges", {}), latest["windows"]["10s"] or {}
     budget = gauges.get("journal_budget_bytes")
     figures = {
@@ -185,5 +185,5 @@ def _figure(value: Any) -> float | None:
 
 
 def _text(value: str) -> str:
-    """Return no more than a page has room for, and nothing that UTF-8 has no bytes for."""
+    """Return the text cut to the length that a page shows, without characters that UTF-8 cannot encode."""
     return value[:TEXT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")

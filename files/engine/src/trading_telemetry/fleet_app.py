@@ -1,4 +1,4 @@
-"""The page of many hosts: which path answers what."""
+"""The page of many hosts: its routes."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ INFORMATION = {"service": "trading-telemetry fleet", "links": {"fleet": "/fleet"
 
 
 def make_fleet_app(config: FleetConfig) -> Starlette:
-    """Raises ConfigError for a wrong token or certificate file."""
+    """Return the application. Raises ConfigError for a wrong token or certificate file."""
     hosts = Fleet(config)
     token = config.read_token()
 

@@ -1,4 +1,4 @@
-"""fleet.toml: the hosts that `trading-telemetry fleet` shows on one page, and who may read that page."""
+"""fleet.toml: the hosts that `trading-telemetry fleet` shows on one page, and the access to that page."""
 
 import ssl
 from dataclasses import dataclass
@@ -47,11 +47,11 @@ class Host:
     ca_path: Path | None
 
     def read_token(self) -> str:
-        """The token that it asks for, "" when none. Raises ConfigError."""
+        """Return the token that the host requires, "" when none is required. Raises ConfigError."""
         return read_token(self.token_path, f"[[hosts]] {self.name}") if self.token_path else ""
 
     def tls(self) -> ssl.SSLContext | None:
-        """What its certificate is checked by; None without TLS. Raises ConfigError."""
+        """Return the TLS context that verifies the host's certificate; None without TLS. Raises ConfigError."""
         if not self.url.startswith("https:"):
             return None
         try:

@@ -1,4 +1,4 @@
-"""The host's health: does it keep its promise? Each check has a reason that tells a person what to do.
+"""The host's health: whether it keeps its promise. Each check has a reason that tells a person what to do.
 
 `failing` makes /health answer 503: orders are not processed, or not safely. `degraded` still answers 200: orders are
 processed, but an operator should look.
@@ -24,7 +24,7 @@ JOURNAL_REFUSING_SHARE = 0.95
 ENOUGH_ORDERS = 100
 CLOCK_DEVIATION_NS = 1_000_000
 OF_THE_HOST = frozenset({"tuning", "certificate", "backup"})
-"""Checks in which no engine has a part."""
+"""The checks that concern no engine."""
 
 
 class Status(StrEnum):
@@ -160,7 +160,7 @@ def _clock(state: State, clock: Clock | None) -> Check:
 
 
 def _certificates(certificates: Certificates | None) -> Iterator[Check]:
-    """Of a host without any nothing is said."""
+    """Check the certificates. A host without certificates has no such check."""
     if certificates is None or not (certificates.ends or certificates.problems):
         return
     warnings = list(certificates.problems)
@@ -175,7 +175,7 @@ def _certificates(certificates: Certificates | None) -> Iterator[Check]:
 
 
 def _backup(backup: Backup | None) -> Iterator[Check]:
-    """Check the backup; without one there is no check. The reason says of the bucket only what any reader may know."""
+    """Check the backup; without one there is no check. Of the bucket, the reason contains only facts for any reader."""
     if backup is None:
         return
     log = "`journalctl -u trading-backup` says why"

@@ -46,7 +46,7 @@ def statistics(interface: str) -> dict[str, int]:
 
 
 def _ask(sock: socket.socket, interface: str, request: bytes, room_bytes: int = 0) -> bytes:
-    """Have the kernel fill the request's buffer; raises OSError."""
+    """Let the kernel fill the request's buffer; raises OSError."""
     buffer = array("B", request + bytes(room_bytes))
     fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), buffer.buffer_info()[0]))
     return buffer.tobytes()

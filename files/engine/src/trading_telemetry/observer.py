@@ -16,7 +16,7 @@ from trading_telemetry.latency import Latency
 
 STALE_NS = 2_000_000_000
 STEP_S = 1.0
-"""A look and a publication are apart by less; whatever says more is a wall clock that was set."""
+"""The longest time between a look and a publication. A longer one means that the wall clock was set."""
 WINDOWS_S = (1, 10, 60)
 
 
@@ -77,7 +77,7 @@ class Observer:
     """Owner of the reader. Call `sample` once a second; call `look` for each request."""
 
     def __init__(self, path: Path, looks: int = max(WINDOWS_S) + 1) -> None:
-        """Keep two looks where nobody needs more than `newest_window`."""
+        """Keep `looks` looks for the windows; two suffice for a caller that needs only `newest_window`."""
         self._reader = StateReader(path)
         self._minute: deque[Look] = deque(maxlen=looks)
         self._windows: dict[int, Window | None] = {}

@@ -160,7 +160,7 @@ HEALTH: Schema = _object({"status": STATUS, "age_s": AGE, "checks": CHECKS})
 ERROR: Schema = _object({"error": TEXT})
 SBOM_TYPE = "application/vnd.cyclonedx+json"
 REFUSALS = {"401": "the token is asked for", "429": "too many requests"}
-"""What any path may answer, but for the token, which /health does not ask for."""
+"""The refusals that every path may answer; /health never answers 401, because it requires no token."""
 PATHS_OF_PARTITIONS = ("/health", "/latest", "/history", "/stream")
 
 

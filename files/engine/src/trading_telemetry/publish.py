@@ -26,7 +26,7 @@ NEVER_ACCEPTED = frozenset(
                  "MissingRequiredParameter", "RequestEntityTooLarge", "SerializationError", "Validation")
     for ending in ("", "Error", "Exception", "Fault")
 )  # fmt: skip
-"""Codes by which CloudWatch says that it is the data it does not want: a time beyond its limits, or a value."""
+"""Error codes of CloudWatch for data that it rejects: a time beyond its limits, or an invalid value."""
 SHORTEST_S = 0.5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0

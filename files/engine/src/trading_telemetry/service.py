@@ -126,7 +126,7 @@ class Service:
                 notify("WATCHDOG=1")
 
     async def keep_reading_what_is_slow(self) -> None:
-        """Read in a thread, until cancelled, what may take time: chrony's answer and files on a disk."""
+        """Read in a thread, until cancelled, the slow sources: chrony's answer and files on a disk."""
         while True:
             await asyncio.sleep(READ_S)
             self._clock = await asyncio.to_thread(read_clock)

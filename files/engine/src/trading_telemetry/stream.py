@@ -27,7 +27,7 @@ class Broadcast:
     def publish(self, document: bytes) -> None:
         """Publish a document, which has no line break.
 
-        A client that was too slow for the one before never gets that.
+        A client that was too slow for the previous document never gets that document.
         """
         self._document = document
         self.number += 1

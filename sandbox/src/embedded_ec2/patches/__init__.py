@@ -1,6 +1,7 @@
 """Corrections of moto's visible differences from AWS.
 
-A file is `<service>_<thing>.py`. Its `install(hooks)` replaces functions of moto, and names the error of each.
+A file is `<service>_<thing>.py`. Its `install(hooks)` replaces functions of moto; the docstrings describe moto's
+errors.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""moto's Auto Scaling groups change within requests only, and know neither hooks, nor health, nor refreshes."""
+"""moto's Auto Scaling groups change within requests only, and lack hooks, health checks and refreshes."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _hooks = Hooks()
 
 
 def install(hooks: Hooks) -> None:
-    """Have groups kept by embedded_ec2.groups, and answer for what happens there."""
+    """Let embedded_ec2.groups run the groups, and answer requests about their hooks, refreshes and activities."""
     global _hooks
     _hooks = hooks
     if FakeAutoScalingGroup.set_desired_capacity.__module__ == __name__:
@@ -51,7 +51,7 @@ def _member(backend: AutoScalingBackend, instance_id: str) -> groups.Member:
 
 
 def _size_groups() -> None:
-    """moto launches and terminates what is missing or too much here, once; and takes any size."""
+    """Let `groups` launch and terminate, and check the size: moto does both once, within the request, for any size."""
 
     def set_desired_capacity(self: FakeAutoScalingGroup, new_capacity: int | None) -> None:
         wanted = self.min_size if new_capacity is None else new_capacity
@@ -88,7 +88,7 @@ def _size_groups() -> None:
 
 
 def _make_and_delete() -> None:
-    """moto puts a second group of a name in the first one's place, and deletes one that has instances."""
+    """Refuse a second group of the same name, which in moto replaces the first, and the deletion of a group in use."""
     create_group = AutoScalingBackend.create_auto_scaling_group
     answer_create = AutoScalingResponse.create_auto_scaling_group
 
@@ -151,7 +151,7 @@ def _make_and_delete() -> None:
 
 
 def _terminate() -> None:
-    """moto terminates at once what should first leave its target groups, and be held by hooks."""
+    """Terminate after the target groups and hooks have released the instance; moto terminates at once."""
 
     def terminate_instance(self: AutoScalingBackend, instance_id: str, should_decrement: bool) -> Activity:
         with groups.lock:
@@ -199,7 +199,7 @@ def _put_hook(backend: AutoScalingBackend, group_name: str, asked: dict[str, Any
 
 
 def _take_hooks() -> None:
-    """moto writes hooks down, with another's role and queue, and holds nothing by them."""
+    """Make lifecycle hooks effective: moto stores them, with another role and queue, and never waits for them."""
 
     def put_lifecycle_hook(self: AutoScalingResponse) -> ActionResult:
         group = _group(self.autoscaling_backend, self._get_param("AutoScalingGroupName"))
@@ -234,7 +234,7 @@ def _take_hooks() -> None:
 
 
 def _take_refreshes() -> None:
-    """moto has no instance refresh."""
+    """Add instance refreshes, which moto lacks."""
 
     def start_instance_refresh(self: AutoScalingResponse) -> ActionResult:
         with groups.lock:
@@ -270,7 +270,7 @@ def _take_refreshes() -> None:
 
 
 def _tell_activities() -> None:
-    """moto answers that nothing has ever happened."""
+    """Return the groups' real activities; moto returns none."""
 
     def describe_scaling_activities(self: AutoScalingResponse) -> ActionResult:
         name, asked = self._get_param("AutoScalingGroupName"), self._get_param("ActivityIds", [])

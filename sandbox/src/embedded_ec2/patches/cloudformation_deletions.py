@@ -1,4 +1,4 @@
-"""moto deletes a stack without some of its resources, and does not wait for resources that take time to go."""
+"""moto deletes a stack without some of its resources, and does not wait for resources that take time to disappear."""
 
 import time
 from collections.abc import Callable

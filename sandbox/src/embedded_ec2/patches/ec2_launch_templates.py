@@ -11,7 +11,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Read user data in each version as moto does in the first; it takes a later one's for a mistake of its own."""
+    """Decode the user data of every version; moto does so only for the first version and fails with later ones."""
     create: Callable[..., Any] = LaunchTemplate.create_version
     if create.__module__ == __name__:
         return

@@ -29,7 +29,7 @@ _hooks = Hooks()
 
 
 def install(hooks: Hooks) -> None:
-    """Give balancers addresses, and have their targets' health be what HAProxy sees, where there are machines."""
+    """Give balancers addresses, and report the targets' health that HAProxy finds, where there are machines."""
     global _hooks
     _hooks = hooks
     hooks.watcher.targets = groups.Targets(_state, _is_draining)
@@ -43,7 +43,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _keeper(group: FakeTargetGroup) -> "Balancers | None":
-    """Return who looks after a target group's targets; None for those of another kind of balancer, and without one."""
+    """Return the object that runs the group's balancer; None without a balancer, and for another kind of balancer."""
     return _hooks.machines.balancers() if group.protocol in _NETWORK and group.load_balancer_arns else None
 
 
@@ -57,7 +57,7 @@ def _is_draining(group: FakeTargetGroup, instance_id: str) -> bool:
 
 
 def _name_by_type() -> None:
-    """moto names every balancer `app/…`; a network one is `net/…`, also in an alarm's dimension."""
+    """Name a network balancer `net/…`, also in an alarm's dimension; moto names every balancer `app/…`."""
     make_arn, create = make_arn_for_load_balancer, ELBv2Backend.create_load_balancer
     asked = threading.local()
 
@@ -74,7 +74,7 @@ def _name_by_type() -> None:
 
 
 def _give_addresses() -> None:
-    """An interface in the first subnet, as AWS makes one in each; the DNS name, which nobody here resolves, is it."""
+    """Give a balancer one interface, in its first subnet; AWS makes one in each. Its DNS name is the address itself."""
     create: Callable[..., FakeLoadBalancer] = ELBv2Backend.create_load_balancer
     delete: Callable[..., None] = ELBv2Backend.delete_load_balancer
 
@@ -114,7 +114,7 @@ def _give_addresses() -> None:
 
 
 def _refuse_other_checks() -> None:
-    """moto takes any interval and threshold."""
+    """Refuse intervals and thresholds outside of AWS's limits; moto accepts any."""
     create: Callable[..., FakeTargetGroup] = ELBv2Backend.create_target_group
     modify: Callable[..., FakeTargetGroup] = ELBv2Backend.modify_target_group
 
@@ -150,7 +150,7 @@ def _require_check(group: FakeTargetGroup) -> None:
 
 
 def _register() -> None:
-    """moto forgets a target at once; on AWS it drains ("Edit target group attributes", "Deregistration delay")."""
+    """Let targets drain ("Edit target group attributes", "Deregistration delay"); moto removes them at once."""
     register: Callable[..., None] = FakeTargetGroup.register
 
     def register_anew(self: FakeTargetGroup, targets: list[dict[str, Any]]) -> None:

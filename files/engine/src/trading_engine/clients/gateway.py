@@ -46,7 +46,7 @@ class Listener:
 
 
 def listening(address: str, port: int) -> socket.socket:
-    """Raises OSError."""
+    """Return a new listening socket. Raises OSError."""
     listener = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -60,7 +60,7 @@ def listening(address: str, port: int) -> socket.socket:
 
 
 class Gateway:
-    """Owner of the listening sockets and of the connections; `connections` is by account number.
+    """Owner of the listening sockets and of the connections; `connections` maps account numbers to connections.
 
     The account whose number is `canary` is not a client: no figure about clients counts its orders or its session.
     """
@@ -85,7 +85,7 @@ class Gateway:
     # -- the listening sockets --------------------------------------------------------------------------------------
 
     def listen(self) -> None:
-        """Raises OSError, for example when a port is in use."""
+        """Open the listening sockets. Raises OSError, for example when a port is in use."""
         endpoint = self._config.order_entry
         self._listeners.append(Listener(listening(endpoint.address, endpoint.port), is_proxy=False))
         if endpoint.proxy_port:
@@ -97,7 +97,7 @@ class Gateway:
             self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
 
     def close(self) -> None:
-        """Say good-bye to every client and stop listening."""
+        """End the session of every client and stop listening."""
         self._stop_listening()
         for connection in list(self._everybody):
             if connection.session.account >= 0 and not self._engine.failure:
@@ -332,7 +332,7 @@ class Gateway:
                 self.drop(connection)
 
     def end_session(self, number: int) -> None:
-        """Say good-bye to the account's client, if there is one."""
+        """Send the end of the session to the account's client, if there is one, and drop the connection."""
         connection = self.connections.get(number)
         if connection is not None:
             self.send(connection, soupbintcp.END_OF_SESSION_PACKET)

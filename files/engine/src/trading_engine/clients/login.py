@@ -70,7 +70,7 @@ class Sessions(Protocol):
     connections: dict[int, Connection]
 
     def readable(self, connection: Connection) -> None:
-        """Read what there is."""
+        """Read the bytes that have arrived."""
 
     def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
         """Give a logged-in session's bytes to the engine."""

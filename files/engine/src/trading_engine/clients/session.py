@@ -9,7 +9,7 @@ LOGIN_LIMIT_NS = 10_000_000_000
 
 
 class Session:
-    """Times are monotonic nanoseconds. `account` is -1 until the login was accepted."""
+    """The state of a session. Times are monotonic nanoseconds. `account` is -1 until the login is accepted."""
 
     def __init__(self, now_ns: int) -> None:
         self.account = -1

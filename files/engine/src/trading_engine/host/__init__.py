@@ -1,1 +1,1 @@
-"""What the engine asks of the kernel: clocks, timers, timestamps of packets, the service manager."""
+"""The engine's interface to the kernel: clocks, timers, timestamps of packets, the service manager."""

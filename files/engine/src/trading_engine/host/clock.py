@@ -11,7 +11,7 @@ SESSIONS_A_DATE: Final = 36 * 36
 
 
 class SessionsUsedUpError(Exception):
-    """The date has no session name left. The next date has."""
+    """No session name of this date is left. The next date has unused names."""
 
 
 NOTICED_NS = 1_000_000
@@ -65,7 +65,7 @@ class Clock:
         return step_ns
 
     def is_over(self, day: str) -> bool:
-        """Say whether a later date than the session's has begun; a wall clock that went back ends no session."""
+        """Return whether a later date than the session's has begun; a wall clock that was set back ends no session."""
         return day[:8] < self.today()
 
     def today(self) -> str:

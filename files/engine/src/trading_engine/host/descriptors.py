@@ -8,7 +8,7 @@ from typing import Final
 
 _KEPT: Final = 1024
 TRANSIENT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
-"""Errors that pass: they say nothing about the file or directory itself."""
+"""Temporary errors: their cause is not the file or directory itself."""
 
 
 def for_sockets() -> int:

@@ -9,7 +9,7 @@ _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
 _TIMESPEC = Struct("qq")
 _unpack = _TIMESPEC.unpack
 ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
-"""What recvmsg() needs to be given for it."""
+"""The size of the ancillary data that recvmsg() needs for the timestamp."""
 
 
 def enable(sock: socket.socket) -> None:

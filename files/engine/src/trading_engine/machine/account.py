@@ -196,7 +196,7 @@ class Account(Owner):
         return found
 
     def used_tokens(self) -> list[bytes]:
-        """Return the remembered tokens without a live order, sorted: a snapshot stores them beside the orders."""
+        """Return the remembered tokens without a live order, sorted: a snapshot stores them and the orders."""
         return sorted(token for shard in self._shards for token, order in shard.items() if order is None)
 
     def _split(self) -> None:

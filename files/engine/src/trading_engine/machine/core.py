@@ -62,7 +62,7 @@ _EXPIRIES_A_SLICE: Final = 64
 
 
 class Core(Matching):
-    """All books and accounts. The counters only count: no decision depends on them."""
+    """All books and accounts. No decision depends on the counters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Core(Matching):
     def start_day(self, day: str, time_ns: int) -> None:
         """Start the session named `day`, 10 characters, after the day before has ended.
 
-        Tokens and numbers begin anew.
+        Tokens and numbers begin again.
         """
         self._set_time(time_ns)
         self.day = day

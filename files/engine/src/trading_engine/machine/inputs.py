@@ -40,7 +40,7 @@ class Record(NamedTuple):
 
 
 def apply_record(core: Core, record: Record) -> None:
-    """Give one recorded input to the core; raises InputError for one that this version does not know."""
+    """Apply one recorded input to the core; raises InputError for an input that this version does not know."""
     kind, _, time_ns, account, payload = record
     if kind == READ:
         if core.apply(account, payload, time_ns) != len(payload):

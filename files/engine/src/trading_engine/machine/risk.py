@@ -69,7 +69,7 @@ def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -
 
 
 def check_flow(account: Account, key: bytes, added_orders: int, added_e4: int, time_ns: int) -> int:
-    """Return the one of REFUSALS whose limit the account's flow would exceed, or 0. The reject letter is O.
+    """Return the entry of REFUSALS whose limit the account's flow would exceed, or 0. The reject letter is O.
 
     `key` is the same for duplicates; `added_orders` and `added_e4` is what the order would add to the open orders and
     the exposure.

@@ -1,7 +1,7 @@
 """The machine version: an engine may replay a journal if its deterministic machine has the same code.
 
-The version is a digest of that code, so nobody has to raise a number. The sources also lie beside the compiled modules,
-so both variants of a release are the same machine. Comments, docstrings, imports and file names do not count.
+The version is a digest of that code, so nobody has to raise a number. The sources are also installed with the compiled
+modules, so both variants of a release are the same machine. Comments, docstrings, imports and file names do not count.
 """
 
 from __future__ import annotations

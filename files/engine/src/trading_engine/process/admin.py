@@ -54,7 +54,7 @@ class Admin:
         self._reloading = False
 
     def begin_reload(self, request: dict[str, Any]) -> Reload:
-        """Return a reload that takes parts. Raises AdminError; then nothing has changed."""
+        """Return a new reload that accepts parts. Raises AdminError; then nothing has changed."""
         if self._engine.failure:
             raise AdminError(f"the engine has failed ({self._engine.failure}); restart it")
         if self._reloading:
@@ -67,7 +67,7 @@ class Admin:
         self._reloading = False
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return what was done. Raises AdminError; then nothing was recorded and nothing has changed."""
+        """Execute a command and return its result. Raises AdminError; then nothing was recorded or changed."""
         if request.get("command") == "status":
             return self._status()
         if self._engine.failure:
@@ -117,9 +117,9 @@ class Admin:
         }
 
     def _session_messages(self) -> int:
-        """Return how many messages accounts got in this session: none, as long as nobody but the canary has ordered.
+        """Return how many messages accounts got in this session: 0 as long as only the canary has entered orders.
 
-        That the session began, which each account is told first, is not counted.
+        The first message to each account, which reports that the session began, is not counted.
         """
         accounts = (account for name, account in self._engine.core.accounts.items() if name != CANARY_ACCOUNT)
         return sum(max(0, account.sequence - 1) for account in accounts)
@@ -272,7 +272,7 @@ class AdminProtocol(asyncio.Protocol):
         self._say(answer)
 
     def _say(self, answer: dict[str, Any]) -> None:
-        """Log who asked for what, except for a permitted `status`, which changes nothing."""
+        """Log the person and the command, except for a permitted `status`, which changes nothing."""
         if self._asked.get("command") == "status" and "error" not in answer:
             return
         what = " ".join(_shown(self._asked.get(key, "")) for key in ("command", "name", "match")).strip()

@@ -1,6 +1,6 @@
 """The canary: a client of the engine's own that sends ten orders a second and measures the time to the answer.
 
-The promise is so measured also while nobody trades, and by a client that cannot be at fault itself. The canary logs in
+So the promise is also measured while nobody trades, by a client that cannot be at fault itself. The canary logs in
 over the loopback like every client and enters immediate or cancel orders that cannot trade. A round trip runs from the
 order's due time, by a timer of the kernel, to the kernel's time of receipt for the answer. It contains everything that
 a client waits for (other clients' orders, a stall, the journal) and nothing of the canary's own side of the loop. If
@@ -91,7 +91,7 @@ class Canary:
             await asyncio.sleep(_RETRY_S)
 
     async def _session(self) -> None:
-        """Enter orders until the session ends. Raises what ended it, unless the end of the day did."""
+        """Enter orders until the session ends. Raises the exception that ended it, unless the day ended."""
         with socket.socket(
             family_of(self._address[0]), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         ) as sock:
@@ -123,7 +123,7 @@ class Canary:
                     return splitter
 
     def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
-        """Send one order for all that have become due since the last; give up on a session that does not answer."""
+        """Send one order for all orders that became due since the last one; give up a session that does not answer."""
         due_ns = timer.expirations()
         if not due_ns:
             return

@@ -1,7 +1,7 @@
 """The checks that a newly started release has to pass before it gets orders, made from outside its process.
 
-It is the intended release, it has not failed, and its state is the one that its predecessor left. A client that logs in
-is told that order entry is closed.
+It must be the intended release, must not have failed, and must have the state that its predecessor left. A client that
+logs in must be told that order entry is closed.
 """
 
 from __future__ import annotations

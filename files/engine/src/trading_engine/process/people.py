@@ -1,8 +1,8 @@
 """The person at the other end of an administration socket, and the commands that this person may give.
 
-The kernel says which user connected, and in which groups that process is; nothing that the other end sends is trusted.
-The groups with a role are looked up once, before orders come. A user's name is looked up when the user first connects;
-orders wait for this once. The log uses the same name from then on.
+The kernel reports which user connected, and in which groups that process is; nothing that the other end sends is
+trusted. The groups with a role are looked up once, before orders come. A user's name is looked up when the user first
+connects; orders wait for this once. The log uses the same name from then on.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PEOPLE_VARIABLE = "TRADING_ADMIN_PEOPLE"
 
 
 def socket_of(partition: str) -> Path:
-    """Return where people ask the engine of a partition, or with an empty name the host's one engine.
+    """Return the socket for people of a partition's engine, or with an empty name that of the host's only engine.
 
-    Raises ValueError for a name that none has.
+    Raises ValueError for a text that cannot be a partition's name.
     """
     path = Path(os.environ.get(PEOPLE_VARIABLE, SOCKET))
     return path.with_name(f"{path.stem}-{partition}{path.suffix}") if partition else path
@@ -67,7 +67,7 @@ def roles_by_group() -> dict[int, str]:
 
 
 def person_at(connection: socket.socket, roles: Mapping[int, str]) -> Person:
-    """Return who connected, with the first of `roles` whose group the process is in.
+    """Return the person who connected, with the first of `roles` whose group the process is in.
 
     Raises OSError when the kernel does not say.
     """

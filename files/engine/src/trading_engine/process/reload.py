@@ -41,7 +41,7 @@ class ReloadError(Exception):
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
-    """Yield the parts for a running engine: what has to be unchanged, then firms, accounts, symbols, and the end."""
+    """Yield the parts for a running engine: the unchangeable values, then firms, accounts, symbols, and the end."""
     yield {"command": "reload", "fixed": config.fixed(), "default_firm": config.firms.default}
     yield from _parts("firms", _firms(config.firms))
     yield from _parts("accounts", (asdict(account) for account in config.accounts.values()))
@@ -71,10 +71,10 @@ def _firms(firms: Firms) -> Iterator[dict[str, Any]]:
 
 
 class Reload:
-    """A reload: give it the parts, then run `steps`, one step in each turn. `answer` says what was done."""
+    """A reload: give it the parts, then run `steps`, one step in each turn. `answer` describes the changes."""
 
     def __init__(self, engine: Engine, end_session: Callable[[int], None], request: dict[str, Any]) -> None:
-        """Raises ReloadError for what needs a restart."""
+        """Raises ReloadError for a change that needs a restart."""
         self._engine = engine
         self._end_session = end_session
         fixed, default = request.get("fixed"), request.get("default_firm")
@@ -91,7 +91,7 @@ class Reload:
         self.answer: dict[str, Any] = {}
 
     def take(self, part: dict[str, Any]) -> None:
-        """Raises ReloadError."""
+        """Take one part. Raises ReloadError."""
         for values in _list_of(part, "firms"):
             firm, mpids = values.get("name"), values.get("mpids")
             if not isinstance(firm, str) or not are_mpids(mpids):
@@ -201,7 +201,7 @@ class Reload:
     def _drop(self, dropped: list[str], before: dict[str, Symbol]) -> Iterator[None]:
         """Restrict the symbols before anything else changes.
 
-        If one has got an open order by now, list all of them again.
+        If a symbol has an open order by now, lift the restriction of all of them.
         """
         done: list[str] = []
         for some in _slices(dropped):

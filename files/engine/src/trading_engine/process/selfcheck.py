@@ -1,4 +1,4 @@
-"""The check that this release works here as it does elsewhere: it imports, and a shipped journal gives its SHA-256.
+"""The check that this release works on this host: all modules import, and the shipped journal gives its SHA-256.
 
 A compiled release is checked before it is put into use. `python -m tests.unit.engine.shipped` makes `shipped/`.
 """

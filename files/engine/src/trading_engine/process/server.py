@@ -35,7 +35,7 @@ from trading_engine.wire.proxied import LISTENER_ADDRESS
 
 TICK_S = 0.05
 _PATIENCE_US = 120_000_000
-"""The time that a start asks systemd for at each progress: one snapshot or log may take so long."""
+"""The time that a start requests from systemd at each progress report: one snapshot or log may take as long."""
 _TICKS_A_SECOND = 20
 
 
@@ -69,7 +69,7 @@ class Server:
         self._admin_servers: dict[Path, asyncio.AbstractServer] = {}
 
     def run(self) -> int:
-        """Raises StartError."""
+        """Run until a signal ends the engine; return 0. Raises StartError."""
         config, loop = self._config, self._loop
         self._engine.lock()
         try:
@@ -139,9 +139,9 @@ class Server:
         return 0
 
     def _serve_admin(self, commands: Admin) -> None:
-        """Listen for the engine's user, and for people where the unit names a socket for them; raises StartError.
+        """Listen for the engine's user, and for people where the unit sets a socket for them; raises StartError.
 
-        A host whose people cannot be served has a market nevertheless, and root for its administration.
+        An error of the socket for people does not prevent the start: root can still administer the engine.
         """
         paths = {self._config.admin_socket: "[admin]"}
         if for_people := os.environ.get(PEOPLE_VARIABLE):

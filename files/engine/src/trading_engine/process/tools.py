@@ -18,7 +18,7 @@ from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.wire import itch, ouch
 
 OOM_SCORE = 500
-"""The score for this process. Otherwise it would inherit the engine's, which the unit sets to -900."""
+"""The out-of-memory score of this process. Otherwise it would inherit the engine's, which the unit sets to -900."""
 
 
 def verify(directory: Path) -> Iterator[str]:

@@ -45,7 +45,7 @@ class Visitors:
             self._here += Counter()  # removes people without a connection
 
     def log(self, text: str, refused: bool) -> None:
-        """Print the text; of refusals print one a second: orders wait for the reader of the process's errors."""
+        """Print the text, but at most one refusal a second: orders wait for the reader of the process's errors."""
         now = self._now()
         if refused and now < self._next_refusal:
             self._left_out += 1

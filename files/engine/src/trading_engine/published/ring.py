@@ -64,7 +64,7 @@ class RingWriter:
     """The engine's side: `begin` a session, `write` in each turn, `publish` from time to time."""
 
     def __init__(self, path: Path, bell: Path) -> None:
-        """Create the ring beside the old one and rename it; raises OSError."""
+        """Create the ring under another name and rename it over the old one; raises OSError."""
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -107,7 +107,7 @@ class RingWriter:
             self._ring()
 
     def publish(self) -> None:
-        """Publish where the next record will be, for readers that join; wake a reader that slept in unnoticed."""
+        """Publish the position of the next record, for readers that join; wake a reader that fell asleep unnoticed."""
         head = _HEAD.pack(self._position, self._next, self._epoch, self._session)
         self._map[_HEAD_AT : _HEAD_AT + _HEAD.size + _CHECK.size] = head + _CHECK.pack(_crc32(head))
         if self._map[_ASLEEP_AT]:
@@ -219,11 +219,11 @@ class RingReader:
         return found
 
     def lie_down(self) -> None:
-        """Ask for the bell. Call `read` once more before sleeping."""
+        """Request the bell. Call `read` once more before sleeping."""
         self._map[_ASLEEP_AT] = 1
 
     def get_up(self) -> None:
-        """Stop asking for the bell, and read the bytes that it rang."""
+        """Cancel the request for the bell, and discard the bytes that the bell has sent."""
         self._map[_ASLEEP_AT] = 0
         try:
             os.read(self.bell, 4096)

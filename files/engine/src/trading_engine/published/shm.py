@@ -57,7 +57,7 @@ class StateError(Exception):
 
 
 class MissingStateError(StateError):
-    """There is no such file: no engine has run since the machine started, or the path is another."""
+    """There is no such file: no engine has run since the machine started, or the path is wrong."""
 
 
 class ForeignStateError(StateError):
@@ -102,7 +102,7 @@ class SessionState(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that an operator would want to know, at a time of the wall clock."""
+    """An event of interest to an operator, with its time by the wall clock."""
 
     time_ns: int
     text: str
@@ -138,7 +138,7 @@ class StateWriter:
     """The writer of the file. `counters` and `gauges` are arrays by the positions of COUNTERS and GAUGES."""
 
     def __init__(self, path: Path, version: str, durability: str) -> None:
-        """Create the file beside the old one and rename it; raises OSError."""
+        """Create the file under another name and rename it over the old one; raises OSError."""
         self.counters = array("Q", bytes(8 * CAPACITY))
         self.gauges = array("q", [UNASSIGNED] * CAPACITY)
         self.histograms = {name: Histogram() for name in HISTOGRAMS}

@@ -77,11 +77,11 @@ class Stats:
             self.set(name, 0)
 
     def event(self, text: str) -> None:
-        """Note something that an operator would want to know."""
+        """Record an event of interest to an operator."""
         self.events.append(Event(time.time_ns(), text))
 
     def stall(self, cause: str, duration_ns: int) -> None:
-        """Note that the engine itself made all clients wait; `cause` is one of STALL_CAUSES."""
+        """Record that the engine itself made all clients wait; `cause` is one of STALL_CAUSES."""
         self.count("stalls", 1)
         self.count(f"stalls_{cause}", 1)
         self.stall_noted_ns = time.monotonic_ns()
@@ -122,7 +122,7 @@ class Stats:
 
     @contextmanager
     def leaving_out(self, core: Core) -> Iterator[None]:
-        """Leave out of the published numbers what the core counts in this context."""
+        """Exclude from the published numbers everything that the core counts in this context."""
         before = _counts_of(core)
         yield
         counted = zip(self._left_out, _counts_of(core), before, strict=True)
@@ -135,7 +135,7 @@ def _counts_of(core: Core) -> list[int]:
 
 
 class TopSymbols:
-    """Finder of the most traded symbols: each call looks at some of all symbols."""
+    """Finder of the most traded symbols: each call examines some of the symbols."""
 
     def __init__(self) -> None:
         self._chosen: list[Book] = []

@@ -1,4 +1,4 @@
-"""The engine's configuration: engine.toml and accounts.toml, read once at start and checked whole."""
+"""The engine's configuration: engine.toml and accounts.toml, read once at start and checked completely."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class EngineConfig:
     ) -> EngineConfig:
         """Return a copy with these accounts, symbols and firms.
 
-        They are taken as they are, because no turn has time to go through them. `by_login` has the accounts that can
+        They are not checked, because no turn of the loop has time for that. `by_login` has the accounts that can
         log in, by name in capitals.
         """
         other = copy(self)
@@ -398,7 +398,7 @@ def _mpids(table: Table) -> tuple[str, ...]:
 
 
 def are_mpids(values: object) -> TypeGuard[list[str]]:
-    """Whether it is a list of one or more MPIDs."""
+    """Return whether the value is a list of one or more MPIDs."""
     return (
         isinstance(values, list)
         and bool(values)

@@ -17,7 +17,7 @@ class Growth:
         self._seen_bytes = 0
 
     def see(self, now_ns: int, written_bytes: int) -> None:
-        """Note how many bytes have been written in all."""
+        """Record the total number of bytes written so far."""
         if self._seen_ns:
             rate = (written_bytes - self._seen_bytes) * 1e9 / (now_ns - self._seen_ns)
             self._bytes_a_second += (rate - self._bytes_a_second) * _NEWEST_SHARE

@@ -94,7 +94,8 @@ class Writer:
     def sync(self) -> None:
         """Put everything written so far on the disk, the segments' names included; raises OSError.
 
-        One thread may call this beside `append`: descriptors of sealed segments are closed here and nowhere else.
+        One thread may call this while another calls `append`: descriptors of sealed segments are closed here and
+        nowhere else.
         """
         named = self._named
         current = self._descriptor
@@ -172,9 +173,9 @@ def read_segment(
 ) -> Iterator[Record]:
     """Yield the records of a segment.
 
-    A record that was being written when the machine or the process died can only be the last one of the `last`
-    segment: it is left out and `on_torn(path, offset, bytes)` is told. Anything else that is wrong raises JournalError,
-    as does a segment of another engine `version` when one is given.
+    A record that was being written when the machine or the process died can only be the last one of the `last` segment:
+    it is left out and `on_torn(path, offset, bytes)` is called. Anything else that is wrong raises JournalError, as
+    does a segment of another engine `version` when one is given.
     """
     try:
         data = path.read_bytes()

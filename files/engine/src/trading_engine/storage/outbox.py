@@ -85,7 +85,7 @@ class Outbox:
         return max((name for name in names if _SESSION.fullmatch(name)), default="")
 
     def begin_day(self, session: str) -> None:
-        """Call before the core starts that day. Raises OSError."""
+        """Begin the logs of a session, before the core starts the day. Raises OSError."""
         self._session = session
         self._taken_feed = 0
         self._itch.resume(session, 0)

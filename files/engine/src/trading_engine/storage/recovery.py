@@ -33,7 +33,7 @@ class Recovered:
 
 
 def apply_journaled(core: Core, record: Record) -> None:
-    """Apply a record to the core; raises JournalError, with its number, for one that this version does not know."""
+    """Apply a record to the core; raises JournalError, with its number, for a record unknown to this version."""
     try:
         apply_record(core, record)
     except InputError as error:
@@ -96,9 +96,9 @@ def recover(
 ) -> Recovered:
     """Load the newest good snapshot, replay the rest, complete the logs, cut a torn tail, put everything on the disk.
 
-    `on_progress` gets from time to time the number of replayed records. With `doubts`, the state must equal, to the
-    byte, what the writer of the snapshot had. If it does not, nothing was changed. Raises JournalError for damage,
-    SnapshotError or OSError when files cannot be used.
+    `on_progress` gets from time to time the number of replayed records. With `doubts`, the state must equal, byte for
+    byte, the state that the writer of the snapshot had. If it does not, nothing was changed. Raises JournalError for
+    damage, SnapshotError or OSError when files cannot be used.
     """
     found = Recovered()
     begun_ns = time.monotonic_ns()
@@ -139,7 +139,7 @@ def recover(
 
 
 def _confirmed(core: Core, path: Path) -> str:
-    """Return the SHA-256 of the state that was loaded from the file; raises SnapshotError if the file has another."""
+    """Return the SHA-256 of the state that was loaded from the file; raises SnapshotError if the file's differs."""
     found = snapshot.digest(core)
     if found != snapshot.stored_digest(path):
         raise SnapshotError(

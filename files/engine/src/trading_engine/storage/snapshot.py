@@ -160,7 +160,7 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
 
 
 def _load_orders(core: Core, book: Book, data: bytes) -> list[Order]:
-    """Load the orders of a book; return those with an expiry."""
+    """Load the orders of a book; return the orders with an expiry."""
     accounts = core.by_number
     ending = []
     without_firm: dict[bytes, Terms] = {}

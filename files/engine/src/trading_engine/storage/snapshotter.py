@@ -35,7 +35,7 @@ class Snapshotter:
         self._pruning: Future[int] | None = None
 
     def tick(self, sealed: int, used_bytes: int) -> list[str]:
-        """Start, watch and clean up; return what an operator should know. `sealed` counts the sealed segments."""
+        """Start or watch the child, and clean up; return the operator's messages. `sealed` counts sealed segments."""
         told: list[str] = []
         excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
         # Only after a snapshot can old segments be deleted, so without room every pause is short.
@@ -72,7 +72,7 @@ class Snapshotter:
         return told
 
     def stop(self) -> None:
-        """End the child, so that it does not write beside the next engine. Its unfinished file is no snapshot yet."""
+        """End the child, so that it does not write while the next engine runs. Its unfinished file is no snapshot."""
         if self._child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGKILL)

@@ -193,7 +193,7 @@ FEED = Protocol(
 
 
 def split_log(data: bytes) -> Iterator[bytes]:
-    """Yield the messages of a BinaryFILE; what is incomplete at the end is left out. Length 0 is the end."""
+    """Yield the messages of a BinaryFILE; an incomplete message at the end is left out. Length 0 is the end."""
     start, size = 0, len(data)
     while size - start >= 2:
         length = (data[start] << 8) | data[start + 1]

@@ -93,11 +93,11 @@ class Protocol:
         self._by_message: dict[type, Layout[Any]] = {layout.message: layout for layout in layouts}
 
     def encode(self, message: tuple[Any, ...]) -> bytes:
-        """Raises WireError when a value does not fit."""
+        """Return the message's bytes; raises WireError when a value does not fit."""
         return self._by_message[type(message)].encode(message)
 
     def decode(self, data: bytes) -> Any:
-        """Raises WireError for an unknown letter or a wrong length."""
+        """Return the message; raises WireError for an unknown letter or a wrong length."""
         layout = self.by_code.get(data[0]) if data else None
         if layout is None:
             raise WireError(f"{self.name}: no message of type {bytes(data[:1])!r}")

@@ -90,7 +90,7 @@ def debug(text: str) -> bytes:
 
 
 def login_request(username: str, password: str, session: str = "", sequence: int = 1) -> bytes:
-    """Raises WireError when a text is longer than its field."""
+    """Return a Login Request packet; raises WireError when a text is longer than its field."""
     return packet(
         LOGIN_REQUEST,
         _text("username", username, USERNAME_BYTES)
@@ -123,7 +123,7 @@ def parse_login_request(payload: bytes) -> LoginRequest:
 
 
 def parse_login_accepted(payload: bytes) -> LoginAccepted:
-    """Raises WireError."""
+    """Return the content of a Login Accepted packet; raises WireError."""
     if len(payload) != SESSION_BYTES + 20:
         raise WireError(f"SoupBinTCP: a Login Accepted has {SESSION_BYTES + 20} bytes, got {len(payload)}")
     text = payload.decode("latin-1")
