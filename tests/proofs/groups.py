@@ -32,22 +32,23 @@ _SOURCES = [ROOT / "sandbox" / "src"]
 # What is ready is told by the machine itself, with its role.
 _USER_DATA = string.Template("""#!/bin/bash
 set -eu
+mkdir -m 0700 /run/alpha
 md=http://169.254.169.254/latest
 token=$$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' $$md/api/token)
 ask() { curl -sf -H "X-aws-ec2-metadata-token: $$token" "$$md/meta-data/$$1"; }
 role=$$(ask iam/security-credentials)
-ask "iam/security-credentials/$$role" >/run/credentials
-key() { python3 -c 'import json, sys; print(json.load(open("/run/credentials"))[sys.argv[1]])' "$$1"; }
+ask "iam/security-credentials/$$role" >/run/alpha/credentials
+key() { python3 -c 'import json, sys; print(json.load(open("/run/alpha/credentials"))[sys.argv[1]])' "$$1"; }
 call() {
   service=$$1; shift
   curl -sf --aws-sigv4 "aws:amz:us-east-1:$$service" --user "$$(key AccessKeyId):$$(key SecretAccessKey)" \\
     -H "X-Amz-Security-Token: $$(key Token)" "$$@" "$$AWS_ENDPOINT_URL/"
 }
 call ssm -H 'Content-Type: application/x-amz-json-1.1' -H 'X-Amz-Target: AmazonSSM.GetParameter' \\
-  -d '{"Name": "$parameter", "WithDecryption": true}' >/run/parameter
-cat >/run/server.py <<'END'
+  -d '{"Name": "$parameter", "WithDecryption": true}' >/run/alpha/parameter
+cat >/run/alpha/server.py <<'END'
 import json, socketserver, sys
-value = json.load(open("/run/parameter"))["Parameter"]["Value"]
+value = json.load(open("/run/alpha/parameter"))["Parameter"]["Value"]
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         said = {"id": sys.argv[1], "peer": self.client_address[0], "version": "$version", "parameter": value}
@@ -56,7 +57,7 @@ class Handler(socketserver.StreamRequestHandler):
             self.wfile.write(line)
 socketserver.ThreadingTCPServer(("", $port), Handler).serve_forever()
 END
-systemd-run --quiet --unit=server python3 /run/server.py "$$(ask instance-id)"
+systemd-run --quiet --unit=server python3 /run/alpha/server.py "$$(ask instance-id)"
 until timeout 1 bash -c '</dev/tcp/127.0.0.1/$port'; do :; done
 call autoscaling -d Action=CompleteLifecycleAction -d Version=2011-01-01 -d LifecycleHookName=$hook \\
   -d AutoScalingGroupName=$group -d LifecycleActionResult=CONTINUE -d "InstanceId=$$(ask instance-id)"
