@@ -82,7 +82,7 @@ def tuning_pairs_needed(subjects: list[str]) -> int:
 def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> list[dict[str, Any]]:
     """Return a row for each subject and metric: the verdict and its figures.
 
-    An observation is an entry of the schedule with "load" and "timer", the figures of its run. A pair with a run whose
+    An observation is an entry of the schedule, with its run's figures as "load" and "timer". A pair with a run whose
     generator was late is left out of the round trip's metrics.
     """
     found = {(o["subject"], o["pair"], o["variant"]): o for o in observations}

@@ -95,7 +95,7 @@ def refused(text: str) -> dict[str, int]:
 
 
 def clock(text: str) -> dict[str, Any]:
-    """Return the offset of the system clock from chrony's time in seconds, from `chronyc -c -n tracking`."""
+    """Return the system clock's offset from chrony's time, in seconds, as `chronyc -c -n tracking` prints it."""
     fields = text.strip().split(",")
     if len(fields) < 14:
         return {}

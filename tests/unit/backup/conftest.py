@@ -106,7 +106,7 @@ class Host:
         return [key.split("/", 4)[4].split(".")[0] for key in self.objects() if "/file/" not in key]
 
     def written(self) -> int:
-        """Return the end of the open segment's data, without zeros at its last record's end."""
+        """Return the offset where the open segment's data ends; zeros after the last record do not count."""
         return len(self.recorder.writer.path.read_bytes().rstrip(b"\0"))
 
     def digest(self, journal: Path | None = None) -> str:

@@ -66,7 +66,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Firms:
-    """The MPIDs of each firm, and the firm of accounts that name none."""
+    """The MPIDs of each firm, and the default firm of accounts that name no firm."""
 
     mpids: dict[str, tuple[str, ...]]
     default: str

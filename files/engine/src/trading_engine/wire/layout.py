@@ -1,7 +1,7 @@
 """Fixed-size binary messages, described once and used in both directions.
 
 A message is a `NamedTuple`; a `Layout` joins it to a `struct` format. Integers are unsigned and big-endian,
-text is ASCII, left-justified and padded with blanks: it is `str` without the padding on this side.
+text is ASCII, left-justified and padded with blanks. In Python it is a `str` without the padding.
 """
 
 from __future__ import annotations
