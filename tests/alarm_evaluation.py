@@ -57,8 +57,11 @@ class Watch:
             minutes.append(self.minute)
             values.append(value)
         for alarm in self._metric:
-            self._change(alarm, _judged(alarm, self._points(alarm), self.states[alarm["AlarmName"]]))
-            self._follow()
+            before = self.states[alarm["AlarmName"]]
+            after = _judged(alarm, self._points(alarm), before)
+            if after != before:  # otherwise the composite alarms are already as their rules give
+                self._change(alarm, after)
+                self._follow()
         self._stop_waiting()
 
     def _points(self, alarm: Mapping[str, Any]) -> list[float | None]:
