@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,7 +24,10 @@ import pytest
 from .conftest import Account, Run
 from .inventory_of_account import contents, instances
 
-pytestmark = pytest.mark.usefixtures("in_written_order")
+pytestmark = [
+    pytest.mark.usefixtures("in_written_order"),
+    pytest.mark.skipif(not os.environ.get("TRADING_PROOF"), reason="minutes: scripts/prove groups runs it"),
+]
 
 SYMBOLS = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"], "gamma": ["IBM"]}
 
