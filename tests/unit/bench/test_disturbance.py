@@ -177,7 +177,7 @@ def test_what_is_not_known_of_the_clocks_excuses_nothing() -> None:
 
 
 def test_a_machine_of_several_cpus_loses_more_before_it_is_disturbed() -> None:
-    outside = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 3 * MS}
+    outside = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 7 * MS}
     assert aside(see([(record({}, [outside]), Offset())])) == [4, 5]
     assert aside(see([(record({}, [outside], outside_cpus=2), Offset())])) == []
 
