@@ -24,7 +24,7 @@ from trading_telemetry.publish import publish
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 EXAMPLES = {"example-config": EXAMPLE, "example-fleet": FLEET_EXAMPLE}
 UNREAD_TIMEOUT_MS = 10_000
-"""The time for which a client may read nothing of the answer to its request."""
+"""A connection is closed when its client has accepted no byte of an answer for this time."""
 
 
 class Server(uvicorn.Server):
@@ -81,7 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def show_fleet(file: Path, check: bool) -> None:
-    """Serve the page of the hosts in `file` until SIGTERM, or only check the file. Raises ConfigError."""
+    """Serve the page of the hosts in the fleet.toml `file` until SIGTERM. With `check`, only check the file.
+
+    Raises ConfigError when the file, or a file that it names, is wrong.
+    """
     config = load_fleet(file)
     config.check_surroundings()
     if not check:
@@ -89,7 +92,7 @@ def show_fleet(file: Path, check: bool) -> None:
 
 
 def serve(app: Starlette, config: Served) -> None:
-    """Serve until SIGTERM. Raises ConfigError when the address cannot be used."""
+    """Serve `app` until SIGTERM. Raises ConfigError when the address or the certificate cannot be used."""
     logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
     prepared = settings(app, config)
     try:
@@ -125,7 +128,8 @@ def listen(config: Served) -> socket.socket:
             f"cannot listen on {config.address}:{config.port}: {error.strerror}; "
             "another process may have the port: see [http] in telemetry.toml"
         ) from error
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_TIMEOUT_MS)  # accepted sockets have it too
+    # Sockets that accept() returns inherit this option from the listener.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_TIMEOUT_MS)
     return listener
 
 

@@ -1,4 +1,7 @@
-"""Access control in one ASGI layer around all others: the permitted clients, their rates, and a browser's rules."""
+"""Access control: an ASGI middleware around the whole application.
+
+It checks the access token, limits the requests of each address, and adds security headers for browsers.
+"""
 
 import hmac
 import time
@@ -18,7 +21,7 @@ LOGIN_LIMIT_BYTES = 4096
 REQUESTS_PER_S = 50.0
 BURST = 200.0
 MAX_ADDRESSES = 4096
-ADDRESS_CHARACTERS = 64  # one that a proxy passes on may be anything, 16 KiB of it
+ADDRESS_CHARACTERS = 64  # an address from X-Forwarded-For may be any text of up to 16 KiB
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -38,7 +41,10 @@ LOGIN_PAGE = (
 
 
 def read_token(path: Path, table: str = "[access]") -> str:
-    """Return the first line of the file; raises ConfigError when it cannot be read or is too short to be a secret."""
+    """Return the token in the file `path`. `table` names the file's setting in error messages.
+
+    Raises ConfigError when the file cannot be read, or holds anything else than one token of TOKEN_CHARACTERS or more.
+    """
     try:
         lines = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -49,12 +55,16 @@ def read_token(path: Path, table: str = "[access]") -> str:
 
 
 class Rates:
-    """A bucket of requests for each address. Its size is bounded: the addresses unseen for longest are forgotten."""
+    """The limit on requests of each address: a token bucket of BURST requests that refills by REQUESTS_PER_S.
+
+    At most MAX_ADDRESSES buckets are kept. Beyond that, the bucket that was unused for the longest time is deleted.
+    """
 
     def __init__(self) -> None:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def allows(self, address: str, now_s: float) -> bool:
+        """Count a request of `address` and return whether it is within the limit. `now_s` is monotonic time."""
         address = address[:ADDRESS_CHARACTERS]
         left, seen_s = self._buckets.pop(address, (BURST, now_s))
         left = min(BURST, left + (now_s - seen_s) * REQUESTS_PER_S)
@@ -65,10 +75,13 @@ class Rates:
 
 
 class Access:
-    """The outermost layer. Without a token, everybody who reaches the port may read everything."""
+    """The ASGI middleware. If `token` is empty, every client that reaches the port may read everything."""
 
     def __init__(self, app: ASGIApp, token: str, tls: bool, cookie: str = COOKIE) -> None:
-        """`cookie` is the cookie's name: browsers send the cookies of one port of a host to all other ports as well."""
+        """Wrap `app`. `cookie` is the name of the cookie that holds the token after a login.
+
+        Two services on one host need different names, because browsers send a host's cookies to all its ports.
+        """
         self._app = app
         self._token = token
         self._tls = tls
@@ -91,7 +104,7 @@ class Access:
         await (answer or self._app)(scope, receive, send_with_headers)
 
     async def _gate(self, scope: Scope, receive: Receive) -> Response | None:
-        """Return the answer for a request without access, or for a login."""
+        """Return the response to a login or to a request without access; None if `app` is to answer the request."""
         address = (scope.get("client") or ("", 0))[0]
         if not self._rates.allows(address, time.monotonic()):
             return JSONResponse({"error": "too many requests"}, 429, headers={"retry-after": "1"})
@@ -115,7 +128,7 @@ class Access:
                 if len(body) > LOGIN_LIMIT_BYTES:
                     return JSONResponse({"error": "too large"}, 413)
         except ClientDisconnect:
-            return JSONResponse({"error": "not whole"}, 400)  # which nobody gets
+            return JSONResponse({"error": "not whole"}, 400)  # the client is gone and will not receive it
         token = parse_qs(body.decode("latin-1")).get("token", [""])[0]
         if not self._knows(token):
             return HTMLResponse(LOGIN_PAGE, 401)
@@ -131,5 +144,5 @@ class Access:
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return credentials.strip()
-        # Not http.cookies: another application's cookie that it does not understand would hide ours.
+        # http.cookies would drop our cookie if it could not parse the cookie of another application before it.
         return cookie_parser("; ".join(headers.getlist("cookie"))).get(self._cookie, "")

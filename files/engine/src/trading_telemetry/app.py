@@ -1,4 +1,4 @@
-"""The routes. All knowledge is in the `Service`; the handlers only render it."""
+"""The HTTP routes of a host's telemetry. The handlers only convert what the `Service` returns to HTTP responses."""
 
 import asyncio
 import contextlib
@@ -32,13 +32,16 @@ _UNKNOWN_VERSIONS = re.compile(r";\s*version=(?!(?:0\.0\.[14]|[12]\.0\.0)\s*(?:[
 
 
 def make_app(config: Config) -> Starlette:
-    """Return the application. Raises ConfigError for a wrong slo.toml or token file."""
+    """Return the application for this configuration.
+
+    Raises ConfigError when slo.toml, the token file or the certificate is wrong.
+    """
     service = Service(config)
     token = config.read_token()
     description = describe(service.names)
 
     def asked(request: HTTPConnection) -> str | None:
-        """Return the partition that the request specifies."""
+        """Return the partition's name in the request's query, None without one. Raises HTTPException 404 if unknown."""
         name = request.query_params.get("partition")
         try:
             service.partition(name)
@@ -70,7 +73,7 @@ def make_app(config: Config) -> Starlette:
     async def sbom(_request: Request) -> Response:
         if not token:
             raise HTTPException(403, "versions are told to those with the token, and this service asks for none")
-        # Beside this very environment: the release that answers, whatever is in force meanwhile.
+        # sys.prefix is the directory of the running release. Another release may have been installed since its start.
         path = Path(sys.prefix, "sbom.cdx.json")
         try:
             return Response(path.read_bytes(), headers={"content-type": SBOM_TYPE})
@@ -78,7 +81,7 @@ def make_app(config: Config) -> Starlette:
             raise HTTPException(404, f"this release has no readable {path}: {error.strerror}") from error
 
     class Stream:
-        """The handler of /stream: a class, so that Starlette gives it the connection itself."""
+        """The handler of /stream. It is no function, so that Starlette passes the raw ASGI arguments to it."""
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             followed = service.partition(asked(HTTPConnection(scope)))
@@ -114,8 +117,9 @@ def make_app(config: Config) -> Starlette:
 
 
 def acceptable(accept: str) -> str:
-    """Return the Accept header without quotes, which mean nothing there, and without unknown versions.
+    """Return the Accept header `accept` in a form that is safe for prometheus_client.
 
-    The library compares any version with numbers and would repeat it in the answer.
+    Quotes are removed, because they have no meaning there. Versions other than 0.0.1, 0.0.4, 1.0.0 and 2.0.0 are
+    removed, because prometheus_client parses every version as numbers and repeats it in the answer.
     """
     return _UNKNOWN_VERSIONS.sub("", accept.replace('"', ""))

@@ -1,4 +1,7 @@
-"""Requests to a host's telemetry. A late, broken or endless answer does not harm the process that asks."""
+"""An HTTP client for the telemetry of a host. `fleet` uses it to read /latest from each host.
+
+A late, malformed or endless answer raises an exception. It neither blocks the caller nor fills its memory.
+"""
 
 import asyncio
 import json
@@ -14,17 +17,17 @@ from urllib.parse import urlsplit
 import httptools
 
 LIMIT_BYTES = 256 * 1024
-"""The largest size of an answer: several times a /latest with all of an engine's symbols, sessions and events."""
+"""The largest size of an answer. It is several times the size of the largest /latest that an engine can cause."""
 MEANINGS = {401: "it asks for another token", 429: "it is asked too often"}
 
 
 class UnansweredError(Exception):
-    """There is no usable answer; the message says why."""
+    """The host gave no usable answer. The message says why."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The address of a host's telemetry, its token, and the check of its certificate."""
+    """What is needed to connect to a host's telemetry: its URL, its token ("" for none), and its TLS context."""
 
     url: str
     token: str
@@ -32,7 +35,7 @@ class Source:
 
     @asynccontextmanager
     async def asked(self) -> AsyncIterator["Connection"]:
-        """Yield a connection that asks the source; the caller limits the time of all requests."""
+        """Yield a Connection and close it afterwards. It has no timeout of its own: the caller must set one."""
         connection = Connection(self)
         try:
             yield connection
@@ -41,14 +44,17 @@ class Source:
 
 
 class Connection:
-    """A connection for one request after another, as long as the host keeps it open."""
+    """An HTTP connection for successive requests. It connects again when the host has closed the connection."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> Any:
-        """Return the JSON document of this path; raises UnansweredError, after which another request is possible."""
+        """Return the JSON document at `path`.
+
+        Raises UnansweredError when there is no usable answer. The connection can be used again after that.
+        """
         parts, token, tls = urlsplit(self._source.url), self._source.token, self._source.tls
         authorization = f"authorization: Bearer {token}\r\n" if token else ""
         request = f"GET {path} HTTP/1.1\r\nhost: {parts.netloc}\r\n{authorization}\r\n"
@@ -61,7 +67,7 @@ class Connection:
             writer.write(request.encode("ascii"))
             answer = await _answer(reader)
             keeps = answer.keeps_connection
-        except OSError as error:  # of TLS as well
+        except OSError as error:  # ssl.SSLError is one
             raise UnansweredError(_said(error)) from error
         except UnicodeError as error:
             raise UnansweredError(f"{parts.hostname} is no name of a host") from error
@@ -77,7 +83,7 @@ class Connection:
 
 
 class _Answer:
-    """The parser's callbacks for an answer as it arrives."""
+    """The answer to a request. The HTTP parser calls the methods `on_…` while the answer arrives."""
 
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
@@ -93,6 +99,7 @@ class _Answer:
         self.keeps_connection = self.parser.should_keep_alive()
 
     def document(self) -> Any:
+        """Return the body as JSON. Raises UnansweredError unless the status is 200 and the body is valid JSON."""
         if (status := self.parser.get_status_code()) != 200:
             raise UnansweredError(MEANINGS.get(status, f"it answers {status}"))
         try:

@@ -1,4 +1,7 @@
-"""The pages' files: this package's own, and uPlot from its installed package. They are read and compressed once."""
+"""The static files of the web pages, read and compressed once at the start.
+
+They are the files in this package's directory `static`, and the chart library uPlot from its own Python package.
+"""
 
 import gzip
 import hashlib
@@ -21,6 +24,8 @@ UPLOT = {"uplot.js": "uPlot.iife.js", "uplot.css": "uPlot.min.css"}
 
 @dataclass(frozen=True)
 class Asset:
+    """A static file with its HTTP headers, uncompressed (`plain`) and compressed by gzip."""
+
     content_type: str
     plain: bytes
     compressed: bytes
@@ -32,6 +37,7 @@ class Asset:
         return cls(TYPES[name.rsplit(".", 1)[1]], content, gzip.compress(content, 9, mtime=0), etag)
 
     def answer(self, request: Request) -> Response:
+        """Return the response with this file: compressed if the client accepts that, or 304 if it has this version."""
         headers = {
             "content-type": self.content_type,
             "etag": self.etag,
@@ -46,7 +52,7 @@ class Asset:
 
 
 def load_assets() -> dict[str, Asset]:
-    """Return every file of the pages by its name."""
+    """Return all static files, by their names below /static/."""
     folder = resources.files("trading_telemetry") / "static"
     contents = {name: (folder / name).read_bytes() for name in OURS}
     for name, file_name in UPLOT.items():
@@ -55,9 +61,10 @@ def load_assets() -> dict[str, Asset]:
 
 
 def _uplot(file_name: str) -> bytes:
-    """Return uPlot's files by the distribution's list. The package is never imported, so it needs no dependencies.
+    """Return the content of a file of uPlot, or b"" if the package is not installed.
 
-    Empty where it is not installed: then the page has tiles and tables, and says that it cannot draw.
+    Without uPlot the page has tiles and tables, and says that it cannot draw charts. The file is found by the list of
+    installed files. The package is never imported, so its dependencies are not needed.
     """
     try:
         files = metadata.files(UPLOT_DISTRIBUTION) or []

@@ -1,4 +1,4 @@
-"""The end of a certificate's validity, and whether the certificate and its key can be served."""
+"""Checks of TLS certificates: when a certificate expires, and whether a certificate and its key can be served."""
 
 import re
 import ssl
@@ -13,15 +13,18 @@ _PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.
 _VERSION = 0xA0
 _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}  # RFC 5280: UTCTime up to 2049, GeneralizedTime from then on
 WARNED_S = 30 * 86_400
-"""The time before a certificate's end when warnings begin: here, on the controller (`tls_material`), in Prometheus."""
+"""Warnings begin this long before a certificate expires. The Ansible plugin `tls_material` and Prometheus's alert rule
+use the same time.
+"""
 OTHERS = 0o037
-"""The mode bits that a key file must not have: its group may read it, all others have no access."""
+"""The mode bits that a key file must not have. Its group may read it; other users must have no access."""
 
 
 def ends_s(path: Path) -> float:
-    """Return when the first certificate of a PEM file ends, in Unix time; raises ConfigError.
+    """Return the Unix time at which the first certificate of a PEM file expires.
 
-    The standard library decodes only certificates that it has verified, and it never verifies an expired one.
+    Raises ConfigError when the file cannot be read or holds no certificate. The certificate is decoded here, because
+    the standard library decodes only certificates that it has verified, and so never an expired one.
     """
     try:
         found = _PEM.search(path.read_text(encoding="ascii", errors="replace"))
@@ -37,14 +40,14 @@ def ends_s(path: Path) -> float:
 
 @dataclass(frozen=True)
 class End:
-    """The state of a certificate's validity. `words` follow its name; they are empty while the end is far off."""
+    """Whether a certificate has expired, and a warning to print after its name ("" if more than WARNED_S is left)."""
 
     has_come: bool
     words: str
 
 
 def end_of(ends_s: float, now_s: float) -> End:
-    """Judge the end of a certificate's validity, for all callers that refuse certificates or warn of them."""
+    """Return the judgement of a certificate that expires at `ends_s`. Both arguments are Unix times."""
     left_s, day = ends_s - now_s, day_of(ends_s)
     if left_s <= 0:
         return End(True, f"ended on {day}: clients refuse it")
@@ -54,15 +57,19 @@ def end_of(ends_s: float, now_s: float) -> End:
 
 
 def day_of(ends_s: float) -> str:
-    """Return the day of a Unix time, in UTC."""
+    """Return the date of a Unix time in UTC, such as "2026-11-30"."""
     return f"{datetime.fromtimestamp(ends_s, UTC):%Y-%m-%d}"
 
 
 class Certificates:
-    """The ends of the certificates that telemetry serves and watches. The served one stays as read at the start."""
+    """The times at which the certificates expire that telemetry serves or watches.
+
+    `ends` holds a Unix time by path, `problems` a text for each watched file that cannot be read. The served
+    certificate is read only at the start, because the server also keeps using the certificate that it then loaded.
+    """
 
     def __init__(self, served: Path | None, watched: tuple[Path, ...]) -> None:
-        """Raises ConfigError when the file to serve is no certificate."""
+        """Read all files. Raises ConfigError when the file `served` holds no certificate."""
         self._served = {str(served): ends_s(served)} if served else {}
         self._watched = watched
         self.ends: dict[str, float] = {}
@@ -70,7 +77,7 @@ class Certificates:
         self.read()
 
     def read(self) -> None:
-        """Read the watched certificates again: a renewal does not restart telemetry."""
+        """Read the watched certificates again, because they may be renewed while telemetry runs."""
         ends, problems = dict(self._served), []
         for path in self._watched:
             try:
@@ -81,7 +88,7 @@ class Certificates:
 
 
 def check_pair(certificate: Path, key: Path) -> None:
-    """Raise ConfigError unless both can be read, belong together, and the key has a mode that keeps others out."""
+    """Raise ConfigError unless both files can be read and belong together, and other users cannot access the key."""
     try:
         if key.stat().st_mode & OTHERS:
             mode = f"{key.stat().st_mode & 0o777:04o}"
@@ -94,7 +101,10 @@ def check_pair(certificate: Path, key: Path) -> None:
 
 
 def check_file(path: Path) -> str:
-    """Return how long a file with certificate, chain and key is valid; raises ConfigError, also when it has expired."""
+    """Return a text that says until when the PEM file with certificate, chain and key is valid.
+
+    Raises ConfigError when the file is wrong or the certificate has expired.
+    """
     check_pair(path, path)
     ends = ends_s(path)
     end = end_of(ends, time.time())
@@ -108,7 +118,11 @@ def _no_password() -> str:
 
 
 def _not_after(der: bytes) -> datetime:
-    """Return the end of the validity (RFC 5280, 4.1): its second time, after version, serial, algorithm and issuer."""
+    """Return the time at which a DER-encoded certificate expires (RFC 5280, 4.1).
+
+    It is the second time in the field `validity`, which follows version, serial number, algorithm and issuer. The
+    version may be absent.
+    """
     (certificate,) = _parts(der)
     signed = _parts(_parts(certificate[1])[0][1])
     validity = signed[4 if signed[0][0] == _VERSION else 3]
@@ -117,7 +131,10 @@ def _not_after(der: bytes) -> datetime:
 
 
 def _parts(der: bytes) -> list[tuple[int, bytes]]:
-    """Return tag and content of each element (X.690, definite lengths); raises IndexError where one is cut off."""
+    """Return the tag and content of each element of DER-encoded data (X.690, definite lengths).
+
+    Raises IndexError when the last element is truncated.
+    """
     parts, at = [], 0
     while at < len(der):
         tag, length, at = der[at], der[at + 1], at + 2

@@ -1,8 +1,8 @@
-"""The distance of the host's clock from its reference, from chrony or else the kernel (adjtimex(2), reading only).
+"""How far the host's clock is from its time source, as reported by chrony or, without chrony, by the kernel.
 
-The kernel's errors are not enough where chrony runs: with `rtcsync` they are the deviation of its measurements, and the
-distance to its source. They do not contain what chrony has still to correct, which may be seconds. Only `tracking`
-reports that.
+The kernel is read by adjtimex(2), which changes nothing. Its values are not enough where chrony runs with `rtcsync`:
+they do not contain the offset that chrony has still to correct, which may be seconds. Only the command
+`chronyc tracking` reports that offset.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ READ_S = 10.0
 
 
 class Timex(ctypes.Structure):
-    """`struct timex` of 64-bit Linux up to the field `status`, and room for the rest."""
+    """`struct timex` of 64-bit Linux: the fields up to `status`, then unused bytes in place of the other fields."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -37,9 +37,10 @@ class Timex(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Clock:
-    """The estimated and the greatest distance of a clock; None for a clock that is not synchronised."""
+    """The estimated offset of the clock and its upper bound, both absolute. None if the clock is not synchronised."""
 
     source: str
+    """The program that reported the values: "chrony" or "kernel"."""
     offset_us: float | None = None
     bound_us: float | None = None
 
@@ -49,12 +50,18 @@ class Clock:
 
 
 def read_clock(host: str = "127.0.0.1", port: int = 323) -> Clock | None:
-    """Return the clock's distance from chrony, or else the kernel; None when neither may be asked."""
+    """Return the state of the host's clock as chrony reports it or, if chrony does not answer, the kernel.
+
+    Returns None when the process may ask neither. `host` and `port` are those of chrony's command interface.
+    """
     return _ask_chrony(host, port) or _ask_kernel()
 
 
 def _ask_chrony(host: str, port: int) -> Clock | None:
-    """Ask chrony by a monitoring command, which needs no privilege; None where it does not run or answer in time."""
+    """Return chrony's answer to `tracking`, or None when chrony does not run or does not answer in time.
+
+    `tracking` is a monitoring command, so chrony answers it to any user.
+    """
     chronyc = shutil.which("chronyc", path=_PATH)
     if chronyc is None:
         return None
@@ -73,7 +80,10 @@ def _ask_chrony(host: str, port: int) -> Clock | None:
 
 
 def tracked(line: str) -> Clock | None:
-    """Return the clock of a line of `chronyc -c tracking`; the bound is the formula of chronyc(1), under `tracking`."""
+    """Return the state of the clock from a line of `chronyc -c tracking`, or None if the line has another format.
+
+    The bound is computed by the formula that chronyc(1) gives under `tracking`.
+    """
     fields = line.strip().split(",")
     if len(fields) != _TRACKING_FIELDS:
         return None
@@ -89,7 +99,7 @@ def tracked(line: str) -> Clock | None:
 
 @cache
 def _libc() -> ctypes.CDLL:
-    """Return the C library. It is kept, because each CDLL makes a class that only the garbage collector frees."""
+    """Return the C library. It is cached, because each CDLL creates a class that only the garbage collector frees."""
     return ctypes.CDLL(None, use_errno=True)
 
 
@@ -103,12 +113,12 @@ def _ask_kernel() -> Clock | None:
 
 
 def judged(timex: Timex, state: int) -> Clock:
-    """Return the clock that the kernel's answer describes."""
+    """Return the state of the clock from the values and the return code of adjtimex(2)."""
     if state == _TIME_ERROR:
         return Clock("kernel")
     if timex.status & _STA_PLL:
         offset_us = abs(timex.offset) / 1e3 if timex.status & _STA_NANO else float(abs(timex.offset))
     else:
-        # Somebody steers the frequency and leaves the kernel's offset at 0.
+        # A time service corrects the frequency itself and leaves the kernel's offset at 0.
         offset_us = float(timex.esterror)
     return Clock("kernel", offset_us, float(timex.maxerror))

@@ -1,4 +1,7 @@
-"""CloudWatch's view of a period: data for PutMetricData, with names and units of files/metrics.yml."""
+"""The metrics that `trading-telemetry publish` sends to CloudWatch, as data for its API call PutMetricData.
+
+files/metrics.yml lists the same names and units for the dashboards and alarms.
+"""
 
 import os
 from bisect import bisect_left
@@ -18,7 +21,7 @@ from trading_telemetry.observer import Observation, Window
 NAMESPACE = "LowLatencyTrading"
 VALUES_IN_ONE_DATUM = 150
 ENOUGH_ORDERS = 1000
-"""The number of orders from which a p99 is meaningful; with fewer orders the alarms ignore it."""
+"""A 99th percentile is meaningful only from this number of orders on. The alarms ignore periods with fewer orders."""
 UNITS = {
     "OrderLatency": "Microseconds",
     "Throughput": "Count/Second",
@@ -36,14 +39,18 @@ UNITS = {
 JUDGED: dict[str, Callable[[list[float]], float]] = {
     "EngineUp": min, "JournalSecondsLeft": min, "Throughput": sum, "Rejects": sum,
 }  # fmt: skip
-"""The function that combines several engines' values of a metric. For all other metrics the maximum is the worst."""
+"""The function that combines the values of several engines into one. For all other metrics it is `max`."""
 
 Datum = dict[str, Any]
 
 
 @dataclass
 class Period:
-    """The sum of several readings of one engine, so that a restart of the engine loses seconds and not the period."""
+    """The sums of one engine's orders, rejects and latencies over all readings of a period.
+
+    The period is summed up from several readings, because an engine that restarts counts from zero again. So a restart
+    loses only the seconds since the last reading.
+    """
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     orders: int = 0
@@ -51,13 +58,14 @@ class Period:
     seconds: float = 0.0
 
     def add(self, window: Window) -> None:
+        """Add the orders, rejects and latencies between two readings."""
         self.counts = [a + b for a, b in zip(self.counts, window.bucket_counts("receive_to_reply"), strict=True)]
         self.orders += window.count(("enters_received",))
         self.rejects += window.count(name for name in window.newer.counters if name.startswith("rejects_"))
         self.seconds += window.seconds
 
     def figures(self, observation: Observation) -> dict[str, float]:
-        """Return the engine's metrics except its latency; unknown ones are left out."""
+        """Return the engine's metrics except OrderLatency, by name, in the units of UNITS. Unknown ones are absent."""
         state = observation.state
         if state is None or observation.problem or observation.is_stale:
             return {"EngineUp": 0.0}
@@ -75,7 +83,10 @@ class Period:
 
     @property
     def slowness(self) -> tuple[bool, int]:
-        """Return whether an alarm would judge the 99th percentile, and its histogram bucket; -1 without an order."""
+        """A sort key: whether there were enough orders for the alarm, then the histogram bucket of the 99th percentile.
+
+        The bucket is -1 without an order.
+        """
         below = list(accumulate(self.counts))
         return below[-1] >= ENOUGH_ORDERS, bisect_left(below, below[-1] * 0.99) if below[-1] else -1
 
@@ -83,10 +94,10 @@ class Period:
 def data_of(
     engines: list[tuple[Period, Observation]], disk: Path, time_s: float, instance_id: str, period_s: int
 ) -> list[Datum]:
-    """Return the period's data, one or more for each metric; unknown values are not sent.
+    """Return the data of a period for PutMetricData. Metrics whose values are unknown are absent.
 
-    Several engines are reported as one, with the worst values. An alarm knows only the metric that it was made for, and
-    a metric for each partition would cost money.
+    OrderLatency has several data if it has more than VALUES_IN_ONE_DATUM different values. Several engines are reported
+    as one, with the worst values: an alarm watches one metric, and a metric for each partition would cost money.
     """
     single = worst([period.figures(observation) for period, observation in engines]) | _host(disk)
     common = {
@@ -105,7 +116,7 @@ def data_of(
 
 
 def worst(engines: list[dict[str, float]]) -> dict[str, float]:
-    """Return the worst value of each metric over all engines, or the sum for a metric that adds up."""
+    """Return one value for each metric, combined from the values of all engines by the functions in JUDGED."""
     found: dict[str, list[float]] = {}
     for figures in engines:
         for name, value in figures.items():

@@ -1,4 +1,7 @@
-"""The readers of telemetry.toml, slo.toml and slo_feed.toml, which check all of them before anything is served."""
+"""The configuration: telemetry.toml, and the targets in slo.toml and slo_feed.toml.
+
+All three files are checked before telemetry serves anything.
+"""
 
 import re
 from dataclasses import dataclass, fields
@@ -15,7 +18,7 @@ from trading_telemetry.certificate import check_pair
 PERIODS_S = (10, 30, 60, 300)
 CREDENTIALS = Path("/run/credentials")
 MAX_PARTITIONS = 16
-"""The largest number of partitions for which the units' memory limits suffice."""
+"""The largest number of partitions. The memory limits of the systemd units suffice for so many."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 EXAMPLE = """\
 # Configuration of trading-telemetry. Every key is optional; these are the defaults.
@@ -72,7 +75,7 @@ class CloudWatchConfig:
 
 @dataclass(frozen=True)
 class Partition:
-    """An engine and the path of its published state. The name is "" where the host has no partitions."""
+    """An engine and the path of its published state. The name is "" if the host has only one engine, without a name."""
 
     name: str
     path: Path
@@ -80,7 +83,7 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A port, and the rules for access to it."""
+    """The address and port to serve, and the rules for access to it. Config and FleetConfig have these fields."""
 
     address: str
     port: int
@@ -90,13 +93,13 @@ class Served:
     trusted_proxies: tuple[str, ...]
 
     def read_token(self) -> str:
-        """Return the required token, "" when none is required. Raises ConfigError."""
+        """Return the token that clients must send, "" if they need none. Raises ConfigError for a wrong token file."""
         return read_token(self.token_path) if self.token_path else ""
 
     def check_surroundings(self) -> None:
-        """Check the files that the configuration names; raises ConfigError.
+        """Raise ConfigError when the address is not of this machine, or a file that the configuration names is wrong.
 
-        A unit's credential exists only while the unit runs, and nobody else can read it.
+        Files in the directory CREDENTIALS are not checked: systemd creates them only while the unit runs.
         """
         if wrong := not_of_this_machine(self.address):
             raise ConfigError(f"[http] address: {wrong}")
@@ -117,7 +120,7 @@ class Config(Served):
 
 @dataclass(frozen=True)
 class Targets:
-    """The latency promise. Latency in µs, throughput in orders a second, shares of the host in percent."""
+    """The targets in slo.toml: latencies in µs, throughput in orders a second, use of CPU and memory in percent."""
 
     avg_us: float
     p95_us: float
@@ -126,11 +129,11 @@ class Targets:
     cpu_percent: float
     memory_percent: float
     feed_p99_us: float | None = None
-    """The largest delay of market data behind the reply; None without a target."""
+    """Market data may follow the reply by this time in 99 % of cases. None if there is no such target."""
 
 
 def load_config(path: Path) -> Config:
-    """Return the checked configuration; raises ConfigError."""
+    """Return the configuration in the file `path`. Raises ConfigError when it is missing or wrong."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `trading-telemetry example-config` prints one")
     top = Table(str(path), load(path))
@@ -157,7 +160,10 @@ def load_config(path: Path) -> Config:
 
 
 def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any]:
-    """Take the fields of Served out of these tables, with this address and port as defaults."""
+    """Return the fields of Served from the tables [http] and [access]. `address` and `port` are the defaults.
+
+    Raises ConfigError when a value is wrong.
+    """
     found = {
         "address": http.address("address", address),
         "port": http.integer("port", port, 1, 65535),
@@ -172,7 +178,7 @@ def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any
 
 
 def tables(top: Table, key: str) -> list[Table]:
-    """Take a list of tables, which are [[key]] in the file."""
+    """Return the tables of a list of tables, which the file writes as [[key]]. Raises ConfigError for another value."""
     values = top.take(key, [])
     if not isinstance(values, list):
         raise top.wrong(key, f"tables [[{key}]]", values)
@@ -180,7 +186,7 @@ def tables(top: Table, key: str) -> list[Table]:
 
 
 def take_name(table: Table) -> str:
-    """Take a name that labels, addresses and units can contain unchanged."""
+    """Return the table's `name`. Raises ConfigError unless labels, URLs and systemd units can contain it unchanged."""
     found = table.text("name")
     if not NAME.fullmatch(found):
         raise table.wrong("name", "1 to 32 letters, digits, - and _, the first no sign", found)
@@ -188,7 +194,7 @@ def take_name(table: Table) -> str:
 
 
 def refuse_twice(given: list[tuple[Table, str, str]]) -> None:
-    """Raise ConfigError where two of these (table, key, value) have the same value."""
+    """Raise ConfigError when two of these (table, key, value) have the same value."""
     seen: dict[str, Table] = {}
     for table, key, value in given:
         if value in seen:
@@ -238,7 +244,10 @@ def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ..
 
 
 def load_targets(path: Path) -> Targets | None:
-    """Return the targets, or None without the file: then they are unknown. Raises ConfigError."""
+    """Return the targets in the file `path`, or None if it does not exist. Raises ConfigError when it is wrong.
+
+    The target of market data is in another file beside it: slo_feed.toml beside slo.toml.
+    """
     if not path.exists():
         return None
     table = Table(str(path), load(path))
@@ -248,7 +257,10 @@ def load_targets(path: Path) -> Targets | None:
 
 
 def _feed_p99_us(path: Path) -> float | None:
-    """Read the feed's target from its own file: after a rollback, an older release would refuse the key in slo.toml."""
+    """Return the target of market data, or None if the file does not exist.
+
+    The target has a file of its own, because an older release, after a rollback, would refuse a new key in slo.toml.
+    """
     if not path.exists():
         return None
     table = Table(str(path), load(path))

@@ -1,4 +1,7 @@
-"""The state of many hosts: the /latest of each, read repeatedly, as one document of all partitions."""
+"""The state of many hosts, for `trading-telemetry fleet`.
+
+It reads /latest of each host every few seconds, and makes one document of all hosts and their partitions.
+"""
 
 import asyncio
 import time
@@ -14,32 +17,33 @@ from trading_telemetry.health import Status
 
 SCHEMA = 1
 READ_S = 5.0
+"""The pause between two readings of a host."""
 LIMIT_S = 3.0
 """The time limit for all requests of one reading of a host."""
 LOOK_UPS = 4
-"""The threads for name look-ups per host: a look-up may run for half a minute, even without any further use."""
+"""The number of threads per host for DNS look-ups. A look-up may run for half a minute, even after it was cancelled."""
 OLD_NS = 20_000_000_000
-"""The age at which a reading is too old to show as current, for example after this page's machine slept."""
+"""The age at which a reading is too old to be shown as current, for example after this machine was suspended."""
 MAX_PARTITIONS = 64
 TEXT_CHARACTERS = 300
 REASONS = 20
 NOT_THAT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""The errors that mean that a document is not a host's /latest."""
+"""The errors that occur when a document that is not a host's /latest is read as one."""
 NO_TELEMETRY = "its answer is not that of a trading host's /latest"
 FIGURES = (
     "age_s", "p99_us", "p99_target_us", "p99_kept_ratio", "orders_per_s", "executions_per_s", "rejects_per_s",
     "journal_used_ratio", "journal_seconds_left", "sessions",
 )  # fmt: skip
-"""The figures of each partition; null for an unknown figure."""
+"""The figures of each partition in the document. An unknown figure is null."""
 
 Document = dict[str, Any]
 
 
 class HostReader:
-    """The reader of one host. While the host does not answer, only the names of its partitions are known."""
+    """The reader of one host. While the host does not answer, it reports only the names of the host's partitions."""
 
     def __init__(self, host: Host) -> None:
-        """Raises ConfigError for a token or certificate that cannot be read."""
+        """Prepare to read `host`. Raises ConfigError when its token or certificate file cannot be read."""
         self._host = host
         self._source = Source(host.url, host.read_token(), host.tls())
         self._rows: list[Document] = []
@@ -47,7 +51,7 @@ class HostReader:
         self._problem = "not asked yet"
 
     async def read(self) -> None:
-        """Read the host once; never raises for errors of the host."""
+        """Read the host once. If that fails, nothing is raised; `document` reports the problem."""
         try:
             self._rows = await self._ask()
             self._heard_ns, self._problem = time.time_ns(), ""
@@ -57,6 +61,7 @@ class HostReader:
             self._problem = _text(str(error))
 
     def document(self) -> Document:
+        """Return the host's part of the document: name, URL, problem (None if all is well), and rows of partitions."""
         old = time.time_ns() - self._heard_ns > OLD_NS
         problem = self._problem or ("not asked since" if old else None)
         return {
@@ -68,9 +73,10 @@ class HostReader:
         }
 
     async def _ask(self) -> list[Document]:
-        """Return a row for each partition; raises TimeoutError and UnansweredError as long as no partition is known.
+        """Return a row for each partition of the host.
 
-        Only the row of each answer is kept. A partition that did not answer in time gets a row with only its name.
+        If the first answer is late or unusable, TimeoutError or UnansweredError is raised. A later answer that is late
+        or unusable only makes the figures of its partition unknown.
         """
         names: list[str | None] = []
         rows: dict[str | None, Document] = {}
@@ -88,7 +94,10 @@ class HostReader:
 
 
 def _first(latest: Any) -> tuple[list[str | None], Document]:
-    """Return the names of all partitions, and the row of the partition that answers requests without a name."""
+    """Return the names of all partitions, and the row of the partition that `latest` is about.
+
+    A host without partitions has one, whose name is None. Raises UnansweredError when `latest` is no host's /latest.
+    """
     try:
         names, first = list(latest.get("partitions", ())), row(latest)
         if not all(NAME.fullmatch(name) for name in names):
@@ -115,13 +124,14 @@ def _late() -> str:
 
 
 class Fleet:
-    """The readers of all hosts; no host waits for another."""
+    """The readers of all hosts. They run concurrently, so that a slow host does not delay the others."""
 
     def __init__(self, config: FleetConfig) -> None:
-        """Raises ConfigError."""
+        """Prepare to read all hosts. Raises ConfigError when a token or certificate file cannot be read."""
         self._hosts = [HostReader(host) for host in config.hosts]
 
     def document(self) -> Document:
+        """Return the answer of /fleet: all hosts, and their worst status. A host that cannot be read is failing."""
         hosts = [host.document() for host in self._hosts]
         order = list(Status)
         statuses = [row["status"] or Status.FAILING for host in hosts for row in host["partitions"]]
@@ -134,7 +144,11 @@ class Fleet:
         }
 
     async def keep_reading(self) -> None:
-        """Read until cancelled. Names are looked up in threads; a host with slow look-ups leaves some of them free."""
+        """Read all hosts repeatedly until cancelled.
+
+        DNS look-ups run in threads. There are LOOK_UPS threads per host, so that slow look-ups of one host do not
+        occupy all of them.
+        """
         threads = ThreadPoolExecutor(LOOK_UPS * len(self._hosts), "look-up")
         asyncio.get_running_loop().set_default_executor(threads)
         async with asyncio.TaskGroup() as group:
@@ -149,7 +163,10 @@ async def _keep_reading(host: HostReader) -> None:
 
 
 def row(latest: Document) -> Document:
-    """Return the part of a host's /latest that the page shows. A malformed document raises one of NOT_THAT."""
+    """Return the row of a partition: the part of its /latest that the page shows.
+
+    A malformed document raises one of the errors in NOT_THAT.
+    """
     slo, gauges, window = latest["slo"], latest.get("gauges", {}), latest["windows"]["10s"] or {}
     budget = gauges.get("journal_budget_bytes")
     figures = {

@@ -1,4 +1,4 @@
-"""The page of many hosts: its routes."""
+"""The HTTP routes of `trading-telemetry fleet`, the page of many hosts."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ INFORMATION = {"service": "trading-telemetry fleet", "links": {"fleet": "/fleet"
 
 
 def make_fleet_app(config: FleetConfig) -> Starlette:
-    """Return the application. Raises ConfigError for a wrong token or certificate file."""
+    """Return the application for this configuration. Raises ConfigError for a wrong token or certificate file."""
     hosts = Fleet(config)
     token = config.read_token()
 

@@ -1,4 +1,4 @@
-"""fleet.toml: the hosts that `trading-telemetry fleet` shows on one page, and the access to that page."""
+"""The configuration file fleet.toml: the hosts that `trading-telemetry fleet` shows, and who may read that page."""
 
 import ssl
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ url = "http://10.0.1.5:8000"
 
 @dataclass(frozen=True)
 class Host:
-    """A host's telemetry. `url` is scheme, name and port, and nothing behind them."""
+    """How to reach the telemetry of a host. `url` has only scheme, name and port: "https://10.0.1.5:8000"."""
 
     name: str
     url: str
@@ -47,17 +47,21 @@ class Host:
     ca_path: Path | None
 
     def read_token(self) -> str:
-        """Return the token that the host requires, "" when none is required. Raises ConfigError."""
+        """Return the token to send to the host, "" if it needs none. Raises ConfigError for a wrong token file."""
         return read_token(self.token_path, f"[[hosts]] {self.name}") if self.token_path else ""
 
     def tls(self) -> ssl.SSLContext | None:
-        """Return the TLS context that verifies the host's certificate; None without TLS. Raises ConfigError."""
+        """Return the TLS context that verifies the host's certificate, or None if the URL is not https.
+
+        Raises ConfigError when `ca_path` cannot be read or holds no certificate.
+        """
         if not self.url.startswith("https:"):
             return None
         try:
             context = ssl.create_default_context(cafile=self.ca_path)
             if self.ca_path:
-                context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the host's own, though another signed it
+                # ca_path may hold the host's own certificate. It is trusted even if another certificate signed it.
+                context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             return context
         except OSError as error:  # ssl.SSLError is one
             said = error.strerror or error
@@ -77,7 +81,7 @@ class FleetConfig(Served):
 
 
 def load_fleet(path: Path) -> FleetConfig:
-    """Return the checked configuration; raises ConfigError."""
+    """Return the configuration in the file `path`. Raises ConfigError when it is missing or wrong."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `trading-telemetry example-fleet` prints one")
     top = Table(str(path), load(path))
@@ -106,7 +110,7 @@ def _url(table: Table) -> str:
         parts = urlsplit(text)
         right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         right = right and text.rstrip("/") == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
-    except ValueError:  # a port that is none
+    except ValueError:  # the port is no number, or out of range
         right = False
     if not right or not text.isascii() or not text.isprintable() or " " in text:
         raise table.wrong("url", "an address like https://10.0.1.5:8000, without a path", text)

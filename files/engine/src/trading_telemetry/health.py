@@ -1,7 +1,7 @@
-"""The host's health: whether it keeps its promise. Each check has a reason that tells a person what to do.
+"""The checks of /health. Each has a status, and a reason that tells the operator what is wrong and what to do.
 
-`failing` makes /health answer 503: orders are not processed, or not safely. `degraded` still answers 200: orders are
-processed, but an operator should look.
+The status `failing` means that orders are not processed, or not safely; /health then answers 503. `degraded` means that
+orders are processed, but that an operator should look at the host; /health still answers 200.
 """
 
 import time
@@ -21,10 +21,12 @@ from trading_telemetry.promise import broken, figures_us, worst_us
 
 JOURNAL_DEGRADED_SHARE = 0.80
 JOURNAL_REFUSING_SHARE = 0.95
+"""The engine refuses new orders from this share of the journal's budget on."""
 ENOUGH_ORDERS = 100
+"""Latencies are judged only when at least this number was measured in the last minute."""
 CLOCK_DEVIATION_NS = 1_000_000
 OF_THE_HOST = frozenset({"tuning", "certificate", "backup"})
-"""The checks that concern no engine."""
+"""The checks whose results are the same for all engines of a host."""
 
 
 class Status(StrEnum):
@@ -47,9 +49,10 @@ def overall(checks: list[Check]) -> Status:
 
 
 def of_host(by_partition: dict[str, list[Check]]) -> list[Check]:
-    """Return the partitions' checks as one list: a check of the host once, other reasons with the partition's name.
+    """Return the checks of all partitions as one list.
 
-    A host without partitions has one, whose name is "".
+    A check in OF_THE_HOST appears once. The reasons of all other checks begin with the partition's name. A host without
+    partitions has one engine, whose name is "".
     """
     if "" in by_partition:
         return by_partition[""]
@@ -73,9 +76,10 @@ def check_all(
     certificates: Certificates | None = None,
     backup: Backup | None = None,
 ) -> list[Check]:
-    """Return all checks. If the first fails, the others cannot know anything.
+    """Return all checks of one engine and its host. If the engine does not run, only that check is returned.
 
-    A clock that may not be asked is unknown.
+    `last_minute` is None if the engine has published less than twice, `targets` if there is no slo.toml, `tuning` if
+    the host was not tuned, `clock` if this process may not read the clock's state, `backup` if the host has no backup.
     """
     engine = _engine(observation)
     state = observation.state
@@ -142,11 +146,11 @@ def _tuning(tuning: Tuning | None) -> Check:
 def _clock(state: State, clock: Clock | None) -> Check:
     """Check the clock.
 
-    A host without a time service is as it was set up; a service that lost its source is a problem.
+    A host on which no time service was set up is reported as `ok`. A time service without a source is `degraded`.
     """
     deviation_ns = state.gauges.get("clock_deviation_ns", 0)
     if abs(deviation_ns) >= CLOCK_DEVIATION_NS:
-        # A restart never takes times back, so after a step back it changes nothing.
+        # A restart sets the engine's clock to the wall clock, but never back. So it helps only if the engine is behind.
         side, way_out = ("ahead of", "") if deviation_ns > 0 else ("behind", ", or a restart of the engine")
         text = f"the session's times are {abs(deviation_ns) / 1e9:.3f} s {side} the wall clock, which was stepped"
         return Check("clock", Status.DEGRADED, f"{text}: the next session is right{way_out}")
@@ -160,12 +164,12 @@ def _clock(state: State, clock: Clock | None) -> Check:
 
 
 def _certificates(certificates: Certificates | None) -> Iterator[Check]:
-    """Check the certificates. A host without certificates has no such check."""
+    """Yield the check of the certificates; nothing if no certificate is served or watched."""
     if certificates is None or not (certificates.ends or certificates.problems):
         return
     warnings = list(certificates.problems)
     for path, ends_s in sorted(certificates.ends.items(), key=lambda each: each[1]):
-        name = path.rpartition("/")[2]  # who may ask for health need not know where files are
+        name = path.rpartition("/")[2]  # /health needs no token, so it does not tell the directory
         if words := end_of(ends_s, time.time()).words:
             warnings.append(f"{name} {words}")
     if warnings:
@@ -175,7 +179,10 @@ def _certificates(certificates: Certificates | None) -> Iterator[Check]:
 
 
 def _backup(backup: Backup | None) -> Iterator[Check]:
-    """Check the backup; without one there is no check. Of the bucket, the reason contains only facts for any reader."""
+    """Yield the check of the backup; nothing if the host has none.
+
+    /health needs no token. So the reason does not contain the bucket's name or the error that S3 returned.
+    """
     if backup is None:
         return
     log = "`journalctl -u trading-backup` says why"

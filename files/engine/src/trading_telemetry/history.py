@@ -1,4 +1,7 @@
-"""One sample a second for an hour: the start of the charts, and the record of how well the promise was kept."""
+"""One sample a second for the last hour.
+
+The page's charts begin with these samples. The share of seconds in which the promise was kept is computed from them.
+"""
 
 from collections import deque
 from dataclasses import astuple, dataclass, fields
@@ -13,14 +16,14 @@ from trading_telemetry.promise import CANARY, CLIENTS, PROMISED, figures_us, tar
 
 KEPT_S = 3600
 CANARY_S = 10
-"""A second has ten of the canary's orders: too few for a percentile."""
+"""The canary's latencies of this many seconds are judged together: its ten orders a second are too few alone."""
 OBJECTIVE = 0.999
-"""The share of an hour's judged seconds in which each figure is to be within its target: 3.6 s may be worse."""
+"""The share of the measured seconds in which each figure should be within its target: 3.6 s an hour may be worse."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The sample of a second. None means unknown: no engine, or no measurement."""
+    """The values of one second. None means that a value is unknown: no engine ran, or nothing was measured."""
 
     time_s: float
     age_s: float | None = None
@@ -46,14 +49,14 @@ COLUMNS = tuple(field.name for field in fields(Sample))
 
 
 class History:
-    """The last KEPT_S samples."""
+    """The samples of the last KEPT_S seconds of one engine."""
 
     def __init__(self, targets: Targets | None) -> None:
         self._samples: deque[Sample] = deque(maxlen=KEPT_S)
         self._targets = targets
 
     def add(self, observation: Observation, observer: Observer, host: HostSample, earlier: HostSample) -> None:
-        """Add this second's sample. Without an engine the observer's windows do not count."""
+        """Add the sample of this second. Without a running engine, only the host's values and the age are known."""
         cpu = host.cpu_percent_since(earlier)
         known: dict[str, float | int | None] = {"cpu_percent": cpu["busy"], "steal_percent": cpu["steal"]}
         if observation.state is not None:
@@ -63,16 +66,21 @@ class History:
         self._samples.append(Sample(observation.observed_ns / 1e9, **known))  # type: ignore[arg-type]
 
     def columns(self, seconds: int) -> dict[str, list[float | int | None]]:
-        """Return the last `seconds` samples as a list for each column, oldest first."""
+        """Return the last `seconds` samples as lists by column name, oldest value first."""
         wanted = list(islice(reversed(self._samples), seconds))[::-1]
         rows = [astuple(sample) for sample in wanted]
         return {name: [row[position] for row in rows] for position, name in enumerate(COLUMNS)}
 
     def newest(self) -> dict[str, float | int | None]:
+        """Return the newest sample by column name, {} if there is none."""
         return dict(zip(COLUMNS, astuple(self._samples[-1]), strict=True)) if self._samples else {}
 
     def compliance(self) -> dict[str, dict[str, float | int | None]]:
-        """Return for avg, p95 and p99: the seconds measured, the share within the target, the rest of the budget."""
+        """Return how well the targets of avg, p95 and p99 were kept, for each of these names; {} without targets.
+
+        `judged_s` is the number of seconds with a measurement, `kept_ratio` the share of them within the target.
+        `budget_left_ratio` is the unused share of the seconds that OBJECTIVE allows to be worse.
+        """
         if self._targets is None:
             return {}
         found: dict[str, dict[str, float | int | None]] = {}

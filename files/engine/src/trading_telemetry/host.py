@@ -1,4 +1,4 @@
-"""The host itself, from /proc: CPU shares between two samples, memory, network bytes, the engine's resident memory."""
+"""The host's use of CPU, memory and network, and the engine's resident memory, as read from /proc."""
 
 import json
 import os
@@ -12,9 +12,10 @@ _IDLE = ("idle", "iowait")
 
 @dataclass(frozen=True)
 class HostSample:
-    """Counters since the machine's start (CPU in seconds of all CPUs together, network in bytes), and memory now."""
+    """The counters of CPU and network since the machine's start, and the memory at the time of the reading."""
 
     cpu_s: dict[str, float]
+    """The seconds of all CPUs together, by kind ("user", "idle", …)."""
     memory_total_bytes: int
     memory_available_bytes: int
     received_bytes: int
@@ -25,7 +26,10 @@ class HostSample:
         return 100 * (1 - self.memory_available_bytes / self.memory_total_bytes)
 
     def cpu_percent_since(self, earlier: "HostSample") -> dict[str, float]:
-        """Return the shares of all CPUs' time since `earlier`: `busy` (all but idle) and each kind that is not idle."""
+        """Return the use of all CPUs together since `earlier` in percent, by kind, and their sum as "busy".
+
+        The kinds "idle" and "iowait" are left out.
+        """
         spent = {kind: self.cpu_s[kind] - earlier.cpu_s[kind] for kind in _CPU_FIELDS}
         total_s = max(sum(spent.values()), 0.01)
         shares = {kind: 100 * max(time_s, 0) / total_s for kind, time_s in spent.items() if kind not in _IDLE}
@@ -33,6 +37,7 @@ class HostSample:
 
 
 def sample_host(proc: Path = PROC) -> HostSample:
+    """Return the present counters of the host. Network bytes are those of all interfaces except the loopback."""
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     ticks = (proc / "stat").read_text().split("\n", 1)[0].split()[1:]
     memory = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
@@ -54,7 +59,7 @@ def sample_host(proc: Path = PROC) -> HostSample:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The tuning that role os_tuning left on this host."""
+    """The profile that the Ansible role os_tuning applied to this host, and whether it still waits for a reboot."""
 
     profile: str
     awaits_reboot: bool
@@ -63,8 +68,8 @@ class Tuning:
 def tuning(path: Path = Path("/var/lib/os-tuning.json"), proc: Path = PROC) -> Tuning | None:
     """Return the tuning of this host, or None when it was not tuned.
 
-    A reboot by hand does not rewrite the file: the reboot that it asks for is done once the host booted after the file
-    was written.
+    The role writes into the file `path` whether a reboot is required. A reboot does not change the file. So the reboot
+    is still required only if the file is newer than the last boot.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -78,7 +83,7 @@ def tuning(path: Path = Path("/var/lib/os-tuning.json"), proc: Path = PROC) -> T
 
 
 def resident_bytes(pid: int, proc: Path = PROC) -> int | None:
-    """Return the resident memory of a process, or None when it has ended or is hidden."""
+    """Return the resident memory of a process in bytes, or None when it has ended or may not be read."""
     try:
         pages = int((proc / str(pid) / "statm").read_text().split()[1])
     except (OSError, IndexError):

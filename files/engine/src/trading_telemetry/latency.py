@@ -1,4 +1,4 @@
-"""A window's latencies as figures, which all views show."""
+"""Average and percentiles of the latencies in a histogram. The page, /latest and /metrics show these figures."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.75, 99.9, 99.95
 
 @dataclass(frozen=True)
 class Latency:
-    """Cumulative counts, up to and with each of the histogram's buckets; all figures follow from them."""
+    """The latencies of a histogram, prepared for the computation of percentiles."""
 
     below: list[int]
+    """For each bucket, the number of latencies in this bucket and all lower ones."""
     total_ns: int
     maximum_ns: int
 
@@ -29,13 +30,16 @@ class Latency:
         return self.below[-1]
 
     def percentile_us(self, percent: float) -> float:
-        """Return the middle of the percentile's bucket, within 0.8 %. There must be at least one count."""
+        """Return a percentile in µs. It is within 0.8 % of the true value, because it is the middle of a bucket.
+
+        The histogram must contain at least one latency.
+        """
         bucket = bisect_left(self.below, max(ceil(self.count * percent / 100), 1))
         return min(middle_ns(bucket), max(self.maximum_ns, LOWEST_NS)) / 1e3
 
     @cached_property
     def figures_us(self) -> dict[str, float]:
-        """Return avg, p50, p95, p99 and p999; empty without a count."""
+        """The figures avg, p50, p95, p99 and p999 in µs, by name; {} without a latency."""
         if not self.count:
             return {}
         figures = {name: self.percentile_us(percent) for name, percent in PERCENTILES.items()}
@@ -43,5 +47,5 @@ class Latency:
 
     @cached_property
     def curve_us(self) -> list[tuple[float, float]]:
-        """Return percentiles and latencies for a drawing; empty without a count."""
+        """Pairs of percentile and latency in µs, for a chart; [] without a latency."""
         return [(percent, self.percentile_us(percent)) for percent in CURVE] if self.count else []

@@ -1,4 +1,4 @@
-"""The document of /latest and /stream. Units are in the names; `null` means unknown, never zero."""
+"""The parts of the document that /latest and /stream send. Each name ends with its unit. `null` means unknown."""
 
 import time
 from typing import Any
@@ -28,7 +28,7 @@ Document = dict[str, Any]
 
 
 def engine_document(observation: Observation, checks: list[Check]) -> Document:
-    """Return the engine's values at this very moment."""
+    """Return the part of the document about the engine: its state as observed, and the checks."""
     state = observation.state
     return {
         "schema": SCHEMA,
@@ -46,7 +46,7 @@ def check_documents(checks: list[Check]) -> list[Document]:
 
 
 def window_document(window: Window | None) -> Document | None:
-    """Return the rates and latencies of one window."""
+    """Return the rates and latencies of a window, or None if there is no window."""
     if window is None:
         return None
     rejects = {name: window.count((name,)) for name in window.newer.counters if name.startswith("rejects_")}
@@ -61,7 +61,7 @@ def window_document(window: Window | None) -> Document | None:
 
 
 def slo_document(last_minute: Window | None, targets: Targets | None, history: History) -> Document:
-    """Return the promise, the last minute's figures and curve, and the last hour's compliance."""
+    """Return the targets, the latencies of the last minute, and how well the targets were kept in the last hour."""
     by_source = figures_us(last_minute)
     figures = worst_us(by_source)
     return {
@@ -81,7 +81,7 @@ def host_document(
     clock: Clock | None,
     refused: dict[str, int] | None = None,
 ) -> Document:
-    """Return the host's values between two samples."""
+    """Return the part of the document about the host. `seconds` is the time between the samples `earlier` and `now`."""
     tuned = tuning()
     return {
         "cpu_percent": now.cpu_percent_since(earlier),

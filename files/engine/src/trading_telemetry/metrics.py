@@ -1,4 +1,8 @@
-"""The metrics of /metrics: the engine's catalogue, and telemetry's own metrics of engine, promise and host."""
+"""The list of all metrics of /metrics, with their units, meanings and labels.
+
+ENGINES are the numbers that the engine publishes (`trading_engine.published.catalogue`). OWN are the metrics that
+telemetry itself makes: of the engine's process, the targets, the host and the backup.
+"""
 
 from typing import Final
 
@@ -8,7 +12,7 @@ BUCKET_BOUNDS_US: Final = (
     20, 50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 750, 1_000, 1_250, 1_500, 2_000, 2_500, 3_000, 5_000,
     10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000,
 )  # fmt: skip
-"""Upper bounds in µs; the SLO's usual edges 500, 1,000 and 2,000 have a neighbour on either side."""
+"""The upper bounds of the buckets of /metrics' histograms. The usual targets 500, 1,000 and 2,000 µs are among them."""
 
 _NO_ENGINE: Final = "no engine has run since the host's start"
 _NO_BACKUP: Final = "nothing ships the journal to a bucket"

@@ -1,4 +1,7 @@
-"""AWS's limits on the instance's network: the ENA driver's allowance counters, read as `ethtool -S` does."""
+"""The packets that AWS held back because the instance exceeded a limit of its network.
+
+The driver of AWS's network card (ENA) counts them. This module reads the counters in the same way as `ethtool -S`.
+"""
 
 import fcntl
 import socket
@@ -13,9 +16,10 @@ _ENDING = "_allowance_exceeded"
 
 
 def allowance_exceeded() -> dict[str, int]:
-    """Return the packets held back by each limit (bw_in, bw_out, pps, conntrack, …), all interfaces added.
+    """Return the number of packets of all interfaces that were held back, by limit ("bw_in", "pps", "conntrack", …).
 
-    Empty without ENA, and where the process may not ask for the interfaces (AF_NETLINK refused by its unit).
+    The result is {} if there is no ENA card, or if the systemd unit forbids AF_NETLINK, so that the process cannot list
+    the interfaces.
     """
     found: dict[str, int] = {}
     try:
@@ -31,7 +35,7 @@ def allowance_exceeded() -> dict[str, int]:
 
 
 def statistics(interface: str) -> dict[str, int]:
-    """Return the driver's own counters; empty when it has or reports none. Source: linux/ethtool.h."""
+    """Return the counters of the interface's driver by name (linux/ethtool.h); {} if the driver reports none."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             head = _ask(sock, interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SET_STATISTICS, 0))
@@ -46,7 +50,10 @@ def statistics(interface: str) -> dict[str, int]:
 
 
 def _ask(sock: socket.socket, interface: str, request: bytes, room_bytes: int = 0) -> bytes:
-    """Let the kernel fill the request's buffer; raises OSError."""
+    """Send an ethtool request to the kernel and return the buffer that it filled. Raises OSError if it refuses.
+
+    The buffer has the request, followed by `room_bytes` bytes for the answer.
+    """
     buffer = array("B", request + bytes(room_bytes))
     fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), buffer.buffer_info()[0]))
     return buffer.tobytes()

@@ -1,6 +1,7 @@
-"""The observer: it reads the engine's published state once a second and keeps the last minute, for windows.
+"""The observer: it reads the engine's published state once a second and keeps the readings of the last minute.
 
-The engine only counts up; rates and percentiles of a window are differences between two readings.
+The engine's counters only count up from its start. The rates and percentiles of a window, such as the last ten seconds,
+are computed from the difference between two readings.
 """
 
 import time
@@ -15,14 +16,15 @@ from trading_engine.published.shm import State, StateError, StateReader
 from trading_telemetry.latency import Latency
 
 STALE_NS = 2_000_000_000
+"""A publication of this age means that the engine does not work any more."""
 STEP_S = 1.0
-"""The longest time between a look and a publication. A longer one means that the wall clock was set."""
+"""If a window's length by the wall clock differs from its monotonic length by this time, the wall clock was set."""
 WINDOWS_S = (1, 10, 60)
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One reading: the state, or the problem that prevented it."""
+    """One reading of the engine's state. `problem` says why there is no state or no engine; "" if all is well."""
 
     observed_ns: int
     state: State | None
@@ -30,6 +32,7 @@ class Observation:
 
     @property
     def age_ns(self) -> int | None:
+        """The time from the engine's publication of the state to this reading; None without a state."""
         return None if self.state is None else max(self.observed_ns - self.state.published_ns, 0)
 
     @property
@@ -39,14 +42,14 @@ class Observation:
 
 @dataclass(frozen=True)
 class Look:
-    """A state and the time of its reading, by the monotonic clock."""
+    """A state, and the monotonic time at which it was read."""
 
     at_s: float
     state: State
 
 
 class Window:
-    """The time between two publications of one engine process. Latencies are computed once."""
+    """The time between two publications of one engine process, and what was counted in it."""
 
     def __init__(self, older: Look, newer: Look) -> None:
         self.older = older.state
@@ -57,34 +60,40 @@ class Window:
         self._latencies: dict[str, Latency] = {}
 
     def count(self, names: Iterable[str]) -> int:
-        """Return the sum of the named counters' increases."""
+        """Return by how much the named counters increased together."""
         return sum(self.newer.counters[name] - self.older.counters[name] for name in names)
 
     def rate_per_s(self, names: Iterable[str]) -> float:
+        """Return by how much the named counters increased together, per second."""
         return self.count(names) / self.seconds if self.seconds > 0 else 0.0
 
     def bucket_counts(self, name: str) -> list[int]:
+        """Return by how much each bucket of the named histogram increased."""
         newer, older = self.newer.histograms[name].counts, self.older.histograms[name].counts
         return [now - before for now, before in zip(newer, older, strict=True)]
 
     def latency(self, name: str) -> Latency:
+        """Return the latencies that the named histogram recorded in this window. They are computed only once."""
         if name not in self._latencies:
             self._latencies[name] = Latency.of(self.newer.histograms[name].since(self.older.histograms[name]))
         return self._latencies[name]
 
 
 class Observer:
-    """Owner of the reader. Call `sample` once a second; call `look` for each request."""
+    """The reader of one engine's published state. Call `sample` once a second, and `look` for each request."""
 
     def __init__(self, path: Path, looks: int = max(WINDOWS_S) + 1) -> None:
-        """Keep `looks` looks for the windows; two suffice for a caller that needs only `newest_window`."""
+        """Read the shared memory at `path`. The last `looks` readings are kept for the windows.
+
+        A caller that needs only `newest_window` needs two of them.
+        """
         self._reader = StateReader(path)
         self._minute: deque[Look] = deque(maxlen=looks)
         self._windows: dict[int, Window | None] = {}
         self._grew = False
 
     def look(self) -> Observation:
-        """Read now. It never raises: a problem is part of the observation."""
+        """Read the state now. If that fails, nothing is raised; the observation says why."""
         try:
             state = self._reader.read()
         except StateError as error:
@@ -92,7 +101,10 @@ class Observer:
         return Observation(time.time_ns(), state, "" if lives(state.pid) else f"process {state.pid} is gone")
 
     def sample(self) -> Observation:
-        """Look, and keep the state for the windows. A restarted engine begins a new minute."""
+        """Read the state now and keep it for the windows.
+
+        If the engine has restarted, the older states are dropped, because its counters began at zero again.
+        """
         observation = self.look()
         state = observation.state
         self._windows.clear()
@@ -106,11 +118,17 @@ class Observer:
         return observation
 
     def newest_window(self) -> Window | None:
-        """Return the window between the last two samples, however far apart; None without a new publication."""
+        """Return the window between the last two states, of any length.
+
+        Returns None if the last `sample` found no new publication, or if it is the first of this engine process.
+        """
         return Window(self._minute[-2], self._minute[-1]) if self._grew and len(self._minute) > 1 else None
 
     def window(self, seconds: int) -> Window | None:
-        """Return the window of the last `seconds` seconds, or of fewer at the start; None without two samples."""
+        """Return the window of the last `seconds` seconds; a shorter one if the observer has not run for so long.
+
+        Returns None if the engine has published less than twice since the observer's start.
+        """
         if seconds not in self._windows:
             self._windows[seconds] = self._make_window(seconds)
         return self._windows[seconds]
@@ -119,7 +137,8 @@ class Observer:
         if len(self._minute) < 2:
             return None
         newer = self._minute[-1]
-        # Half a second of tolerance: the sampler's own lateness must not make a window a second longer.
+        # Samples may be late by some milliseconds. Without this half second, a late sample would change the window's
+        # length by a whole second.
         begin_s = newer.at_s - seconds - 0.5
         older = next(look for look in self._minute if look.at_s >= begin_s)
         return Window(older if older is not newer else self._minute[-2], newer)

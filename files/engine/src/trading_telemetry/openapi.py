@@ -1,6 +1,6 @@
-"""The answer of /api: the interface in OpenAPI 3.1.
+"""The answer of /api: a description of the HTTP interface in OpenAPI 3.1.
 
-A test checks that it has every path and describes /latest correctly.
+The description is written by hand. A test checks that it has every path and describes /latest correctly.
 """
 
 import copy
@@ -160,7 +160,7 @@ HEALTH: Schema = _object({"status": STATUS, "age_s": AGE, "checks": CHECKS})
 ERROR: Schema = _object({"error": TEXT})
 SBOM_TYPE = "application/vnd.cyclonedx+json"
 REFUSALS = {"401": "the token is asked for", "429": "too many requests"}
-"""The refusals that every path may answer; /health never answers 401, because it requires no token."""
+"""The error statuses that every path may answer. Only /health never answers 401, because it requires no token."""
 PATHS_OF_PARTITIONS = ("/health", "/latest", "/history", "/stream")
 
 
@@ -228,7 +228,7 @@ DESCRIPTION: Schema = {
 
 
 def describe(partitions: tuple[str, ...]) -> Schema:
-    """Return the description for a host with these partitions, or with none."""
+    """Return the description for a host with these partitions. `partitions` is empty for a host with one engine."""
     if not partitions:
         return DESCRIPTION
     described = copy.deepcopy(DESCRIPTION)

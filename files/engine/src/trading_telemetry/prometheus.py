@@ -1,4 +1,7 @@
-"""The answer of /metrics: a collector that turns one observation into metric families for each scrape."""
+"""The answer of /metrics, as a collector for the library prometheus_client.
+
+At each scrape the collector reads the state of engines and host, and converts it to metric families.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
@@ -22,7 +25,7 @@ _COMPILED = {True: "true", False: "false", None: "unknown"}
 
 
 class EngineCollector(Collector):
-    """The collector. It reads the engine's state anew for each scrape and keeps nothing between two."""
+    """The collector of all metrics. It reads the engines' state for each scrape, and keeps nothing between scrapes."""
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class EngineCollector(Collector):
         clock: Callable[[], Clock | None] = read_clock,
         certificates: Certificates | None = None,
     ) -> None:
-        """Keep `observers` by the partitions' names. A host without partitions has one, whose name is ""."""
+        """Collect from these observers, by partition name. A host without partitions has one observer, named ""."""
         self._observers = observers
         self._targets = targets
         self._clock = clock
@@ -58,7 +61,10 @@ class EngineCollector(Collector):
 
 
 def _together(by_partition: Mapping[str, Iterable[Metric]]) -> Iterable[Metric]:
-    """Return each family once, with the samples of all partitions. A partition's name, if any, becomes a label."""
+    """Return each metric family once, with the samples of all partitions.
+
+    Each sample gets the label `partition`, except on a host without partitions.
+    """
     families: dict[str, Metric] = {}
     for partition, metrics_of_it in by_partition.items():
         for family in metrics_of_it:
@@ -79,7 +85,7 @@ def _health(observation: Observation, status: Status) -> Iterator[Metric]:
 
 
 def _observed(observation: Observation, targets: Targets | None) -> Iterator[Metric]:
-    """Yield the engine's published numbers; nothing without an engine."""
+    """Yield the numbers that the engine published; nothing if no state can be read."""
     if observation.state is not None:
         yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
         yield from _engine(observation.state)
@@ -88,7 +94,7 @@ def _observed(observation: Observation, targets: Targets | None) -> Iterator[Met
 
 
 def _family(name: str) -> CounterMetricFamily | GaugeMetricFamily:
-    """Return the family of that name without a value."""
+    """Return a metric family of that name without samples."""
     metric = metrics.BY_NAME[name]
     make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     return make(name, metric.meaning, labels=metrics.labels_of(metric))
@@ -101,7 +107,7 @@ def _single(name: str, value: float) -> Metric:
 
 
 def _each(name: str, values: Mapping[str, float]) -> Metric:
-    """Return the family with a value for each value of its label."""
+    """Return a metric family with one sample for each item of `values`. The key is the value of the family's label."""
     family = _family(name)
     for label, value in values.items():
         family.add_metric([label], value)
@@ -129,7 +135,10 @@ def _engine(state: State) -> Iterator[Metric]:
 
 
 def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
-    """Return the engine's 1,664 buckets added up; each edge is within 1.6 % of the bound in its label."""
+    """Return the engine's histogram of 1,664 buckets as one of the few buckets in BUCKET_BOUNDS_US.
+
+    The bounds of the engine's buckets are not the same. So each count belongs to a bound within 1.6 % of its label.
+    """
     below = list(accumulate(distribution.counts))
     buckets = [
         (repr(bound_us / 1e6), float(below[bucket_of(bound_us * 1000)])) for bound_us in metrics.BUCKET_BOUNDS_US
@@ -140,7 +149,7 @@ def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
 
 
 def _targets(targets: Targets | None) -> Iterator[Metric]:
-    """Yield the promise as metrics, so that a rule compares metrics; nothing when the targets are unknown."""
+    """Yield the targets as metrics, so that alert rules can compare figures with them; nothing without targets."""
     if targets is None:
         return
     latency_us = {"avg": targets.avg_us, "p95": targets.p95_us, "p99": targets.p99_us}
@@ -153,7 +162,10 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
 
 
 def _over_target(distribution: Distribution, targets: Targets) -> Metric:
-    """Return the number of slow orders by the engine's own fine buckets, independent of this exporter's coarse ones."""
+    """Return how many orders took longer than the target of p95 and of p99.
+
+    They are counted by the engine's fine buckets, because the buckets of /metrics are too coarse for any target.
+    """
     below = list(accumulate(distribution.counts))
     slow = {
         statistic: below[-1] - below[bucket_of(int(target_us * 1000))]

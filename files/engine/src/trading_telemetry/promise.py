@@ -1,4 +1,8 @@
-"""The figures that decide on the latency promise: clients' orders or the canary's, whichever are worse."""
+"""The figures by which the latency promise is judged.
+
+There are two sources: the orders of clients, and those of the canary, a client inside the engine that sends ten small
+orders a second. Of each figure, the worse one counts.
+"""
 
 from collections.abc import Iterator
 
@@ -13,7 +17,10 @@ Figures = dict[str, float]
 
 
 def figures_us(window: Window | None, at_least: int = 1, sources: tuple[str, ...] = SOURCES) -> dict[str, Figures]:
-    """Return the window's figures by source, for each source with at least `at_least` measurements."""
+    """Return the figures (avg, p50, p95, p99, p999) of a window in µs, by source.
+
+    Only sources with at least `at_least` measurements are in the result.
+    """
     if window is None:
         return {}
     latencies = {source: window.latency(source) for source in sources}
@@ -21,19 +28,19 @@ def figures_us(window: Window | None, at_least: int = 1, sources: tuple[str, ...
 
 
 def worst_us(*by_source: dict[str, Figures]) -> Figures:
-    """Return each figure of the source that is worst in it; empty without a source."""
+    """Return the highest value of each figure over all sources, by the figure's name; {} without a source."""
     measured = [figures for found in by_source for figures in found.values()]
     return {name: max(figures[name] for figures in measured) for name in (measured[0] if measured else ())}
 
 
 def target_us(targets: Targets, statistic: str) -> float:
-    """Return the target of a statistic, which is one of PROMISED."""
+    """Return the target in µs of a statistic, which is one of PROMISED."""
     target: float = getattr(targets, f"{statistic}_us")
     return target
 
 
 def broken(figures: Figures, targets: Targets) -> Iterator[str]:
-    """Yield a text for each figure that is not within its target."""
+    """Yield a text such as "p99 is 2100 µs, target 2000 µs" for each figure that is not within its target."""
     for name in PROMISED:
         if figures[name] >= target_us(targets, name):
             yield f"{name} is {figures[name]:.0f} µs, target {target_us(targets, name):g} µs"

@@ -1,4 +1,7 @@
-"""Uvicorn's HTTP protocol with the limits that it lacks: connections, a request's duration, the size of its head."""
+"""Uvicorn's HTTP protocol, with limits that uvicorn does not have.
+
+They limit the number of connections, the time for sending a request, and the size of a request's headers.
+"""
 
 import asyncio
 import logging
@@ -19,7 +22,7 @@ logger = logging.getLogger("trading-telemetry")
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. A client that exceeds a limit is disconnected; no other client notices."""
+    """One connection. A client that exceeds a limit is disconnected. Other connections are not affected."""
 
     _in_head = False
     _head_bytes = 0
@@ -38,16 +41,17 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
         if self._answering is not None and not self._answering.response_complete:
-            # Uvicorn tells only the newest request, behind which older ones may still be answered.
+            # Uvicorn marks only the newest request as disconnected, but an older one may still be in progress.
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._request_timer is None and (self.cycle is None or self.cycle.response_complete):
-            self._expect_request()  # blank lines begin no message, but end uvicorn's wait for one
+            # Blank lines end uvicorn's keep-alive timeout although no request begins. So the request's timeout starts.
+            self._expect_request()
         if self._in_head:
-            # A body may come in the same piece, and the head's end in two.
+            # `data` may also hold the beginning of the body, or only a part of the four bytes that end the headers.
             piece = self._head_tail + data
             end = piece.find(HEAD_END)
             self._head_bytes += len(data) if end < 0 else end

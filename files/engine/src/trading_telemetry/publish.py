@@ -1,4 +1,7 @@
-"""`trading-telemetry publish`: it reads the engine's state and sends each period to CloudWatch, in its own process."""
+"""The command `trading-telemetry publish`, which sends metrics to CloudWatch.
+
+It runs in a process of its own. It reads the engine's state every few seconds and sends the figures of each period.
+"""
 
 import logging
 import signal
@@ -26,8 +29,9 @@ NEVER_ACCEPTED = frozenset(
                  "MissingRequiredParameter", "RequestEntityTooLarge", "SerializationError", "Validation")
     for ending in ("", "Error", "Exception", "Fault")
 )  # fmt: skip
-"""Error codes of CloudWatch for data that it rejects: a time beyond its limits, or an invalid value."""
+"""Error codes of CloudWatch that mean that the data themselves are wrong, so that sending them again is useless."""
 SHORTEST_S = 0.5
+"""No period is shorter than this time."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 METADATA_URL = "http://169.254.169.254/latest"
@@ -36,9 +40,10 @@ logger = logging.getLogger("trading-publish")
 
 
 class Outbox:
-    """Periods that wait to be sent, oldest first, in a bounded number.
+    """The periods that wait to be sent, oldest first.
 
-    Periods beyond the bound, and those that CloudWatch refuses for their content, are dropped.
+    At most KEPT_PERIODS wait; then the oldest is dropped for each new one. Periods whose data CloudWatch rejects as
+    wrong are dropped as well.
     """
 
     def __init__(self, put: "Callable[[list[Datum]], None]") -> None:
@@ -57,7 +62,10 @@ class Outbox:
         self._waiting.append(data)
 
     def send(self, now_s: float) -> None:
-        """Send the waiting periods, unless a failure asked for a pause; never raises for CloudWatch's errors."""
+        """Send the waiting periods until one fails. Each failure starts a pause, longer than the last, without sending.
+
+        Errors of CloudWatch are logged, not raised. `now_s` is monotonic time.
+        """
         if now_s < self._retry_at_s:
             return
         while self._waiting:
@@ -81,7 +89,7 @@ class Outbox:
 
 
 def _is_for_ever(error: Exception) -> bool:
-    """Return whether the same data will always be refused: by CloudWatch's code, or because boto3 does not send it."""
+    """Return whether the error means that CloudWatch or boto3 will refuse the same data each time."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return response.get("Error", {}).get("Code") in NEVER_ACCEPTED
@@ -89,9 +97,9 @@ def _is_for_ever(error: Exception) -> bool:
 
 
 class Schedule:
-    """The ends of periods: at the wall clock's multiples, so that all hosts' periods are the same.
+    """The schedule of periods. They end at multiples of their length, such as full minutes, and so at once on all hosts.
 
-    The wait is in monotonic time: a step of the wall clock makes one period shorter and none longer.
+    The time that is left is measured by the monotonic clock. So a step of the wall clock can only shorten one period.
     """
 
     def __init__(self, period_s: int) -> None:
@@ -100,21 +108,25 @@ class Schedule:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a period now. It ends at the next multiple, or at the one after if the next is just being reached."""
+        """Begin a period now. It ends at the next multiple, or at the one after it if SHORTEST_S is not left."""
         left_s = self._period_s - time.time() % self._period_s
         self._due_s = time.monotonic() + left_s + (self._period_s if left_s < SHORTEST_S else 0)
 
     @property
     def left_s(self) -> float:
+        """The time until the period's end; 0 when it has ended."""
         return max(self._due_s - time.monotonic(), 0.0)
 
     def ended_s(self) -> float:
-        """Return the multiple at which the period ended, by the present wall clock."""
+        """Return the Unix time at which the period ended: the multiple that is nearest to the wall clock now."""
         return round(time.time() / self._period_s) * float(self._period_s)
 
 
 def publish(config: Config) -> None:
-    """Run until SIGTERM. Raises ConfigError when boto3, the region or the instance's id cannot be had."""
+    """Send metrics until SIGTERM.
+
+    Raises ConfigError when boto3 is not installed, or when the region or the instance's id cannot be found out.
+    """
     settings = config.cloudwatch
     client, instance_id = _client(settings)
 
@@ -166,10 +178,9 @@ def _client(settings: CloudWatchConfig) -> tuple[Any, str]:
 
 
 def _metadata(name: str) -> str:
-    """Ask EC2's instance metadata service, version 2."""
-    direct = build_opener(
-        ProxyHandler({})
-    )  # the address is this machine's own affair, whatever proxy its variables name
+    """Return a value of EC2's instance metadata service, version 2. Raises ConfigError when the service fails."""
+    # The service is reachable only from this machine, so no proxy of the environment's variables is used.
+    direct = build_opener(ProxyHandler({}))
     lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
     try:
         with direct.open(Request(f"{METADATA_URL}/api/token", headers=lifetime, method="PUT"), timeout=2) as answer:  # noqa: S310

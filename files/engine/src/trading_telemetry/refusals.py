@@ -1,6 +1,7 @@
-"""The packets that the host's firewall refused.
+"""The number of packets that the host's firewall refused.
 
-A root timer writes the file, because telemetry may not ask the kernel.
+Telemetry has no right to read the firewall's counters. A systemd timer of root writes them to the file REFUSALS, as
+`nft` prints them in JSON.
 """
 
 import json
@@ -9,13 +10,14 @@ from pathlib import Path
 
 REFUSALS = Path("/run/trading-firewall/refusals.json")
 WRITING_S = 5.0
+"""A file that is younger than this and has no valid content may be in the middle of being written."""
 
 
 def refused_packets(path: Path = REFUSALS, earlier: dict[str, int] | None = None) -> dict[str, int] | None:
-    """Return packets refused since the rules were loaded, by reason; None without a firewall.
+    """Return the number of packets refused since the firewall's rules were loaded, by reason; None without a firewall.
 
-    While the file is being rewritten, its previous content counts. A file that stays empty says that the kernel has no
-    such rules any more.
+    While the file is being rewritten, `earlier` is returned: the result of the previous call. A file that stays empty
+    means that the rules were removed, so None is returned.
     """
     try:
         entries = json.loads(path.read_bytes())["nftables"]

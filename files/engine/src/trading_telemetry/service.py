@@ -1,4 +1,7 @@
-"""The state that all requests share: observer, samples of the host, history, and the documents made from them."""
+"""The state that all requests share: the engines' observers and histories, the samples of the host, and its checks.
+
+The HTTP routes in `app` ask the class Service for the documents that they send.
+"""
 
 import asyncio
 import json
@@ -27,10 +30,13 @@ logger = logging.getLogger("trading-telemetry")
 
 
 class Service:
-    """The service. It samples once a second; between two samples /latest renews only the values that can be fresher."""
+    """The state of a host's telemetry. It takes a sample of engines and host once a second.
+
+    Between two samples, `latest` renews only the values that the engine publishes more often.
+    """
 
     def __init__(self, config: Config) -> None:
-        """Raises ConfigError for a wrong slo.toml or certificate."""
+        """Read all that is needed and take the first sample. Raises ConfigError for a wrong slo.toml or certificate."""
         self._targets = load_targets(config.slo_path)
         self._partitions = {each.name: Watched(each, self._targets) for each in config.partitions}
         self._hosts = [(time.monotonic(), sample_host())]
@@ -47,16 +53,19 @@ class Service:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The partitions' names; none where the host has no partitions."""
+        """The names of the partitions; () if the host has none."""
         return tuple(name for name in self._partitions if name)
 
     @property
     def clients(self) -> int:
-        """The number of open streams."""
+        """The number of clients of /stream."""
         return sum(each.broadcast.clients for each in self._partitions.values())
 
     def partition(self, name: str | None) -> Watched:
-        """Return the partition of this name, for None the first; raises LookupError, whose message names all."""
+        """Return the partition of this name, or the first one for None.
+
+        Raises LookupError for an unknown name. Its message lists the known names.
+        """
         if name is None:
             return next(iter(self._partitions.values()))
         if name not in self.names:
@@ -65,7 +74,10 @@ class Service:
         return self._partitions[name]
 
     def latest(self, name: str | None = None) -> Document:
-        """Return the counters, checks and age of this moment; windows, promise and host are of the last full second."""
+        """Return the document of /latest for the partition `name`, or for the first one.
+
+        Counters, checks and age are read now. Windows, targets and the host's values are those of the last sample.
+        """
         watched = self.partition(name)
         observation = watched.observer.look()
         document = watched.latest(observation, self._checks(watched, observation, _read_what_all_share()), self._host)
@@ -75,7 +87,11 @@ class Service:
         return document
 
     def health(self, name: str | None = None) -> Document:
-        """Return status, age and checks of one partition, or of the host: the worst status and the oldest age."""
+        """Return the document of /health: status, age of the engine's publication, and checks.
+
+        For a partition's name they are those of this partition. For None they are those of the whole host: the worst
+        status and the greatest age.
+        """
         asked = self._partitions.values() if name is None else [self.partition(name)]
         observations = {each: each.observer.look() for each in asked}
         shared = _read_what_all_share()
@@ -87,9 +103,9 @@ class Service:
         return {"status": overall(checks), "age_s": age_s, "checks": check_documents(checks)}
 
     def sample(self) -> None:
-        """Sample this second.
+        """Take the sample of this second.
 
-        Raises OSError when the host cannot be read; the engines' part of the sample is kept then.
+        Raises OSError when the host's values cannot be read. The engines' states are kept nevertheless.
         """
         observations = {each: each.observer.sample() for each in self._partitions.values()}
         self._hosts = [*self._hosts[-1:], (time.monotonic(), sample_host())]
@@ -107,7 +123,10 @@ class Service:
         return check_all(observation, window, self._targets, shared[0], self._clock, self._certificates, shared[1])
 
     async def keep_sampling(self) -> None:
-        """Sample once a second until cancelled; also send the heartbeat for systemd's watchdog."""
+        """Take a sample every second until cancelled, and send it to the clients of /stream.
+
+        Each sample also sends the heartbeat that systemd's watchdog expects.
+        """
         watched = watchdog_interval_ns() > 0
         next_s = time.monotonic()
         while True:
@@ -115,7 +134,7 @@ class Service:
             await asyncio.sleep(next_s - time.monotonic())
             try:
                 self.sample()
-            except OSError as error:  # out of descriptors, for example; the watchdog hears nothing while that lasts
+            except OSError as error:  # for example no free file descriptor; then there is no heartbeat either
                 logger.warning("no sample of this second: %s", error)
                 continue
             for each in self._partitions.values():
@@ -126,7 +145,10 @@ class Service:
                 notify("WATCHDOG=1")
 
     async def keep_reading_what_is_slow(self) -> None:
-        """Read in a thread, until cancelled, the slow sources: chrony's answer and files on a disk."""
+        """Read the slow sources repeatedly until cancelled: chrony's answer, and certificate files on a disk.
+
+        They are read in a thread, so that they do not delay requests.
+        """
         while True:
             await asyncio.sleep(READ_S)
             self._clock = await asyncio.to_thread(read_clock)
@@ -138,5 +160,5 @@ class Service:
 
 
 def _read_what_all_share() -> Shared:
-    """Read the host's files that are the same for all partitions."""
+    """Return the tuning and the backup of the host, which are the same for all partitions."""
     return tuning(), read_backup()

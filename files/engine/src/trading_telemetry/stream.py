@@ -1,4 +1,4 @@
-"""Server-sent events: every client gets the newest document, never a queue of older ones."""
+"""The server-sent events of /stream. Every client gets the newest document; older documents are never queued."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ HEADERS = [
 
 
 class Broadcast:
-    """The newest document, and the clients that wait for it."""
+    """The newest document, its number, and the number of clients that follow it."""
 
     def __init__(self) -> None:
         self.clients = 0
@@ -25,9 +25,9 @@ class Broadcast:
         self._renewed = asyncio.Event()
 
     def publish(self, document: bytes) -> None:
-        """Publish a document, which has no line break.
+        """Make `document` the newest one. It must not contain a line break.
 
-        A client that was too slow for the previous document never gets that document.
+        A client that has not yet fetched the previous document will not get it any more.
         """
         self._document = document
         self.number += 1
@@ -35,16 +35,19 @@ class Broadcast:
         self._renewed = asyncio.Event()
 
     async def after(self, number: int) -> tuple[int, bytes]:
-        """Wait for a document newer than `number`; raises TimeoutError after HEARTBEAT_S."""
+        """Wait for a document with another number than `number`, and return the newest number and document.
+
+        Raises TimeoutError if there is none within HEARTBEAT_S.
+        """
         if self.number == number:
-            # Not wait_for(): in Python 3.11 it forgets that it was cancelled when the document comes at the same time.
+            # In Python 3.11, asyncio.wait_for() loses a cancellation that comes at the same time as the document.
             async with asyncio.timeout(HEARTBEAT_S):
                 await self._renewed.wait()
         return self.number, self._document
 
 
 class EventStream:
-    """The ASGI answer of /stream. A client that takes nothing for SEND_TIMEOUT_S is disconnected."""
+    """The ASGI application that answers /stream. A client that reads nothing for SEND_TIMEOUT_S is disconnected."""
 
     def __init__(self, broadcast: Broadcast) -> None:
         self._broadcast = broadcast

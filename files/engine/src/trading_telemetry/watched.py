@@ -1,4 +1,4 @@
-"""One engine in telemetry: its observer, its history, and the clients that follow it."""
+"""What telemetry keeps for each engine of the host: its observer, its history, and its clients of /stream."""
 
 from trading_telemetry.config import Partition, Targets
 from trading_telemetry.health import Check, Status
@@ -10,7 +10,7 @@ from trading_telemetry.stream import Broadcast
 
 
 class Watched:
-    """The state that a host's engines do not share. The name is "" where the host has no partitions."""
+    """The observer, history and stream of one engine. The name is "" if the host has no partitions."""
 
     def __init__(self, partition: Partition, targets: Targets | None) -> None:
         self.name = partition.name
@@ -18,12 +18,12 @@ class Watched:
         self.history = History(targets)
         self.broadcast = Broadcast()
         self.status = Status.FAILING
-        """Of a partition, in the last full second."""
+        """The partition's status at the last sample. It stays FAILING on a host without partitions, and is not used."""
         self._targets = targets
         self._slow: Document = {}
 
     def add(self, observation: Observation, host: HostSample, earlier: HostSample) -> None:
-        """Add this second to the history; `observation` is its sample."""
+        """Add a sample to the history: the engine's state, and the host's values since the sample `earlier`."""
         self.history.add(observation, self.observer, host, earlier)
         self._slow = {
             "windows": {f"{seconds}s": window_document(self.observer.window(seconds)) for seconds in WINDOWS_S},
@@ -31,6 +31,9 @@ class Watched:
         }
 
     def latest(self, observation: Observation, checks: list[Check], host: Document) -> Document:
-        """Return the counters, checks and age as observed; windows, promise and host are of the last full second."""
+        """Return the document of /latest for this engine.
+
+        Counters, checks and age are those of `observation`. Windows and targets are those of the last sample.
+        """
         document = engine_document(observation, checks)
         return {**document, **self._slow, "host": host, "second": self.history.newest()}

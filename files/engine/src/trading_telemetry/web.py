@@ -1,4 +1,4 @@
-"""Parts that the page of a host and the page of many hosts share."""
+"""Routes and the error handler that `app` (the page of one host) and `fleet_app` (the page of many hosts) share."""
 
 from typing import Any
 
@@ -11,7 +11,10 @@ from trading_telemetry.assets import load_assets
 
 
 def page(name: str, information: dict[str, Any]) -> list[Route]:
-    """Return the routes of a page and its files. A program that asks for / gets `information`."""
+    """Return the routes of the page `name` and of its static files.
+
+    A client that does not accept HTML gets `information` as JSON at / instead of the page.
+    """
     assets = load_assets()
 
     async def index(request: Request) -> Response:
