@@ -62,8 +62,9 @@ class Outbox:
         self._waiting.append(data)
 
     def send(self, now_s: float) -> None:
-        """Send the waiting periods until one fails. Each failure starts a pause, longer than the last, without sending.
+        """Send the waiting periods until one fails.
 
+        After a failure nothing is sent for a pause, which is longer after each further failure.
         Errors of CloudWatch are logged, not raised. `now_s` is monotonic time.
         """
         if now_s < self._retry_at_s:
@@ -97,7 +98,7 @@ def _is_for_ever(error: Exception) -> bool:
 
 
 class Schedule:
-    """The schedule of periods. They end at multiples of their length, such as full minutes, and so at once on all hosts.
+    """The schedule of periods. They end at multiples of their length, such as full minutes, so at once on all hosts.
 
     The time that is left is measured by the monotonic clock. So a step of the wall clock can only shorten one period.
     """
