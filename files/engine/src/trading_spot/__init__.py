@@ -1,1 +1,4 @@
-"""The wait for AWS to take a Spot instance back."""
+"""The program `trading-spot`. It waits until AWS announces that it will take this Spot instance back.
+
+AWS may interrupt a Spot instance at any time, but announces it two minutes before.
+"""

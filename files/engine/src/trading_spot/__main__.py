@@ -1,7 +1,7 @@
-"""Command line of `trading-spot`: wait for the notice that AWS takes this Spot instance back, then run a command.
+"""Command line of `trading-spot`: wait for the notice that AWS will take this Spot instance back, then run a command.
 
-EC2 user guide, "Spot Instance interruption notices": the instance metadata has `spot/instance-action` from two minutes
-before the interruption, and answers 404 until then.
+The notice is the item `spot/instance-action` of the instance metadata. It exists from two minutes before the
+interruption; until then the metadata service answers 404. (EC2 user guide, "Spot Instance interruption notices".)
 """
 
 import argparse
@@ -20,16 +20,19 @@ _log = logging.getLogger("trading_spot")
 
 
 class Metadata:
-    """The instance metadata service, version 2: every request carries a session token."""
+    """A client of EC2's instance metadata service, version 2, in which every request needs a session token."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._token = ""
 
     def notice(self) -> str:
-        """Return the notice as AWS words it (JSON), empty while there is none. Raises OSError, HTTPException."""
+        """Return the notice, a JSON text of AWS, or "" while there is none.
+
+        Raises OSError or HTTPException when the service does not answer as documented.
+        """
         status, text = self._ask("GET", "/latest/meta-data/spot/instance-action", self._headers())
-        if status == 401:  # the token has ended
+        if status == 401:  # the token has expired
             self._token = ""
             status, text = self._ask("GET", "/latest/meta-data/spot/instance-action", self._headers())
         if status not in (200, 404):
@@ -56,7 +59,10 @@ class Metadata:
 
 
 def wait_for_notice(metadata: Metadata, poll_seconds: float) -> str:
-    """Return the notice once there is one. If the service does not answer, log it once and ask again."""
+    """Ask for the notice every `poll_seconds` until there is one, and return it.
+
+    A failure of the service is logged, but not again until it has answered once more.
+    """
     silent = False
     while True:
         try:
