@@ -45,7 +45,10 @@ def main() -> int:
 
 
 def _open(directory: Path) -> Log:
-    """Index all existing messages, so that the first subscriber may ask for any of them."""
+    """Return the log with all existing messages indexed, so that the first subscriber can request any of them.
+
+    Raises ConfigError when the directory cannot be read.
+    """
     try:
         log = Log(directory)
         while log.extend():

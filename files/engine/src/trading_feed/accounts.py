@@ -1,4 +1,7 @@
-"""The accounts that may subscribe: those of the engine's files, which may change while the feed runs."""
+"""The accounts that may subscribe to market data.
+
+They are the engine's accounts, from the same files. The files may change while the feed runs.
+"""
 
 import logging
 import os
@@ -17,13 +20,13 @@ Looks = tuple[tuple[int, int, int] | None, ...]
 
 
 class Accounts:
-    """The accounts.
+    """The accounts in the newest valid files: `account_of` returns the account of a name, or None.
 
-    `config` is the configuration at the start; newer files change only the accounts, as at a reload.
+    `config` is the configuration at the start. Later changes of the files affect only the accounts.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises ConfigError."""
+        """Read engine.toml at `path` and the accounts file that it names. Raises ConfigError when one is wrong."""
         self._path = path
         self._files: tuple[Path, ...] = (path,)
         self._seen: Looks = ()
@@ -32,7 +35,10 @@ class Accounts:
         self.account_of = self.config.account_of
 
     def follow(self, loop: AbstractEventLoop, thread: Executor, taken: Callable[[], None]) -> None:
-        """If the files have changed since they were read, read them in a thread, then call `taken`."""
+        """If the files have changed since they were last read, read them again in a thread.
+
+        When the new accounts are in use, `taken` is called in the event loop. Wrong files are logged and not used.
+        """
         if self._reading is None and self._look() != self._seen:
             self._reading = loop.run_in_executor(thread, self._read_again)
             self._reading.add_done_callback(lambda done: self._take(done, taken))
@@ -52,9 +58,10 @@ class Accounts:
             return None
 
     def _read(self) -> EngineConfig:
-        self._seen = (*self._look()[:1], None)  # also for a broken file: it is read again only after it has changed
+        # Remembered before engine.toml is parsed: if it is broken, it is read again only after it has changed.
+        self._seen = (*self._look()[:1], None)
         self._files = (self._path, _accounts_file(self._path))
-        self._seen = self._look()  # before the reading: a change meanwhile causes another reading
+        self._seen = self._look()  # taken before the reading, so that a change during the reading is noticed later
         return engine_config.read(self._path)
 
     def _look(self) -> Looks:

@@ -1,7 +1,8 @@
-"""The reader of the engine's ring: it naps while there are messages to send, and otherwise sleeps until the bell.
+"""The feed's reading of the newest messages from the ring buffer in shared memory (`trading_engine.published.ring`).
 
-A bell for each turn would cost the engine more than the turn's market data does. So a feed that found messages looks
-again after a nap, by its own timer. It asks for the bell only when nothing came for some naps.
+The engine can wake the feed by one byte in a named pipe, the "bell". But a bell after each turn of the engine would
+cost the engine more time than to write the turn's market data. So the feed polls the ring by a timer of its own, each
+NAP_NS. After NAPS looks without a message it stops the timer and requests the bell.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from trading_engine.published.ring import RingError, RingReader
 from trading_feed.log import Log
 
 NAP_NS: Final = 100_000
-NAP_BESIDE_THE_ENGINE_NS: Final = 1_000_000  # on a single CPU each look takes time from the engine
+"""The time between two looks at the ring."""
+NAP_BESIDE_THE_ENGINE_NS: Final = 1_000_000
+"""The same where feed and engine share a single CPU: there each look takes CPU time from the engine."""
 NAPS: Final = 10
+"""The number of looks without a message after which the feed requests the bell."""
 _monotonic_ns: Final = time.monotonic_ns
 
 
 class Live:
-    """The follower of the ring: call `check` often.
+    """The reader of the ring. It adds the messages that it finds to `log.tail` and then calls `serve`.
 
-    While `wanted`, it adds the engine's messages to the log's tail and calls `serve`.
+    It starts, stops and changes to the ring of a restarted engine only in `check`, so call that several times a second.
+    `asleep` is True while the timer is stopped and the feed waits for the bell.
     """
 
     def __init__(
@@ -53,11 +58,14 @@ class Live:
 
     @property
     def follows(self) -> bool:
-        """Whether the feed reads the engine's ring. Otherwise the files are the only source."""
+        """Whether the feed reads the ring. Otherwise the log files are the only source of messages."""
         return self._reader is not None
 
     def check(self, wanted: bool) -> None:
-        """Begin or end following, take the ring of a new engine, and look for missed messages."""
+        """Start to read the ring if `wanted`, else stop; change to the ring of a restarted engine.
+
+        It also reads messages for which no bell came, and publishes the measured delays for the engine.
+        """
         reader = self._reader
         if reader is not None and (not wanted or reader.is_left):
             self.look()
@@ -66,12 +74,12 @@ class Live:
             if wanted:
                 self._start()
             return
-        if self.asleep and self.look():  # no bell came for it
+        if self.asleep and self.look():  # there is a message, but no bell came
             self._wake()
         self._reader.publish_times()
 
     def look(self) -> bool:
-        """Take the new messages and have them served; return whether there were any."""
+        """Read the new messages from the ring and send them to the subscribers. Return whether there were any."""
         reader = self._reader
         if reader is None:
             return False
@@ -116,7 +124,10 @@ class Live:
         self.asleep = False
 
     def _wake(self) -> None:
-        """Take messages after the bell rang, or might have rung: they are in the ring, or were too large for it."""
+        """Start the timer again after the bell, and read the messages from the ring.
+
+        If the ring has none, they were too large for it, and are read from the files.
+        """
         reader, timer = self._reader, self._timer
         if reader is None or timer is None:
             return
@@ -136,7 +147,8 @@ class Live:
             os.read(timer.descriptor, 8)
         except BlockingIOError:
             return
-        if self._log.lacks_messages:  # files follow naps later, and a busy ring may leave no pause to look
+        # The log file gets messages later than the ring. It is read here, because the ring may never be empty.
+        if self._log.lacks_messages:
             self._look_at_files()
         if self.look():
             self._empty = 0
@@ -168,7 +180,7 @@ class Live:
 
 
 def _has_other_cpu(engine_pid: int) -> bool:
-    """Return whether this process can run while the engine does."""
+    """Return whether this process and the engine together may use more than one CPU."""
     cpus = os.sched_getaffinity(0)
     try:
         cpus = cpus | os.sched_getaffinity(engine_pid)

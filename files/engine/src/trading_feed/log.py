@@ -1,8 +1,9 @@
-"""The engine's ITCH log as sessions of numbered messages; it reads files and knows no sockets.
+"""The engine's log files of market data (ITCH), read as sessions of numbered messages.
 
-The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`, each a
-BinaryFILE: repeated (u16 length, message). They only grow. A restarting engine may cut the newest file and write the
-same bytes again, so a known position stays right. Until those bytes are there again the reader waits.
+The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. Each file
+repeats a length (u16) and a message; NASDAQ calls this format BinaryFILE. The files only grow, with one exception: an
+engine that restarts may truncate the newest file, and then writes the same bytes again. So known offsets stay valid.
+Until the bytes are there again, the reader finds nothing new.
 """
 
 import os
@@ -19,7 +20,7 @@ _NAME = re.compile(r"(.{10})-(\d{20})\.itch")
 
 
 class LogFile:
-    """One file, indexed as it grows: the offset of every 1,024th message."""
+    """One log file. Its index holds the offset of every 1,024th message, and is extended when the file grows."""
 
     def __init__(self, path: Path, first_sequence: int) -> None:
         self.first_sequence = first_sequence
@@ -30,10 +31,11 @@ class LogFile:
 
     @property
     def next_sequence(self) -> int:
+        """The number of the message that will follow the last indexed one."""
         return self.first_sequence + self._messages
 
     def extend(self) -> bool:
-        """Index up to 1 MiB of new messages; return whether there were any."""
+        """Index up to SCAN_BYTES of new messages, and return whether there were any."""
         data = os.pread(self._descriptor, SCAN_BYTES, self.end_bytes)
         start, size = 0, len(data)
         while size - start >= 2:
@@ -48,7 +50,7 @@ class LogFile:
         return start > 0
 
     def offset_of(self, sequence: int) -> int:
-        """Return the offset of a message; the next expected message begins where the index ends."""
+        """Return the offset in bytes of the message with this number, which is indexed or the next one."""
         wanted = sequence - self.first_sequence
         if wanted == self._messages:
             return self.end_bytes
@@ -61,7 +63,10 @@ class LogFile:
         return offset + at
 
     def packets(self, begin_bytes: int, end_bytes: int) -> tuple[bytes, int, int]:
-        """Return the range's complete messages as SoupBinTCP packets, their number, and the offset after the last."""
+        """Return the messages between two offsets as SoupBinTCP packets, their count, and the offset after the last.
+
+        A message that is not completely between the offsets is left out.
+        """
         data = os.pread(self._descriptor, end_bytes - begin_bytes, begin_bytes)
         packets, count, size = framed(data)
         return packets, count, begin_bytes + size
@@ -71,7 +76,7 @@ class LogFile:
 
 
 class Session:
-    """The files of one session in order; the last one grows."""
+    """A trading session: its log files in the order of their messages. Only the last file grows."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -86,16 +91,19 @@ class Session:
         return self.files[-1].next_sequence
 
     def file_of(self, sequence: int) -> LogFile | None:
-        """Return the file that holds the message or will hold it (the last one for the next message), or None."""
+        """Return the file with the message of this number, or None if that file has been deleted.
+
+        For the next expected message and all later ones it is the last file.
+        """
         position = bisect_right([file.first_sequence for file in self.files], sequence) - 1
         return self.files[position] if position >= 0 else None
 
 
 class Log:
-    """All sessions in the directory, the current one last, and the tail of messages that are in no file yet."""
+    """All sessions in the directory, and `tail`: the newest messages from the ring, which may not be in a file yet."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises OSError when the directory cannot be listed."""
+        """Find the files in `directory`. Raises OSError when it cannot be listed."""
         self._directory = directory
         self._sessions: dict[str, Session] = {}
         self._files: dict[Path, LogFile] = {}
@@ -105,34 +113,35 @@ class Log:
 
     @property
     def current(self) -> Session | None:
+        """The newest session, or None if there is no file."""
         return self._sessions[max(self._sessions)] if self._sessions else None
 
     def session(self, name: str) -> Session | None:
-        """Return the named session; a blank name means the current one."""
+        """Return the session of this name, or None if it is unknown. An empty name means the current session."""
         return self._sessions.get(name) if name else self.current
 
     def next_sequence(self, session: Session) -> int:
-        """Return the number of the session's next message."""
+        """Return the number of the session's next message, after all in the files and in the tail."""
         known = session.next_sequence
         return max(known, self.tail.following) if self.tail.session == session.name else known
 
     @property
     def is_behind(self) -> bool:
-        """Whether the ring shows a session whose files have not been found yet."""
+        """Whether the ring has messages of a session whose files `refresh` has not found yet."""
         return self.tail.session > max(self._sessions, default="")
 
     @property
     def lacks_messages(self) -> bool:
-        """Whether the ring left messages out that have not been found in a file yet."""
+        """Whether messages before the tail are not indexed yet, because they were never in the ring."""
         session = self._sessions.get(self.tail.session)
         return session is not None and session.next_sequence < self.tail.first
 
     def is_over(self, session: Session) -> bool:
-        """Return whether another session is current and the files of this one are read to their end."""
+        """Return whether `session` has ended: there is a newer one, and all messages of this one are indexed."""
         return session is not self.current and session.files[-1] not in self._growing
 
     def refresh(self) -> None:
-        """Find new and deleted files. A deleted file is closed; its readers start again."""
+        """Find new and deleted files in the directory. Raises OSError when it cannot be listed."""
         found = {path: match for path in self._directory.iterdir() if (match := _NAME.fullmatch(path.name))}
         for path in self._files.keys() - found.keys():
             gone = self._files.pop(path)
@@ -151,9 +160,9 @@ class Log:
             self._sessions.setdefault(name, Session(name)).files.append(file)
 
     def extend(self) -> bool:
-        """Index new messages; return whether there were any.
+        """Index new messages, and return whether there were any.
 
-        Only the newest file is checked for growth all the time.
+        A file that is not the newest is checked until it has no more new messages. The newest is always checked.
         """
         newest = self._growing[-1:]
         grew = [file for file in self._growing if file.extend()]

@@ -1,4 +1,4 @@
-"""The sockets of the feed: it accepts subscribers, checks passwords in a thread, and follows the log."""
+"""The server of the feed: it accepts connections, checks passwords, and sends market data to the subscribers."""
 
 import asyncio
 import functools
@@ -19,9 +19,15 @@ from trading_feed.live import Live
 from trading_feed.log import Log, LogFile
 from trading_feed.subscriber import Subscriber
 
-FOLLOW_S = 0.005  # for the files: without a ring, and to index the messages that the ring gave
+FOLLOW_S = 0.005
+"""The time between two looks at the log files while there are subscribers and messages.
+
+The files have the messages that were not in the ring. Messages that were in the ring are indexed there later.
+"""
 IDLE_S = 0.2
+"""The same while there are no subscribers, or no new messages."""
 REFRESH_S = 0.2
+"""The time between two looks for new log files, a new ring and changed accounts."""
 MAX_CONNECTIONS = 256
 LOGIN_S = 10.0
 HEARTBEAT_S = soupbintcp.HEARTBEAT_INTERVAL_NS / 1e9
@@ -31,12 +37,12 @@ logger = logging.getLogger("trading-feed")
 
 
 class Feed:
-    """The state that all connections share: the log, the accounts, and one thread for passwords."""
+    """The state that all connections share: the log, the accounts, and one thread that checks passwords."""
 
     def __init__(self, accounts: Accounts, log: Log) -> None:
         self.log = log
         self.connections: dict[Connection, None] = {}
-        # Subscribers at the log's end ask for the same bytes one after another, so these are framed once for all.
+        # Subscribers that have received everything so far need the same new bytes. The cache makes their packets once.
         self.read = functools.lru_cache(maxsize=8)(LogFile.packets)
         self._accounts = accounts
         self._verifier = Verifier()
@@ -46,6 +52,7 @@ class Feed:
         self.live = Live(loop, config.feed_ring, config.feed_bell, log, self._serve, logger.info)
 
     async def authorised(self, request: soupbintcp.LoginRequest) -> bool:
+        """Return whether the account of the login exists and the password is right."""
         account = self._accounts.account_of(request.username)
         if account is None:
             return False
@@ -53,17 +60,18 @@ class Feed:
             return True
         check = functools.partial(self._verifier.check, account.password_hash, request.password)
         right = await self._loop.run_in_executor(self._thread, check)
-        now = self._accounts.account_of(request.username)  # the account may have changed meanwhile
+        now = self._accounts.account_of(request.username)  # the files may have changed during the check
         return right and now is not None and now.password_hash == account.password_hash
 
     async def follow(self) -> None:
-        """Serve the messages that the engine appends, until cancelled."""
+        """Read new messages and send them to the subscribers, until cancelled. Also check connections and accounts."""
         refreshed_s = 0.0
         turned_s = time.monotonic()
         watched = watchdog_interval_ns() > 0
         while True:
             now_s = time.monotonic()
-            if now_s - turned_s > HEARTBEAT_S:  # bytes that arrived while this process stood still are not read yet
+            # If this process did not run for a while, the clients' bytes of that time are not read yet.
+            if now_s - turned_s > HEARTBEAT_S:
                 for connection in self.connections:
                     connection.excuse(now_s - turned_s)
             turned_s = now_s
@@ -81,8 +89,8 @@ class Feed:
             await asyncio.sleep(0 if grew else FOLLOW_S if busy else IDLE_S)
 
     def catch_up(self) -> None:
-        """Index all existing messages, and follow the new ones."""
-        self.log.refresh()  # also files of an engine that has started since
+        """Index all existing messages and start to read the ring, for a subscriber that has just logged in."""
+        self.log.refresh()  # an engine may have started and created a file since the last refresh
         while self.log.extend():
             pass
         self.live.check(wanted=True)
@@ -94,7 +102,7 @@ class Feed:
 
     @property
     def _has_subscribers(self) -> bool:
-        """Whether a subscriber is logged in. Connections without a login cause no work and no measurement."""
+        """Whether a subscriber is logged in. Without one, the ring is not read and delays are not measured."""
         return any(connection.is_subscriber for connection in self.connections)
 
     def _serve(self) -> None:
@@ -102,7 +110,7 @@ class Feed:
             connection.serve()
 
     def make_room(self) -> bool:
-        """Drop the connection that has waited longest without a login; return whether there was one."""
+        """Close the oldest connection that has not tried to log in. Return whether there was one."""
         for connection in self.connections:
             if connection.is_stranger:
                 connection.drop("it does not log in, and others wait")
@@ -117,10 +125,14 @@ class Feed:
 
 
 class Connection(asyncio.Protocol):
-    """One socket. A slow one is not written to: its subscriber stays behind in the log and costs nothing."""
+    """The connection of one client.
+
+    If the client reads slowly, nothing more is written to its socket for a while. It needs no memory for unsent
+    messages, because they are read from the log when the client can receive them.
+    """
 
     def __init__(self, feed: Feed, *, awaits_proxy: bool = False) -> None:
-        """With `awaits_proxy`, this host's TLS proxy connects and first names its client."""
+        """With `awaits_proxy`, the peer is this host's TLS proxy. It sends the address of its client first."""
         self._feed = feed
         self._awaits_proxy = awaits_proxy
         self._begin = b""
@@ -133,11 +145,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_stranger(self) -> bool:
-        """Return whether the connection has not even tried to log in."""
+        """Whether the client has not tried to log in."""
         return self._login is None
 
     @property
     def is_subscriber(self) -> bool:
+        """Whether the client has logged in and may receive market data."""
         return self._subscriber.admitted
 
     @property
@@ -146,7 +159,7 @@ class Connection(asyncio.Protocol):
         return request.username if request else ""
 
     def drop(self, reason: str) -> None:
-        """End the connection at once."""
+        """Log the reason and close the connection at once. Data that are not sent yet are discarded."""
         logger.warning("%s disconnected: %s", self._peer, reason)
         self._feed.connections.pop(self, None)
         self._transport.abort()
@@ -206,12 +219,15 @@ class Connection(asyncio.Protocol):
             self.serve()
 
     def excuse(self, silent_s: float) -> None:
-        """Subtract this time from the connection's silence."""
+        """Do not count this time against the limits on silence and on the time until the login."""
         self._received_s += silent_s
         self._begun_s += silent_s
 
     def turn(self, now_s: float) -> None:
-        """Send what may be sent, or a heartbeat when nothing else was; drop silent subscribers."""
+        """Send the messages that are due, or a heartbeat if nothing was sent for HEARTBEAT_S.
+
+        The connection is closed if the client sent nothing for SILENCE_S, or did not try to log in within LOGIN_S.
+        """
         if now_s - self._received_s > SILENCE_S:
             self.drop(f"nothing was received for {SILENCE_S:.0f} s")
             return
@@ -222,7 +238,7 @@ class Connection(asyncio.Protocol):
             self._write(soupbintcp.SERVER_HEARTBEAT_PACKET)
 
     def serve(self) -> bool:
-        """Send what may be sent; return whether the subscriber stays."""
+        """Send the messages that are due, until the socket is full. Return whether the client is still a subscriber."""
         subscriber = self._subscriber
         while subscriber.admitted and not self._paused:
             data = subscriber.packets(self._feed.read)
@@ -235,7 +251,7 @@ class Connection(asyncio.Protocol):
         return subscriber.admitted
 
     def finish(self, last: bytes) -> None:
-        """Send the last bytes, then close."""
+        """Send these last bytes after all others, then close the connection."""
         self._feed.connections.pop(self, None)
         self._transport.write(last)
         self._transport.close()
@@ -246,7 +262,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(accounts: Accounts, listener: socket.socket, for_proxy: socket.socket | None, log: Log) -> None:
-    """Serve until SIGTERM or SIGINT; `for_proxy` is where this host's TLS proxy connects."""
+    """Serve until SIGTERM or SIGINT. Clients connect to `listener`, and this host's TLS proxy to `for_proxy`."""
     loop = asyncio.get_running_loop()
     feed = Feed(accounts, log)
     servers = [await loop.create_server(lambda: Connection(feed), sock=listener)]

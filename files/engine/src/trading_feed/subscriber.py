@@ -1,4 +1,7 @@
-"""One subscriber's SoupBinTCP session without sockets: packets in, bytes out, at the subscriber's own pace."""
+"""The SoupBinTCP protocol of one subscriber, without sockets.
+
+The server passes in the bytes that it receives, and asks for the bytes to send when the subscriber can receive more.
+"""
 
 from collections.abc import Callable
 
@@ -11,7 +14,11 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Subscriber:
-    """A subscriber. `receive` sets `login_request`; `admit` or `refuse` answers it after the check of the password."""
+    """A subscriber, and the number of the message that it gets next (`sequence`, 0 before the login).
+
+    `receive` sets `login_request`. The server then checks the password and calls `admit` or `refuse`. `ended` becomes
+    True when the connection is to be closed.
+    """
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -28,7 +35,7 @@ class Subscriber:
         return self.sequence > 0
 
     def receive(self, data: bytes) -> None:
-        """Take the subscriber's bytes; raises WireError for bytes that are not SoupBinTCP."""
+        """Process bytes from the subscriber. Raises WireError for bytes that the protocol does not allow."""
         for kind, payload in self._splitter.feed(data):
             if kind == soupbintcp.LOGIN_REQUEST and self.login_request is None:
                 self.login_request = soupbintcp.parse_login_request(payload)
@@ -38,7 +45,11 @@ class Subscriber:
                 raise WireError(f"packet of type {chr(kind)!r} is not for a subscriber to send now")
 
     def admit(self) -> bytes:
-        """Answer a login with the right password: accept it from the requested message on, or reject it."""
+        """Return the answer to a login with the right password.
+
+        The login is accepted, and messages follow from the requested one on. If the log does not have the requested
+        session or message, the login is rejected.
+        """
         assert self.login_request is not None
         session = self._log.session(self.login_request.session)
         if session is None:
@@ -51,13 +62,15 @@ class Subscriber:
         return soupbintcp.login_accepted(session.name, wanted)
 
     def refuse(self, reason: str) -> bytes:
+        """Return the answer that rejects the login. `reason` is SoupBinTCP's code, one character."""
         self.ended = True
         return soupbintcp.login_rejected(reason)
 
     def packets(self, read: Callable[[LogFile, int, int], tuple[bytes, int, int]]) -> bytes:
-        """Return the next packets for this subscriber, at most some 64 KiB of a file; empty when it has everything.
+        """Return the next packets for this subscriber, b"" if it has all messages.
 
-        `read` is LogFile.packets, or a function that remembers its last results for subscribers at the same place.
+        They are all messages of the tail from `sequence` on, or up to CHUNK_BYTES of a log file. `read` is
+        LogFile.packets, or the same function with a cache.
         """
         log, tail = self._log, self._log.tail
         if tail.holds(self._session, self.sequence):

@@ -1,4 +1,4 @@
-"""The newest messages from the ring: the log files do not have them yet, or have got them a moment ago."""
+"""The newest messages, read from the ring. They are kept until they are also in the log files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _HEADS = {length: struct.pack(">HB", length + 1, SEQUENCED) for length in range(
 
 
 def framed(data: bytes) -> tuple[bytes, int, int]:
-    """Return the complete messages of a BinaryFILE as SoupBinTCP packets, their number, and their size in bytes."""
+    """Return the messages in a part of a log file as SoupBinTCP packets, their count, and their size in `data`.
+
+    `data` must begin with a message. A message that is incomplete at the end is left out.
+    """
     parts: list[bytes] = []
     start, size = 0, len(data)
     while size - start >= 2:
@@ -26,18 +29,22 @@ def framed(data: bytes) -> tuple[bytes, int, int]:
 
 
 class Tail:
-    """Messages of one session without a gap, from `first` to the one before `following`, as packets."""
+    """Consecutive messages of one session as SoupBinTCP packets: those with the numbers `first` to `following` - 1."""
 
     def __init__(self) -> None:
         self.session = ""
         self.first = 1
         self.following = 1
-        self._pieces: deque[tuple[int, int, bytes]] = deque()  # first number, the number after the last, packets
+        # Each piece has the number of its first message, the number after its last message, and the packets.
+        self._pieces: deque[tuple[int, int, bytes]] = deque()
         self._asked = 0
         self._answer = b""
 
     def add(self, session: str, first: int, data: bytes) -> None:
-        """Add the messages from the ring; drop earlier messages that do not lead up to them."""
+        """Add messages from the ring: `data` in the format of the log files, of which the first has the number `first`.
+
+        If messages are missing before them, or if the session is another, all earlier messages are dropped.
+        """
         packets, count, _ = framed(data)
         if session != self.session or first != self.following:
             self._pieces.clear()
@@ -47,18 +54,19 @@ class Tail:
         self._asked = 0
 
     def forget_before(self, sequence: int) -> None:
-        """Drop the messages before this number, which are in the files."""
+        """Drop messages before this number, because the log files have them. Only whole pieces are dropped."""
         pieces = self._pieces
         while pieces and pieces[0][1] <= sequence:
             self.first = pieces.popleft()[1]
 
     def holds(self, session: str, sequence: int) -> bool:
+        """Return whether the message with this number in this session is in the tail."""
         return self.first <= sequence < self.following and session == self.session
 
     def since(self, sequence: int) -> bytes:
-        """Return all packets from this message on. The tail must still hold the message.
+        """Return the packets of the message with this number and of all later ones. The tail must hold the message.
 
-        Subscribers ask for the same packets one after another.
+        The last result is kept, because several subscribers ask for the same packets one after another.
         """
         if sequence == self._asked:
             return self._answer
