@@ -20,7 +20,7 @@ LOOK_S = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM, or check a configuration."""
+    """Run the command `ship` until SIGTERM, or the command `check-config`. Return the exit status."""
     parser = argparse.ArgumentParser(
         prog="trading-backup", description="Ship journal, snapshots and configuration to the environment's bucket."
     )
@@ -41,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def ship(config: Config) -> None:
-    """Ship until SIGTERM. Bytes that are unsent at the end are sent after the next start. Raises ConfigError."""
+    """Send new data to the bucket until SIGTERM. Data that are unsent then are sent after the next start.
+
+    Raises ConfigError when boto3 is missing or an address in the configuration is invalid.
+    """
     shipper = Shipper(config, Bucket(config))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

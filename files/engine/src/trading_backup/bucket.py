@@ -1,4 +1,8 @@
-"""Uploads to the bucket: each object once and in one request, because the bucket's policy allows a host no more."""
+"""Uploads to the S3 bucket.
+
+Each object is uploaded once and in a single request. The bucket's policy allows a host neither to replace an object nor
+to upload one in parts.
+"""
 
 import base64
 from typing import Any, BinaryIO
@@ -11,14 +15,18 @@ THERE_ALREADY = ("PreconditionFailed", "412")
 
 
 class BucketError(Exception):
-    """The bucket cannot be reached, or refuses the request; the message says which."""
+    """The bucket cannot be reached, or refuses the request. The message says why."""
 
 
 class Bucket:
-    """The environment's bucket and this host's identity there. Both are known once AWS has identified the caller."""
+    """The bucket of the host's environment, and the host's identity at AWS.
+
+    The bucket's name may contain the id of the AWS account. So name and identity are known only after AWS has been
+    asked for the caller's identity.
+    """
 
     def __init__(self, config: Config) -> None:
-        """Raises ConfigError when boto3 is missing, or an address is invalid."""
+        """Create the clients of S3 and STS. Raises ConfigError when boto3 is missing or an address is invalid."""
         try:
             import boto3
             from botocore.config import Config as BotoConfig
@@ -26,7 +34,7 @@ class Bucket:
         except ImportError as error:
             raise ConfigError("the backup needs boto3: install trading-engine[cloudwatch]") from error
         self._errors = (BotoCoreError, ClientError, OSError)
-        # boto3 retries little: the shipper retries by itself and reports meanwhile what waits.
+        # boto3 makes only one retry. The shipper retries as well, and it reports the waiting data in the meantime.
         options = BotoConfig(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 2})
         named = {"region_name": config.region, "endpoint_url": config.endpoint or None, "config": options}
         try:
@@ -41,7 +49,10 @@ class Bucket:
         self.objects = 0
 
     def user_id(self) -> str:
-        """Return the id of the session, `role id:instance id` on EC2; raises BucketError."""
+        """Return AWS's id of the caller, which is `role id:instance id` on EC2. Raises BucketError.
+
+        AWS is asked only once.
+        """
         if not self._user_id:
             try:
                 found = self._sts.get_caller_identity()
@@ -53,10 +64,10 @@ class Bucket:
         return self._user_id
 
     def put(self, key: str, body: bytes | BinaryIO, digest: str) -> None:
-        """Put a new object with its SHA-256; raises BucketError.
+        """Upload `body` as a new object. `digest` is its SHA-256 in hexadecimal. Raises BucketError.
 
-        If the object exists, this host put it and ended before it could record the upload: the name contains the digest
-        of the content.
+        It is no error if the object exists. The key contains the digest, so the content is the same. This host uploaded
+        it before, and ended before it could record that.
         """
         self.user_id()
         checksum = base64.b64encode(bytes.fromhex(digest)).decode("ascii")

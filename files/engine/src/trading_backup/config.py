@@ -1,4 +1,4 @@
-"""The reader of backup.toml, which checks all of it before anything is sent."""
+"""The configuration file backup.toml. It is checked completely before anything is sent."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,19 @@ from trading_engine.settings.tables import ConfigError, Table, load
 
 @dataclass(frozen=True)
 class Config:
-    """The files to ship and their destination."""
+    """The files to send, and their destination.
+
+    `journal` is the directory of the journal, `files` are glob patterns of other files to send. The backup keeps its
+    progress in the file `state`, and writes its status for telemetry into the file `status`.
+    """
 
     bucket: str
+    """The bucket's name, which may contain {region} and {account}."""
     host: str
     rpo_seconds: int
+    """The promised greatest age of journal data that is not yet in the bucket (recovery point objective)."""
     series_days: int
+    """The age of a series of objects after which a new series begins."""
     region: str
     endpoint: str
     journal: Path
@@ -23,7 +30,7 @@ class Config:
 
 
 def load_config(path: Path) -> Config:
-    """Return the checked configuration; raises ConfigError."""
+    """Return the configuration in the file `path`. Raises ConfigError when it is wrong."""
     top = Table(str(path), load(path))
     table = top.table("backup", required=True)
     config = Config(

@@ -1,43 +1,49 @@
-"""Object names with all information: the host may not list or read its objects, and the reader needs no index.
+"""The names of the objects in the bucket.
 
-A series is self-contained: it begins with a snapshot (or the journal's first segment) and contains everything after it,
-in order. It also contains a little of the journal before its newest snapshot, so that a restore can check that
-snapshot. plugins/module_utils/aws/journal_bucket.py reads these names.
+The names hold all information that a restore needs about the objects. So there is no index, which a host could not
+update anyway, because it may not read or list objects.
+
+The objects form series. Each series suffices for a restore: it begins with a snapshot, or with the journal's first
+segment, and contains all later data. If possible it begins a few segments before its newest snapshot, so that a restore
+can check the snapshot by a replay of these segments. plugins/module_utils/aws/journal_bucket.py reads the names.
 """
 
 from datetime import UTC, datetime
 
 MOST_PROVING = 4
-"""The largest number of segments that are sent only to prove the snapshot after them; a restore replays no more."""
+"""At most so many segments are sent only to check the snapshot after them. A restore has to replay them."""
 COMPLETE = "complete"
-"""The empty object that marks a series as restorable: the series has caught up with the host once."""
+"""The name of an empty object. It means that all data of the host are in the series, so that a restore can use it."""
 
 
 def host_prefix(user_id: str, host: str) -> str:
-    """Return the prefix of all objects of a host: AWS lets a host write only below the id of its own session."""
+    """Return the prefix of all objects of a host. The bucket's policy allows a host only keys with its own `user_id`."""
     return f"hosts/{user_id}/{host}/"
 
 
 def series(begun_s: float) -> str:
-    """Return the name of the series that begins now; later ones sort after it."""
+    """Return the name of a series that begins at the Unix time `begun_s`. Names of later series sort after it."""
     return f"{datetime.fromtimestamp(begun_s, UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def of_range(segment: int, start: int, end: int, digest: str) -> str:
-    """Return the name of the object with the bytes from `start` to `end` of a segment."""
+    """Return the name of the object with the bytes of a segment from offset `start` up to but excluding `end`."""
     return f"journal/{segment:012d}/{start:012d}-{end:012d}.{digest}"
 
 
 def of_seal(segment: int, end: int, size: int, digest: str) -> str:
-    """Return the name of the empty object that ends a segment: after `end`, the segment is zeros up to its size."""
+    """Return the name of the empty object that marks a segment as complete.
+
+    The segment has `size` bytes, and those from offset `end` on are zeros. `digest` is that of the bytes before `end`.
+    """
     return f"journal/{segment:012d}/sealed-{end:012d}-{size:012d}.{digest}"
 
 
 def of_snapshot(segment: int, digest: str) -> str:
-    """Return the name of the snapshot before a segment's first record."""
+    """Return the name of the snapshot with the engine's state before the first record of the segment."""
     return f"snapshot/{segment:012d}.{digest}"
 
 
 def of_file(path: str, changed_s: float, digest: str) -> str:
-    """Return the name of a configuration file as it was at that time."""
+    """Return the name of the configuration file `path` with the content that was found at Unix time `changed_s`."""
     return f"file/{series(changed_s)}.{digest}{path}"

@@ -1,4 +1,7 @@
-"""The shipper: it watches the journal's directory and puts new data into the bucket. The engine does not know of it."""
+"""The shipper: it watches the journal's directory and uploads new data to the bucket.
+
+It only reads the engine's files, and the engine does not depend on it.
+"""
 
 import hashlib
 import logging
@@ -17,22 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OBJECT_BYTES = 8 << 20
-"""The largest number of a segment's bytes in one object; memory holds these bytes once."""
+"""The largest number of bytes of a segment in one object. They are held in memory during the upload."""
 EMPTY = hashlib.sha256().hexdigest()
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LOSS_TOLD_S = 3600.0
-"""The time for which the bytes of a lost segment count as unsent; the alarm watches unsent bytes."""
+"""For this time a lost segment counts as unsent data, so that the alarm for unsent data goes on."""
 CLEAN_NOTED_S = 60.0
+"""The time between two writes of the state file while there is nothing to send."""
 DAY_S = 86_400
 SETTLED_S = 0.1
-"""The age from which a file's time is reliable: times are coarse, so an early next write may get the same time."""
+"""A file's modification time shows later writes only when it is older than this, because such times are coarse."""
 
 logger = logging.getLogger("trading-backup")
 
 
 class Target(Protocol):
-    """The destination of objects."""
+    """The destination of objects: a Bucket, or a test's replacement."""
 
     objects: int
 
@@ -42,13 +46,13 @@ class Target(Protocol):
 
 
 class BrokenSeriesError(Exception):
-    """Data that was sent differs from the journal now; the message says why."""
+    """The journal no longer matches the data that was sent, so a new series must begin. The message says why."""
 
 
 class Shipper:
-    """The shipper: call `look` every few seconds.
+    """The shipper. Call `look` every few seconds.
 
-    It sends all due data and never raises for errors of the bucket or the disk.
+    Errors of the bucket or the disk are not raised: they are logged, are part of the status, and cause another attempt.
     """
 
     def __init__(self, config: Config, bucket: Target) -> None:
@@ -66,8 +70,11 @@ class Shipper:
         self._retry_at_s = 0.0
 
     def look(self, now_s: float) -> Status:
-        """Send all due data, unless a failure requires a pause; return the shipper's status."""
-        self._sent.clean_s = self._sent.clean_s or now_s  # on a host that never shipped, the wait counts from now
+        """Send all data that is due, and return the status. After a failure nothing is sent for a pause.
+
+        `now_s` is Unix time.
+        """
+        self._sent.clean_s = self._sent.clean_s or now_s  # the first time, the age of unsent data counts from now
         if now_s >= self._retry_at_s:
             try:
                 problem = self._ship(now_s)
@@ -80,17 +87,17 @@ class Shipper:
         return self._status(now_s)
 
     def _tell(self, problem: str, now_s: float) -> None:
-        """Log a new problem once, and remember when the problems began."""
+        """Log `problem` unless it is the same as before, and remember when the problems began. "" means no problem."""
         if problem and problem != self._error:
             logger.warning("next try in %.0f s: %s", self._pause_s, problem)
         self._failing_since_s = (self._failing_since_s or now_s) if problem else 0.0
         self._error = problem
 
-    # -- what is sent -------------------------------------------------------------------------------------------------
+    # -- sending ------------------------------------------------------------------------------------------------------
     def _ship(self, now_s: float) -> str:
-        """Send all due data; return the configuration files that could not be read.
+        """Send all data that is due. Return a text about configuration files that could not be read, "" for none.
 
-        An unreadable file delays no journal.
+        Such a file is no error here, because it must not delay the journal. Raises BucketError or OSError.
         """
         if not tail.segments(self._config.journal):
             raise BucketError(f"{self._config.journal} has no journal: is its volume mounted, and is it the engine's?")
@@ -105,7 +112,7 @@ class Shipper:
             self._begin(now_s, prefix, str(error))
             try:
                 self._journal(now_s)
-            except BrokenSeriesError as again:  # the journal is being replaced: the next look sees the new one
+            except BrokenSeriesError as again:  # the journal is just being replaced: try again at the next look
                 raise BucketError(str(again)) from again
         unread = self._files(now_s)
         if not self._sent.complete:
@@ -115,10 +122,10 @@ class Shipper:
         return unread
 
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
-        """Begin a series with the newest snapshot, or without a snapshot with the oldest segment.
+        """Begin a new series at the newest snapshot or, if there is none, at the oldest segment.
 
-        If the journal before that is present and short, begin there: with the snapshot before, or with the first
-        segment.
+        If at most MOST_PROVING segments lie between the newest snapshot and the one before it, and all are present, the
+        series begins at the one before it. If there is none before it, the same holds for the journal's first segment.
         """
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
@@ -151,7 +158,11 @@ class Shipper:
         self._snapshots()
 
     def _segment(self, present: list[int], now_s: float) -> bool:
-        """Send the due part of the current segment; return whether the segment is sealed and complete in the bucket."""
+        """Send the part of the current segment that is due. Return whether the segment is now complete in the bucket.
+
+        A segment is sealed, that is, it does not change any more, once a later segment exists. The bytes of the last
+        segment are due when half of `rpo_seconds` has passed, so that not every look makes an object.
+        """
         sent = self._sent
         if sent.segment not in present:
             later = [number for number in present if number > sent.segment]
@@ -169,7 +180,7 @@ class Shipper:
         if seen == self._seen and not sealed and sent.complete:
             self._clean(now_s)
             return False
-        if status.st_ino != self._inode:  # another file with this name, as after a restore
+        if status.st_ino != self._inode:  # the file was replaced, for example by a restore
             self._inode, self._hash_known = status.st_ino, False
         with _opened(path) as descriptor:
             self._continue(descriptor)
@@ -187,14 +198,17 @@ class Shipper:
         return False
 
     def _clean(self, now_s: float) -> None:
-        """Remember that everything up to now is sent. The time is written to the disk once a minute."""
+        """Remember that all data up to `now_s` are sent. The time is written to the disk once in CLEAN_NOTED_S."""
         self._sent.clean_s = now_s
         if now_s - self._noted_s >= CLEAN_NOTED_S:
             self._noted_s = now_s
             self._note()
 
     def _continue(self, descriptor: int) -> None:
-        """Compare the sent bytes with the segment after a restart."""
+        """Compute the hash of the bytes of the current segment that were sent, unless it is known already.
+
+        Raises BrokenSeriesError when these bytes of the segment are not those that were sent.
+        """
         if self._hash_known:
             return
         self._hash = hashlib.sha256()
@@ -217,7 +231,10 @@ class Shipper:
         self._note()
 
     def _seal(self, descriptor: int, end: int) -> None:
-        """Put the object that marks the segment as complete, if the sent bytes are still the segment's."""
+        """Upload the object that marks the segment as complete, and go to the next segment.
+
+        Raises BrokenSeriesError when the segment's bytes are not those that were sent.
+        """
         self._hash_known = False
         self._continue(descriptor)
         digest = self._hash.hexdigest()
@@ -231,7 +248,7 @@ class Shipper:
         self._note()
 
     def _lose(self, first: int, end: int, now_s: float) -> None:
-        if first >= end:  # a snapshot has all of them
+        if first >= end:  # the missing segments are not needed, because a snapshot is newer
             return
         sent = self._sent
         sent.lost_segments += end - first
@@ -239,7 +256,10 @@ class Shipper:
         logger.error("%d segments were deleted before they were sent, from %d on", end - first, first)
 
     def _snapshots(self) -> None:
-        """Send the series' first snapshot and the newest one, unless sent. Snapshots between them are not needed."""
+        """Send the snapshot with which the series begins and the newest one, unless they were sent.
+
+        A restore does not need the snapshots between them.
+        """
         found = tail.snapshots(self._config.journal)
         for number in found:
             if number > self._sent.snapshot and number in (self._sent.first, found[-1]):
@@ -251,18 +271,18 @@ class Shipper:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
                 self._put(names.of_snapshot(number, digest), file, digest)
-        except FileNotFoundError:  # a newer one has taken its place
+        except FileNotFoundError:  # the engine has deleted it, because there is a newer snapshot
             return
         self._sent.snapshot = number
         self._note()
 
     def _files(self, now_s: float) -> str:
-        """Send each new or changed configuration file; return the unreadable files and the reasons."""
+        """Send each new or changed configuration file. Return a text that names the unreadable files, "" for none."""
         unread = []
         for path in sorted({found for pattern in self._config.files for found in glob(pattern)}):
             try:
                 self._file(path, now_s)
-            except FileNotFoundError:  # it was removed meanwhile
+            except FileNotFoundError:  # it was removed after glob() had found it
                 continue
             except OSError as error:
                 unread.append(f"cannot read {path}: {error.strerror or error}")
@@ -289,14 +309,14 @@ class Shipper:
     def _path(self, segment: int) -> Path:
         return self._config.journal / f"{segment:012d}.journal"
 
-    # -- what is told -------------------------------------------------------------------------------------------------
+    # -- status -------------------------------------------------------------------------------------------------------
     def _status(self, now_s: float) -> Status:
         sent = self._sent
         backlog = 0
         with suppress(OSError):
             backlog = self._backlog_bytes()
         age_s = max(now_s - sent.clean_s, 0.0) if backlog and sent.clean_s else 0.0
-        if self._failing_since_s:  # also when the journal is complete in the bucket, or cannot be read
+        if self._failing_since_s:  # a failure counts even if no data are waiting, or if the journal cannot be read
             age_s = max(age_s, now_s - self._failing_since_s)
         if sent.lost_s and now_s - sent.lost_s < LOSS_TOLD_S:
             age_s = max(age_s, now_s - sent.lost_since_s)

@@ -1,4 +1,4 @@
-"""The record of what was sent, on the host's disk, and the shipper's status for telemetry."""
+"""The two files that the backup writes: the record of what was sent, and the status that telemetry reads."""
 
 import contextlib
 import json
@@ -9,10 +9,12 @@ from pathlib import Path
 
 @dataclass
 class Sent:
-    """The progress of a series, which begins with segment `first`.
+    """What was sent of the current series.
 
-    Segments before `needed` only prove its newest snapshot. The digest covers the current segment's sent bytes: a
-    restart compares them.
+    The series begins with segment `first`. Segments before `needed` only serve to check the snapshot after them.
+    `segment` is the current segment, of which `sent_bytes` were sent; `sent_digest` is their SHA-256, which is compared
+    with the file after a restart. All data up to the Unix time `clean_s` were sent. `lost_s` is when a loss of segments
+    was last noticed, and `lost_since_s` when all data had last been sent before that loss.
     """
 
     prefix: str = ""
@@ -34,7 +36,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Status:
-    """The status for telemetry. Times are those of the wall clock."""
+    """The status for telemetry. `looked_s` and `lost_s` are Unix times; `lost_s` is 0 without a loss."""
 
     looked_s: float
     rpo_seconds: int
@@ -47,7 +49,7 @@ class Status:
 
 
 def load(path: Path) -> Sent:
-    """Return the record of what was sent. Without a valid file it is empty, and a new series begins."""
+    """Return the record in the file `path`. Without a valid file the record is empty, so that a new series begins."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         sent = Sent(**found)
@@ -58,13 +60,13 @@ def load(path: Path) -> Sent:
 
 
 def keep(path: Path, what: Sent | Status) -> None:
-    """Write the record completely or not at all; raises OSError."""
+    """Write a record or a status to the file `path`, completely or not at all. Raises OSError."""
     part = path.with_name(f".{path.name}")
     part.write_text(json.dumps(asdict(what)), encoding="utf-8")
     os.replace(part, path)
 
 
 def forget(path: Path) -> None:
-    """Remove the status of a shipper that ends."""
+    """Remove the status file when the backup ends. Errors are ignored."""
     with contextlib.suppress(OSError):
         path.unlink()

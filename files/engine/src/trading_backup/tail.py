@@ -1,4 +1,4 @@
-"""The journal's segments as another process sees them while the engine writes."""
+"""Functions that read the journal's segments while the engine, in another process, writes them."""
 
 import os
 from collections.abc import Iterator
@@ -9,29 +9,29 @@ READ_BYTES = 1 << 20
 
 
 def segments(directory: Path) -> list[int]:
-    """Return the numbers of the present segments, in order; raises OSError.
+    """Return the numbers of the segments in `directory` in increasing order. Raises OSError.
 
-    All but the last are final.
+    The engine writes only to the last segment.
     """
     return _numbers(directory, ".journal")
 
 
 def snapshots(directory: Path) -> list[int]:
-    """Return the numbers of the present snapshots, in order; raises OSError."""
+    """Return the numbers of the snapshots in `directory` in increasing order. Raises OSError."""
     return _numbers(directory, ".snapshot")
 
 
 def _numbers(directory: Path, suffix: str) -> list[int]:
-    # A glob would silently find nothing in a directory that is missing or may not be read.
+    # Path.glob() is not used, because it raises nothing for a directory that is missing or may not be read.
     stems = (name.removesuffix(suffix) for name in os.listdir(directory) if name.endswith(suffix))
     return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
 def end_of_data(descriptor: int, start: int) -> int:
-    """Return the offset after the last byte that is not zero, at least `start`; raises OSError.
+    """Return the offset after the last byte of a segment that is not zero, but at least `start`. Raises OSError.
 
-    A segment is preallocated: records, then zeros. The records are written in order, so bisection finds the first page
-    of zeros. Every byte before that end was written earlier, so a later read gets it whole.
+    A segment has its full size from the beginning: records, followed by zeros. The records are written in order, so
+    that a binary search finds the first page of zeros. All bytes before the returned offset are final.
     """
     low, high = start // PAGE_BYTES, -(-os.fstat(descriptor).st_size // PAGE_BYTES)
     while low < high:
@@ -47,7 +47,10 @@ def end_of_data(descriptor: int, start: int) -> int:
 
 
 def chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `end`; raises OSError, also when the file is shorter."""
+    """Yield the bytes from offset `start` up to but excluding `end`, in pieces of at most READ_BYTES.
+
+    Raises OSError when they cannot be read or when the file is shorter.
+    """
     while start < end:
         data = os.pread(descriptor, min(READ_BYTES, end - start), start)
         if not data:
