@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 MOST_PROVING = 4
 """At most so many segments are sent only to check the snapshot after them. A restore has to replay them."""
 COMPLETE = "complete"
-"""The name of an empty object. It means that all data of the host are in the series, so that a restore can use it."""
+"""The name of an empty object. It means that the series once had all of the host's data: a restore can use it."""
 
 
 def host_prefix(user_id: str, host: str) -> str:
-    """Return the prefix of all objects of a host. The bucket's policy allows a host only keys with its own `user_id`."""
+    """Return the prefix of all objects of a host. The bucket's policy allows a host only keys with its `user_id`."""
     return f"hosts/{user_id}/{host}/"
 
 
