@@ -1,1 +1,1 @@
-"""The engine's interface to the kernel: clocks, timers, timestamps of packets, the service manager."""
+"""What the programs ask of the kernel and of systemd: clocks, timers, timestamps of packets, sockets, notifications."""

@@ -1,4 +1,8 @@
-"""Engine time: nanoseconds since midnight of the trading day's date. It never goes back and may exceed 24 hours."""
+"""The engine's clock, and the names of trading sessions, which contain the date.
+
+Engine time is in nanoseconds since midnight of the session's date. It never goes back, and it exceeds 24 hours if the
+session lasts longer than that date.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import time
 from datetime import datetime, tzinfo
 from typing import Final
 
-_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # in the order of their bytes: names sort by age
+_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # in ASCII order, so that later names sort after earlier ones
 SESSIONS_A_DATE: Final = 36 * 36
 
 
@@ -15,14 +19,15 @@ class SessionsUsedUpError(Exception):
 
 
 NOTICED_NS = 1_000_000
+"""A step of the wall clock is reported from this size on."""
 _LOOKS = 3
 
 
 class Clock:
-    """The engine's clock: it follows the monotonic clock from its anchor, whatever the wall clock does.
+    """The engine's clock. `anchor` sets it by the wall clock; from then on it follows the monotonic clock.
 
-    The clock follows no jump of the wall clock within a session. Otherwise times would go back, or orders' times in
-    force would end early. The jump is reported instead.
+    So it does not follow a step of the wall clock within a session. Otherwise times might go back, or orders might
+    expire too early. The step is only reported.
     """
 
     def __init__(self, zone: tzinfo) -> None:
@@ -33,7 +38,10 @@ class Clock:
         self._noticed_ns = 0
 
     def anchor(self, day: str, last_ns: int = 0) -> None:
-        """Anchor at the wall clock's time since midnight of `day`, YYYYMMDD…, or the last time if that is later."""
+        """Set the clock to the wall clock's time since midnight of `day`, or to `last_ns` if that is later.
+
+        `day` begins with YYYYMMDD; a session's name does.
+        """
         midnight = datetime.strptime(day[:8], "%Y%m%d").replace(tzinfo=self._zone)
         self._midnight_ns = int(midnight.timestamp()) * 1_000_000_000
         monotonic_ns, wall_ns = _look()
@@ -42,7 +50,7 @@ class Clock:
         self._noticed_ns = 0
 
     def at(self, monotonic_ns: int) -> int:
-        """Return the engine time of a monotonic time; never less than what was returned before."""
+        """Return the engine time of a monotonic time. It is never less than a time that was returned before."""
         now_ns = monotonic_ns + self._offset_ns
         if now_ns > self._last_ns:
             self._last_ns = now_ns
@@ -52,12 +60,18 @@ class Clock:
         return self.at(time.monotonic_ns())
 
     def deviation_ns(self) -> int:
-        """Return engine time minus wall-clock time. The kernel slews both alike, so only a step makes them differ."""
+        """Return engine time minus the wall clock's time since the same midnight.
+
+        It changes only when the wall clock is stepped. The kernel's gradual corrections affect both clocks alike.
+        """
         monotonic_ns, wall_ns = _look()
         return self.at(monotonic_ns) - (wall_ns - self._midnight_ns)
 
     def noticed_step(self, deviation_ns: int) -> int:
-        """Return by how much the wall clock was stepped since the last call; 0 for less than a millisecond."""
+        """Return by how much the wall clock was stepped since the last step that was returned.
+
+        `deviation_ns` is the present deviation. The result is 0 if the step is less than NOTICED_NS.
+        """
         step_ns = self._noticed_ns - deviation_ns
         if abs(step_ns) < NOTICED_NS:
             return 0
@@ -65,23 +79,24 @@ class Clock:
         return step_ns
 
     def is_over(self, day: str) -> bool:
-        """Return whether a later date than the session's has begun; a wall clock that was set back ends no session."""
+        """Return whether the present date is later than the session's date, with which `day` begins."""
         return day[:8] < self.today()
 
     def today(self) -> str:
-        """Return the zone's date as YYYYMMDD."""
+        """Return the present date in the clock's time zone as YYYYMMDD."""
         return datetime.fromtimestamp(time.time_ns() // 1_000_000_000, self._zone).strftime("%Y%m%d")
 
     def next_session(self, previous: str) -> str:
-        """Return the name of the session after `previous`: its date, then two digits of base 36 from 00.
+        """Return the name of the session after `previous`: a date as YYYYMMDD, then a number of two digits in base 36.
 
-        The name is always greater than `previous`. If the wall clock's date is not later, the previous date is kept.
-        Raises SessionsUsedUpError.
+        If the present date is later than the date of `previous`, the name has the present date and the number 00.
+        Otherwise it has the date of `previous` and the next number. So the name always sorts after `previous`. Raises
+        SessionsUsedUpError when the number ZZ is used.
         """
         today, date, used = self.today(), previous[:8], previous[8:]
         if today > date:
             return today + "00"
-        # Older builds counted by tens, and on to 100 when 99 was used.
+        # Older releases counted in decimal, and continued with the three digits 100 after 99.
         number = int(used, 36) + 1 if len(used) == 2 else int("99", 36) + int(used) - 99
         if number >= SESSIONS_A_DATE:
             raise SessionsUsedUpError(f"session {previous} is the last that {date} has a name for")
@@ -90,8 +105,9 @@ class Clock:
 
 
 def _look() -> tuple[int, int]:
-    """Return the monotonic and the wall clock's time of one moment."""
+    """Return the monotonic time and the wall clock's time of the same moment."""
     looks = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(_LOOKS)]
-    # An interrupt between the two readings would look like a step. The shortest pair of readings had none.
+    # An interrupt between the readings of the two clocks would look like a step of the wall clock. So the clocks are
+    # read several times. The attempt that took the shortest time was not interrupted.
     _, monotonic_ns, wall_ns = min((after - before, after, wall) for before, wall, after in looks)
     return monotonic_ns, wall_ns

@@ -1,4 +1,4 @@
-"""The number of file descriptors that clients may use."""
+"""The number of file descriptors that clients' connections may use, and the errors that pass by themselves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Final
 
 _KEPT: Final = 1024
 TRANSIENT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
-"""Temporary errors: their cause is not the file or directory itself."""
+"""The errors of open() and similar calls that may be gone at the next attempt. They do not mean a bad file or path."""
 
 
 def for_sockets() -> int:
-    """Return the process's limit less the descriptors for its own files: a quarter, or 1,024 of a large limit."""
+    """Return how many descriptors clients' connections may use.
+
+    It is the limit of the process, less those that it keeps for its own files: a quarter of the limit, at most 1,024.
+    """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return 1 << 30

@@ -1,4 +1,4 @@
-"""The service's status for systemd: the datagram protocol of sd_notify(3)."""
+"""Messages about a service's status to systemd, by the datagram protocol of sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def notify(message: str) -> None:
-    """Send the message if systemd asked for it; else do nothing, as sd_notify does."""
+    """Send a message such as "READY=1" to systemd. If the process was not started by systemd, do nothing."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -20,7 +20,7 @@ def notify(message: str) -> None:
 
 
 def watchdog_interval_ns() -> int:
-    """Return how often systemd expects a message (half of WatchdogSec), or 0."""
+    """Return the interval at which to send "WATCHDOG=1" to systemd, half of WatchdogSec. 0 means no watchdog."""
     try:
         if int(os.environ.get("WATCHDOG_PID", os.getpid())) != os.getpid():
             return 0

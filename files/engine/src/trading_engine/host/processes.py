@@ -1,4 +1,4 @@
-"""Other processes of this host."""
+"""Facts about other processes of this host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def lives(pid: int) -> bool:
-    """Return whether a process with this id exists, whoever owns it."""
+    """Return whether a process with this id exists. It may belong to another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,8 @@
-"""Names for the runs of a program that enters orders. Accounts whose tokens must increase accept each run's tokens."""
+"""Names for the runs of a program that enters orders, such as the load generator.
+
+The names are the beginnings of the run's order tokens, which are an order's ids at the client. Accounts may be
+configured to accept only increasing tokens. As later names sort after earlier ones, such accounts accept each run.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ _BASE36: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def run_prefix(time_s: float | None = None) -> bytes:
-    """Return seven characters that no earlier run used and that sort after them: tenths of a second since 1970.
+    """Return seven characters that sort after those of all earlier runs.
 
-    They are written in base 36.
+    They are the tenths of a second since 1970, at `time_s` or now, in base 36.
     """
     tenths = int((time.time() if time_s is None else time_s) * 10)
     digits = ""

@@ -1,4 +1,4 @@
-"""Functions on sockets that several programs share."""
+"""Checks of network addresses that several programs use."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import socket
 
 
 def family_of(address: str) -> int:
-    """Return the address family of a numeric address."""
+    """Return the socket family of a numeric address: AF_INET or AF_INET6."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is a numeric address. A host name is none: each look-up may give another one."""
+    """Return whether a text is a numeric IP address.
+
+    Host names are not allowed in the configurations, because each look-up of a name may return another address.
+    """
     try:
         socket.inet_pton(family_of(text), text)
     except OSError:
@@ -20,7 +23,7 @@ def is_address(text: str) -> bool:
 
 
 def not_of_this_machine(address: str) -> str:
-    """Return why nothing can listen on a numeric address here; empty where it can."""
+    """Return why this machine cannot listen on a numeric address, "" if it can."""
     try:
         with socket.socket(family_of(address), socket.SOCK_STREAM) as probe:
             probe.bind((address, 0))

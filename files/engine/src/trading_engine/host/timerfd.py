@@ -1,4 +1,4 @@
-"""A timer with the kernel's microseconds. Event loops round their timers to milliseconds. See timerfd_create(2)."""
+"""A timer with a resolution of microseconds, made by timerfd_create(2). Event loops' own timers have milliseconds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class IntervalTimer:
-    """A timer whose descriptor is readable when an interval has passed since the last call of `expirations`."""
+    """A periodic timer. Its `descriptor` becomes readable each time that an interval has passed."""
 
     def __init__(self, interval_ns: int) -> None:
-        """Raises OSError."""
+        """Create and start the timer. Raises OSError."""
         self._interval_ns = interval_ns
         self._next_ns = 0
         self.descriptor: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, _FLAGS)
@@ -31,7 +31,7 @@ class IntervalTimer:
             raise
 
     def start(self) -> None:
-        """Start the timer; its first interval begins now. Raises OSError."""
+        """Start the timer again. Its first interval begins now. Raises OSError."""
         self._next_ns = time.monotonic_ns() + self._interval_ns
         self._set(self._interval_ns, self._next_ns)
 

@@ -1,4 +1,7 @@
-"""The kernel's time of receipt for the bytes of a read: SO_TIMESTAMPNS, see socket(7) and the kernel's timestamping."""
+"""The time at which the kernel received the bytes that a process reads from a socket.
+
+The socket option SO_TIMESTAMPNS requests it; see socket(7) and the kernel's document timestamping.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 
 
 def enable(sock: socket.socket) -> None:
+    """Make recvmsg() of this socket return the times of receipt as ancillary data."""
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
 def received_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """Return the wall-clock time of the newest byte, given the ancillary data of recvmsg()."""
+    """Return when the newest byte was received, in nanoseconds since 1970, from the ancillary data of recvmsg()."""
     seconds, nanoseconds = _unpack(ancillary[0][2])
     received: int = seconds * 1_000_000_000 + nanoseconds
     return received
