@@ -1,1 +1,1 @@
-"""The engine's published state, in shared memory."""
+"""What the engine publishes in shared memory: its state for telemetry, and its market data for the feed."""

@@ -1,7 +1,8 @@
-"""Every number that the engine publishes, once: its names, kind, unit, meaning, and the source of its value.
+"""The catalogue of all numbers that the engine publishes: name, kind, unit, meaning, and the source of the value.
 
-The slots of the shared memory, the exporter, files/metrics.yml and docs/metrics.md come from here. The order is the
-layout's: a new counter or gauge goes to the end of its kind.
+The positions in the shared memory, the metrics of /metrics, files/metrics.yml and docs/metrics.md are made from it. A
+number's place in the order is its position in the shared memory. So a new counter or gauge is added after all others of
+its kind.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from trading_engine.machine.risk import REFUSALS
 from trading_engine.wire.ouch import REJECT_REASONS
 
 STALL_NS: Final = 1_000_000
-"""A stall is longer than this: the engine itself makes all clients wait."""
+"""A time in which the engine served no client counts as a stall if it is longer than this."""
 
-# The collector, one read of a session, a journal write, the start of a snapshot or the look at the disk, timers
-# (heartbeats, the day), publishing.
+# gc: a garbage collection. read: the processing of one read of a client session. write: a write of the journal.
+# snapshot: the start of a snapshot, or the check of the disk. timers: heartbeats, the end of the day. publish: the
+# publication of the state.
 STALL_CAUSES: Final = ("gc", "read", "write", "snapshot", "timers", "publish")
 
 
 @dataclass(frozen=True)
 class Number:
-    """One slot.
+    """One number, which has a position in the shared memory.
 
-    `taken` is `object.attribute` or `object.attribute[index]`; it is empty where the engine sets the value.
-
-    `label` is the label's value where several numbers are one metric.
+    `taken` says from where Stats copies the value: `object.attribute` or `object.attribute[index]`. It is "" if the
+    engine sets the value itself. `label` is the value of the metric's label, if the metric consists of several numbers.
     """
 
     name: str
@@ -37,12 +38,11 @@ class Number:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that Prometheus knows by `name`; the label `label` tells its numbers apart.
+    """A metric of /metrics. `name` is its name there; a metric with the name "" is not exported.
 
-    Without a name it is not exported.
-
-    `kind` is counter, gauge or histogram; `unit` is seconds, bytes, ratio (0 to 1), count or flag (0 or 1). A number in
-    nanoseconds, whose name ends in _ns, is exported in seconds. `absent` says when the metric does not exist.
+    `kind` is counter, gauge or histogram. `unit` is seconds, bytes, ratio (0 to 1), count or flag (0 or 1). `numbers`
+    are its numbers in the shared memory; the label named `label` distinguishes them. A number whose name ends in _ns is
+    in nanoseconds, and is exported in seconds. `absent` says under which condition /metrics does not have the metric.
     """
 
     name: str
@@ -454,7 +454,7 @@ HISTOGRAM_METRICS: Final = (
 
 
 def numbers(metrics: Iterable[Metric]) -> tuple[Number, ...]:
-    """Return the numbers of some metrics in their order."""
+    """Return the numbers of all these metrics in their order."""
     return tuple(number for metric in metrics for number in metric.numbers)
 
 

@@ -1,7 +1,9 @@
-"""Garbage collection that never walks the book: it looks at new objects only, and freezes those that survive.
+"""Control of Python's garbage collector, so that its pauses stay short however many orders rest in the book.
 
-Orders make no cycles, so the collection is for all other code. The pause grows with the number of new objects. So a
-collection follows a fixed number of messages, or 100 ms.
+Each collection examines only the objects that are new since the last one. Those that survive are frozen
+(`gc.freeze`), and no later collection examines them. The pause grows with the number of new objects, so there is a
+collection after each MESSAGES messages, and every 100 ms. Orders form no reference cycles, so they never need a
+collection; it is for all other objects.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import time
 from trading_engine.published.catalogue import STALL_NS
 from trading_engine.published.stats import Stats
 
-MESSAGES = 1_000  # so many new orders cause a pause of about half a millisecond
+MESSAGES = 1_000  # a collection after so many new orders takes about half a millisecond
 
 
 class Garbage:
-    """The collector of this process. It counts every pause and reports a long one as a stall."""
+    """The control of this process's collector. It publishes the pauses, and reports those over STALL_NS as stalls."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -25,21 +27,21 @@ class Garbage:
         self._longest_before_ns = 0
 
     def start(self) -> None:
-        """Take over the collector of this process. It never looks again at the objects that exist now."""
+        """Switch Python's automatic collection off, and freeze all objects that exist now."""
         gc.collect()
         gc.freeze()
         gc.disable()
 
     def after(self, messages: int) -> None:
-        """Count answered messages, and collect when there were enough."""
+        """Count `messages` answered messages, and collect if there were MESSAGES since the last collection."""
         self._left -= messages
         if self._left <= 0:
             self.collect()
 
     def begin_second(self) -> None:
-        """Begin a new second.
+        """Begin a new second for the published longest recent pause.
 
-        A pause stays published until the end of the next second, so a reader that looks once a second sees it.
+        The published value covers this second and the one before, so that a reader once a second misses no pause.
         """
         self._longest_before_ns, self._longest_ns = self._longest_ns, 0
 

@@ -1,6 +1,8 @@
-"""Log-linear histogram of durations: 64 buckets an octave from 1 µs to 68 s, so a bucket's middle is within 0.8 %.
+"""A histogram of durations from 1 µs to 68 s.
 
-Durations under 1,024 ns count as the first bucket and those over the range as the last; `maximum_ns` is exact.
+Each doubling of the duration (octave) is divided into 64 buckets of equal width. So the middle of a bucket differs from
+each duration in it by at most 0.8 %. Durations under 1,024 ns count in the first bucket, and those over 68 s in the
+last. The longest duration, `maximum_ns`, is exact.
 """
 
 from __future__ import annotations
@@ -28,17 +30,18 @@ def bucket_of(duration_ns: int) -> int:
 
 
 def lower_bound_ns(bucket: int) -> int:
-    """Return the smallest duration that `bucket` counts (the first also counts everything below)."""
+    """Return the smallest duration that `bucket` counts. The first bucket also counts everything below it."""
     octave, step = divmod(bucket, BUCKETS_PER_OCTAVE)
     return (BUCKETS_PER_OCTAVE + step) << (octave + 4)
 
 
 def middle_ns(bucket: int) -> float:
+    """Return the middle between the bounds of `bucket`."""
     return (lower_bound_ns(bucket) + lower_bound_ns(bucket + 1)) / 2
 
 
 class Histogram:
-    """The engine's side: it only counts up and never resets. Readers compute windows as differences."""
+    """The histogram that the engine writes. It is never reset; readers compute a window from two readings."""
 
     def __init__(self) -> None:
         self.counts = array("Q", bytes(8 * BUCKETS))
@@ -46,9 +49,10 @@ class Histogram:
         self.maximum_ns = 0
 
     def record(self, duration_ns: int, times: int = 1) -> None:
-        """Record `times` equal durations.
+        """Record a duration `times` times.
 
-        It runs twice for each read, so the code of `bucket_of` is repeated here: that saves a third of the time.
+        The engine calls this twice for each read of a socket. So the code of `bucket_of` is repeated here instead of a
+        call, which saves a third of the time.
         """
         if duration_ns < LOWEST_NS:
             bucket = 0
@@ -66,7 +70,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The reader's side: counts a bucket, their sum, and the longest duration since the engine's start."""
+    """A histogram as readers get it: the count of each bucket, the sum of all durations, and the longest duration."""
 
     counts: Sequence[int]
     total_ns: int
@@ -77,7 +81,7 @@ class Distribution:
         return sum(self.counts)
 
     def since(self, earlier: Distribution) -> Distribution:
-        """Return what was counted after `earlier`; `maximum_ns` remains the maximum of the whole time."""
+        """Return what was recorded after the reading `earlier`. Only `maximum_ns` is still that of the whole time."""
         return Distribution(
             [now - before for now, before in zip(self.counts, earlier.counts, strict=True)],
             self.total_ns - earlier.total_ns,

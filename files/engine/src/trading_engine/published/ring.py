@@ -1,16 +1,21 @@
-"""The market data of each turn in shared memory, for the feed: a ring in which the engine never waits for a reader.
+"""A ring buffer in shared memory by which the engine sends its market data to the process `trading-feed`.
 
-A record holds a turn's messages behind their first number. The log file has the same messages a millisecond later. A
-reader that the ring overtook, or that finds a number missing, continues there. Nobody needs a lock or a memory barrier,
-which CPython does not have. A record counts only when its CRC, over number, time, length and messages, matches the
-bytes that the reader copied. On Arm a reader may see the stores of a turn in any order, or bytes of an old turn among
-them. Then the CRC is wrong, and the record is not there yet or no longer there. The engine must not miss that a reader
-sleeps, and this does not depend on the order of stores either. The engine asks a second time after it has written the
-file, which is a system call and up to a millisecond later.
+In each turn of its event loop the engine writes one record: the number of the turn's first message, and all messages.
+The engine never waits for the reader. It writes the same messages to the log file about a millisecond later. If records
+were overwritten before the reader had read them, or if a number is missing, the reader continues in the file.
 
-The bell is a named pipe. The engine rings it only for a reader that says that it sleeps: a write of one byte wakes it.
-No handshake outlives a restart of either side. epoll can wait for a pipe; it cannot wait for a futex, and an eventfd
-would have to be handed over.
+There is no lock and no memory barrier, because CPython offers no barriers. Instead each record has a CRC over its
+number, time, length and messages. The reader copies a record and uses it only if the CRC matches the copy. On Arm the
+reader may see the engine's writes in any order, or mixed with the bytes of an old record. Then the CRC does not match:
+the record is not complete yet, or it has been overwritten.
+
+While there are no messages the reader sleeps. It sets a flag in the shared memory, and the engine wakes it through the
+"bell", a named pipe, by writing one byte. The engine checks the flag after each record. It might not see a flag that
+was set at just that time. So it checks the flag again in `publish`, after it has written the log file, up to a
+millisecond later.
+
+A named pipe is used because epoll can wait for it, and because either process can restart without an agreement with the
+other. epoll cannot wait for a futex, and an eventfd would have to be passed from one process to the other.
 """
 
 from __future__ import annotations
@@ -30,22 +35,22 @@ from trading_engine.published.histogram import BUCKETS, Histogram
 MAGIC: Final = b"LLFEED\0\0"
 LAYOUT: Final = 1
 SIZE: Final = 1 << 20
-LARGEST: Final = 1 << 17  # more at once is left to the file; records that begin within SIZE may end beyond it
+LARGEST: Final = 1 << 17  # larger records are only in the file; a record that begins within SIZE may end beyond it
 _PAGE: Final = 4096
 _MASK: Final = SIZE - 1
 _FILE_HEAD: Final = struct.Struct("<8sIIII")  # magic, layout, SIZE, LARGEST, the engine's process
 _HEAD_AT: Final = 64
-_HEAD: Final = struct.Struct("<QQI10s")  # position and number of the next record, epoch, session
+_HEAD: Final = struct.Struct("<QQI10s")  # position of the next record, number of its first message, epoch, session
 _CHECK: Final = struct.Struct("<I")
 _LEFT_AT: Final = 256
-_ASLEEP_AT: Final = 512  # a cache line of its own: the reader writes here
+_ASLEEP_AT: Final = 512  # in a cache line of its own, because the reader writes it
 _TIMES_AT: Final = _PAGE
 _TIMES: Final = struct.Struct("<QQ")
 _TIMES_BYTES: Final = _TIMES.size + 8 * BUCKETS
 _DATA_AT: Final = _TIMES_AT + (_TIMES_BYTES + _PAGE - 1) // _PAGE * _PAGE
 _FILE_BYTES: Final = _DATA_AT + SIZE + LARGEST
 _RECORD: Final = struct.Struct("<QQII")  # number of the first message, monotonic time, epoch, bytes of messages
-_CHECKED: Final = struct.Struct("<QQQII")  # the same behind its CRC
+_CHECKED: Final = struct.Struct("<QQQII")  # the CRC, then the same fields
 _CHECK_BYTES: Final = 8
 _pack: Final = _RECORD.pack
 _crc32: Final = zlib.crc32
@@ -53,23 +58,25 @@ _monotonic_ns: Final = time.monotonic_ns
 _RECORD_BYTES: Final = _RECORD.size
 
 Piece = tuple[int, int, bytes]
-"""Number of the first message, time at which the engine wrote them (monotonic clock, ns), messages as in the log."""
+"""A record: the number of its first message, the monotonic time in ns at which the engine wrote the record, and the
+messages in the format of the log file.
+"""
 
 
 class RingError(Exception):
-    """The ring cannot be read; the message says why."""
+    """The ring cannot be read. The message says why."""
 
 
 class RingWriter:
-    """The engine's side: `begin` a session, `write` in each turn, `publish` from time to time."""
+    """The writer, in the engine. Call `begin` for each session, `write` in each turn and `publish` now and then."""
 
     def __init__(self, path: Path, bell: Path) -> None:
-        """Create the ring under another name and rename it over the old one; raises OSError."""
+        """Create a new ring and replace the old file by it, and open the bell. Raises OSError."""
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, _FILE_BYTES)
-            # Every page exists before the first order, so no order waits for a page fault.
+            # MAP_POPULATE allocates all pages now, so that no order has to wait for a page fault.
             self._map = mmap.mmap(descriptor, _FILE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         finally:
             os.close(descriptor)
@@ -84,19 +91,22 @@ class RingWriter:
         os.rename(fresh, path)
 
     def begin(self, session: str, next_sequence: int) -> None:
-        """Begin a session: the next message has the number `next_sequence`."""
+        """Begin a session, whose next message has the number `next_sequence`."""
         self._session = session.encode("ascii")
         self._next = next_sequence
         self._epoch += 1
         self.publish()
 
     def write(self, data: bytes, count: int) -> None:
-        """Write `count` messages. The journal must already have their input."""
+        """Write a record with `count` messages, which are in `data` in the format of the log file.
+
+        The orders that caused the messages must be in the journal before.
+        """
         first = self._next
         self._next = first + count
         size = len(data)
         if size > LARGEST - _CHECKED.size:
-            return  # the reader sees that a number is missing and reads the file
+            return  # the reader notices the missing numbers at the next record, and reads the file
         record = _pack(first, _monotonic_ns(), self._epoch, size) + data
         position = self._position
         start = _DATA_AT + (position & _MASK)
@@ -107,21 +117,21 @@ class RingWriter:
             self._ring()
 
     def publish(self) -> None:
-        """Publish the position of the next record, for readers that join; wake a reader that fell asleep unnoticed."""
+        """Publish the position of the next record, at which new readers begin. Wake the reader if it sleeps."""
         head = _HEAD.pack(self._position, self._next, self._epoch, self._session)
         self._map[_HEAD_AT : _HEAD_AT + _HEAD.size + _CHECK.size] = head + _CHECK.pack(_crc32(head))
         if self._map[_ASLEEP_AT]:
             self._ring()
 
     def take_times(self, into: Histogram) -> None:
-        """Copy the feed's measured times.
+        """Copy the delays that the feed has measured into the histogram `into`.
 
-        The counters only grow, so a copy is wrong by at most their growth in that moment.
+        The feed may write at the same time. Its counters only grow, so the copy is off by at most what it just added.
         """
         _take_times(self._map, into)
 
     def close(self) -> None:
-        """Leave the ring behind, marked so that a reader sees that nothing more comes."""
+        """Close the ring. The file stays, with a mark by which a reader sees that no more records will come."""
         self.publish()
         self._map[_LEFT_AT] = 1
         self._checks.release()
@@ -129,19 +139,19 @@ class RingWriter:
         os.close(self._bell)
 
     def _ring(self) -> None:
-        # The flag is cleared first, so that a reader that wakes and sleeps again keeps its new flag.
+        # The flag is cleared before the bell. Otherwise the reader might wake, sleep again, and lose its new flag.
         self._map[_ASLEEP_AT] = 0
         try:
             os.write(self._bell, b"\1")
         except OSError:
-            return  # the pipe is full, so the reader is about to wake anyway
+            return  # the pipe is full of bytes that have not been read, and these wake the reader as well
 
 
 class RingReader:
-    """The feed's side. It begins where the writer is; `read` returns what was written since."""
+    """The reader, in the feed. It begins at the writer's present position; `read` returns the records since then."""
 
     def __init__(self, path: Path, bell: Path) -> None:
-        """Raises RingError."""
+        """Open the ring and the bell. Raises RingError."""
         self._path = path
         try:
             with path.open("r+b") as file:
@@ -158,7 +168,7 @@ class RingReader:
         except OSError as error:
             raise RingError(f"{error.filename or path}: {error.strerror}") from error
         self.session = ""
-        # What an earlier reader measured stays: the engine runs on, and so do its counters.
+        # The engine's counters must not go back while it runs. So the delays that an earlier reader measured are kept.
         self.times = Histogram()
         _take_times(self._map, self.times)
         self._epoch = 0
@@ -168,7 +178,7 @@ class RingReader:
 
     @property
     def is_left(self) -> bool:
-        """Whether the engine has made another ring, or has left this one."""
+        """Whether no more records will come, because the engine has closed this ring or a new one has replaced it."""
         try:
             status = os.stat(self._path)
         except OSError:
@@ -176,22 +186,22 @@ class RingReader:
         return (status.st_dev, status.st_ino) != self._identity or self._map[_LEFT_AT] != 0
 
     def join(self) -> None:
-        """Continue at the position that the writer last published."""
+        """Continue at the position that the writer has last published. Records before it are skipped."""
         head = self._head()
         if head is not None:
             self._position, following, self._epoch, self.session = head
             self._after = following - 1
 
     def overtaken(self) -> bool:
-        """Return whether the writer is further on although nothing can be read here.
+        """Return whether the writer has overwritten the next record. Call this after a `read` that returned nothing.
 
-        Ask after a `read` that returned nothing.
+        It is so if the writer's published position is further on, although nothing could be read here.
         """
         head = self._head()
         return head is not None and head[0] > self._position
 
     def read(self, limit: int = 256) -> list[Piece]:
-        """Return the next records of one session, at most `limit`."""
+        """Return the next records, at most `limit`. All are of one session, whose name is then `session`."""
         found: list[Piece] = []
         while len(found) < limit:
             start = _DATA_AT + (self._position & _MASK)
@@ -206,7 +216,7 @@ class RingReader:
             record = self._map[start + _CHECK_BYTES : start + _CHECKED.size + size]
             if _crc32(record) != check:
                 break
-            # The copy is what the CRC covers. The fields read before the copy may have changed since.
+            # Only the copy was checked by the CRC. The fields that were read before it may be those of another record.
             first, written_ns, epoch, size = _RECORD.unpack_from(record)
             if epoch != self._epoch:
                 head = self._head()
@@ -219,11 +229,11 @@ class RingReader:
         return found
 
     def lie_down(self) -> None:
-        """Request the bell. Call `read` once more before sleeping."""
+        """Request the bell. Call `read` once more after this, before sleeping."""
         self._map[_ASLEEP_AT] = 1
 
     def get_up(self) -> None:
-        """Cancel the request for the bell, and discard the bytes that the bell has sent."""
+        """Cancel the request for the bell, and discard the bytes that are in the pipe."""
         self._map[_ASLEEP_AT] = 0
         try:
             os.read(self.bell, 4096)
@@ -231,7 +241,7 @@ class RingReader:
             return
 
     def publish_times(self) -> None:
-        """Publish `times` for the engine."""
+        """Publish the histogram `times`, which the engine copies into its own state."""
         times = _TIMES.pack(self.times.total_ns, self.times.maximum_ns) + self.times.counts.tobytes()
         self._map[_TIMES_AT : _TIMES_AT + _TIMES_BYTES] = times
 
@@ -241,7 +251,10 @@ class RingReader:
         os.close(self.bell)
 
     def _head(self) -> tuple[int, int, int, str] | None:
-        """Return the last published position and number of the next record, epoch and session; None if torn."""
+        """Return what `RingWriter.publish` has last published: position, number, epoch and session.
+
+        Returns None if the writer was writing at each of several attempts.
+        """
         for _ in range(5):
             head = self._map[_HEAD_AT : _HEAD_AT + _HEAD.size]
             (check,) = _CHECK.unpack_from(self._map, _HEAD_AT + _HEAD.size)
@@ -268,5 +281,6 @@ def _open_bell(path: Path) -> int:
 
 
 def _pipe(path: Path) -> int:
-    # Opened for both directions: it opens without the other side, and the other side's end wakes nobody.
+    # Opened for reading and writing, open() does not wait for the other process, and the end of that process is no
+    # end of file here.
     return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,9 +1,9 @@
-"""The engine's published state: a small file under /run that the engine writes and anybody may read.
+"""The engine's published state: a small file in shared memory that the engine writes and telemetry reads.
 
-The file is a header and two slots. The writer fills the older slot; a slot's CRC covers its sequence number and its
-payload. So a reader needs no lock and no memory barrier: it takes the newest slot with a correct CRC. The catalogue's
-order decides the position of each number. New numbers go to its end, where there is room; any other change needs a new
-LAYOUT.
+The file has a header and two slots. The writer writes alternately into the one and the other. Each slot has a CRC over
+its sequence number and its payload. A reader takes the newest slot whose CRC is correct, so it needs no lock and no
+memory barrier. The order of the catalogue is the order of the numbers in a slot. A new number at the end of the
+catalogue uses free room, so that older readers still work. Any other change needs a new LAYOUT.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ FILE_BYTES = _HEADER_BYTES + 2 * _SLOT_BYTES
 
 
 class StateError(Exception):
-    """The published state cannot be read; the message says what to do."""
+    """The published state cannot be read. The message says what to do."""
 
 
 class MissingStateError(StateError):
-    """There is no such file: no engine has run since the machine started, or the path is wrong."""
+    """The file cannot be opened. Usually no engine has run since the machine started, or the path is wrong."""
 
 
 class ForeignStateError(StateError):
@@ -69,11 +69,14 @@ class OtherLayoutError(StateError):
 
 
 class TornStateError(StateError):
-    """No slot had a correct CRC, several times in a row."""
+    """No slot had a correct CRC in several attempts."""
 
 
 class TopOfBook(NamedTuple):
-    """Best prices of a symbol in 1/10,000 currency units, 0 for none; `last_ns` is engine time of the last trade."""
+    """The best displayed bid and ask and the last trade of a symbol.
+
+    Prices are in 1/10,000 of the currency unit; 0 means none. `last_ns` is the engine time of the last trade.
+    """
 
     symbol: str
     bid_price_e4: int
@@ -88,7 +91,7 @@ class TopOfBook(NamedTuple):
 
 
 class SessionState(NamedTuple):
-    """One logged-in connection; times are of the wall clock."""
+    """A client session: a connection that is logged in. Its times are in nanoseconds since 1970."""
 
     account: str
     test: bool
@@ -102,7 +105,7 @@ class SessionState(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An event of interest to an operator, with its time by the wall clock."""
+    """An event that an operator should know of, such as a stall, and its time in nanoseconds since 1970."""
 
     time_ns: int
     text: str
@@ -110,7 +113,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One publication. Times ending in `_ns` at this level are wall-clock nanoseconds since 1970."""
+    """One publication of the engine's state. Its fields ending in `_ns` are in nanoseconds since 1970."""
 
     sequence: int
     published_ns: int
@@ -126,19 +129,19 @@ class State:
     sessions: list[SessionState] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     unassigned: frozenset[str] = frozenset()
-    """Gauges that the engine has not written since its start."""
+    """The names of the gauges that the engine has not set since its start. Their value in `gauges` is 0."""
 
     @property
     def compiled(self) -> bool | None:
-        """Whether the engine runs compiled; None until the engine has published it."""
+        """Whether the engine runs as compiled code. None if the engine has not published it."""
         return None if "compiled" in self.unassigned else bool(self.gauges["compiled"])
 
 
 class StateWriter:
-    """The writer of the file. `counters` and `gauges` are arrays by the positions of COUNTERS and GAUGES."""
+    """The writer of the file. Its arrays `counters` and `gauges` have the order of COUNTERS and GAUGES."""
 
     def __init__(self, path: Path, version: str, durability: str) -> None:
-        """Create the file under another name and rename it over the old one; raises OSError."""
+        """Create a new file, publish an empty state in it, and replace the old file by it. Raises OSError."""
         self.counters = array("Q", bytes(8 * CAPACITY))
         self.gauges = array("q", [UNASSIGNED] * CAPACITY)
         self.histograms = {name: Histogram() for name in HISTOGRAMS}
@@ -160,7 +163,10 @@ class StateWriter:
         os.rename(fresh, path)
 
     def publish(self, symbols: Sequence[TopOfBook], sessions: Sequence[SessionState], events: Sequence[Event]) -> None:
-        """Write everything into the older slot. Entries beyond a capacity are left out (of events: the oldest)."""
+        """Write all numbers and these lists into the older slot.
+
+        Symbols and sessions beyond their capacity are left out, as are the oldest events.
+        """
         payload = self._payload
         symbols, sessions, events = symbols[:SYMBOL_CAPACITY], sessions[:SESSION_CAPACITY], events[-EVENT_CAPACITY:]
         started_ns, pid, version, durability = self._identity
@@ -196,12 +202,12 @@ class StateWriter:
         self._map[start : start + _SLOT_HEAD.size] = _SLOT_HEAD.pack(self._sequence, check, at)
 
     def close(self) -> None:
-        """Leave the last publication behind, so that readers can say how old it is."""
+        """Close the file. It stays, so that readers can still tell the age of the last publication."""
         self._map.close()
 
 
 class StateReader:
-    """The reader of the published state. It finds the new file by itself after a restart of the engine."""
+    """The reader of the published state. After a restart of the engine, it opens the new file by itself."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -209,7 +215,7 @@ class StateReader:
         self._identity = (0, 0)
 
     def read(self, attempts: int = 5) -> State:
-        """Return the newest publication; raises one of the subclasses of StateError."""
+        """Return the newest publication. Raises one of the subclasses of StateError if there is none to read."""
         mapped = self._mapped()
         for _ in range(attempts):
             slots = []

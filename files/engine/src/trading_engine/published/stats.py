@@ -1,4 +1,8 @@
-"""The engine's own figures: ten times a second it copies the counters from where they are counted."""
+"""The collection of the numbers that the engine publishes.
+
+Most numbers are counted by the engine's objects. Ten times a second the engine copies them from these objects into the
+arrays of the StateWriter, as the catalogue says.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,10 @@ _GAUGE = {name: position for position, name in enumerate(GAUGES)}
 
 
 class _Taken(NamedTuple):
-    """The source of one slot's value: an attribute of an object, or an element of it when `element` is not negative."""
+    """The source of a number: an object's attribute or, if `element` is not negative, that element of the attribute.
+
+    `position` is the number's position in the published array.
+    """
 
     position: int
     attribute: str
@@ -33,7 +40,7 @@ class _Taken(NamedTuple):
 
 
 def _taken(metrics: tuple[Metric, ...]) -> dict[str, list[_Taken]]:
-    """Return the values to take from each object, by the object's name in the catalogue."""
+    """Return the sources of these metrics' numbers, by the name of the object in the catalogue."""
     found: dict[str, list[_Taken]] = {}
     for position, number in enumerate(numbers(metrics)):
         if number.taken:
@@ -49,7 +56,10 @@ _CORE: Final = "core"
 
 
 class Stats:
-    """Counters that only the I/O side knows, and the events; `writer` publishes all of it."""
+    """The counters of connections and bytes, which the matching core does not know, and the list of events.
+
+    It also copies the numbers of other objects. `writer` publishes them all.
+    """
 
     def __init__(self, writer: StateWriter) -> None:
         self.writer = writer
@@ -77,11 +87,11 @@ class Stats:
             self.set(name, 0)
 
     def event(self, text: str) -> None:
-        """Record an event of interest to an operator."""
+        """Add an event that an operator should know of, with the present time."""
         self.events.append(Event(time.time_ns(), text))
 
     def stall(self, cause: str, duration_ns: int) -> None:
-        """Record that the engine itself made all clients wait; `cause` is one of STALL_CAUSES."""
+        """Record a time in which the engine served no client. `cause` is one of STALL_CAUSES."""
         self.count("stalls", 1)
         self.count(f"stalls_{cause}", 1)
         self.stall_noted_ns = time.monotonic_ns()
@@ -90,25 +100,31 @@ class Stats:
         self.event(f"stall of {duration_ns / 1e6:.1f} ms: {cause}")
 
     def count(self, name: str, added: int) -> None:
+        """Increase the counter of that name in the catalogue."""
         self.writer.counters[_COUNTER[name]] += added
 
     def set(self, name: str, value: int) -> None:
+        """Set the gauge of that name in the catalogue."""
         self.writer.gauges[_GAUGE[name]] = value
 
     def raise_to(self, name: str, value: int) -> None:
+        """Set the gauge of that name, unless it is greater already."""
         position = _GAUGE[name]
         if value > self.writer.gauges[position]:
             self.writer.gauges[position] = value
 
     def take(self, name: str, source: object) -> None:
-        """Copy the numbers that the catalogue takes from the object of that name; for the core use `take_core`."""
+        """Copy all numbers whose source in the catalogue is the object `name`, from `source`, which is that object.
+
+        For the core use `take_core`.
+        """
         for taken in _COUNTERS_OF.get(name, ()):
             self.writer.counters[taken.position] = taken.value(source)
         for taken in _GAUGES_OF.get(name, ()):
             self.writer.gauges[taken.position] = taken.value(source)
 
     def take_core(self, core: Core) -> None:
-        """Copy the core's numbers without those of the canary and of the replay at the start."""
+        """Copy the numbers of the matching core. What was left out (see the next methods) is subtracted."""
         counters = self.writer.counters
         for taken, count, left_out in zip(_COUNTERS_OF[_CORE], _counts_of(core), self._left_out, strict=True):
             counters[taken.position] = count - left_out
@@ -118,11 +134,12 @@ class Stats:
         self.set("trading_day", int(core.day[:8] or 0))
 
     def leave_out_replayed(self, core: Core) -> None:
+        """Exclude from the published counters all that the core has counted so far, in the replay at the start."""
         self._left_out = _counts_of(core)
 
     @contextmanager
     def leaving_out(self, core: Core) -> Iterator[None]:
-        """Exclude from the published numbers everything that the core counts in this context."""
+        """Exclude from the published counters all that the core counts in this context: the canary's orders."""
         before = _counts_of(core)
         yield
         counted = zip(self._left_out, _counts_of(core), before, strict=True)
@@ -130,19 +147,19 @@ class Stats:
 
 
 def _counts_of(core: Core) -> list[int]:
-    """Return the core's counters in the catalogue's order."""
+    """Return the values of the core's counters in the catalogue's order."""
     return [taken.value(core) for taken in _COUNTERS_OF[_CORE]]
 
 
 class TopSymbols:
-    """Finder of the most traded symbols: each call examines some of the symbols."""
+    """The search for the most traded symbols. To be fast, each call of `publish` examines only some of the symbols."""
 
     def __init__(self) -> None:
         self._chosen: list[Book] = []
         self._next = 0
 
     def publish(self, books: list[Book]) -> list[TopOfBook]:
-        """Return the best displayed prices of the most traded symbols, most traded first."""
+        """Return the best prices of the most traded symbols that were found so far, most traded first."""
         chosen = {book.locate: book for book in self._chosen}
         for book in books[self._next : self._next + _SYMBOLS_A_TIME]:
             chosen[book.locate] = book
