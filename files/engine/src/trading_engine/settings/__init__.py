@@ -1,1 +1,1 @@
-"""The configuration file, checked, and the passwords' hashes."""
+"""The engine's configuration files and the hashes of passwords."""

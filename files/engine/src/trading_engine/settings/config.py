@@ -1,4 +1,7 @@
-"""The engine's configuration: engine.toml and accounts.toml, read once at start and checked completely."""
+"""The engine's configuration: engine.toml and accounts.toml.
+
+They are checked completely before the engine starts or reloads them. The feed reads the same files.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ _DEFAULT_MPID = "HOUS"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address and port.
+    """An address and port to listen on.
 
-    `proxy_port` is for this host's TLS proxy, which names its clients; 0 where there is none.
+    This host's TLS proxy connects to `proxy_port` instead, and sends the addresses of its clients. 0 means no proxy.
     """
 
     address: str
@@ -52,7 +55,7 @@ class ItchConfig:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Pre-trade limits of one account; 0 means no limit."""
+    """The limits of an account, which are checked before an order is accepted. 0 means no limit."""
 
     max_order_shares: int
     max_order_notional: int
@@ -66,7 +69,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Firms:
-    """The MPIDs of each firm, and the default firm of accounts that name no firm."""
+    """The MPIDs (ids of participants in market data) by firm, and the firm of accounts that name none."""
 
     mpids: dict[str, tuple[str, ...]]
     default: str
@@ -74,7 +77,7 @@ class Firms:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account. Its orders may be published under `mpids`; the first is for orders that name none."""
+    """A client's account. Its orders may be published under any of `mpids`, and under the first if they name none."""
 
     name: str
     password_hash: str = field(repr=False)
@@ -88,7 +91,7 @@ class Account:
     limits: Limits
 
     def core_settings(self) -> dict[str, Any]:
-        """Return the settings that decide the answers to its orders, as JSON values."""
+        """Return the account's settings that affect the answers to its orders, as JSON values."""
         settings = asdict(self)
         del settings["password_hash"], settings["name"]
         return settings
@@ -96,7 +99,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A symbol. With a tick of 0, prices are in cents from a dollar on and in hundredths of a cent below."""
+    """A symbol. With a tick of 0, the tick is a cent for prices of a dollar or more, and else 1/100 of a cent."""
 
     name: str
     reference_price_e4: int
@@ -144,10 +147,10 @@ class EngineConfig:
         symbols: tuple[Symbol, ...],
         firms: Firms,
     ) -> EngineConfig:
-        """Return a copy with these accounts, symbols and firms.
+        """Return a copy with these accounts, symbols and firms, for a reload.
 
-        They are not checked, because no turn of the loop has time for that. `by_login` has the accounts that can
-        log in, by name in capitals.
+        They must have been checked before. A check here would delay all clients, because this method runs in the
+        engine's event loop. `by_login` has the accounts that can log in, by name in capitals.
         """
         other = copy(self)
         object.__setattr__(other, "accounts", accounts)
@@ -157,25 +160,26 @@ class EngineConfig:
         return other
 
     def account_of(self, login: str) -> Account | None:
-        """Return the account with that login name, in upper or lower case."""
+        """Return the account with this name in upper or lower case, or None."""
         return self._by_login.get(login.upper())
 
     @property
     def feed_ring(self) -> Path:
-        """The file in which the engine shows each turn's market data to the feed."""
+        """The shared memory in which the engine writes market data for the feed (`published.ring`)."""
         return self.shared_memory.with_name(f"{self.shared_memory.name}.feed")
 
     @property
     def feed_bell(self) -> Path:
+        """The named pipe by which the engine wakes the feed (`published.ring`)."""
         return self.shared_memory.with_name(f"{self.shared_memory.name}.bell")
 
     def core_settings(self) -> dict[str, Any]:
-        """Return the settings that decide the engine's answers, as JSON values; the journal records them."""
+        """Return the settings that affect the engine's answers, as JSON values. The journal records them."""
         accounts = {name: account.core_settings() for name, account in self.accounts.items()}
         return {"accounts": accounts, "symbols": [asdict(symbol) for symbol in self.symbols]}
 
     def fixed(self) -> dict[str, str]:
-        """Return the settings that a running engine cannot change, by table and key as in the file."""
+        """Return the settings that a reload cannot change, as texts by name, such as "[order_entry] port"."""
         journal, itch = self.journal, self.itch
         values = {
             "[order_entry] address": self.order_entry.address,
@@ -203,14 +207,17 @@ class EngineConfig:
 
 
 def example() -> str:
-    """Return a commented engine.toml that runs as it is. The password of its account is newly made."""
+    """Return a commented engine.toml with which an engine runs. It has an account with a new random password."""
     password = secrets.token_urlsafe(6)
     text = (resources.files("trading_engine.settings") / "example.toml").read_text(encoding="utf-8")
     return text.replace("@PASSWORD@", password).replace("@HASH@", passwords.hash_password(password))
 
 
 def read(path: Path) -> EngineConfig:
-    """Return the checked configuration; raises ConfigError. Relative paths are relative to the file."""
+    """Return the configuration in the file `path`. Raises ConfigError when it is wrong.
+
+    Relative paths in it are relative to the directory of the file.
+    """
     top = Table(str(path), load(path))
     base = path.resolve().parent
 
@@ -369,7 +376,7 @@ def _canary_symbol(top: Table, accounts: dict[str, Account], symbols: tuple[Symb
 
 
 def _firms(top: Table) -> Firms:
-    """Read [firms] with its default, and [firms.NAME]."""
+    """Return the firms of the tables [firms] and [firms.NAME]. Raises ConfigError."""
     table = top.table("firms")
     default = table.text("default", DEFAULT_FIRM)
     firms: dict[str, tuple[str, ...]] = {}
@@ -398,7 +405,7 @@ def _mpids(table: Table) -> tuple[str, ...]:
 
 
 def are_mpids(values: object) -> TypeGuard[list[str]]:
-    """Return whether the value is a list of one or more MPIDs."""
+    """Return whether the value is a list of one or more MPIDs, each of 1 to 4 capital letters or digits."""
     return (
         isinstance(values, list)
         and bool(values)
@@ -407,7 +414,10 @@ def are_mpids(values: object) -> TypeGuard[list[str]]:
 
 
 def _accounts(top: Table, base: Path, firms: Firms, limits: Limits) -> dict[str, Account]:
-    """Read [accounts.NAME] of engine.toml and of the file that [accounts] names."""
+    """Return the accounts of the tables [accounts.NAME] in engine.toml and in the file that its table [accounts] names.
+
+    Raises ConfigError.
+    """
     inline = top.table("accounts")
     file = inline.text("file", "")
     accounts = {name: _account(inline, name, firms, limits) for name in inline.remaining()}

@@ -1,4 +1,7 @@
-"""Account passwords as scrypt hashes: `scrypt$N$r$p$salt$hash`, the last two in base64."""
+"""The passwords of accounts, stored as hashes by scrypt.
+
+A stored hash is the text `scrypt$N$r$p$salt$hash` with scrypt's parameters N, r and p. Salt and hash are in base64.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def is_hash(text: str) -> bool:
 
 
 def obstacle() -> str:
-    """Return why this machine cannot check a password, empty when it can."""
+    """Return why this machine cannot check a password, "" if it can."""
     try:
         hashlib.scrypt(b"", salt=b"", n=2, r=1, p=1)
     except (AttributeError, OSError, ValueError) as error:
@@ -32,9 +35,9 @@ def hash_password(password: str) -> str:
 
 
 def verify(password: str, hashed: str) -> bool:
-    """Return whether the password matches the hash; a text that is no hash never matches.
+    """Return whether the password matches the hash. A text that is no hash never matches.
 
-    It takes some 50 ms of one CPU: call it in a thread.
+    This takes some 50 ms of CPU time, so call it in a thread.
     """
     match = _PATTERN.fullmatch(hashed)
     if match is None:
@@ -51,19 +54,22 @@ def verify(password: str, hashed: str) -> bool:
 
 
 class Verifier:
-    """A memory of right passwords in a process-private form, so that only the first check is slow."""
+    """A check of passwords that remembers the right ones, so that only the first check of each is slow.
+
+    They are remembered as digests with a key that only this process has.
+    """
 
     def __init__(self) -> None:
         self._key = os.urandom(32)
         self._known: dict[str, bytes] = {}
 
     def remembered(self, hashed: str, password: str) -> bool:
-        """Return whether this password was right before; takes microseconds."""
+        """Return whether `check` has found this password right for this hash before. This takes microseconds."""
         known = self._known.get(hashed)
         return known is not None and hmac.compare_digest(known, self._digest(password))
 
     def check(self, hashed: str, password: str) -> bool:
-        """Check a password and remember it if it is right. It is slow: call it in a thread."""
+        """Return whether the password matches the hash, and remember it if so. This is slow, so call it in a thread."""
         if not verify(password, hashed):
             return False
         self._known[hashed] = self._digest(password)

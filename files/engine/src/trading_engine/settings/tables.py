@@ -1,4 +1,7 @@
-"""A reader of TOML tables that names every mistake: the file, the key, what was expected, and a near match."""
+"""A reader of TOML files whose error messages name the file, the key, what was expected, and similar known keys.
+
+All programs of this project read their configurations with it.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from trading_engine.host.sockets import is_address
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message says what, where, and what to do."""
+    """The configuration cannot be used. The message says what is wrong, where, and what to do."""
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the file's tables; raises ConfigError."""
+    """Return the content of a TOML file. Raises ConfigError when it cannot be read or is not valid TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -28,10 +31,13 @@ def load(path: Path) -> dict[str, Any]:
 
 
 class Table:
-    """One table of a file. Take every known key, then call `finish`, which refuses the keys that are left."""
+    """One table of a TOML file. Its methods return the values of keys, and raise ConfigError for wrong values.
+
+    First get all known keys, then call `finish`, which raises ConfigError for a key that is left.
+    """
 
     def __init__(self, where: str, values: object) -> None:
-        """`where` names file and table in messages."""
+        """`where` is the name of the file and table in error messages. Raises ConfigError if `values` is no dict."""
         if not isinstance(values, dict):
             raise ConfigError(f"{where} must be a table")
         self.where = where
@@ -39,6 +45,7 @@ class Table:
         self._known: list[str] = []
 
     def take(self, key: str, default: object = None) -> Any:
+        """Return the value of a key, unchecked, and remove it. Raises ConfigError without value and default."""
         self._known.append(key)
         if key in self._values:
             return self._values.pop(key)
@@ -80,7 +87,7 @@ class Table:
         return value
 
     def price_e4(self, key: str, highest_e4: int, default: int | None = None) -> int:
-        """Take a price as text ("100.25") or number and return it in 1/10,000 units; `default` where there is none."""
+        """Return a price in 1/10,000 of the currency unit. In the file it is a text such as "100.25", or a number."""
         if default is not None and key not in self._values:
             self._known.append(key)
             return default
@@ -97,13 +104,15 @@ class Table:
         return Path(self.text(key, default))
 
     def wrong(self, key: str, expected: str, value: object) -> ConfigError:
+        """Return the error for a wrong value. The caller raises it."""
         return ConfigError(f"{self.where}: {key} must be {expected}, not {value!r}")
 
     def remaining(self) -> list[str]:
+        """Return the keys that were not taken yet."""
         return list(self._values)
 
     def finish(self) -> None:
-        """Raise ConfigError when a key is left that was not taken."""
+        """Raise ConfigError if the table has a key that was not taken, which is an unknown key."""
         for key in self._values:
             near = difflib.get_close_matches(key, self._known, 1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(self._known)}"
