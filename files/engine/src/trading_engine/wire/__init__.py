@@ -1,1 +1,4 @@
-"""Codecs of the exchange's own protocols: bytes in, values out; no sockets, no state of an engine."""
+"""Encoders and decoders of the network protocols: OUCH, ITCH, SoupBinTCP and the PROXY header.
+
+They use no sockets and keep no state of the engine.
+"""

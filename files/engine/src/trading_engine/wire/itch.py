@@ -1,7 +1,8 @@
-"""ITCH 5.0, the exchange's market-data protocol, as far as a continuous market needs it.
+"""The messages of ITCH 5.0, the protocol of market data, that continuous trading needs.
 
-Every message starts with type, stock locate, tracking number and a 48-bit time in nanoseconds since midnight.
-A log of them is a BinaryFILE: repeated (u16 length, message), big-endian.
+Every message starts with its type, the stock locate (the number of the symbol), a tracking number and the time in
+nanoseconds since midnight (48 bits). The log files have the format that NASDAQ calls BinaryFILE: each message follows
+its length, a big-endian u16.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class OrderReplace(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """An execution against an order that was not displayed; its reference is 0."""
+    """An execution against an order that was not displayed. So `reference`, the order's number, is 0."""
 
     locate: int
     tracking: int
@@ -152,7 +153,7 @@ class BrokenTrade(NamedTuple):
 
 
 class _ItchLayout(Layout[Message], Generic[Message]):
-    """A layout whose third field, the time, is 48 bits wide."""
+    """A Layout for ITCH. The third field, the time, has 48 bits, for which `struct` has no code."""
 
     def __init__(self, code: str, message: type[Message], body: str) -> None:
         super().__init__(code, message, "HH6s" + body)
@@ -193,7 +194,7 @@ FEED = Protocol(
 
 
 def split_log(data: bytes) -> Iterator[bytes]:
-    """Yield the messages of a BinaryFILE; an incomplete message at the end is left out. Length 0 is the end."""
+    """Yield the messages in the bytes of a log file. It ends at an incomplete message or at a length of 0."""
     start, size = 0, len(data)
     while size - start >= 2:
         length = (data[start] << 8) | data[start + 1]

@@ -1,7 +1,7 @@
-"""Fixed-size binary messages, described once and used in both directions.
+"""Descriptions of binary messages of fixed size, for both encoding and decoding.
 
-A message is a `NamedTuple`; a `Layout` joins it to a `struct` format. Integers are unsigned and big-endian,
-text is ASCII, left-justified and padded with blanks. In Python it is a `str` without the padding.
+In Python a message is a `NamedTuple`. A `Layout` describes its bytes by a `struct` format. Integers are unsigned and
+big-endian. Text is ASCII, left-justified and padded with blanks; the `NamedTuple` has it as a `str` without the blanks.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ Message = TypeVar("Message", bound=tuple[Any, ...])
 
 
 class WireError(ValueError):
-    """The bytes are no message of the protocol, or a value does not fit into a message."""
+    """Received bytes are no message of the protocol, or a value does not fit into its field of a message."""
 
 
 class Field(NamedTuple):
-    """One field as documentation and tests see it: its name, offset in the message and size in bytes."""
+    """The name of a field, its offset in the message and its size. Documentation and tests use it."""
 
     name: str
     offset: int
@@ -26,12 +26,12 @@ class Field(NamedTuple):
 
 
 class Layout(Generic[Message]):
-    """The layout of one message type in memory; `code` is the type letter in byte 0."""
+    """The layout of the bytes of one message type. `code` is the letter in the first byte, which denotes the type."""
 
     def __init__(self, code: str, message: type[Message], body: str) -> None:
-        """`body` is the struct format of the fields after the type letter, without byte order, one code a field.
+        """Describe the class `message`. `body` is the `struct` format of its fields, without the byte order.
 
-        `codes` are these, `fields` the names that belong to them.
+        `body` must have one code for each field; the attribute `codes` lists them.
         """
         codes = re.findall(r"\d*[a-zA-Z]", body)
         names: tuple[str, ...] = message._fields  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ class Layout(Generic[Message]):
             offset += size
 
     def encode(self, message: Message) -> bytes:
-        """Return the message's bytes; raises WireError for text that is too long or a number out of range."""
+        """Return the bytes of the message. Raises WireError for a text that is too long or a number out of range."""
         values: list[bytes | int] = []
         for field, width, value in zip(self.fields, self._widths, message, strict=True):
             if width:
@@ -70,7 +70,7 @@ class Layout(Generic[Message]):
             raise WireError(f"{self.message.__name__}: {error}") from error
 
     def decode(self, data: bytes) -> Message:
-        """Return the message that `data` holds; raises WireError for another type or length."""
+        """Return the message in `data`. Raises WireError if `data` has another type or length."""
         if len(data) != self.size_bytes or data[:1] != self._prefix:
             raise WireError(
                 f"{self.message.__name__}: expected type {self.code!r} and {self.size_bytes} bytes, "
@@ -85,7 +85,7 @@ class Layout(Generic[Message]):
 
 
 class Protocol:
-    """The message types of one direction of a protocol, found by letter or by class."""
+    """The message types of one direction of a protocol, such as all that clients send."""
 
     def __init__(self, name: str, layouts: list[Layout[Any]]) -> None:
         self.name = name
@@ -93,11 +93,11 @@ class Protocol:
         self._by_message: dict[type, Layout[Any]] = {layout.message: layout for layout in layouts}
 
     def encode(self, message: tuple[Any, ...]) -> bytes:
-        """Return the message's bytes; raises WireError when a value does not fit."""
+        """Return the bytes of the message. Raises WireError when a value does not fit into its field."""
         return self._by_message[type(message)].encode(message)
 
     def decode(self, data: bytes) -> Any:
-        """Return the message; raises WireError for an unknown letter or a wrong length."""
+        """Return the message in `data`. Raises WireError for an unknown type or a wrong length."""
         layout = self.by_code.get(data[0]) if data else None
         if layout is None:
             raise WireError(f"{self.name}: no message of type {bytes(data[:1])!r}")

@@ -1,7 +1,7 @@
-"""OUCH 4.2, the exchange's order-entry protocol: what clients send (`INBOUND`) and what they receive (`OUTBOUND`).
+"""The messages of OUCH 4.2, the protocol of order entry: those from clients (`INBOUND`) and to clients (`OUTBOUND`).
 
-Prices are u32 with four implied decimals (`_e4`), times nanoseconds since midnight.
-`U`, `M`, `N` mean different things in the two directions.
+Prices are integers in 1/10,000 of the currency unit (`_e4`). Times are in nanoseconds since midnight. The type letters
+`U` and `M` mean different messages in the two directions.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class EnterOrder(NamedTuple):
 
 
 class ReplaceOrder(NamedTuple):
-    """The replacement of an order.
+    """The replacement of an order by a new one.
 
-    `shares` is the total liability of the whole replace chain, including shares already executed.
+    `shares` is the total of the order and all orders that replaced it, including the shares that were executed.
     """
 
     token: str
@@ -53,7 +53,7 @@ class ReplaceOrder(NamedTuple):
 
 
 class CancelOrder(NamedTuple):
-    """The reduction of an order: `shares` is the new intended total; 0 cancels all."""
+    """The reduction of an order. `shares` is its new total, including executed shares. 0 cancels all that is open."""
 
     token: str
     shares: int = 0

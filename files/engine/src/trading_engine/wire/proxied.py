@@ -1,7 +1,7 @@
-"""The PROXY header, version 1: the line before a client's first byte in which a proxy names that client.
+"""The PROXY header, version 1: a line that a proxy sends before the client's first byte, with the client's address.
 
-https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt, section 2.1. The header is believed, so it is read only on
-a separate listener, which nobody but this host reaches.
+See https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt, section 2.1. Any client could send a false header. So
+headers are read only on a separate port that is reachable only from this host.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from trading_engine.wire.layout import WireError
 
 LISTENER_ADDRESS = "127.0.0.1"
-LONGEST_BYTES = 107
+LONGEST_BYTES = 107  # the greatest length of the header
 """Of the whole line, its end included."""
 _BEGIN = b"PROXY TCP"
 _END = b"\r\n"
@@ -21,9 +21,9 @@ _HIGHEST_PORT = 65_535
 
 
 def split(data: bytes) -> tuple[str, bytes] | None:
-    """Return the client's address and the bytes after the line; None while the line is not complete.
+    """Return the client's address and the bytes after the header, or None while the header is not complete.
 
-    Raises WireError.
+    Raises WireError when `data` does not begin with a valid header.
     """
     if not data.startswith(_BEGIN[: len(data)]):
         raise WireError("no PROXY header")
@@ -52,7 +52,10 @@ def _client(line: bytes) -> str:
 
 
 def _address(family: str, text: str) -> str:
-    """Return the address as the kernel would write it; an IPv4 address mapped to IPv6 becomes an IPv4 address."""
+    """Return the address in its normal form. An IPv4 address that is mapped to IPv6 is returned as IPv4.
+
+    Raises ValueError when `text` is no address of the family.
+    """
     if family == "TCP4":
         return str(IPv4Address(text))
     if family != "TCP6" or "%" in text:

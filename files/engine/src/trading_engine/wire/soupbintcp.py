@@ -1,6 +1,8 @@
-"""SoupBinTCP 3.0/4.0: packets of a big-endian u16 length (of what follows it), a type letter and a payload.
+"""SoupBinTCP 3.0 and 4.0, the protocol that carries OUCH and ITCH messages over TCP.
 
-The numbers of sequenced messages are implicit: counted from the one that Login Accepted names.
+A packet is a big-endian u16 length of all that follows, a type letter and a payload. Messages that the server sends as
+"sequenced" are numbered, but the packets do not contain the number. The packet Login Accepted has the number of the
+next one, and the client counts from there.
 """
 
 from __future__ import annotations
@@ -39,17 +41,16 @@ END_OF_SESSION_PACKET = b"\x00\x01Z"
 _HEAD = struct.Struct(">HB")
 _LOGIN_REQUEST_BYTES = USERNAME_BYTES + PASSWORD_BYTES + SESSION_BYTES + 20
 _TIMEOUT_BYTES = 5
-LONGEST_LOGIN_BYTES = 3 + _LOGIN_REQUEST_BYTES + _TIMEOUT_BYTES
+LONGEST_LOGIN_BYTES = 3 + _LOGIN_REQUEST_BYTES + _TIMEOUT_BYTES  # the greatest length of a Login Request
 """Of the whole packet."""
 _LONGEST_TIMEOUT_S = 60
 
 
 class LoginRequest(NamedTuple):
-    """A login request.
+    """A login request. It also says from which message on the client wants the sequenced messages.
 
-    Blank `session` asks for the current one; `sequence` 1 asks for everything, 0 for new messages only.
-
-    `timeout_s` is how long the client may be silent, 0 where it does not say.
+    An empty `session` means the current session. `sequence` is the number of the first wanted message: 1 means all
+    messages, 0 only new ones. `timeout_s` is the time for which the client may be silent, 0 if it does not say.
     """
 
     username: str
@@ -59,7 +60,7 @@ class LoginRequest(NamedTuple):
     timeout_s: int = 0
 
     def __repr__(self) -> str:
-        """Return a text without the password, because such texts end up in logs."""
+        """Return a text without the password, because such texts are written to logs."""
         return f"LoginRequest({self.username!r}, session={self.session!r}, sequence={self.sequence})"
 
 
@@ -71,7 +72,7 @@ class LoginAccepted(NamedTuple):
 
 
 def packet(kind: int, payload: bytes = b"") -> bytes:
-    """Return one packet; raises WireError when the payload is longer than the length field can say."""
+    """Return a packet. Raises WireError when the payload is too long for the length field."""
     if len(payload) > 0xFFFE:
         raise WireError(f"SoupBinTCP: payload of {len(payload)} bytes is longer than 65534")
     return _HEAD.pack(len(payload) + 1, kind) + payload
@@ -90,7 +91,7 @@ def debug(text: str) -> bytes:
 
 
 def login_request(username: str, password: str, session: str = "", sequence: int = 1) -> bytes:
-    """Return a Login Request packet; raises WireError when a text is longer than its field."""
+    """Return a Login Request packet. Raises WireError when a text is longer than its field."""
     return packet(
         LOGIN_REQUEST,
         _text("username", username, USERNAME_BYTES)
@@ -101,7 +102,7 @@ def login_request(username: str, password: str, session: str = "", sequence: int
 
 
 def login_accepted(session: str, sequence: int) -> bytes:
-    """Return a Login Accepted packet; the session's name is right-justified as the specification writes it."""
+    """Return a Login Accepted packet. As specified, the session's name is padded with blanks on the left."""
     return packet(LOGIN_ACCEPTED, session.encode("ascii").rjust(SESSION_BYTES) + b"%20d" % sequence)
 
 
@@ -110,10 +111,10 @@ def login_rejected(reason: str) -> bytes:
 
 
 def parse_login_request(payload: bytes) -> LoginRequest:
-    """Return the login request; raises WireError. Some differences between implementations are tolerated.
+    """Return the content of a Login Request packet. Raises WireError when it is malformed.
 
-    Numbers and names are justified to either side and padded with blanks or NULs. A heartbeat timeout of five digits,
-    in seconds, may follow. More than 60 are 60, and 0 is no wish.
+    Clients' implementations differ: numbers and names may be padded on either side, with blanks or NULs, and a timeout
+    of five digits, in seconds, may follow. A timeout over 60 counts as 60. A timeout of 0 means that there is none.
     """
     if len(payload) not in (_LOGIN_REQUEST_BYTES, _LOGIN_REQUEST_BYTES + _TIMEOUT_BYTES):
         raise WireError(f"SoupBinTCP: a Login Request has {_LOGIN_REQUEST_BYTES} bytes, got {len(payload)}")
@@ -123,7 +124,7 @@ def parse_login_request(payload: bytes) -> LoginRequest:
 
 
 def parse_login_accepted(payload: bytes) -> LoginAccepted:
-    """Return the content of a Login Accepted packet; raises WireError."""
+    """Return the content of a Login Accepted packet. Raises WireError when it is malformed."""
     if len(payload) != SESSION_BYTES + 20:
         raise WireError(f"SoupBinTCP: a Login Accepted has {SESSION_BYTES + 20} bytes, got {len(payload)}")
     text = payload.decode("latin-1")
@@ -131,13 +132,16 @@ def parse_login_accepted(payload: bytes) -> LoginAccepted:
 
 
 class Splitter:
-    """A splitter of a byte stream into packets, whatever the pieces in which it arrives."""
+    """The division of a byte stream into packets. The stream may arrive in pieces of any size."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return every packet that is complete now, as (type, payload); raises WireError for a length of 0."""
+        """Add the next piece and return the packets that are now complete, each as its type letter and payload.
+
+        Raises WireError for a packet of length 0.
+        """
         data = self._rest + data if self._rest else data
         packets = []
         start, size = 0, len(data)
