@@ -1,7 +1,8 @@
-"""An account inside the core: its tokens, its limits, and its pending replies.
+"""An account in the matching core: its order tokens, its limits, and its replies that are not sent yet.
 
-Growing tables are split into 256 before one of them is large. Growing a dict of a million entries stalls for tens of
-milliseconds; growing one of four thousand takes tenths of one.
+An order token is the id that the client gives to an order. The tokens are kept in one dict, which is divided into 256
+when it holds more than 2,048 tokens. Python enlarges a dict of a million entries in tens of milliseconds, during which
+no client is served. It enlarges a dict of four thousand entries in tenths of a millisecond.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ _NO_FIRM: Final = b"    "
 
 
 class Account(Owner):
-    """The state of one account. `out` holds pieces of SoupBinTCP packets in order; `sequence` is the last number."""
+    """The state of one account. `out` holds the replies that are not sent yet, as SoupBinTCP packets in order.
+
+    `sequence` is the number of the last reply.
+    """
 
     def __init__(self, number: int, name: str, settings: dict[str, Any]) -> None:
         super().__init__(number, name)
         self.connected = False
-        self.leaving = False  # its connection has ended, and its orders are being cancelled
+        self.leaving = False  # the connection has ended, and the account's orders are being cancelled
         self.killed = False
         self.last_token = b""
         self.tokens = 0
@@ -61,7 +65,7 @@ class Account(Owner):
         self.increasing = increasing
         self.test = bool(settings["test"])
         self.self_match = ("allow", "cancel_resting", "cancel_incoming").index(settings["self_match"])
-        self.firm = settings.get("firm", "")  # older builds had neither firms nor MPIDs, and allowed any firm
+        self.firm = settings.get("firm", "")  # settings of older releases have no firms or MPIDs: any firm is allowed
         self.firm_wide = settings.get("self_match_within") == "firm"
         mpids = [mpid.encode("ascii").ljust(4) for mpid in settings.get("mpids", ())]
         if mpids != self._mpids:
@@ -81,7 +85,7 @@ class Account(Owner):
         )
 
     def _begin_increasing(self) -> None:
-        """Remember the live orders and the highest token, as if tokens had increased since the day's start."""
+        """Change to increasing tokens during a day: keep the live orders and the highest token, and drop all others."""
         for shard in self._shards:
             for token in list(shard):
                 self.last_token = max(self.last_token, token)
@@ -90,7 +94,7 @@ class Account(Owner):
         self.tokens = self.open_orders
 
     def start_day(self) -> None:
-        """Forget tokens, numbers and rates. The account has no live order at this moment."""
+        """Reset tokens, the numbers of replies, and the counts for limits. The account must have no live order."""
         self.sequence = 0
         self.taken = 0
         self.last_token = b""
@@ -103,15 +107,16 @@ class Account(Owner):
         self._mask = 0
 
     def terms_of(self, raw: bytes) -> Terms:
+        """Return the terms in bytes 32 to 48 of an Enter Order."""
         terms = self._terms.get(raw)
         if terms is None:
             terms = self._judge(raw)
         return terms
 
     def _judge(self, raw: bytes) -> Terms:
-        """Create and keep the terms of bytes that the account has not used yet.
+        """Create the terms of bytes that are not in the table yet, add them to it, and return them.
 
-        A blank firm means the account's first MPID.
+        If the firm is blank, the account's first MPID is used.
         """
         if len(self._terms) >= _MAX_TERMS:
             self._forget_terms()
@@ -125,34 +130,39 @@ class Account(Owner):
 
     def _forget_terms(self) -> None:
         for known in self._terms.values():
-            known.replacements.clear()  # they refer to each other, and no collector frees the cycle
+            known.replacements.clear()  # terms may refer to each other in a cycle, which is freed only if cut here
         self._terms.clear()
 
     def terms_after(self, before: Terms, changed: bytes) -> Terms:
-        """Return the terms of a replacement: `changed` is its time in force, display, sweep and minimum, 10 bytes."""
+        """Return the terms of an order that replaces an order with the terms `before`.
+
+        `changed` are the 10 bytes of a Replace Order with time in force, display, sweep and minimum quantity.
+        """
         terms = before.replacements.get(changed)
         if terms is None:
             raw = before.raw
             terms = self.terms_of(
                 changed[0:4] + raw[4:8] + changed[4:5] + raw[9:10] + changed[5:6] + changed[6:10] + raw[15:17]
             )
-            if self._terms.get(raw) is before:  # other terms are kept only by their orders and end with them
+            # Terms that are no longer in the table are referred to only by orders, and must be freed with them.
+            if self._terms.get(raw) is before:
                 if len(before.replacements) >= _MAX_TERMS:
                     before.replacements.clear()
                 before.replacements[changed] = terms
         return terms
 
     def order(self, token: bytes) -> Order | None:
-        """Return the live order of the token, or None."""
+        """Return the live order with this token, or None."""
         return self._shards[hash(token) & self._mask].get(token)
 
     def is_used(self, token: bytes) -> bool:
+        """Return whether the account has used the token today. Of increasing tokens, all up to the last are used."""
         if self.increasing:
             return token <= self.last_token
         return token in self._shards[hash(token) & self._mask]
 
     def use(self, token: bytes) -> None:
-        """Remember the token of an order that is not live."""
+        """Record that the token is used by an order that is not live, such as a rejected one."""
         if self.increasing:
             self.last_token = token
         else:
@@ -162,7 +172,7 @@ class Account(Owner):
                 self._split()
 
     def put(self, order: Order) -> None:
-        """Remember the token of an order that becomes live now."""
+        """Record the token of an order that is live now."""
         if self.increasing:
             self.last_token = order.token
         token = order.token
@@ -186,7 +196,7 @@ class Account(Owner):
         return len(self._shards)
 
     def live_tokens(self, shard: int, limit: int) -> list[bytes]:
-        """Return up to `limit` tokens of live orders in one of the account's tables."""
+        """Return up to `limit` tokens of live orders in the dict with the index `shard`."""
         found: list[bytes] = []
         for token, order in self._shards[shard].items():
             if order is not None:
@@ -196,7 +206,7 @@ class Account(Owner):
         return found
 
     def used_tokens(self) -> list[bytes]:
-        """Return the remembered tokens without a live order, sorted: a snapshot stores them and the orders."""
+        """Return the used tokens without a live order, sorted. A snapshot stores them beside the live orders."""
         return sorted(token for shard in self._shards for token, order in shard.items() if order is None)
 
     def _split(self) -> None:

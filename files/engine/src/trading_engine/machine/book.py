@@ -1,7 +1,8 @@
-"""A symbol's order book: it sorts by price, then displayed before hidden, then time.
+"""The order book of a symbol: all its resting orders, sorted by price, then displayed before hidden, then by time.
 
-The book decides the order of the queue and nothing else: it has no messages, counters or limits. Cancel and execution
-are O(1): an order is a link in its level's list, and a side keeps its prices sorted with the best one last.
+The book only keeps the orders in this sequence; messages, counters and limits are elsewhere. The orders of one price
+form a linked list, so that a cancel or an execution takes constant time. Each side has a sorted list of its prices, in
+which the best one is the last.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from trading_engine.machine.native import mypyc_attr
 if TYPE_CHECKING:
     from trading_engine.machine.terms import Terms
 
-_EMPTY: Final = -(1 << 60)  # below every key
-_CENT_E4: Final = 100  # the tick from a dollar on for symbols without their own tick
+_EMPTY: Final = -(1 << 60)  # less than every key
+_CENT_E4: Final = 100  # the tick for prices of a dollar or more, of symbols without a tick of their own
 
 
 class Owner:
-    """The owner of an order: the account fields that matching reads and writes."""
+    """The part of an account that matching reads and writes. Account is the only subclass."""
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
@@ -38,7 +39,7 @@ class Owner:
         self.out: list[bytes] = []
         self.touched = False
         self.sequence = 0
-        self.taken = 0  # the last number that left `out`
+        self.taken = 0  # the number of the last reply that was removed from `out`
         self.self_match = 0
         self.firm = ""
         self.firm_wide = False  # whether self-match prevention covers the whole firm
@@ -54,11 +55,12 @@ class Owner:
         raise NotImplementedError
 
 
-# Orders and levels name each other, but only while they rest: `BookSide.remove` cuts the links. So no collector has to
-# know them, and an order that ends leaves its neighbours in the collector's list alone, which are in no cache.
+# Orders and levels refer to each other only while the orders rest, because `BookSide.remove` deletes these references.
+# So the garbage collector need not track them (acyclic). Otherwise, freeing an order would also write to its neighbours
+# in the collector's list, which are usually in no CPU cache.
 @mypyc_attr(acyclic=True)
 class Order:
-    """A live order. `executed_shares` counts for the whole replace chain."""
+    """A live order. `executed_shares` also counts the executions of the orders that it replaced."""
 
     __slots__ = (
         "account",
@@ -105,7 +107,10 @@ class Order:
 
 @mypyc_attr(acyclic=True)
 class Level:
-    """The orders of one price that are all displayed or all hidden, oldest first; `shares` is their sum."""
+    """The displayed or the hidden orders of one price, as a linked list from `oldest` to `newest`.
+
+    `shares` is the sum of their open shares.
+    """
 
     __slots__ = ("hidden", "key", "newest", "oldest", "price_e4", "shares")
 
@@ -119,9 +124,10 @@ class Level:
 
 
 class BookSide:
-    """Bids or asks. A level's key sorts by price, then displayed before hidden; the largest key is the best.
+    """The bids or the asks of a book. A level's key sorts by price, then displayed before hidden; the largest is best.
 
-    `best` is the last of `keys`. Most orders need no other key, and reading it takes one memory access instead of four.
+    `best` is the last of `keys`. It is kept separately, because most orders need only this key, and to read it from an
+    attribute takes one memory access instead of four.
     """
 
     __slots__ = ("best", "buy", "keys", "levels")
@@ -149,7 +155,7 @@ class BookSide:
             else:
                 insort(self.keys, key)
         else:
-            order.price_e4 = level.price_e4  # one int object a level, not one an order
+            order.price_e4 = level.price_e4  # all orders of the level share one int object
         newest = level.newest
         if newest is None:
             level.oldest = order
@@ -161,7 +167,7 @@ class BookSide:
         order.level = level
 
     def remove(self, order: Order) -> None:
-        """Remove the order with whatever shares it has left; cut its links, so that no garbage collector is needed."""
+        """Remove the order, which may have open shares. Its references to other orders and to its level are deleted."""
         level = order.level
         assert level is not None
         older, newer = order.older, order.newer
@@ -188,6 +194,7 @@ class BookSide:
                 del keys[bisect_left(keys, key)]
 
     def best_displayed(self) -> Level | None:
+        """Return the best level of displayed orders, or None."""
         index = len(self.keys) - 1
         while index >= 0:
             level = self.levels[self.keys[index]]
@@ -202,19 +209,19 @@ class BookSide:
 
 
 class Book:
-    """One symbol's book: both sides, the last trade, and the constant parts of its feed messages."""
+    """The book of one symbol: its bids and asks, its last trade, and the constant parts of its market data."""
 
     def __init__(self, stock: bytes, locate: int, reference_price_e4: int) -> None:
-        """`stock` is padded to 8 bytes."""
+        """`stock` is the symbol's name, padded to 8 bytes; `locate` is its number in market data."""
         self.stock = stock
         self.locate = locate
         self.restricted = False
         self.halted = False
         self.lot_shares = 1
-        self.special = False  # restricted, halted, or with a lot; for most symbols this one test is enough
+        self.special = False  # restricted, halted, or with a lot; so most orders need a single test for all three
         self.own_tick_e4 = 0
         self.tick_e4 = _CENT_E4
-        self.low_tick_e4 = 1  # below a dollar
+        self.low_tick_e4 = 1  # the tick for prices below a dollar
         self.bids = BookSide(True)
         self.asks = BookSide(False)
         self.collar_price_e4 = reference_price_e4
@@ -234,9 +241,9 @@ class Book:
         self.broken_head = FEED_BROKEN_HEAD + place
 
     def set_listing(self, restricted: bool, own_tick_e4: int, lot_shares: int) -> None:
-        """Set restriction, tick and lot.
+        """Set restriction, tick and lot size.
 
-        With a tick of 0, prices are in cents from a dollar on and in hundredths of a cent below.
+        With a tick of 0, the tick is a cent for prices of a dollar or more, and else 1/100 of a cent.
         """
         self.restricted = restricted
         self.own_tick_e4 = own_tick_e4
@@ -250,12 +257,12 @@ class Book:
         self.special = self.restricted or halted or self.lot_shares != 1
 
     def side_of(self, side: int) -> BookSide:
-        """Return the book side where orders of this OUCH side rest."""
+        """Return the bids for OUCH's side B, and else the asks."""
         return self.bids if side == BUY else self.asks
 
 
 def orders_of(side: BookSide) -> list[Order]:
-    """Return the side's orders, best first."""
+    """Return all orders of the side, best first."""
     orders = []
     for key in reversed(side.keys):
         order = side.levels[key].oldest

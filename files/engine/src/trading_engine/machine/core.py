@@ -1,7 +1,8 @@
-"""The deterministic machine: bytes and times in, bytes out. No clock, no socket, no logger.
+"""The matching core: a deterministic machine, whose outputs depend only on its inputs.
 
-Inputs are reads of logged-in accounts, connects, disconnects, timer fires, the day's start and end, administration and
-configuration. The same inputs give the same bytes, whatever process, event loop or hash seed runs them.
+The inputs are the bytes of clients, connections and disconnections, expiries, the start and end of the day, commands of
+administrators, and settings. Each has its time. The outputs are the bytes of replies and market data. The same inputs
+give the same bytes in every process. So the core uses no clock, no socket, no logger and no random number.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ _EXPIRIES_A_SLICE: Final = 64
 
 
 class Core(Matching):
-    """All books and accounts. No decision depends on the counters."""
+    """The matching core with all books and accounts. Its counters are only published: they affect no answer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,9 +90,10 @@ class Core(Matching):
         self.broken_trades = 0
 
     def configure(self, settings: dict[str, Any], time_ns: int) -> None:
-        """Replace all accounts and symbols.
+        """Replace the settings of all accounts and symbols by these, in the form of EngineConfig.core_settings().
 
-        Existing ones keep their state; symbols that are not named become restricted.
+        Accounts and symbols that exist keep their state, such as orders. Symbols that are not in `settings` become
+        restricted.
         """
         self._set_time(time_ns)
         listed = {symbol["name"].encode("ascii").ljust(8) for symbol in settings["symbols"]}
@@ -101,7 +103,10 @@ class Core(Matching):
                 book.set_listing(True, book.own_tick_e4, book.lot_shares)
 
     def change(self, settings: dict[str, Any], time_ns: int) -> None:
-        """Change the named accounts and symbols; restrict the `dropped` symbols; leave all others as they are."""
+        """Change or add the accounts and symbols in `settings`, and restrict the symbols in its list "dropped".
+
+        All others stay as they are.
+        """
         self._set_time(time_ns)
         self._take_over(settings)
         for name in settings["dropped"]:
@@ -109,9 +114,9 @@ class Core(Matching):
             book.set_listing(True, book.own_tick_e4, book.lot_shares)
 
     def _take_over(self, settings: dict[str, Any]) -> None:
-        """Take the accounts and symbols over.
+        """Change or add the accounts and symbols in `settings`.
 
-        During the day, new symbols and those with another lot size are announced.
+        While the day is open, market data announces new symbols and those with another lot size.
         """
         for name, account_settings in settings["accounts"].items():
             known = self.accounts.get(name)
@@ -135,14 +140,14 @@ class Core(Matching):
                 self._announce(book)
 
     def add_account(self, name: str, settings: dict[str, Any]) -> Account:
-        """Add an account under the next number."""
+        """Add an account with the next number, and return it."""
         account = Account(len(self.by_number), name, settings)
         self.accounts[name] = account
         self.by_number.append(account)
         return account
 
     def add_book(self, stock: bytes, reference_price_e4: int) -> Book:
-        """Add a symbol under the next stock locate."""
+        """Add a symbol with the next stock locate, and return its book."""
         book = Book(stock, len(self.books) + 1, reference_price_e4)
         self.books[stock] = book
         self.by_locate.append(book)
@@ -157,9 +162,9 @@ class Core(Matching):
         account.killed = killed
 
     def start_day(self, day: str, time_ns: int) -> None:
-        """Start the session named `day`, 10 characters, after the day before has ended.
+        """Start the session named `day`, of 10 characters. The session before it must have ended.
 
-        Tokens and numbers begin again.
+        Tokens can be used again, and the numbers of replies and of market data begin at 1 again.
         """
         self._set_time(time_ns)
         self.day = day
@@ -177,7 +182,7 @@ class Core(Matching):
         self._feed_event(b"Q")
 
     def close_day(self, time_ns: int) -> None:
-        """Reject every further order with C. Open orders can only end."""
+        """Close the day: all further orders are rejected with the letter C. Open orders can still be cancelled."""
         self._set_time(time_ns)
         if self.open:
             self.open = False
@@ -185,7 +190,7 @@ class Core(Matching):
             self._feed_event(b"M")
 
     def end_day(self, time_ns: int) -> None:
-        """Close the day, cancel the open orders, and announce the end of the day."""
+        """Close the day, cancel all open orders, and announce the end of the session."""
         self.close_day(time_ns)
         if not self.closing:
             return
@@ -211,13 +216,16 @@ class Core(Matching):
         account.leaving = account.cancel_on_disconnect
 
     def expire(self, time_ns: int) -> None:
-        """Cancel orders whose time in force has passed, at most one slice of them."""
+        """Cancel orders whose time in force has ended, at most _EXPIRIES_A_SLICE of them."""
         self._set_time(time_ns)
         for order in self.expiries.due(time_ns, _EXPIRIES_A_SLICE):
             self._kill(order, BY_EXPIRY)
 
     def cancel_orders(self, number: int, reason_and_tokens: bytes, time_ns: int) -> None:
-        """Cancel those of the account's orders that are still live: a reason letter, then 14 bytes for each token."""
+        """Cancel orders of an account. `reason_and_tokens` is a reason letter, then 14 bytes for each token.
+
+        Tokens without a live order are ignored.
+        """
         self._set_time(time_ns)
         account = self.by_number[number]
         reason = reason_and_tokens[:1]
@@ -227,7 +235,10 @@ class Core(Matching):
                 self._kill(order, reason)
 
     def administer(self, command: dict[str, Any], time_ns: int) -> None:
-        """Execute an administrator's command: halt or resume a symbol, kill or unkill an account, bust a trade."""
+        """Execute a command of an administrator.
+
+        It halts or resumes a symbol, switches an account's kill switch on or off, or breaks (busts) a trade.
+        """
         self._set_time(time_ns)
         action = command["do"]
         if action in ("halt", "resume"):
@@ -246,10 +257,11 @@ class Core(Matching):
             self.broken_trades += 1
 
     def apply(self, number: int, data: bytes, time_ns: int) -> int:
-        """Process the complete packets at the start of `data`, for the account of that number.
+        """Process the complete packets at the start of `data`, which the account with this number sent.
 
-        Return how many bytes they were. If `close_reason` is not empty, the connection has to be closed after the
-        replies. It is "logout" or the malformed part, which is not counted into the bytes.
+        Return the number of bytes processed. If `close_reason` is not "" afterwards, the connection must be closed
+        after the replies. The reason is "logout", or it says what is malformed at the first byte that was not
+        processed.
         """
         self._set_time(time_ns)
         self.close_reason = ""
@@ -259,7 +271,7 @@ class Core(Matching):
         before = self.enters + self.replaces + self.cancels + self.modifies
         others = 0
         while size - at >= 3:
-            head = data[at : at + 4]  # one comparison finds the most frequent message
+            head = data[at : at + 4]  # length and types together, so one comparison finds the most frequent message
             if head == ENTER_HEAD and size - at >= ENTER_BYTES:
                 self._enter(account, data, at + 3)
                 at += ENTER_BYTES
@@ -328,7 +340,7 @@ class Core(Matching):
                 if refusal == UNDECIDED:
                     refusal = REJECT_MINIMUM if terms.minimum_shares > shares else 0
                 elif refusal == REJECT_PRICE and terms.refusal == REJECT_CROSS:
-                    refusal = REJECT_CROSS  # the price would be that of the cross
+                    refusal = REJECT_CROSS  # the price may be right for the cross that the order names
             if refusal == 0:
                 if side != BUY and side != SELL and side != SELL_SHORT and side != SELL_SHORT_EXEMPT:
                     refusal = REJECT_OTHER
@@ -412,7 +424,7 @@ class Core(Matching):
             self.ignored += 1
             return
         if account.killed:
-            self.ignored += 1  # a Rejected would say that the order is dead
+            self.ignored += 1  # no Rejected is sent, because it would mean that the order is not live any more
             return
         if shares <= order.executed_shares:
             self._kill(order, BY_USER)
@@ -506,7 +518,7 @@ class Core(Matching):
         self._settle(order, False)
 
     def recount_exposure(self) -> None:
-        """Add up each account's open exposure, after the whole state was loaded."""
+        """Compute the exposure of each account from its open orders, after a snapshot was loaded."""
         for account in self.by_number:
             account.exposure_e4 = 0
         for book in self.books.values():

@@ -1,7 +1,9 @@
-"""The machine's side of the wire: heads, formats and letters, computed once from the layouts in `wire/`.
+"""The constants and functions with which the core decodes orders and encodes its outputs.
 
-A head is the start of a packet or a message of market data: the length, SoupBinTCP's type for a packet, and the
-message's letter. A `pack` or `unpack` is a bound method of a Struct, so a call goes through no other function.
+They are computed once from the layouts in `wire/`. For speed, the core does not use the layouts themselves.
+
+A head is the constant start of a packet or of a message of market data: its length, for a packet SoupBinTCP's type, and
+the message's type letter. The functions PACK_… and UNPACK_… are methods of `Struct` objects.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from trading_engine.wire import itch, ouch, soupbintcp
 from trading_engine.wire.layout import Layout
 
 # -- letters ----------------------------------------------------------------------------------------------------------
-# Literals, because a compiled module looks anything else up. A test compares them with the layouts.
+# These are literals because mypyc compiles literals into the code, and looks up other values at run time. A test
+# compares them with the layouts.
 
-BUY: Final = 66  # B; everything else sells
+BUY: Final = 66  # B; the other letters are kinds of sell orders
 SELL: Final = 83  # S
 SELL_SHORT: Final = 84  # T
 SELL_SHORT_EXEMPT: Final = 69  # E
 
-# Why an order was rejected (wire.ouch.REJECT_REASONS).
+# The reasons of a Rejected (wire.ouch.REJECT_REASONS).
 REJECT_KILLED: Final = 97  # a
 REJECT_RESTRICTED: Final = 99  # c
 REJECT_CLOSED: Final = 67  # C
@@ -36,7 +39,7 @@ REJECT_SYMBOL: Final = 83  # S
 REJECT_PRICE: Final = 88  # X
 REJECT_SHARES: Final = 90  # Z
 
-# Why an order was cancelled (OUCH 4.2, Canceled).
+# The reasons of a Canceled (OUCH 4.2).
 BY_USER: Final = b"U"
 BY_DAYS_END: Final = b"E"
 BY_EXPIRY: Final = b"T"
@@ -72,7 +75,7 @@ _MARKET_DATA: Final = itch.FEED.by_code
 ENTER_HEAD: Final = _order_head("O")
 REPLACE_HEAD: Final = _order_head("U")
 CANCEL_HEAD: Final = _order_head("X")
-ENTER_BYTES: Final = 52  # of the whole packet; literals for the reason above
+ENTER_BYTES: Final = 52  # the length of the whole packet; a literal for the same reason as the letters above
 REPLACE_BYTES: Final = 50
 CANCEL_BYTES: Final = 22
 MODIFY_BYTES: Final = 23
@@ -99,13 +102,14 @@ FEED_REPLACE_HEAD: Final = _feed_head("U")
 FEED_TRADE_HEAD: Final = _feed_head("P")
 FEED_TRADING_ACTION_HEAD: Final = _feed_head("H")
 
-# -- what follows a head and, in what the machine says, the time ------------------------------------------------------
+# -- fields after a head and, in outputs, after the time --------------------------------------------------------------
 
 
 def _format(layout: Layout[Any], first: str, whole: tuple[tuple[str, str], ...] = ()) -> str:
-    """Return the struct format of the fields from the first on; each pair in `whole` is one piece of bytes.
+    """Return the `struct` format of a layout's fields from the field `first` on.
 
-    A side is the number of its letter here, so that comparing it needs no slice.
+    Each pair in `whole` names the first and last of several fields, which are one value of type bytes. The field `side`
+    is the number of its letter, because numbers are compared faster than bytes.
     """
     names = [field.name for field in layout.fields]
     ends = dict(whole)

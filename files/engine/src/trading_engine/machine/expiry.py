@@ -1,4 +1,4 @@
-"""Orders that live for a number of seconds, by the second in which they end. The table holds no other orders."""
+"""The table of orders with a time in force in seconds, by the second in which they expire."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 from trading_engine.machine.book import Order
 
 _SECOND_NS: Final = 1_000_000_000
-_BUCKETS_A_SECOND: Final = 16  # keeps buckets small, because growing a large dict takes noticeable time
+_BUCKETS_A_SECOND: Final = 16  # so that each dict stays small, because Python needs long to enlarge a large one
 
 
 class ExpiryTable:
-    """The table of orders by their end: each is in a bucket of the second after its end, until it is removed.
+    """The orders that expire, in buckets. An order is in a bucket of the first full second at or after its expiry.
 
-    Orders are added with increasing references, so each bucket is sorted by reference.
+    Orders are added with increasing reference numbers, so each bucket is sorted by reference number.
     """
 
     def __init__(self) -> None:
@@ -37,10 +37,11 @@ class ExpiryTable:
             bucket.pop(order.reference, None)
 
     def is_due(self, time_ns: int) -> bool:
+        """Return whether the second of the first bucket has come. The bucket may be empty."""
         return bool(self._keys) and self._keys[0] // _BUCKETS_A_SECOND * _SECOND_NS <= time_ns
 
     def due(self, time_ns: int, limit: int) -> list[Order]:
-        """Return up to `limit` orders that have ended. The caller removes them; empty buckets are deleted here."""
+        """Return up to `limit` expired orders. The caller must remove them from the table."""
         while self.is_due(time_ns):
             bucket = self._buckets[self._keys[0]]
             if bucket:

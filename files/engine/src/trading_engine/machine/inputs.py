@@ -1,4 +1,4 @@
-"""The machine's inputs: their kinds, as the journal numbers them, and the effect of each on the core."""
+"""The inputs of the matching core: the number of each kind in the journal, and the call of the core for each kind."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ START_DAY: Final = 5
 END_DAY: Final = 6
 EXPIRE: Final = 7
 ACCEPTING: Final = 8
+# The payload of ACCEPTING says whether new orders are accepted. Cancels are accepted with each of these payloads.
 TAKES_ORDERS: Final = b"\x01"
 NO_SPACE: Final = b"\x00"
 ENTRY_CLOSED: Final = b"\x02"
@@ -26,11 +27,14 @@ CHANGE: Final = 12
 
 
 class InputError(Exception):
-    """The core cannot process this input; the message says why."""
+    """The core cannot process an input of the journal. The message says why."""
 
 
 class Record(NamedTuple):
-    """A journal record. `number` counts from 1 through all segments; `account` is the account's number, 0 for none."""
+    """A record of the journal: one input. `number` counts the records of all segments from 1.
+
+    `account` is the number of the account, or 0 if the input concerns no account.
+    """
 
     kind: int
     number: int
@@ -40,7 +44,10 @@ class Record(NamedTuple):
 
 
 def apply_record(core: Core, record: Record) -> None:
-    """Apply one recorded input to the core; raises InputError for an input that this version does not know."""
+    """Let the core process an input of the journal.
+
+    Raises InputError if this version does not know the kind, or if it does not process a read completely.
+    """
     kind, _, time_ns, account, payload = record
     if kind == READ:
         if core.apply(account, payload, time_ns) != len(payload):

@@ -1,4 +1,4 @@
-"""Executions, and every other way in which an order ends or shrinks."""
+"""The execution of orders against the book, and every other way in which an order ends or is reduced."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from trading_engine.wire import ouch
 
 _TIF_MARKET: Final = ouch.TIF_MARKET_HOURS
 _SECOND_NS: Final = 1_000_000_000
-# What an execution was to the order's book (OUCH 4.2, liquidity flags).
+# The liquidity flags of an Executed (OUCH 4.2): whether the order added liquidity to the book or removed it.
 _ADDED: Final = b"A"
 _ADDED_HIDDEN: Final = b"J"
 _REMOVED: Final = b"R"
 
 
 class Matching(Outputs):
-    """The matching of one order against the other side of its book. It also keeps the tables of live orders current."""
+    """The matching of orders. It also updates the tables of live orders and of expiries, and the exposures."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,9 +42,10 @@ class Matching(Outputs):
         self.executed_shares = 0
 
     def _take(self, taker: Order, contras: BookSide) -> bool:
-        """Execute the order, which rests in no book, against `contras` as far as its price and terms allow.
+        """Execute the order `taker` against the other side's orders, as far as its price and terms allow.
 
-        Return False when it was cancelled meanwhile.
+        The taker must not rest in the book. Return False if it was cancelled, because of self-match prevention or
+        because it is post-only.
         """
         account = taker.account
         terms = taker.terms
@@ -79,11 +80,11 @@ class Matching(Outputs):
         return True
 
     def _meets_minimum(self, taker: Order, contras: BookSide) -> bool:
-        """Return whether `_take` would execute the taker's minimum, or all that is open where that is less."""
+        """Return whether `_take` would execute at least the taker's minimum quantity, or all its open shares."""
         account = taker.account
         buying = taker.side == BUY
         left = taker.open_shares
-        enough = left - min(taker.terms.minimum_shares, left)  # when so few are left, the minimum is met
+        enough = left - min(taker.terms.minimum_shares, left)  # if at most so many shares are left, the minimum is met
         index = len(contras.keys) - 1
         while index >= 0 and left > enough:
             level = contras.levels[contras.keys[index]]
@@ -121,7 +122,8 @@ class Matching(Outputs):
         head = EXECUTED_HEAD + self._time8
         if level.hidden:
             added = _ADDED_HIDDEN
-            trade = PACK_FEED_TRADE(0, BUY, shares, book.stock, price_e4, match)  # a hidden order's side stays secret
+            # The side is always B, so that the side of the hidden order is not published.
+            trade = PACK_FEED_TRADE(0, BUY, shares, book.stock, price_e4, match)
             self._feed(book.trade_head + self._time6 + trade)
         else:
             added = _ADDED
@@ -143,7 +145,10 @@ class Matching(Outputs):
             level.shares -= shares
 
     def _settle(self, order: Order, announced: bool) -> None:
-        """Settle an order after `_take`: what is left rests or is cancelled; an order without shares is dropped."""
+        """Finish an order after `_take`: its open shares rest in the book, or are cancelled if it is immediate.
+
+        If `announced`, market data already shows the order.
+        """
         if order.open_shares == 0:
             order.account.drop(order)
             self.open_orders -= 1
@@ -169,7 +174,7 @@ class Matching(Outputs):
         self._canceled(order.account, order.token, shares, reason)
 
     def _end(self, order: Order, reason: bytes) -> None:
-        """Cancel a live order that rests nowhere."""
+        """Cancel a live order that is not in the book, because it is just being executed."""
         shares = order.open_shares
         self._forget(order)
         self._canceled(order.account, order.token, shares, reason)
@@ -191,7 +196,7 @@ class Matching(Outputs):
         self._canceled(order.account, order.token, decrement, reason)
 
     def _shrink(self, order: Order, decrement: int) -> None:
-        """Reduce the shares of a resting order, which keeps its place."""
+        """Reduce the open shares of a resting order. It keeps its place in the queue."""
         if decrement == 0:
             return
         level = order.level
@@ -208,5 +213,5 @@ class Matching(Outputs):
 
 
 def _is_own(account: Owner, other: Owner) -> bool:
-    """Return whether self-match prevention treats an order of `other` as the account's own."""
+    """Return whether self-match prevention applies between the two accounts."""
     return other is account or (account.firm_wide and other.firm == account.firm)

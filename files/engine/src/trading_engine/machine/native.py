@@ -1,6 +1,7 @@
-"""Not compiled: mypyc would consider one of the branches unreachable.
+"""The decorator `mypyc_attr`, which has a meaning only for the compiler mypyc.
 
-It provides `mypyc_attr`, which only mypyc reads, also on hosts without compiled modules and mypy_extensions.
+Hosts do not have the package mypy_extensions, which provides it, so there it is replaced by a decorator without effect.
+This module is not compiled, because mypyc would consider one of the branches unreachable.
 """
 
 from __future__ import annotations

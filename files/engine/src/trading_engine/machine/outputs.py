@@ -1,7 +1,8 @@
-"""The outputs of the deterministic machine: replies by account, and market data.
+"""The outputs of the matching core: replies to accounts, and market data.
 
-Replies wait in each account's `out`; `touched` lists the accounts that have some. Market data waits in `feed`. The time
-of every message is that of the input that it answers.
+They are collected until the engine takes them at the end of a turn: the replies in the list `out` of each account, the
+market data in the list `feed`. `touched` lists the accounts that have replies. The time in each message is that of the
+input that caused it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _NO_PLACE: Final = bytes(4)  # stock locate and tracking number of messages with
 
 
 class Outputs:
-    """The pending outputs and the counters of messages."""
+    """The outputs that the engine has not taken yet, and the counters of outputs."""
 
     def __init__(self) -> None:
         self.touched: list[Owner] = []
@@ -46,7 +47,7 @@ class Outputs:
         self._accepted_head = b""
 
     def discard_outputs(self) -> None:
-        """Drop the pending outputs: for replays whose outputs nobody needs."""
+        """Drop all outputs that were not taken. A replay does this when its outputs are not needed."""
         for account in self.touched:
             account.out.clear()
             account.touched = False

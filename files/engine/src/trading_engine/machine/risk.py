@@ -1,7 +1,7 @@
-"""Pre-trade checks of one order: they return a reject letter, or 0. Nothing here changes the book.
+"""The checks of an order against the limits of its account and the state of its symbol, before it is accepted.
 
-OUCH has one letter, `O`, for every reason without a letter of its own. REFUSALS tells those reasons apart, for
-counters.
+OUCH has a letter for each of the usual reasons to reject an order, and the letter `O` for all others. REFUSALS lists
+these others, so that they are counted separately.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MAX_SHARES: Final = ouch.MAX_SHARES
 
 
 def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -> int:
-    """Judge the order's own fields by the account's limits and the symbol's state; return a reject letter or 0."""
+    """Return the letter of the reason to reject an order with these fields, as a number; 0 if it is acceptable."""
     if account.killed:
         return REJECT_KILLED
     if book.special:
@@ -69,10 +69,11 @@ def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -
 
 
 def check_flow(account: Account, key: bytes, added_orders: int, added_e4: int, time_ns: int) -> int:
-    """Return the entry of REFUSALS whose limit the account's flow would exceed, or 0. The reject letter is O.
+    """Return the index in REFUSALS of the limit that the account would exceed with this order, or 0 if none.
 
-    `key` is the same for duplicates; `added_orders` and `added_e4` is what the order would add to the open orders and
-    the exposure.
+    The limits are those on the rate, the number of open orders, the exposure and duplicates. `key` is the same for
+    orders that are duplicates. `added_orders` and `added_e4` are what the order adds to the number of open orders and,
+    in 1/10,000 of the currency unit, to the exposure.
     """
     if account.max_orders_per_second:
         second = time_ns // 1_000_000_000

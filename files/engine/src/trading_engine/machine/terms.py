@@ -1,6 +1,6 @@
-"""The terms of an Enter Order: its bytes 32 to 48, which follow token, side, shares, stock and price.
+"""The terms of an Enter Order: bytes 32 to 48 of the message, which follow token, side, shares, stock and price.
 
-Most orders of an account repeat the same few combinations, so each combination is checked when it is first seen.
+An account usually has only a few different terms. So each account keeps its terms, and they are checked only once.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Final
 from trading_engine.machine.encode import REJECT_CROSS, REJECT_DISPLAY, REJECT_FIRM, REJECT_MINIMUM, REJECT_OTHER
 from trading_engine.wire import ouch
 
-UNDECIDED: Final = 1  # the order's shares decide whether the minimum can be met
-_LIVE: Final = b"L "  # the order's state, and no weight at the best price
+UNDECIDED: Final = 1  # a minimum quantity is given; it is valid if the order has at least as many shares
+_LIVE: Final = b"L "  # the last two bytes of an Accepted: the state "live", and no BBO weight
 _HIDDEN: Final = 78  # N
 _NO_CROSS: Final = 78  # N
 _DISPLAYED: Final = b"AYPL"
@@ -23,10 +23,11 @@ _CUSTOMERS: Final = b"RN "
 
 
 class Terms:
-    """Time in force, firm, display, capacity, sweep, minimum quantity, cross, customer.
+    """The terms: time in force, firm, display, capacity, sweep, minimum quantity, cross, customer.
 
-    `firm` is the order's firm, also where its message left the field blank. An Accepted repeats the terms as `head` and
-    `tail`, with the order's reference between them. `refusal` is 0, a letter, or UNDECIDED.
+    If the message has no firm, `firm` is the account's first MPID. The reply Accepted contains the terms as `head` and
+    `tail`, with the order's reference number between them. `refusal` is 0 for valid terms, UNDECIDED, or the letter of
+    the reason to reject the order.
     """
 
     __slots__ = (
@@ -59,7 +60,7 @@ class Terms:
         self.hidden = display == _HIDDEN
         self.post_only = display in _POST_ONLY
         self.attributed = display in _ATTRIBUTED
-        # Rests for the day, displayed and not attributed.
+        # Most orders rest until the end of the day, displayed and not attributed. They need a single test.
         self.usual = self.time_in_force_s >= ouch.TIF_MARKET_HOURS and not self.hidden and not self.attributed
         self.refusal = 0
         if not may_use_firm:

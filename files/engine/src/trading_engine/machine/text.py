@@ -1,4 +1,4 @@
-"""The check of text from clients: an order's texts are printed in logs and sent to other parties' programs."""
+"""The check of texts from clients. Such texts are written to logs and sent to the programs of others."""
 
 from __future__ import annotations
 
@@ -9,5 +9,8 @@ _NO_CONTROL: Final = re.compile(rb"[ -~\xa0-\xff]*").fullmatch
 
 
 def is_text(field: bytes) -> bool:
-    """Return whether the text has no control character of ISO 8859-1. The cheaper test answers for most texts."""
+    """Return whether the text has no control character of ISO 8859-1.
+
+    Most texts pass the first test, which is the faster one.
+    """
     return field.rstrip(b" ").isalnum() or _NO_CONTROL(field) is not None

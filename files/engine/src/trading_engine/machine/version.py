@@ -1,7 +1,8 @@
-"""The machine version: an engine may replay a journal if its deterministic machine has the same code.
+"""The version of the matching core. An engine may replay a journal only if the same version of the core wrote it.
 
-The version is a digest of that code, so nobody has to raise a number. The sources are also installed with the compiled
-modules, so both variants of a release are the same machine. Comments, docstrings, imports and file names do not count.
+The version contains a digest of the core's source code, so nobody has to increase a number by hand. The sources are
+installed beside the compiled modules too, so both variants of a release have the same version. Comments, docstrings of
+modules, classes and functions, imports, and file names do not count.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _WITH_DOCSTRING: Final = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFu
 
 
 def is_compiled() -> bool:
-    """Return whether this process runs the compiled machine."""
+    """Return whether this process runs the compiled core."""
     return not str(core.__file__).endswith(".py")
 
 
 def code_of(source: str) -> str:
-    """Return a module's text without its comments, docstrings, imports and blank lines.
+    """Return the source of a module without its comments, docstrings, imports and blank lines. Raises SyntaxError.
 
-    They are cut out by position, because the form of a parsed tree changes with Python's version. Raises SyntaxError.
+    They are removed from the text. A digest of the parsed tree would depend on the version of Python.
     """
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -45,13 +46,13 @@ def code_of(source: str) -> str:
 
 
 def _blank(lines: list[str], statement: ast.stmt) -> None:
-    """Empty the lines of a statement. ruff's format gives each statement lines of its own."""
+    """Empty the lines of a statement. The formatter ruff puts each statement on lines of its own."""
     for row in range(statement.lineno - 1, statement.end_lineno or statement.lineno):
         lines[row] = ""
 
 
 def digest(sources: list[str]) -> str:
-    """Return a SHA-256 over the modules' code, whatever their order and names."""
+    """Return a SHA-256 over the code of these modules. It does not depend on their order or names."""
     each = sorted(hashlib.sha256(code_of(source).encode()).digest() for source in sources)
     return hashlib.sha256(b"".join(each)).hexdigest()
 
