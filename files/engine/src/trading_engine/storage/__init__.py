@@ -1,1 +1,1 @@
-"""Journal, snapshots and message logs, and how they are read again."""
+"""The engine's files: journal, snapshots, and logs of replies and market data; and the recovery from them."""

@@ -1,15 +1,15 @@
-"""The journal's growth, and the time until its space is used up."""
+"""The rate at which the journal grows, and the time until its space is used up."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _NEWEST_SHARE: Final = 0.2
-_GROWTH_BYTES_A_SECOND: Final = 1.0  # below it the journal does not grow
+_GROWTH_BYTES_A_SECOND: Final = 1.0  # a lower rate counts as no growth
 
 
 class Growth:
-    """A moving average over the last calls of `see`; call it about once a second."""
+    """The moving average of the growth. Call `see` about once a second."""
 
     def __init__(self) -> None:
         self._bytes_a_second = 0.0
@@ -17,14 +17,14 @@ class Growth:
         self._seen_bytes = 0
 
     def see(self, now_ns: int, written_bytes: int) -> None:
-        """Record the total number of bytes written so far."""
+        """Record how many bytes have been written in total at the monotonic time `now_ns`."""
         if self._seen_ns:
             rate = (written_bytes - self._seen_bytes) * 1e9 / (now_ns - self._seen_ns)
             self._bytes_a_second += (rate - self._bytes_a_second) * _NEWEST_SHARE
         self._seen_ns, self._seen_bytes = now_ns, written_bytes
 
     def seconds_left(self, left_bytes: int) -> int:
-        """Return how many seconds `left_bytes` will last, -1 without growth."""
+        """Return in how many seconds `left_bytes` will be used up, or -1 if the journal does not grow."""
         if self._bytes_a_second < _GROWTH_BYTES_A_SECOND:
             return -1
         return int(left_bytes / self._bytes_a_second)

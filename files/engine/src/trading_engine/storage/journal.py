@@ -1,7 +1,8 @@
-"""The input journal: the inputs of the deterministic machine in order, written before any answer leaves.
+"""The journal: all inputs of the matching core in order. Each is written before the engine sends the answers to it.
 
-A segment is a preallocated file: a header, records, zeros. A sealed segment is cut to its length. A record is one read
-of one session (or one other input), with the engine's time and a CRC32 over everything that follows the CRC.
+The journal consists of segments, which are files. A segment is created in its full size, with zeros. It has a header
+and then records. When it is full it is sealed: truncated to the end of its records, and never written again. A record
+is one input, such as one read of a client session, with the engine time and a CRC32 over all that follows the CRC.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ _REWRITE_BYTES: Final = 1 << 20
 
 
 class JournalError(Exception):
-    """The journal cannot be read or written; the message names file and offset."""
+    """The journal cannot be read or written. The message names the file and the offset."""
 
 
 class OtherVersionError(JournalError):
-    """The segment is from another version, which this one does not replay."""
+    """The segment was written by another version of the core, so this version may not replay it."""
 
 
 class Writer:
-    """The writer of records.
+    """The writer of the journal.
 
-    After the first failed or short write it is useless: only a restart with recovery continues.
+    After a write that failed or was incomplete, it must not be used any more. Only a restart with a recovery continues
+    the journal.
     """
 
     def __init__(self, directory: Path, segment_bytes: int, version: str, segment: int, records: int) -> None:
-        """Begin segment number `segment` after `records` earlier records. Raises OSError."""
+        """Create the segment number `segment`, before which the journal has `records` records. Raises OSError."""
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._version = version.encode()
@@ -64,7 +66,7 @@ class Writer:
         return segment_path(self._directory, self.segment)
 
     def append(self, kind: int, account: int, time_ns: int, payload: bytes) -> None:
-        """Write one record to the kernel. Raises OSError, after which nothing may be sent to anybody."""
+        """Write a record to the kernel. If this raises OSError, no answer may be sent any more."""
         size = RECORD.size + len(payload)
         if self._offset + size > self._segment_bytes and self._offset > HEADER.size:
             self._rotate()
@@ -78,11 +80,14 @@ class Writer:
         self.bytes_written += size
 
     def wants_spare(self) -> bool:
-        """Return whether the next segment should be prepared now (in a thread, because it may take long)."""
+        """Return whether to call `prepare_spare` now: half of the segment is used, and there is no next one."""
         return self._offset * 2 > self._segment_bytes and not self._spare.exists()
 
     def prepare_spare(self) -> None:
-        """Preallocate the next segment. Raises OSError: ENOSPC should come here and not in the middle of a record."""
+        """Create the file of the next segment in its full size. This may take long, so call it in a thread.
+
+        Raises OSError. A full disk is noticed here, and not in the middle of a record.
+        """
         fresh = self._spare.with_name("spare.part")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:
@@ -92,10 +97,10 @@ class Writer:
         os.rename(fresh, self._spare)
 
     def sync(self) -> None:
-        """Put everything written so far on the disk, the segments' names included; raises OSError.
+        """Make sure that all that was written so far is on the disk, including the names of segments. Raises OSError.
 
-        One thread may call this while another calls `append`: descriptors of sealed segments are closed here and
-        nowhere else.
+        One thread may call this while another calls `append`. So the descriptors of sealed segments are closed only
+        here.
         """
         named = self._named
         current = self._descriptor
@@ -110,7 +115,7 @@ class Writer:
             self._named_on_disk = named
 
     def close(self) -> None:
-        """Seal the segment: cut it to its length and put it on the disk."""
+        """Seal the last segment and make sure that it is on the disk. Raises OSError."""
         if self._descriptor >= 0:
             self._seal()
             self.sync()
@@ -141,7 +146,10 @@ class Writer:
 
 
 def sync_directory(directory: Path) -> None:
-    """Put the directory's entries on the disk: otherwise a new or renamed file may be lost. Raises OSError."""
+    """Make sure that the directory's entries are on the disk. Otherwise a crash may lose a new or renamed file.
+
+    Raises OSError.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -154,15 +162,18 @@ def segment_path(directory: Path, number: int) -> Path:
 
 
 def segments(directory: Path) -> list[Path]:
-    """Return the segments that exist, oldest first."""
+    """Return the paths of all segments, oldest first."""
     return sorted(directory.glob("*.journal"))
 
 
 def used_bytes(directory: Path) -> int:
-    """Return the size of all segments and snapshots, the spare segment included. Raises OSError."""
+    """Return the size in bytes of all files in the journal's directory: segments, snapshots and the next segment.
+
+    Raises OSError.
+    """
     used = 0
     for path in directory.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # renamed or deleted since it was listed
+        with contextlib.suppress(FileNotFoundError):  # the file was renamed or deleted after the directory was listed
             status = path.stat()
             used += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return used
@@ -171,11 +182,11 @@ def used_bytes(directory: Path) -> int:
 def read_segment(
     path: Path, last: bool, version: str | None = None, on_torn: Callable[[Path, int, int], None] | None = None
 ) -> Iterator[Record]:
-    """Yield the records of a segment.
+    """Yield the records of a segment. `last` says whether it is the last segment of the journal.
 
-    A record that was being written when the machine or the process died can only be the last one of the `last` segment:
-    it is left out and `on_torn(path, offset, bytes)` is called. Anything else that is wrong raises JournalError, as
-    does a segment of another engine `version` when one is given.
+    If the process or the machine failed during a write, the last record of the last segment may be incomplete (torn).
+    It is left out, and `on_torn` is called with the path, the record's offset and the number of its bytes. Any other
+    damage raises JournalError. If `version` is given, a segment of another version raises OtherVersionError.
     """
     try:
         data = path.read_bytes()
@@ -219,16 +230,16 @@ def read_segment(
 
 
 def cut_torn(path: Path, offset: int) -> None:
-    """Cut a segment at its last good record."""
+    """Truncate a segment to `offset`, which is the end of its last good record, and put it on the disk."""
     with open(path, "r+b") as file:
         file.truncate(offset)
         os.fsync(file.fileno())
 
 
 def drop_unbegun(directory: Path) -> str:
-    """Delete the last segment if its header never reached the disk, and return its name; "" when there is none.
+    """Delete the last segment if its header was never written to the disk. Return its name, "" if none was deleted.
 
-    It holds no record. If another segment followed it, it would count as damage. Raises OSError.
+    Such a segment holds no record. If another segment followed it, it would count as damage. Raises OSError.
     """
     for path in segments(directory)[-1:]:
         with open(path, "rb") as file:
@@ -241,10 +252,10 @@ def drop_unbegun(directory: Path) -> str:
 
 
 def put_on_disk(path: Path) -> None:
-    """Write the segment's bytes once more, unchanged, and sync them; raises OSError.
+    """Read a segment, write the same bytes again, and sync them. Raises OSError.
 
-    A read may come from the page cache only. After a failed sync the kernel treats pages as written that the disk has
-    not got, and no later sync writes them.
+    Without this, the bytes may be in the page cache but not on the disk: after a failed sync, the kernel treats the
+    pages as written, and no later sync writes them.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -260,12 +271,12 @@ def put_on_disk(path: Path) -> None:
 
 
 def end_of(path: Path) -> int:
-    """Return the offset after the last good record of the last segment; raises JournalError."""
+    """Return the offset after the last good record of the journal's last segment. Raises JournalError."""
     return HEADER.size + sum(RECORD.size + len(record.payload) for record in read_segment(path, last=True))
 
 
 def _record_at(data: bytes, at: int, size: int, number: int) -> Record | None:
-    """Return the record with that number at the offset `at`, or None."""
+    """Return the record at the offset `at`, or None unless it is complete, undamaged and has this number."""
     if size - at < RECORD.size:
         return None
     check, length, found, time_ns, account, kind = RECORD.unpack_from(data, at)
@@ -283,7 +294,7 @@ def _claimed_bytes(rest: bytes) -> int:
 
 
 def _holds_record(data: bytes, start: int, end: int, number: int) -> bool:
-    """Return whether a good record of a later number begins somewhere between `start` and `end`."""
+    """Return whether an undamaged record with one of the next numbers begins anywhere between `start` and `end`."""
     for later in range(number + 1, number + 4):
         mark = later.to_bytes(8, "little")
         at = data.find(mark, start, end)

@@ -1,8 +1,10 @@
-"""A log of numbered messages in files named by session and first number: an account's replies, or market data.
+"""A log of numbered messages: the replies to an account, or the market data.
 
-It is a cache of what the journal implies. It is written lazily. A start cuts it to the end of the journal, and the
-replay fills it up. Messages are a u16 length and that many bytes, which is both ITCH's BinaryFILE and SoupBinTCP's
-packet.
+The log is a copy of outputs that a replay of the journal would produce again. So it may be written later than the
+outputs are sent. A start removes messages that the journal does not imply, and the replay adds those that are missing.
+
+The files are named by the session and the number of their first message. Each message follows its length, a u16. This
+is the format of ITCH's files, and also that of SoupBinTCP's packets.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ _NAME_DIGITS = 20
 
 
 class MessageLog:
-    """An append-only log of the messages `first` to `last`. Files beyond the budget are deleted, oldest first."""
+    """A log with the messages `first` to `last`. If the files exceed the budget, the oldest are deleted."""
 
     def __init__(self, directory: Path, suffix: str, segment_bytes: int, budget_bytes: int) -> None:
         self._directory = directory
@@ -33,7 +35,11 @@ class MessageLog:
         self.last = 0
 
     def resume(self, session: str, last: int) -> None:
-        """Begin `session` after its message number `last`, or continue its files. Raises OSError."""
+        """Continue the log of `session` at the message after number `last`, with the files that exist. Raises OSError.
+
+        If the files have messages after `last`, the next calls of `append` only count these, until `finish_replay`. If
+        the files lack messages up to `last`, they are deleted.
+        """
         self._leave()
         self._session = session
         self.last = last
@@ -59,7 +65,7 @@ class MessageLog:
             self._replayed_until = existing
 
     def finish_replay(self) -> None:
-        """Cut what the files hold beyond the last message of the replay; raises OSError."""
+        """Remove the messages in the files after the last message of the replay. Raises OSError."""
         if self._replayed_until > self.last:
             for path in reversed(self.files()):
                 if _first_of(path) <= self.last:
@@ -74,7 +80,7 @@ class MessageLog:
         self._replayed_until = 0
 
     def append(self, data: bytes, count: int) -> None:
-        """Add `count` messages. The next `flush` writes them to the file."""
+        """Add `count` messages. The next call of `flush` writes them to the file."""
         before = self.last
         self.last = before + count
         if self._replayed_until:
@@ -89,7 +95,7 @@ class MessageLog:
         self.pending_bytes += len(data)
 
     def flush(self) -> None:
-        """Write the pending messages; raises OSError."""
+        """Write the added messages to the file. Raises OSError."""
         if not self._pending:
             return
         pending = self._pending
@@ -108,13 +114,16 @@ class MessageLog:
         self._file_bytes += written
 
     def release(self) -> None:
-        """Close the file until the next flush, because there may be more logs than descriptors."""
+        """Close the file until the next `flush`, because there may be more logs than file descriptors."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def read_from(self, number: int, limit_bytes: int) -> tuple[bytes, int]:
-        """Return whole messages from `number` on, up to about `limit_bytes`, and how many they are; raises OSError."""
+        """Return messages from the number `number` on, of about `limit_bytes` in total, and their count.
+
+        Raises OSError.
+        """
         self.flush()
         chosen = None
         for path in reversed(self.files()):
@@ -129,7 +138,7 @@ class MessageLog:
         return data[start : start + size], count
 
     def files(self) -> list[Path]:
-        """Return the session's files, oldest first."""
+        """Return the paths of the session's files, oldest first."""
         return sorted(self._directory.glob(f"{self._session}-*.{self._suffix}"))
 
     def close(self) -> None:
@@ -163,7 +172,7 @@ def _first_of(path: Path) -> int:
 
 
 def _skip(data: bytes, messages: int) -> tuple[int, int]:
-    """Return how many of `messages` were skipped, and the offset after them."""
+    """Skip `messages` messages at the start of `data`. Return how many there were, and the offset after them."""
     at, seen, size = 0, 0, len(data)
     while seen < messages and size - at >= 2:
         at += 2 + ((data[at] << 8) | data[at + 1])
@@ -172,7 +181,10 @@ def _skip(data: bytes, messages: int) -> tuple[int, int]:
 
 
 def _count(data: bytes, start: int = 0, limit_bytes: int = 1 << 62) -> tuple[int, int]:
-    """Return the number of whole messages from `start` on and their size, stopping after `limit_bytes`."""
+    """Return the number of complete messages from the offset `start` on, and their size in bytes.
+
+    The count stops with the message that reaches `limit_bytes`.
+    """
     at, count, size = start, 0, len(data)
     while size - at >= 2 and at - start < limit_bytes:
         length = (data[at] << 8) | data[at + 1]

@@ -1,4 +1,4 @@
-"""The path of the core's outputs to account logs, the ITCH log, and (through the gateway) connections."""
+"""The transfer of the core's outputs to the logs of replies, the log of market data, and the clients' connections."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from pathlib import Path
 from trading_engine.machine.core import Core
 from trading_engine.storage.messagelog import MessageLog
 
-_SESSION = re.compile(r"\d{8}([0-9A-Z]{2}|\d{3})")  # three digits: older builds named the 100th session of a date so
+# Older releases named the 100th session of a date by three digits.
+_SESSION = re.compile(r"\d{8}([0-9A-Z]{2}|\d{3})")
 _ACCOUNT_FILES = 64
 _ITCH_FILES = 16
 _FLUSH_BYTES = 1 << 16
 _LOGS_A_FLUSH = 32
 
 
-# Plain tuples, because every input makes some, and named tuples cost more time than their content.
+# These are plain tuples, because every input creates some, and named tuples take too much time.
 Reply = tuple[int, bytes, int]
-"""An account's number, its SoupBinTCP packets (all of them sequenced), and their number."""
+"""The number of an account, sequenced SoupBinTCP packets for it, and the number of these packets."""
 Output = tuple[list[Reply], bytes, int]
-"""The outputs of one input: replies, market data, and the number of market-data messages."""
+"""The outputs of one input: replies, messages of market data, and the number of these messages."""
 
 
 class Outbox:
-    """Owner of the logs.
+    """The logs of replies and market data.
 
-    `collect` takes from the core and `commit` writes; the journal has to return between the two.
+    `collect` takes the outputs from the core, `commit` adds them to the logs. In between, the input must have been
+    written to the journal.
     """
 
     def __init__(self, core: Core, replies: Path, retention_bytes: int, itch: Path, itch_bytes: int) -> None:
@@ -40,7 +42,7 @@ class Outbox:
         self._itch = MessageLog(itch, "itch", max(itch_bytes // _ITCH_FILES, 1 << 16), itch_bytes)
 
     def collect(self) -> Output:
-        """Take all pending outputs of the core."""
+        """Take all outputs out of the core and return them."""
         core = self._core
         replies: list[Reply] = []
         for account in core.touched:
@@ -61,7 +63,7 @@ class Outbox:
         return replies, market_data, count
 
     def commit(self, output: Output) -> None:
-        """Write an output into the logs' buffers."""
+        """Add the outputs to the logs. Most are written to the files later, by `flush_replies` and `flush_feed`."""
         replies, market_data, market_data_count = output
         logs = self._logs
         for number, packets, count in replies:
@@ -79,13 +81,16 @@ class Outbox:
         return self._itch.last + 1
 
     def newest_session(self) -> str:
-        """Return the greatest session name in the logs, "" without any: the journal may not know that session."""
+        """Return the greatest session name in the names of the logs' files, "" if there is none.
+
+        The journal may not have this session, for example after it was replaced by an older backup.
+        """
         files = [*self._itch_directory.glob("*.itch"), *self._replies.glob("*/*.replies")]
         names = [path.name.partition("-")[0] for path in files]
         return max((name for name in names if _SESSION.fullmatch(name)), default="")
 
     def begin_day(self, session: str) -> None:
-        """Begin the logs of a session, before the core starts the day. Raises OSError."""
+        """Begin the logs of a session. Call this before the core starts the day. Raises OSError."""
         self._session = session
         self._taken_feed = 0
         self._itch.resume(session, 0)
@@ -93,7 +98,7 @@ class Outbox:
             log.resume(session, 0)
 
     def resume(self, session: str) -> None:
-        """Continue the logs after the state of a snapshot. Call after it was loaded. Raises OSError."""
+        """Continue the logs at the state of a snapshot, which must have been loaded into the core. Raises OSError."""
         self._session = session
         self._taken_feed = self._core.feed_sequence
         self._itch.resume(session, self._core.feed_sequence)
@@ -101,14 +106,17 @@ class Outbox:
             self.log(account.number).resume(session, account.sequence)
 
     def finish_replay(self) -> None:
-        """Cut what the logs hold beyond the replay, and write the market data that they lacked. Raises OSError."""
+        """Remove from the logs what the replay did not produce, and write the market data that they lacked.
+
+        Raises OSError.
+        """
         for number in range(len(self._core.by_number)):
             self.log(number).finish_replay()
         self._itch.finish_replay()
         self._itch.flush()
 
     def log(self, number: int) -> MessageLog:
-        """Return the log of the account with that number."""
+        """Return the log of replies of the account with this number."""
         while len(self._logs) <= number:
             account = self._core.by_number[len(self._logs)]
             log = MessageLog(
@@ -122,11 +130,11 @@ class Outbox:
         return self._logs[number]
 
     def flush_feed(self) -> None:
-        """Write pending market data to the ITCH log; raises OSError."""
+        """Write the market data that was added to its log file. Raises OSError."""
         self._itch.flush()
 
     def flush_replies(self) -> None:
-        """Write the pending replies of some accounts; call it often. Raises OSError."""
+        """Write the added replies of up to _LOGS_A_FLUSH accounts to their files. Call this often. Raises OSError."""
         for number in list(self._dirty)[:_LOGS_A_FLUSH]:
             del self._dirty[number]
             log = self._logs[number]

@@ -1,4 +1,4 @@
-"""Recovery: from snapshot and journal back to the state that they imply."""
+"""The recovery of the engine's state from a snapshot and the journal after it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRESS_RECORDS = 4096
 
 @dataclass(slots=True)
 class Recovered:
-    """The result of a recovery; the journal continues in `segment` after `records`."""
+    """The result of a recovery. The journal continues with the new segment `segment`, after `records` records."""
 
     segment: int = 1
     records: int = 0
@@ -33,7 +33,10 @@ class Recovered:
 
 
 def apply_journaled(core: Core, record: Record) -> None:
-    """Apply a record to the core; raises JournalError, with its number, for a record unknown to this version."""
+    """Let the core process a record of the journal.
+
+    Raises JournalError, with the record's number, when this version cannot process it.
+    """
     try:
         apply_record(core, record)
     except InputError as error:
@@ -41,10 +44,13 @@ def apply_journaled(core: Core, record: Record) -> None:
 
 
 class Tail:
-    """The records of a journal directory from a snapshot's position on, in order and without a gap."""
+    """The records of a journal after a snapshot, in order and without a gap."""
 
     def __init__(self, directory: Path, head: SnapshotHead, version: str | None, sealed_only: bool = False) -> None:
-        """Read from the snapshot on; with `sealed_only` leave out the last segment, which an engine may be writing."""
+        """Prepare to read the records after the snapshot `head`.
+
+        With `sealed_only` the last segment is left out, because an engine may be writing it.
+        """
         self._directory = directory
         self._version = version
         self.segment = head.segment
@@ -56,7 +62,7 @@ class Tail:
             del self.files[-1:]
 
     def __iter__(self) -> Iterator[Record]:
-        """Raise JournalError for damage, a missing segment, or another version's segment that has records."""
+        """Yield the records. Raises JournalError for damage, a missing segment, or a segment of another version."""
         for path in self.files:
             number = int(path.stem)
             if number != self.segment:
@@ -75,7 +81,10 @@ class Tail:
 
 
 def newest_snapshot(directory: Path, core: Core, remarks: list[str]) -> SnapshotHead:
-    """Load the newest good snapshot into `core`; note damaged ones. NOTHING when there is none."""
+    """Load the newest good snapshot into `core`, and return its head, or NOTHING if there is none.
+
+    A text about each damaged snapshot is added to `remarks`.
+    """
     for path in reversed(snapshot.files(directory)):
         try:
             snapshot.read(path, None)
@@ -94,11 +103,12 @@ def recover(
     on_progress: Callable[[int], None] = lambda records: None,
     doubts: bool = False,
 ) -> Recovered:
-    """Load the newest good snapshot, replay the rest, complete the logs, cut a torn tail, put everything on the disk.
+    """Recover the state: load the newest good snapshot into `core` and replay the journal after it.
 
-    `on_progress` gets from time to time the number of replayed records. With `doubts`, the state must equal, byte for
-    byte, the state that the writer of the snapshot had. If it does not, nothing was changed. Raises JournalError for
-    damage, SnapshotError or OSError when files cannot be used.
+    The logs in `outbox` are completed, an incomplete last record is removed, and the segments are put on the disk.
+    `on_progress` is called now and then with the number of replayed records. With `doubts`, the state that was loaded
+    from the snapshot must have the same bytes as in the file. If not, SnapshotError is raised, and no file has been
+    changed. Raises JournalError for a damaged journal, SnapshotError or OSError when files cannot be used.
     """
     found = Recovered()
     begun_ns = time.monotonic_ns()
@@ -139,7 +149,7 @@ def recover(
 
 
 def _confirmed(core: Core, path: Path) -> str:
-    """Return the SHA-256 of the state that was loaded from the file; raises SnapshotError if the file's differs."""
+    """Return the SHA-256 of the core's state. Raises SnapshotError if it is not that of the state in the file."""
     found = snapshot.digest(core)
     if found != snapshot.stored_digest(path):
         raise SnapshotError(
@@ -150,9 +160,10 @@ def _confirmed(core: Core, path: Path) -> str:
 
 
 def make_snapshot(directory: Path, version: str) -> Path | None:
-    """Replay the sealed segments after the newest snapshot and write a newer one; None when there are none.
+    """Replay the sealed segments after the newest snapshot, write a new snapshot, and return its path.
 
-    Raises JournalError, SnapshotError, OSError. It is meant for a separate process with nothing else to do.
+    Returns None if there are no such segments. Raises JournalError, SnapshotError or OSError. This takes long, so it
+    runs in a process of its own.
     """
     core = Core()
     head = newest_snapshot(directory, core, [])

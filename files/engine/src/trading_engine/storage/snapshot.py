@@ -1,6 +1,7 @@
-"""The core's whole state as bytes: canonical, so that equal states have equal bytes, and quick to load.
+"""Snapshots: files with the whole state of the core, from which the engine starts faster than from the journal alone.
 
-A snapshot file `NNNNNNNNNNNN.snapshot` is the state before the first record of the segment with that number.
+Equal states have equal bytes. The file `NNNNNNNNNNNN.snapshot` has the state before the first record of the segment
+with this number.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class SnapshotError(Exception):
 
 
 class SnapshotHead(NamedTuple):
-    """The position at which the journal continues: `segment` begins with record `records` + 1."""
+    """The position in the journal that a snapshot belongs to: its state includes the first `records` records.
+
+    The next record is the first of the segment `segment`. `version` is that of the engine that wrote the snapshot.
+    """
 
     version: str
     segment: int
@@ -39,7 +43,7 @@ class SnapshotHead(NamedTuple):
 
 
 def dump(core: Core) -> bytes:
-    """Return the state. The bytes do not depend on how the state was reached."""
+    """Return the state of the core as bytes. They do not depend on the inputs by which the state was reached."""
     accounts = [
         {
             "name": account.name,
@@ -80,7 +84,7 @@ def dump(core: Core) -> bytes:
         "next_match": core.next_match,
         "feed_sequence": core.feed_sequence,
     }
-    if core.entry_closed:  # otherwise the bytes are the same as those of releases that cannot close entry
+    if core.entry_closed:  # it is left out if False, so that the bytes are those of releases that cannot close entry
         market["entry_closed"] = True
     text = json.dumps(market, sort_keys=True, separators=(",", ":")).encode()
     parts = [len(text).to_bytes(8, "big"), text]
@@ -108,14 +112,14 @@ def dump(core: Core) -> bytes:
 
 
 def load(core: Core, data: bytes) -> None:
-    """Put the state of `dump` into a new core; raises SnapshotError."""
+    """Load the bytes that `dump` returned into a new core. Raises SnapshotError when they are wrong."""
     try:
         size = int.from_bytes(data[:8], "big")
         market: dict[str, Any] = json.loads(data[8 : 8 + size])
         at = 8 + size
         core.day = market["day"]
         core.open = market["open"]
-        core.closing = market.get("closing", False)  # older builds closed a day at once
+        core.closing = market.get("closing", False)  # older releases ended a day in one step
         core.accepting = market["accepting"]
         core.entry_closed = market.get("entry_closed", False)
         core.next_reference = market["next_reference"]
@@ -128,7 +132,8 @@ def load(core: Core, data: bytes) -> None:
         ending: list[Order] = []
         for saved in market["books"]:
             book = core.add_book(saved["stock"].encode("ascii"), saved["collar_price_e4"])
-            book.set_listing(saved["restricted"], saved.get("tick_e4", 0), saved.get("lot_shares", 1))  # older: neither
+            # Older releases had neither ticks nor lots.
+            book.set_listing(saved["restricted"], saved.get("tick_e4", 0), saved.get("lot_shares", 1))
             core.set_halted(book, saved["halted"])
             book.last_price_e4, book.last_shares, book.last_ns = saved["last"]
             book.trades, book.traded_shares = saved["traded"]
@@ -146,7 +151,7 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
     account.sequence = saved["sequence"]
     account.taken = saved["sequence"]
     account.connected = saved["connected"]
-    account.leaving = saved.get("leaving", False)  # older builds did not store it
+    account.leaving = saved.get("leaving", False)  # older releases did not store it
     account.rate_second, account.rate_count = saved["rate"]
     for time_ns, text in saved["recent"]:
         key = text.encode("latin-1")
@@ -160,14 +165,14 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
 
 
 def _load_orders(core: Core, book: Book, data: bytes) -> list[Order]:
-    """Load the orders of a book; return the orders with an expiry."""
+    """Load the orders of a book, and return those that expire."""
     accounts = core.by_number
     ending = []
     without_firm: dict[bytes, Terms] = {}
     for number, token, reference, side, shares, executed, price_e4, raw, expiry_ns in _ORDER.iter_unpack(data):
         account = accounts[number]
         terms = account.terms_of(raw)
-        if terms.raw != raw:  # of an order from before there were firms
+        if terms.raw != raw:  # the order was entered at an older release, which had no firms
             terms = without_firm.setdefault(raw, Terms(raw, True))
         last_token = account.last_token
         order = Order(token, account, book, reference, side, shares, executed, price_e4, terms)
@@ -186,12 +191,12 @@ def _reference_of(order: Order) -> int:
 
 
 def digest(core: Core) -> str:
-    """Return the SHA-256 of the state."""
+    """Return the SHA-256 of the core's state, in hexadecimal."""
     return hashlib.sha256(dump(core)).hexdigest()
 
 
 def stored_digest(path: Path) -> str:
-    """Return the SHA-256 that the writer of the file had for the state; raises SnapshotError."""
+    """Return the SHA-256 of the state in a snapshot file, in hexadecimal. Raises SnapshotError for a bad file."""
     read(path, None)
     try:
         return hashlib.sha256(path.read_bytes()[_HEAD.size :]).hexdigest()
@@ -204,12 +209,12 @@ def path_of(directory: Path, segment: int) -> Path:
 
 
 def files(directory: Path) -> list[Path]:
-    """Return the snapshots that exist, oldest first."""
+    """Return the paths of all snapshots, oldest first."""
     return sorted(directory.glob("*.snapshot"))
 
 
 def write(directory: Path, core: Core, head: SnapshotHead) -> Path:
-    """Write a snapshot file, whole or not at all, and put it on the disk; raises OSError."""
+    """Write a snapshot file completely or not at all, put it on the disk, and return its path. Raises OSError."""
     body = dump(core)
     version = head.version.encode()
     head_bytes = _HEAD.pack(
@@ -228,7 +233,10 @@ def write(directory: Path, core: Core, head: SnapshotHead) -> Path:
 
 
 def read(path: Path, core: Core | None) -> SnapshotHead:
-    """Check all of the file, load it into `core` if one is given, return its head. Raises SnapshotError."""
+    """Check a snapshot file completely, load it into `core` unless that is None, and return its head.
+
+    Raises SnapshotError when the file is damaged or cannot be read.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,7 @@
-"""Keeps the journal short: a child process turns sealed segments into snapshots, and covered segments are deleted."""
+"""The creation of snapshots while the engine runs, and the deletion of segments that are then not needed any more.
+
+A child process replays the sealed segments and writes the snapshot, so that the engine itself is not delayed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ LONGEST_PAUSE_NS: Final = 3_600_000_000_000
 
 
 class Snapshotter:
-    """The child process's supervisor: call `tick` about once a second. The engine's own thread makes no snapshot."""
+    """The control of the child process and of the deletion. Call `tick` about once a second."""
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         self.made = 0
@@ -35,10 +38,13 @@ class Snapshotter:
         self._pruning: Future[int] | None = None
 
     def tick(self, sealed: int, used_bytes: int) -> list[str]:
-        """Start or watch the child, and clean up; return the operator's messages. `sealed` counts sealed segments."""
+        """Start or check the child process, and delete old segments. Return messages for the operator.
+
+        `sealed` is the number of segments that this engine has sealed, `used_bytes` the size of the journal.
+        """
         told: list[str] = []
         excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
-        # Only after a snapshot can old segments be deleted, so without room every pause is short.
+        # Old segments can be deleted only after a snapshot. So if the journal is large, the pauses stay short.
         longest_ns = FIRST_PAUSE_NS if excess_bytes > 0 else LONGEST_PAUSE_NS
         if self._child:
             done, status = os.waitpid(self._child, os.WNOHANG)
@@ -50,7 +56,7 @@ class Snapshotter:
                     self._covered = self._pending
                     self._pause_ns = 0
                 else:
-                    # A failed attempt will fail again, and one killed for its memory would need it again.
+                    # The next attempt will probably fail for the same reason, such as too little memory.
                     self._pause_ns = min(max(2 * self._pause_ns, FIRST_PAUSE_NS), longest_ns)
                     self._failed_ns = time.monotonic_ns()
                     told.append(
@@ -72,7 +78,7 @@ class Snapshotter:
         return told
 
     def stop(self) -> None:
-        """End the child, so that it does not write while the next engine runs. Its unfinished file is no snapshot."""
+        """Kill the child process, so that it does not write while the next engine runs. Delete its unfinished file."""
         if self._child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGKILL)
@@ -84,9 +90,10 @@ class Snapshotter:
 
 
 def prune(directory: Path, excess_bytes: int) -> int:
-    """Delete the oldest segments that the two newest good snapshots do not need; return the number of freed bytes.
+    """Delete all snapshots but the two newest, and the oldest segments that these two do not need.
 
-    Raises OSError.
+    No more segments are deleted than are needed to free `excess_bytes`. Return the number of freed bytes. Raises
+    OSError.
     """
     freed_bytes = 0
     snapshots = snapshot.files(directory)
