@@ -1,1 +1,1 @@
-"""Order entry: connections, sessions and their login."""
+"""Order entry: the connections of clients, their logins and their sessions."""

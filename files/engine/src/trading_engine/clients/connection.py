@@ -1,4 +1,4 @@
-"""One client's socket: it reads and queues bounded amounts, and never blocks."""
+"""The socket of one client. Reads and writes never block, and the queue of unsent bytes is bounded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from trading_engine.clients.session import Session
 
 
 class Connection:
-    """A client's connection: it writes what the kernel accepts and queues the rest.
+    """The connection of a client. `send` writes as many bytes as the kernel accepts, and queues the others.
 
-    A client that leaves too much output unread is disconnected.
+    If the queue is longer than `limit_bytes`, `send` returns False, and the client must be disconnected.
     """
 
     def __init__(
@@ -23,7 +23,7 @@ class Connection:
         self._sock = sock
         self.descriptor = sock.fileno()
         self.address = address
-        self.awaits_proxy = False  # until its proxy has named the client
+        self.awaits_proxy = False  # True until the proxy has sent the client's address
         self.session = Session(now_ns)
         self.account_name = ""
         self.messages_in = 0
@@ -32,7 +32,7 @@ class Connection:
         self.next_number = 0
         self.closed = False
         self.checking = False
-        self.waiting = False  # until the check of its login begins
+        self.waiting = False  # True while the login waits for the check of its password to begin
         self.queued_bytes = 0
         self.on_drained: Callable[[Connection], None] | None = None
         self._loop = loop
@@ -40,7 +40,10 @@ class Connection:
         self._queue: list[bytes] = []
 
     def send(self, data: bytes, now_ns: int) -> bool:
-        """Send or queue; return False when the client has too much unread and must be dropped. Raises OSError."""
+        """Send or queue the bytes. Return False if the queue is now too long and the client must be disconnected.
+
+        Raises OSError when the connection has failed.
+        """
         self.session.sent_ns = now_ns
         if self._queue:
             self._queue.append(data)
@@ -65,7 +68,7 @@ class Connection:
         except OSError:
             self._queue.clear()
             self._loop.remove_writer(self.descriptor)
-            return  # the read side sees the end of the connection
+            return  # the next read reports the end of the connection
         self._queue.clear()
         self.queued_bytes = len(data) - sent
         if self.queued_bytes:

@@ -1,7 +1,7 @@
-"""Order entry: the only part of the engine that touches clients' sockets.
+"""The gateway: it accepts clients' connections, passes their bytes to the engine, and sends the replies.
 
-Each readable socket gets one bounded read in a turn of the loop, so that no client starves. Whatever a client sends
-beyond that waits in the kernel. All answers to one read leave in one write.
+Each socket with new bytes is read once in a turn of the event loop, up to READ_BYTES, so that all clients are served
+equally. Further bytes wait in the kernel until the next turn. All answers to one read are sent by one write.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trading_engine.wire.proxied import LISTENER_ADDRESS
 
 READ_BYTES = 4096
 CATCH_UP_BYTES = 1 << 16
-SEND_BUFFER_BYTES = 1 << 18  # what a client may leave unread in the kernel, besides slow_client_bytes
+SEND_BUFFER_BYTES = 1 << 18  # the size of the kernel's buffer for a client, in addition to slow_client_bytes
 MAX_STRANGERS: Final = 256  # connections that have not logged in
 _ACCEPTS_A_TURN = 16
 _ACCEPT_PAUSE_S = 0.1
@@ -38,7 +38,7 @@ _wall_ns: Final = time.time_ns
 
 
 class Listener:
-    """A listening socket for clients or, with `is_proxy`, for this host's TLS proxy that connects for them."""
+    """A listening socket. Clients connect to it or, with `is_proxy`, this host's TLS proxy on behalf of clients."""
 
     def __init__(self, sock: socket.socket, *, is_proxy: bool) -> None:
         self.socket = sock
@@ -46,7 +46,7 @@ class Listener:
 
 
 def listening(address: str, port: int) -> socket.socket:
-    """Return a new listening socket. Raises OSError."""
+    """Return a new non-blocking socket that listens on this address and port. Raises OSError."""
     listener = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -60,9 +60,10 @@ def listening(address: str, port: int) -> socket.socket:
 
 
 class Gateway:
-    """Owner of the listening sockets and of the connections; `connections` maps account numbers to connections.
+    """The listening sockets and all connections. `connections` has those that are logged in, by account number.
 
-    The account whose number is `canary` is not a client: no figure about clients counts its orders or its session.
+    `canary` is the account number of the canary, a client inside the engine for measurements, or -1. The figures about
+    clients do not count its orders and its session.
     """
 
     def __init__(self, engine: Engine, stats: Stats, garbage: Garbage, loop: AbstractEventLoop) -> None:
@@ -97,7 +98,7 @@ class Gateway:
             self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
 
     def close(self) -> None:
-        """End the session of every client and stop listening."""
+        """Stop listening, send the end of the session to every client, and close all connections."""
         self._stop_listening()
         for connection in list(self._everybody):
             if connection.session.account >= 0 and not self._engine.failure:
@@ -106,14 +107,14 @@ class Gateway:
         self._login.checks.stop()
 
     def end_sessions(self) -> None:
-        """End every session, because the day is over."""
+        """Send the end of the session to every client that is logged in, and disconnect it, because the day is over."""
         for number in list(self.connections):
             self.end_session(number)
 
     def disconnect_absent(self) -> None:
-        """Disconnect the accounts that were logged in before the start and have not returned.
+        """Tell the engine that accounts have disconnected that were logged in before its start and have not returned.
 
-        Call some time after the start.
+        Call this some time after the start, so that clients have time to connect again.
         """
         for account in self._engine.core.by_number:
             if account.connected and account.number not in self.connections and not self._engine.failure:
@@ -138,7 +139,7 @@ class Gateway:
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionError:
-                continue  # the client is gone again
+                continue  # the client has already closed the connection
             except OSError as error:
                 self._pause_accepting(listener, error)
                 return
@@ -160,9 +161,9 @@ class Gateway:
             self._loop.add_reader(connection.descriptor, self.readable, connection)
 
     def _pause_accepting(self, listener: Listener, error: OSError) -> None:
-        """Stop accepting for a while.
+        """Stop accepting connections for _ACCEPT_PAUSE_S after an error such as too few file descriptors.
 
-        Without descriptors or memory the socket stays ready, and the loop would do nothing but try to accept.
+        Without the pause, the event loop would try to accept the same connection all the time.
         """
         if not self._out_of_descriptors:
             self._out_of_descriptors = True
@@ -175,9 +176,9 @@ class Gateway:
             self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
 
     def _has_room(self) -> bool:
-        """Return whether there is room for one more connection; keep descriptors for the journal and logs.
+        """Return whether one more connection is allowed. File descriptors for the journal and the logs are kept free.
 
-        The connection that has waited longest without a login is dropped to make room.
+        If necessary, the oldest connection without a login is closed to make room.
         """
         if len(self._strangers) < MAX_STRANGERS and len(self._everybody) < for_sockets():
             self._crowded = False
@@ -192,13 +193,14 @@ class Gateway:
         return False
 
     def logged_in(self, connection: Connection, number: int) -> None:
-        """Register the connection as the account's."""
+        """Register the connection as that of the account with this number."""
         self._strangers.pop(connection, None)
         self.connections[number] = connection
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def readable(self, connection: Connection) -> None:
+        """Read once from a socket with new bytes, and process them. Record how long the answers took."""
         try:
             data, ancillary, _, _ = connection.receive(READ_BYTES, _ANCILLARY_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -233,7 +235,7 @@ class Gateway:
             self._garbage.after(answered)
 
     def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
-        """Give the bytes of a logged-in session to the engine; return how many messages they held."""
+        """Let the engine process bytes of a logged-in session. Return the number of OUCH messages that it processed."""
         engine = self._engine
         core = engine.core
         session = connection.session
@@ -270,7 +272,7 @@ class Gateway:
             self.send(connection, packets)
 
     def catch_up(self, connection: Connection) -> None:
-        """Send older messages from the account's log, piece by piece as the client takes them."""
+        """Send older messages from the account's log, until the client has them all or its socket is full."""
         while connection.catching_up and not connection.closed and not connection.queued_bytes:
             log = self._engine.outbox.log(connection.session.account)
             try:
@@ -287,6 +289,7 @@ class Gateway:
             self.send(connection, packets)
 
     def send(self, connection: Connection, data: bytes) -> None:
+        """Send bytes to the client. If it has failed or has not read for too long, close the connection."""
         if connection.closed:
             return
         self._stats.bytes_sent += len(data)
@@ -303,6 +306,7 @@ class Gateway:
     # -- the end of connections -------------------------------------------------------------------------------------
 
     def drop(self, connection: Connection) -> None:
+        """Close the connection. If it is logged in, tell the engine that the account has disconnected."""
         if connection.closed:
             return
         connection.close()
@@ -316,9 +320,9 @@ class Gateway:
                 self._engine.disconnect(number)
 
     def check_timers(self, share: float) -> None:
-        """Send heartbeats and drop silent clients.
+        """Send heartbeats that are due, and close the connections of silent clients.
 
-        One call looks at the given share of all connections, so call it often.
+        Each call checks the next connections in turn, about `share` (0 to 1) of all. So call it often.
         """
         now_ns = _monotonic_ns()
         for _ in range(min(len(self._everybody), int(len(self._everybody) * share) + 8)):
@@ -332,18 +336,21 @@ class Gateway:
                 self.drop(connection)
 
     def end_session(self, number: int) -> None:
-        """Send the end of the session to the account's client, if there is one, and drop the connection."""
+        """Send the end of the session to the account's client, if it is connected, and close the connection."""
         connection = self.connections.get(number)
         if connection is not None:
             self.send(connection, soupbintcp.END_OF_SESSION_PACKET)
             self.drop(connection)
 
     def clients(self) -> list[Connection]:
-        """Return the logged-in connections except the canary's."""
+        """Return the connections that are logged in, except the canary's."""
         return [connection for number, connection in self.connections.items() if number != self.canary]
 
     def sessions(self, wall_minus_monotonic_ns: int) -> list[SessionState]:
-        """Return the logged-in sessions as telemetry shows them."""
+        """Return the client sessions in the form in which the engine publishes them.
+
+        Their times are monotonic; `wall_minus_monotonic_ns` is added to make them Unix times.
+        """
         states = []
         for connection in self.clients():
             session = connection.session

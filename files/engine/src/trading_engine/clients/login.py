@@ -1,6 +1,6 @@
-"""The login: from a connection's first bytes to its session, with a limit on guessed passwords.
+"""The login of clients, with a limit on failed logins.
 
-A thread checks passwords outside of the loop's thread, because one hash takes as long as thousands of orders.
+Passwords are checked in a thread of their own, because one check takes as long as thousands of orders.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ _monotonic_ns: Final = time.monotonic_ns
 
 
 class Throttle:
-    """A limit on failed logins: after ten within a minute an address waits until the minute is over."""
+    """The limit on failed logins. After ten within a minute, an address cannot log in until the minute is over."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def left(self, address: str, now_ns: int) -> int:
-        """Return how many more logins may fail before the address has to wait."""
+        """Return how many more logins of the address may fail before it has to wait. `now_ns` is monotonic time."""
         since_ns, failures = self._failures.get(address, (now_ns, 0))
         return _FAILURES - failures if now_ns - since_ns <= _WINDOW_NS else _FAILURES
 
     def failed(self, address: str, now_ns: int) -> None:
+        """Count a failed login of the address."""
         since_ns, failures = self._failures.pop(address, (now_ns, 0))
         if now_ns - since_ns > _WINDOW_NS:
             since_ns, failures = now_ns, 0
@@ -54,7 +55,7 @@ class Throttle:
 
 
 class PasswordChecks:
-    """One low-priority thread that computes hashes. Passwords that were right once are remembered."""
+    """The thread of low priority that checks passwords, and the memory of passwords that were right before."""
 
     def __init__(self) -> None:
         self.verifier = Verifier()
@@ -65,34 +66,34 @@ class PasswordChecks:
 
 
 class Sessions(Protocol):
-    """The part of the gateway that a login needs."""
+    """The methods of Gateway that Login needs."""
 
     connections: dict[int, Connection]
 
     def readable(self, connection: Connection) -> None:
-        """Read the bytes that have arrived."""
+        """Read once from a socket with new bytes, and process them."""
 
     def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
-        """Give a logged-in session's bytes to the engine."""
+        """Let the engine process bytes of a logged-in session. Return the number of OUCH messages."""
 
     def logged_in(self, connection: Connection, number: int) -> None:
-        """Register the connection as the account's."""
+        """Register the connection as that of the account with this number."""
 
     def send(self, connection: Connection, data: bytes) -> None:
-        """Send now, or as soon as the client reads."""
+        """Send bytes to the client, now or when it reads again."""
 
     def catch_up(self, connection: Connection) -> None:
-        """Send older messages."""
+        """Send older messages from the account's log."""
 
     def drop(self, connection: Connection) -> None:
-        """End the connection."""
+        """Close the connection."""
 
 
 class Login:
-    """The reader of everything before a session; `gateway` takes the session over at its login.
+    """The login of connections. It reads their bytes until the login has succeeded; from then on `gateway` reads them.
 
-    Each check under way may fail, so an address has at most as many checks as it has failures left. Further connections
-    wait without a check and may be dropped to make room.
+    An address has at most as many password checks at the same time as logins of it may still fail. Its further logins
+    wait. While they wait, their connections may be closed to make room for others.
     """
 
     def __init__(self, gateway: Sessions, engine: Engine, stats: Stats, loop: AbstractEventLoop) -> None:
@@ -106,7 +107,7 @@ class Login:
         self.checks = PasswordChecks()
 
     def read(self, connection: Connection, data: bytes) -> None:
-        """Take bytes of a connection that has not logged in."""
+        """Process bytes of a connection that is not logged in."""
         try:
             if connection.awaits_proxy:
                 if not connection.session.proxy_header(data):
@@ -163,9 +164,9 @@ class Login:
         self._admit_waiting(address)
 
     def _admit_waiting(self, address: str) -> None:
-        """Continue with the logins that waited for another check of their address.
+        """Continue with logins of this address that waited for the end of another check.
 
-        A refusal takes time, so one turn handles only some of them.
+        In one turn of the event loop at most _REFUSALS_A_TURN are continued, because to refuse a login takes time.
         """
         waiting = self._waiting.get(address)
         if waiting is None:
@@ -208,7 +209,7 @@ class Login:
         self._loop.remove_reader(connection.descriptor)
 
     def _read_on(self, connection: Connection) -> bool:
-        """Resume reading from the connection; return False when it is closed or the engine has failed."""
+        """Read from the connection again. Return False if it is closed or the engine has failed."""
         connection.checking = False
         if connection.closed or self._engine.failure:
             return False
@@ -222,7 +223,8 @@ class Login:
     def _log_in(self, connection: Connection, account: Account, request: soupbintcp.LoginRequest) -> None:
         engine = self._engine
         now = engine.config.accounts.get(account.name)
-        if now is None or now.password_hash != account.password_hash:  # changed while the password was checked
+        # The account may have been changed or removed while the password was checked.
+        if now is None or now.password_hash != account.password_hash:
             self._reject(connection, soupbintcp.NOT_AUTHORISED)
             return
         number = engine.core.accounts[account.name].number
@@ -233,7 +235,8 @@ class Login:
                 return
             self._stats.event(f"{account.name} logged in again from {connection.address}, which took over")
             self._gateway.drop(other)
-        if engine.cancellations.under_way(number):  # orders of the connection before, not of this one
+        # Orders that were entered on an earlier connection are still being cancelled. New orders must not be.
+        if engine.cancellations.under_way(number):
             self._loop.call_later(_RETRY_S, self._log_in_later, connection, account, request)
             self._stop_reading(connection)
             return
@@ -272,5 +275,5 @@ class Login:
 
 
 def _be_nice() -> None:
-    with contextlib.suppress(OSError):  # a unit's or a container's filter may refuse it
+    with contextlib.suppress(OSError):  # a system-call filter of systemd or of a container may forbid it
         os.setpriority(os.PRIO_PROCESS, 0, 15)  # 0 is the calling thread on Linux

@@ -1,4 +1,4 @@
-"""A connection's side of SoupBinTCP without its socket: login, identity, heartbeats and timeouts."""
+"""The SoupBinTCP protocol of one connection, without its socket: the login request, heartbeats and timeouts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ LOGIN_LIMIT_NS = 10_000_000_000
 
 
 class Session:
-    """The state of a session. Times are monotonic nanoseconds. `account` is -1 until the login is accepted."""
+    """The state of a connection. `account` is the account's number, -1 until the login is accepted.
+
+    Times are monotonic. `rest` holds received bytes that are not a complete packet yet.
+    """
 
     def __init__(self, now_ns: int) -> None:
         self.account = -1
@@ -21,9 +24,9 @@ class Session:
         self.silence_limit_ns = soupbintcp.SILENCE_LIMIT_NS
 
     def proxy_header(self, data: bytes) -> bool:
-        """Take a proxy's bytes; return whether it has named its client's address. Raises WireError.
+        """Add bytes from a proxy, and return whether the PROXY header with the client's address is now complete.
 
-        Bytes after the header are kept in `rest`.
+        Bytes after the header are kept in `rest`. Raises WireError for a malformed header.
         """
         self.rest += data
         header = proxied.split(self.rest)
@@ -33,9 +36,9 @@ class Session:
         return True
 
     def login_request(self, data: bytes) -> soupbintcp.LoginRequest | None:
-        """Take the bytes before the login; return the request once it is complete. Raises WireError.
+        """Add bytes from before the login, and return the login request if it is now complete, else None.
 
-        Bytes after the request are kept in `rest`.
+        Bytes after the request are kept in `rest`. Raises WireError for packets that the protocol does not allow.
         """
         data = self.rest + data
         self.rest = b""
@@ -60,7 +63,7 @@ class Session:
         return None
 
     def timer(self, now_ns: int) -> str:
-        """Return "heartbeat" when one is due, "silent" when the other side has timed out, else an empty text."""
+        """Return "heartbeat" if one must be sent, "silent" if the client was silent for too long, else ""."""
         if self.account < 0:
             return "silent" if now_ns - self.connected_ns > LOGIN_LIMIT_NS else ""
         if now_ns - self.received_ns > self.silence_limit_ns:
@@ -69,9 +72,10 @@ class Session:
 
 
 def first_number(request: soupbintcp.LoginRequest, session: str, first: int, last: int) -> int | None:
-    """Return the number of the first message to send, or None when the requested message is not available.
+    """Return the number of the first message to send after a login, or None if it is not available.
 
-    `first` is the oldest message that is still kept, `last` is the newest of all.
+    `session` is the name of the present session. `first` and `last` are the numbers of the oldest message that is still
+    kept and of the newest.
     """
     if request.session not in ("", session):
         return None
