@@ -1,7 +1,8 @@
-"""Cancellation of many orders in slices: one slice in each turn of the loop, so that no client waits for all of them.
+"""The cancellation of many orders, in slices of 64.
 
-Every slice is a separate input in the journal, so a replay cancels the same orders at the same times. After a crash,
-`resume` finds the unfinished cancellations in the state and goes on with them.
+One slice is cancelled in each turn of the event loop, so that clients are served in between. Every slice is an input of
+its own in the journal, so a replay cancels the same orders at the same times. After a crash, `resume` finds accounts
+with unfinished cancellations and continues them.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ class Machine(Protocol):
     failure: str
 
     def submit(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
-        """Process one input."""
+        """Process an input."""
 
 
 class Cancellations:
-    """The cancellations under way.
+    """The cancellations that are not finished.
 
-    An account whose orders are being cancelled cannot enter new ones: it is killed or logged out, or the day closes.
+    An account whose orders are being cancelled cannot enter new ones: its kill switch is on, it is not logged in, or
+    the day is closed.
     """
 
     def __init__(self, engine: Machine, loop: AbstractEventLoop) -> None:
@@ -44,7 +46,7 @@ class Cancellations:
         self._expiring = False
 
     def of_account(self, number: int) -> None:
-        """Cancel all open orders of the account."""
+        """Begin to cancel all open orders of the account."""
         self._accounts.append(number)
         self._begin(self._cancel(number, BY_SUPERVISOR))
 
@@ -53,19 +55,19 @@ class Cancellations:
         return number in self._accounts
 
     def resume(self) -> None:
-        """Continue the cancellations that were under way when the engine ended. Call once after the start."""
+        """Continue the cancellations that were not finished when the engine ended. Call this once after the start."""
         for account in self._engine.core.by_number:
             if account.open_orders and (account.killed or account.leaving):
                 self.of_account(account.number)
 
     def expire(self) -> None:
-        """Cancel the orders whose time in force has passed."""
+        """Begin to cancel the orders whose time in force has ended."""
         if not self._expiring and self._is_due():
             self._expiring = True
             self._begin(self._expire())
 
     def close_day(self, done: Callable[[], None]) -> None:
-        """Refuse new orders and cancel all open ones; then call `done`."""
+        """Refuse new orders, begin to cancel all open ones, and call `done` after the last."""
         self._engine.submit(inputs.CLOSE_DAY)
         self._begin(self._close_day(done))
 

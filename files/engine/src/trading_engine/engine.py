@@ -1,6 +1,7 @@
-"""The core with its journal: every input is journaled before any of its outputs is delivered.
+"""The matching core with its journal. The engine writes every input to the journal before it delivers the outputs.
 
-This module decides the order of these steps and holds the FAILED latch; it knows no socket.
+This module decides the sequence of these steps. After a failed write it stops the engine: from then on nothing is
+recorded or delivered until a restart (state FAILED). It uses no sockets.
 """
 
 from __future__ import annotations
@@ -35,20 +36,26 @@ from trading_engine.storage.recovery import Recovered, recover
 from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 CLOSED_FILE: Final = "order-entry-closed"
-"""While this file is in the journal's directory, a start keeps order entry closed and checks the recovered state."""
+"""While this file is in the journal's directory, order entry is closed, and a start also checks the recovered state."""
 _REFUSE_AT: Final = 0.95
+"""The engine refuses new orders from this share of the journal's budget on."""
 _monotonic_ns: Final = time.monotonic_ns
-_FEED_PACE_NS: Final = 1_000_000  # one write in each turn would cost a single order more than the book does
+_FEED_PACE_NS: Final = 1_000_000
+"""The least time between two writes to the log of market data.
+
+A write in each turn would take longer than the matching of an order.
+"""
 
 
 class StartError(Exception):
-    """The engine cannot start; the message says what is wrong, where, and what to do."""
+    """The engine cannot start. The message says what is wrong, where, and what to do."""
 
 
 class Engine:
-    """The engine: call `start` once, then `read` and `submit`.
+    """The matching core, its journal and its logs. Call `start` once, then `read` and `submit` for each input.
 
-    `deliver` gets each output once its input is as durable as the configuration promises.
+    The function `deliver` is called with each output when its input is as durable as the configuration requires:
+    written to the kernel ("os") or on the disk ("disk").
     """
 
     def __init__(self, config: EngineConfig, loop: AbstractEventLoop) -> None:
@@ -87,7 +94,7 @@ class Engine:
         self._sync: Future[None] | None = None
         self._spare: Future[None] | None = None
         self._synced_bytes = 0
-        self._unsynced_since_ns = 0  # when the oldest write was begun that no sync has been started for; 0 for none
+        self._unsynced_since_ns = 0  # when the first write after the start of the last sync began; 0 without one
         self._syncing_since_ns = 0
         self._feed_scheduled = False
         self._feed_flushed_ns = 0
@@ -96,7 +103,7 @@ class Engine:
     # -- start and stop ---------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Create the directories and lock them against a second engine. Raises StartError."""
+        """Create the directories and lock the journal's, so that no second engine uses it. Raises StartError."""
         directory = self.config.journal.directory
         try:
             for path in (directory, self.config.itch.directory, directory / "replies"):
@@ -106,7 +113,10 @@ class Engine:
             raise self._unusable(error) from error
 
     def start(self) -> Recovered:
-        """Recover, record the configuration, and open the day if none is open. Raises StartError."""
+        """Recover the state, record the configuration in the journal, and start a day if none is open.
+
+        Returns the result of the recovery. Raises StartError.
+        """
         directory = self.config.journal.directory
         found = Recovered()
         try:
@@ -160,7 +170,7 @@ class Engine:
         return StartError(f"{error.filename or directory}: {error.strerror}; {advice}")
 
     def end_day(self) -> None:
-        """End the open day. On return, every output of it has been delivered."""
+        """End the open day. When this returns, all its outputs have been delivered, unless the engine has failed."""
         self.submit(inputs.END_DAY)
         if self._on_disk and self.writer is not None and not self.failure:
             try:
@@ -174,10 +184,11 @@ class Engine:
             self._release_all(released)
 
     def start_day(self, session: str) -> None:
-        """Begin the session of that name, after ending the open one."""
+        """End the open day, if there is one, and start the session of that name."""
         if self.core.open or self.core.closing:
             self.end_day()
-        # Before the session's date the wall clock gives no time, so the last session's times go on.
+        # If the present date is before the session's date, the wall clock has no valid time for it. So the times of the
+        # last session are continued.
         runs_on = self.clock.today() < session[:8] == self.core.day[:8]
         self.clock.anchor(session, self.clock.now() if runs_on else 0)
         self.outbox.begin_day(session)
@@ -186,9 +197,9 @@ class Engine:
         self.submit(inputs.START_DAY, payload=session.encode("ascii"))
 
     def stop(self) -> None:
-        """Seal the journal, write the logs, and leave a snapshot from which any version can continue.
+        """Close the journal, write the logs, and write a snapshot from which any version of the engine can start.
 
-        Raises OSError.
+        After a failure the snapshot and the logs are not written. Raises OSError.
         """
         self._threads.shutdown(wait=True)
         if not self.failure:
@@ -196,7 +207,8 @@ class Engine:
         if not self.failure:
             if self.writer is not None:
                 self.writer.close()
-            self.outbox.close()  # before the snapshot: a start from it replays nothing that could complete the logs
+            # The logs are written before the snapshot: a start from it replays nothing, and could not complete them.
+            self.outbox.close()
             if self.ring is not None:
                 self.ring.close()
             if self.writer is not None:
@@ -208,7 +220,10 @@ class Engine:
     # -- inputs -----------------------------------------------------------------------------------------------------
 
     def read(self, account: int, data: bytes, monotonic_ns: int) -> int:
-        """Process the bytes of one read of a session; return how many of them were complete packets."""
+        """Process the bytes that one read of a client session returned, at this monotonic time.
+
+        Return the number of bytes that were complete packets and were processed.
+        """
         core = self.core
         before = core.messages
         time_ns = self.clock.at(monotonic_ns)
@@ -219,23 +234,26 @@ class Engine:
         return consumed
 
     def submit(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
-        """Process any other input."""
+        """Process an input of any other kind (`machine.inputs`) at the present time."""
         time_ns = self.clock.now()
         apply_record(self.core, Record(kind, 0, time_ns, account, payload))
         self._record(kind, account, time_ns, payload)
 
     def kill(self, name: str) -> None:
-        """Turn the account's kill switch on. `cancellations` cancels its orders."""
+        """Switch the account's kill switch on. Its open orders stay; `cancellations.of_account` cancels them."""
         self.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
 
     def disconnect(self, number: int) -> None:
-        """Record that the account's connection has ended; cancel its orders if the account asked for that."""
+        """Process the end of the account's connection. Cancel its orders if it has the setting cancel_on_disconnect."""
         self.submit(inputs.DISCONNECT, number)
         if self.core.by_number[number].leaving:
             self.cancellations.of_account(number)
 
     def tick(self) -> None:
-        """Do all due work; call it several times a second."""
+        """Do the work that is due: expiries, writes of replies, and preparations of the journal.
+
+        Call this several times a second.
+        """
         if self.failure:
             return
         self.cancellations.expire()
@@ -259,29 +277,36 @@ class Engine:
 
     @property
     def unsynced_bytes(self) -> int:
+        """The number of bytes written to the journal that are not known to be on the disk."""
         return self.writer.bytes_written - self._synced_bytes if self.writer is not None else 0
 
     @property
     def unsynced_ns(self) -> int:
-        """The age of the oldest write that is not on the disk yet; 0 when all writes are."""
+        """The age of the oldest write to the journal that is not known to be on the disk; 0 if there is none."""
         since_ns = self._syncing_since_ns or self._unsynced_since_ns
         return _monotonic_ns() - since_ns if since_ns else 0
 
     def fail(self, reason: str) -> None:
-        """Latch FAILED: from now on nothing is recorded and nothing is sent. A restart recovers."""
+        """Set the state FAILED: from now on nothing is recorded and nothing is sent, until a restart."""
         if not self.failure:
             self.failure = reason
             self.on_failure(reason)
 
     def disk_left_bytes(self) -> tuple[int, int]:
-        """Return the bytes that budget and reserve still allow the journal, and the free bytes of the file system."""
+        """Return how many bytes the journal may still grow, and how many bytes of the file system are free.
+
+        The journal may grow to its budget, and must leave the reserve free. Raises OSError.
+        """
         settings = self.config.journal
         status = os.statvfs(settings.directory)
         free_bytes = status.f_bavail * status.f_frsize
         return max(0, min(settings.budget_bytes - self.used_bytes, free_bytes - settings.reserve_bytes)), free_bytes
 
     def watch_disk(self) -> int:
-        """Refuse new orders near the end of the budget; accept them again when there is room; return the bytes left."""
+        """Return how many bytes the journal may still grow.
+
+        If they are few, new orders are refused from now on; otherwise they are accepted again.
+        """
         if self.writer is None or self.failure:
             return 0
         try:
@@ -289,7 +314,7 @@ class Engine:
             left_bytes, _ = self.disk_left_bytes()
         except OSError as error:
             if error.errno in TRANSIENT:
-                return self._left_bytes  # reading the state of the disk is no write, and the next reading is soon
+                return self._left_bytes  # nothing was written, so nothing is lost, and the next call reads again
             self.fail(f"journal directory: {error}")
             return 0
         self._left_bytes = left_bytes
@@ -297,13 +322,13 @@ class Engine:
         return left_bytes
 
     def close_entry(self) -> None:
-        """Reject new orders but take cancels until entry is opened. A restart keeps entry closed. Raises OSError."""
+        """Close order entry: reject new orders, but accept cancels. It stays closed after a restart. Raises OSError."""
         self.closed_file.touch(0o640)
         self._entry_closed = True
         self._accept(self.core.accepting)
 
     def open_entry(self) -> None:
-        """Take orders again if the journal has room. Raises OSError."""
+        """Open order entry: accept new orders again, if the journal has room. Raises OSError."""
         self.closed_file.unlink(missing_ok=True)
         self._entry_closed = False
         self._accept(self.core.accepting or self.core.entry_closed)
@@ -358,7 +383,8 @@ class Engine:
         if not market_data_count:
             return
         if self.ring is not None:
-            # What is delivered may end a connection, whose own output came here then before this one.
+            # deliver() may drop a connection. That is another input, whose output is released within deliver(), after
+            # this output was added to _unshown. So the outputs are written in the right order.
             for _, market_data, count in self._unshown:
                 self.ring.write(market_data, count)
         self._unshown.clear()
@@ -422,9 +448,9 @@ class Engine:
 
 
 def is_to_be_killed(account: Account) -> bool:
-    """Return whether the kill switch has to be set on an account that is no longer listed.
+    """Return whether the kill switch must be set for an account that is no longer in the configuration.
 
-    The canary's account is spared while it has no open order: it is needed again when the canary returns.
+    It is not set for the canary's account, unless that has open orders, because the canary may be configured again.
     """
     return not account.killed and (account.name != CANARY_ACCOUNT or account.open_orders > 0)
 
