@@ -1,4 +1,4 @@
-"""Command line of the engine."""
+"""Command line of `trading-engine`: the engine itself, and the operators' commands."""
 
 from __future__ import annotations
 
@@ -33,11 +33,14 @@ _ORDERS = ("status", "halt", "resume", "kill", "unkill", "bust", "close-entry", 
 
 
 class UserError(Exception):
-    """A mistake of the person at the terminal, or what that person has to do; shown as one line."""
+    """An error that the user of the command line has to correct. Its message is printed in one line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 1 no engine runs (status), 2 an error that was printed."""
+    """Run the command and return its exit code.
+
+    0 means success, 1 that no engine runs (only for `status`), and 2 an error, whose message was printed.
+    """
     options = _parser().parse_args(arguments)
     try:
         command: Callable[[argparse.Namespace], int] = options.run
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"trading-engine: error: {error.filename}: {error.strerror}", file=sys.stderr)
     if options.run is _serve and os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()):
-        # systemd restarts it at once. The cause is seldom repaired by then, and its message would fill the log.
+        # systemd restarts the service at once. Without this pause, an error that persists would fill the log.
         time.sleep(SERVICE_PAUSE_S)
     return EXIT_ERROR
 
@@ -201,7 +204,8 @@ def _next_start(options: argparse.Namespace) -> int:
 
     path = config.read(options.config).journal.directory / CLOSED_FILE
     if options.entry == "closed":
-        path.parent.mkdir(0o750, parents=True, exist_ok=True)  # before the first start; systemd gives it to the engine
+        # Before the first start the directory does not exist. At the start, systemd makes the engine's user its owner.
+        path.parent.mkdir(0o750, parents=True, exist_ok=True)
         path.touch(0o640)
     else:
         path.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""The engine as a process: its start, its duties in each second, and the operators' tools."""
+"""The engine as a process: start and stop, timers, administration, the canary, and tools for operators."""

@@ -1,7 +1,8 @@
-"""Administration over Unix sockets: one JSON line in, one JSON line out.
+"""Administration of the running engine over Unix sockets. A client sends a line of JSON and gets a line of JSON.
 
-One socket is for the engine's user only, the other is for people. Every command that changes the market is journaled as
-an input, so that a replay does the same. Only the process's log says who gave it.
+One socket is only for root and the engine's user, the other is for people. Every command that changes the market is an
+input in the journal, so that a replay does the same. The journal does not contain who gave the command; the log of the
+process does.
 """
 
 from __future__ import annotations
@@ -29,22 +30,23 @@ from trading_engine.wire import ouch
 _LINE_BYTES = 65536
 _TOO_LONG = f"a line is longer than {_LINE_BYTES} bytes"
 _TIMEOUT_S = 10
-_RELOAD_TIMEOUT_S = 120  # its slices wait for the orders between them
+_RELOAD_TIMEOUT_S = 120  # a reload is done in slices, and clients' orders are processed between them
 _SILENCE_S = 10
-"""A connection is closed after this time, answered or not. A reload, which only root may ask for, is not."""
-_BACKLOG = 16  # asyncio accepts so many in one turn, before any of them is refused
+"""A connection is closed after this time, whether it was answered or not, except for a reload."""
+_BACKLOG = 16  # asyncio accepts so many connections in one turn, even those that are then refused
 _MOST_SHOWN = 64
-_MATCHES = 1 << 64  # OUCH and ITCH carry a match number in eight bytes
+_MATCHES = 1 << 64  # match numbers have eight bytes in OUCH and ITCH
 
 
 class AdminError(Exception):
-    """The command cannot be done; the message says why."""
+    """The command cannot be executed. The message says why."""
 
 
 class Admin:
-    """The commands. `roll_day` begins to end the day; the next day begins when no order is open.
+    """The execution of commands.
 
-    `end_session` ends the session of an account's client.
+    `roll_day` is called for the command next-day: it ends the day and starts the next one. `end_session` is called with
+    the number of an account whose client must be disconnected.
     """
 
     def __init__(self, engine: Engine, roll_day: Callable[[], None], end_session: Callable[[int], None]) -> None:
@@ -54,7 +56,10 @@ class Admin:
         self._reloading = False
 
     def begin_reload(self, request: dict[str, Any]) -> Reload:
-        """Return a new reload that accepts parts. Raises AdminError; then nothing has changed."""
+        """Return a new Reload, to which the parts are then given.
+
+        Raises AdminError if the engine has failed or another reload is running, ReloadError if a restart is needed.
+        """
         if self._engine.failure:
             raise AdminError(f"the engine has failed ({self._engine.failure}); restart it")
         if self._reloading:
@@ -64,10 +69,11 @@ class Admin:
         return reload
 
     def end_reload(self) -> None:
+        """Allow the next reload."""
         self._reloading = False
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Execute a command and return its result. Raises AdminError; then nothing was recorded or changed."""
+        """Execute a command and return its result. If this raises AdminError, nothing was recorded or changed."""
         if request.get("command") == "status":
             return self._status()
         if self._engine.failure:
@@ -117,9 +123,10 @@ class Admin:
         }
 
     def _session_messages(self) -> int:
-        """Return how many messages accounts got in this session: 0 as long as only the canary has entered orders.
+        """Return how many replies the accounts except the canary's have got in this session.
 
-        The first message to each account, which reports that the session began, is not counted.
+        It is 0 as long as only the canary has entered orders. The first message to each account, which says that the
+        session has begun, is not counted.
         """
         accounts = (account for name, account in self._engine.core.accounts.items() if name != CANARY_ACCOUNT)
         return sum(max(0, account.sequence - 1) for account in accounts)
@@ -144,13 +151,11 @@ class Admin:
 
 
 class AdminProtocol(asyncio.Protocol):
-    """One connection: it takes a line, sends an answer and ends.
+    """One connection. It reads a line with a command, sends the answer, and is closed.
 
-    A reload has more lines; each takes one turn of the loop.
-
-    An error in a reload is answered after its last line, because an earlier answer could be lost with the connection. A
-    person without the right to reload gets the answer at once. Nothing more is read before the lines that have arrived
-    are taken.
+    A reload has several lines. Each is processed in its own turn of the event loop. While lines are waiting, no more
+    are read. An error in a reload is answered only after the last line: the client still sends until then, so that an
+    earlier answer could be lost. A person who may not reload is answered at once.
     """
 
     def __init__(self, admin: Admin, loop: asyncio.AbstractEventLoop, visitors: Visitors) -> None:
@@ -160,7 +165,7 @@ class AdminProtocol(asyncio.Protocol):
         self._admitted = False
         self._timeout: asyncio.TimerHandle | None = None
         self._rest = b""
-        self._skips = False  # the rest of a line that is too long
+        self._skips = False  # True while the rest of a line that is too long is skipped
         self._lines: deque[bytes] = deque()
         self._transport: asyncio.Transport | None = None
         self._reload: Reload | None = None
@@ -175,7 +180,7 @@ class AdminProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport  # type: ignore[assignment]  # uvloop's has no common base
-        with contextlib.suppress(OSError):  # nobody, if the kernel does not answer
+        with contextlib.suppress(OSError):  # if the kernel does not answer, the person remains "nobody" without a role
             self._person = person_at(transport.get_extra_info("socket"), self._visitors.roles)
         self._timeout = self._loop.call_later(_SILENCE_S, self._give_up)
         self._admitted = self._visitors.admit(self._person)
@@ -193,7 +198,7 @@ class AdminProtocol(asyncio.Protocol):
         if self._admitted:
             self._visitors.leave(self._person)
             self._admitted = False
-        if self._reload is not None and self._steps is None:  # before its last part: nothing was changed
+        if self._reload is not None and self._steps is None:  # the last part was not received, so nothing was changed
             self._end_reload()
 
     def data_received(self, data: bytes) -> None:
@@ -272,7 +277,7 @@ class AdminProtocol(asyncio.Protocol):
         self._say(answer)
 
     def _say(self, answer: dict[str, Any]) -> None:
-        """Log the person and the command, except for a permitted `status`, which changes nothing."""
+        """Log who gave which command and whether it was done. A `status` that was answered is not logged."""
         if self._asked.get("command") == "status" and "error" not in answer:
             return
         what = " ".join(_shown(self._asked.get(key, "")) for key in ("command", "name", "match")).strip()
@@ -289,7 +294,11 @@ class AdminProtocol(asyncio.Protocol):
 def serve(
     admin: Admin, path: Path, loop: asyncio.AbstractEventLoop, for_people: bool = False
 ) -> asyncio.AbstractServer:
-    """Listen on `path`, for the engine's user only or for everyone who may enter its directory; raises OSError."""
+    """Return a server that listens on the Unix socket `path`. Raises OSError.
+
+    With `for_people`, everyone can connect who may enter the socket's directory; otherwise only root and the engine's
+    user.
+    """
     path.unlink(missing_ok=True)
     visitors = Visitors(roles_by_group() if for_people else {}, loop.time)
     before = os.umask(0o111 if for_people else 0o177)
@@ -302,9 +311,10 @@ def serve(
 
 
 def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
-    """Send a command to a running engine, as one line or as the lines of a reload; return the answer.
+    """Send a command to the engine that listens on the socket `path`, and return the answer.
 
-    Raises AdminError.
+    A command is one request, except a reload, which has several. Raises AdminError if the engine does not answer or
+    refuses the command.
     """
     lines = [json.dumps(request).encode() + b"\n" for request in requests]
     if max(map(len, lines)) > _LINE_BYTES:
@@ -316,9 +326,10 @@ def ask(path: Path, *requests: dict[str, Any]) -> dict[str, Any]:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
             line = bytearray()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has answered before it read all
+            # The engine may answer and close the connection before it has read all lines.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(b"".join(lines))
-            with contextlib.suppress(ConnectionResetError):  # the reset comes after the answer
+            with contextlib.suppress(ConnectionResetError):  # the answer arrives before the reset
                 while part := connection.recv(4096):
                     line += part
     except TimeoutError as silence:
@@ -360,7 +371,10 @@ def _is_symbol(name: str, engine: Engine) -> bool:
 
 
 def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
-    """Check everything that the core assumes: an error in the core would leave a change half done."""
+    """Return the match and the parties of a bust. Raises AdminError if they are wrong.
+
+    All that the core assumes is checked here, because an exception in the core would leave the command half done.
+    """
     parties = request.get("parties")
     match = request.get("match")
     if type(match) is not int or not isinstance(parties, list) or not 1 <= len(parties) <= 2:

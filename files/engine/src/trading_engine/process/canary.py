@@ -1,13 +1,15 @@
-"""The canary: a client of the engine's own that sends ten orders a second and measures the time to the answer.
+"""The canary: a client inside the engine that sends ten orders a second and measures the time to each answer.
 
-So the promise is also measured while nobody trades, by a client that cannot be at fault itself. The canary logs in
-over the loopback like every client and enters immediate or cancel orders that cannot trade. A round trip runs from the
-order's due time, by a timer of the kernel, to the kernel's time of receipt for the answer. It contains everything that
-a client waits for (other clients' orders, a stall, the journal) and nothing of the canary's own side of the loop. If
-the engine stands still when an order is due, the round trip still counts from then, as it would for a client.
+So the latency is also measured while no client trades, and independently of how well clients work. The canary logs in
+over the loopback interface like a client, and enters immediate-or-cancel orders that cannot trade.
 
-While the engine refuses orders for lack of journal space, the canary enters none: each would use up more of it. An
-error in this module ends the canary's session and is counted; it never stops trading.
+A round trip begins when the order is due, by a timer of the kernel. It ends when the kernel receives the answer. So it
+contains all times for which a client would wait: for other clients' orders, stalls and the journal. It does not contain
+the time that the canary itself needs for the answer. If the engine is stalled when an order is due, the order is sent
+late, but the round trip still begins at the due time.
+
+While the engine refuses orders because the journal has no space, the canary enters none, because each would need more
+space. An error in this module only ends the canary's session. It is counted, and does not affect trading.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ _UNLIMITED = Limits(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def with_account(config: EngineConfig) -> tuple[EngineConfig, str]:
-    """Return the configuration with the canary's account, and its password, which only this process ever knows."""
+    """Return the configuration with the canary's account, and the password of that account.
+
+    The password is random, and only this process knows it.
+    """
     password = secrets.token_hex(soupbintcp.PASSWORD_BYTES // 2)
     hashed, firm = passwords.hash_password(password), config.firms.default
     mpids = config.firms.mpids[firm]
@@ -49,7 +54,7 @@ def with_account(config: EngineConfig) -> tuple[EngineConfig, str]:
 
 
 class Canary:
-    """The canary's client. It keeps one session open for as long as the engine runs."""
+    """The canary. It stays logged in as long as the engine runs, and logs in again after an error."""
 
     def __init__(
         self,
@@ -61,7 +66,11 @@ class Canary:
         has_space: Callable[[], bool],
         last_token: bytes = b"",
     ) -> None:
-        """Start after `last_token` of the account: a clock that was set back must not repeat tokens."""
+        """Start the canary, as a task of `loop`.
+
+        `has_space` returns whether the engine accepts orders. The order tokens are numbers from the clock, but greater
+        than `last_token`, so that none is repeated after the clock was set back.
+        """
         self._loop = loop
         self._address = reachable(address)
         self._symbol = symbol
@@ -91,7 +100,10 @@ class Canary:
             await asyncio.sleep(_RETRY_S)
 
     async def _session(self) -> None:
-        """Enter orders until the session ends. Raises the exception that ended it, unless the day ended."""
+        """Log in and enter orders until the session ends.
+
+        Returns when the engine ends the session. Raises the exception that ended it otherwise.
+        """
         with socket.socket(
             family_of(self._address[0]), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         ) as sock:
@@ -123,7 +135,10 @@ class Canary:
                     return splitter
 
     def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
-        """Send one order for all orders that became due since the last one; give up a session that does not answer."""
+        """Send an order when the timer has expired. It counts for all expirations since the last call.
+
+        Raises TimeoutError if an order was not answered within PATIENCE_NS.
+        """
         due_ns = timer.expirations()
         if not due_ns:
             return
@@ -134,7 +149,7 @@ class Canary:
             order = ouch.EnterOrder(token, "B", symbol.lot_shares, symbol.name, symbol.tick_e4 or 1, ouch.TIF_IOC)
             sock.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
         else:
-            sock.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)  # the journal records no heartbeats
+            sock.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)  # heartbeats are not written to the journal
         if self._waiting and due_ns[-1] - self._waiting[0][0] > PATIENCE_NS:
             for waiting_ns in self._waiting:
                 self._record(waiting_ns, due_ns[-1])
@@ -148,7 +163,8 @@ class Canary:
         if not data:
             raise ConnectionError("connection closed")
         answered_ns = time.monotonic_ns()
-        if ancillary:  # the kernel may leave it out, for example just after the first socket has asked for it
+        # The time of receipt may be missing, for example just after the first socket of the host has requested it.
+        if ancillary:
             answered_ns += timestamps.received_ns(ancillary) - time.time_ns()
         for kind, payload in splitter.feed(data):
             if kind == soupbintcp.SEQUENCED and payload[0] in _ANSWERS and self._waiting:
@@ -165,7 +181,10 @@ class Canary:
 
 
 def _number_of(token: bytes) -> int:
-    """Return the number of a canary's token, or 0 for any other token: the account may have had another use before."""
+    """Return the number in an order token of the canary, or 0 for another token.
+
+    The account may have been used by another client before.
+    """
     try:
         return int(token or b"0", 16)
     except ValueError:
@@ -173,7 +192,7 @@ def _number_of(token: bytes) -> int:
 
 
 def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: object) -> None:
-    """Run a step of the session unless the session has ended. An exception in the step ends the session."""
+    """Call `step` unless the future `ended` is done. An exception of `step` becomes that of the future."""
     if not ended.done():
         try:
             step(*arguments)
@@ -182,5 +201,8 @@ def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: o
 
 
 def reachable(address: tuple[str, int]) -> tuple[str, int]:
-    """Return the loopback address if the engine listens on every address, else the address itself."""
+    """Return the address and port at which a process of this host can connect to the engine.
+
+    It is the loopback address if the engine listens on all addresses, and else the address itself.
+    """
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104

@@ -1,7 +1,7 @@
-"""The checks that a newly started release has to pass before it gets orders, made from outside its process.
+"""The checks of a newly started release before order entry is opened. The command `trading-engine gate` makes them.
 
-It must be the intended release, must not have failed, and must have the state that its predecessor left. A client that
-logs in must be told that order entry is closed.
+The running engine must be of the same version as this command, must not have failed, and must have the state that the
+engine before it wrote as a snapshot. An order of a test account must be rejected because order entry is closed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ PATIENCE_S: Final = 5.0
 
 
 class GateError(Exception):
-    """The release must not be given orders; the message says why."""
+    """Order entry of the new release must not be opened. The message says why."""
 
 
 def check(config: EngineConfig, account: str, password: str) -> dict[str, Any]:
-    """Return the findings; raises GateError. The test order stays one of the account's messages."""
+    """Check the running engine and return its version, its number of open orders, and the letter of the rejection.
+
+    An order of `account` is tried. Its rejection remains in the account's log of replies. Raises GateError.
+    """
     try:
         status = admin.ask(config.admin_socket, {"command": "status"})
     except AdminError as error:
@@ -65,7 +68,10 @@ def _check_status(status: dict[str, Any], directory: Path) -> None:
 
 
 def _answer(config: EngineConfig, account: str, password: str, symbol: Symbol) -> str:
-    """Return the letter of the reject that an order gets, or the message type of another answer."""
+    """Enter an order, and return the letter of its rejection, or the type of the message if it is not rejected.
+
+    Raises OSError or WireError if there is no valid answer.
+    """
     address = reachable((config.order_entry.address, config.order_entry.port))
     token = run_prefix().decode("ascii").ljust(ouch.TOKEN_BYTES, "0")
     order = ouch.EnterOrder(token, "B", symbol.lot_shares, symbol.name, symbol.tick_e4 or 1, ouch.TIF_IOC)

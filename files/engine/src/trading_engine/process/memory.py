@@ -1,4 +1,4 @@
-"""Keeping the engine's pages in memory."""
+"""The locking of the engine's memory, so that the kernel never swaps it out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _CURRENT_AND_FUTURE = 3  # MCL_CURRENT | MCL_FUTURE, <sys/mman.h>
 
 
 def lock_memory() -> bool:
-    """Lock all present and future pages if the unit allows it without a limit; return whether it worked.
+    """Lock all present and future pages in memory, and return whether that was done.
 
-    Under a limit a later allocation would fail instead of being swapped, so nothing is locked then.
+    It is done only if the process has no limit on locked memory. With a limit, a later allocation might fail.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft != resource.RLIM_INFINITY:

@@ -1,8 +1,8 @@
-"""The person at the other end of an administration socket, and the commands that this person may give.
+"""The person who has connected to an administration socket, and the commands that this person may give.
 
-The kernel reports which user connected, and in which groups that process is; nothing that the other end sends is
-trusted. The groups with a role are looked up once, before orders come. A user's name is looked up when the user first
-connects; orders wait for this once. The log uses the same name from then on.
+The kernel reports the user and the groups of the process that connected. The role follows from these groups, and not
+from anything that the process sends. The ids of the groups are looked up once, at the start. The name of a user is
+looked up when the user first connects, which delays clients once, and is then kept.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOCKET = Path("/run/trading-admin/admin.sock")
-"""The socket for people, unless the variable names another. The host decides who may enter its directory."""
+"""The socket for people, unless PEOPLE_VARIABLE is set. The permissions of its directory decide who may connect."""
 PEOPLE_VARIABLE = "TRADING_ADMIN_PEOPLE"
-"""The variable that names the socket for people. The engine's unit sets it on a host that has people."""
+"""The environment variable with the path of the socket for people. Without it, the engine opens no such socket."""
 
 
 def socket_of(partition: str) -> Path:
-    """Return the socket for people of a partition's engine, or with an empty name that of the host's only engine.
+    """Return the path of the socket for people of the engine of this partition.
 
-    Raises ValueError for a text that cannot be a partition's name.
+    On a host with one engine `partition` is "". Raises ValueError for a text that cannot be the name of a partition.
     """
     path = Path(os.environ.get(PEOPLE_VARIABLE, SOCKET))
     return path.with_name(f"{path.stem}-{partition}{path.suffix}") if partition else path
@@ -36,17 +36,18 @@ EVERYTHING = "root"
 _SHOWN = frozenset({"status"})
 _COMMANDS = {"observer": _SHOWN, "operator": _SHOWN | {"halt", "resume", "kill", "unkill"}}
 """The commands of each role. Root and the engine's own user may give every command."""
-# The role with the most rights comes first. A deployer is root through sudo, and an operator without it.
+# The group whose role has the most rights comes first. Members of trading-deployer are root with sudo, and have the
+# role operator without sudo.
 _GROUPS = {"trading-deployer": "operator", "trading-operator": "operator", "trading-observer": "observer"}
 
 _CREDENTIALS = struct.Struct("3i")  # ucred: process, user, group
-_PEER_GROUPS = 59  # SO_PEERGROUPS; Python has no name for it
-_MOST_BYTES = 1024  # which getsockopt of Python returns
+_PEER_GROUPS = 59  # SO_PEERGROUPS, which is not in Python's module socket
+_MOST_BYTES = 1024  # the largest size that Python's getsockopt() allows
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user and a role: one of _COMMANDS, EVERYTHING, or empty for a user without one."""
+    """A user's name and role. The role is a key of _COMMANDS, EVERYTHING, or "" for a user without a role."""
 
     name: str
     role: str
@@ -56,7 +57,7 @@ class Person:
 
 
 def roles_by_group() -> dict[int, str]:
-    """Return the role of each group that has one, by the group's number; the role with the most rights comes first."""
+    """Return the roles by the ids of the groups, the role with the most rights first. Missing groups are left out."""
     roles: dict[int, str] = {}
     for name, role in _GROUPS.items():
         try:
@@ -67,9 +68,9 @@ def roles_by_group() -> dict[int, str]:
 
 
 def person_at(connection: socket.socket, roles: Mapping[int, str]) -> Person:
-    """Return the person who connected, with the first of `roles` whose group the process is in.
+    """Return the user of the process that connected, with the first role in `roles` of whose group it is a member.
 
-    Raises OSError when the kernel does not say.
+    Root and the engine's user have the role EVERYTHING. Raises OSError when the kernel does not report the user.
     """
     _process, user, group = _CREDENTIALS.unpack(
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

@@ -1,8 +1,8 @@
-"""Another configuration for the running engine: limits, passwords, accounts, firms and symbols.
+"""The reload: the running engine changes its limits, passwords, accounts, firms and symbols to a new configuration.
 
-The process that asks for it has read and checked the files and sends their content in parts. Each part is taken,
-compared and applied in its own turn of the loop, so that no order waits for all of it. A contradiction, or a change
-that needs a restart, is refused before anything changes.
+The command `trading-engine admin reload` reads and checks the files, and sends their content in parts. The engine
+processes the parts in small slices, each in a turn of the event loop of its own, so that clients are served in between.
+It refuses a configuration with a contradiction, or with a change that needs a restart, before it changes anything.
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ _SYMBOL_TYPES: Final[dict[str, type]] = {
 
 
 class ReloadError(Exception):
-    """The running engine cannot take this configuration; the message says why.
+    """The running engine cannot change to this configuration. The message says why.
 
-    Nothing changed, unless the engine failed.
+    Nothing was changed, unless the engine has failed.
     """
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
-    """Yield the parts for a running engine: the unchangeable values, then firms, accounts, symbols, and the end."""
+    """Yield the parts of a reload to this configuration, each as the content of a JSON line.
+
+    The first part has the settings that a reload cannot change. Firms, accounts, symbols and an end mark follow.
+    """
     yield {"command": "reload", "fixed": config.fixed(), "default_firm": config.firms.default}
     yield from _parts("firms", _firms(config.firms))
     yield from _parts("accounts", (asdict(account) for account in config.accounts.values()))
@@ -64,17 +67,20 @@ def _parts(key: str, items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]
 
 
 def _firms(firms: Firms) -> Iterator[dict[str, Any]]:
-    """Yield each firm. A firm with many MPIDs is yielded several times, each time with some of them."""
+    """Yield each firm with its MPIDs. A firm with many MPIDs is yielded several times, each time with some of them."""
     for name, mpids in firms.mpids.items():
         for some in _slices(mpids, _MPIDS_A_SLICE):
             yield {"name": name, "mpids": some}
 
 
 class Reload:
-    """A reload: give it the parts, then run `steps`, one step in each turn. `answer` describes the changes."""
+    """A reload. Call `take` with each part, then run the iterator `steps`, one step in each turn of the event loop.
+
+    After the last step, `answer` says what was changed.
+    """
 
     def __init__(self, engine: Engine, end_session: Callable[[int], None], request: dict[str, Any]) -> None:
-        """Raises ReloadError for a change that needs a restart."""
+        """Begin with the first part, `request`. Raises ReloadError if it has a change that needs a restart."""
         self._engine = engine
         self._end_session = end_session
         fixed, default = request.get("fixed"), request.get("default_firm")
@@ -91,7 +97,7 @@ class Reload:
         self.answer: dict[str, Any] = {}
 
     def take(self, part: dict[str, Any]) -> None:
-        """Take one part. Raises ReloadError."""
+        """Add the firms, accounts and symbols of a part. Raises ReloadError if they are malformed or repeated."""
         for values in _list_of(part, "firms"):
             firm, mpids = values.get("name"), values.get("mpids")
             if not isinstance(firm, str) or not are_mpids(mpids):
@@ -112,7 +118,11 @@ class Reload:
         self._accounts[account.name] = self._by_login[account.name.upper()] = account
 
     def steps(self) -> Iterator[None]:
-        """Compare, then change. Raises ReloadError during the comparison."""
+        """Compare the new configuration with the present one, then change the engine. Each step is a small slice.
+
+        Raises ReloadError when the new configuration is refused. Then nothing has been changed, unless the engine has
+        failed.
+        """
         engine = self._engine
         config = engine.config
         if not self._accounts or not self._symbols:
@@ -160,7 +170,9 @@ class Reload:
         for some in _slices(symbols):
             self._change({}, [asdict(self._symbols[name]) for name in some], [])
             yield
-        for some in _slices(removed):  # they keep their sessions until their slice comes, but cannot log in
+        # Removed accounts stay in the configuration until their slice comes, because they may still be logged in. They
+        # cannot log in again.
+        for some in _slices(removed):
             self._accounts.update((name, config.accounts[name]) for name in some if name in config.accounts)
             yield
         listing = tuple(self._symbols.values())
@@ -183,9 +195,9 @@ class Reload:
         }
 
     def _has_to_go(self, name: str) -> bool:
-        """Return whether an account that is not in the new configuration has to be removed.
+        """Return whether an account of the core that is not in the new configuration has to be removed now.
 
-        The core knows all earlier ones.
+        The core keeps all accounts that it ever had. Most of those were removed by an earlier reload or start.
         """
         return name in self._engine.config.accounts or is_to_be_killed(self._engine.core.accounts[name])
 
@@ -199,9 +211,9 @@ class Reload:
                 )
 
     def _drop(self, dropped: list[str], before: dict[str, Symbol]) -> Iterator[None]:
-        """Restrict the symbols before anything else changes.
+        """Restrict the symbols that are not in the new configuration. This is the first change.
 
-        If a symbol has an open order by now, lift the restriction of all of them.
+        If a symbol has got an open order in the meantime, undo this for all symbols and raise ReloadError.
         """
         done: list[str] = []
         for some in _slices(dropped):
@@ -216,7 +228,7 @@ class Reload:
             yield
 
     def _open_one(self, names: list[str]) -> str:
-        """Return the first of the symbols that has an open order, or an empty text."""
+        """Return the first of the symbols that has an open order, or "" if none has."""
         for name in names:
             book = self._engine.core.books[name.encode("ascii").ljust(_SYMBOL_BYTES)]
             if book.bids.keys or book.asks.keys:
@@ -238,7 +250,7 @@ class Reload:
             raise ReloadError(f"the engine failed in the middle of a reload ({failure}); restart it to apply all")
 
     def _remove(self, name: str) -> None:
-        """Kill the account and log it out. Its orders are cancelled in separate slices."""
+        """Switch the account's kill switch on, disconnect its client, and begin to cancel its orders."""
         engine = self._engine
         number = engine.core.accounts[name].number
         engine.kill(name)
@@ -260,7 +272,10 @@ def _list_of(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _account_of(name: str, values: dict[str, Any]) -> Account:
-    """Check everything that the core assumes: an error in the core would leave a change half done."""
+    """Return the account with these values. Raises ReloadError if they are malformed.
+
+    All that the core assumes is checked here, because an exception in the core would leave a change half done.
+    """
     try:
         _check_types(values, _ACCOUNT_TYPES)
         limits = Limits(**values.pop("limits"))

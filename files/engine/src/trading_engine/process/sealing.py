@@ -1,4 +1,8 @@
-"""A clean stop for an engine that crashed: its journal becomes a snapshot from which other versions can continue."""
+"""The command `trading-engine seal`, for an engine that has crashed.
+
+It writes the snapshot that a clean stop would have written. Other versions of the engine can continue from a snapshot,
+but not from a journal.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from trading_engine.settings.config import EngineConfig
 
 
 def seal(config: EngineConfig) -> int:
-    """Recover as a start does, accept no clients, and stop cleanly; return how much was replayed. Raises StartError."""
+    """Start the engine without clients and stop it cleanly. Return how many records it replayed. Raises StartError."""
     loop = asyncio.new_event_loop()
     try:
         engine = Engine(config, loop)

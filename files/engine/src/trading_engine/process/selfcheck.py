@@ -1,6 +1,7 @@
-"""The check that this release works on this host: all modules import, and the shipped journal gives its SHA-256.
+"""The command `trading-engine self-check`, which checks that this release works on this host before it is put into use.
 
-A compiled release is checked before it is put into use. `python -m tests.unit.engine.shipped` makes `shipped/`.
+All modules must be importable. A replay of the journal in the directory `shipped/` must give the outputs and the state
+whose SHA-256 are in `expected.json`. `python -m tests.unit.engine.shipped` makes that directory.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ _PACKAGES: Final = ("trading_engine", "trading_feed", "trading_bench")
 
 
 class SelfCheckError(Exception):
-    """This release must not run here; the message says what differs."""
+    """This release does not work on this host. The message says what is wrong."""
 
 
 def check() -> dict[str, Any]:
-    """Return the findings; raises SelfCheckError."""
+    """Return the results: whether the engine is compiled, how many modules are, and those of `tools.replay`.
+
+    Raises SelfCheckError if a check fails.
+    """
     compiled = [name for package in _PACKAGES for name in _import_all(package)]
     found = tools.replay(SHIPPED, version=None)
     wanted = json.loads(EXPECTED.read_text(encoding="utf-8"))
@@ -34,7 +38,7 @@ def check() -> dict[str, Any]:
 
 
 def _import_all(package: str) -> list[str]:
-    """Import every module of the package; return those that are compiled."""
+    """Import every module of the package, and return the names of those that are compiled. Raises SelfCheckError."""
     compiled = []
     directory = Path(str(_import(package).__file__)).parent
     for source in sorted(directory.rglob("*.py")):
@@ -42,7 +46,7 @@ def _import_all(package: str) -> list[str]:
             continue
         module = _import(".".join((package, *source.relative_to(directory).with_suffix("").parts)))
         built = list(source.parent.glob(f"{source.stem}.*.so"))
-        # Python silently takes the source when the compiled module's file name does not fit this interpreter.
+        # If the file name of the compiled module does not fit this Python, the import uses the source without a notice.
         if built and module.__file__ != str(built[0]):
             raise SelfCheckError(f"{built[0].name} is not for this Python: its source would run instead")
         if built:

@@ -1,4 +1,4 @@
-"""The process: event loop, signals, timers, garbage collection, and the published state."""
+"""The engine's process: event loop, signals, timers, garbage collection, and publication of the state."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from trading_engine.wire.proxied import LISTENER_ADDRESS
 
 TICK_S = 0.05
 _PATIENCE_US = 120_000_000
-"""The time that a start requests from systemd at each progress report: one snapshot or log may take as long."""
+"""At each report of progress, a start asks systemd for this much more time. A single large file may take so long."""
 _TICKS_A_SECOND = 20
 
 
 def run(config: EngineConfig) -> int:
-    """Run until SIGTERM or SIGINT; return 0. Raises StartError."""
+    """Run the engine until SIGTERM or SIGINT, then return 0. Raises StartError."""
     loop: asyncio.AbstractEventLoop = (
         uvloop.new_event_loop() if config.event_loop == "uvloop" else asyncio.new_event_loop()
     )
@@ -51,7 +51,7 @@ def run(config: EngineConfig) -> int:
 
 
 class Server:
-    """One engine, its gateway and its timers on one loop."""
+    """The engine, its gateway, its administration and its timers, on one event loop."""
 
     def __init__(self, config: EngineConfig, loop: asyncio.AbstractEventLoop) -> None:
         if config.canary_symbol:
@@ -69,7 +69,7 @@ class Server:
         self._admin_servers: dict[Path, asyncio.AbstractServer] = {}
 
     def run(self) -> int:
-        """Run until a signal ends the engine; return 0. Raises StartError."""
+        """Start the engine, run it until SIGTERM or SIGINT, and stop it. Return 0. Raises StartError."""
         config, loop = self._config, self._loop
         self._engine.lock()
         try:
@@ -111,7 +111,7 @@ class Server:
         stats.set("compiled", int(is_compiled()))
         if config.busy_poll:
             self._spin()
-        if self._engine.failure:  # the first sync, beside the start
+        if self._engine.failure:  # for example the first sync of the journal has failed in its thread
             raise StartError(self._engine.failure)
         gateway.open()
         self._engine.cancellations.resume()
@@ -120,7 +120,8 @@ class Server:
         self._tick()
         canary = self._start_canary() if config.canary_symbol else None
         status = f"session {self._engine.core.day}, {recovered.replayed} records replayed"
-        loop.call_soon(notify, f"READY=1\nSTATUS={status}")  # in the loop: uvloop loses a signal that comes before it
+        # READY is sent when the loop runs, because uvloop loses a signal that arrives before that.
+        loop.call_soon(notify, f"READY=1\nSTATUS={status}")
         loop.run_forever()
         notify("STOPPING=1")
         if canary is not None:
@@ -139,9 +140,10 @@ class Server:
         return 0
 
     def _serve_admin(self, commands: Admin) -> None:
-        """Listen for the engine's user, and for people where the unit sets a socket for them; raises StartError.
+        """Listen on the administration socket of root and the engine's user and, if configured, on that for people.
 
-        An error of the socket for people does not prevent the start: root can still administer the engine.
+        Raises StartError if the first cannot be used. An error of the socket for people is only reported, because root
+        can still administer the engine.
         """
         paths = {self._config.admin_socket: "[admin]"}
         if for_people := os.environ.get(PEOPLE_VARIABLE):
@@ -166,11 +168,14 @@ class Server:
         return Canary(self._loop, address, symbol, password, self._stats, lambda: core.accepting, last_token)
 
     def _spin(self) -> None:
-        """Keep the loop from ever sleeping, so that the next turn finds new input without a wake-up."""
+        """Call itself in each turn, so that the event loop never sleeps (busy polling).
+
+        Then the process need not be woken up for new input, which takes time.
+        """
         self._loop.call_soon(self._spin)
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Fail the engine after an unexpected exception: the state may be wrong, so nothing more is sent to anybody."""
+        """Set the state FAILED after an unexpected exception: the core may be wrong, so nothing more may be sent."""
         error = context.get("exception")
         self._engine.fail(f"internal error: {error!r}" if error else f"internal error: {context.get('message')}")
         loop.default_exception_handler(context)
@@ -214,7 +219,10 @@ class Server:
         self._gateway.check_timers(TICK_S * 4)
 
     def _roll_day(self) -> None:
-        """End the day and every session, and begin the next day, unless that is under way."""
+        """Begin to close the day. When all orders are cancelled, every session ends and the next day starts.
+
+        Nothing is done if the day is being closed already, or if the engine has failed.
+        """
         engine = self._engine
         if not engine.failure and not engine.core.closing:
             engine.cancellations.close_day(self._begin_next_day)

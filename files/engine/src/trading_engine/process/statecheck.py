@@ -1,4 +1,7 @@
-"""The check that a journal directory's newest snapshot is the state that the journal before it implies."""
+"""The command `trading-engine check-state`.
+
+It checks that the newest snapshot has the same state as a replay of the journal before it.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 
 def check_state(directory: Path) -> str:
-    """Replay from the snapshot before the newest, compare, and return the findings; nothing is changed.
+    """Check the newest snapshot in the journal's directory, and return a text with the result. No file is changed.
 
-    The findings name what was not compared, and why. Raises SnapshotError with the file's name where the states differ,
-    JournalError for damage.
+    The replay begins at the snapshot before it or, if there is none, at the first record. If something could not be
+    compared, the text says what and why. Raises SnapshotError if the states differ, JournalError for a damaged journal.
     """
     good = _good_snapshots(directory)
     if not good:
@@ -56,7 +59,7 @@ def check_state(directory: Path) -> str:
 
 
 def _good_snapshots(directory: Path) -> list[tuple[Path, SnapshotHead]]:
-    """Return the snapshots that a start would take, oldest first."""
+    """Return the paths and heads of all undamaged snapshots, oldest first."""
     good = []
     for path in snapshot.files(directory):
         try:

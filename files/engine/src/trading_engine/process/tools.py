@@ -1,4 +1,7 @@
-"""An operator's tools for a journal directory to which no engine or other process writes."""
+"""Tools for operators that read a journal's directory.
+
+No engine may be writing to it meanwhile. Only `snapshot_at_idle` is made for a running engine.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,14 @@ from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 from trading_engine.wire import itch, ouch
 
 OOM_SCORE = 500
-"""The out-of-memory score of this process. Otherwise it would inherit the engine's, which the unit sets to -900."""
+"""The out-of-memory score of the process that makes a snapshot. Otherwise it would have the engine's score of -900."""
 
 
 def verify(directory: Path) -> Iterator[str]:
-    """Yield a line for every good file; raises JournalError or SnapshotError at the first bad one."""
+    """Check all snapshots and segments, and yield a line of text about each.
+
+    Raises JournalError or SnapshotError at the first damaged file.
+    """
     for path in snapshot.files(directory):
         head = snapshot.read(path, None)
         yield f"{path.name}: state after record {head.records}, by version {head.version}"
@@ -44,10 +50,10 @@ def verify(directory: Path) -> Iterator[str]:
 
 
 def check_journal(directory: Path) -> int:
-    """Return the number of the record after which this version would continue.
+    """Return the number of the last record, after which an engine of this version would continue.
 
-    Raises JournalError or SnapshotError where it could not continue. Nothing is applied and nothing is changed, so it
-    is quicker than a start.
+    Raises JournalError or SnapshotError if it could not continue. The records are read but not replayed, so this is
+    faster than a start. No file is changed.
     """
     tail = Tail(directory, newest_snapshot(directory, Core(), []), MACHINE_VERSION)
     for _ in tail:
@@ -56,9 +62,11 @@ def check_journal(directory: Path) -> int:
 
 
 def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, Any]:
-    """Replay from the oldest usable state to the end; return counts, speed, and SHA-256 of outputs and state.
+    """Replay the journal from the oldest possible state on.
 
-    With version None, the journal may be from any machine version. Raises JournalError, SnapshotError.
+    Return counts of records and messages, the speed, and SHA-256 of each account's replies, of the market data and of
+    the final state. If `version` is None, any version of the core may have written the journal. Raises JournalError or
+    SnapshotError.
     """
     core = Core()
     head = oldest_state(directory, core)
@@ -90,9 +98,10 @@ def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, 
 
 
 def oldest_state(directory: Path, core: Core) -> SnapshotHead:
-    """Load the state that the oldest segment begins with: nothing for the first segment, else the snapshot before it.
+    """Load into `core` the oldest snapshot after which all segments exist, and return its head.
 
-    Raises SnapshotError when there is no such snapshot.
+    If the first segment of all exists, nothing is loaded, and NOTHING is returned. Raises SnapshotError if there is no
+    such snapshot.
     """
     files = journal.segments(directory)
     oldest = int(files[0].stem) if files else 1
@@ -105,21 +114,21 @@ def oldest_state(directory: Path, core: Core) -> SnapshotHead:
 
 
 def snapshot_at_idle(directory: Path) -> Path | None:
-    """Write a snapshot at idle priority; if memory runs out, the kernel ends this process first.
+    """Write a snapshot as `make_snapshot` does, with the lowest CPU priority, and raise the same errors.
 
-    Raises the same errors as `make_snapshot`.
+    If the host's memory runs out, the kernel kills this process first.
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
-    with contextlib.suppress(OSError):  # a container's filter may refuse it
+    with contextlib.suppress(OSError):  # the system-call filter of a container may forbid it
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     return make_snapshot(directory, MACHINE_VERSION)
 
 
 def parties_of(directory: Path, match: int) -> list[list[str]]:
-    """Return [account, token, symbol] of both sides of a match, from the kept replies of a journal directory.
+    """Return [account, token, symbol] of both orders of the trade with this match number.
 
-    Raises OSError.
+    They are found in the logs of replies of each account's newest session. Raises OSError.
     """
     found = []
     for account in sorted((directory / "replies").iterdir()):

@@ -1,4 +1,4 @@
-"""The state that the connections of one administration socket share: how many may be open, and what is logged."""
+"""The limits on the connections and on the log of one administration socket."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping
 from trading_engine.process.people import EVERYTHING, Person
 
 _MOST = 16
-"""The limit of people's connections: far below the descriptors that clients must leave, see `host.descriptors`."""
+"""The limit on the connections of people. It is far less than the descriptors that `host.descriptors` keeps free."""
 _MOST_OF_ONE = 4
-"""The limit for one person, so that others can still connect to halt something."""
+"""The limit on the connections of one person, so that others can still connect, for example to halt a symbol."""
 _QUIET_S = 1.0
 
 
 class Visitors:
-    """The connections of one socket.
+    """The number of connections of each person to one socket, and the log of their commands.
 
-    Root and the engine's user always have room: no person can lock them out by filling it.
+    The limits do not apply to root and the engine's user, so that no person can prevent their connections.
     """
 
     def __init__(self, roles: Mapping[int, str], now: Callable[[], float]) -> None:
-        """Keep `roles`: the role of a group's members, by the group's number."""
+        """`roles` are the roles by the ids of groups. `now` returns a monotonic time in seconds."""
         self.roles = roles
         self._now = now
         self._here: Counter[str] = Counter()
@@ -31,7 +31,10 @@ class Visitors:
         self._left_out = 0
 
     def admit(self, person: Person) -> bool:
-        """Count the person and return whether there was room. A person who was admitted has to `leave` afterwards."""
+        """Return whether the person may open another connection, and count it if so.
+
+        If it returns True, `leave` must be called when the connection ends.
+        """
         if person.role == EVERYTHING:
             return True
         if self._here.total() >= _MOST or self._here[person.name] >= _MOST_OF_ONE:
@@ -45,7 +48,10 @@ class Visitors:
             self._here += Counter()  # removes people without a connection
 
     def log(self, text: str, refused: bool) -> None:
-        """Print the text, but at most one refusal a second: orders wait for the reader of the process's errors."""
+        """Print the text to standard error, but at most one refusal a second.
+
+        Printing may have to wait for the reader of standard error, and clients are not served meanwhile.
+        """
         now = self._now()
         if refused and now < self._next_refusal:
             self._left_out += 1
@@ -54,5 +60,5 @@ class Visitors:
             self._next_refusal = now + _QUIET_S
         more = f" ({self._left_out} refusals before it are not shown)" if self._left_out else ""
         self._left_out = 0
-        with contextlib.suppress(OSError):  # a closed standard error must not end the market
+        with contextlib.suppress(OSError):  # standard error may be closed, which must not end the engine
             print(f"trading-engine: admin: {text}{more}", file=sys.stderr, flush=True)
