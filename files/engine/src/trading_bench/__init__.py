@@ -1,4 +1,6 @@
-"""Open-loop load generator for the order-entry port: standard library and `trading_engine.wire` only.
+"""The load generator: it sends orders to an engine at a fixed rate and measures how long the answers take.
 
-It runs wherever Python 3.11 is, without an installation: `PYTHONPATH=files/engine/src python3 -m trading_bench`.
+"Open loop" means that it sends each order at its scheduled time, even if earlier answers are late. It needs only the
+standard library and `trading_engine`, so it runs on any system with Python 3.11 without an installation:
+`PYTHONPATH=files/engine/src python3 -m trading_bench`.
 """

@@ -1,4 +1,4 @@
-"""Command line of `trading-bench`."""
+"""Command line of `trading-bench`, the load generator."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ exit codes:
   2  a wrong option
   3  the run was interrupted: its figures are those of a part
 """
-# Login, the schedule's start and the drain come on top of the offered time.
+# The watch lasts this much longer than the load: for the login, the start of the schedule, and the last answers.
 WATCH_LONGER_S = 30.0
 
 
@@ -153,7 +153,7 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     mine, recording.spins = cpus.place(
         options.cpus,
         engines,
-        feed_beside=bool(options.feed and options.keep_off),  # CPUs to keep off are those of an engine on this host
+        feed_beside=bool(options.feed and options.keep_off),  # with --keep-off, engine and feed run on this host
     )
     password = read_password(options.password_file)
     started_s = time.time()
@@ -161,7 +161,8 @@ def _measure(options: argparse.Namespace, recording: Recording) -> int:
     if options.witness:
         limit_s = options.warmup + options.duration + WATCH_LONGER_S
         watched = {mine[-1], *options.keep_off}
-        # If the engine may run there as well, the generator may be waiting for the engine.
+        # If the engine may run on the generator's CPU, the generator may also wait for the engine, which is no
+        # disturbance.
         apart = bool(engines) and not set(mine) & set(engines)
         watching = Watching(
             sorted(watched),
@@ -200,7 +201,10 @@ def _cpus_of(group: str) -> list[int]:
 
 
 def report(summary: Summary, title: str, json_file: Path | None, html_file: Path | None) -> int:
-    """Print the table, write the requested files, and return the exit code."""
+    """Print the summary as a table, write it to the given files as JSON and HTML, and return the exit code.
+
+    Raises BenchError when a file cannot be written.
+    """
     print(table(summary))
     if json_file:
         _write(json_file, json.dumps(summary, indent=2) + "\n")

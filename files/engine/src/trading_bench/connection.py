@@ -1,4 +1,7 @@
-"""One order-entry session as a blocking client: connect, log in, then a non-blocking socket for the generator."""
+"""The login of the load generator at the engine, or at the feed.
+
+It waits for the answer to the login, and then returns a non-blocking socket.
+"""
 
 import socket
 import time
@@ -17,17 +20,17 @@ REFUSALS = {
 
 
 class BenchError(Exception):
-    """The run cannot start or was interrupted; the text describes the problem, its place and the remedy."""
+    """The run cannot start, or the connection was lost. The message says what is wrong, where, and what to do."""
 
 
 class RefusedError(BenchError):
-    """The login was rejected; the text names the rejecting service and the reason."""
+    """The login was rejected. The message says by whom and why."""
 
 
 def read_password(path: Path) -> str:
-    """Return the first line of a file.
+    """Return the password in the first line of a file.
 
-    Raises BenchError if it cannot be read or the password does not fit SoupBinTCP.
+    Raises BenchError if the file cannot be read or SoupBinTCP does not allow the password.
     """
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -50,17 +53,21 @@ def connect(
     kind: str = "an order-entry port",
     service: str = "the engine",
 ) -> tuple[socket.socket, soupbintcp.Splitter]:
-    """Return the connected, non-blocking socket and a splitter with the bytes that followed Login Accepted.
+    """Log in for new messages only. Return the non-blocking socket, and the splitter for all further bytes.
 
-    `kind` and `service` name the expected service at that address, for the errors.
+    `kind` and `service` name the expected service at that address in error messages. Raises BenchError.
     """
-    # What follows the answer can only be heartbeats: nothing was ordered yet.
+    # Packets that arrived with the answer are ignored: before the first order they can only be heartbeats.
     login = log_in(host, port, account, password, LIVE, kind=kind, service=service)
     return login.socket, login.splitter
 
 
 class Login(NamedTuple):
-    """A logged-in, non-blocking socket, the number of its next message, and the packets that have already arrived."""
+    """The result of a login.
+
+    `accepted` has the session's name and the number of the next message. `arrived` are the packets that were received
+    together with the answer, and `splitter` has the beginning of the next packet.
+    """
 
     socket: socket.socket
     splitter: soupbintcp.Splitter
@@ -78,7 +85,10 @@ def log_in(
     kind: str = "an order-entry port",
     service: str = "the engine",
 ) -> Login:
-    """Request a session's messages from `sequence` on. Raises BenchError."""
+    """Log in and request the session's messages from the number `sequence` on, or only new ones for LIVE.
+
+    An empty `session` means the current session. Raises BenchError.
+    """
     where = f"{host}:{port}"
     try:
         request = soupbintcp.login_request(account, password, session, sequence)
@@ -106,7 +116,7 @@ def log_in(
 def _answer(
     connection: socket.socket, splitter: soupbintcp.Splitter, where: str, account: str, what: str
 ) -> tuple[soupbintcp.LoginAccepted, list[tuple[int, bytes]]]:
-    """Read until the answer; return it and the bytes that followed it."""
+    """Read until the answer to the login has arrived. Return it and the packets after it. Raises BenchError."""
     deadline_s = time.monotonic() + LOGIN_TIMEOUT_S
     while True:
         try:

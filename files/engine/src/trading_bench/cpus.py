@@ -1,4 +1,4 @@
-"""The choice of CPUs for the generator and the witness, and the decision whether the generator may spin there."""
+"""The choice of CPUs for the load generator, and whether it may spin there, that is, wait without sleeping."""
 
 import os
 import sys
@@ -11,7 +11,10 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def parse(text: str) -> list[int]:
-    """Return the CPUs of a kernel list such as "0,2-3" (cpuset(7), Formats). Raises ValueError for anything else."""
+    """Return the numbers in a list of CPUs as the kernel writes it, such as "0,2-3" (cpuset(7), Formats).
+
+    Raises ValueError for another text.
+    """
     cpus: set[int] = set()
     for part in text.strip().split(","):
         first, dash, last = part.partition("-")
@@ -23,17 +26,17 @@ def parse(text: str) -> list[int]:
 
 
 def usable() -> list[int]:
-    """The CPUs that this process may run on."""
+    """Return the CPUs on which this process may run."""
     return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
 
 
 def quota() -> float:
-    """Return the CPU quota of this process's control groups, in CPUs; infinity without a limit."""
+    """Return the least CPU quota of this process's control groups, in CPUs, or infinity if there is no quota."""
     return min((_quota_of(group) for group in own_groups()), default=float("inf"))
 
 
 def own_groups(listing: Path = OWN_GROUPS, root: Path = CGROUPS) -> list[Path]:
-    """Return the directories of this process's groups that account for CPU time, and of all above them."""
+    """Return the directories of this process's control groups for CPU time, and of all groups above these."""
     found: list[Path] = []
     try:
         lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -51,7 +54,10 @@ def own_groups(listing: Path = OWN_GROUPS, root: Path = CGROUPS) -> list[Path]:
 
 
 def _quota_of(group: Path) -> float:
-    """Return the limit of cpu.max (control groups version 2) or of cpu.cfs_quota_us (version 1), in CPUs."""
+    """Return the CPU quota of a control group, in CPUs, or infinity if it has none.
+
+    The file is cpu.max in version 2 of control groups, and cpu.cfs_quota_us in version 1.
+    """
     try:
         quota_text, period_text = (group / "cpu.max").read_text(encoding="ascii").split()
     except (OSError, ValueError):
@@ -66,7 +72,7 @@ def _quota_of(group: Path) -> float:
 
 
 def throttled_ns(group: Path) -> int:
-    """Return the time, so far, for which its quota has kept a group off its CPUs (cpu.stat)."""
+    """Return for how long the tasks of a control group could not run because its CPU quota was used up (cpu.stat)."""
     try:
         lines = (group / "cpu.stat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -76,18 +82,18 @@ def throttled_ns(group: Path) -> int:
 
 
 def go_first() -> None:
-    """Give this process priority on its CPU, where that is allowed: a late generator measures nothing."""
+    """Raise the priority of this process, if that is allowed, so that other processes do not delay its orders."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
 
 
 def place(wanted: list[int], keep_off: Collection[int], feed_beside: bool = False) -> tuple[list[int], bool]:
-    """Move this process to the `wanted` CPUs, or off `keep_off`; return its CPUs and whether it may spin there.
+    """Restrict this process to the `wanted` CPUs, or to all except `keep_off`. Return its CPUs and whether it may spin.
 
-    It may spin if no process of this measurement shares its CPU, and if no quota below two CPUs takes its time away: a
-    wake-up alone is 30 to 100 µs late. It then takes one CPU, the last, so that the witness of that CPU sees the same
-    disturbances. Where no CPU is left, the process stays where it is and sleeps. On one CPU with the feed that it
-    measures it also sleeps.
+    A process that sleeps wakes up 30 to 100 µs late, so the generator spins if it can. It may not spin if another
+    process of the measurement needs the same CPU, such as the feed with `feed_beside`, or if its CPU quota is less than
+    two CPUs. To spin, it takes only the last of the CPUs, so that the witness of this CPU sees the same disturbances.
+    If no CPU is left, the process stays on all CPUs and sleeps.
     """
     mine = usable()
     allowed = set(wanted or mine) & set(mine)

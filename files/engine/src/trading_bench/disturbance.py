@@ -1,8 +1,11 @@
-"""The 100 ms slices of a run that the machine disturbed. Pure: it turns records of `trading_bench.machine` into slices.
+"""The decision which slices of a run, of 100 ms each, the machine disturbed. Their latencies are reported separately.
 
-A slice is disturbed when the machine was taken away or slowed during it. Activity of this host's own programs is no
-disturbance: a long system call, a flood of packets, a task of higher priority. So a late wake-up of a witness alone
-proves nothing. It needs a slow loop as well, stolen time, or a mark of another CPU's witness at the same moment.
+This module only computes, from the records of `trading_bench.machine` (the "record of a host").
+
+A slice is disturbed if the machine's CPUs were taken away or slowed during it, for example by the hypervisor. Activity
+of the host itself is no disturbance: a long system call, many packets, or a task of higher priority. These also delay
+the wake-up of a witness (`trading_bench.witness`), so a late wake-up alone proves nothing. There must also be a slow
+loop, stolen time, or a mark of another CPU's witness at the same time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,13 +16,26 @@ from trading_bench.generator import Recording
 from trading_bench.witness import PERIOD_NS, PROBE_LOOPS, SLOW_TIMES
 
 SLICE_NS = 100_000_000
-LEAST_SHARE = 0.05  # of a slice, for each CPU: less is usual on a quiet controller, and only explains a wait
-REAL_TIME_NS = 1_000_000  # a real-time task of others that ran longer in a sample is named, and its slices count
-UNCERTAIN_NS = 20_000_000  # with a larger uncertainty of the clocks nothing is set aside
-SLACK_NS = 2_000_000  # a stall may last so much longer than the disturbance: what waited has to be served as well
-JOINED_NS = 5_000_000  # marks closer than this are one disturbance
-SPARE_SHARE = 0.2  # of the engine's CPU: it promises to use less than 80 %, so it serves a queue with the rest
-SLOW_THROUGHOUT = 3.0  # beside a busy engine a loop finds cold caches, which alone doubles its time
+LEAST_SHARE = 0.05
+"""Other programs disturb a slice if they took this share of it for each CPU.
+
+Less is usual on a quiet controller. It does not disturb a slice, but may explain why an order waited.
+"""
+REAL_TIME_NS = 1_000_000
+"""If another program's real-time task ran longer than this in a sample, the slices of the sample count."""
+UNCERTAIN_NS = 20_000_000
+"""If the offset of the hosts' clocks is less certain than this, the record of the engine's host is not used."""
+SLACK_NS = 2_000_000
+"""A stall may last so much longer than the disturbance, because the orders that waited must then be processed."""
+JOINED_NS = 5_000_000
+"""Disturbances whose distance is less than this count as one."""
+SPARE_SHARE = 0.2
+"""The share of its CPU with which the engine works off a queue: by its promise it uses less than 80 % otherwise."""
+SLOW_THROUGHOUT = 3.0
+"""A witness's CPU is reported as slow if its loop takes this many times as long under load as before.
+
+Twice as long is usual beside a busy engine, because the loop's data are then no longer in the CPU's caches.
+"""
 
 Record = dict[str, Any]
 Span = tuple[int, int]
@@ -27,10 +43,11 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Disturbance:
-    """An action of the machine, on the generator's clock: `span` includes the clocks' uncertainty on both ends.
+    """A time in which CPUs were taken away or slowed, by the generator's clock.
 
-    `away_ns` is the time in the span for which the machine was away; None means all of `exact`, the span as measured. A
-    disturbance without a cause was too short to disturb a slice, but it explains a wait of its length.
+    `exact` is the time as measured. `span` is longer at both ends by the uncertainty of the clocks. `away_ns` says for
+    how long in this time the CPUs were away; None means for all of `exact`. If `cause` is "", the disturbance was too
+    short to disturb a slice, but it may explain why an order waited.
     """
 
     cause: str
@@ -41,7 +58,10 @@ class Disturbance:
 
 @dataclass
 class Seen:
-    """The findings of all hosts' records, on the generator's clock."""
+    """What the records of all hosts show, by the generator's clock.
+
+    `real_time` are the times in which a real-time task of another program ran, `stalls` those of the engine's stalls.
+    """
 
     disturbances: list[Disturbance] = field(default_factory=list)
     real_time: list[Span] = field(default_factory=list)
@@ -50,7 +70,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Mark:
-    """A millisecond that a witness marked; `cpu` also tells the hosts apart."""
+    """A time that a witness marked. `cpu` is the number of the host's record and the number of the CPU."""
 
     cpu: tuple[int, int]
     span: Span
@@ -61,7 +81,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Offset:
-    """A host's monotonic clock minus the generator's, and the uncertainty of the difference, in nanoseconds."""
+    """The monotonic clock of a host minus that of the generator, and the uncertainty of this difference."""
 
     ns: int = 0
     uncertain_ns: int = 0
@@ -69,7 +89,11 @@ class Offset:
 
 @dataclass(frozen=True)
 class Slice:
-    """100 ms of the schedule. `why` is empty for a slice that counts; `remark` tells why a disturbed slice counts."""
+    """100 ms of the schedule, by the intended times of its orders.
+
+    `why` says why the slice is set aside as disturbed; it is "" for a slice that counts. `remark` says why a slice
+    counts although it was disturbed.
+    """
 
     start_ns: int
     why: str = ""
@@ -77,10 +101,11 @@ class Slice:
 
 
 def offset_of(record: Record, recording: Recording) -> Offset | None:
-    """Return the clock offset of the engine's host, from the engine's times in the replies; None when unknown.
+    """Return the clock offset of the engine's host, or None if it is unknown.
 
-    The engine stamps a reply between the sending of its order and the reading of the reply. So the fastest reply gives
-    the offset, and half of its round trip is the uncertainty (as in NTP, RFC 5905 section 8).
+    Each reply contains the time of the engine's clock, which lies between the sending of the order and the arrival of
+    the reply. So the reply with the shortest round trip gives the offset, with half of the round trip as its
+    uncertainty (as in NTP, RFC 5905, section 8).
     """
     ahead_ns = record.get("engine_ahead_ns")
     trips = [
@@ -97,7 +122,7 @@ def offset_of(record: Record, recording: Recording) -> Offset | None:
 
 
 def see(records: Sequence[tuple[Record, Offset]]) -> Seen:
-    """Return the disturbances of a run, the real-time tasks and the stalls, from each host's record."""
+    """Return what the records show. Each record comes with the clock offset of its host."""
     seen = Seen()
     marks: list[Mark] = []
     for number, (record, offset) in enumerate(records):
@@ -127,10 +152,10 @@ def _marks(number: int, record: Record, offset: Offset) -> Iterable[Mark]:
     stolen = [(sample["from_ns"], sample["to_ns"]) for sample in record["samples"] if sample.get("stolen_ns", 0)]
     for witness in record["witnesses"]:
         if witness["refused"]:
-            continue  # at normal priority a witness cannot tell the machine's doing from the engine's
+            continue  # a witness of normal priority is also delayed by the engine, so its marks prove nothing
         slow_ns = witness["quiet_loop_ns"] * SLOW_TIMES * PROBE_LOOPS
         for due_ns, late_ns, probe_ns in witness["marks"]:
-            # The disturbance may have begun right after the previous wake-up.
+            # The disturbance may have begun immediately after the wake-up before.
             there = (due_ns - PERIOD_NS, due_ns + max(late_ns + probe_ns, PERIOD_NS))
             span, exact = _moved(there, offset), _moved(there, Offset(offset.ns))
             was_stolen = any(_meet(there, sample) for sample in stolen)
@@ -138,7 +163,7 @@ def _marks(number: int, record: Record, offset: Offset) -> Iterable[Mark]:
 
 
 def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
-    """Yield the marks that the machine caused. A late wake-up alone is no proof, see above."""
+    """Yield a disturbance for each mark that the machine caused, by the rule in the module's docstring."""
     marks = sorted(marks, key=lambda mark: mark.span)
     together: set[Mark] = set()
     open_marks: list[Mark] = []
@@ -156,14 +181,14 @@ def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
 
 
 def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[Slice]:
-    """Divide the measured time into slices.
+    """Divide the measured time into slices, and decide for each whether it is set aside.
 
-    `longest` has the intended and the answer time of each slice's slowest order.
+    `longest` has the intended time and the time of the answer of the slowest order, by the number of the slice.
 
-    A disturbed slice is set aside with the slice after it, in which the queue is served. Both count nevertheless in two
-    cases. First, the engine stood still, or an order waited, for longer than the machine was away. Second, another
-    program's real-time task ran: then the queue afterwards is not only the machine's work. An order's wait may also
-    include the queue that the machine had left behind before.
+    A disturbed slice is set aside, and also the slice after it, in which the engine works off the orders that waited.
+    Such a slice counts nevertheless in two cases. First, the engine stalled, or an order waited, for longer than the
+    disturbances explain. The explained time includes the queue that earlier disturbances had left. Second, a real-time
+    task of another program ran, which may have caused the wait.
     """
     first_ns = recording.intended_ns[recording.warmup_slots]
     count = (recording.intended_ns[-1] - first_ns) // SLICE_NS + 1
@@ -187,7 +212,11 @@ def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[S
 
 
 def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
-    """Return how much of the machine's backlog waits at the start of each slice: Lindley's recursion."""
+    """Return for the start of each slice how long the queue is that earlier disturbances have left, in ns of work.
+
+    Each disturbance adds its time to the queue, and the engine works it off with SPARE_SHARE of its CPU (Lindley's
+    recursion).
+    """
     queues_ns, queue_ns = [], 0.0
     for number, disturbances in enumerate(within):
         queues_ns.append(round(queue_ns))
@@ -197,9 +226,9 @@ def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
 
 
 def _why_it_counts(own: Span, waited: tuple[Span, int] | None, seen: Seen) -> str:
-    """Return why a disturbed slice counts, or an empty text.
+    """Return why a disturbed slice counts nevertheless, or "" if it is set aside.
 
-    `waited` is the slice's slowest order, with the queue that the machine had left behind when the slice began.
+    `own` is the time of the slice. `waited` is the time of the slice's slowest order, and the queue at its start.
     """
     if any(_meet(own, span) for span in seen.real_time):
         return "a real-time task ran"
@@ -221,15 +250,15 @@ def _longer(what: str, span: Span, away_ns: int) -> str:
 
 
 def _away_lately_ns(span: Span, seen: Seen) -> int:
-    """Return how long the machine was away in the span and in the 100 ms before it, when a queue may have begun."""
+    """Return for how long CPUs were away in `span` and in the 100 ms before it, because a queue may be that old."""
     return _away_ns((span[0] - SLICE_NS, span[1]), seen.disturbances)
 
 
 def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = False) -> int:
-    """Return how long the machine was away in this window.
+    """Return for how long CPUs were away in `window`.
 
-    A sample does not say when in its span the machine was away. So all of its time counts, or, if `divided`, the
-    window's share.
+    A sample does not say when in its span that was. So if the span is only partly in the window, all its time counts
+    or, if `divided`, the part in proportion.
     """
     met = [each for each in disturbances if _meet(window, each.exact)]
     clipped = [(each.away_ns, each.exact, _within(each.exact, window)) for each in met]
@@ -241,7 +270,7 @@ def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = 
 
 
 def remarks(record: Record, where: str) -> list[str]:
-    """Return the remarks about a host's witnesses that a reader of the report needs."""
+    """Return the remarks for the report about the witnesses and real-time tasks of the host with the name `where`."""
     said = []
     for witness in record["witnesses"]:
         cpu = f"CPU {witness['cpu']} of {where}"
@@ -270,7 +299,7 @@ def _within(span: Span, window: Span) -> Span:
 
 
 def _length(spans: list[Span]) -> int:
-    """Return how much time the spans cover; spans that are close to each other are joined."""
+    """Return how much time the spans cover together. Gaps of up to JOINED_NS between them count as covered."""
     total, begun, reached = 0, None, 0
     for begin, end in sorted(spans):
         if begun is None or begin > reached + JOINED_NS:

@@ -1,7 +1,8 @@
-"""Orders for a disaster drill: the messages acknowledged before the engine's loss, and their rest after the rebuild.
+"""Send orders until an engine is lost, and compare its replies with those of the rebuilt engine (disaster drill).
 
-`send` records every reply until the connection ends. `compare` logs in to the rebuilt engine with the same session and
-number, as a client does after a lost connection. Then it compares that engine's replies with the recorded ones.
+The command `send` sends orders and records every reply until the connection ends. The command `compare` logs in to the
+rebuilt engine and requests the messages of the same session, as a client does after a lost connection. It compares them
+with the recorded ones, and reports the orders that the engine had acknowledged and now does not know.
 """
 
 import argparse
@@ -26,10 +27,11 @@ SILENT_S = soupbintcp.HEARTBEAT_INTERVAL_NS / 1e9
 
 
 def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Callable[[], bool]) -> int:
-    """Send orders at a steady rate until the connection or the limit ends them; return how many were acknowledged.
+    """Send orders at a steady rate until the connection ends or `enough` returns True.
 
-    The first line of `kept` has the session and the number of the first message. Each other line has a message's time
-    of arrival (wall clock, nanoseconds) and its bytes in hexadecimal.
+    Return how many orders were acknowledged (Accepted). The replies are written to `kept`. Its first line is JSON with
+    the session and the number of the first message. Each further line has the time at which a message arrived, in
+    nanoseconds since 1970, and its bytes in hexadecimal.
     """
     head = {"session": login.accepted.session, "sequence": login.accepted.sequence}
     kept.write(json.dumps(head).encode() + b"\n")
@@ -48,7 +50,7 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
             try:
                 backlog = backlog[login.socket.send(backlog) :]
             except OSError:
-                backlog = b""  # the engine has ended; its last messages are read below
+                backlog = b""  # the engine has closed the connection; its last messages are still read below
         try:
             data = login.socket.recv(RECEIVE_BYTES) if readable else None
         except OSError:
@@ -64,11 +66,11 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
 
 
 def compare(record: Path, log_in_at: Callable[[str, int], Login], lost_at_s: float, rpo_s: float) -> dict[str, Any]:
-    """Return how much of a record the engine still has, and the age of the lost messages at `lost_at_s` (wall clock).
+    """Return how many of the recorded orders the rebuilt engine has, how many are lost, and the age of the lost ones.
 
-    `log_in_at` opens a session at a number. An engine that continued from a snapshot sends no messages from before it.
-    An engine that has lost the drill's first message sends none at all. Then only its next number tells how much it
-    has, and `compared` is 0. Raises BenchError when a message differs from the acknowledged one.
+    The age is that at the time of the loss, `lost_at_s` (Unix time). `log_in_at` logs in to a session at a message
+    number. If the engine cannot send the messages from the record's first on, only its next message number shows how
+    many it has, and `compared` is 0. Raises BenchError when a message differs from the recorded one.
     """
     head, known = _read(record)
     first: int = head["sequence"]
@@ -116,7 +118,10 @@ def _read(record: Path) -> tuple[dict[str, Any], list[tuple[int, bytes]]]:
 
 
 def _resumed(login: Login) -> Iterator[bytes]:
-    """Yield the messages that the engine sends again. A heartbeat, or the end of the session, ends them."""
+    """Yield the messages that the engine sends again after the login.
+
+    They end with a heartbeat, or with the end of the session. Raises BenchError if the connection is closed before.
+    """
     packets = login.arrived
     heard_s = time.monotonic()
     while True:

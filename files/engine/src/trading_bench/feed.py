@@ -1,6 +1,7 @@
-"""A feed subscriber in the generator: it compares the arrival of the feed's message with that of the engine's reply.
+"""The generator's subscription to market data, which measures the delay of the feed behind the engine's reply.
 
-Both times are the kernel's times of the bytes' arrival here, so the generator's own lateness does not count.
+For each order it compares when the reply arrived and when the feed's message about the order arrived. Both times are
+those at which the kernel of this host received the bytes. So they do not depend on when the generator reads them.
 """
 
 import socket
@@ -20,25 +21,25 @@ _SILENT_NS = soupbintcp.HEARTBEAT_INTERVAL_NS
 
 
 def stamped(sock: socket.socket) -> None:
-    """Ask the kernel for times of receipt, where it supports them."""
+    """Make the socket return times of receipt, if the kernel supports that."""
     with suppress(OSError):
         timestamps.enable(sock)
 
 
 def receive(sock: socket.socket) -> tuple[bytes, int]:
-    """Return the received bytes and their time of receipt, by the wall clock. Raises OSError."""
+    """Return received bytes, and when the kernel received the newest of them, in nanoseconds since 1970.
+
+    Raises OSError.
+    """
     data, ancillary, _, _ = sock.recvmsg(RECEIVE_BYTES, timestamps.ANCILLARY_BYTES)
     return data, timestamps.received_ns(ancillary) if ancillary else time.time_ns()
 
 
 class Subscriber:
-    """The subscriber: it keeps the feed's messages and interprets them after the load.
-
-    Times are 0 where no message came.
-    """
+    """The subscriber. During the load it only stores the feed's messages; afterwards it decodes them."""
 
     def __init__(self, host: str, port: int, account: str, password: str) -> None:
-        """Raises BenchError when it cannot log in."""
+        """Log in to the feed. Raises BenchError when that fails."""
         self.socket, self._splitter = connect(host, port, account, password, "a feed of market data", "trading-feed")
         stamped(self.socket)
         self._where = f"{host}:{port}"
@@ -52,7 +53,7 @@ class Subscriber:
         self._sent_ns = time.monotonic_ns()
 
     def answered(self, slot: int, accepted: bytes, received_ns: int) -> None:
-        """Record an Accepted that the generator received."""
+        """Record the reply `accepted` to the order of a slot, and when the kernel received it."""
         self._slot_of[int.from_bytes(accepted[49:57], "big")] = slot
         self._replied_ns[slot] = received_ns
         self._engine_ns[slot] = int.from_bytes(accepted[1:9], "big")
@@ -60,7 +61,7 @@ class Subscriber:
             self._expected += 1
 
     def read(self) -> None:
-        """Read the received messages. Raises BenchError when the feed has closed."""
+        """Read and store messages that have arrived. Raises BenchError when the feed has closed the connection."""
         try:
             data, received_ns = receive(self.socket)
         except BlockingIOError:
@@ -77,7 +78,7 @@ class Subscriber:
                 self.socket.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)
 
     def missing(self) -> int:
-        """Return how many of the resting orders the feed has not shown yet."""
+        """Decode the stored messages. Return how many orders that rest in the book they have not shown yet."""
         for data, received_ns in self._pieces:
             for kind, message in self._splitter.feed(data):
                 if kind == soupbintcp.SEQUENCED:
@@ -86,7 +87,10 @@ class Subscriber:
         return self._expected - self._rested
 
     def times(self, slot: int) -> tuple[int, int]:
-        """Return the times of arrival of the slot's reply and of the feed's message about it."""
+        """Return when the reply to the order of a slot arrived, and the feed's message about it, in ns since 1970.
+
+        A time is 0 if there was no such message.
+        """
         return self._replied_ns.get(slot, 0), self._shown_ns.get(slot, 0)
 
     def close(self) -> None:
@@ -100,8 +104,8 @@ class Subscriber:
                 self._shown_ns[slot] = received_ns
                 self._rested += 1
         elif kind == _EXECUTED:
-            # The order that took the resting one is the next of the cycle, if the time is its: all that one read
-            # of the engine caused has the same.
+            # The order that was executed against the resting order is the next one of the cycle, if the message has
+            # the time of that order's reply. The engine gives the same time to all messages that one read caused.
             taken = self._slot_of.get(int.from_bytes(message[11:19], "big"))
             if taken is not None and self._engine_ns.get(taken + 1) == int.from_bytes(message[5:11], "big"):
                 self._shown_ns[taken + 1] = received_ns

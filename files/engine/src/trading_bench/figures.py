@@ -1,4 +1,7 @@
-"""Command line of `trading-figures`: figures of one or more kept runs, with the record of the engine's host."""
+"""Command line of `trading-figures`, which computes the figures of one or more recorded runs of `trading-bench`.
+
+It is used if the engine runs on another host, whose record of disturbances is available only after the run.
+"""
 
 import argparse
 import json
@@ -23,7 +26,7 @@ def _record(path: Path) -> Record:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print and write the figures; the exit codes are those of trading-bench."""
+    """Print the figures and write them to the given files. Return an exit code as `trading-bench` does."""
     arguments = argparse.ArgumentParser(
         prog="trading-figures", description="Make figures of the runs that trading-bench kept (--keep), taken together."
     )

@@ -1,13 +1,13 @@
-"""The orders of a run: the bytes to send at slot `index`, and the slot of a reply's token.
+"""The orders of a run, as the bytes to send.
 
-A slot is one Enter Order. Four slots make a cycle that leaves the book as it was:
+A run consists of slots, each of which is one Enter Order. Four slots form a cycle, after which the book is as before:
 
-    0  sell, rests at the price
-    1  buy, immediate or cancel, takes the sell of slot 0
-    2  buy, rests one tick lower
-    3  sell, immediate or cancel, one tick above the price (its rest comes back), and a Cancel of slot 2's order
+    0  sell at the price: rests in the book
+    1  buy at the price, immediate or cancel: is executed against the order of slot 0
+    2  buy, one tick below the price: rests in the book
+    3  sell, one tick above the price, immediate or cancel: is cancelled; then a Cancel of the order of slot 2
 
-so that matching, resting, cancelling and every usual reply are part of what is measured.
+So a run measures the matching, the resting and the cancelling of orders, and all usual replies.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from trading_engine.wire import ouch, soupbintcp
 SHARES = 100
 TICK_E4 = 100
 SLOTS_PER_CYCLE = 4
-RESTING = (0, 2)  # the cycle's orders that the market sees in the book
+RESTING = (0, 2)  # the slots of a cycle whose orders rest in the book, so that market data shows them
 SLOT_DIGITS = ouch.TOKEN_BYTES - RUN_DIGITS
 MAX_SLOTS = 10**SLOT_DIGITS
 _TOKEN_PLACE = "?" * ouch.TOKEN_BYTES
@@ -26,7 +26,7 @@ _TOKEN_PLACE = "?" * ouch.TOKEN_BYTES
 
 @dataclass(frozen=True)
 class Template:
-    """A framed message without its token."""
+    """The bytes of a SoupBinTCP packet with an OUCH message, before and after the message's token."""
 
     before: bytes
     after: bytes
@@ -38,7 +38,7 @@ class Template:
 
 
 class Flow:
-    """Frames of a run on one symbol around one price; tokens are `prefix` and the slot's number in decimal."""
+    """The packets of a run, for one symbol and price. A token is `prefix`, then the slot's number in 7 digits."""
 
     def __init__(self, symbol: str, price_e4: int, prefix: bytes | None = None) -> None:
         self.prefix = run_prefix() if prefix is None else prefix
@@ -56,12 +56,12 @@ class Flow:
         self._cancel = Template.of(ouch.CancelOrder(_TOKEN_PLACE))
 
     def frames(self, slot: int) -> bytes:
-        """Return the bytes of this slot: the Enter, and the Cancel that closes a cycle."""
+        """Return the packets of a slot: an Enter Order and, in the last slot of a cycle, also a Cancel."""
         position = slot % SLOTS_PER_CYCLE
         template = self._templates[position]
         frame = b"%b%b%07d%b" % (template.before, self.prefix, slot, template.after)
         return frame + self.cancel(slot - 1) if position == SLOTS_PER_CYCLE - 1 else frame
 
     def cancel(self, slot: int) -> bytes:
-        """Return the framed Cancel of the open rest of the slot's order."""
+        """Return the packet that cancels all open shares of the slot's order."""
         return b"%b%b%07d%b" % (self._cancel.before, self.prefix, slot, self._cancel.after)

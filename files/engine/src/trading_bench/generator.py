@@ -1,8 +1,10 @@
-"""The open loop: orders leave at their intended times whatever the answers are, on one thread without an event loop.
+"""The load generator itself. It runs in one thread, without an event loop.
 
-Times are `time.monotonic_ns()`. Every order has three: intended (the schedule), sent (offered to the socket) and
-answered (its Accepted or Rejected was read). Latency from the intended time is free of coordinated omission. Sent minus
-intended is the generator's own lateness, which can only make the latency look worse.
+It is an open loop: each order is sent at its intended time, even if earlier answers are late. Every order has three
+times of the monotonic clock: intended (by the schedule), sent (written to the socket) and answered (its Accepted or
+Rejected was read). The latency is measured from the intended time. So it includes the wait of orders that could not be
+sent in time; to leave that out would be "coordinated omission". Sent minus intended is the lateness of the generator
+itself. It only makes the latency look worse than it is.
 """
 
 import ctypes
@@ -36,12 +38,12 @@ _STATE_LIVE = ouch.STATE_LIVE[0]
 
 @dataclass
 class Recording:
-    """The times of each slot; 0 in `sent_ns` or `answered_ns` means never.
+    """The times of all orders of a run, by slot. A time is 0 if the event did not happen.
 
-    `engine_ns` is the engine's own time in Accepted (OUCH 4.2: nanoseconds since midnight), 0 without an Accepted.
-    `replied_ns` and `shown_ns` are the kernel's times of receipt of the order's reply and of the feed's message about
-    the order; 0 without a subscriber. `offered_s` runs from the first intended time to the last send, `wall_s` to the
-    last answer.
+    `intended_ns`, `sent_ns` and `answered_ns` are monotonic. `engine_ns` is the engine's time in the reply Accepted, in
+    nanoseconds since midnight. `replied_ns` and `shown_ns` are Unix times at which the kernel received the reply and
+    the feed's message about the order; they are recorded only with a Subscriber. `offered_s` is the time from the start
+    of the schedule to the last order sent, `wall_s` that to the last answer.
     """
 
     rate_per_s: float
@@ -72,7 +74,7 @@ class Recording:
 
 
 class Generator:
-    """The generator on one logged-in socket: call `run` once, then `cancel_all`, then `log_out`."""
+    """The generator, on a socket that is logged in. Call `run` once, then `cancel_all`, then `log_out`."""
 
     def __init__(
         self,
@@ -97,7 +99,10 @@ class Generator:
         self._sent = 0
 
     def run(self, interrupted: Callable[[], bool]) -> None:
-        """Send every slot at its time, then wait for the last answers. Raises BenchError when the connection ends."""
+        """Send the order of every slot at its time, until `interrupted` returns True; then wait for the last answers.
+
+        Raises BenchError when the engine or the feed closes the connection.
+        """
         _wake_up_on_time()
         collecting = gc.isenabled()
         gc.disable()
@@ -117,7 +122,7 @@ class Generator:
                 gc.enable()
 
     def cancel_all(self) -> int:
-        """Cancel the open rest of every order of this run; return how many shares stayed open (0 is usual)."""
+        """Cancel all open orders of this run. Return how many shares are still open afterwards, which is usually 0."""
         open_shares = self._recording.open_shares
         for slot, shares in enumerate(open_shares):
             if shares > 0:
@@ -131,7 +136,7 @@ class Generator:
         self._socket.close()
 
     def _hear_the_feed_out(self) -> None:
-        """Wait for the orders that the feed has not shown yet, and record when it showed each."""
+        """Wait until the feed has shown all orders that rest in the book, and record when it showed each order."""
         subscriber, recording = self._subscriber, self._recording
         if subscriber is None:
             return
@@ -215,8 +220,9 @@ class Generator:
             raise BenchError(f"the engine closed the connection after {self._sent} orders; its log says why")
         now_ns = time.monotonic_ns()
         packets = self._splitter.feed(data)
-        # The kernel's time is that of the newest bytes. Earlier bytes of the same read may be older: they came after
-        # the previous read and after their order was sent. So the feed seems later than it was rather than earlier.
+        # The kernel's time is that of the newest bytes, and earlier packets of the same read may have come before. For
+        # these an earlier time is recorded: that of the previous read, but not before the order was sent. So the delay
+        # of the feed may be recorded as too long, but never as too short.
         before_ns, self._received_ns = self._received_ns, received_ns
         wall_ns = time.time_ns() - now_ns
         for number, (kind, message) in enumerate(packets, 1):
@@ -229,10 +235,10 @@ class Generator:
                 self._recording.surprises[f"packet type {chr(kind)!r}"] += 1
 
     def _reply(self, message: bytes, now_ns: int, received_ns: int, wall_ns: int) -> None:
-        """Record a reply.
+        """Record a reply, which was read at `now_ns` and received by the kernel at `received_ns` (Unix time).
 
-        `received_ns` is the time of receipt. If `wall_ns`, the wall clock's lead, is not 0, the time of receipt is
-        never taken as earlier than the order's sending.
+        `wall_ns` is the wall clock minus the monotonic clock. If it is not 0, a time of receipt before the sending of
+        the order is replaced by the time of the sending.
         """
         recording = self._recording
         kind = message[0]
@@ -262,9 +268,9 @@ class Generator:
 
 
 def _wake_up_on_time() -> None:
-    """Set the timer slack to 1 ns: otherwise Linux may add 50 µs to every wait.
+    """Set the timer slack of this thread to 1 ns, because Linux otherwise may extend every wait by 50 µs.
 
-    Other systems have no such setting; there the delay appears as lateness.
+    Other systems have no such setting. There the generator is late by that time, and reports it as its lateness.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)

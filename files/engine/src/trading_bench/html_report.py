@@ -1,4 +1,4 @@
-"""The summary as one HTML file that refers to no other file: tables and two drawings in SVG."""
+"""The report of a run as an HTML file with tables and two drawings in SVG. The file refers to no other file."""
 
 import html
 import math
@@ -25,7 +25,7 @@ Points = list[tuple[float, float]]
 
 
 def render(summary: Summary, title: str) -> str:
-    """Return the whole document."""
+    """Return the report as a complete HTML document."""
     return "".join(
         (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
@@ -43,7 +43,10 @@ def render(summary: Summary, title: str) -> str:
 
 
 def drawings(summary: Summary) -> str:
-    """Return the two drawings with their headings: by percentile, and over time with disturbed slices shaded."""
+    """Return the two drawings with their headings as HTML.
+
+    The first shows the latency by percentile. The second shows it over time, with the disturbed slices shaded.
+    """
     curve: Points = [(_nines(percent), value) for percent, value in summary["latency_curve_us"]]
     ticks = [(_nines(percent), f"{percent:g} %") for percent in (0.0, 90.0, 99.0, 99.9, 99.99, 99.999)]
     slices = summary["latency_slices"]
@@ -71,7 +74,7 @@ def _said(disturbance: dict[str, Any]) -> str:
 
 
 def _nines(percent: float) -> float:
-    """Return the position on an axis that gives each further nine the same width: 90 % → 1, 99 % → 2; 100 % is at 6."""
+    """Return the position of a percentile on the axis: 90 % is at 1, 99 % at 2, 99.9 % at 3, …, and 100 % at 6."""
     return min(-math.log10(max(1 - percent / 100, 1e-6)), 6.0)
 
 
@@ -122,7 +125,10 @@ def _facts(summary: Summary) -> str:
 def _chart(
     lines: dict[str, Points], ticks: Iterable[tuple[float, str]], *, legend: bool, shaded: Sequence[float] = ()
 ) -> str:
-    """Return lines over a linear x axis and a logarithmic y axis in µs; `shaded` are starts of slices, in seconds."""
+    """Return an SVG drawing of lines, with a linear x axis and a logarithmic y axis in µs.
+
+    `ticks` are positions and labels on the x axis. `shaded` are the starts of the slices to shade, in seconds.
+    """
     points = [point for line in lines.values() for point in line]
     if not points:
         return "<p>No order was answered.</p>"

@@ -1,7 +1,9 @@
-"""Disturbances of the CPUs during a run: one record of witnesses, samples and the engine's own stalls.
+"""The observation of a host's CPUs during a run. The result is a record, from which `disturbance` judges the run.
 
-The witnesses (`trading_bench.witness`) mark milliseconds. Ten times a second this process reads what they cannot see:
-stolen time, the quota of the control groups above, real-time tasks of others, processes outside a machine's group.
+The record contains the marks of the witnesses (`trading_bench.witness`), samples, and the stalls that the engine
+itself reports. A sample is taken ten times a second and has what witnesses cannot see: stolen time, waits because of a
+CPU quota, the time of other programs' real-time tasks, and the time of processes that do not belong to the engine's
+machine.
 """
 
 import json
@@ -35,7 +37,7 @@ Record = dict[str, Any]
 
 
 class Machine:
-    """The watch of some CPUs from `start` to `stop`. Call `sample` about ten times a second in between."""
+    """The observation of some CPUs from `start` to `stop`. Call `sample` about ten times a second in between."""
 
     def __init__(
         self,
@@ -56,14 +58,17 @@ class Machine:
         self._stalls: set[tuple[int, int, str]] = set()
         self._tasks: dict[int, str] = {}
         self._ran_ns: dict[int, int] = {}
-        self._ran_before_ns = 0  # their time before this process found them
+        self._ran_before_ns = 0  # how long the tasks had run before this process found them
         self._engine_ahead_ns: int | None = None
         self._looks = 0
 
     def start(self) -> None:
-        """Start the witnesses; return once each has measured its quiet median. Raises OSError when one cannot run."""
+        """Start a witness on each CPU. Return when each has measured the usual time of its loop.
+
+        Raises OSError when a witness cannot run.
+        """
         for cpu in self._cpus:
-            # Not -m: the module may be a compiled one, which runpy cannot run.
+            # The option -m cannot be used, because it cannot run a compiled module.
             start = "from trading_bench.witness import main; main()"
             command = [sys.executable, "-c", start, str(cpu), str(self._limit_s)]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -79,7 +84,10 @@ class Machine:
         self._last = self._look(every_thread=True)
 
     def sample(self, every_thread: bool = False) -> None:
-        """Record the increases since the last sample."""
+        """Take a sample: record by how much each counter has increased since the last sample, if any has.
+
+        With `every_thread`, new real-time tasks are searched for among all threads, not only among processes.
+        """
         before, self._last = self._last, self._look(every_thread)
         grown = {name: max(self._last[name] - before[name], 0) for name in self._last if name != "at_ns"}
         for name in [name for name in grown if name.startswith("throttled ")]:
@@ -88,7 +96,7 @@ class Machine:
             self._samples.append({"from_ns": before["at_ns"], "to_ns": self._last["at_ns"], **grown})
 
     def stop(self) -> Record:
-        """End the witnesses and return the record, for JSON. Times are this machine's monotonic clock."""
+        """End the witnesses and return the record, which can be written as JSON. Its times are monotonic."""
         self.sample(every_thread=True)
         wall_ahead_ns = time.time_ns() - time.monotonic_ns()
         records = []
@@ -111,7 +119,7 @@ class Machine:
         }
 
     def abandon(self) -> None:
-        """End the witnesses without a record."""
+        """Kill the witnesses without making a record."""
         for witness in self._witnesses:
             witness.kill()
             witness.wait()
@@ -133,9 +141,9 @@ class Machine:
         return seen
 
     def _witnesses_beside_ns(self) -> int:
-        """Return how long the witnesses on the generator's CPUs ran.
+        """Return for how long the witnesses on the generator's CPUs have run.
 
-        The generator waited for them, but they are part of the measurement.
+        It is subtracted from the generator's wait for a CPU, because the witnesses are part of the measurement.
         """
         try:
             beside = os.sched_getaffinity(self._generator)
@@ -163,14 +171,14 @@ class Machine:
 
 
 def says_ready(child: "subprocess.Popen[str]", limit_s: float) -> bool:
-    """Return whether a child writes `ready` before the limit and before its end."""
+    """Return whether a child process writes the line `ready` within `limit_s`, before it ends."""
     assert child.stdout is not None
     readable, _, _ = select.select([child.stdout], [], [], limit_s)
     return bool(readable) and child.stdout.readline() == "ready\n"
 
 
 def starved(cpu: int) -> Record:
-    """Return the record of a witness that did not finish."""
+    """Return a record for a witness that did not write one, because it got no CPU time."""
     why = "another real-time task held the CPU to the end"
     figures = dict.fromkeys(("quiet_loop_ns", "loaded_loop_ns", "milliseconds", "cpu_ns"), 0)
     return {"cpu": cpu, "refused": why, **figures, "marks": []}
@@ -178,7 +186,11 @@ def starved(cpu: int) -> Record:
 
 @dataclass(frozen=True)
 class Outside:
-    """The time for which others ran on CPUs that belong to a machine (its control group) or to a process."""
+    """The time for which others ran on CPUs that are reserved for the engine's machine or the engine's process.
+
+    The machine may be a container or a virtual machine, which has a control group of this host. `own_ns` returns how
+    long the machine or process has run on these CPUs, `everybody_ns` how long all tasks have.
+    """
 
     cpus: list[int]
     own_ns: Callable[[], int]
@@ -189,9 +201,9 @@ class Outside:
 
     @classmethod
     def of_group(cls, name: str) -> "Outside | None":
-        """Return the watch of a machine's control group; None where the kernel does not report it.
+        """Return the object for the machine with this control group, or None if the kernel does not report the times.
 
-        Raises OSError without such a group.
+        Raises OSError if there is no such group.
         """
         percpu, unified, held = find_group(name)
         if percpu:
@@ -202,7 +214,7 @@ class Outside:
 
     @classmethod
     def of_process(cls, process: int) -> "Outside | None":
-        """Return the watch of a process that has its CPUs for itself."""
+        """Return the object for a process with reserved CPUs, or None if the kernel does not report the times."""
         try:
             held = sorted(os.sched_getaffinity(process))
         except OSError:
@@ -216,9 +228,10 @@ class Outside:
 
 
 def find_group(name: str, root: Path = cpus.CGROUPS) -> tuple[Path | None, Path | None, list[int]]:
-    """Return the group with usage by CPU (version 1), the unified group, and the CPUs of the machine.
+    """Return the directories of the control group `name` and the CPUs of its machine.
 
-    Raises OSError when there is no such group here.
+    The first directory is that of version 1 of control groups with the usage of each CPU, the second that of version 2.
+    Either is None if it does not exist. Raises OSError if there is no such group on this host.
     """
     for sets in (root / "cpuset", root, root / "system.slice"):
         for leaf in (name, f"{name}.scope"):
@@ -243,9 +256,10 @@ def _unified_usage_ns(group: Path) -> int:
 
 
 def _run_times(held: list[int], schedstat: Path = Path("/proc/schedstat")) -> int | None:
-    """Return how long tasks have run on these CPUs; None where the kernel does not say (sched-stats.rst, field 7).
+    """Return for how long tasks have run on these CPUs in ns, or None if the kernel does not report it.
 
-    The ticks of /proc/stat are too coarse for a tenth of a second.
+    It is field 7 of /proc/schedstat (the kernel's sched-stats.rst). The ticks in /proc/stat are too coarse for samples
+    of a tenth of a second.
     """
     try:
         lines = schedstat.read_text(encoding="ascii").splitlines()
@@ -265,9 +279,9 @@ def _cpu_lines() -> dict[int, list[int]]:
 
 
 def stolen_ns(watched: Iterable[int]) -> int:
-    """Return the time stolen from the CPUs, as the hypervisor reports it, proc_stat(5).
+    """Return how much time the hypervisor has taken from these CPUs in ns, as /proc/stat reports it (proc_stat(5)).
 
-    It comes in ticks, and many hypervisors report none.
+    It is a multiple of TICK_NS. Many hypervisors report none.
     """
     try:
         lines = _cpu_lines()
@@ -277,9 +291,10 @@ def stolen_ns(watched: Iterable[int]) -> int:
 
 
 def real_time_tasks(watched: Iterable[int], every_thread: bool = False) -> list[int]:
-    """Return the processes of real-time priority that may run on these CPUs, and with `every_thread` their threads.
+    """Return the ids of processes with a real-time priority that may run on these CPUs.
 
-    Kernel threads (migration, watchdog) and other witnesses are left out.
+    With `every_thread` they are the ids of threads, of all processes. Kernel threads (migration, watchdog) and
+    witnesses are left out.
     """
     wanted, found = set(watched), []
     for name in os.listdir("/proc"):
@@ -303,12 +318,12 @@ def _is_real_time(task: int, wanted: set[int]) -> bool:
 
 
 def ran_ns(task: int) -> int:
-    """Return how long a process has run so far; 0 when it has ended."""
+    """Return for how long a process or thread has run so far in ns, 0 if it has ended."""
     return _scheduled_ns(task, 0)
 
 
 def waited_ns(task: int) -> int:
-    """Return how long a process has waited so far for a CPU while it could run; 0 when it has ended."""
+    """Return for how long a process or thread that was ready to run has waited for a CPU in ns, 0 if it has ended."""
     return _scheduled_ns(task, 1)
 
 
@@ -327,7 +342,7 @@ def name_of(task: int) -> str:
 
 
 def stalls_of(state: State) -> list[tuple[int, int, str]]:
-    """Return end (wall clock), length and cause of the stalls among the engine's events, in nanoseconds."""
+    """Return the stalls among the engine's events: the end of each (Unix time in ns), its length in ns, its cause."""
     found = []
     for event in state.events:
         if event.text.startswith(_STALL):

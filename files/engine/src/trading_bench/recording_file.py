@@ -1,4 +1,7 @@
-"""A recording in a file, for figures that are computed when the other host's record has arrived."""
+"""Files with recordings of runs, from which `trading-figures` computes the figures later.
+
+That is needed if the engine runs on another host, whose record of disturbances is available only after the run.
+"""
 
 import json
 from array import array
@@ -14,7 +17,7 @@ _HEAD = ("rate_per_s", "slots", "warmup_slots", "spins", "cpu_s", "offered_s", "
 
 
 def save(path: Path, recording: Recording, about: dict[str, Any]) -> None:
-    """Write one line of JSON, which contains `about`, and the arrays after it. Raises BenchError on failure."""
+    """Write a recording and its description `about` to a file: a line of JSON, then the arrays. Raises BenchError."""
     head = {name: getattr(recording, name) for name in _HEAD}
     head |= {"rejects": recording.rejects, "surprises": recording.surprises, "about": about}
     try:
@@ -27,7 +30,10 @@ def save(path: Path, recording: Recording, about: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[Recording, dict[str, Any]]:
-    """Return the recording and its description. Raises BenchError for any other file."""
+    """Return the recording in a file and its description.
+
+    Raises BenchError if the file cannot be read, or is no complete recording.
+    """
     try:
         with path.open("rb") as file:
             head = json.loads(file.readline())

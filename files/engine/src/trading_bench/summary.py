@@ -1,4 +1,8 @@
-"""Figures from recordings: exact percentiles of all orders, and of those that the machine left undisturbed."""
+"""The figures of one or more runs, computed from their recordings.
+
+Percentiles are exact, not those of a histogram. They are computed for all orders, and again for the orders in slices
+that were not disturbed.
+"""
 
 import math
 from collections import Counter
@@ -33,12 +37,15 @@ Summary = dict[str, Any]
 
 
 def percentile(ordered: Sequence[int], percent: float) -> int:
-    """Return the nearest rank: the smallest value that at least `percent` % of the ordered values do not exceed."""
+    """Return the percentile of sorted values by the nearest-rank method.
+
+    It is the smallest value that at least `percent` % of the values do not exceed.
+    """
     return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
 
 
 def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
-    """Return avg, p50, p95, p99, p999 and max in µs; empty without values."""
+    """Return avg, p50, p95, p99, p999 and max of the values in µs, by name; {} without values."""
     if not values_ns:
         return {}
     ordered = sorted(values_ns)
@@ -48,10 +55,10 @@ def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
 
 @dataclass
 class Round:
-    """One run of the generator: its recording, and the records of its host and of the engine's.
+    """One run of the generator: its recording, and the records of disturbances of the hosts.
 
-    `engine_host` is None where no witness ran on that host. It is also None where both are one host, which `own`
-    covers.
+    `own` is the record of the generator's host, `engine_host` that of the engine's host. `engine_host` is None if both
+    are the same host. Either is None if no witness ran there.
     """
 
     recording: Recording
@@ -71,7 +78,7 @@ class Round:
         self.counting = {number for number, each in enumerate(self.slices) if not each.why}
 
     def number_of(self, slot: int) -> int:
-        """Return the only slice to which an order belongs: that of its intended time."""
+        """Return the number of the slice that contains the intended time of an order."""
         intended_ns = self.recording.intended_ns
         return (intended_ns[slot] - intended_ns[self.recording.warmup_slots]) // SLICE_NS
 
@@ -100,9 +107,9 @@ class Round:
 
 
 def summarize(rounds: Sequence[Round]) -> Summary:
-    """Return all figures of one or more runs, with units in the names.
+    """Return all figures of one or more runs together. The names end with the units.
 
-    Warm-up orders count as sent and nowhere else.
+    Orders of the warm-up are counted only in `orders_warmup`, in the rejects and in some of the errors.
     """
     recordings = [each.recording for each in rounds]
     errors: Counter[str] = Counter()
@@ -161,7 +168,11 @@ def _corrected_ns(times: _Times) -> list[int]:
 
 
 def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
-    """Return the latency from the intended and from the actual send, the generator's lateness, and the feed's delay."""
+    """Return four distributions in µs, each as `distribution_us` does.
+
+    They are the latency from the intended time, the latency from the time of sending, the lateness of the generator,
+    and the delay of the feed behind the reply.
+    """
     raw_ns = [each.answered_ns[slot] - each.sent_ns[slot] for each, _, answered in times for slot in answered]
     late_ns = [each.sent_ns[slot] - each.intended_ns[slot] for each, measured, _ in times for slot in measured]
     feed_ns = [
@@ -179,7 +190,7 @@ def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
 
 
 def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return the share of the run that counts, the reasons for setting slices aside, and the witnesses' own CPU use."""
+    """Return how many slices there are, how many were set aside and why, and the figures of each witness."""
     slices = [each for one in rounds for each in one.slices]
     causes: Counter[str] = Counter(cause for each in slices if each.why for cause in each.why.split(", "))
     witnesses = [
@@ -212,9 +223,9 @@ def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def _throughput_per_s(rounds: Sequence[Round]) -> float:
-    """Return the answered orders per second over all runs.
+    """Return the number of answered orders per second, over all runs together.
 
-    A run's time is from the first measured order's intended time to the last answer.
+    The duration of a run is the time from the intended time of its first measured order to its last answer.
     """
     lasted_ns = 0
     for each in rounds:
@@ -230,7 +241,7 @@ def _curve_us(values_ns: list[int]) -> list[tuple[float, float]]:
 
 
 def _slices(rounds: Sequence[Round]) -> list[dict[str, Any]]:
-    """Return p50, p99 and max for each 100 ms, run after run, and why a slice is set aside."""
+    """Return for each slice, run after run, its start, p50, p99 and max, and why it is set aside ("" if it counts)."""
     found: list[dict[str, Any]] = []
     for each in rounds:
         waited_ns: list[list[int]] = [[] for _ in each.slices]
@@ -251,7 +262,7 @@ def _slices(rounds: Sequence[Round]) -> list[dict[str, Any]]:
 
 
 def table(summary: Summary) -> str:
-    """Return the summary for a terminal."""
+    """Return the summary as a text of several lines for a terminal."""
     head = f"{'µs':<28}" + "".join(f"{name:>10}" for name in ("avg", "p50", "p95", "p99", "p99.9", "max"))
     lines = [head]
     kinds = (
@@ -284,7 +295,7 @@ def table(summary: Summary) -> str:
 
 
 def said_of_slices(disturbance: dict[str, Any]) -> str:
-    """Return one line on the machine's disturbances."""
+    """Return a line of text that says how much of the time the machine disturbed, and by what."""
     share = 100 * disturbance["set_aside"] / max(disturbance["slices"], 1)
     causes = ", ".join(disturbance["causes"])
     return f"the machine disturbed {share:.0f} % of the time ({causes}), {disturbance['undisturbed_s']:.1f} s were not"

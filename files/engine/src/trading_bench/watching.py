@@ -1,6 +1,7 @@
-"""A process that watches the machine while another one measures: a child of the generator, or `trading-witness`.
+"""The process that observes a host's CPUs during a run (`trading_bench.machine`).
 
-It is a separate process because it has to sample ten times a second, whatever the generator does.
+On the generator's host it is a child process of the generator, on the engine's host it is the program
+`trading-witness`. It is a process of its own, so that the generator cannot delay its samples.
 """
 
 import argparse
@@ -18,11 +19,16 @@ from trading_bench import cpus
 from trading_bench.connection import BenchError
 from trading_bench.machine import READY_LIMIT_S, SAMPLE_S, Machine, Outside, Record, says_ready
 
-END_LIMIT_S = 20.0  # the witnesses get ten seconds of it
+END_LIMIT_S = 20.0  # the time to end; it includes the ten seconds that the witnesses may need
 
 
 class Watching:
-    """A child process that watches the machine. Raises BenchError when it cannot."""
+    """The child process of the generator. It is started at once; BenchError is raised if it cannot observe the CPUs.
+
+    `watched` are the CPUs for witnesses. `state` is the file of the engine's published state. `group` or `process` is
+    the control group of the engine's machine or the id of the engine's process, if these have reserved CPUs.
+    `generator` is the generator's process id, or 0 if it may share CPUs with the engine.
+    """
 
     def __init__(
         self,
@@ -52,7 +58,7 @@ class Watching:
             raise BenchError("the machine cannot be watched; the line above says why")
 
     def end(self) -> Record | None:
-        """Return the record, or None when the child ended before it could write one."""
+        """End the child process and return its record, or None if it wrote none in time."""
         self._child.send_signal(signal.SIGTERM)
         try:
             out, _err = self._child.communicate(timeout=END_LIMIT_S)
@@ -66,7 +72,11 @@ class Watching:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Watch until SIGTERM or the limit. Standard output gets `ready`, then the record as JSON."""
+    """Observe until SIGTERM, SIGINT or the time limit, and return an exit code.
+
+    The line `ready` is written to standard output when all witnesses run. At the end the record is written as JSON, to
+    standard output or to the file of the option --output.
+    """
     arguments = argparse.ArgumentParser(
         prog="trading-witness", description="Watch CPUs with real-time threads, and say what the machine did to them."
     )

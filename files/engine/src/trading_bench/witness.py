@@ -1,8 +1,9 @@
-"""A witness of the machine: a real-time thread that wakes each millisecond on one CPU and runs a fixed loop.
+"""A witness: a process with real-time priority that detects when its CPU was taken away or slowed.
 
-Nothing of normal priority delays it. So the machine or the kernel caused each event that it records: a late wake-up, or
-a loop that took several times as long as in a quiet moment. Then it runs the loop ten times more: by then an interrupt
-is over, but a slow CPU is still slow. One process watches one CPU.
+It wakes up each millisecond on one CPU and runs a short loop, always the same one. Processes of normal priority cannot
+delay it. So if it wakes up late, or if the loop takes several times as long as before the load, the machine or the
+kernel was the cause. In both cases it runs the loop ten times more: after an interrupt these are as fast as usual, but
+on a slowed CPU they are slow too.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ PERIOD_NS: Final = 1_000_000
 LATE_NS: Final = 200_000
 SLOW_TIMES: Final = 3
 QUIET_WAKES: Final = 300
-LOOP: Final = 200  # 2 to 4 µs; with the wake-up itself the witness takes about 2 % of the CPU
+LOOP: Final = 200  # the loop takes 2 to 4 µs; together with the wake-ups a witness uses about 2 % of its CPU
 PROBE_LOOPS: Final = 10
-PRIORITY: Final = 90  # above any service of the host, below the kernel's own migration threads
-NAME: Final = "trading-witness"  # the process's name, at most 15 letters: other watches know a witness by it
+PRIORITY: Final = 90  # higher than any service of the host, lower than the kernel's migration threads
+NAME: Final = "trading-witness"  # the name of the process, by which `machine` recognizes witnesses; at most 15 letters
 _STOP: Final = frozenset((signal.SIGINT, signal.SIGTERM))
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -33,11 +34,11 @@ _CURRENT_AND_FUTURE = 3  # MCL_CURRENT | MCL_FUTURE, <sys/mman.h>
 
 
 class Witness:
-    """The marks of one CPU: each millisecond that differed from a quiet moment.
+    """The witness of one CPU, and its marks: each wake-up that was late or whose loops were slow.
 
-    A mark has the due time, the lateness of the wake-up, and the time of ten loops. Slow is more than 3 times ten quiet
-    loops. Times are `time.monotonic_ns()`. `refused` says why there was no real-time priority, and is empty when there
-    was.
+    A mark has the time at which the wake-up was due, its lateness, and the time of ten loops. The loops are slow if
+    they took more than SLOW_TIMES as long as before the load (`quiet_loop_ns`). Times are monotonic. `refused` says why
+    the process got no real-time priority, "" if it got it.
     """
 
     def __init__(self, cpu: int) -> None:
@@ -52,9 +53,9 @@ class Witness:
         self.probe_ns = array("q")
 
     def settle(self) -> None:
-        """Move this process to its CPU and priority, and measure the quiet median.
+        """Move this process to its CPU, set its priority, and measure the median time of the loop.
 
-        Raises OSError if the CPU is not allowed.
+        Raises OSError if this process may not run on the CPU.
         """
         os.sched_setaffinity(0, {self.cpu})
         try:
@@ -64,17 +65,17 @@ class Witness:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
         libc.prctl(_PR_SET_NAME, NAME.encode(), 0, 0, 0)
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # end with the parent
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # the kernel kills this process if its parent ends
         libc.mlockall(_CURRENT_AND_FUTURE)
         gc.disable()
         loops = sorted(self._wake_up(QUIET_WAKES))
         self.quiet_loop_ns = loops[len(loops) // 2]
 
     def watch(self, limit_s: float) -> None:
-        """Watch until SIGTERM or SIGINT, which the caller has blocked, is pending or the limit is over.
+        """Wake up each millisecond until SIGTERM or SIGINT is pending, or until `limit_s` has passed.
 
-        A handler would not work: compiled code runs none, and a signal that arrives while the thread is awake would be
-        lost.
+        The caller must have blocked these signals. Handlers are not used, because compiled code does not run them, so
+        that a signal that arrives while the thread is awake would be lost.
         """
         begun_ns, before_ns = time.monotonic_ns(), time.thread_time_ns()
         end_ns = begun_ns + int(limit_s * 1e9)
@@ -88,7 +89,7 @@ class Witness:
         self.cpu_ns = time.thread_time_ns() - before_ns
 
     def _wake_up(self, times: int) -> list[int]:
-        """Wake this number of times, one millisecond apart; return how long each loop took."""
+        """Wake up `times` times, one millisecond apart, and add marks. Return the time of each loop in ns."""
         clock, sleep = time.monotonic_ns, time.sleep
         slow_ns = self.quiet_loop_ns * SLOW_TIMES
         loops: list[int] = []
@@ -111,7 +112,7 @@ class Witness:
                     self.late_ns.append(late_ns)
                     self.probe_ns.append(probe_ns)
             due_ns += PERIOD_NS
-            if due_ns < done_ns:  # skip the milliseconds that have passed: they lie within the mark
+            if due_ns < done_ns:  # skip wake-ups whose due time has passed, because the mark covers that time
                 due_ns = done_ns + PERIOD_NS
         return loops
 
@@ -122,7 +123,7 @@ class Witness:
         return time.monotonic_ns() - begun_ns
 
     def record(self) -> dict[str, object]:
-        """Return the record, for JSON."""
+        """Return the record of this witness, which can be written as JSON."""
         return {
             "cpu": self.cpu,
             "refused": self.refused,
@@ -135,9 +136,9 @@ class Witness:
 
 
 def main() -> None:
-    """Watch the CPU given as argument, for the given seconds or until SIGTERM; write the record to standard output.
+    """Run a witness on the CPU of the first argument, until SIGTERM or for the seconds of the second argument.
 
-    The first line, `ready`, is written when the quiet median is known.
+    The line `ready` is written to standard output when the median time of the loop is known, and at the end the record.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     witness = Witness(int(sys.argv[1]))
