@@ -198,7 +198,7 @@ class Shipper:
         return False
 
     def _clean(self, now_s: float) -> None:
-        """Remember that all data up to `now_s` are sent. The time is written to the disk once in CLEAN_NOTED_S."""
+        """Remember that all data up to `now_s` is sent. The time is written to the disk once in CLEAN_NOTED_S."""
         self._sent.clean_s = now_s
         if now_s - self._noted_s >= CLEAN_NOTED_S:
             self._noted_s = now_s
@@ -316,7 +316,7 @@ class Shipper:
         with suppress(OSError):
             backlog = self._backlog_bytes()
         age_s = max(now_s - sent.clean_s, 0.0) if backlog and sent.clean_s else 0.0
-        if self._failing_since_s:  # a failure counts even if no data are waiting, or if the journal cannot be read
+        if self._failing_since_s:  # a failure counts even if no data is waiting, or if the journal cannot be read
             age_s = max(age_s, now_s - self._failing_since_s)
         if sent.lost_s and now_s - sent.lost_s < LOSS_TOLD_S:
             age_s = max(age_s, now_s - sent.lost_since_s)

@@ -1,6 +1,7 @@
-"""The decision which slices of a run, of 100 ms each, the machine disturbed. Their latencies are reported separately.
+"""The decision which slices of a run, of 100 ms each, the machine disturbed.
 
-This module only computes, from the records of `trading_bench.machine` (the "record of a host").
+The report has the figures of all slices, and again those without the disturbed slices, which are set aside. This module
+only computes. Its input are the records of hosts that `trading_bench.machine` made.
 
 A slice is disturbed if the machine's CPUs were taken away or slowed during it, for example by the hypervisor. Activity
 of the host itself is no disturbance: a long system call, many packets, or a task of higher priority. These also delay
@@ -30,11 +31,11 @@ SLACK_NS = 2_000_000
 JOINED_NS = 5_000_000
 """Disturbances whose distance is less than this count as one."""
 SPARE_SHARE = 0.2
-"""The share of its CPU with which the engine works off a queue: by its promise it uses less than 80 % otherwise."""
+"""The engine works off a queue with at least this share of its CPU, because other work takes less than 80 %."""
 SLOW_THROUGHOUT = 3.0
 """A witness's CPU is reported as slow if its loop takes this many times as long under load as before.
 
-Twice as long is usual beside a busy engine, because the loop's data are then no longer in the CPU's caches.
+Twice as long is usual beside a busy engine, because the loop's data is then no longer in the CPU's caches.
 """
 
 Record = dict[str, Any]

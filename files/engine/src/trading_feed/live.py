@@ -1,8 +1,8 @@
 """The feed's reading of the newest messages from the ring buffer in shared memory (`trading_engine.published.ring`).
 
 The engine can wake the feed by one byte in a named pipe, the "bell". But a bell after each turn of the engine would
-cost the engine more time than to write the turn's market data. So the feed polls the ring by a timer of its own, each
-NAP_NS. After NAPS looks without a message it stops the timer and requests the bell.
+cost the engine more time than the writing of the turn's market data. So the feed looks at the ring by a timer of its
+own, once in NAP_NS. After NAPS looks without a message it stops the timer and requests the bell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trading_feed.log import Log
 NAP_NS: Final = 100_000
 """The time between two looks at the ring."""
 NAP_BESIDE_THE_ENGINE_NS: Final = 1_000_000
-"""The same where feed and engine share a single CPU: there each look takes CPU time from the engine."""
+"""The time between two looks if feed and engine share a single CPU, so that each look delays the engine."""
 NAPS: Final = 10
 """The number of looks without a message after which the feed requests the bell."""
 _monotonic_ns: Final = time.monotonic_ns

@@ -1,7 +1,7 @@
 """The engine's log files of market data (ITCH), read as sessions of numbered messages.
 
-The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. Each file
-repeats a length (u16) and a message; NASDAQ calls this format BinaryFILE. The files only grow, with one exception: an
+The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. In a file each
+message follows its length (u16); NASDAQ calls this format BinaryFILE. The files only grow, with one exception: an
 engine that restarts may truncate the newest file, and then writes the same bytes again. So known offsets stay valid.
 Until the bytes are there again, the reader finds nothing new.
 """

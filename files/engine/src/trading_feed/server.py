@@ -22,10 +22,10 @@ from trading_feed.subscriber import Subscriber
 FOLLOW_S = 0.005
 """The time between two looks at the log files while there are subscribers and messages.
 
-The files have the messages that were not in the ring. Messages that were in the ring are indexed there later.
+Messages that were too large for the ring are read from the files. The other messages are indexed in the files.
 """
 IDLE_S = 0.2
-"""The same while there are no subscribers, or no new messages."""
+"""The time between two looks at the log files while there are no subscribers, or no new messages."""
 REFRESH_S = 0.2
 """The time between two looks for new log files, a new ring and changed accounts."""
 MAX_CONNECTIONS = 256
@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
         return request.username if request else ""
 
     def drop(self, reason: str) -> None:
-        """Log the reason and close the connection at once. Data that are not sent yet are discarded."""
+        """Log the reason and close the connection at once. Data that is not sent yet is discarded."""
         logger.warning("%s disconnected: %s", self._peer, reason)
         self._feed.connections.pop(self, None)
         self._transport.abort()

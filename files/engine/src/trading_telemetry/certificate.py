@@ -47,7 +47,7 @@ class End:
 
 
 def end_of(ends_s: float, now_s: float) -> End:
-    """Return the judgement of a certificate that expires at `ends_s`. Both arguments are Unix times."""
+    """Return whether a certificate that expires at `ends_s` has expired at `now_s`, and a warning (Unix times)."""
     left_s, day = ends_s - now_s, day_of(ends_s)
     if left_s <= 0:
         return End(True, f"ended on {day}: clients refuse it")

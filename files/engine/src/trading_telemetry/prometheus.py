@@ -135,9 +135,10 @@ def _engine(state: State) -> Iterator[Metric]:
 
 
 def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
-    """Return the engine's histogram of 1,664 buckets as one of the few buckets in BUCKET_BOUNDS_US.
+    """Return the engine's histogram, which has 1,664 buckets, with only the buckets in BUCKET_BOUNDS_US.
 
-    The bounds of the engine's buckets are not the same. So each count belongs to a bound within 1.6 % of its label.
+    The engine's buckets have other bounds. So the bound up to which a bucket really counts differs from the bound in
+    its label by up to 1.6 %.
     """
     below = list(accumulate(distribution.counts))
     buckets = [
@@ -164,7 +165,7 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
 def _over_target(distribution: Distribution, targets: Targets) -> Metric:
     """Return how many orders took longer than the target of p95 and of p99.
 
-    They are counted by the engine's fine buckets, because the buckets of /metrics are too coarse for any target.
+    They are counted by the engine's own buckets, because the buckets of /metrics may have no bound at the target.
     """
     below = list(accumulate(distribution.counts))
     slow = {

@@ -123,7 +123,7 @@ class Service:
         return check_all(observation, window, self._targets, shared[0], self._clock, self._certificates, shared[1])
 
     async def keep_sampling(self) -> None:
-        """Take a sample every second until cancelled, and send it to the clients of /stream.
+        """Take a sample every second until cancelled, and send the document of /latest to the clients of /stream.
 
         Each sample also sends the heartbeat that systemd's watchdog expects.
         """

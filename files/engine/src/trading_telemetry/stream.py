@@ -35,7 +35,7 @@ class Broadcast:
         self._renewed = asyncio.Event()
 
     async def after(self, number: int) -> tuple[int, bytes]:
-        """Wait for a document with another number than `number`, and return the newest number and document.
+        """Wait until the newest document has another number than `number`. Return its number and the document.
 
         Raises TimeoutError if there is none within HEARTBEAT_S.
         """

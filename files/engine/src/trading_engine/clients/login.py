@@ -235,7 +235,8 @@ class Login:
                 return
             self._stats.event(f"{account.name} logged in again from {connection.address}, which took over")
             self._gateway.drop(other)
-        # Orders that were entered on an earlier connection are still being cancelled. New orders must not be.
+        # Orders of an earlier connection are still being cancelled. Until that is finished, new orders would be
+        # cancelled too. So the login waits.
         if engine.cancellations.under_way(number):
             self._loop.call_later(_RETRY_S, self._log_in_later, connection, account, request)
             self._stop_reading(connection)

@@ -1,7 +1,7 @@
 """The engine's clock, and the names of trading sessions, which contain the date.
 
-Engine time is in nanoseconds since midnight of the session's date. It never goes back, and it exceeds 24 hours if the
-session lasts longer than that date.
+Engine time is in nanoseconds since midnight of the session's date. It never goes back. It exceeds 24 hours if the
+session is still open on the next date.
 """
 
 from __future__ import annotations

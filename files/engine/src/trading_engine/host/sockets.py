@@ -13,7 +13,7 @@ def family_of(address: str) -> int:
 def is_address(text: str) -> bool:
     """Return whether a text is a numeric IP address.
 
-    Host names are not allowed in the configurations, because each look-up of a name may return another address.
+    The programs listen only on numeric addresses, because each look-up of a host name may return another address.
     """
     try:
         socket.inet_pton(family_of(text), text)

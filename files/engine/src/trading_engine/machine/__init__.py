@@ -1,1 +1,1 @@
-"""The deterministic machine: the same inputs give the same bytes."""
+"""The matching core: accounts, order books, matching and limits. The same inputs give the same bytes."""

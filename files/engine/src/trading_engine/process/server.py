@@ -35,7 +35,7 @@ from trading_engine.wire.proxied import LISTENER_ADDRESS
 
 TICK_S = 0.05
 _PATIENCE_US = 120_000_000
-"""At each report of progress, a start asks systemd for this much more time. A single large file may take so long."""
+"""At each report of progress, a start asks systemd for this much more time, because one large file may take so long."""
 _TICKS_A_SECOND = 20
 
 
