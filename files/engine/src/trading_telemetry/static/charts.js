@@ -1,4 +1,4 @@
-// The charts: which columns each one draws and how. uPlot draws; this file only describes.
+// The charts: which columns of the history each one shows, and how. The library uPlot draws them.
 
 const HEIGHT = { wide: 240, usual: 180 };
 
@@ -13,7 +13,7 @@ const axis = (more) => ({
   stroke: color("dim"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line"), width: 1 }, ...more,
 });
 
-// Whole seconds at the least, and a clock of 24 hours.
+// The time axis: its ticks are at least a second apart, and times are written with 24 hours.
 const time = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 const timeAxis = () => axis({ incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800], space: 80, values: (_, splits) => splits.map(time) });
 const timeSeries = { label: "time", value: (_, seconds) => (seconds == null ? "–" : time(seconds)) };
@@ -23,7 +23,7 @@ const plain = (_, values) => values.map((value) => (value == null ? "" : value.t
 const logarithmic = { distr: 3, log: 10, range: (_, low, high) => [10 ** Math.floor(Math.log10(Math.max(low || 1, 0.1))), 10 ** Math.ceil(Math.log10(Math.max(high || 1000, 10)))] };
 const fromZero = { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.1] };
 
-// Percentile p has its place at the number of its nines: 90 is 1, 99 is 2; 100 is drawn behind the last one.
+// The position of a percentile on the axis is the number of its nines: 90 is at 1, 99 at 2. 100 is after all others, at 5.3.
 const nines = (percent) => Math.min(-Math.log10(1 - percent / 100), 5.3);
 const NINES = [0, 50, 90, 99, 99.9, 99.99, 99.999];
 

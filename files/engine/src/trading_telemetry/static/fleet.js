@@ -1,4 +1,4 @@
-// The page of many hosts: asks for one document again and again, and writes a row for each partition.
+// The page of many hosts: it requests /fleet every two seconds, and shows a row of a table for each partition.
 
 import { SIGNS, clock, duration, element, number, percent, put, spoken } from "./text.js";
 
@@ -6,7 +6,7 @@ const ASK_MS = 2000;
 const LIMIT_MS = 5000;
 const NAMED = 4;
 const rows = new Map();
-const told = new Map();  // what each row's state was, in words
+const told = new Map();  // the last state of each row, as a text
 let asking = false;
 let timer = 0;
 
@@ -20,7 +20,7 @@ function state(host, row, nowNs) {
     const seconds = Math.max((nowNs - host.silent_since_ns) / 1e9, 0);
     return ["failing", `✕ No answer since ${clock(host.silent_since_ns)} (${duration(seconds)})`, host.problem, "No answer"];
   }
-  if (row.status == null) return ["failing", "✕ No answer", row.reasons.join(" · "), "No answer"];  // of a host that does answer
+  if (row.status == null) return ["failing", "✕ No answer", row.reasons.join(" · "), "No answer"];  // the host answers, but has no data of this partition
   return [row.status, SIGNS[row.status], row.reasons.join(" · "), spoken(row.status)];
 }
 
@@ -33,7 +33,7 @@ function cells(row) {
   ];
 }
 
-// The rows stay the same ones: whoever is on a link with the keyboard, or has marked a text, stays there.
+// Each row is created once and then updated, so that the keyboard focus and a marked text are not lost.
 function rowOf(key, host, partition) {
   if (rows.has(key)) return rows.get(key);
   const made = document.createElement("tr");
@@ -56,7 +56,7 @@ function write(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-// Said is only what became another, and not the figures in the reasons, which change with every look.
+// Screen readers are told only changes of a state, and not the figures in the reasons, which change with every answer.
 function tell(states) {
   const changed = [...states].filter(([key, { words }]) => words !== (told.get(key) ?? spoken("ok"))).map(([, { name, words }]) => `${name}: ${words}`);
   const more = changed.length > NAMED ? [`${changed.length - NAMED} more`] : [];
@@ -102,7 +102,7 @@ function render(fleet) {
   put("orders", number(all.reduce((sum, { row }) => sum + (row.orders_per_s ?? 0), 0)));
 }
 
-// A tab that nobody sees asks nothing; it does as soon as it is seen.
+// Requests /fleet and shows the answer. A hidden tab requests nothing, until it is visible again.
 async function ask() {
   if (asking || document.hidden) return;
   asking = true;
@@ -127,5 +127,5 @@ document.addEventListener("visibilitychange", () => {
   ask();
 });
 
-if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);  // logged in already: login.js did not run
+if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);  // remove the token from the address; login.js does that only if a login is needed
 ask();

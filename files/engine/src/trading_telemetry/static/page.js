@@ -1,4 +1,4 @@
-// The live page: keeps the last hour's seconds, takes one document a second, renders it. Nothing is ever sent.
+// The live page: it keeps the samples of the last hour, and gets a document each second, which it shows. It only reads.
 
 import { Charts } from "./charts.js";
 import { SIGNS, bytes, clock, duration, element, number, percent, put, spoken } from "./text.js";
@@ -68,7 +68,7 @@ function renderHead() {
   put("journal", left == null ? "–" : left < 0 ? "no growth" : `${duration(left)} left`);
 }
 
-// A host without partitions has no switch. The buttons stay the same ones: whoever is on one with the keyboard stays there.
+// The buttons that choose a partition; none without partitions. They are created once, so that the keyboard focus is not lost.
 function renderSwitch() {
   const { partition, partitions } = view.latest;
   const names = Object.keys(partitions ?? {});
@@ -96,7 +96,7 @@ function renderSwitch() {
     button.dataset.status = partitions[name];
     button.setAttribute("aria-pressed", String(name === partition));
   }
-  // Of the one that is shown the verdict tells.
+  // Screen readers are told changes of the other partitions. The verdict shows that of the present one.
   const changed = names.filter((name) => name !== partition && partitions[name] !== (view.told[name] ?? "ok"));
   if (changed.length) put("told", changed.map((name) => `${name}: ${spoken(partitions[name])}`).join(", "));
   view.told = partitions;
@@ -207,7 +207,7 @@ function path(name, parameters = {}) {
   return query ? `${name}?${query}` : name;
 }
 
-// What an earlier connection still brings belongs to another partition, or comes twice.
+// Data that an earlier connection still delivers is ignored: it is of another partition, or comes twice.
 async function connect() {
   const mine = ++view.connection;
   const current = () => mine === view.connection;
@@ -229,7 +229,7 @@ async function connect() {
   } catch (error) {
     if (!current()) return;
     if (error.cause === 404 && view.partition != null) {
-      choose(null);  // an address that was kept, of a partition that is gone
+      choose(null);  // the address names a partition that does not exist any more
       return;
     }
     renderHead();
@@ -258,5 +258,5 @@ element("pause").addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", () => renderAll());
 setInterval(renderHead, 500);
-if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);  // logged in already: login.js did not run
+if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);  // remove the token from the address; login.js does that only if a login is needed
 connect();

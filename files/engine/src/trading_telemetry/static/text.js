@@ -1,8 +1,8 @@
-// How both pages write what they are told; null is "–".
+// Functions with which both pages write values as text. null is written as "–".
 
 export const SIGNS = { ok: "✓ Healthy", degraded: "⚠ Degraded", halted: "⚠ Trading halted", failing: "✕ Failing", disconnected: "✕ Disconnected" };
 
-export const spoken = (status) => SIGNS[status].slice(2);  // without the sign, which a screen reader would read as well
+export const spoken = (status) => SIGNS[status].slice(2);  // without the sign, because screen readers would read it
 
 export const element = (id) => document.getElementById(id);
 
