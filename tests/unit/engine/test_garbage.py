@@ -1,4 +1,4 @@
-"""The collector pauses after a number of messages, looks at new objects only, and reports stalls."""
+"""The engine's garbage collection runs after a number of messages, examines only new objects, and reports stalls."""
 
 from __future__ import annotations
 
