@@ -38,7 +38,7 @@ def make(tmp_path: Path) -> Made:
 
 @pytest.fixture
 def expired(tmp_path: Path, make: Made) -> Path:
-    """Make an expired certificate and return its file. `openssl ca` signs it, because `openssl req` has no past dates."""
+    """Make an expired certificate and return its file. `openssl req` has no past dates, so `openssl ca` signs it."""
     both = make("expired")
     key, request, certificate = tmp_path / "expired.key", tmp_path / "expired.csr", tmp_path / "expired.crt"
     database, settings = tmp_path / "index.txt", tmp_path / "ca.cnf"
