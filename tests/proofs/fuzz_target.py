@@ -1,8 +1,8 @@
 """Feeds libFuzzer's inputs to a gateway, the engine's part that serves clients, through real sockets.
 
 Usage: `python -m tests.proofs.fuzz_target FRAMES [libFuzzer's options] CORPUS`. It prints counts as JSON once FRAMES
-frames were sent. It ends with an exit status other than 0 for an exception, a failed engine, a connection that ends
-without a reason, or a refused input that changes a book.
+frames were sent. It ends with an exit status other than 0 for an exception or a failed engine. It does the same for a
+connection that ends without a reason, and for a refused input that changes a book.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sends arbitrary HTTP requests to telemetry. None may cause an internal error, hang, or make the memory grow.
 
-The requests come from three sources: stored files with typical requests and such that once failed, random bytes from
-hypothesis, and requests that schemathesis derives from the schema at /api. A step takes one minute. All steps use the
+The requests come from three sources. Stored files contain typical requests and requests that once failed. Hypothesis
+makes random bytes. Schemathesis derives requests from the schema at /api. A step takes one minute. All steps use the
 same service process; after an interruption a new process serves the remaining steps.
 """
 

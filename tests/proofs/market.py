@@ -2,8 +2,8 @@
 
 The messages include firms with MPIDs, ticks and lots, minimum quantities, hidden orders and malformed messages. Between
 them the configuration changes, and the engine restarts from snapshots. Three programs of other authors read the feed.
-For the first messages, the book that meatpy builds is compared with the engine's book after each message. itchfeed
-must read and write each message unchanged, and tshark must decode the feed's packets.
+For the first messages, the book that meatpy builds is compared with the engine's book after each message. The program
+itchfeed must read and write each message unchanged, and tshark must decode the feed's packets.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def marked(mark: str) -> list[Process]:
                 words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
                 found.append(Process(int(directory.name), tuple(words)))
         except (OSError, ValueError):
-            continue  # it has ended, or is somebody else's
+            continue  # it has ended, or belongs to another user
     return found
 
 

@@ -44,7 +44,7 @@ def record(
 def aside(seen: Seen, waited_ms: dict[int, int] | None = None) -> list[int]:
     """Return the numbers of the slices that are set aside.
 
-    `waited_ms` has by slice how many ms an order waits there, from 49 ms after the slice's begin.
+    `waited_ms` has by slice how many ms an order waits there. The wait begins 49 ms after the slice's start.
     """
     longest = {number: (at(number * 100 + 49), at(number * 100 + 49 + ms)) for number, ms in (waited_ms or {}).items()}
     found: list[Slice] = slices(ten_slices(), seen, longest)

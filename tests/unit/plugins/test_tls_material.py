@@ -90,7 +90,7 @@ def test_a_key_that_others_may_read_is_refused_with_the_way_out(tmp_path: Path, 
     ("days", "problems", "warnings"), [(-1, 1, 0), (0.5, 0, 1), (29, 0, 1), (31, 0, 0), (-400, 0, 0)]
 )
 def test_expired_is_refused_and_less_than_30_days_are_warned_of(days: float, problems: int, warnings: int) -> None:
-    """With -400 days, the time is before the begin of the certificate's validity."""
+    """The value -400 stands for a time before the certificate becomes valid."""
     ends = PAIR.certificate.not_valid_after_utc
     at = ends - timedelta(days=days) if days > -400 else PAIR.certificate.not_valid_before_utc - timedelta(days=1)
     found = material(given(), at)
