@@ -3,7 +3,7 @@
  *   windowed-client SOCKET IN_FLIGHT < WORK
  * WORK has one record for each message: the number of bytes to send and the number of bytes in the answer, as 32-bit
  * little-endian integers, then the bytes to send. The program prints the nanoseconds from the first send to the last
- * byte of the last answer. It is in C, because a client in Python would be slower than the engine. */
+ * byte of the last answer. It is in C, because the slowness of a client in Python would be measured instead. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

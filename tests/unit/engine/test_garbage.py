@@ -1,4 +1,7 @@
-"""The engine's garbage collection runs after a number of messages, examines only new objects, and reports stalls."""
+"""The engine collects garbage after a number of messages, and examines only new objects.
+
+Pauses and stalls of the engine are counted and published.
+"""
 
 from __future__ import annotations
 

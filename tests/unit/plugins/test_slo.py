@@ -139,7 +139,10 @@ def test_by_default_disturbed_time_counts(load: dict[str, Any]) -> None:
 
 @pytest.fixture
 def aside(load: dict[str, Any]) -> dict[str, Any]:
-    """Return a load of which disturbed slices are set aside. It misses targets in its whole time only."""
+    """Return a load of which disturbed slices are set aside.
+
+    It misses targets over its whole time, but meets them in its undisturbed time.
+    """
     load["disturbed"] = "set_aside"
     load["figures"].update(latencies(MISSING_US, MISSING_US, ON_TIME_US), disturbance=disturbance(150, 50))
     return load
