@@ -1,6 +1,7 @@
-"""A model of CloudWatch's alarm evaluation, minute by minute, after its guide; no emulator here evaluates alarms.
+"""A model of how CloudWatch evaluates alarms, minute by minute. The AWS emulator moto does not evaluate alarms.
 
-Sources: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/ with alarm-evaluation.html (states, periods),
+The model follows these pages of https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/:
+alarm-evaluation.html (states, periods),
 alarms-and-missing-data.html (its table of what missing data points become), Create_Composite_Alarm.html (rules) and
 Create_Composite_Alarm_Suppression.html (WaitPeriod, ExtensionPeriod).
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# The guide's table shows five data points for an alarm of three: more is looked at than is judged.
+# CloudWatch reads more data points than the alarm asks for: five for an alarm of three, in the guide's table.
 _LOOKED_BACK = 2
 _WORD = re.compile(r'\s*(AND|OR|NOT|\(|\)|(ALARM|OK|INSUFFICIENT_DATA)\(\s*"?([^")]+)"?\s*\))')
 _ACTIONS = {"ALARM": "AlarmActions", "OK": "OKActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
@@ -25,7 +26,7 @@ _BREACHES: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Notice:
-    """A message to the subscribers: the minute, the alarm and its new state."""
+    """A message to the alarm's subscribers: the minute, the alarm's name without its prefix, and its new state."""
 
     minute: int
     alarm: str
@@ -34,7 +35,10 @@ class Notice:
 
 @dataclass
 class Watch:
-    """The alarms, as they are put or described, from the minute of their creation on."""
+    """Evaluates alarms from the minute of their creation on, and collects the notices that they send.
+
+    `alarms` have the form of the parameters of PutMetricAlarm and PutCompositeAlarm, or of DescribeAlarms's answer.
+    """
 
     alarms: Iterable[Mapping[str, Any]]
     minute: int = 0
@@ -45,12 +49,12 @@ class Watch:
         self._metric = [alarm for alarm in self.alarms if not alarm.get("AlarmRule")]
         self._composite = [alarm for alarm in self.alarms if alarm.get("AlarmRule")]
         self.states = {alarm["AlarmName"]: "INSUFFICIENT_DATA" for alarm in self.alarms}
-        self._data: dict[str, tuple[list[int], list[float]]] = {}  # minutes and values of a metric
-        self._waiting: dict[str, tuple[str, int]] = {}  # the state before, and since when nothing suppresses
+        self._data: dict[str, tuple[list[int], list[float]]] = {}  # by metric: the minutes and the values
+        self._waiting: dict[str, tuple[str, int]] = {}  # by alarm: its state before, and when its wait ends
         self._follow()
 
     def pass_minute(self, data: Mapping[str, float]) -> None:
-        """Take a minute's datum of each metric, and evaluate each alarm, one after the other as CloudWatch does."""
+        """Add one minute with at most one datum of each metric. Then evaluate the alarms, one after the other."""
         self.minute += 1
         for metric, value in data.items():
             minutes, values = self._data.setdefault(metric, ([], []))
@@ -59,13 +63,13 @@ class Watch:
         for alarm in self._metric:
             before = self.states[alarm["AlarmName"]]
             after = _judged(alarm, self._points(alarm), before)
-            if after != before:  # otherwise the composite alarms are already as their rules give
+            if after != before:  # otherwise no composite alarm can change
                 self._change(alarm, after)
                 self._follow()
         self._stop_waiting()
 
     def _points(self, alarm: Mapping[str, Any]) -> list[float | None]:
-        """Return the data points that the evaluation uses, newest first; None for a missing one."""
+        """Return the data points that the evaluation uses, newest first. A missing data point is None."""
         length, (minutes, values) = alarm["Period"] // 60, self._data.get(alarm["MetricName"], ([], []))
         points: list[float | None] = []
         for number in range(alarm["EvaluationPeriods"] + _LOOKED_BACK):
@@ -75,7 +79,7 @@ class Watch:
         return points
 
     def _follow(self) -> None:
-        """Update composite alarms to the states that their rules give, until no state changes any more."""
+        """Give each composite alarm the state that its rule gives, and repeat this until no state changes."""
         before: dict[str, str] = {}
         while before != self.states:
             before = dict(self.states)
@@ -90,7 +94,7 @@ class Watch:
         if not alarm.get("ActionsSuppressor"):
             self._act(alarm)
         elif name in self._waiting and self._waiting[name][0] == state:
-            del self._waiting[name]  # it went back before anybody was told
+            del self._waiting[name]  # the state returned before a notice was due
         else:
             self._waiting.setdefault(name, (before, self.minute + alarm["ActionsSuppressorWaitPeriod"] // 60))
 
@@ -121,7 +125,10 @@ def _statistic(alarm: Mapping[str, Any], values: list[float]) -> float:
 
 
 def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) -> str:
-    """Return the alarm's state by the table in alarms-and-missing-data.html: real data points before missing ones."""
+    """Return the alarm's new state by the table in alarms-and-missing-data.html.
+
+    Real data points count first. TreatMissingData decides about the missing ones when there are too few real ones.
+    """
     wanted = alarm["EvaluationPeriods"]
     needed = alarm.get("DatapointsToAlarm") or wanted
     breaches = _BREACHES[alarm["ComparisonOperator"]]
@@ -134,7 +141,7 @@ def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) ->
 
 
 def _holds(rule: str, states: Mapping[str, str]) -> bool:
-    """Return whether a composite alarm's rule is true: NOT binds before AND, and AND before OR."""
+    """Return whether a composite alarm's rule is true. NOT binds more tightly than AND, and AND than OR."""
     words = [(word, state, name) for word, state, name in _WORD.findall(rule)]
     assert "".join(word for word, _, _ in words) == re.sub(r"\s+", "", rule), f"not understood: {rule}"
 

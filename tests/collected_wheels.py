@@ -1,4 +1,4 @@
-"""Wheels collected by the role's own module, wheel_set, on this machine."""
+"""Collects Python wheels on this machine, with the collection's own module wheel_set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlat
 
 
 def collect(**arguments: str) -> dict[str, Any]:
-    """Return the module's result; raises AssertionError with its message when it fails."""
+    """Run wheel_set with these arguments and return its result. A failed run raises AssertionError with its message."""
     words = [
         "localhost",
         "-i",

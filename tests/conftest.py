@@ -12,8 +12,8 @@ import pytest
 def in_written_order(request: pytest.FixtureRequest) -> None:
     """Declare that this file's tests build on each other: each continues from the state that the previous one left.
 
-    So they must run as written, from the first one on. A selection that leaves out an earlier test fails here, with an
-    explanation.
+    They must therefore run in the order of the file, from the first test on. When the selection leaves out an earlier
+    test, this fixture fails with an explanation.
     """
     module = request.node
     written = [
@@ -29,7 +29,10 @@ def in_written_order(request: pytest.FixtureRequest) -> None:
 
 
 def out_of_order(written: Sequence[str], picked: Sequence[str]) -> str:
-    """Return why the selected tests cannot build on each other; empty when they are the first tests of the file."""
+    """Return why the selected tests cannot build on each other.
+
+    The text is empty when the selected tests are the first tests of the file.
+    """
     if list(picked) == list(written[: len(picked)]):
         return ""
     last = max(written.index(name) for name in picked)

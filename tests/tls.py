@@ -1,4 +1,4 @@
-"""Authorities and certificates for tests, made again in each run."""
+"""Makes new certificate authorities and certificates for each run of the tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAYS = 365
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate with its key."""
+    """A certificate and its private key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -33,7 +33,7 @@ class Pair:
         ).decode()
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """Return the files of certificate and key, the key's readable by its owner only."""
+        """Write NAME.crt and NAME.key and return their paths. Only the owner can read the key file."""
         certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
         certificate.write_text(self.certificate_pem)
         key.touch(mode=0o600)
@@ -42,9 +42,10 @@ class Pair:
 
 
 def made(name: str, authority: Pair | None = None, days: int = DAYS) -> Pair:
-    """Return a certificate for this machine's loopback; without an authority, it is a new authority's own.
+    """Return a certificate for this machine's loopback addresses, signed by the authority.
 
-    With a negative number of days it has expired.
+    Without `authority` it is the certificate of a new authority, signed by itself. It expires in `days`; a
+    certificate with a negative number of days has already expired.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

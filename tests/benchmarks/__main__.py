@@ -1,4 +1,4 @@
-"""Command line: run benchmarks, print a table, write JSON."""
+"""The command line of scripts/bench: it runs benchmarks, prints a table of figures, and writes them as JSON."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BENCHMARKS: dict[str, Callable[[str], Iterator[Figure]]] = {
 
 
 def main() -> int:
-    """Return 0, or 2 for an unknown benchmark name."""
+    """Run the benchmarks and return 0. An unknown name ends the program with exit status 2."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure engine, telemetry and deployment.")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all when none is given"

@@ -1,7 +1,7 @@
-"""The effect of the backup's shipper on a client's latency, with the engine and the shipper on one CPU.
+"""Measures how the backup's shipper, which sends the journal to a bucket, changes a client's latency.
 
-A stand-in for S3 runs on the client's CPU at the lowest priority. The shipper looks and sends far more often than on a
-host.
+The engine and the shipper share one CPU. An emulated S3 runs on the client's CPU at the lowest priority. The shipper
+sends far more often than on a real host.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from tests.benchmarks.processes import DEADLINE_S
 from tests.benchmarks.security import ORDERS, RATE, client_first, latencies_ns, paced, undisturbed_pairs
 
 BUCKET = "trading-bench"
-RPO_S = 2  # a host's is 60: here each slice has an object
+RPO_S = 2  # 60 on a host; shorter here, so that each slice sends an object
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @contextmanager
 def idle(command: list[str], cpu: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process on the CPU only when no other process needs it, as CPUWeight=idle does."""
+    """Run a process that gets the CPU only when no other process needs it, as CPUWeight=idle in its unit does."""
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet) as process:
         try:
@@ -47,7 +47,7 @@ def idle(command: list[str], cpu: int, environment: dict[str, str]) -> Iterator[
 
 
 def objects(url: str) -> int:
-    """Return the number of objects in the stand-in."""
+    """Return the number of objects in the bucket of the emulated S3. Create the bucket if it is missing."""
     keys = {"aws_access_key_id": "bench", "aws_secret_access_key": "bench"}
     s3 = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
     if BUCKET not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
@@ -56,7 +56,7 @@ def objects(url: str) -> int:
 
 
 def wait_until_it_answers(url: str) -> None:
-    """Return when the stand-in answers."""
+    """Wait until the emulated S3 answers."""
     deadline_s = time.monotonic() + DEADLINE_S
     while True:
         try:
@@ -69,7 +69,10 @@ def wait_until_it_answers(url: str) -> None:
 
 
 def wait_until_it_ships(url: str) -> int:
-    """Return the number of objects once there is one: a starting program needs more CPU time than a shipping one."""
+    """Wait until the shipper has sent an object, and return the number of objects.
+
+    A program needs more CPU time when it starts than later, so the measurement begins after this.
+    """
     deadline_s = time.monotonic() + DEADLINE_S
     while not (count := objects(url)):
         assert time.monotonic() < deadline_s, "the shipper has put nothing: is the CPU left to anybody?"
@@ -78,7 +81,7 @@ def wait_until_it_ships(url: str) -> int:
 
 
 def backup(variant: str) -> Iterator[Figure]:
-    """Send orders at 1,000 a second, with a running shipper and with a stopped one."""
+    """Measure a client's latency at 1,000 orders a second, with a running shipper and with a stopped one."""
     flow = orderflow.Flow(levels=500)
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     port = processes.free_port()

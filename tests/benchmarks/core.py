@@ -1,6 +1,7 @@
-"""The core without a socket, in a process of the variant's own: `python -m tests.benchmarks.core NAME` prints JSON.
+"""Measures the engine's core, which matches orders, without sockets.
 
-Times are processor time, which other programs on the machine disturb least.
+Each variant runs in a separate process: `python -m tests.benchmarks.core NAME` prints JSON. All times are CPU times,
+because other programs on the machine disturb them least.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _ALIVE = 1_000
 
 
 def _apply(core: Core, reads: list[bytes], accounts: int = 1, first: int = 0) -> float:
-    """Return the seconds of the reads, with answers joined as the gateway does; accounts take turns from `first`."""
+    """Return the CPU seconds in which the core handles the reads, one after the other.
+
+    The answers are joined as the gateway joins them. The accounts take turns, beginning with account number `first`.
+    """
     gc.disable()
     begun = time.process_time()
     for number, data in enumerate(reads, first):
@@ -54,7 +58,7 @@ def _reads(frames: Iterator[bytes]) -> list[bytes]:
 
 
 def measure_enters() -> dict[str, float]:
-    """Enter orders, 30 % of them marketable, and the same through lightmatchingengine, in alternating slices."""
+    """Enter orders, 30 % of them marketable, and equal orders in lightmatchingengine, in alternating slices."""
     from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side  # type: ignore[import-not-found]
 
     ours, other = orderflow.open_core(), LightMatchingEngine()
@@ -93,7 +97,7 @@ def measure_mixed() -> dict[str, float]:
 
 
 def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
-    """Execute the orders that cross: the smallest work of an engine on this book."""
+    """Execute an order against the orders that it crosses, with the least work that an engine needs."""
     while order.open_shares and contras.crosses(order.price_e4):
         maker = contras.levels[contras.keys[-1]].oldest
         assert maker is not None
@@ -109,7 +113,10 @@ def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
 
 
 def measure_book() -> dict[str, float]:
-    """Measure the book alone, a third of the orders marketable, cancellations by id; and lightmatchingengine's."""
+    """Measure only the book, and lightmatchingengine's book with the same orders.
+
+    A third of the orders are marketable. The others are cancelled by their number.
+    """
     from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side
 
     choose = orderflow.Flow()._choose
@@ -118,7 +125,7 @@ def measure_book() -> dict[str, float]:
     kinds = [(choose.random() < 0.5, choose.randrange(-25, 50)) for _ in range(ORDERS)]
     book = Book(b"S0      ", 1, orderflow.MID_E4)
     alive: dict[int, Order] = {}
-    canceled = set()  # lightmatchingengine fails on the cancellation of an order that was executed
+    canceled = set()  # lightmatchingengine cannot cancel an executed order
     gc.disable()
     begun = time.process_time()
     for number, (buys, distance) in enumerate(kinds):
@@ -145,7 +152,7 @@ def measure_book() -> dict[str, float]:
 
 
 def measure_scale() -> dict[str, float]:
-    """Measure an order that rests or takes, with a hundred times as many symbols, levels or accounts, in turns."""
+    """Return the CPU µs of an order, with 100 and with 10,000 symbols, price levels or accounts."""
     worlds = {}
     for name, symbols, levels, accounts in (
         ("base", 100, 100, 100),
@@ -170,7 +177,7 @@ def measure_scale() -> dict[str, float]:
 
 
 def measure_recovery() -> dict[str, float]:
-    """Measure the replay of a journal, and a snapshot of a million open orders."""
+    """Measure the replay of a journal, and writing and loading a snapshot of a million open orders."""
     core, flow = orderflow.open_core(), orderflow.Flow(levels=500)
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory = Path(name)
@@ -220,7 +227,7 @@ def _child(name: str, variant: str) -> dict[str, Any]:
 
 
 def core(variant: str) -> Iterator[Figure]:
-    """Measure decoding, checks, matching and encoding, without socket and journal."""
+    """Measure the core's decoding, checks, matching and encoding, without sockets and journal."""
     enters, mixed = _child("enters", variant), _child("mixed", variant)
     reach, aim = ("0.8 x", "1.0 x") if variant == "pure" else ("1.6 x", "2.0 x")
     yield Figure(
@@ -231,7 +238,7 @@ def core(variant: str) -> Iterator[Figure]:
 
 
 def book(variant: str) -> Iterator[Figure]:
-    """Measure matching only: no codec, no checks, no tokens; each order is cancelled by id a thousand orders later."""
+    """Measure matching only, without codec, checks and tokens. An order is cancelled a thousand orders later."""
     found = _child("book", variant)
     reach, aim = ("700,000", "1,000,000") if variant == "pure" else ("1,200,000", "2,000,000")
     yield Figure(
@@ -241,7 +248,7 @@ def book(variant: str) -> Iterator[Figure]:
 
 
 def scale(variant: str) -> Iterator[Figure]:
-    """Measure the core with a hundred times as many symbols, levels and accounts."""
+    """Measure an order's cost with a hundred times as many symbols, price levels or accounts."""
     found = _child("scale", variant)
     for name in ("symbols", "levels", "accounts"):
         yield Figure(
@@ -250,7 +257,7 @@ def scale(variant: str) -> Iterator[Figure]:
 
 
 def recovery(variant: str) -> Iterator[Figure]:
-    """Measure the time of a start."""
+    """Measure the parts of an engine's start: the replay of the journal and the loading of a snapshot."""
     found = _child("recovery", variant)
     rates = ("200,000", "350,000") if variant == "pure" else ("600,000", "")
     loads = ("5", "2") if variant == "pure" else ("4", "2")

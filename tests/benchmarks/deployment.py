@@ -1,4 +1,4 @@
-"""The time of a deployment on the embedded EC2, of its checklist and of its diagnosis."""
+"""Measures the time of a deployment in the sandbox, of the readiness checklist and of a diagnosis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Round:
-    """One deployment from nothing to nothing, with whatever is cached on this machine."""
+    """The times of one deployment, from the sandbox's start to its end. Downloads may be cached on this machine."""
 
     up_s: float
     first_s: float
@@ -28,12 +28,12 @@ class Round:
     diagnosis_s: float
     down_s: float
     changed: float
-    # How much of the load's time the machine was taken away, of the run where it was more; None when it is not told.
+    # The larger share of disturbed time in the loads of both runs of site.yml. None when no report has it.
     disturbed_percent: float | None
 
 
 def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
-    """Measure the wait of a newcomer: medians of `count` deployments. The deployment decides whether it compiles."""
+    """Measure `count` deployments and yield medians. The deployment itself chooses the engine's variant."""
     if variant != "pure":
         return
     rounds = [_round() for _ in range(count)]
@@ -55,7 +55,7 @@ def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
 
 
 def preflight(variant: str, count: int = 3) -> Iterator[Figure]:
-    """Measure the wait until the plan is shown: `plan.yml` queries the account and creates nothing."""
+    """Measure the time of `plan.yml`, which only queries the AWS account and prints a plan."""
     if variant != "pure":
         return
     with tempfile.TemporaryDirectory(prefix="preflight-bench-") as folder:
@@ -79,7 +79,7 @@ def _round() -> Round:
             disturbed += _disturbed(it)
             second_s, second = _timed(lambda: _site(it))
             disturbed += _disturbed(it)
-            readiness_s, _ = _timed(lambda: it.play("playbooks/readiness.yml"))  # it is not ready: nobody is told
+            readiness_s, _ = _timed(lambda: it.play("playbooks/readiness.yml"))  # fails: no alarm has a subscriber
             diagnosis_s, _ = _timed(lambda: _play(it, "playbooks/diagnose.yml"))
         finally:
             down_s, _ = _timed(it.down)
@@ -99,7 +99,7 @@ def _play(it: Deployment, playbook: str, **variables: object) -> Play:
 
 
 def _disturbed(it: Deployment) -> list[float]:
-    """Return the disturbed part of the load in percent, from the report of each host that has it."""
+    """Return the disturbed percentage of the load's time, one for each report that contains it."""
     loads = [json.loads(path.read_text(encoding="utf-8")).get("load") or {} for path in it.reports.glob("*.json")]
     told = [load["disturbance"] for load in loads if load.get("disturbance")]
     return [100 * one["set_aside"] / one["slices"] for one in told if one["slices"]]

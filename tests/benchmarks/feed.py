@@ -1,4 +1,7 @@
-"""The delay of market data behind the reply, and the cost of a turn's market data for the engine."""
+"""Measures how much later than the reply market data arrives, and what market data costs the engine.
+
+The engine passes market data to the feed process through a ring buffer in shared memory.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from tests.benchmarks.figures import Figure
 RATE_PER_S = 10_000
 LOAD_S = 10
 IDLE = ["chrt", "--idle", "0"]
-# An engine with the ring and one without, in turns, so that both are of the same moments. What a loop of nothing but
-# writes costs is less than half of it: in a turn neither the ring nor the tables of CRC32 are in the nearest cache.
+# An engine with the ring and one without it take turns, so that the machine is equally fast for both. A loop that only
+# writes to the ring would show less than half of the cost: the ring and the CRC32 tables would stay in the CPU's cache.
 _COST = """
 import asyncio, gc, statistics, sys, time
 from pathlib import Path
@@ -70,7 +73,10 @@ for engine in engines.values():
 
 
 def feed(variant: str) -> Iterator[Figure]:
-    """Measure the time from reply to subscriber at 10,000 orders a second on any CPU, and the ring's cost."""
+    """Measure the ring's cost, and the time from reply to subscriber at 10,000 orders a second.
+
+    The second is measured on one CPU, on two, and on three, as far as the machine has them.
+    """
     yield Figure(
         "feed", variant, "added by the ring to the turn of an order in process, alternated", _turn_us(variant), "µs",
         reach="2" if variant == "pure" else "0.5",
@@ -86,7 +92,7 @@ def feed(variant: str) -> Iterator[Figure]:
 
 
 def _turn_us(variant: str) -> float:
-    with tempfile.TemporaryDirectory(prefix="ring-bench-", dir="/dev/shm") as place:  # memory, as /run is
+    with tempfile.TemporaryDirectory(prefix="ring-bench-", dir="/dev/shm") as place:  # in memory, like /run
         command = [sys.executable, "-c", _COST, place]
         return float(subprocess.check_output(command, env=variants.environment(variant))) / 1e3
 
@@ -113,7 +119,10 @@ def _delays(
 
 @contextmanager
 def _feed(variant: str, engine: processes.Server, cpu: int, beside: bool) -> Iterator[int]:
-    """Run the feed as its unit does: on a CPU of its own, or at idle weight on the engine's; yield its port."""
+    """Run the feed on a CPU until the context ends, and yield its port.
+
+    `beside` means that it shares the engine's CPU. Then it runs only when no other process does, as in its unit.
+    """
     assert engine.directory is not None
     config, port = engine.directory / "engine.toml", processes.free_port()
     config.write_text(f"{config.read_text()}\n[market_data]\nport = {port}\n")
@@ -140,7 +149,7 @@ def _load(variant: str, engine: processes.Server, feed_port: int, cpu: int, engi
     assert engine.directory is not None
     password, report = engine.directory / "password", engine.directory / "report.json"
     password.write_text(processes.PASSWORD + "\n")
-    # Held to one CPU it sleeps between orders: it shares that CPU with others, and a client elsewhere takes none of it.
+    # A generator that may use only one CPU sleeps between orders, so that other processes can use this CPU as well.
     command = ["taskset", "--cpu-list", str(cpu), sys.executable, "-m", "trading_bench", "--host", "127.0.0.1"]
     command += ["--port", str(engine.port), "--feed", str(feed_port), "--account", "B0", "--symbol", "S0"]
     command += ["--password-file", str(password), "--rate", str(RATE_PER_S), "--duration", str(LOAD_S), "--witness"]

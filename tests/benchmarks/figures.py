@@ -1,4 +1,4 @@
-"""The result of a benchmark, and its table."""
+"""The figures that a benchmark measures, and a table of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value; `reference` was measured in the same run, `ratio` is value ÷ reference."""
+    """One measured value of the quantity `what`.
+
+    `reference` was measured in the same run for comparison, and `ratio` is value ÷ reference. `reach` is the bound that
+    the value should keep, and `aim` a stricter one.
+    """
 
     benchmark: str
     variant: str

@@ -1,4 +1,4 @@
-"""The engine over TCP compared with a bare uvloop echo of the same bytes, in alternating slices."""
+"""Measures the engine over TCP and, in alternating slices, a uvloop server that echoes the same bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RATE_SLICES = 30
 
 @contextmanager
 def on_one_cpu(servers: list[Server]) -> Iterator[None]:
-    """Put the servers and this process on the last CPU; afterwards this process may run on every CPU again."""
+    """Pin the servers and this process to the last CPU. Afterwards this process may use its former CPUs again."""
     before = os.sched_getaffinity(0)
     cpu = max(before)
     for server in servers:
@@ -46,7 +46,7 @@ def on_one_cpu(servers: list[Server]) -> Iterator[None]:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Keep this process's own garbage collection, whose pauses reach 100 ms and more here, out of the measurement."""
+    """Switch off this process's garbage collector, whose pauses can exceed 100 ms, while the context is open."""
     gc.collect()
     gc.disable()
     try:
@@ -59,9 +59,9 @@ Work = list[tuple[bytes, int]]
 
 
 def loaded() -> tuple[Work, list[tuple[Work, Work]]]:
-    """Return the orders that fill the book, and each slice's bytes to send with 64 in flight and then one at a time.
+    """Return the orders that fill the book, and for each slice its orders in batches of 64 and its single orders.
 
-    All of it has to be sent in this order: the sizes of the answers depend on it.
+    They must be sent in exactly this order, because the sizes of the answers depend on it.
     """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
@@ -78,7 +78,7 @@ def echoed(work: Work) -> Work:
 
 
 def pinned(variant: str) -> Iterator[Figure]:
-    """Measure on one pinned CPU, client included: the primary figures."""
+    """Measure the primary figures, with the server and the client on one CPU."""
     fill, slices = loaded()
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
@@ -122,10 +122,10 @@ def pinned(variant: str) -> Iterator[Figure]:
 
 
 def two_cpus(variant: str) -> Iterator[Figure]:
-    """Measure throughput with 64 orders in flight, with server and client on the CPUs that the scheduler chooses.
+    """Measure throughput with 64 orders in flight. The scheduler chooses the CPUs of server and client.
 
-    First, each order is sent by itself when an earlier one is answered, as by a client that reacts to events. Then 64
-    orders are sent in one piece, which cost the echo no more than a single read and write.
+    In one measurement each order is sent alone when an earlier one is answered, as by a client that reacts to events.
+    In the other, 64 orders are sent in one piece, for which the echo needs only one read and one write.
     """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
@@ -154,7 +154,10 @@ def two_cpus(variant: str) -> Iterator[Figure]:
 
 
 def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: int) -> list[int]:
-    """Send each order at its intended time, spinning; return the ns from there to the last byte of its answer."""
+    """Send each order at its intended time, in a busy loop.
+
+    Return the times in ns from the intended time to the last byte of the answer.
+    """
     processes.drain(sock)
     sock.setblocking(False)
     times: list[int] = []
@@ -186,7 +189,10 @@ def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: in
 
 
 def open_loop(variant: str) -> Iterator[Figure]:
-    """Measure 10,000 orders a second for a minute, and an echo for as long, from intended times: medians of slices."""
+    """Measure the engine and the echo at 10,000 orders a second, each for a minute.
+
+    Latencies begin at an order's intended time. The figures are medians of slices of two seconds.
+    """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
     slices: dict[str, list[list[int]]] = {"engine": [], "echo": []}
@@ -221,7 +227,7 @@ def open_loop(variant: str) -> Iterator[Figure]:
 
 
 def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Flow]:
-    """Put this number of orders into the book; return the connection and the source of further orders."""
+    """Enter `population` resting orders. Return the client's connection and the flow that makes further orders."""
     flow = orderflow.Flow(levels=500)
     client = processes.log_in(server, "B0")
     frames = (flow.rest() for _ in range(population))
@@ -232,9 +238,9 @@ def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Fl
 
 
 def resting(variant: str) -> Iterator[Figure]:
-    """Measure the effect of a million resting orders on p99 (against some thousand orders), memory and longest stall.
+    """Measure p99, memory and the longest stall with a million resting orders, and p99 with some thousand.
 
-    One pinned CPU, client included, in alternating slices.
+    Both engines and the client share one CPU, and the slices alternate.
     """
     trips: dict[str, list[float]] = {"many": [], "few": []}
     engine = partial(processes.engine, variant, tokens="increasing")

@@ -1,4 +1,4 @@
-"""Telemetry's processes, which run next to an engine, and stand-ins for their readers on other machines."""
+"""Runs telemetry's processes beside an engine, and processes that stand in for readers on other machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.benchmarks import processes
 
 IDLE = ("chrt", "--idle", "0")
-"""The idle scheduling of the units: telemetry runs only when the engine does not."""
+"""The scheduling of telemetry's units: they run only when no other process needs the CPU."""
 PROMISE = """\
 avg_us = 500
 p95_us = 1000
@@ -100,7 +100,7 @@ def _configuration(engine: processes.Server, port: int) -> Iterator[str]:
 
 @contextmanager
 def service(engine: processes.Server, cpu: int | None = None) -> Iterator[processes.Server]:
-    """Run trading-telemetry, on the given CPU if any, until it answers."""
+    """Run trading-telemetry until the context ends, on the given CPU if there is one. Yield it once it answers."""
     port = processes.free_port()
     with (
         _configuration(engine, port) as config,
@@ -117,7 +117,7 @@ def service(engine: processes.Server, cpu: int | None = None) -> Iterator[proces
 
 @contextmanager
 def publisher(engine: processes.Server) -> Iterator[None]:
-    """Run trading-telemetry publish, every ten seconds, with a CloudWatch that accepts every request."""
+    """Run the publisher until the context ends. It sends every ten seconds to a server that accepts every request."""
     with _process("-c", CLOUDWATCH) as cloudwatch, _configuration(engine, processes.free_port()) as config:
         keys = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
         endpoint = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{_first_line(cloudwatch)}"}
@@ -127,7 +127,7 @@ def publisher(engine: processes.Server) -> Iterator[None]:
 
 @contextmanager
 def load(engine: processes.Server, rate_per_s: int, duration_s: int) -> Iterator[None]:
-    """Run a separate load generator at the usual priority until the context ends."""
+    """Run a load generator in a separate process, at normal priority, until the context ends."""
     password = engine.directory / "password" if engine.directory else Path()
     password.write_text(processes.PASSWORD)
     options = f"--host=127.0.0.1 --port={engine.port} --account=B0 --password-file={password} --symbol=S0".split()
@@ -141,7 +141,10 @@ def load(engine: processes.Server, rate_per_s: int, duration_s: int) -> Iterator
 
 @contextmanager
 def readers(port: int, pages: int, scrapes_per_s: int) -> Iterator[None]:
-    """Run readers of pages and scrapes in a separate process: threads here would disturb the generator."""
+    """Run a process until the context ends that reads `pages` page streams and scrapes metrics.
+
+    It is a separate process, because threads in this process would disturb the load generator.
+    """
     with _process("-c", READER, str(port), str(pages), str(scrapes_per_s)) as process:
         _first_line(process)
         yield

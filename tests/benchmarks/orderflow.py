@@ -1,6 +1,7 @@
-"""Order flow for benchmarks: half Enters (30 % of them marketable), a third Cancels, the rest Replaces.
+"""Makes orders for benchmarks: half of the messages are Enters (30 % of them marketable), a third Cancels.
 
-The population of resting orders stays about what it was at first: resting orders are large and takers small.
+The others are Replaces. The number of resting orders stays about the same, because resting orders are large and
+marketable orders small.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ _LIMITS = {
 
 
 def settings(symbols: int = 100, accounts: int = 1, tokens: str = "any") -> dict[str, Any]:
-    """Return core settings with accounts B0, B1, … and symbols S0, S1, …
+    """Return settings for the engine's core with accounts B0, B1, … and symbols S0, S1, …
 
-    With `tokens` "any" an account has a million orders a day, with "increasing" there is no such limit.
+    With `tokens` "any" an account may enter a million orders a day. With "increasing" there is no such limit.
     """
     account = {
         "test": True,
@@ -55,7 +56,7 @@ def open_core(symbols: int = 100, accounts: int = 1) -> Core:
 
 
 class Flow:
-    """A maker of frames; `alive` holds approximately the resting tokens."""
+    """Makes frames with messages. `alive` has the tokens of the resting orders, except that fills are ignored."""
 
     def __init__(self, seed: int = 1, symbols: int = 100, levels: int = 50) -> None:
         self._choose = random.Random(seed)  # noqa: S311  # repeatable, and no secret
@@ -73,14 +74,14 @@ class Flow:
         return MID_E4 + (distance if side == "S" else -distance)
 
     def rest(self) -> bytes:
-        """Return an Enter for an order that rests."""
+        """Return an Enter message for an order that will rest."""
         token, side = self._token(), self._choose.choice("BS")
         self.alive.append((token, side))
         stock = self._choose.choice(self._symbols)
         return frame(ouch.EnterOrder(token, side, 1000, stock, self._price_e4(side)))
 
     def take(self) -> bytes:
-        """Return a marketable Enter that wants a tenth of a resting order."""
+        """Return an Enter message for a marketable order with a tenth of a resting order's shares."""
         side = self._choose.choice("BS")
         price_e4 = MID_E4 + (50_000 if side == "B" else -50_000)
         return frame(
@@ -88,7 +89,7 @@ class Flow:
         )  # fmt: skip
 
     def mixed(self) -> bytes:
-        """Return the next message of the mixed flow."""
+        """Return the next message, of a random kind."""
         kind = self._choose.random()
         if kind < 0.35 or not self.alive:
             return self.rest()
@@ -106,7 +107,7 @@ class Flow:
 
 
 def batches(core: Core, frames: list[bytes], size: int) -> list[tuple[bytes, int]]:
-    """Return (bytes to send, bytes of the answer) by `size` frames, as the core answers them."""
+    """Apply the frames to the core in batches of `size`. Return each batch's bytes and the length of its answer."""
     made = []
     for start in range(0, len(frames), size):
         data = b"".join(frames[start : start + size])

@@ -1,4 +1,4 @@
-"""The servers to measure (the engine, and a bare uvloop echo for comparison), and the clients that drive them."""
+"""Runs the servers to measure, an engine and for comparison a uvloop echo server, and sends orders to them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A server process, its address, and its costs."""
+    """A server process with its address, and its use of CPU, memory and disk."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class Server:
         self.address = address
 
     def cpu_ns(self) -> int:
-        """Return the processor time used by the main thread."""
+        """Return the CPU time of the main thread in ns."""
         return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0])
 
     def rss_bytes(self) -> int:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def disk_bytes(self) -> int:
-        """Return the size of journal, snapshots, replies and market data."""
+        """Return the bytes of all files of journal and market data, snapshots included."""
         assert self.directory is not None
         kept = (self.directory / "journal", self.directory / "itch")
         return sum(path.stat().st_size for place in kept for path in place.rglob("*") if path.is_file())
@@ -107,7 +107,7 @@ def engine(
     address: str = "127.0.0.1",
     proxy_port: int = 0,
 ) -> Iterator[Server]:
-    """Run the engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, …
+    """Run an engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, … Yield it once it serves.
 
     `program` is the module that runs the engine, followed by the arguments that precede the engine's own.
     """
@@ -141,7 +141,7 @@ def engine(
                 yield Server(process, port, directory, address)
             finally:
                 with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # a snapshot may be under way in a child
+                    os.killpg(process.pid, signal.SIGKILL)  # also kills a child that makes a snapshot
                 process.communicate(timeout=DEADLINE_S)
 
 
@@ -152,7 +152,7 @@ def connect(server: Server) -> socket.socket:
 
 
 def log_in(server: Server, account: str, sequence: int = 0) -> socket.socket:
-    """Return a connection that receives only new messages, or all messages from that sequence number on."""
+    """Log in and return the connection. It receives messages from this sequence number on, or with 0 only new ones."""
     sock = connect(server)
     sock.sendall(soupbintcp.login_request(account, PASSWORD, "", sequence))
     answer = sock.recv(33, socket.MSG_WAITALL)
@@ -161,14 +161,14 @@ def log_in(server: Server, account: str, sequence: int = 0) -> socket.socket:
 
 
 def longest_stall(server: Server) -> tuple[float, str]:
-    """Return the longest stall of the engine since its start in ms, and the number of stalls by cause."""
+    """Return the engine's longest stall since its start in ms, and a text with the number of stalls by cause."""
     state = server.state()
     counts = {name.removeprefix("stalls_"): n for name, n in state.counters.items() if name.startswith("stalls_") and n}
     return state.gauges["stall_max_ns"] / 1e6, ", ".join(f"{n} {cause}" for cause, n in counts.items()) or "none"
 
 
 def drain(sock: socket.socket) -> None:
-    """Discard the pending bytes, which are heartbeats from an idle time."""
+    """Discard the pending bytes. They are heartbeats that the server sent while the connection was idle."""
     sock.setblocking(False)
     with suppress(BlockingIOError):
         while sock.recv(1 << 16):
@@ -177,7 +177,7 @@ def drain(sock: socket.socket) -> None:
 
 
 def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]:
-    """Send each batch when the previous one is answered; return the times in ns."""
+    """Send each batch when the previous one is answered. Return the time of each round trip in ns."""
     times = []
     for data, size in work:
         begun = time.perf_counter_ns()
@@ -194,7 +194,7 @@ def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]
 
 @contextmanager
 def windowed_client() -> Iterator[Path]:
-    """Build the client that keeps orders in flight; see windowed_client.c."""
+    """Compile windowed_client.c, a client that keeps several orders in flight, and yield the program's path."""
     with tempfile.TemporaryDirectory(prefix="windowed-client-") as name:
         program = Path(name) / "windowed-client"
         source = Path(__file__).with_name("windowed_client.c")
@@ -203,7 +203,7 @@ def windowed_client() -> Iterator[Path]:
 
 
 def in_flight(program: Path, sock: socket.socket, work: list[tuple[bytes, int]], count: int) -> float:
-    """Send everything with this number of orders in flight; return the time in seconds."""
+    """Send all of `work` with `count` orders in flight, and return the time in seconds."""
     sock.setblocking(True)
     result = subprocess.run(
         [str(program), str(sock.fileno()), str(count)],

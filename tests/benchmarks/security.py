@@ -1,7 +1,8 @@
-"""The cost of protection for a logged-in client: wrong passwords of another client, TLS, the host's own firewall.
+"""Measures what protection costs a client: wrong passwords of others, TLS, and the host's own firewall.
 
-The compared runs alternate. Only undisturbed time counts, according to the witnesses: whole pairs, or with orders on a
-schedule each undisturbed tenth of a second, as in the generator's own report.
+The runs that are compared alternate. Witnesses, threads that watch the CPUs, tell which time was undisturbed, and only
+this time counts. Orders on a schedule are divided into slices of a tenth of a second, as in the load generator's
+report, and each undisturbed slice counts. Otherwise only whole undisturbed pairs of runs count.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ from tests.unit.collection.test_firewall import NFT, rules
 
 Work = list[tuple[bytes, int]]
 IN_FLIGHT = 64
-ORDERS = 3000  # a slice's
+ORDERS = 3000  # in a run
 PAIRS = 12
-MOST_PAIRS = 40  # of which so many may be disturbed
+MOST_PAIRS = 40  # including disturbed pairs
 RATE = 1000
 WATCH_S = 300.0
 ATTACKER_ADDRESS = "127.0.0.66"
 ATTEMPTS = 10_000
-ENOUGH_SHARE = 0.5  # of a measurement's slices, for its p99 to be one
+ENOUGH_SHARE = 0.5  # the share of slices that must be undisturbed
 REFUSED = ("logins_rejected", "logins_throttled")
-ALLOWED_A_SECOND = 50  # new connections that the host's firewall lets one address make
+ALLOWED_A_SECOND = 50  # new connections that the host's firewall allows one address
 WRONG = soupbintcp.login_request("B1", "wrong", "", 0)
 GUESSER = """
 import socket, sys, time
@@ -64,16 +65,16 @@ for line in sys.stdin:
             refused += one.recv(4)[2:3] == b"J"
     print(refused, flush=True)
 """
-# Of the bench's own, in which nothing else is.
+# Network namespaces that only this benchmark uses.
 HOST, CLIENT = "bench-firewall-host", "bench-firewall-client"
 HOST_ADDRESS, CLIENT_ADDRESS = "198.18.78.1", "198.18.78.2"
 NETWORKS = {"trading_operator_cidr": "192.0.2.1/32", "trading_client_cidrs": [f"{CLIENT_ADDRESS}/32"]}
-PACKET = bytes(49)  # as large as an order
+PACKET = bytes(49)  # has the size of an order
 
 
 @contextmanager
 def client_first(cpu: int) -> Iterator[None]:
-    """Give the measuring process priority on its CPU, and switch its garbage collector off."""
+    """Give this process real-time priority on the CPU and switch its garbage collector off, until the context ends."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -90,7 +91,10 @@ def client_first(cpu: int) -> Iterator[None]:
 def undisturbed_pairs(
     kinds: tuple[str, str], measure: Callable[[str], Any], watched: list[int], pairs: int = PAIRS
 ) -> list[dict[str, Any]]:
-    """Measure both kinds in turns, in an order drawn by lot, until this number of pairs was undisturbed."""
+    """Measure both kinds in pairs, in random order, until `pairs` pairs were undisturbed on the watched CPUs.
+
+    Return these pairs, each with a result by kind. Raises AssertionError when too many pairs were disturbed.
+    """
     lot, found = random.Random(1), []  # noqa: S311
     for _ in range(MOST_PAIRS):
         watching = Watching(watched, WATCH_S)
@@ -104,7 +108,7 @@ def undisturbed_pairs(
 
 
 def paced(sock: socket.socket, work: Work, rate: int) -> Recording:
-    """Send each order when it is due and read its answer; return the due, sent and answered times."""
+    """Send each order at its due time and read its answer. Return the due, sent and answered times."""
     processes.drain(sock)
     recording = Recording(rate, len(work), 0)
     begun_ns = time.monotonic_ns()
@@ -123,15 +127,18 @@ def paced(sock: socket.socket, work: Work, rate: int) -> Recording:
 
 
 def latencies_ns(recording: Recording, slots: Iterable[int] | None = None) -> list[int]:
-    """Return the time from each order's due time to its answer in ns, for all orders or for some."""
+    """Return each order's time from due time to answer in ns, for all orders or only for those at `slots`."""
     wanted = range(recording.slots) if slots is None else slots
     return [recording.answered_ns[slot] - recording.intended_ns[slot] for slot in wanted]
 
 
 def undisturbed_ns(recording: Recording, record: Any) -> tuple[list[int], float]:
-    """Return the latencies of the slices that count, by the generator's own rule, and the share of these slices."""
+    """Return the latencies in ns of the undisturbed slices, and the share of these slices.
+
+    The rule is the same as in the load generator's report.
+    """
     for sample in record["samples"]:
-        sample.pop("real_time_ns", None)  # the client's own: it goes before the guesser
+        sample.pop("real_time_ns", None)  # the client's own real-time priority is no disturbance
     found = Round(recording, own=record)
     slots = [slot for slot in found.answered if found.number_of(slot) in found.counting]
     return latencies_ns(recording, slots), len(found.counting) / len(found.slices)
@@ -146,7 +153,10 @@ def mixed(flow: orderflow.Flow, core: Any, count: int, batch: int = 1) -> Work:
 
 @contextmanager
 def guesser(server: Server, cpu: int) -> Iterator[subprocess.Popen[str]]:
-    """Run a process that tries wrong passwords on request, from its own address; the client has priority over it."""
+    """Run a process on the client's CPU that tries wrong passwords from its own address, and yield it.
+
+    A line "COUNT RATE" on its standard input starts attempts. It answers with the number of refused attempts.
+    """
     command = [sys.executable, "-c", GUESSER, str(server.port), ATTACKER_ADDRESS, WRONG.hex()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         os.sched_setaffinity(process.pid, {cpu})
@@ -157,7 +167,10 @@ def guesser(server: Server, cpu: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def passwords(variant: str) -> Iterator[Figure]:
-    """Measure a client at 1,000 orders a second while one address guesses 10,000 times, or at the firewall's limit."""
+    """Measure a client at 1,000 orders a second while another address tries wrong passwords.
+
+    That address tries as often as the firewall allows, and then 10,000 times in all.
+    """
     core, flow, lot = orderflow.open_core(), orderflow.Flow(), random.Random(1)  # noqa: S311
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     seconds, tried = ORDERS / RATE, 0
@@ -168,7 +181,7 @@ def passwords(variant: str) -> Iterator[Figure]:
         client = processes.log_in(server, "B0")
 
         def measure(kind: str, count: int) -> tuple[float, float]:
-            """Return the p99 of the slices that count, in µs, and the share of these slices."""
+            """Return the p99 of the undisturbed slices in µs, and the share of these slices."""
             work = mixed(flow, core, ORDERS)
             watching = Watching([client_cpu, engine_cpu], WATCH_S, state)
             if kind == "attacked":
@@ -207,7 +220,7 @@ def passwords(variant: str) -> Iterator[Figure]:
                 "passwords", variant, f"slices that count, {rate:.0f} a second", 100 * statistics.mean(shares), "%"
             )
         while sum((counters := server.state().counters)[name] for name in REFUSED) < tried:
-            time.sleep(0.01)  # they are published ten times a second
+            time.sleep(0.01)  # the engine publishes its counters ten times a second
         client.close()
     assert counters["logins_rejected"] + counters["logins_throttled"] == tried
     yield Figure("passwords", variant, "checked before the address had to wait", counters["logins_rejected"], "logins")
@@ -257,8 +270,8 @@ def secure_log_in(folder: Path, port: int) -> ssl.SSLSocket:
 
 
 def tls(variant: str) -> Iterator[Figure]:
-    """Send the same orders in clear text and through stunnel: engine on one CPU, stunnel and client on the other."""
-    flow = orderflow.Flow(levels=500)  # orders that rest: of two accounts, others would be told of as well
+    """Send the same orders without TLS and through stunnel. The engine has one CPU, stunnel and client the other."""
+    flow = orderflow.Flow(levels=500)  # resting orders only, because a trade would send messages to both accounts
     before = os.sched_getaffinity(0)
     beside, engine_cpu = min(before), max(before)
     port, proxied = processes.free_port(), processes.free_port()
@@ -289,7 +302,7 @@ def tls(variant: str) -> Iterator[Figure]:
 
 
 def heard(sock: socket.socket) -> None:
-    """Discard the pending bytes, and send a heartbeat of this client."""
+    """Send a heartbeat and discard the pending bytes, so that the connection stays open."""
     sock.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
     sock.setblocking(False)
     try:
@@ -301,7 +314,7 @@ def heard(sock: socket.socket) -> None:
 
 
 def thread_ns(pid: int) -> int:
-    """Return the processor time of all threads of a process, in ns."""
+    """Return the CPU time of all threads of a process in ns."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
@@ -310,7 +323,7 @@ def thread_ns(pid: int) -> int:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Make two network namespaces with a link between them."""
+    """Make two network namespaces with a link between them, and delete them when the context ends."""
     try:
         for name in (HOST, CLIENT):
             _ip("netns", "add", name)
@@ -330,10 +343,11 @@ def _ip(*words: str) -> None:
 
 
 def firewall_packets(_variant: str) -> Iterator[Figure]:
-    """Measure an order's packet and its answer between two network namespaces, with and without the role's rules.
+    """Measure how long it takes to send an order's packet and its answer, with and without the firewall's rules.
 
-    All rules run within the call that sends: on one CPU the receiver has the packet when it returns. The result is the
-    tenth percentile of many sends in the fastest round, which other work on the machine does not change.
+    The packets go between two network namespaces on one CPU. When the sending call returns, the kernel has applied all
+    rules and delivered the packet. The figure is the tenth percentile of many sends in the fastest round, because other
+    work on the machine hardly changes it.
     """
     port, before, lot = processes.free_port(), os.sched_getaffinity(0), random.Random(1)  # noqa: S311
     with ExitStack() as stack:
@@ -348,7 +362,7 @@ def firewall_packets(_variant: str) -> Iterator[Figure]:
         server = stack.enter_context(listener.accept()[0])
         for sock in (client, server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(None)  # with one, each call would ask first whether it may
+            sock.settimeout(None)  # a timeout would add a system call to each send
         os.sched_setaffinity(0, {max(before)})
         stack.callback(os.sched_setaffinity, 0, before)
         found: dict[str, list[tuple[float, float]]] = {"with": [], "without": []}
@@ -364,7 +378,7 @@ def firewall_packets(_variant: str) -> Iterator[Figure]:
 
 
 def sent_us(sender: socket.socket, receiver: socket.socket) -> float:
-    """Return the time to send a packet, in µs. Another packet answers each of them."""
+    """Return the tenth percentile of the time to send a packet, in µs. The receiver answers each packet."""
     times = []
     for _ in range(ORDERS):
         begun_ns = time.perf_counter_ns()
@@ -377,7 +391,7 @@ def sent_us(sender: socket.socket, receiver: socket.socket) -> float:
 
 
 def firewall(variant: str) -> Iterator[Figure]:
-    """Measure orders between two network namespaces, with and without the rules that the role writes."""
+    """Measure orders between two network namespaces, with and without the firewall rules that the role writes."""
     core, flow = orderflow.open_core(), orderflow.Flow()
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The engine under stress: a client that does not read, five that send at full speed, and over ten million orders."""
+"""Measures the engine under stress: a client does not read, clients flood it, or it gets ten million orders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.benchmarks.processes import DEADLINE_S, Server
 STALLED_S = 60
 SLICE_PINGS = 5_000
 OFFERS = 20
-TRADES_AMONG = 20  # one ping in twenty trades with the client that stalls
+TRADES_AMONG = 20  # one ping in twenty is a trade
 FLOOD_S = 60
 FLOODERS = 5
 FLOOD_FRAMES = 1_000
@@ -35,13 +35,13 @@ _ACCEPTED_BYTES, _CANCELED_BYTES, _EXECUTED_BYTES = 69, 31, 43
 
 
 class Pings:
-    """Round trips of a client: resting orders and their cancellations, and at intervals a trade."""
+    """Makes a client's messages, each with the size of its answer: resting orders, their cancellations, and trades."""
 
     def __init__(self) -> None:
         self._serial = count()
 
     def work(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return (bytes to send, bytes of the answer) of this number of pings."""
+        """Return this number of messages, each as the bytes to send and the number of bytes in the answer."""
         made = []
         token = ""
         for number in range(pings):
@@ -57,11 +57,11 @@ class Pings:
         return made
 
     def lonely(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return the pings that cause no trade."""
+        """Return those of this number of messages that cause no trade."""
         return [ping for ping in self.work(pings) if ping[1] != _ACCEPTED_BYTES + _EXECUTED_BYTES]
 
     def trades(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return pings that each cause a trade."""
+        """Return this number of messages that each cause a trade."""
         return [(orderflow.frame(self._trade()), _ACCEPTED_BYTES + _EXECUTED_BYTES) for _ in range(pings)]
 
     def _trade(self) -> ouch.EnterOrder:
@@ -72,7 +72,7 @@ class Pings:
 
 
 class Pair:
-    """An engine, a client with offers in its book, and a second client that trades with them and is measured."""
+    """An engine with two clients. The owner has sell orders in the book. The measured client trades with them."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -85,7 +85,7 @@ class Pair:
             processes.round_trips(self.owner, [(orderflow.frame(offer), _ACCEPTED_BYTES)])
 
     def trade_until_it_waits(self, seconds: float) -> None:
-        """Trade with the owner's offers, unmeasured, until replies to the owner are queued in the engine."""
+        """Trade without measuring until messages to the owner, who does not read them, wait in the engine."""
         end = time.monotonic() + seconds
         while not self.queued_bytes():
             assert time.monotonic() < end, "nothing waits for the client that does not read"
@@ -106,9 +106,10 @@ class Pair:
 
 
 def stalled(variant: str) -> Iterator[Figure]:
-    """Measure a client that trades with a client that does not read for a minute, and with one that reads, in turns.
+    """Measure a client that trades with a client that does not read for a minute, and with one that reads.
 
-    Two engines on one pinned CPU: the same minute, and the same neighbours on the hypervisor, for both.
+    Each case has its own engine, and both engines share one CPU. The measurements alternate, so that the machine is
+    equally fast for both.
     """
     engine = partial(processes.engine, variant, tokens="increasing")
     with engine() as first, engine() as second:
@@ -137,7 +138,7 @@ def stalled(variant: str) -> Iterator[Figure]:
 
 
 def flood(server: Server, sessions: int, running: Event) -> None:
-    """Enter orders on this number of sessions, from account B1 on, at full speed, until the process is killed."""
+    """Enter orders as fast as possible with this number of accounts, beginning with B1, until the process is killed."""
     sockets = {processes.log_in(server, f"B{number + 1}"): number for number in range(sessions)}
     frame = orderflow.frame(ouch.EnterOrder("F" * 14, "B", 100, "S0", orderflow.MID_E4 - 10_000, ouch.TIF_IOC))
     head, tail = frame[:4], frame[18:]
@@ -163,7 +164,7 @@ def flood(server: Server, sessions: int, running: Event) -> None:
 
 @contextlib.contextmanager
 def flooded(server: Server, sessions: int) -> Iterator[multiprocessing.process.BaseProcess]:
-    """Flood while the block runs; the block may kill the flooding process."""
+    """Run `flood` in a separate process until the context ends, and yield the process, which may be killed earlier."""
     forks = multiprocessing.get_context("fork")
     running = forks.Event()
     flooder = forks.Process(target=flood, args=(server, sessions, running))
@@ -177,7 +178,7 @@ def flooded(server: Server, sessions: int) -> Iterator[multiprocessing.process.B
 
 
 def fairness(variant: str) -> Iterator[Figure]:
-    """Measure a quiet session's round trip while another session enters orders as fast as the engine takes them."""
+    """Measure a client's round trips while another client enters orders as fast as the engine accepts them."""
     pings = Pings()
     with processes.engine(variant, tokens="increasing") as server:
         client = processes.log_in(server, "B0")
@@ -192,7 +193,7 @@ def fairness(variant: str) -> Iterator[Figure]:
 
 
 def overload(variant: str) -> Iterator[Figure]:
-    """Measure memory and the recovery time after five sessions have sent as fast as the kernel allows for a minute."""
+    """Measure memory and the time of recovery when five clients have sent as fast as possible for a minute."""
     pings = Pings()
     with processes.engine(variant, accounts=FLOODERS + 1, tokens="increasing") as server:
         client = processes.log_in(server, "B0")
@@ -216,7 +217,7 @@ def overload(variant: str) -> Iterator[Figure]:
 
 
 def _recovery_s(client: socket.socket, pings: Pings, limit_ns: float, since_ns: int) -> float:
-    """Return the seconds until a hundred round trips in a row, except one, were within the limit."""
+    """Return the seconds since `since_ns` until 99 of 100 consecutive round trips took at most `limit_ns`."""
     while True:
         processes.drain(client)
         begun_ns = time.perf_counter_ns()
@@ -227,7 +228,7 @@ def _recovery_s(client: socket.socket, pings: Pings, limit_ns: float, since_ns: 
 
 
 def flat(variant: str) -> Iterator[Figure]:
-    """Measure ten million orders through a book of a hundred thousand: memory halfway and at the end, and disk."""
+    """Measure memory and disk during ten million orders, of which a hundred thousand are open at a time."""
     enter = orderflow.frame(ouch.EnterOrder("T" * 14, "B", 100, "S0", orderflow.MID_E4))
     cancel = orderflow.frame(ouch.CancelOrder("T" * 14, 0))
 

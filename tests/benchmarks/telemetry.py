@@ -1,4 +1,4 @@
-"""The cost of telemetry: the engine's tail with and without it, its own answers, memory, CPU, and the page."""
+"""Measures telemetry: its effect on the engine's p99, the time of its answers, its memory and CPU, and its page."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PAGE_FILES = (
 
 
 def telemetry(variant: str) -> Iterator[Figure]:
-    """Measure telemetry with an engine at 10,000 orders a second, and alone."""
+    """Measure telemetry beside an engine at 10,000 orders a second, and beside an idle engine."""
 
     def figure(what: str, value: float, unit: str, aim: str, without: float | None = None) -> Figure:
         return Figure("telemetry", variant, what, value, unit, "without" if without else "", without, aim=aim)
@@ -92,7 +92,7 @@ def telemetry(variant: str) -> Iterator[Figure]:
 def _alternated(
     engine: processes.Server, observing: Callable[[], AbstractContextManager[object]]
 ) -> tuple[float, float]:
-    """Return the median p99 in µs without and with observers, measured in turns."""
+    """Return the client's median p99 in µs, without and with telemetry's processes. The measurements alternate."""
     alone, observed = [], []
     for _ in range(ROUNDS):
         alone.append(_load(engine))
@@ -121,7 +121,7 @@ def _usual(engine: processes.Server, cpu: int) -> Iterator[None]:
 
 @contextmanager
 def _own_cpu(engine: processes.Server) -> Iterator[int]:
-    """Pin the engine as its unit does where there are two CPUs; processes started later get the other CPUs."""
+    """Pin the engine to the last CPU, and yield its number. Processes that start later get the other CPUs."""
     before = os.sched_getaffinity(0)
     cpu = max(before)
     engine.pin(cpu)
@@ -133,7 +133,7 @@ def _own_cpu(engine: processes.Server) -> Iterator[int]:
 
 
 def _load(engine: processes.Server) -> float:
-    """Return the p99 in µs of a short open loop, from the intended times."""
+    """Send orders at a fixed rate for a few seconds. Return the p99 in µs from their intended times."""
     connection, splitter = connect("127.0.0.1", engine.port, "B0", processes.PASSWORD)
     recording = Recording(RATE_PER_S, RATE_PER_S * (LOAD_S + 1), RATE_PER_S)
     generator = Generator(connection, splitter, Flow("S0", 1_000_000), recording)
@@ -145,7 +145,10 @@ def _load(engine: processes.Server) -> float:
 
 
 def _bookkeeping_ns() -> float:
-    """Return the cost of an order's bookkeeping for telemetry: the counts in a read, and a share of the publication."""
+    """Return the CPU ns that telemetry costs the engine for each order.
+
+    They are the counting in a read, and the order's share of the publication of all counters.
+    """
     ancillary = [(0, 0, struct.pack("qq", *divmod(time.time_ns(), 1_000_000_000)))]
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
         stats = Stats(StateWriter(Path(name) / "engine.shm", "bench", "os"))
@@ -167,7 +170,7 @@ def _bookkeeping_ns() -> float:
 
 
 def _p99_ns(port: int, path: str) -> float:
-    """Return the p99 of requests on one connection, sent more slowly than the rate limit."""
+    """Return the p99 in ns of requests on one connection. They are sent below the service's rate limit."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     times = []
     for _ in range(REQUESTS):
@@ -186,9 +189,10 @@ def _minute_p99_us(port: int, source: str) -> float:
 
 
 def _page(port: int) -> tuple[float, float, float]:
-    """Return the ms to the first paint of a bare page and of ours, and our open page's share of a core in %.
+    """Return the ms to the first paint of a bare page and of telemetry's page, and the CPU % of the latter while open.
 
-    The pages load in turns, without cache, in a running browser. The bare page contains only "bare". Take a screenshot.
+    The pages alternate in a running browser without cache. The bare page contains only the word "bare". This also
+    writes a screenshot of telemetry's page.
     """
     bare_ms, ours_ms = [], []
     with tempfile.TemporaryDirectory(prefix="chromium-") as name:
@@ -222,7 +226,7 @@ def _task_s(browser: Browser) -> float:
 
 
 def _noticed_s(engine: processes.Server, port: int) -> float:
-    """Return the seconds from the engine's death to the first document of the page's stream that reports it."""
+    """Kill the engine. Return the seconds until the stream that feeds the page reports a failing engine."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/stream")
     stream = connection.getresponse()

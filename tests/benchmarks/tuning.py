@@ -1,4 +1,4 @@
-"""The cost of tuning that has nothing left to do: a second run of the role, and each module by itself."""
+"""Measures the tuning of a machine that is already tuned: a second run of the role os_tuning, and each module alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPEATS = 5
 
 
 def tuning(variant: str) -> Iterator[Figure]:
-    """Measure the tuning. Nothing here runs the engine, so the compiled variant has no figures."""
+    """Measure the tuning. The compiled variant has no figures, because the tuning does not run the engine."""
     if variant != "pure":
         return
     with booted("tuning-bench", "10.77.0.0/16") as host:

@@ -1,4 +1,4 @@
-"""The engine's two variants: the sources as they are, and compiled by mypyc, built once for each content."""
+"""The engine's two variants: pure, from its sources, and compiled by mypyc, which is built once for each content."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlat
 
 
 def path_of(variant: str) -> Path:
-    """Return the directory to put on PYTHONPATH for "pure" or "compiled"."""
+    """Return the directory that PYTHONPATH needs for the variant, "pure" or "compiled"."""
     return SOURCES if variant == "pure" else compiled()
 
 
 def environment(variant: str) -> dict[str, str]:
-    """Return the environment of a process that runs the variant."""
+    """Return the environment variables of a process that runs the variant."""
     paths = [str(path_of(variant)), str(ROOT), str(CACHE / "bench-reference")]
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode")}
 
 
 def confirmed(variant: str) -> str:
-    """Return the variant; raises AssertionError where a process in its environment runs another."""
+    """Start a process of the variant, and return the variant. Raises AssertionError when it runs the other one."""
     command = [sys.executable, "-c", "from trading_engine.machine.version import is_compiled; print(is_compiled())"]
     said = subprocess.run(command, env=environment(variant), stdout=subprocess.PIPE, text=True, check=True).stdout
     assert said.strip() == str(variant == "compiled"), f"{variant}: is_compiled() says {said}"
@@ -44,7 +44,7 @@ def confirmed(variant: str) -> str:
 
 
 def compiled() -> Path:
-    """Return the directory of the compiled variant, building it when the sources are new."""
+    """Return the directory of the compiled variant. Build it when the sources have changed."""
     engine = ROOT / "files" / "engine"
     content = hashlib.sha256(sysconfig.get_platform().encode() + sys.version.encode())
     compilable = [path for name in PACKAGES for path in SOURCES.joinpath(name).rglob("*.py")]
@@ -54,9 +54,9 @@ def compiled() -> Path:
     if not target.exists():
         print("building the compiled variant (once for each change of the sources)", file=sys.stderr)
         CACHE.mkdir(parents=True, exist_ok=True)
-        # Two clones are compared, or one is tested while another is measured: each needs its own.
+        # Several builds are kept, because other clones of this repository may use one at the same time.
         for old in sorted(CACHE.glob("compiled-*"), key=_used_s)[: -(_KEPT - 1)]:
-            shutil.rmtree(old, ignore_errors=True)  # another clone may be at it
+            shutil.rmtree(old, ignore_errors=True)  # another clone may delete it as well
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
             unpack(engine, Path(work), target)
     os.utime(target)
@@ -66,12 +66,12 @@ def compiled() -> Path:
 def _used_s(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:  # removed meanwhile
+    except FileNotFoundError:  # deleted meanwhile
         return 0.0
 
 
 def unpack(engine: Path, work: Path, target: Path) -> None:
-    """Unpack the compiled wheel of the release that the role builds here (once, and then reuses) to `target`."""
+    """Build a release as the role does, unless one is cached, and unpack its compiled wheel to `target`."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     kind = {"python_version": version, "architecture": platform.machine(), "compiled": "always"}
     made = collect(project=str(engine), cache_dir=str(WHEELS), **kind)

@@ -1,8 +1,9 @@
-/* Keep so many messages in flight on a connected socket, each sent by itself, as soon as one before it is answered:
+/* Keep IN_FLIGHT messages in flight on a connected socket. Each message is sent alone, as soon as an earlier one is
+ * answered:
  *   windowed-client SOCKET IN_FLIGHT < WORK
- * WORK is a record a message: u32 bytes to send, u32 bytes of its answer (both little-endian), then what is sent.
- * Prints the nanoseconds from the first send to the last byte of the last answer. In C, because a client in Python is
- * what would be measured. */
+ * WORK has one record for each message: the number of bytes to send and the number of bytes in the answer, as 32-bit
+ * little-endian integers, then the bytes to send. The program prints the nanoseconds from the first send to the last
+ * byte of the last answer. It is in C, because the slowness of a client in Python would be measured instead. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,1 +1,1 @@
-"""Judges recorded calls by the deployer's policies as AWS would: a call's permissions, and who has them."""
+"""Checks recorded API calls against IAM policies as AWS would: which permissions a call needs, and who has them."""

@@ -1,4 +1,8 @@
-"""The needs of the playbooks' calls: of one test, as its API recorded them, and of the whole life, for unit tests."""
+"""Reads and stores the needs of the playbooks' API calls. A need is one permission that a call needs.
+
+A test reads the needs that its own emulated API has recorded. Unit tests read calls.json, which has the needs of a
+deployment's whole life, from plan to removal.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ _ID = re.compile(r"-[0-9a-f]{8,}\b")
 
 
 class KeptNeed(NamedTuple):
-    """A need, and the policies of the runs that had this need."""
+    """A need, and the names of the policies that were attached in the run that had this need."""
 
     action: str
     need: Need
@@ -27,14 +31,14 @@ class KeptNeed(NamedTuple):
 
 
 def read(file: Path) -> list[Need]:
-    """Return the recorded needs; nothing when there was no call."""
+    """Return the recorded needs. The list is empty when the file does not exist because there was no call."""
     if not file.exists():
         return []
     return [Need(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def kept() -> list[KeptNeed]:
-    """Return the needs of a whole life."""
+    """Return the needs in calls.json."""
     rows = json.loads(KEPT.read_text(encoding="utf-8"))
     return [
         KeptNeed(row["action"], Need(row["action"], row["resource"], row["context"]), tuple(row["policies"]))
@@ -43,7 +47,7 @@ def kept() -> list[KeptNeed]:
 
 
 def keep(policies: list[str], needs: list[Need]) -> bool:
-    """Add needs to the folder that the environment names; return whether there is one."""
+    """Add needs to the folder in the environment variable KEEP_CALLS_IN. Return whether the variable is set."""
     folder = os.environ.get(_FOLDER)
     if folder:
         file = Path(folder) / f"{os.environ.get('PYTEST_XDIST_WORKER', 'one')}.jsonl"
@@ -53,7 +57,10 @@ def keep(policies: list[str], needs: list[Need]) -> bool:
 
 
 def _row(need: Need, policies: list[str]) -> dict[str, Any]:
-    """Return a need without the values that differ from run to run: ids, and tags that no policy asks for."""
+    """Return a need as a row of calls.json, without values that differ in each run.
+
+    Ids are replaced, and tags are left out except Project, the only one that policies mention.
+    """
     context = {key: value for key, value in need.context.items() if "Tag/" not in key or key.endswith("/Project")}
     return {
         "action": need.action,

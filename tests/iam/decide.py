@@ -1,8 +1,8 @@
-"""Decides by policies with Deny, NotAction, NotResource, Null and variables, as the hosts' and the bucket's have them.
+"""Evaluates policies with Deny, NotAction, NotResource, Null and variables, such as those of the hosts and the bucket.
 
-The deployer's documents need none of that and have a stricter judge (evaluate.py).
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html: a Deny wins; within one
-account an Allow of the identity's policy is enough.
+The deployer's policies use none of these elements, and evaluate.py evaluates them more strictly. The rules are those
+of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html: a Deny wins, and within
+one AWS account an Allow in the identity's policy is enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.iam.evaluate import Need, matches
 
 
 def decided(need: Need, identity: Iterable[Statement], resource: Iterable[Statement] = ()) -> bool:
-    """Return whether the identity's policy allows the need and neither policy denies it."""
+    """Return whether the identity's policy allows the need, and neither it nor the resource's policy denies it."""
     identity, resource = list(identity), list(resource)
     if any(one["Effect"] == "Deny" and _fits(one, need) for one in [*identity, *resource]):
         return False
@@ -42,7 +42,10 @@ def _any(patterns: Any, value: str, known: Mapping[str, str]) -> bool:
 
 
 def _filled(pattern: str, known: Mapping[str, str]) -> str:
-    """Put the request's values into a pattern's variables; a variable without a value matches nothing."""
+    """Return the pattern with the request's values in place of variables such as ${aws:username}.
+
+    A pattern with a variable that has no value matches nothing.
+    """
     while "${" in pattern:
         name = pattern.partition("${")[2].partition("}")[0]
         pattern = pattern.replace("${" + name + "}", known.get(name.lower(), "\0"))

@@ -1,4 +1,4 @@
-"""Decodes a request on the wire into its call: service, operation, and parameters as botocore names them."""
+"""Decodes an HTTP request to AWS: its service, its operation, and its parameters by botocore's names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.utils import get_service_model
 from werkzeug.datastructures import CombinedMultiDict, MultiDict
 
-# Services whose name in signatures is not botocore's.
+# Services that have another name in signatures than in botocore: the name in signatures, then botocore's.
 _BY_SIGNATURE = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch", "servicequotas": "service-quotas"}
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call of one service."""
+    """A call of an operation of an AWS service. `key` is the id of the caller's access key."""
 
     key: str
     region: str
@@ -31,7 +31,7 @@ class Call:
 
 
 def decode(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Call | None:
-    """Return the call, or None for a request that nobody signed."""
+    """Return the call, or None for a request without a signature. Raises LookupError for an unknown operation."""
     signed = _CREDENTIAL.search(headers.get("Authorization", ""))
     if not signed:
         return None
@@ -58,8 +58,8 @@ def _read(
 
 def _read_rest(model: Any, method: str, path: str, query: str, body: bytes) -> tuple[str, dict[str, Any]]:
     given = dict(parse_qsl(query, keep_blank_values=True))
-    # The one that names most of the query: a plain GET of a bucket is a list, one with ?policy its policy.
-    # Of two alike the shorter: ListBuckets before ListDirectoryBuckets.
+    # Several operations can fit. The right one names most of the query: a GET of a bucket lists its objects, and with
+    # ?policy it gets the policy. Among equals it has the shorter name: ListBuckets, not ListDirectoryBuckets.
     fits = sorted(
         (len(asked), -len(name), name, tuple(found.groupdict().items()))
         for name, (verb, pattern, asked) in _templates(model.service_name).items()

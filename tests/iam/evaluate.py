@@ -1,6 +1,6 @@
-"""Decides by policy statements as AWS does, for the elements that our documents have: Allow, wildcards, conditions.
+"""Evaluates policy statements as AWS does, with the elements of files/iam: Allow, wildcards and conditions.
 
-The rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
+The rules are https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
 
@@ -16,7 +16,10 @@ from tests.iam.documents import Statement, as_list
 
 @dataclass(frozen=True)
 class Need:
-    """One permission that a call needs: an action on a resource, in the context of the request."""
+    """One permission that an API call needs: an action on a resource.
+
+    `context` has the request's values for the condition keys of policies, such as aws:ResourceTag/Project.
+    """
 
     action: str
     resource: str
@@ -28,7 +31,7 @@ class Need:
 
 
 def allowed(need: Need, statements: Iterable[Statement]) -> bool:
-    """Return whether a statement allows the need. Our documents have no Deny, which would win."""
+    """Return whether a statement allows the need. Raises ValueError for a statement with another effect than Allow."""
     return any(_allows(one, need) for one in statements)
 
 
@@ -43,7 +46,7 @@ def _allows(statement: Statement, need: Need) -> bool:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Return whether a pattern with IAM's wildcards * and ? matches the whole value."""
+    """Return whether a pattern matches the whole value. IAM's wildcards are * and ?."""
     return _expression(pattern).fullmatch(value) is not None
 
 
@@ -57,7 +60,7 @@ def _equal(pattern: str, value: str) -> bool:
     return pattern == value
 
 
-# ArnEquals and ArnLike are the same to AWS.
+# AWS treats ArnEquals and ArnLike alike.
 _OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "StringEquals": _equal,
     "StringLike": matches,
@@ -68,7 +71,10 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {
 
 
 def _conditions_hold(conditions: Mapping[str, Mapping[str, object]], context: Mapping[str, str]) -> bool:
-    """Return whether each operator holds for each key by one of its values; a key without a value satisfies none."""
+    """Return whether all conditions of a statement hold.
+
+    A condition holds when one of its values fits the request's value. It fails when the request has no value.
+    """
     known = {key.lower(): value for key, value in context.items()}
     return all(
         _holds(_OPERATORS[operator], as_list(values), known.get(key.lower()))

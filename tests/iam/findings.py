@@ -1,4 +1,4 @@
-"""Prints parliament's findings in the documents, by document: python -m tests.iam.findings."""
+"""Prints what the linter parliament finds in files/iam, as JSON by document: python -m tests.iam.findings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.iam import documents
 
 
 def _find(document: str) -> list[str]:
-    # parliament asks pkg_resources, which setuptools no longer has, for the paths of its own data.
+    # parliament looks up its data files by pkg_resources, which setuptools no longer contains.
     spec = importlib.util.find_spec("parliament")
     assert spec is not None
     folder = Path(str(spec.origin)).parent

@@ -1,4 +1,4 @@
-"""Returns the needs of a call: each action, its resource, and its context of tags and parameters."""
+"""Derives the needs of an API call: each action that must be allowed, its resource, and the values for conditions."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ _ID = re.compile(rf"({'|'.join(sorted(renamed.EC2_KINDS, key=len, reverse=True))
 
 
 class Account(Protocol):
-    """The content of the account at the moment of a call."""
+    """The content of the AWS account at the moment of a call."""
 
     number: str
 
     def ec2_tags(self, identity: str) -> Mapping[str, str]:
-        """Return the tags of one of EC2's resources; no tags for a missing resource."""
+        """Return the tags of a resource of EC2. A missing resource has no tags."""
 
     def ec2_parts(self, name: str) -> list[str]:
-        """Return the ids of the resources that a name or an association stands for."""
+        """Return the ids of resources: those with this template name or public address, or of this association."""
 
     def identity(self, kind: str, name: str) -> str:
-        """Return the id of a key pair or placement group, or the name when it is an id or the resource is missing."""
+        """Return the id of a key pair or placement group with this name. Without such a resource, return the name."""
 
     def iam_path(self, kind: str, name: str) -> str:
-        """Return the path of a role or instance profile; an empty text for a missing one."""
+        """Return the path of a role or instance profile in IAM."""
 
     def template(self, identity: str) -> Mapping[str, Any]:
-        """Return the data of a launch template's newest version."""
+        """Return the content of a launch template's newest version."""
 
     def role_of(self, profile: str) -> str:
         """Return the ARN of the role in an instance profile."""
 
 
 def needs(call: Call, account: Account) -> Iterator[Need]:
-    """Return every permission that a call needs."""
+    """Yield every permission that a call needs."""
     prefix = renamed.SERVICES.get(call.service, call.service)
     action = f"{prefix}:{call.operation}"
     if action in renamed.FREE:
@@ -75,7 +75,10 @@ def _ec2(action: str, call: Call, account: Account) -> Iterator[Need]:
 
 
 def _named(call: Call, account: Account) -> Iterator[tuple[str, str]]:
-    """Return name and kind of each resource in the parameters, without those that the call creates under a name."""
+    """Yield the name and the kind of each existing resource in the call's parameters.
+
+    A name that the call gives to a new resource is left out.
+    """
     for key, value in _words(call.parameters):
         if found := _ID.fullmatch(value):
             yield value, renamed.EC2_KINDS[found[1]]
@@ -113,7 +116,7 @@ def _ec2_beside(action: str, call: Call, account: Account) -> Iterator[Need]:
         yield _pass(action, account.role_of(profile.get("Name") or profile["Arn"].rpartition("/")[2]))
     if "DeliverLogsPermissionArn" in call.parameters:
         yield _pass(action, call.parameters["DeliverLogsPermissionArn"])
-    if call.operation == "RunInstances" and "LaunchTemplate" in call.parameters:  # our only one asks for Spot
+    if call.operation == "RunInstances" and "LaunchTemplate" in call.parameters:  # our templates ask for Spot
         yield _linked(account, *renamed.SPOT)
 
 
@@ -129,7 +132,7 @@ def _iam(action: str, call: Call, account: Account) -> Iterator[Need]:
         resource = asked.get("PolicyArn") or f"{head}policy{asked.get('Path', '/')}{asked['PolicyName']}"
     else:
         (kind,) = kinds
-        name = asked.get("InstanceProfileName" if kind == "instance-profile" else "RoleName", "*")  # a list has none
+        name = asked.get("InstanceProfileName" if kind == "instance-profile" else "RoleName", "*")  # a list has no name
         made = asked.get("Path", "/") if call.operation.startswith("Create") else account.iam_path(kind, name)
         resource = f"{head}{kind}{made}{name}"
     yield Need(action, resource, context)
@@ -164,7 +167,10 @@ def _autoscaling(action: str, call: Call, account: Account) -> Iterator[Need]:
 
 
 def _launched(account: Account, template: str, region: str) -> Iterator[Need]:
-    """Yield the further needs of a group's creator: AWS checks that the creator may launch the template's instances."""
+    """Yield the further needs of a call that creates an Auto Scaling group.
+
+    AWS checks that the caller may launch the instances of the group's template.
+    """
     for identity in account.ec2_parts(template):
         context = _context("aws:ResourceTag/", account.ec2_tags(identity))
         yield Need("ec2:RunInstances", reference.ec2_arn("launch-template", identity, region, account.number), context)
@@ -197,7 +203,7 @@ def _balancing(action: str, call: Call, account: Account) -> Iterator[Need]:
         yield _linked(account, *renamed.BALANCES)
 
 
-# --- the others, whose resources are in their parameters by name -----------------------------------------------------
+# --- other services, whose parameters contain their resources' names -------------------------------------------------
 def _s3(action: str, call: Call, account: Account) -> Iterator[Need]:
     asked = call.parameters
     bucket = f"arn:aws:s3:::{asked['Bucket']}" if "Bucket" in asked else "*"
@@ -251,7 +257,7 @@ def _arns(call: Call, account: Account) -> Iterator[str]:
         yield from (f"arn:aws:cloudwatch::{number}:dashboard/{name}" for name in boards)
         if "ResourceARN" in asked:
             yield asked["ResourceARN"]
-        if call.operation == "DescribeAlarms":  # composite alarms are shown to whom all may be shown only
+        if call.operation == "DescribeAlarms":  # only who may describe all alarms sees composite ones
             yield "*"
     elif call.service == "sns":
         topic = asked.get("TopicArn") or asked.get("ResourceArn")
@@ -260,12 +266,12 @@ def _arns(call: Call, account: Account) -> Iterator[str]:
         named = asked.get("resourceArn") or f"arn:aws:logs:{region}:{number}:log-group:{asked['logGroupName']}"
         yield named
     elif call.service == "ssm":
-        owner = "" if asked["Name"].startswith("/aws/") else number  # public parameters have none
+        owner = "" if asked["Name"].startswith("/aws/") else number  # a public parameter has no owner
         yield f"arn:aws:ssm:{region}:{owner}:parameter{asked['Name']}"
     elif call.service == "scheduler":
         yield f"arn:aws:scheduler:{region}:{number}:schedule/{asked.get('GroupName', 'default')}/{asked['Name']}"
     elif call.service == "cloudformation":
-        name = asked["StackName"].rpartition(":stack/")[2].partition("/")[0]  # of an ARN, or by itself
+        name = asked["StackName"].rpartition(":stack/")[2].partition("/")[0]  # StackName is an ARN or a name
         yield f"arn:aws:cloudformation:{region}:{number}:stack/{name}/*"
     elif call.service == "service-quotas":
         yield f"arn:aws:servicequotas:{region}:{number}:{asked['ServiceCode']}/{asked['QuotaCode']}"

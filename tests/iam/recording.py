@@ -1,7 +1,7 @@
-"""The embedded EC2's API, which records the needs of each call of one user: python -m tests.iam.recording FILE.
+"""Serves the emulated AWS API and records the permissions that one user's calls need.
 
-The file has one need a line, and FILE.calls a dot for each call. Only the user whose access key is in FILE.key is
-recorded; that file may be written later.
+Usage: python -m tests.iam.recording FILE. It records the calls of the user whose access key is in FILE.key, once that
+file exists. FILE gets a line of JSON for each needed permission, and FILE.calls gets a dot for each call.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class EmulatedAccount:
-    """The account in moto's memory."""
+    """The AWS account in moto's memory."""
 
     number = "123456789012"
 
@@ -39,7 +39,7 @@ class EmulatedAccount:
         return {one["key"]: one["value"] for one in self._ec2.describe_tags({"resource-id": [identity]})}
 
     def identity(self, kind: str, name: str) -> str:
-        # Placement groups are the sandbox's own.
+        # Moto has no placement groups; the sandbox adds them.
         named = {"key-pair": self._ec2.key_pairs, "placement-group": vars(self._ec2).get("placement_groups", {})}
         found = named.get(kind, {}).get(name)
         return str(found.id) if found else name
@@ -77,7 +77,7 @@ class EmulatedAccount:
 
 
 class Recorder:
-    """Passes every request on to the API."""
+    """A WSGI application that passes every request to the API, and records those of the chosen user."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]], file: Path) -> None:
         self._application = application
@@ -98,7 +98,7 @@ class Recorder:
         path = Request(environ.copy()).raw_path.partition("?")[0]
         try:
             lines = self._lines(environ["REQUEST_METHOD"], path, environ["QUERY_STRING"], headers, body)
-        except Exception as error:  # the test that reads the file fails by this line
+        except Exception as error:  # this line makes the test that reads the file fail
             lines = [
                 {"action": "unreadable", "resource": f"{environ['REQUEST_METHOD']} {path}: {error!r}", "context": {}}
             ]
@@ -119,7 +119,7 @@ class Recorder:
 
 
 def main() -> None:
-    """Serve until terminated."""
+    """Print the server's URL and serve until the process is terminated."""
     recorder: Any = Recorder(Application(Hooks()), Path(sys.argv[1]))
     server = make_api_server("127.0.0.1", 0, recorder)
     print(f"http://127.0.0.1:{server.port}", flush=True)

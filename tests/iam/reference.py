@@ -1,4 +1,4 @@
-"""AWS's service authorization reference, as parliament contains it: the resources and condition keys of each action."""
+"""Looks up IAM actions in AWS's service authorization reference, of which the package parliament contains a copy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Actions that are newer than parliament's data, and take no resource:
+# Actions that are missing from parliament's older copy. They have no types of resource:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsfreetier.html
 _NEWER = frozenset({"freetier:GetAccountPlanState"})
 
 
 class Kind(NamedTuple):
-    """A type of resource that an action is checked for."""
+    """A type of resource for which AWS checks an action.
+
+    `by_tag` and `by_request_tag` tell whether a policy can use the resource's tags and the request's tags.
+    """
 
     name: str
     required: bool
@@ -37,7 +40,7 @@ def _services() -> dict[str, Any]:
 
 @functools.cache
 def kinds(action: str) -> dict[str, Kind]:
-    """Return the types of resource of an action by their names; empty for an action without types of resource."""
+    """Return the types of resource of an action by their names. The dictionary is empty when it has none."""
     if action in _NEWER:
         return {}
     service, _, name = action.partition(":")
@@ -56,13 +59,13 @@ def kinds(action: str) -> dict[str, Kind]:
 
 @functools.cache
 def known(action: str) -> bool:
-    """Return whether the data has the action."""
+    """Return whether parliament's copy contains the action."""
     service, _, name = action.partition(":")
     return any(one["privilege"] == name for one in _services().get(service, {"privileges": []})["privileges"])
 
 
 def reads(action: str) -> bool:
-    """Return whether the action only reads. An action that is missing from the data is judged by its name."""
+    """Return whether the action only reads. When the copy does not contain the action, its name decides."""
     service, _, name = action.partition(":")
     if not known(action):
         return name.startswith(("Describe", "Get", "List"))
@@ -71,7 +74,7 @@ def reads(action: str) -> bool:
 
 
 def ec2_arn(kind: str, identity: str, region: str, account: str) -> str:
-    """Return the name of one of EC2's resources."""
+    """Return the ARN of a resource of EC2."""
     (arn,) = [one["arn"] for one in _services()["ec2"]["resources"] if one["resource"] == kind]
     head, _, _ = str(arn).partition("/")
     for word, value in {"${Partition}": "aws", "${Region}": region, "${Account}": account}.items():

@@ -1,4 +1,7 @@
-"""The needs of a call that have another name than the call, or come in addition, each with AWS's own word for it."""
+"""Tables of permissions that are not named like the call that needs them, or that a call needs in addition.
+
+Each table has the page of AWS that says so.
+"""
 
 from __future__ import annotations
 
@@ -33,21 +36,21 @@ S3 = {
     "UploadPart": "PutObject",
 }
 
-# Budgets has two permissions for all it does:
+# AWS Budgets has one permission for calls that read, and one for all other calls. The calls that read begin with:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbudgetservice.html
 BUDGETS_LOOK = ("Describe", "List")
 
-# Nobody needs a permission for it: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+# Calls without a permission: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
 FREE = frozenset({"sts:GetCallerIdentity"})
 
-# These work with the resource * only, in the words of botocore's models ("scoped to *") and, for Unsubscribe, of the
-# service authorization reference, which has no resource for it.
+# Actions that need the resource *. Botocore's model says so of PutCompositeAlarm ("scoped to *"), and the service
+# authorization reference has no resource for Unsubscribe.
 ALL_ONLY = frozenset({"cloudwatch:PutCompositeAlarm", "sns:Unsubscribe"})
 
-# A call that also gives tags needs the permission to tag.
+# The permission to tag that a call needs when it also sets tags.
 # EC2: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html
 # IAM: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html#id_tags_permissions
-# others: their operation's text in botocore's models
+# The others: the text about the operation in botocore's models
 TAGGING = {
     "cloudwatch:PutCompositeAlarm": "cloudwatch:TagResource",
     "cloudwatch:PutMetricAlarm": "cloudwatch:TagResource",
@@ -58,7 +61,7 @@ TAGGING = {
     "sns:CreateTopic": "sns:TagResource",
 }
 
-# Who hands a role to a service needs iam:PassRole for it:
+# Calls that give a role to a service, and this service. The caller needs iam:PassRole for the role:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
 PASSES = {
     "ec2:AssociateIamInstanceProfile": "ec2.amazonaws.com",
@@ -70,11 +73,12 @@ PASSES = {
     "scheduler:UpdateSchedule": "scheduler.amazonaws.com",
 }
 
-# A launch makes these, whether it names them or not; the first two only carry tags that the call gives them:
+# Resources that every launch creates, even when the call does not name them:
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances
 LAUNCHED = ("instance", "volume", "network-interface")
 
-# By the beginning of an id: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+# The type of resource by the beginning of its id:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 EC2_KINDS = {
     "ami": "image",
     "eipalloc": "elastic-ip",
@@ -95,7 +99,7 @@ EC2_KINDS = {
     "vpce": "vpc-endpoint",
 }
 
-# The roles that services make for themselves at their first use:
+# Service-linked roles, which a service creates at its first use: the service and the role's name. Sources:
 # PutMetricAlarm's text in botocore's models, and https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
 RECOVERS = ("events.amazonaws.com", "AWSServiceRoleForCloudWatchEvents")
 SPOT = ("spot.amazonaws.com", "AWSServiceRoleForEC2Spot")
@@ -104,8 +108,8 @@ SCALES = ("autoscaling.amazonaws.com", "AWSServiceRoleForAutoScaling")
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-service-linked-roles.html
 BALANCES = ("elasticloadbalancing.amazonaws.com", "AWSServiceRoleForElasticLoadBalancing")
 
-# Services whose prefix in policies is not botocore's name.
+# Services that have another name in policies than in botocore: botocore's name, then the prefix in policies.
 SERVICES = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}
 
-# The launch template that this call names does not exist yet.
+# Calls whose name parameter belongs to a resource that does not exist yet.
 MAKES_A_NAME = frozenset({"CreateLaunchTemplate"})

@@ -1,1 +1,4 @@
-"""Long, resumable runs that gather evidence and write it as dated JSON to docs/evidence."""
+"""Proofs: long runs that test one promise and write what they observed as a dated JSON record to docs/evidence.
+
+An interrupted proof continues where it stopped.
+"""

@@ -60,7 +60,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
 
 
 def main() -> int:
-    """Return 0 when the proof held, 1 when it did not."""
+    """Run the proof and return the exit status: 0 when it succeeded, 1 when it failed."""
     parser = argparse.ArgumentParser(prog="scripts/prove", description="Gather evidence in a long, resumable run.")
     parser.add_argument("name", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
     parser.add_argument("--count", type=int, help="how many steps (a full proof without it)")

@@ -1,6 +1,7 @@
-"""Runs playbooks/acceptance.yml on an embedded EC2 with machines: once killed in the middle, then to its end.
+"""Runs playbooks/acceptance.yml in a sandbox that stands in for AWS: one run is killed, the next runs to its end.
 
-The whole run passes, and its evidence names the claims that only AWS can prove. Neither run leaves a resource.
+The second run must succeed, and its evidence must name the claims that only AWS can prove. At the end no resource of
+either run may be left.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LIMIT_S = 5400
 
 
 class Account(Deployment):
-    """A sandbox used like an AWS account: without an inventory, with variables only."""
+    """A sandbox that is used like an AWS account: the runs get variables, and no inventory."""
 
     def client(self, service: str) -> Any:
         return boto3.client(
@@ -43,7 +44,7 @@ class Account(Deployment):
         )
 
     def run(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start an acceptance run."""
+        """Start playbooks/acceptance.yml with its output in the file `log`, and return the process."""
         known_hosts = self.work / "known_hosts"
         given = {
             **{name: value for name, value in self.addresses.items() if name != "trading_client_cidrs"},
@@ -59,7 +60,7 @@ class Account(Deployment):
             "slo_disturbed": "set_aside",
             "slo_machine_group": "{{ 'embedded-ec2-' ~ instance_id if instance_id is defined else '' }}",
             "acceptance_dir": str(self.work / "acceptance"),
-            "acceptance_alarm_wait_seconds": 5,  # nothing evaluates an alarm here
+            "acceptance_alarm_wait_seconds": 5,  # the sandbox evaluates no alarms
         }
         command = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/acceptance.yml")]
         with log.open("wb") as output:
@@ -79,13 +80,13 @@ class Account(Deployment):
         return [one["InstanceId"] for one in found if one["State"]["Name"] not in ("terminated", "shutting-down")]
 
     def left(self) -> dict[str, list[str]]:
-        """Return the kinds of resources that acceptance runs have left, by environment."""
+        """Return the kinds of resources that acceptance runs have left, by the environment's name."""
         found = environments(self.client, BEGINNING)
         return {name: sorted({one["kind"] for one in resources}) for name, resources in found.items()}
 
 
 def kill(account: Account) -> dict[str, list[str]]:
-    """Kill a run once its host is launched, and return the leftover resources."""
+    """Start a run and kill it once its host is launched. Return the kinds of resources it has left, by environment."""
     killed = account.run(account.work / "killed.log")
     try:
         deadline_s = time.monotonic() + LAUNCHED_WITHIN_S
@@ -102,7 +103,7 @@ def kill(account: Account) -> dict[str, list[str]]:
 
 
 def whole(account: Account) -> dict[str, Any]:
-    """Return the evidence of a whole run. Raises AssertionError when the evidence is not as expected."""
+    """Run the playbook to its end and return its evidence. Raises AssertionError for unexpected evidence."""
     log = account.work / "whole.log"
     began_s = time.monotonic()
     code = account.run(log).wait(LIMIT_S)
@@ -120,13 +121,13 @@ def whole(account: Account) -> dict[str, Any]:
 
 
 def prove(runs: int) -> Path:
-    """Return the record of this many pairs of a killed and a whole run."""
+    """Make this many pairs of a killed and a whole run, write the record and return its path."""
     evidence = Evidence("account", runs, SOURCES)
     while evidence.done < runs:
         with tempfile.TemporaryDirectory(prefix="account-") as folder:
             account = Account(Path(folder), sandbox="account", addresses=addresses(83))
             try:
-                account.down()  # what a proof that was killed may have left
+                account.down()  # a killed proof may have left a sandbox
                 account.up()
                 left = kill(account)
                 seen = whole(account)

@@ -1,7 +1,7 @@
-"""scripts/bootstrap-host as an instance's user data makes a trading host without any login.
+"""Gives scripts/bootstrap-host to new instances as their user data, which must make each of them a trading host.
 
-Other runs are interrupted: killed at the first boot, in the middle of a step, and repeated over SSH. At the end each
-host is bootstrapped once more, which must change nothing. The machines are sandbox containers with Debian 12.
+On some hosts the script is killed in the middle of a step during the first boot, and then repeated over SSH. At the
+end the script runs once more on each host, and must change nothing. The machines are sandbox containers with Debian 12.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.integration.sandbox.conftest import Cloud, eventually
 from tests.proofs.evidence import CACHE, ROOT, Evidence
 from tests.proofs.mirror import serving
 
-# What the console shows when the first boot is killed; the first is never.
+# The text on the console at which the script is killed. With the empty text it is not killed.
 CASES = ("", "Unpacking ", "Install Ansible and the collection", "Release | Collect the wheels")
 SCRIPT = ROOT / "scripts/bootstrap-host"
 LOCKS = (ROOT / "requirements.lock", ROOT / "files/engine/requirements.lock")
@@ -32,12 +32,15 @@ SOURCES = [ROOT / name for name in ("roles", "playbooks", "plugins", "files/engi
 NETWORK = IPv4Network("10.74.0.0/16")
 GATEWAY = "10.74.1.1"
 LIMIT_S = 1800.0
-# Where cloud-init keeps the user data that it runs.
+# The command that runs the user data again, from the file in which cloud-init keeps it.
 AGAIN = "sudo /var/lib/cloud/instance/scripts/part-001"
 
 
 def prove(hosts: int) -> Path:
-    """Return the record of this many hosts. Raises AssertionError when one is not a trading host in the end."""
+    """Bootstrap this many hosts, write the record and return its path.
+
+    Raises AssertionError when a host is not a trading host at the end.
+    """
     evidence = Evidence("bootstrap", hosts, SOURCES)
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as name:
         folder = Path(name)
@@ -72,7 +75,7 @@ def _tarball(folder: Path) -> Path:
 
 
 def _wheels() -> Path:
-    """Return the directory of the wheels of both lock files, for the machines' Python 3.11; downloaded once."""
+    """Download the wheels of both lock files for Python 3.11, if they are missing, and return their directory."""
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS)).hexdigest()[:16]
     home = CACHE / f"wheels-{digest}"
     tags = [f"--platform={tag}_{platform.machine()}" for tag in ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17")]
@@ -84,7 +87,7 @@ def _wheels() -> Path:
 
 
 def _user_data(url: str, tarball: Path) -> str:
-    """Return the script, preceded by the lines that a user in a closed network adds."""
+    """Return the script after the lines that a user in a network without internet access adds."""
     return "\n".join(
         [
             "#!/bin/bash",
@@ -92,7 +95,7 @@ def _user_data(url: str, tarball: Path) -> str:
             f"export http_proxy={url} no_proxy={GATEWAY}",
             f"export PIP_NO_INDEX=1 PIP_FIND_LINKS={url}/wheels/ PIP_TRUSTED_HOST={GATEWAY}",
             "export TRADING_EXTRA_VARS=/etc/trading-bootstrap.yml",
-            # Its processors are not its own, as in inventory/sandbox.
+            # The host shares its processors with other programs, as in inventory/sandbox.
             'echo "slo_disturbed: set_aside" >"$TRADING_EXTRA_VARS"',
             SCRIPT.read_text(encoding="utf-8"),
         ]
@@ -111,7 +114,11 @@ class _Host:
         return cls(cloud, instance["InstanceId"], instance["PrivateIpAddress"])
 
     def bootstrap(self, killed_at: str) -> dict[str, Any]:
-        """Return the observations of a first boot, killed at the given step if any, and of the later runs."""
+        """Observe the first boot and the later runs, and terminate the instance.
+
+        When `killed_at` is not empty, the script is killed once the console shows this text, and then runs again.
+        Return `took_s`, the seconds until the host is ready, and what `_seen` returns about each run.
+        """
         begun_s = time.monotonic()
         runs = []
         if killed_at:
@@ -137,12 +144,12 @@ class _Host:
         return self.cloud.console(self.instance_id)
 
     def _trust(self) -> None:
-        """Read the host keys from the machine itself. cloud-init prints them only after the user data, if at all."""
+        """Read the SSH host keys from the machine. On the console they can appear only after the user data has run."""
         scanned = subprocess.run(["ssh-keyscan", self.address], check=True, capture_output=True, text=True)
         (self.cloud.directory / "known_hosts").write_text(scanned.stdout)
 
     def _shell(self, command: str) -> str:
-        """Return the output of a command over SSH. Raises AssertionError when it fails."""
+        """Run a command over SSH and return its output. Raises AssertionError when the command fails."""
         done = self.cloud.ssh(self.address, command, limit_s=LIMIT_S)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr
         return done.stdout.strip()
@@ -155,7 +162,10 @@ class _Host:
 
 
 def _seen(said: str) -> dict[str, Any]:
-    """Return the steps of a run, and the number of changes. Raises AssertionError when the run failed."""
+    """Return from a run's output its `steps` and the number of tasks that `changed` something.
+
+    Raises AssertionError when the run failed.
+    """
     steps = [line.partition("bootstrap-host: ")[2].strip() for line in said.splitlines() if "bootstrap-host: " in line]
     assert steps, said[-6000:]
     assert "Done. " in steps[-1], said[-6000:]

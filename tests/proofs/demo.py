@@ -1,4 +1,4 @@
-"""Runs scripts/demo repeatedly, as a newcomer does: each run must succeed, and no verdict may be wrong.
+"""Runs scripts/demo repeatedly. Each run must succeed, and no verdict may be wrong.
 
 During the last fifth of the runs a busy loop runs on each CPU of the controller. A target may then be
 *not measured*, but never *missed*, because the engine is not at fault.
@@ -30,12 +30,15 @@ MOST_LINES = 60
 
 
 def prove(runs: int) -> Path:
-    """Return the record of this many runs. Raises AssertionError when one fails, or too few quiet ones are met."""
+    """Make this many runs, write the record and return its path.
+
+    Raises AssertionError when a run fails, or when too few runs without the busy loops meet their targets.
+    """
     return _prove("demo", runs, [], _reported)
 
 
 def prove_local(runs: int) -> Path:
-    """Return the record of this many runs of `scripts/demo --no-machine`. Raises AssertionError like `prove`."""
+    """Make this many runs of `scripts/demo --no-machine`, and otherwise do the same as `prove`."""
     return _prove("demo-local", runs, ["--no-machine"], _measured_here)
 
 
@@ -97,7 +100,7 @@ def _run(clone: Path, arguments: list[str], verdict: Verdict) -> dict[str, Any]:
 
 
 def _reported(work: Path, _done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, Any]]:
-    """Return the verdict and the figures of the host's report."""
+    """Return the verdict and the figures from the report about the host."""
     files = list((work / "reports").glob("*.json"))
     if not files:
         return "none", {}
@@ -107,7 +110,7 @@ def _reported(work: Path, _done: subprocess.CompletedProcess[str]) -> tuple[str,
 
 
 def _measured_here(work: Path, done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, Any]]:
-    """Return the verdict from the printed output, because no report holds it, and the figures."""
+    """Return the verdict and the figures. No report contains the verdict, so it is read from the printed output."""
     figures = work / "local/figures.json"
     if not figures.exists():
         return "none", {}
@@ -123,7 +126,7 @@ def nothing() -> Iterator[None]:
 
 @contextmanager
 def busy_loops() -> Iterator[None]:
-    """Run a busy loop of normal priority on every CPU."""
+    """Run a busy loop of normal priority on every CPU until the context ends."""
     loops = [
         subprocess.Popen(["taskset", "--cpu-list", str(cpu), sys.executable, "-c", "while True: pass"])
         for cpu in sorted(os.sched_getaffinity(0))

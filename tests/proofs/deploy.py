@@ -1,8 +1,8 @@
-"""Switches the engine to another release under load, repeatedly. With a planted fault it must return to the old one.
+"""Switches the engine to another release repeatedly, under load. A release with a fault must be rolled back.
 
-Meanwhile a client enters and cancels orders, reconnects with its next sequence number, and keeps every message. No
-acknowledged message may be missing or come twice. The client measures its own downtime. The modules of deploy.yml
-make the switch, with a replacement for systemd.
+Meanwhile a client enters and cancels orders. When it loses its connection, it reconnects with the next sequence number.
+It must receive every message exactly once, and it measures how long it had no connection. The modules of deploy.yml
+make the switch. A program that stands in for systemctl starts and stops the engine.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ _SOURCES = [ROOT / "files/engine/src/trading_engine", ROOT / "plugins/module_uti
 
 
 def prove(upgrades: int) -> Path:
-    """Return the record. Raises AssertionError when a message is lost, or a client is disconnected for over 2 s."""
+    """Make this many upgrades, write the record and return its path.
+
+    Raises AssertionError when a message is lost, or the client has no connection for more than 2 s.
+    """
     evidence = Evidence("deploy", upgrades, _SOURCES)
     if not evidence.done:
         with tempfile.TemporaryDirectory(prefix="deploy-") as name:
@@ -98,7 +101,7 @@ class _Trader:
             except ConnectionError:
                 pass
             connection.close()
-            time.sleep(0.005)  # as a client would, between two attempts
+            time.sleep(0.005)  # a client waits between two attempts
         if self.logins:
             self.away_ms.append((time.monotonic() - gone_s) * 1000)
         self.logins += 1
@@ -106,7 +109,7 @@ class _Trader:
         return connection
 
     def _read_the_rest(self, connection: socket.socket) -> None:
-        """Read until the first heartbeat, which is sent when no other message is pending."""
+        """Read until the first heartbeat. The engine sends a heartbeat only when no other message is pending."""
         while not self._is_idle:
             self._take(connection.recv(1 << 16))
 
@@ -127,7 +130,7 @@ class _Trader:
                 return
 
     def _piece(self) -> bytes:
-        """Return orders that are all cancelled, except the last order of each hundredth piece."""
+        """Return the bytes of some orders and of their cancellations. One order in a hundred is not cancelled."""
         data = b""
         for number in range(_A_PIECE):
             self._token += 1
@@ -139,7 +142,7 @@ class _Trader:
         return data
 
     def _take(self, data: bytes) -> bool:
-        """Read messages and return whether the session has ended."""
+        """Count the messages in `data` and return whether the session has ended."""
         for kind, payload in self._splitter.feed(data):
             if kind == soupbintcp.LOGIN_ACCEPTED:
                 number = soupbintcp.parse_login_accepted(payload).sequence
@@ -167,8 +170,8 @@ class _Trader:
 
 
 def _life(directory: Path, upgrades: int) -> dict[str, Any]:
-    """Return a client's observations of that many upgrades, and of one faulty release for each kind of fault."""
-    # Large enough for the journal to be whole at the end, when all of it is replayed.
+    """Upgrade this many times, then try one faulty release for each kind of fault. Return the client's observations."""
+    # With this budget the engine deletes no part of the journal, so that all of it can be replayed at the end.
     host = Host(directory, journal={"segment_bytes": 16 << 20, "budget_bytes": 8 << 30})
     compiled = variants.compiled()
     host.install("r0", sources=compiled)
@@ -211,7 +214,10 @@ def _life(directory: Path, upgrades: int) -> dict[str, Any]:
 
 
 def _step(host: Host, trader: _Trader, release: str, fault: str) -> dict[str, Any]:
-    """Run the steps of deploy.yml, with the trial if the release should pass; return the client's observations."""
+    """Switch to a release by the modules of deploy.yml, and return the client's observations.
+
+    A release without a fault is first tried on the journal, as deploy.yml does. A faulty release skips this trial.
+    """
     _watch(trader)
     before = len(trader.away_ms), len(trader.without_orders_ms)
     if not fault:
@@ -234,7 +240,7 @@ def _step(host: Host, trader: _Trader, release: str, fault: str) -> dict[str, An
 
 
 def _watch(trader: _Trader) -> None:
-    """Let the client trade for a while. Raises AssertionError when it cannot."""
+    """Let the client trade for some seconds. Raises AssertionError when no order is accepted for a minute."""
     accepted, end_s = trader.accepted, time.monotonic() + 60
     time.sleep(_WATCHED_S)
     while trader.accepted == accepted:
@@ -243,7 +249,7 @@ def _watch(trader: _Trader) -> None:
 
 
 def _module(host: Host, name: str, **more: object) -> dict[str, Any]:
-    """Run a module in a separate process, as Ansible does."""
+    """Run a module in a separate process, as Ansible does, and return its result."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**host.arguments, **more}}
     code = (
         "import importlib, json, sys; from ansible.module_utils.testing import patch_module_args\n"
@@ -260,7 +266,7 @@ def _module(host: Host, name: str, **more: object) -> dict[str, Any]:
 
 
 def _fill(port: int) -> None:
-    """Enter resting orders of another account, so that there is a state to write and to load."""
+    """Enter many resting orders of another account, so that the engine has a large state to write and to load."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(soupbintcp.login_request("BERT", PASSWORD, "", 1))
         splitter, answered, sent = soupbintcp.Splitter(), 0, 0

@@ -1,4 +1,7 @@
-"""A host in its own sandbox, made by site.yml, whose publisher finds the emulated CloudWatch by a drop-in."""
+"""A host in its own sandbox, for proofs that deploy it by site.yml and inspect it.
+
+Its publisher sends metrics to the emulated CloudWatch, whose address it gets from a systemd drop-in file.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from tests.e2e.deployment import Deployment, Play, addresses
 ENVIRONMENT = "sandbox"
 GROUP = f"trading-{ENVIRONMENT}-host"
 _PUBLISHER = "trading-publish.service"
-# The agent that sends log lines is no package of Debian's, and the machines reach nobody who has it.
+# Debian has no package of the CloudWatch agent, and the machines cannot download it from AWS.
 _PUBLISHES: dict[str, object] = {"trading_publish": True, "cloudwatch_agent_state": "absent"}
 _SETTINGS: dict[str, object] = {"cloudwatch": {"period_s": 10}}
 _LIMIT_S = 180.0
@@ -28,7 +31,7 @@ _LIMIT_S = 180.0
 
 @dataclass
 class Host:
-    """The one host of a deployment; `given` are the variables of every run."""
+    """The only host of a deployment. Every playbook run gets the extra variables `given`."""
 
     deployment: Deployment
     given: dict[str, Any]
@@ -44,11 +47,11 @@ class Host:
 
     @cached_property
     def instance(self) -> str:
-        """Return the instance's id."""
+        """The id of the host's instance."""
         return str(self.deployment.host()["instance_id"])
 
     def play(self, playbook: str, **variables: object) -> Play:
-        """Run a playbook, and accept any result."""
+        """Run a playbook and return its result, also when the playbook fails."""
         return self.deployment.play(playbook, **{**self.given, **variables})
 
     def play_to_the_end(self, playbook: str, **variables: object) -> Play:
@@ -57,13 +60,13 @@ class Host:
         return play
 
     def run(self, script: str) -> str:
-        """Run a shell script as root, and return its output."""
+        """Run a shell script on the host as root and return its output. Raises AssertionError when the script fails."""
         done = self.deployment.ssh(self.address, "sudo", "sh", "-ec", script, limit_s=_LIMIT_S)
         assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def client(self, service: str) -> Any:
-        """Return a client of the embedded AWS, with the keys that the deployment has at present."""
+        """Return a boto3 client of the embedded AWS, with the access keys that the deployment currently uses."""
         found = self.deployment.environment
         return boto3.client(
             service,
@@ -74,18 +77,18 @@ class Host:
         )
 
     def group(self) -> dict[str, Any]:
-        """Return the hosts' security group."""
+        """Return the description of the hosts' security group."""
         named = [{"Name": "group-name", "Values": [GROUP]}]
         (group,) = self.deployment.ec2().describe_security_groups(Filters=named)["SecurityGroups"]
         return dict(group)
 
     @property
     def endpoint(self) -> str:
-        """Return the URL by which the host reaches the embedded AWS: the metadata address, with the API's port."""
+        """The URL of the embedded AWS for the host: the address of the metadata service, with the API's port."""
         return f"http://169.254.169.254:{urlsplit(self.deployment.environment['AWS_ENDPOINT_URL']).port}"
 
     def publish_to(self, endpoint: str) -> None:
-        """Restart the publisher with this endpoint."""
+        """Configure this URL as the publisher's AWS endpoint, and restart the publisher."""
         folder = f"/etc/systemd/system/{_PUBLISHER}.d"
         line = shlex.quote(f"Environment=AWS_ENDPOINT_URL={endpoint}")
         self.run(
@@ -94,7 +97,10 @@ class Host:
         )
 
     def publisher_says(self, pattern: str) -> str:
-        """Return the line of the publisher's present run that matches the pattern; wait for it."""
+        """Wait until the publisher logs a line that matches the pattern, and return the line.
+
+        Only lines since its last start count.
+        """
         this_run = f"_SYSTEMD_INVOCATION_ID=$(systemctl show --value --property=InvocationID {_PUBLISHER})"
         read = f"journalctl --no-pager --output=cat {this_run} | grep -m 1 {shlex.quote(pattern)}"
         return self.run(f"timeout 120 sh -c {shlex.quote(f'until {read}; do sleep 0.5; done')}").strip()
@@ -102,15 +108,16 @@ class Host:
 
 @contextmanager
 def deployed(sandbox: str, number: int, telemetry: dict[str, Any] | None = None, **given: Any) -> Iterator[Host]:
-    """Yield a host in its own networks, 10.NUMBER.0.0/16, before site.yml; remove everything afterwards.
+    """Start a sandbox in the network 10.NUMBER.0.0/16 and yield its host, on which site.yml has not run yet.
 
-    `telemetry` are further settings of telemetry, `given` further variables of every run.
+    `telemetry` are additional settings of telemetry, and `given` additional variables of every playbook run. The
+    sandbox is removed afterwards.
     """
     settings = {"telemetry_settings": {**_SETTINGS, **(telemetry or {})}}
     with tempfile.TemporaryDirectory(prefix=f"{sandbox}-") as folder:
         deployment = Deployment(Path(folder), sandbox=sandbox, addresses=addresses(number))
         try:
-            deployment.down()  # what a proof that was interrupted may have left
+            deployment.down()  # an interrupted proof may have left a sandbox
             deployment.up()
             yield Host(deployment, {**_PUBLISHES, **settings, **given})
         finally:
@@ -118,7 +125,7 @@ def deployed(sandbox: str, number: int, telemetry: dict[str, Any] | None = None,
 
 
 def read_json(path: Path) -> Any:
-    """Return the file's content, and delete the file, so that no later reader takes it for a new one."""
+    """Return the content of a JSON file, and delete the file, so that no later call returns an old result."""
     found = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
     return found

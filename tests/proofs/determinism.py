@@ -1,4 +1,7 @@
-"""The pure and the compiled core replay the same journal with different hash seeds to the same SHA-256."""
+"""Replays the same journal with the pure and the compiled engine and different hash seeds of Python.
+
+All replays must give the same SHA-256.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,15 @@ from tests.benchmarks import orderflow, variants
 from tests.proofs.evidence import Evidence
 
 _READ = 64
-_POPULATION = 50_000  # resting orders of each account, once there were so many messages
+_POPULATION = 50_000  # resting orders of each account, after the first messages
 _RUNS = (("pure", "1"), ("pure", "2"), ("compiled", "3"))
 
 
 def prove(messages: int) -> Path:
-    """Return the record. Raises AssertionError when two runs differ."""
+    """Replay a journal of this many messages, write the record and return its path.
+
+    Raises AssertionError when two replays differ.
+    """
     evidence = Evidence("determinism", messages)
     with tempfile.TemporaryDirectory(prefix="determinism-") as name:
         directory = Path(name)
@@ -41,7 +47,10 @@ def prove(messages: int) -> Path:
 
 
 def write_journal(directory: Path, messages: int) -> None:
-    """Write a mixed order flow of two accounts on 100 symbols. The same number of messages gives the same flow."""
+    """Write a journal with mixed orders of two accounts on 100 symbols.
+
+    The same number of messages always gives the same orders.
+    """
     writer = journal.Writer(directory, 64 << 20, MACHINE_VERSION, 1, 0)
     writer.append(inputs.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2, tokens="increasing")).encode())
     writer.append(inputs.START_DAY, 0, 2, b"2026010500")

@@ -1,8 +1,9 @@
-"""Faults are planted one after the other on deployed hosts, and the diagnosis names each of them first.
+"""Creates faults on deployed hosts, one after the other. Each time the diagnosis must name this fault first.
 
-The scenario trading_engine plants the faults of a single host (extensions/molecule/trading_engine/vars/faults.yml), of
-which scripts/test plants only the first ones. The faults of account and publisher are planted here, on a host that
-site.yml made. Packets are held back on a machine with a kernel of its own, because this machine's has no netem.
+The Molecule scenario trading_engine creates the faults of a host (extensions/molecule/trading_engine/vars/faults.yml).
+Here it creates all of them; under scripts/test, only the first ones. This module creates the faults in the AWS account
+and in the publisher, on a host that site.yml has deployed. The fault of delayed packets needs the kernel module netem,
+so it is created on a machine with a kernel of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ Fault = Callable[[Host], AbstractContextManager[None]]
 
 @contextmanager
 def closed_group(host: Host) -> Iterator[None]:
-    """Remove the security group's rule for the live page; the sandbox drops packets that no rule allows."""
+    """Remove the security group's rule for telemetry's page while the context is open.
+
+    The sandbox drops packets that no rule allows.
+    """
     ec2, group = host.deployment.ec2(), host.group()
     rules = [rule for rule in group["IpPermissions"] if rule.get("FromPort") == rule.get("ToPort") == _PORT]
     ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=rules)
@@ -50,7 +54,10 @@ def closed_group(host: Host) -> Iterator[None]:
 
 @contextmanager
 def denying_acl(host: Host) -> Iterator[None]:
-    """Add a network ACL that denies the port at the API. The sandbox has no ACLs: a rule on the host drops packets."""
+    """Deny telemetry's port in the subnet's network ACL while the context is open.
+
+    The sandbox's API stores ACLs, but its network does not apply them. A firewall rule on the host drops the packets.
+    """
     ec2 = host.deployment.ec2()
     of_vpc = [{"Name": "vpc-id", "Values": [host.group()["VpcId"]]}]
     acl = ec2.describe_network_acls(Filters=of_vpc)["NetworkAcls"][0]["NetworkAclId"]
@@ -69,7 +76,7 @@ def denying_acl(host: Host) -> Iterator[None]:
 
 @contextmanager
 def wrong_endpoint(host: Host) -> Iterator[None]:
-    """Configure an endpoint for the publisher that does not exist."""
+    """Let the publisher use an AWS endpoint that does not exist, while the context is open."""
     host.publish_to(_NOWHERE)
     host.publisher_says("Could not connect to the endpoint")
     yield
@@ -78,16 +85,19 @@ def wrong_endpoint(host: Host) -> Iterator[None]:
 
 @contextmanager
 def revoked_role(host: Host) -> Iterator[None]:
-    """Remove the policies of the host's role, and make the embedded AWS check permissions, so that it refuses it."""
+    """Let the embedded AWS refuse the host's calls while the context is open.
+
+    It then checks permissions, and the host's role has no policy.
+    """
     iam = host.client("iam")
     policies = [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=_ROLE)["AttachedPolicies"]]
     assert policies, f"the role {_ROLE} has no policy that could be taken away"
-    # moto calls the action by the name that signs it, which the role's own policy does not.
+    # moto names the action by the service's name in signatures, so the role's own policy does not allow it.
     own_name = {"RoleName": _ROLE, "PolicyName": "by-the-name-of-moto"}
     iam.put_role_policy(**own_name, PolicyDocument=_allow("monitoring:PutMetricData"))
     with _permissions_asked(host):
         before = _samples(host)
-        eventually(lambda: _samples(host) > before)  # with its policies it is let in
+        eventually(lambda: _samples(host) > before)  # with its policies the role is allowed
         asked = host.client("iam")
         for arn in policies:
             asked.detach_role_policy(RoleName=_ROLE, PolicyArn=arn)
@@ -100,14 +110,17 @@ def revoked_role(host: Host) -> Iterator[None]:
 
 
 def _allow(action: str) -> str:
-    """Return the policy that allows an action on everything."""
+    """Return a policy document that allows an action on all resources."""
     statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @contextmanager
 def _permissions_asked(host: Host) -> Iterator[None]:
-    """Make the embedded AWS check permissions of all users; the controller has all of them."""
+    """Let the embedded AWS check the permissions of all users while the context is open.
+
+    The controller uses a new user with all permissions.
+    """
     environment, iam = host.deployment.environment, host.client("iam")
     iam.create_user(UserName="controller")
     iam.put_user_policy(UserName="controller", PolicyName="everything", PolicyDocument=_allow("*"))
@@ -123,15 +136,15 @@ def _permissions_asked(host: Host) -> Iterator[None]:
 
 
 def _ask_from(api: str, request_number: bytes) -> None:
-    """Make moto check permissions from the request with that number on."""
-    head = {"Content-Type": "text/plain"}  # anything else moto takes for a form
+    """Let moto answer `request_number` more requests before it checks permissions."""
+    head = {"Content-Type": "text/plain"}  # moto reads other types as a form
     request = urllib.request.Request(f"{api}/moto-api/reset-auth", data=request_number, headers=head)  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         assert answer.status == 200
 
 
 def _samples(host: Host) -> int:
-    """Return the number of times at which the embedded CloudWatch has data of the host."""
+    """Return how many samples of the metric EngineUp the embedded CloudWatch has of the host in the last hour."""
     now = datetime.now(UTC)
     listed = host.client("cloudwatch").get_metric_data(
         MetricDataQueries=[
@@ -168,7 +181,7 @@ _ON_ACCOUNT: tuple[tuple[str, str, str, Fault], ...] = (
 
 
 def _on_account() -> Iterator[dict[str, str]]:
-    """Yield the first named cause for each fault of account and publisher."""
+    """Create each fault of AWS account and publisher, and yield its symptom and the cause that is named first."""
     with deployed("proof-diagnosis", 86) as host:
         host.play_to_the_end("site.yml", slo_verify="never")
         host.publish_to(host.endpoint)
@@ -191,7 +204,7 @@ def _causes(host: Host, symptom: str) -> list[dict[str, Any]]:
 
 
 def _of_a_host_alone() -> Iterator[dict[str, str]]:
-    """Yield the causes that the scenario has planted; it fails when another cause is named first."""
+    """Run the Molecule scenario, which fails when another cause is named first, and yield the faults it has created."""
     planted = yaml.safe_load(_FAULTS.read_text(encoding="utf-8"))["faults"]
     _tests("molecule", "trading_engine", TRADING_FAULTS="all")
     for one in planted:
@@ -213,7 +226,10 @@ _STEPS = (_on_account, _of_a_host_alone, _on_own_kernel)
 
 
 def prove(hosts: int) -> Path:
-    """Return the record of that many hosts of each kind; raises AssertionError when another cause was named first."""
+    """Diagnose all faults on this many hosts of each kind, write the record and return its path.
+
+    Raises AssertionError when another cause is named first.
+    """
     evidence = Evidence("diagnosis", hosts, _SOURCES)
     while evidence.done < hosts * len(_STEPS):
         evidence.add(list(_STEPS[evidence.done % len(_STEPS)]()))

@@ -1,8 +1,8 @@
-"""Kills the engine, pure and compiled, at every boundary of its writes, or fails its disk. A client's log is the proof.
+"""Kills the engine before, in and after its system calls on the journal, or lets these calls fail.
 
-After each death the client's received messages are still the beginning of its stream, without duplicates. An
-independent replay of the journal gives the client's messages byte by byte. It also has exactly those open orders
-that the client's messages leave open.
+After each death the engine starts again. The messages that a client received before must be the beginning of the
+messages that it receives again, without duplicates. A separate replay of the journal must give the client's messages
+byte by byte, and exactly the open orders that these messages leave open.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tests.benchmarks import variants
 from tests.proofs.evidence import Evidence
 from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
 
-_BATCH = 70  # orders: a read of 3.6 KB, so that a segment is full after 18 of them
+_BATCH = 70  # orders in one read of 3.6 KB, so that a segment is full after 18 reads
 _SEGMENT_BYTES = 1 << 16
-_WRITES = 40  # two segments and a bit
-# What a call may do, and which of its calls are chosen.
+_WRITES = 40  # more than two segments
+# By system call: what happens at the chosen call, and among how many first calls it is chosen.
 _FAULTS = {
     "write": (("kill-before", "kill-short", "kill-after", "short", "ENOSPC"), _WRITES),
     "fdatasync": (("kill-before", "kill-after", "EIO"), 8),
@@ -36,7 +36,8 @@ _FAULTS = {
     "ftruncate": (("kill-before", "kill-after", "EIO"), 2),
     "fallocate": (("kill-before", "kill-after", "ENOSPC"), 3),
 }
-# Calls that happen before the engine serves: it has to come up afterwards as if nothing had been.
+# By system call: how many calls happen before the engine accepts connections. When one of them fails, the start fails,
+# and the next start must succeed.
 _AT_START = {"write": 3, "rename": 1, "fallocate": 1}
 
 
@@ -62,7 +63,10 @@ CASES = [
 
 
 def prove(deaths: int) -> Path:
-    """Return the record of this number of deaths, spread over all cases. Raises AssertionError at the first loss."""
+    """Kill the engine this many times, spread over all cases. Write the record and return its path.
+
+    Raises AssertionError at the first lost message.
+    """
     evidence = Evidence("durability", deaths)
     for variant in ("pure", "compiled"):
         variants.confirmed(variant)
@@ -97,7 +101,7 @@ def _one_death(directory: Path, library: Path, case: Case) -> int:
             assert died.returncode != 0, f"{case}: it started"
         else:
             known = _trade_until_the_end(engine) if _starts(engine) else []
-            engine.stop(signal.SIGKILL)  # it may live on, latched as failed
+            engine.stop(signal.SIGKILL)  # after a failed call it still runs, but serves no client
         del ENVIRONMENT["LD_PRELOAD"], ENVIRONMENT["FAULT"]
         engine.start()
         return judge(engine, known, case)
@@ -107,7 +111,7 @@ def _one_death(directory: Path, library: Path, case: Case) -> int:
 
 
 def _starts(engine: EngineProcess) -> bool:
-    """Start the engine. Return False when it died before it served, because the first sync may come that early."""
+    """Start the engine, and return whether it serves. It may die earlier, because its first sync comes before that."""
     try:
         engine.start()
     except TimeoutError:
@@ -118,10 +122,10 @@ def _starts(engine: EngineProcess) -> bool:
 
 
 def _trade_until_the_end(engine: EngineProcess) -> list[Any]:
-    """Send orders until the engine is gone or stops answering; return the received messages."""
+    """Send orders until the engine ends the connection or has gone. Return the received messages."""
     try:
         client = Client(engine.port)
-    except ConnectionRefusedError:  # it has failed already
+    except ConnectionRefusedError:  # the engine has failed already
         return []
     for batch in itertools.count():
         wanted = len(client.messages) + _BATCH
@@ -140,7 +144,11 @@ def _order(batch: int, number: int) -> ouch.EnterOrder:
 
 
 def judge(engine: EngineProcess, known: list[Any], case: object) -> int:
-    """Return how many received messages still exist. Raises AssertionError when one is missing or occurs twice."""
+    """Log in to the restarted engine and compare its messages with `known`, those received before.
+
+    Return the number of known messages. Raises AssertionError when one is missing or comes twice, or when a replay of
+    the journal gives other messages.
+    """
     again = Client(engine.port)
     again.send(ouch.EnterOrder("the last", "B", 1, "TEST", 10_000))
     again.wait(lambda: bool(again.messages) and getattr(again.messages[-1], "token", "") == "the last")
@@ -167,7 +175,7 @@ def _digest(raw: bytes) -> str:
 
 
 def _open(messages: list[Any]) -> dict[str, int]:
-    """Return the open shares of every order that is still open after the messages."""
+    """Return the open shares by token, of the orders that are open after these messages."""
     shares: dict[str, int] = {}
     for message in messages:
         if isinstance(message, ouch.Accepted):

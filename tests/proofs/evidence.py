@@ -1,4 +1,4 @@
-"""Stores a proof's progress across interruptions, and writes the dated record at the end."""
+"""Stores the results of a proof's steps, so that an interrupted proof continues, and writes its record at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlat
 
 
 class Evidence:
-    """One proof's progress. Its `done` steps count only for the same goal and the same sources in the directories."""
+    """The results of a proof's finished steps.
+
+    Stored results are used again only when `goal` and all source files in `directories` are the same.
+    """
 
     def __init__(self, name: str, goal: int, directories: Sequence[Path] = (_ENGINE,)) -> None:
         sources = hashlib.sha256()
@@ -38,7 +41,7 @@ class Evidence:
         return len(self.results)
 
     def add(self, result: Any) -> None:
-        """Store the result of one more step."""
+        """Store the result of another step on the disk."""
         self.results.append(result)
         CACHE.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(".part")
@@ -46,7 +49,7 @@ class Evidence:
         part.rename(self._file)
 
     def finish(self, summary: dict[str, Any]) -> Path:
-        """Write the dated record, delete the progress, and return the record's path."""
+        """Write the dated record, delete the stored results, and return the record's path."""
         now = time.gmtime()
         record = {
             "proof": self.name,

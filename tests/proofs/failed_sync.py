@@ -1,8 +1,8 @@
-"""A sync of the journal fails on a real device under a separate kernel; no acknowledged message may be lost.
+"""Lets a sync of the journal fail because its device fails. No acknowledged message may be lost.
 
-The library of scripts/prove durability makes the call fail. Here the device fails. The kernel then marks the pages as
-written, so a restarted engine reads data that the disk does not have. tests/proofs/sync_cases.py lists the cases. The
-machine is QEMU with the sandbox's disk, without its network and services.
+In scripts/prove durability a library makes the system call fail. Here a device fails, in a machine of QEMU with its own
+kernel. That kernel then marks the pages as written, so a restarted engine reads data that the disk does not have.
+tests/proofs/sync_cases.py runs the cases. The machine has the sandbox's disk, without its network and services.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KINDS = [
     ("once", "os"),
     ("still", "os"),
 ]
-# Of orders before the failing one: where in its page, and in which, the record is.
+# The numbers of orders before the sync that fails. They decide in which memory page the record is, and where in it.
 _ORDERS = [1, 40, 97]
 CASES = [(kind, durability, orders) for orders in _ORDERS for kind, durability in _KINDS]
 _SOURCES = [
@@ -45,10 +45,10 @@ _SOURCES = [
     "tests/unit/engine/process.py",
 ]
 _ENGINE = ROOT / "files/engine/src/trading_engine"
-_NEEDED = ("uvloop", "tzdata")  # the engine's own wheels
-_PYTHON = "3.11"  # of the sandbox's disk
+_NEEDED = ("uvloop", "tzdata")  # the engine's dependencies
+_PYTHON = "3.11"  # the version on the sandbox's disk
 _MEMORY_MIB = 1024
-# The first process of the machine; the second disk has the programs.
+# The script that the machine's kernel starts as its first process. The programs are on the second disk.
 _INIT = """#!/bin/bash
 export PATH=/usr/sbin:/usr/bin HOME=/root PYTHONPATH=src:wheels:.
 ip link set lo up
@@ -61,7 +61,7 @@ sleep infinity
 
 
 def prove(syncs: int) -> Path:
-    """Return the record of this number of failed syncs. Raises AssertionError at the first lost message."""
+    """Let this many syncs fail, write the record and return its path. Raises AssertionError for a lost message."""
     preflight.require_machines_possible(qemu=True)
     evidence = Evidence("failed-sync", syncs)
     kernel = ""
@@ -77,7 +77,10 @@ def prove(syncs: int) -> Path:
 
 
 def _run(work: Path, cases: list[tuple[str, str, int]]) -> Iterator[tuple[str, str]]:
-    """Boot a machine for these cases, if any; yield its reports, each a keyword and a text."""
+    """Boot a machine that runs these cases, and yield its reports, each as a keyword and a text.
+
+    Without cases, boot nothing. Raises AssertionError when a case fails.
+    """
     if not cases:
         return
     image = ensure_image(VIRTUAL, lambda text: print(text, file=sys.stderr))
@@ -116,7 +119,7 @@ def _run(work: Path, cases: list[tuple[str, str, int]]) -> Iterator[tuple[str, s
 
 
 def _gather(tree: Path, cases: list[tuple[str, str, int]]) -> None:
-    """Copy the engine's sources, its wheels, this proof's programs and the cases to a directory."""
+    """Copy the engine's sources, its dependencies, this proof's programs and the cases to a directory."""
     made = collect(
         project=str(ROOT / "files/engine"), cache_dir=str(CACHE), architecture="x86_64", python_version=_PYTHON,
         compiled="never",

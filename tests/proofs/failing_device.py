@@ -1,6 +1,6 @@
-"""A file system on a device-mapper device whose writes can be made to fail at any moment.
+"""A file system on a device-mapper device that can be told at any moment to fail writes.
 
-Needs root on a machine with its own kernel.
+It needs root rights, and a machine with its own kernel.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 
 _BYTES = 64 << 20
 _SECTOR = 512
-_FOR_EVER = "0 3600 1 error_writes"  # of dm-flakey: never up, down for an hour, and reads go on
-# There may be no udev: nobody is waited for, and dmsetup makes the device's file itself.
+_FOR_EVER = "0 3600 1 error_writes"  # for dm-flakey: fail writes for an hour, but not reads
+# The machine may have no udev: dmsetup then creates the device's file itself and does not wait for udev.
 _DMSETUP = ("dmsetup", "--noudevsync", "--noudevrules")
-# Of filefrag: the part of the file, in its order, and where the device has it.
+# A line of filefrag about one part of a file. The groups are the part's first and last sector on the device.
 _EXTENT = re.compile(r"^\s*\d+:\s+\d+\.\.\s*\d+:\s+(\d+)\.\.\s*(\d+):", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class FailingDevice:
-    """The device `name` on a loop device on the file `backing`, mounted on `mount`."""
+    """The device-mapper device `name`, mounted on `mount`. Its data is in the file `backing`, through a loop device."""
 
     name: str
     loop: str
@@ -35,7 +35,7 @@ class FailingDevice:
         return _BYTES // _SECTOR
 
     def fail_writes_of(self, file: Path) -> None:
-        """Make writes to that file's sectors fail from now on. All other writes work."""
+        """Let writes to that file's sectors fail from now on. All other writes work."""
         table, at = [], 0
         for first, last in sorted(_extents(file)):
             table.append(self._part(at, first - at, "linear"))
@@ -45,24 +45,24 @@ class FailingDevice:
         self._become([*table, self._part(at, self._sectors - at, "linear")])
 
     def fail_writes(self) -> None:
-        """Make every write fail from now on, including those of the file system's own journal."""
+        """Let every write fail from now on, including those of the file system's own journal."""
         self._become([self._part(0, self._sectors, "flakey", _FOR_EVER)])
 
     def heal(self) -> None:
         self._become([self._part(0, self._sectors, "linear")])
 
     def cut_off(self) -> None:
-        """Let no write reach the device from now on, as in a power failure. It keeps its present content."""
+        """Let all reads and writes fail from now on, as in a power failure. The device keeps its content."""
         self._become([f"0 {self._sectors} error"])
 
     def mount_again(self) -> None:
-        """Drop the kernel's cache of the file system, and mount it again from the device, which works again."""
+        """Unmount the file system, so that the kernel drops its cache, repair the device and mount it again."""
         _run("umount", str(self.mount))
         self.heal()
         _run("mount", f"/dev/mapper/{self.name}", str(self.mount))
 
     def stored(self, file: Path) -> bytes:
-        """Return the file's content on the device, ignoring the kernel's cache."""
+        """Return the file's content on the device. It can differ from the content in the kernel's cache."""
         with self.backing.open("rb") as device:
             parts = []
             for first, last in _extents(file):
@@ -75,13 +75,13 @@ class FailingDevice:
 
     def _become(self, table: list[str]) -> None:
         _dmsetup("load", self.name, table="\n".join(line for line in table if line))
-        _dmsetup("suspend", "--noflush", "--nolockfs", self.name)  # nothing is written on this occasion
+        _dmsetup("suspend", "--noflush", "--nolockfs", self.name)  # without these options it would write
         _dmsetup("resume", self.name)
 
 
 @contextmanager
 def made(name: str, directory: Path) -> Iterator[FailingDevice]:
-    """Yield a working device with an empty ext4, and remove the device afterwards."""
+    """Yield a working device with an empty ext4 file system, and remove the device afterwards."""
     backing, mount = directory / "device", directory / "mount"
     mount.mkdir()
     with backing.open("wb") as file:
@@ -100,7 +100,7 @@ def made(name: str, directory: Path) -> Iterator[FailingDevice]:
 
 
 def _extents(file: Path) -> list[tuple[int, int]]:
-    """Return the first and the last sector of each part of a file, in the file's order."""
+    """Return the first and the last sector of each contiguous part of a file, in the file's order."""
     shown = _run("filefrag", f"-b{_SECTOR}", "-e", str(file))
     return [(int(first), int(last)) for first, last in _EXTENT.findall(shown)]
 

@@ -1,6 +1,7 @@
-"""A disturbance of the engine by a program or the network gives *missed* every time, even on a noisy machine.
+"""Disturbs the engine by a program or by the network. The verdict must be *missed* each time, even on a noisy machine.
 
-The two cases take turns: a real-time task takes the engine's CPU for 20 ms of every 100, or the link is too slow.
+Two cases alternate. In one, a real-time task takes the engine's CPU for 20 ms of every 100 ms. In the other, the
+network link is too slow.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ SOURCES = [ROOT / name for name in ("roles/slo", "plugins/filter", "files/engine
 
 
 def prove(times: int) -> Path:
-    """Return the record of this many verdicts of each case. Raises AssertionError when one is not *missed p99*."""
+    """Get this many verdicts of each case, write the record and return its path.
+
+    Raises AssertionError when a verdict is not *missed p99*.
+    """
     evidence = Evidence("false-verdicts", times, SOURCES)
     with tempfile.TemporaryDirectory(prefix="false-verdicts-") as name:
         deployment = Deployment(Path(name), sandbox="verdicts", addresses=addresses(75))
         try:
-            deployment.down()  # what a proof that was interrupted may have left
+            deployment.down()  # an interrupted proof may have left a sandbox
             deployment.up()
             deployed = deployment.play("site.yml", slo_verify="never")
             assert deployed.exit_code == 0, deployed.output[-4000:]

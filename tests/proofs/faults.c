@@ -1,9 +1,11 @@
-/* Preloaded into the engine: one chosen system call on its journal fails, or the process dies there.
+/* A library that is loaded into the engine by LD_PRELOAD. At one chosen system call on the journal, the call fails or
+ * the process dies.
  *
  * FAULT=CALL:ACTION:N   at the N-th CALL, counted from the start of the process:
- *   CALL     write, fdatasync, ftruncate of a *.journal file; rename to one; fallocate of the next one; fsync of a directory
- *   ACTION   kill-before, kill-after; kill-short (SIGKILL after half of a write), short (half of a write, and says so);
- *            ENOSPC, EIO
+ *   CALL     write, fdatasync or ftruncate of a *.journal file; rename to such a file; fallocate of the next file;
+ *            fsync of a directory
+ *   ACTION   kill-before, kill-after: SIGKILL before or after the call; kill-short: SIGKILL after half of a write;
+ *            short: write half and return that count; ENOSPC, EIO: fail with this error
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -37,7 +39,7 @@ static int named(int descriptor, const char *with) {
     return ends(path, readlink(link, path, sizeof path), with);
 }
 
-/* A segment gets its header while it is still the spare one. */
+/* A segment gets its header while its name is still "spare". */
 static int of_journal(int descriptor) { return named(descriptor, ".journal") || named(descriptor, "/spare"); }
 static int of_spare(int descriptor) { return named(descriptor, "/spare.part"); }
 
@@ -46,7 +48,7 @@ static int of_directory(int descriptor) {
     return fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/* Whether this is the chosen call; dies here when it should not happen at all. */
+/* Return whether this is the chosen call. With kill-before, die here. */
 static int hits(const char *name) {
     if (!chosen || strcmp(call, name) != 0 || __sync_add_and_fetch(&seen, 1) != chosen)
         return 0;
@@ -57,7 +59,7 @@ static int hits(const char *name) {
 
 static int error(void) { return is("ENOSPC") ? ENOSPC : is("EIO") ? EIO : 0; }
 
-/* Make one call of `returned`; `applies` says whether it concerns the journal. */
+/* Define a replacement of one system call. `applies` tells whether a call concerns the journal. */
 #define FAULTY(type, name, declared, passed, said, applies)                                                            \
     type name declared {                                                                                               \
         static type(*real) declared;                                                                                   \

@@ -1,6 +1,6 @@
-"""Two partitions on one host: each trades only its own symbols, and is removed only when its book is empty.
+"""Deploys a host with two partitions. Each must trade only its own symbols, and stay while its book has an order.
 
-The machine is the sandbox's, with two CPUs, so both engines are left to the scheduler.
+The sandbox's machine has only two CPUs, so neither engine has a CPU of its own.
 """
 
 from __future__ import annotations
@@ -45,13 +45,16 @@ _SETTINGS: dict[str, Any] = {
 
 
 def prove(hosts: int) -> Path:
-    """Return the record of this number of hosts; raises AssertionError when a partition trades another's symbols."""
+    """Test this number of hosts, write the record and return its path.
+
+    Raises AssertionError when a partition trades another partition's symbols.
+    """
     evidence = Evidence("fleet", hosts, _SOURCES)
     with tempfile.TemporaryDirectory(prefix="fleet-") as name:
         deployment = Deployment(Path(name), sandbox="fleet", addresses=addresses(74))
         while evidence.done < hosts:
             try:
-                deployment.down()  # what a proof that was interrupted may have left
+                deployment.down()  # an interrupted proof may have left a sandbox
                 deployment.up()
                 evidence.add(_Host(deployment).judged())
             finally:
@@ -77,7 +80,7 @@ class _Host:
         measured = self._measured()
         for name in _SYMBOLS:
             self._run("curl", "--fail", "--silent", f"http://127.0.0.1:8000/health?partition={name}")
-        self._restore()  # with its two open orders in each book
+        self._restore()  # two orders are open in each partition
         assert len(self._units()) == 2
         for partitions, given_up in ((_MOVED, "MSFT"), (_ALPHA_ALONE, "MSFT, TEST2")):
             said = self._refused("playbooks/configure.yml", partitions)
@@ -85,9 +88,9 @@ class _Host:
             assert f"is to give up {given_up}, and its book is open (2 orders)" in said, said
         assert len(self._units()) == 2, "what was refused changed nothing"
         self._move()
-        self._prefix = run_prefix().decode("ascii")  # the measurement's tokens are higher than those from before
+        self._prefix = run_prefix().decode("ascii")  # tokens must increase, and the measurement used higher ones
         moved = {name: self._entered(name, len(_EVERY), "MSFT") for name in _SYMBOLS}
-        # Beta runs on and knows the symbol as one that it gave up: restricted, and not unknown.
+        # Beta still runs. It gave the symbol up, so it answers "restricted" (c) and not "unknown symbol" (S).
         assert moved == {"alpha": "A", "beta": "J c"}, moved
         self._play("playbooks/configure.yml", _ALPHA_ALONE)
         assert self._units() == ["trading-engine@alpha.service"]
@@ -115,12 +118,15 @@ class _Host:
         return done.stdout
 
     def _units(self) -> list[str]:
-        """Return the units of the running engines."""
+        """Return the names of the systemd units of the running engines, sorted."""
         listed = self._run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "trading-engine*")
         return sorted(line.split()[0] for line in listed.splitlines())
 
     def _traded(self, partition: str) -> dict[str, Any]:
-        """Enter an order in each symbol of both partitions; return the answers, and the stocks that the feed shows."""
+        """Enter an order in each symbol at one partition. Return the answers, and the stocks in its feed.
+
+        Raises AssertionError unless exactly the partition's own symbols are accepted and shown.
+        """
         answers = {symbol: self._entered(partition, number, symbol) for number, symbol in enumerate(_EVERY)}
         shown = self._shown(_PORTS[partition][1])
         own = set(_SYMBOLS[partition])
@@ -129,7 +135,10 @@ class _Host:
         return {"answers": answers, "shown": sorted(shown)}
 
     def _measured(self) -> dict[str, list[str]]:
-        """Measure both partitions, and return the verdicts. A shared machine's clock is not judged here."""
+        """Measure both partitions and return a line for each target, by partition. No result makes this proof fail.
+
+        The machine is shared with other programs, so its latency proves nothing.
+        """
         self._play("playbooks/verify.yml", _DECLARED, slo_verify="always")
         verdicts = {}
         for name in _SYMBOLS:
@@ -141,14 +150,17 @@ class _Host:
         return verdicts
 
     def _restore(self) -> None:
-        """Restore a backup of both partitions."""
+        """Make a backup of both partitions and restore it."""
         kept = {"trading_backup_dir": str(self._deployment.work / "backups")}
         self._play("playbooks/backup.yml", _DECLARED, **kept)
         (host,) = self._deployment.inventory()["trading"]["hosts"]
         self._play("playbooks/restore.yml", _DECLARED, **kept, trading_engine_restore_confirm=host)
 
     def _move(self) -> None:
-        """Move MSFT to alpha, which is refused until both the list and the engines allow it."""
+        """Move MSFT to alpha. Before that, try the move in each state in which it must be refused.
+
+        Both the list of partitions and the state of the engines must allow the move.
+        """
         move = {"trading_engine_move_symbol": "MSFT", "trading_engine_move_to": "alpha"}
         said = self._refused(_MOVE, _DECLARED, **move)
         assert "Write symbols: [TEST, AAPL, MSFT] at alpha and symbols: [TEST2] at beta" in said, said
@@ -171,7 +183,7 @@ class _Host:
             assert again.count("changed") == 0, again.output[-4000:]
 
     def _end_day(self, partition: str) -> None:
-        """Begin the next session, and wait until the engine reports the new session's name."""
+        """Begin the partition's next session, and wait until its engine reports another session's name."""
         admin = ("sudo", "/opt/trading/current/bin/trading-engine", "admin")
         config = ("--config", f"/etc/trading/engine-{partition}.toml")
         before = json.loads(self._run(*admin, *config, "status"))["session"]
@@ -185,7 +197,7 @@ class _Host:
         return self._run("systemctl", "show", "--property=MainPID", "--value", *self._units()).split()
 
     def _cancel(self, partition: str) -> None:
-        """Cancel the orders that _traded entered."""
+        """Cancel the partition's orders that `_traded` entered."""
         with self._login(_PORTS[partition][0]) as link:
             for number in range(len(_EVERY)):
                 link.send(soupbintcp.unsequenced(ouch.INBOUND.encode(ouch.CancelOrder(self._token(number)))))
@@ -203,11 +215,11 @@ class _Host:
             yield link
 
     def _token(self, number: int) -> str:
-        """Return a token that is the same at each call, because the entered order is cancelled by its token."""
+        """Return the token of the order with this number. `_cancel` needs the same token again."""
         return f"{self._prefix}{number:07d}"
 
     def _entered(self, partition: str, number: int, symbol: str) -> str:
-        """Enter an order that rests, and return the answer."""
+        """Enter an order that will rest. Return the first letter of the answer, and a rejection's reason."""
         order = ouch.EnterOrder(self._token(number), "B", 100, symbol, _PRICE_E4)
         with self._login(_PORTS[partition][0]) as link:
             link.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
@@ -215,7 +227,7 @@ class _Host:
         return f"J {answer.reason}" if isinstance(answer, ouch.Rejected) else type(answer).__name__[0]
 
     def _shown(self, port: int) -> set[str]:
-        """Return the stocks of the orders that the feed adds, read from the feed's beginning until it is quiet."""
+        """Read the feed from its beginning until it sends only heartbeats. Return the stocks of all added orders."""
         stocks: set[str] = set()
         ends_s = time.monotonic() + _LIMIT_S
         with self._login(port, sequence=1) as link:
@@ -231,7 +243,7 @@ class _Host:
 
 
 class _Link:
-    """A connection of SoupBinTCP."""
+    """A SoupBinTCP connection."""
 
     def __init__(self, address: str, port: int) -> None:
         self._connection = socket.create_connection((address, port), _LIMIT_S)
@@ -252,7 +264,7 @@ class _Link:
         return self._packets.pop(0)
 
     def next(self) -> bytes:
-        """Return the next sequenced message."""
+        """Wait for the next sequenced message and return it."""
         while True:
             kind, payload = self.packet()
             if kind == soupbintcp.SEQUENCED:

@@ -1,7 +1,8 @@
-"""Coverage-guided fuzzing of the whole inbound path, from the bytes of a socket to the order book.
+"""Sends random input to the engine, from the bytes of a socket to the order book, guided by code coverage.
 
-libFuzzer (by atheris) continues from the inputs that reached new code, in this run and in earlier ones. Every second
-step runs the compiled engine on the pure engine's inputs and mutations of them. Its own coverage is not measured.
+libFuzzer, through the package atheris, mutates the inputs that reached new code in this run and in earlier ones. Steps
+with the pure and the compiled engine alternate. Coverage is measured only in the pure engine; the compiled engine gets
+the same inputs and mutations of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _FIRST_BYTES = 2000
 
 
 def prove(frames: int) -> Path:
-    """Return the record. Raises AssertionError for an input that broke a promise, and keeps that input."""
+    """Send this many frames, write the record and return its path.
+
+    Raises AssertionError for an input that broke a promise. The input stays in a file.
+    """
     evidence = Evidence("fuzz", frames)
     corpus = CACHE / "fuzz-corpus"
     if not corpus.exists():
@@ -43,7 +47,10 @@ def prove(frames: int) -> Path:
 
 
 def _begin_corpus(corpus: Path) -> None:
-    """Begin the corpus with long inputs: opening a connection is slow, and an empty book has little to test."""
+    """Fill an empty corpus with long random inputs.
+
+    Short ones would test little: opening a connection takes long, and the book would stay almost empty.
+    """
     choose = random.Random(1)  # noqa: S311  # repeatable, and no secret
     corpus.mkdir(parents=True)
     for number in range(_FIRST_INPUTS):
@@ -51,7 +58,7 @@ def _begin_corpus(corpus: Path) -> None:
 
 
 def _fuzz(variant: str, corpus: Path, frames: int, seed: int) -> dict[str, int]:
-    """Run a fuzzer in a separate process, because libFuzzer ends its own process."""
+    """Send frames to a variant of the engine, and return its counts. libFuzzer ends its process, so it gets its own."""
     options = [f"-seed={seed}", "-max_len=4096", "-len_control=0", "-reduce_inputs=0", "-timeout=60"]
     options += [f"-artifact_prefix={corpus.parent}/", "-verbosity=0"]
     paths = os.pathsep.join((variants.environment(variant)["PYTHONPATH"], os.environ["PYTHONPATH"]))

@@ -1,7 +1,8 @@
-"""A gateway on real sockets under libFuzzer: `python -m tests.proofs.fuzz_target FRAMES [libFuzzer's options] CORPUS`.
+"""Feeds libFuzzer's inputs to a gateway, the engine's part that serves clients, through real sockets.
 
-Prints counts as JSON once that many frames were sent. The process fails (exit code other than 0) for an exception, a
-failed engine, a connection that ends without a reason, or a refused input that changes a book.
+Usage: `python -m tests.proofs.fuzz_target FRAMES [libFuzzer's options] CORPUS`. It prints counts as JSON once FRAMES
+frames were sent. It ends with an exit status other than 0 for an exception or a failed engine. It does the same for a
+connection that ends without a reason, and for a refused input that changes a book.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ with atheris.instrument_imports(include=["trading_engine"]):
 
 _PASSWORD = "secret"
 _HASH = hash_password(_PASSWORD)
-# Most begin with what comes next, one in eight with all that was ever said.
+# Most logins ask for new messages only. One in eight asks for all messages since the first.
 _LOGINS = [soupbintcp.login_request(("ANNA", "BERT")[kind % 2], _PASSWORD, "", kind // 7) for kind in range(8)]
 _SIZES = {ord("O"): 48, ord("U"): 46, ord("X"): 18, ord("M"): 19, ord("N"): 14}
 _LETTERS = b"OOOUXMN"
-_FIRMS = (b"    ", b"    ", b"FIRM", b"FIRM", b"OTHR", b"ALIE")  # the last is another's
-_CHECK_EVERY = 200  # inputs between looks at the whole book after each frame
+_FIRMS = (b"    ", b"    ", b"FIRM", b"FIRM", b"OTHR", b"ALIE")  # ALIE belongs to no known firm
+_CHECK_EVERY = 200  # in one of this many inputs, compare the whole book after each frame
 _TOKENS = 1000  # more than one input can use
-_ORDERS = 3000  # then a new engine: large books have nothing that small ones lack
+_ORDERS = 3000  # after so many, start a new engine, because larger books test nothing more
 
 
 class Target:
-    """The fuzz target. libFuzzer calls `run` with one input: all bytes that a client sends on one connection."""
+    """The fuzz target. libFuzzer calls `run` once for each input. One input becomes one client's connection."""
 
     def __init__(self, frames: int, directory: Path) -> None:
         self._wanted = frames
@@ -73,13 +74,16 @@ class Target:
         self._stats = Stats(StateWriter(home / "engine.shm", "fuzz", "none"))
         self._gateway = Gateway(self._engine, self._stats, Garbage(self._stats), self._loop)
         self._engine.start()
-        self._gateway._login.checks.verifier.check(_HASH, _PASSWORD)  # so that logins do not wait for a hash
+        self._gateway._login.checks.verifier.check(_HASH, _PASSWORD)  # fills the cache, so that logins need no hash
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         self._broken.append(str(context))
 
     def run(self, data: bytes) -> None:
-        """Send one input to the gateway. Raises AssertionError for a broken promise."""
+        """Send one input to the gateway. Raises AssertionError for a broken promise.
+
+        After the wanted number of frames, print the counts and end the process.
+        """
         chunks = said_by(data, self.counts["inputs"] * _TOKENS)
         checked = self.counts["inputs"] % _CHECK_EVERY == 0
         core = self._engine.core
@@ -143,10 +147,10 @@ class Target:
 
 
 def said_by(data: bytes, serial: int) -> list[list[bytes]]:
-    """Return a client's bytes by read and by frame. The client's order tokens are numbered from `serial` on.
+    """Turn an input into what a client sends: a list of frames for each of the gateway's reads.
 
-    Every byte string is a valid input: each frame begins with a byte that chooses its kind. So mutations change message
-    fields more often than the frames around them, whose damage ends the connection.
+    Every byte string is a valid input, because its bytes choose kinds of frames and their fields. Mutations therefore
+    change fields more often than frames; a damaged frame ends the connection. Tokens are numbered from `serial` on.
     """
     first = data[0] if data else 0
     chunks: list[list[bytes]] = [[] if first > 240 else [_LOGINS[first % 8]]]
@@ -176,7 +180,7 @@ def said_by(data: bytes, serial: int) -> list[list[bytes]]:
 
 
 def _plausible(letter: int, body: bytes, serial: int) -> bytes:
-    """Use the bytes of `body` as choices between plausible values, so that orders match each other."""
+    """Return a message's body with plausible values, so that orders match each other. `body` chooses the values."""
     old, new = b"T%013d" % max(0, serial - 1 - body[0] % 8), b"T%013d" % serial
     shares = (100, 200, 300, 301)[body[2] % 4].to_bytes(4, "big")
     price = (1_000_000 + (body[3] % 8 - 4) * 100).to_bytes(4, "big")
@@ -195,7 +199,7 @@ def _plausible(letter: int, body: bytes, serial: int) -> bytes:
 
 
 def _books(engine: Engine) -> list[tuple[int, int]]:
-    """Return all resting orders and their open shares."""
+    """Return the reference number and the open shares of each resting order."""
     sides = [side for book in engine.core.books.values() for side in (book.bids, book.asks)]
     return [(order.reference, order.open_shares) for side in sides for order in orders_of(side)]
 

@@ -1,7 +1,7 @@
-"""The engine cross-compiled for aarch64 replays the shipped journal to the shipped SHA-256, on an emulated CPU.
+"""Runs the self-check of an engine that was cross-compiled for aarch64, on an emulated CPU.
 
-A process is emulated, not a machine. QEMU runs Debian's Python for arm64, and both are unpacked into a directory.
-Nothing is installed, and this machine's dpkg and kernel do not change.
+The self-check replays a journal that belongs to the release, and compares the SHA-256 of the result. QEMU emulates a
+process, not a machine: it runs Debian's Python for arm64. Both are unpacked into a directory; no package is installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _FOREIGN = (
 
 
 def prove(replays: int) -> Path:
-    """Return the record; raises AssertionError when the emulated host refuses the release."""
+    """Run the self-check this many times, write the record and return its path.
+
+    Raises AssertionError when the self-check fails.
+    """
     evidence = Evidence("graviton", replays)
     made = collect(
         project=str(ROOT / "files/engine"), cache_dir=str(CACHE), architecture="aarch64", python_version=_VERSION,
@@ -58,7 +61,10 @@ def prove(replays: int) -> Path:
 
 
 def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
-    """Unpack Debian's packages without dpkg, by default for this machine's architecture."""
+    """Download and unpack Debian packages without installing them.
+
+    They are for `architecture`, or for this machine's architecture when it is empty.
+    """
     target = work / (architecture or "own")
     debs = work / f"{target.name}.debs"
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
@@ -78,7 +84,7 @@ def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
 
 
 def _unpack(archive: Path, to: Path) -> None:
-    """Unpack the wheels of a release, but only the compiled one of the engine."""
+    """Unpack the wheels of a release, except the wheel with the pure engine."""
     wheels = to.with_name("wheels")
     wheels.mkdir()
     with tarfile.open(archive) as tar:

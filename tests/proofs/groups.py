@@ -1,6 +1,7 @@
-"""An Auto Scaling group behind a Network Load Balancer in the sandbox: launched, held, killed, replaced, refreshed.
+"""Tests an Auto Scaling group of one host behind a Network Load Balancer in the sandbox.
 
-At most two small machines run at a time. Figures are those of this machine, and promise nothing about AWS.
+The group must launch a host, wait for its lifecycle hook, replace it after it was killed, and refresh it to a newer
+template. At most two small machines run at a time. The figures are those of this machine and say nothing about AWS.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from tests.proofs.evidence import ROOT, Evidence
 
 _NAME, _NETWORK = "prove-groups", IPv4Network("10.208.0.0/16")
 _PORT, _GROUP, _HOOK, _PARAMETER = 9001, "alpha", "ready", "/alpha/password"
-_PASSWORD = "only the role reads it"  # nobody's
+_PASSWORD = "only the role reads it"  # of no account
 _SOURCES = [ROOT / "sandbox" / "src"]
-# What is ready is told by the machine itself, with its role.
+# The machine reads a parameter with its role, serves it on a port, and then completes the lifecycle hook itself.
 _USER_DATA = string.Template("""#!/bin/bash
 set -eu
 mkdir -m 0700 /run/alpha
@@ -66,16 +67,19 @@ call autoscaling -d Action=CompleteLifecycleAction -d Version=2011-01-01 -d Life
 
 
 def prove(rounds: int) -> Path:
-    """Return the record of this number of rounds; raises AssertionError when a group behaves differently from AWS's."""
+    """Test this number of groups, write the record and return its path.
+
+    Raises AssertionError when a group behaves differently from a group in AWS.
+    """
     evidence = Evidence("groups", rounds, _SOURCES)
-    # The role's own life, against the API without machines.
+    # The life of a fleet that the roles create, with an API without machines.
     role = [str(ROOT / "scripts/test"), "aws", "tests/integration/aws/test_life_of_a_fleet.py"]
     subprocess.run(role, env={**os.environ, "TRADING_PROOF": "1"}, check=True)
     while evidence.done < rounds:
         with tempfile.TemporaryDirectory(prefix="groups-") as name:
             cloud = Cloud(_NAME, _NETWORK, Path(name))
             try:
-                cloud.down()  # what a proof that was interrupted may have left
+                cloud.down()  # an interrupted proof may have left a sandbox
                 cloud.up()
                 result = _Fleet(cloud).judged()
             finally:
@@ -135,7 +139,7 @@ class _Fleet:
         return {"figures": rounded, "keeps_client": first["peer"] == gateway}
 
     def _killed(self, victim: str) -> dict[str, float]:
-        """Kill the machine from outside; the group must notice this."""
+        """Kill the machine `victim`, which the group must replace. Return times in seconds since the kill."""
         with self._session() as session:
             self._kill(victim)
             killed = time.monotonic()
@@ -155,7 +159,10 @@ class _Fleet:
         }
 
     def _refreshed(self) -> dict[str, float]:
-        """Replace the machine by one of a newer template, while a session on the old machine is open."""
+        """Replace the machine by one of a newer template, while a session with the old machine is open.
+
+        Return times in seconds since the start of the refresh.
+        """
         (old,) = self._ids()
         self._cloud.ec2.create_launch_template_version(
             LaunchTemplateName=_GROUP, LaunchTemplateData=self._template(version="2")
@@ -247,7 +254,7 @@ class _Fleet:
                 os.kill(int(identity.split()[1]), signal.SIGKILL)
 
     def _session(self) -> socket.socket:
-        """Open a session through the balancer, and read the first bytes from its target."""
+        """Open a connection through the balancer, read the target's first line, and return the connection."""
         session = socket.create_connection((self._address, _PORT), 10)
         session.settimeout(60)
         assert session.recv(1000).endswith(b"\n")

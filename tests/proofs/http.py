@@ -1,8 +1,8 @@
-"""Sends arbitrary requests to telemetry: no internal error, no hanging request, and no growth of memory.
+"""Sends arbitrary HTTP requests to telemetry. None may cause an internal error, hang, or make the memory grow.
 
-The requests come from three sources: stored ones that once failed or are typical, raw ones from hypothesis, and those
-of schemathesis from the schema at /api. A step is one minute of one service process. After an interruption another
-process continues.
+The requests come from three sources. Stored files contain typical requests and requests that once failed. Hypothesis
+makes random bytes. Schemathesis derives requests from the schema at /api. A step takes one minute. All steps use the
+same service process; after an interruption a new process serves the remaining steps.
 """
 
 from __future__ import annotations
@@ -27,16 +27,22 @@ _MINUTE_S = 60.0
 _RAW_A_TIME = 200
 _WARM_UP_MINUTES = 5
 _GROWTH_BYTES = 6 << 20
-"""The allowed growth of a process after the first minutes, by fragments. A leak of 100 bytes a request exceeds it."""
-_GROWTH_BLOCKS = 10_000
-"""The allowed growth of Python's blocks after the first minutes, by caches and by numbers beyond the small ones.
+"""How much a process may grow after the first minutes, by memory fragmentation.
 
-With an hour's 200,000 requests that is a twentieth of a block each; a leaking request keeps several.
+A leak of 100 bytes for each request exceeds it.
+"""
+_GROWTH_BLOCKS = 10_000
+"""How many more memory blocks Python may use after the first minutes, for caches and for larger integers.
+
+An hour has 200,000 requests, so this is a twentieth of a block for each. A request that leaks keeps several blocks.
 """
 
 
 def prove(minutes: int) -> Path:
-    """Return the record. Raises AssertionError, TimeoutError or HTTPException for a request that broke a promise."""
+    """Send requests for this many minutes, write the record and return its path.
+
+    Raises AssertionError, TimeoutError or HTTPException for a request that broke a promise.
+    """
     evidence = Evidence("http", minutes, (_TELEMETRY,))
     sizes: list[int] = []
     blocks: list[int] = []
@@ -70,7 +76,7 @@ def _minute(target: Target, directory: Path) -> dict[str, int]:
 
 
 def _send_raw(target: Target, number: int) -> int:
-    """Send some hundred raw requests to each service; return their number."""
+    """Send 200 random requests to each of the two services, with and without a token. Return how many were sent."""
     sent = 0
 
     @seed(number)

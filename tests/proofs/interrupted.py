@@ -1,6 +1,7 @@
-"""Kills a run of the role os_tuning after its n-th task on the host, and repeats it. The result must be the same.
+"""Kills a run of the role os_tuning after its n-th task on the host, and runs the role again.
 
-Both directions are tested: from the untouched host to the tuned one, and back.
+The result must be the same as without the kill. The proof kills runs that tune the host, and runs that take the tuning
+back.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from pathlib import Path
 from tests.proofs.evidence import ROOT, Evidence
 from tests.proofs.tuning_host import TUNE, UNTUNE, Play, TuningHost, booted, changes
 
-# Which arguments the next boot will be without; only a boot can take it away.
+# The list of kernel arguments that the role has removed. Only a boot deletes it, so it is left out of comparisons.
 FORGOTTEN_AT_BOOT = "/run/os-tuning-removed-arguments.json"
 SOURCES = [ROOT / name for name in ("roles/os_tuning", "plugins/modules", "plugins/module_utils", "plugins/filter")]
 
 
 @dataclass
 class Interruptions:
-    """A host, and the result of its tuning without interruption, with which later results are compared."""
+    """A host, with its state before tuning and after an uninterrupted tuning. Later states are compared with them."""
 
     host: TuningHost
 
@@ -32,11 +33,14 @@ class Interruptions:
         assert self.tuned != self.untuned
 
     def kill_tuning(self, after: int) -> str:
-        """Tune the untuned host, kill the run after this number of tasks and repeat it; return the last task."""
+        """Tune the untuned host, kill the run after this number of tasks, and tune again.
+
+        Return the name of the last task before the kill. Raises AssertionError when the host's state differs.
+        """
         return self._kill(after, TUNE, self.tuned)
 
     def kill_untuning(self, after: int) -> str:
-        """Do the same for the removal of tuning."""
+        """Do the same with the playbook that removes the tuning."""
         return self._kill(after, UNTUNE, self.untuned)
 
     def _kill(self, after: int, playbook: Path, expected: dict[str, str]) -> str:
@@ -51,12 +55,15 @@ class Interruptions:
 
 
 def points(whole: Play) -> range:
-    """Return the numbers of tasks after which a run can be killed between two tasks."""
+    """Return the numbers of tasks after which a run like this can be killed, so that at least one task remains."""
     return range(1, len(whole.host_tasks))
 
 
 def prove(kills: int) -> Path:
-    """Return the record of the first `kills` kill points, each after a task; raises AssertionError at a difference."""
+    """Kill a tuning and a removal after each of the first `kills` tasks. Write the record and return its path.
+
+    Raises AssertionError when a host's state differs from the expected one.
+    """
     evidence = Evidence("interrupted", kills, SOURCES)
     with booted("interrupted", "10.77.0.0/16") as host:
         interruptions = Interruptions(host)

@@ -1,8 +1,9 @@
-"""Sends random messages to the engine and to a simple reference market; third-party programs read the feed.
+"""Sends random messages to the engine and to a simple reference market, which must give the same answers.
 
-They include firms with MPIDs, ticks and lots, minimums and hidden orders, malformed messages, changes of the
-configuration and restarts from snapshots. For the first messages meatpy's book is compared with the engine's after each
-message, order by order. itchfeed reads and writes each message of the feed, and tshark decodes the feed's packets.
+The messages include firms with MPIDs, ticks and lots, minimum quantities, hidden orders and malformed messages. Between
+them the configuration changes, and the engine restarts from snapshots. Three programs of other authors read the feed.
+For the first messages, the book that meatpy builds is compared with the engine's book after each message. The program
+itchfeed must read and write each message unchanged, and tshark must decode the feed's packets.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _PORT = 9002
 
 
 def prove(messages: int) -> Path:
-    """Return the record. Raises AssertionError at the first message whose effects differ."""
+    """Send this many messages, write the record and return its path.
+
+    Raises AssertionError at the first message whose effects differ.
+    """
     evidence = Evidence("market", messages)
     while (done := sum(result["messages"] for result in evidence.results)) < messages:
         wanted = min(_STEP, messages - done)
@@ -49,7 +53,7 @@ def prove(messages: int) -> Path:
 
 
 class Others:
-    """Third-party programs: meatpy follows the feed, and the others read it at the end."""
+    """Programs of other authors that read the feed: meatpy after each message, itchfeed and tshark at the end."""
 
     def __init__(self) -> None:
         self._books = {stock: ITCH50MarketProcessor(stock, datetime(2026, 1, 5)) for stock in STOCKS}
@@ -57,7 +61,7 @@ class Others:
         self._compared = 0
 
     def compare(self, duel: Duel) -> None:
-        """Give meatpy the feed's new messages, and compare all its books with the engine's. Raises AssertionError."""
+        """Give the feed's new messages to meatpy. Raises AssertionError when its books differ from the engine's."""
         market = duel.market
         for message in itch.split_log(market.market_data if self._feed else market.opening + market.market_data):
             self._feed.append(message)
@@ -76,7 +80,7 @@ class Others:
         self._compared += 1
 
     def finish(self) -> dict[str, Any]:
-        """Return how much each program read. Raises AssertionError when one reads something else."""
+        """Return how much each program has read. Raises AssertionError when a program misreads the feed."""
         log = b"".join(len(message).to_bytes(2, "big") + message for message in self._feed)
         again = [bytes(message.to_bytes()) for message in MessageParser().parse_stream(log)]
         assert again == self._feed, "itchfeed"

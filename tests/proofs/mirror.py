@@ -1,6 +1,6 @@
-"""Serves a folder over HTTP, and Debian's packages through a proxy, to machines of the sandbox.
+"""Serves a folder over HTTP to the sandbox's machines, and is their proxy for Debian's package servers.
 
-As in a closed network, these machines have no access to the internet.
+The machines have no other access to the internet, as in a closed network.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import httpx
 
 PASSED_ON = {"deb.debian.org", "security.debian.org"}
 LIMIT_S = 60
-IP_FREEBIND = 15  # ip(7); Python 3.11 has no name for it
+IP_FREEBIND = 15  # from ip(7), because Python 3.11 has no constant for it
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # apt sends its next request before it has read an answer
+    protocol_version = "HTTP/1.1"  # apt sends a request before it has read the previous answer
 
     def do_GET(self) -> None:
         if self.path.startswith("/"):
@@ -47,20 +47,20 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """An HTTP server on an address that exists only while the subnet has a machine."""
+    """An HTTP server that can bind an address before it exists: it exists only while the subnet has a machine."""
 
     def server_bind(self) -> None:
         self.socket.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
         super().server_bind()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # whoever is killed does not read to the end
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a killed machine does not read the whole answer
             super().handle_error(request, client_address)
 
 
 @contextmanager
 def serving(folder: Path, address: str) -> Iterator[str]:
-    """Yield the URL of both the folder and the proxy."""
+    """Run the server and yield its URL, which serves the folder's files and is the proxy's URL as well."""
     with _Server((address, 0), partial(_Handler, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

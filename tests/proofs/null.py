@@ -1,7 +1,6 @@
-"""The tuning benchmark compares a profile with itself repeatedly, to count its false verdicts.
+"""Lets playbooks/benchmark.yml compare a tuning profile with itself repeatedly, and counts the false verdicts.
 
-Only the difference between the two sides is removed. Runs, load, figures and verdicts are those of
-playbooks/benchmark.yml.
+Both sides are the same, so every verdict that finds a difference is false. Otherwise the playbook runs as usual.
 """
 
 from __future__ import annotations
@@ -16,18 +15,21 @@ from tests.e2e.deployment import Deployment, addresses
 from tests.proofs.evidence import ROOT, Evidence
 
 SOURCES = [ROOT / name for name in ("roles/os_tuning", "roles/tuning_benchmark", "plugins/filter", "plugins/modules")]
-PAIRS = 11  # the fewest that can reach a verdict on the metrics of one subject
-# At one false family in hundred, 40 comparisons have three and more once in 140 such proofs.
+PAIRS = 11  # with fewer pairs no verdict on the metrics of one subject is possible
+# When one comparison in a hundred is false by chance, one in 140 such proofs has three or more among its 40.
 MOST_FALSE_OF_40 = 2
 
 
 def prove(comparisons: int) -> Path:
-    """Return the record of this number of comparisons. Raises AssertionError when too many are false."""
+    """Make this number of comparisons, write the record and return its path.
+
+    Raises AssertionError when too many comparisons have a false verdict.
+    """
     evidence = Evidence("null", comparisons, SOURCES)
     with tempfile.TemporaryDirectory(prefix="null-") as name:
         deployment = Deployment(Path(name), sandbox="null", addresses=addresses(76))
         try:
-            deployment.down()  # what a proof that was interrupted may have left
+            deployment.down()  # an interrupted proof may have left a sandbox
             deployment.up()
             deployed = deployment.play("site.yml", slo_verify="never")
             assert deployed.exit_code == 0, deployed.output[-4000:]

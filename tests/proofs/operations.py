@@ -1,6 +1,7 @@
-"""The whole disaster drill on a journal of a million orders: a host is lost, and one in another zone continues.
+"""Runs the disaster drill with a journal of a million orders: a host is lost, and a host in another zone continues.
 
-Then the archived state and all its checksums are changed, and a restore refuses the changed object by name.
+Then the proof changes the state in the bucket together with all its checksums. A restore must refuse the changed object
+and name it.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ _SOURCES = [
 ]
 _SHIPPED_WITHIN_S = 120.0
 _RATE = 12_000
-_LISTED = 10  # of the lost orders, in the evidence; the drill's own record has all
+_LISTED = 10  # so many lost orders are in this record; the drill's own record lists all
 _BENCH = ["sudo", "/opt/trading/current/bin/trading-bench", "--host", "127.0.0.1", "--account", "BENCH"]
 _TEST_ACCOUNT = ["--password-file", "/etc/trading/secrets/BENCH.password", "--symbol", "TEST"]
 
 
 def client(deployment: Deployment) -> Any:
-    """Return a client with all permissions in the bucket."""
+    """Return a boto3 client of S3 that may read and change the bucket."""
     keys = {name.lower(): deployment.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     return boto3.client("s3", region_name="us-east-1", endpoint_url=deployment.environment["AWS_ENDPOINT_URL"], **keys)
 
 
 def newest_snapshot(s3: Any, bucket: str, instance: str) -> str:
-    """Return the key of the newest snapshot that an instance has shipped, once its series is complete."""
+    """Wait until an instance has sent its whole state to the bucket. Return the key of its newest snapshot."""
     end_s = time.monotonic() + _SHIPPED_WITHIN_S
     while True:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="hosts/")
@@ -57,7 +58,10 @@ def newest_snapshot(s3: Any, bucket: str, instance: str) -> str:
 
 
 def changed_state(deployment: Deployment, folder: Path) -> dict[str, Any]:
-    """Change the new host's shipped state and all its checksums; return a restore's error message."""
+    """Change the new host's state in the bucket and all its checksums. Then try a restore, which must fail.
+
+    Return the restore's error message as `said`, and afterwards the state of the `engine`'s unit.
+    """
     s3 = client(deployment)
     (bucket,) = (one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"].startswith("trading-sandbox-"))
     key = newest_snapshot(s3, bucket, deployment.host()["instance_id"])
@@ -84,13 +88,16 @@ def changed_state(deployment: Deployment, folder: Path) -> dict[str, Any]:
 
 
 def prove(orders: int) -> Path:
-    """Return the record of a drill. Raises AssertionError when an order older than the RPO is lost."""
+    """Run the drill with this many orders, write the record and return its path.
+
+    Raises AssertionError when an order is lost that is older than the RPO, the time for which orders may be lost.
+    """
     evidence = Evidence("operations", orders, _SOURCES)
     with tempfile.TemporaryDirectory(prefix="operations-") as name:
-        networks = {**addresses(74), "trading_operator_cidr": "10.74.0.0/16"}  # this machine in either zone's subnet
+        networks = {**addresses(74), "trading_operator_cidr": "10.74.0.0/16"}  # covers both zones' subnets
         deployment = Deployment(Path(name), sandbox="operations", addresses=networks)
         try:
-            deployment.down()  # what a proof that was interrupted may have left
+            deployment.down()  # an interrupted proof may have left a sandbox
             deployment.up()
             deployed = deployment.play("site.yml", slo_verify="never")
             assert deployed.exit_code == 0, deployed.output[-4000:]

@@ -1,11 +1,12 @@
-"""A deployed host gets a fault for every line of the checklist, and each line fails; after the repair each is met.
+"""Tests each line of the readiness checklist on a deployed host: with a fault it must fail, without it must be met.
 
-The host, its services and the faults are real, and so are group, topic, metrics and cost in the embedded AWS.
-These stand in for what a sandbox does not have, in both runs:
-  - two chronyds that leave the clock alone (-x): one is the source, and takes half a second from the other;
-  - a thread that sends log lines, as the CloudWatch agent would;
-  - a thread that sets the composite alarm off when its part is set off, as CloudWatch would;
-  - the mark that apt leaves when it has read its lists.
+The host, its services and the faults are real. The security group, the topic, the metrics and the cost are real in the
+embedded AWS. Some things do not exist in a sandbox, so the proof replaces them:
+  - Two chronyds stand in for the clock's synchronization, without setting the clock (-x). One is the time source, and
+    the other reads it, first with an offset of half a second.
+  - A thread sends log lines, as the CloudWatch agent would.
+  - A thread turns the composite alarm on when its part is on, as CloudWatch would.
+  - The proof creates the file that apt leaves when it has updated its package lists.
 """
 
 from __future__ import annotations
@@ -51,13 +52,14 @@ _EASY: dict[str, int] = {
     "cpu_percent": 100,
     "memory_percent": 100,
 }
-# A target that nobody keeps, and that is measured however busy the machine is.
+# No host can keep this memory target, and it is measured even on a busy machine.
 _HARD: dict[str, int] = {**_EASY, "memory_percent": 1}
 
-# Line → what spoils it on the host, and what repairs that where site.yml does not.
+# For each line of the checklist: a script that makes it fail on the host, and a script that repairs the host. The
+# second is empty when site.yml repairs it.
 _ON_HOST: dict[str, tuple[str, str]] = {
-    # A table that is deleted comes back: the unit that counts refusals fails without it, and has it loaded. A stop ends
-    # that unit's timer as well.
+    # A deleted firewall table would come back: the unit that counts refusals would find it missing and load it again.
+    # Stopping the service stops that unit's timer as well.
     "firewall": ("systemctl disable --quiet --now trading-firewall.service", ""),
     "ports": (
         f"systemd-run --quiet --unit=stray --property=WorkingDirectory=/run python3 -m http.server {_STRAY_PORT}",
@@ -76,7 +78,8 @@ _ON_HOST: dict[str, tuple[str, str]] = {
         f"cp -p {_SECRETS}/BENCH.password /run/word; echo other > {_SECRETS}/BENCH.password",
         f"cp -p /run/word {_SECRETS}/BENCH.password",
     ),
-    # The journal of systemd stays where it is read. Shared, what is kept would be covered as /var/log itself is.
+    # A full file system covers /var/log, except systemd's journal, which must stay readable. The mounts are private,
+    # because with shared mounts the kept directory would be covered as well.
     "disk": (
         "kept=/run/log-kept; mkdir $kept; mount --rbind --make-rprivate /var/log $kept\n"
         "mount -t tmpfs -o size=1m tmpfs /var/log\n"
@@ -95,7 +98,7 @@ _ON_HOST: dict[str, tuple[str, str]] = {
     "people": ("groupadd --force trading-operator; gpasswd -a nobody trading-operator", "groupdel trading-operator"),
     "backup": ("systemctl stop trading-backup.service", ""),
 }
-# What is spoiled from outside: in the account, on the controller, by the run's variables, or by the stand-ins.
+# Lines that fail by a fault outside the host: in the AWS account, on the controller, in a variable or in a stand-in.
 _OUTSIDE = (
     *("clock", "certificates", "security_group", "drill", "drift", "cost", "documents", "figures"),
     *("subscribers", "alarm", "metrics", "logs"),
@@ -103,7 +106,7 @@ _OUTSIDE = (
 
 
 def _ask(host: Host, **variables: object) -> tuple[float, dict[str, dict[str, Any]]]:
-    """Return the duration of a run in seconds, and its lines."""
+    """Run playbooks/readiness.yml. Return its duration in seconds, and the checklist's lines by their ids."""
     begun_s = time.monotonic()
     play = host.play("playbooks/readiness.yml", **variables)
     seconds = round(time.monotonic() - begun_s, 1)
@@ -136,7 +139,7 @@ def _run_chrony(host: Host, offset_s: float) -> None:
 
 
 def _stray_rule(host: Host) -> dict[str, Any]:
-    """Return the rule that admits the controller to the undeclared port; the host's own firewall is off meanwhile."""
+    """Return a security group's rule that lets the controller reach the undeclared port."""
     ends = {"FromPort": _STRAY_PORT, "ToPort": _STRAY_PORT}
     network = host.deployment.addresses["trading_operator_cidr"]
     return {"GroupId": host.group()["GroupId"], "IpProtocol": "tcp", "CidrIp": network, **ends}
@@ -144,14 +147,14 @@ def _stray_rule(host: Host) -> dict[str, Any]:
 
 @contextmanager
 def _again_and_again(step: Callable[[], None]) -> Iterator[None]:
-    """Call `step` each second while the block runs; raise its first exception afterwards."""
+    """Call `step` each second while the block runs. When it raises an exception, stop, and raise it after the block."""
     ends, problems = threading.Event(), list[BaseException]()
 
     def run() -> None:
         while not ends.wait(1):
             try:
                 step()
-            except BaseException as error:  # told below, in the proof's own thread
+            except BaseException as error:  # raised below, in the main thread
                 problems.append(error)
                 return
 
@@ -167,7 +170,7 @@ def _again_and_again(step: Callable[[], None]) -> Iterator[None]:
 
 
 def _agent(host: Host) -> Callable[[], None]:
-    """Return a function that sends the newest lines of each unit's log, as the CloudWatch agent does."""
+    """Return a function that sends the newest lines of each unit's log to CloudWatch Logs, as the agent does."""
     logs, group = host.client("logs"), f"/trading/{ENVIRONMENT}/host"
     streams = {unit: {"logGroupName": group, "logStreamName": f"{host.instance}/{unit}"} for unit in _LOGGED}
     for stream in streams.values():
@@ -191,7 +194,7 @@ def _agent(host: Host) -> Callable[[], None]:
 
 
 def _evaluator(host: Host) -> Callable[[], None]:
-    """Return a function that sets the composite alarm to the state of its part, as CloudWatch does."""
+    """Turn both alarms off, and return a function that turns the composite alarm on when its part is on."""
     cloudwatch = host.client("cloudwatch")
     part, composite = _ALARM.format(host=host.name), _COMPOSITE.format(host=host.name)
     for name in (part, composite):
@@ -247,7 +250,7 @@ def _once() -> dict[str, Any]:
         host.given |= {
             "readiness_drill_record": str(host.deployment.work / "drill.json"),
             "readiness_drift_seconds": 900,
-            "slo_disturbed": "count",  # so that each figure is measured, however busy the machine is
+            "slo_disturbed": "count",  # measures each figure even on a busy machine
         }
         host.play_to_the_end("site.yml", trading_slo=_HARD, slo_enforce="report", slo_duration_s=2)
         spoiled_s, spoiled = _spoiled(host)
@@ -279,7 +282,10 @@ def _say(when: str, lines: dict[str, dict[str, Any]]) -> None:
 
 
 def prove(hosts: int) -> Path:
-    """Return the record of this number of hosts; raises AssertionError when a line does not have its fault's state."""
+    """Test this number of hosts, write the record and return its path.
+
+    Raises AssertionError when a line does not fail with its fault, or is not met after the repair.
+    """
     evidence = Evidence("readiness", hosts, _SOURCES)
     while evidence.done < hosts:
         evidence.add(_once())

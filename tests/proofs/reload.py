@@ -1,7 +1,8 @@
-"""Reloads the configuration under load with a million open orders: no delay, no disconnect, and an equal replay.
+"""Reloads the engine's configuration with a million open orders, while a client trades.
 
-One account's million orders are counted again, an account is removed and a symbol added. Meanwhile another account
-enters and cancels. Then an engine that replayed the journal must return the same messages to that account.
+The reload counts the million orders of one account, removes an account and adds a symbol. Meanwhile a second account
+enters and cancels orders. No step of the reload may take longer than 1 ms, and no client may lose its connection. A
+replay of the journal must give the second account the same messages.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ _HEARTBEAT_EVERY = 500
 
 
 def prove(orders: int) -> Path:
-    """Return the record. Raises AssertionError for a step over 1 ms, a lost connection or message, or a new digest."""
+    """Reload each variant of the engine with this many open orders, write the record and return its path.
+
+    Raises AssertionError for a step of more than 1 ms or for a replay that differs, and ConnectionError when a client
+    loses its connection.
+    """
     evidence = Evidence("reload", orders)
     for variant in _VARIANTS[evidence.done :]:
         evidence.add(_reload(variant, orders))
@@ -37,7 +42,10 @@ def prove(orders: int) -> Path:
 
 
 class _Trader:
-    """A client that enters and cancels one order at a time, and stores all answers."""
+    """A client that enters and cancels one order at a time, and stores all answers.
+
+    At intervals it also sends heartbeats on the `silent` connections.
+    """
 
     def __init__(self, sock: socket.socket, silent: tuple[socket.socket, ...]) -> None:
         self._sock = sock
@@ -47,7 +55,7 @@ class _Trader:
         self.messages: list[bytes] = []
 
     def trade(self) -> None:
-        """Trade. Raises ConnectionError when the engine ends the connection."""
+        """Enter an order, cancel it and read both answers. Raises ConnectionError when the engine disconnects."""
         token = f"T{self._number:013d}"
         self._number += 1
         if self._number % _HEARTBEAT_EVERY == 0:
@@ -103,7 +111,7 @@ def _change(config: Path) -> None:
 
 
 def _asked(variant: str, config: Path, trader: _Trader) -> tuple[dict[str, Any], int]:
-    """Return the reload's answer, and how many orders were entered and cancelled meanwhile."""
+    """Reload while the client trades. Return the command's answer, and how many orders the client entered meanwhile."""
     command = [sys.executable, "-m", "trading_engine", "admin", "reload", "--config", str(config)]
     meanwhile = 0
     with subprocess.Popen(command, env=variants.environment(variant), stdout=subprocess.PIPE, text=True) as asking:

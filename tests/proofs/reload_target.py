@@ -1,7 +1,7 @@
-"""An engine that reports the longest step of its reloads: python -m tests.proofs.reload_target FILE --config …
+"""Runs an engine that measures its reloads: python -m tests.proofs.reload_target FILE --config …
 
-Each step is one turn of the loop, during which orders wait. FILE gets the longest step in ns of CPU time, and the
-number of steps.
+A reload works in steps, and orders wait during each step. The engine writes to FILE, as JSON, the CPU time of the
+longest step in ns and the number of steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trading_engine.process.reload import Reload
 
 
 def timed(told: Path) -> None:
-    """Make every later reload report its cost."""
+    """Let every later reload measure its steps and write the result to the file `told`."""
     steps = Reload.steps
 
     def timed_steps(reload: Reload) -> Iterator[None]:

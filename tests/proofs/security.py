@@ -1,7 +1,8 @@
-"""A host that a stranger cannot use: nmap from outside and inside, the group opened by hand, IPv6, lynis, the units.
+"""Checks that a stranger cannot use a host, and that its units have no more rights than they need.
 
-A machine of the sandbox is configured as a user's is, TLS included, and then inspected from outside and from inside. It
-is Debian 12 in a container: for settings of the kernel, such as its boot arguments, lynis sees those of this machine.
+A sandbox machine is configured like a user's host, TLS included. nmap scans its ports from an allowed address and from
+another one, over IPv4 and IPv6, also while its security group allows everything. lynis audits the host from inside. The
+machine is a container with Debian 12, so lynis sees this machine's kernel settings, such as boot arguments.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ CONFIGURE = ROOT / "playbooks/configure.yml"
 DECLARED = {22, 8000, 9011, 9012}
 UNDECLARED = 9999
 EVERYTHING = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
-# What each unit that is probed has to be able to do all the same.
+# The probed units, and the actions of the probe that each unit needs and may do.
 PROBED = {
     "trading-engine.service": [],
     "trading-feed.service": [],
     "trading-tls.service": [],
     "trading-backup.service": ["connect to another host"],
 }
-NAME = "prove-security"  # of sandbox, environment and role
+NAME = "prove-security"  # the name of the sandbox, the environment and the role
 PROBE = ROOT / "extensions/molecule/shared/probe.py"
-# Of two networks of IPv6, the first is an operator's.
+# Two IPv6 networks. The host's firewall admits operators from the first one.
 IPV6 = {"inside": "fd42:75:1::", "outside": "fd42:75:2::"}
 WRONG_PASSWORDS = 12
 REPORT = "/var/log/lynis-report.dat"
@@ -53,7 +54,10 @@ APT = "/etc/apt/apt.conf.d/99proof"
 
 
 def prove(_: int) -> Path:
-    """Return the record; raises AssertionError when the host is open, or a unit has more rights than it needs."""
+    """Check one host, write the record and return its path.
+
+    Raises AssertionError when an undeclared port is open, or a unit has more rights than it needs.
+    """
     evidence = Evidence("security", 1, SOURCES)
     if not evidence.done:
         with (
@@ -62,14 +66,17 @@ def prove(_: int) -> Path:
             serving(Path(name), GATEWAY) as url,
         ):
             evidence.add(_Proof(host, url).results())
-        # What a container cannot show, on the machine with a kernel of its own.
+        # A container cannot test the kernel's log of refused packets. This test boots a machine with its own kernel.
         command = [str(ROOT / "scripts/test"), "own-kernel", "-k", "the_kernel_writes_down"]
         subprocess.run(command, env={**os.environ, "TRADING_PROOF": "1"}, check=True)
     return evidence.finish(evidence.results[0])
 
 
 def open_ports(address: str, *inside: str, options: tuple[str, ...] = ()) -> list[int]:
-    """Return all TCP ports that nmap finds open, from this machine or from inside another network namespace."""
+    """Return all TCP ports that nmap finds open, sorted.
+
+    `inside` is a command such as `ip netns exec NAME` that runs nmap in another network namespace.
+    """
     scan = ["nmap", "-n", "-Pn", "-sS", "-p-", "--min-rate", "10000", "--max-retries", "1", *options, "-oG", "-"]
     found = subprocess.run([*inside, *scan, address], capture_output=True, text=True, check=True).stdout
     return sorted(int(port) for port in re.findall(r"\b(\d+)/open/", found))
@@ -79,7 +86,7 @@ class _Proof:
     def __init__(self, host: TuningHost, url: str) -> None:
         self._host = host
         self._url = url
-        # The emulated AWS, beside the metadata of the machine.
+        # The emulated AWS, at the address of the metadata service.
         self._metadata_url = f"http://169.254.169.254:{urlsplit(host.cloud.settings['AWS_ENDPOINT_URL']).port}"
         self._authority = made("authority")
         pair = made("orders", self._authority)
@@ -163,7 +170,7 @@ class _Proof:
     # -- the publisher and the shipper ------------------------------------------------------------------------------
 
     def _give_a_role(self) -> None:
-        """Give the instance a role, and configure its publisher for the emulated CloudWatch."""
+        """Give the instance an IAM role, and set the emulated AWS as its publisher's endpoint."""
         host, cloud = self._host, self._host.cloud
         iam, name = cloud.client("iam"), NAME
         trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -178,7 +185,7 @@ class _Proof:
         host.shell(f"mkdir -p {folder}; printf '[Service]\\n%s\\n' {line} > {folder}/endpoint.conf")
 
     def _published(self) -> list[str]:
-        """Return the names of the metrics that the publisher has sent through the loaded firewall."""
+        """Return the names of the metrics that the publisher has sent. The host's firewall must be loaded."""
         assert "table inet trading" in self._host.shell("nft list tables")
         metrics = self._host.cloud.client("cloudwatch").list_metrics()["Metrics"]
         return sorted({metric["MetricName"] for metric in metrics if not metric["Namespace"].startswith("AWS/")})
@@ -190,13 +197,16 @@ class _Proof:
         cloud.client("s3").create_bucket(Bucket=self._bucket)
 
     def _shipped(self) -> int:
-        """Return the number of objects that the shipper has uploaded through the loaded firewall."""
+        """Return the number of objects that the backup's shipper has uploaded."""
         return int(self._host.cloud.client("s3").list_objects_v2(Bucket=self._bucket)["KeyCount"])
 
     # -- TLS --------------------------------------------------------------------------------------------------------
 
     def _tls(self) -> dict[str, Any]:
-        """Log in over TLS, and check that the throttle refuses this machine's own address."""
+        """Log in over TLS. After wrong passwords, check that the throttle refuses this machine's address, and no other.
+
+        Also check that the ports without TLS listen on the loopback address only.
+        """
         host = self._host
         shown = host.shell("stat --format=%U:%a /etc/trading/tls/key.pem; ss -Hltn | awk '{print $4}'").split()
         assert shown[0] == "root:600", shown
@@ -215,12 +225,12 @@ with socket.create_connection(("127.0.0.1", 9001), 10) as sock:
     sock.sendall({soupbintcp.login_request("BENCH", password, sequence=0)!r})
     print(chr(sock.recv(3)[2]))
 END"""
-        assert host.shell(on_host) == "A"  # another address, which nobody throttled
+        assert host.shell(on_host) == "A"  # this address is not throttled
         return {"clear_ports_listen_on": sorted(clear), "throttled": GATEWAY, "not_throttled": "127.0.0.1"}
 
     def _answer(self, port: int, data: bytes) -> str:
         context = ssl.create_default_context(cadata=self._authority.certificate_pem)
-        context.check_hostname = False  # the test's certificate is one of the loopback
+        context.check_hostname = False  # the certificate names the loopback address
         with socket.create_connection((self._host.address, port), 10) as raw, context.wrap_socket(raw) as secure:
             assert secure.version() == "TLSv1.3"
             secure.sendall(data)
@@ -236,7 +246,10 @@ END"""
     # -- what a unit can do -----------------------------------------------------------------------------------------
 
     def _probe(self, unit: str, needed: list[str]) -> dict[str, Any]:
-        """Run the probe in place of a unit's program. As a control, root first connects to the probe's target."""
+        """Run the probe, a script that tries forbidden actions, in place of a unit's program.
+
+        Return what it `tried` and what `worked`. As a control, root first connects to the probe's network target.
+        """
         host = self._host
         with socket.create_server((GATEWAY, 0)) as elsewhere:
             port = elsewhere.getsockname()[1]
@@ -277,7 +290,7 @@ END"""
                 "outside": open_ports(host.address, *outside),
             }
             cloud.ec2.authorize_security_group_ingress(GroupId=cloud.group_id, IpPermissions=EVERYTHING)
-            with self._without_rules():  # so that the group is seen to be open, and that it is these that refuse
+            with self._without_rules():  # shows that the group lets everything through
                 eventually(lambda: UNDECLARED in open_ports(host.address, *outside))
                 found["group_opened_without_the_firewall"] = {"outside": open_ports(host.address, *outside)}
             found["group_opened"] = {
@@ -299,13 +312,13 @@ END"""
             host.shell("systemctl stop undeclared.service")
         for group in ("group_as_deployed", "group_opened"):
             assert found[group] == {"inside": sorted(DECLARED), "outside": []}, found
-        assert found["ipv6"] == {"inside": [22], "outside": []}, found  # the only port of it that is listened on
+        assert found["ipv6"] == {"inside": [22], "outside": []}, found  # only SSH listens on IPv6
         assert {22, UNDECLARED} <= set(found["ipv6_without_the_firewall"]["outside"]), found
         return found
 
     @contextmanager
     def _without_rules(self) -> Iterator[None]:
-        """Remove the host's own firewall, and prevent the timer from loading it again."""
+        """Remove the host's own firewall while the context is open. A timer must not load it again meanwhile."""
         timer = "trading-firewall-refusals.timer"
         self._host.shell(f"systemctl stop {timer}; nft delete table inet trading")
         try:
@@ -314,7 +327,10 @@ END"""
             self._host.shell(f"systemctl restart trading-firewall.service; systemctl start {timer}")
 
     def _refused(self) -> list[str]:
-        """Return the reasons that the host reports for refused packets, once packets of a stranger are among them."""
+        """Return the reasons for which the host has refused packets.
+
+        The list is empty until it contains the reasons for a stranger's packets.
+        """
         said = self._host.shell("cat /run/trading-firewall/refusals.json").strip()
         counters = [
             entry["counter"] for entry in json.loads(said or '{"nftables": []}')["nftables"] if "counter" in entry
@@ -324,7 +340,10 @@ END"""
 
     @contextmanager
     def _ipv6(self) -> Iterator[str]:
-        """Link a new network namespace to the machine's, with two IPv6 networks."""
+        """Create a network namespace that is connected to the machine by a link, and yield its name.
+
+        Both ends of the link have an address in each of two IPv6 networks. The namespace is deleted afterwards.
+        """
         rows = self._host.cloud.status()
         (machine,) = (row["instance_id"] for row in rows if row["private_address"] == self._host.address)
         namespace = "prove-security-v6"

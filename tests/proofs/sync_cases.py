@@ -1,7 +1,7 @@
-"""One sync of the journal fails on a real device, the engine is started again, and then the power fails.
+"""Lets a sync of the journal fail on a real device, starts the engine again, and then simulates a power failure.
 
-Runs as root on the machine with the device, for the cases in cases.json of the working directory. Reports for each
-case its observations or its failure.
+This program runs as root on the machine with the device. It reads the cases from cases.json in the working directory,
+and prints a line with the observations of each case. It stops at the first case that fails.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tests.proofs.failing_device import FailingDevice
 from tests.unit.engine import process
 from tests.unit.engine.process import ENVIRONMENT, Client, EngineProcess
 
-# An emulated processor on a busy machine: this bounds a failure.
+# An emulated processor on a busy machine is slow, so the time limit is long.
 process.DEADLINE_S = 600.0
 
 REFUSED = 2
 TOKEN = "the failed"
-# What is read with it, so that its page is full: what is written there later would take it along.
+# Orders that are written together with it and fill its memory page. A later write to the same page would also write it.
 FILLERS = [f"filler {number:03d}" for number in range(200)]
 
 
@@ -46,15 +46,17 @@ def main() -> None:
 
 
 def one_failed_sync(kind: str, durability: str, orders: int) -> dict[str, Any]:
-    """Return the observations of one failed sync.
+    """Run one case and return its observations. Raises AssertionError when a message is lost against expectation.
 
     `kind` is the device's fault and its duration:
-      once         the journal's sectors fail, and work again before the engine is restarted
-      still        they also fail at one more start, which the engine must refuse
-      all          every write fails, so ext4 accepts no more: a start must be refused until it is mounted again
-      unrewritten  like `once`, with an engine that trusts what it reads: it must lose acknowledged messages
+      once         writes to the journal's sectors fail, and work again before the engine is restarted
+      still        they also fail at the first restart, which the engine must refuse
+      all          every write fails, so ext4 accepts no more writes; a start must be refused until it is mounted again
+      unrewritten  like `once`, but the engine does not write again what it reads at its start; it must lose messages
+
+    `orders` is the number of orders that the client enters before the fault.
     """
-    ENVIRONMENT["PYTHONPATH"] = os.environ["PYTHONPATH"]  # the case before may have another
+    ENVIRONMENT["PYTHONPATH"] = os.environ["PYTHONPATH"]  # the previous case may have changed it
     with (
         tempfile.TemporaryDirectory(prefix="sync-") as name,
         failing_device.made("journal", Path(name)) as device,
@@ -80,7 +82,7 @@ def _one_failed_sync(engine: EngineProcess, device: FailingDevice, kind: str, or
     else:
         device.fail_writes_of(segment)
     client.send(*map(_entered, [TOKEN, *FILLERS]))
-    client.wait(lambda: False)  # until the engine, which has failed, ends all connections
+    client.wait(lambda: False)  # until the failed engine ends all connections
     known = client.messages
     cached, stored = segment.read_bytes(), device.stored(segment)
     seen: dict[str, Any] = {"failure": _failure(engine), "answered_at_once": _answered(known), "refused": ""}
@@ -131,7 +133,7 @@ def _answered(messages: list[Any]) -> bool:
 
 
 def _failure(engine: EngineProcess) -> str:
-    """Return the failure that the still running engine reports."""
+    """Return the failure that the engine, which is still running, reports as its status."""
     command = [sys.executable, "-m", "trading_engine", "status", "--config", str(engine.config)]
     told = json.loads(subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, check=True).stdout)["failure"]
     assert told, "the engine does not say that it failed"
@@ -139,7 +141,7 @@ def _failure(engine: EngineProcess) -> str:
 
 
 def _refusal(engine: EngineProcess) -> str:
-    """Return the error message of a start that refuses to serve."""
+    """Start the engine, which must refuse to serve, and return its error message."""
     command = [sys.executable, "-m", "trading_engine", "--config", str(engine.config)]
     done = subprocess.run(
         command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, timeout=process.DEADLINE_S, check=False
@@ -149,7 +151,10 @@ def _refusal(engine: EngineProcess) -> str:
 
 
 def _without_rewriting(directory: Path) -> Path:
-    """Return a directory for PYTHONPATH that disables the engine's rewrite, the subject of this proof."""
+    """Return a directory for PYTHONPATH with a module that switches off the rewrite of the journal at a start.
+
+    This rewrite is what the proof tests.
+    """
     (directory / "sitecustomize.py").write_text(
         "from trading_engine.storage import journal\njournal.put_on_disk = lambda path: None\n"
     )
@@ -157,7 +162,7 @@ def _without_rewriting(directory: Path) -> Path:
 
 
 def _loss(engine: EngineProcess, known: list[Any]) -> str:
-    """Return the evidence that a message is lost. Raises AssertionError when none is."""
+    """Return a text that shows that a message is lost. Raises AssertionError when no message is lost."""
     command = [sys.executable, "-m", "trading_engine", "verify", str(engine.directory / "journal")]
     verified = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     if verified.returncode:

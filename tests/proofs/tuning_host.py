@@ -1,4 +1,7 @@
-"""A machine for repeated runs of the role os_tuning: a container with two CPUs and a replacement for grubby."""
+"""A machine for repeated runs of the role os_tuning: a container with two CPUs.
+
+A script replaces grubby, the program that changes the kernel's boot arguments.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ TUNE = ROOT / "tests/proofs/tune.yml"
 UNTUNE = ROOT / "playbooks/untune.yml"
 GRUBBY = ROOT / "tests/unit/plugins/grubby.sh"
 
-# Everything that the role may leave or set in a container: its files, values of the network namespace, the boot entry.
+# A program that prints, by path, all that the role can change in a container: its files, TCP settings and boot entry.
 _STATE = """
 import json, pathlib
 texts = {}
@@ -39,7 +42,7 @@ print(json.dumps(texts))
 
 @dataclass(frozen=True)
 class Play:
-    """The result of a playbook run; `host_tasks` are the names of the tasks that reached the host, in order."""
+    """The result of a playbook run. `host_tasks` has the names of the tasks that ran on the host, in order."""
 
     exit_code: int
     output: str
@@ -48,7 +51,10 @@ class Play:
 
 @contextmanager
 def booted(sandbox: str, network: str) -> Iterator[TuningHost]:
-    """Yield a machine in its own sandbox, removed afterwards. Leftovers of an interrupted one are removed first."""
+    """Start a sandbox and yield a machine in it. The sandbox is removed afterwards.
+
+    A sandbox of the same name, which an interrupted run has left, is removed first.
+    """
     with tempfile.TemporaryDirectory(prefix=f"{sandbox}-") as folder:
         cloud = Cloud(sandbox, IPv4Network(network), Path(folder))
         try:
@@ -61,14 +67,14 @@ def booted(sandbox: str, network: str) -> Iterator[TuningHost]:
 
 @dataclass
 class TuningHost:
-    """A machine, and the command lines that tune it."""
+    """A machine, and the methods that run playbooks and scripts on it."""
 
     cloud: Cloud
     address: str
 
     @classmethod
     def start(cls, cloud: Cloud) -> TuningHost:
-        """Boot a machine in a running sandbox, and install the replacement for grubby."""
+        """Boot a machine in a running sandbox, and install the script that replaces grubby."""
         instance = cloud.run(InstanceType="c6g.large")
         cloud.trust(instance["InstanceId"])
         host = cls(cloud, instance["PrivateIpAddress"]).reached()
@@ -79,7 +85,7 @@ class TuningHost:
         return host
 
     def reached(self) -> TuningHost:
-        """Write the machine's connection settings for Ansible, and return this host."""
+        """Write an inventory with the machine's connection settings, and return this host."""
         known_hosts = shlex.quote(str(self.cloud.directory / "known_hosts"))
         variables = {
             "ansible_host": self.address,
@@ -99,12 +105,12 @@ class TuningHost:
         return self.cloud.answer(self.address, f"sudo sh -c {shlex.quote(script)}")
 
     def state(self) -> dict[str, str]:
-        """Return texts by path. The same state of tuning gives the same texts."""
+        """Return the contents of files by path. The same state of tuning gives the same contents."""
         texts: dict[str, str] = json.loads(self.cloud.answer(self.address, f"sudo python3 -c {shlex.quote(_STATE)}"))
         return texts
 
     def play(self, playbook: Path, *arguments: str, kill_after: int = 0) -> Play:
-        """Run a playbook, or kill it after this number of tasks on the host."""
+        """Run a playbook and return its result. Kill it after `kill_after` tasks on the host, unless this is 0."""
         tasks = self.cloud.directory / "host_tasks"
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self._inventory), str(playbook), *arguments],
@@ -131,7 +137,7 @@ class TuningHost:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the differences by path."""
+    """Return the paths whose content differs, each with its content before and after, or None when it is missing."""
     return {
         path: (before.get(path), after.get(path)) for path in {*before, *after} if before.get(path) != after.get(path)
     }

@@ -1,6 +1,8 @@
-"""The witness during load from a program, not from the machine: it marks no more time, and no time is set aside.
+"""Checks that the witness does not mistake a program's load for a disturbance of the machine.
 
-Runs come in pairs with and without the load, in an order drawn by lot. They are judged like the tuning benchmark's.
+The witness is a thread that detects when its CPU was taken away or slowed. With a load it may mark no more time than
+without it, and no more of the measurement may be set aside. Runs with and without the load come in pairs, in random
+order. The verdicts come from the same statistics as those of the tuning benchmark.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ CPUS = sorted(os.sched_getaffinity(0))
 WATCH_S = 4
 
 HOG = "print('ready', flush=True)\nwhile True: pass"
-# Each copies 64 MB within the kernel, for milliseconds at a time.
+# Each call copies 64 MB within the kernel, which takes milliseconds.
 LONG_CALLS = """
 import os
 descriptor = os.memfd_create("copied")
@@ -50,7 +52,7 @@ print("ready", flush=True)
 while True:
     sender.sendto(b"x" * 64, ("127.0.0.1", int(sys.argv[1])))
 """
-# What an engine's child does, again and again: argv[1] is the directory of a journal.
+# Makes snapshots of the journal in the directory argv[1], as an engine's child process does.
 SNAPSHOTS = """
 import pathlib, subprocess, sys
 print("ready", flush=True)
@@ -65,7 +67,7 @@ RESTING_ORDERS = 300_000
 
 @contextmanager
 def on_the_last_cpu(code: str, *arguments: str) -> Iterator[None]:
-    """Run Python code on the CPU where an engine would run."""
+    """Run Python code on the last CPU, where an engine would run, until the context ends."""
     command = ["taskset", "--cpu-list", str(CPUS[-1]), sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
@@ -78,7 +80,7 @@ def on_the_last_cpu(code: str, *arguments: str) -> Iterator[None]:
 
 @contextmanager
 def flood() -> Iterator[None]:
-    """Send packets on loopback as fast as one CPU can, to a socket that no process reads."""
+    """Send packets to a loopback socket that no process reads, as fast as one CPU can, until the context ends."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         with on_the_last_cpu(FLOOD, str(receiver.getsockname()[1])):
@@ -87,7 +89,7 @@ def flood() -> Iterator[None]:
 
 @contextmanager
 def flooded_engine() -> Iterator[None]:
-    """Run an engine to which several clients send as fast as they can."""
+    """Run an engine to which several clients send orders as fast as they can."""
     with processes.engine("pure", accounts=stress.FLOODERS + 1) as server:
         server.pin(CPUS[-1])
         with stress.flooded(server, stress.FLOODERS):
@@ -96,7 +98,10 @@ def flooded_engine() -> Iterator[None]:
 
 @cache
 def journal_of_resting_orders() -> tempfile.TemporaryDirectory[str]:
-    """Return a sealed journal that ends with this many resting orders. This process removes its directory at exit."""
+    """Return the directory of a complete journal that ends with RESTING_ORDERS resting orders.
+
+    The directory is removed when this process ends.
+    """
     folder = tempfile.TemporaryDirectory(prefix="witness-proof-")
     flow = orderflow.Flow(levels=500)
     writer = journal.Writer(Path(folder.name), 64 << 20, MACHINE_VERSION, 1, 0)
@@ -110,7 +115,7 @@ def journal_of_resting_orders() -> tempfile.TemporaryDirectory[str]:
 
 @contextmanager
 def snapshots() -> Iterator[None]:
-    """Make snapshots of many resting orders one after the other, as the engine's child process does."""
+    """Make snapshots of many resting orders, one after the other, until the context ends."""
     with on_the_last_cpu(SNAPSHOTS, journal_of_resting_orders().name):
         yield
 
@@ -125,7 +130,10 @@ CASES: dict[str, Callable[[], AbstractContextManager[None]]] = {
 
 
 def prove(pairs: int) -> Path:
-    """Return the record of this many pairs per case. Raises AssertionError when a case is marked or set aside more."""
+    """Run this many pairs for each case, write the record and return its path.
+
+    Raises AssertionError when the witness marks more time, or more slices are disturbed, with a load than without it.
+    """
     evidence = Evidence("witness", pairs, SOURCES)
     lot = random.Random(1)  # noqa: S311 (no secret: the same order each time)
     schedule = [(case, number, lot.sample([True, False], 2)) for number in range(pairs) for case in CASES]
@@ -156,7 +164,7 @@ def prove(pairs: int) -> Path:
 
 
 def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str, Any]:
-    """Watch every CPU for a while, with or without the load."""
+    """Let witnesses watch every CPU for WATCH_S seconds, with the load if one is given, and return their counts."""
     watching = Watching(CPUS, WATCH_S + 30)
     if case is None:
         _wait()
@@ -180,5 +188,5 @@ def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str,
 
 
 def _wait() -> None:
-    """Wait for the whole time of a watch, because the watch covers exactly that time."""
+    """Wait until the time of a watch has passed."""
     subprocess.run(["sleep", str(WATCH_S)], check=True)

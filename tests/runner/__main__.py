@@ -1,4 +1,7 @@
-"""Run the tests: python -m tests.runner [--verbose] [PART [ARGUMENT…]], which scripts/test does in the environment."""
+"""Runs the tests: python -m tests.runner [--verbose] [PART [ARGUMENT…]].
+
+A part is a group of tests that one process runs. scripts/test prepares the Python environment and calls this program.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def main(words: list[str]) -> int:
 
 
 def _log_directory() -> Path:
-    """Make the directory of this run's logs, in the same folder as those of the last few runs."""
+    """Make a directory for this run's logs beside those of earlier runs, remove the oldest, and return its path."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lowlatency.trading/test-logs"
     cache.mkdir(parents=True, exist_ok=True)
     ended = [run for run in sorted(cache.iterdir()) if not Path("/proc", run.name.rpartition("-")[2]).exists()]
@@ -53,7 +56,7 @@ def _log_directory() -> Path:
 
 
 def _prepared(todo: Plan, logs: Path) -> bool:
-    """Install everything that the parts need, once and before the first part begins."""
+    """Install the packages that the parts need. Return False, after a message, when the parts cannot run."""
     if any(part.root for part in todo.parts) and os.geteuid() != 0:
         if not shutil.which("sudo"):
             print(
@@ -75,17 +78,17 @@ def _prepared(todo: Plan, logs: Path) -> bool:
 
 
 def _forget_compiled() -> None:
-    """Remove Python's compiled files of the tests' own directories, which have another name in each run."""
+    """Remove Python's compiled files of the tests' temporary directories, which no later run uses again."""
     temporary = tempfile.gettempdir().lstrip("/")
     for prefix in (os.environ["PYTHONPYCACHEPREFIX"], f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root"):
         for directory in Path(prefix, temporary).glob("pytest-of-*"):
             shutil.rmtree(directory, ignore_errors=True)
-            if directory.exists() and os.geteuid() != 0:  # otherwise another run writes there
+            if directory.exists() and os.geteuid() != 0:  # some files are root's
                 subprocess.run(["sudo", "-n", "rm", "-rf", directory], check=False)
 
 
 def _close(run: Run, took_s: float) -> None:
-    """Print the end of the report: the slowest tests, the parts to repeat, and a line that machines understand."""
+    """Print the end of the report: the slowest tests, the parts to repeat, and a last line with the counts."""
     total: Outcome = run.total
     slowest = sorted(total.durations_s.items(), key=lambda item: -item[1])[:SLOWEST]
     if len(total.durations_s) > 1:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Have Debian's packages for parts of the tests: install.sh SET…   (parts.py names the sets)
+# Install Debian packages for parts of the tests: install.sh SET…   (parts.py names each part's sets)
 . "$(dirname -- "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 declare -A sets=(
   [balancer]="${balancer_packages[*]}"
@@ -11,7 +11,7 @@ declare -A sets=(
   [shell]="shellcheck"
   [tls]="stunnel4"
 )
-# Unpacked and not installed: chrony's service would keep this machine's clock, in the place of whatever keeps it now.
+# Unpack chrony without installing it. Its service would replace the program that sets this machine's clock.
 unpack_chrony() {
   [ -x /usr/sbin/chronyd ] || [ -x "$cache/chrony/usr/sbin/chronyd" ] && return
   local into

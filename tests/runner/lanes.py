@@ -1,4 +1,7 @@
-"""Runs parts in lanes, each part with a log file, and stops all processes that a part has started when it ends."""
+"""Runs parts of the tests in lanes: parts of one lane run one after the other, and the lanes run at the same time.
+
+Each part has a log file. When a part ends, all processes that it has started and left running are stopped.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,20 @@ from tests.runner.results import Outcome, failure, outcome
 from tests.runner.screen import Screen
 
 ROOT = Path(__file__).parents[2]
-# How long an interrupted part may take to clean up; a sandbox with machines takes some ten seconds.
+# The time that an interrupted part gets to clean up. A sandbox with machines takes about ten seconds.
 CLEAN_UP_S = 90.0
 SUDO_EACH_S = 60.0
-# What a part has left running may hold its output open.
+# The time to read on after a part's end: a process that it has left running may keep its output open.
 READ_ON_S = 5.0
 INTERRUPTED = 130
-# Names a file that is locked while anything runs beside a part whose last tests measure (tests/e2e/conftest.py).
+# The environment variable with the path of a lock file. The file is locked while other parts run beside a part whose
+# last tests measure; these tests wait for the lock (tests/e2e/conftest.py).
 BESIDE = "TRADING_TESTS_BESIDE"
 
 
 @dataclass
 class Run:
-    """One run of a plan: the running parts, the results so far, and whether to continue."""
+    """One run of a plan, with its running parts and its results so far."""
 
     plan: Plan
     logs: Path
@@ -50,8 +54,8 @@ class Run:
         self._beside_path = self.logs / "beside.lock"
 
     def go(self) -> int:
-        """Run everything; return the exit status. Ctrl-C stops the running parts, and no further part begins."""
-        # SIGINT as well: who is started in the background inherits that it is ignored, and so would every part.
+        """Run all parts and return the exit status. Ctrl-C stops the running parts, and no further part begins."""
+        # SIGINT needs this as well: a process in the background inherits that SIGINT is ignored, and so would a part.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         self._beside = os.open(self._beside_path, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -74,13 +78,13 @@ class Run:
         self._unfinished = sum(not part.measures_last for lane in lanes for part in lane)
         if self._unfinished:
             fcntl.flock(self._beside, fcntl.LOCK_EX)
-        # Not Thread.join(): interrupted, Python 3.11 takes the thread for ended.
+        # Not Thread.join(): when a signal interrupts it, Python 3.11 assumes that the thread has ended.
         self._ends = [threading.Event() for _ in lanes]
         for lane, end in zip(self._waiting, self._ends, strict=True):
             threading.Thread(target=self._lane, args=(lane, end)).start()
         refreshed_s = time.monotonic()
         for end in self._ends:
-            while not end.wait(0.5):  # with a limit, so that a signal gets through
+            while not end.wait(0.5):  # the limit lets Python handle signals
                 if os.geteuid() != 0 and time.monotonic() - refreshed_s > SUDO_EACH_S:
                     subprocess.run(["sudo", "-n", "true"], check=False, stderr=subprocess.DEVNULL)
                     refreshed_s = time.monotonic()
@@ -94,20 +98,23 @@ class Run:
             end.set()
 
     def _count_off(self, part: Part) -> None:
-        """Let a part that waits to measure continue when this part was the last one in its way."""
+        """Count a part that has ended. After the last one, release the lock for which measuring tests wait."""
         with self._lock:
             self._unfinished -= not part.measures_last
             if not self._unfinished:
                 fcntl.flock(self._beside, fcntl.LOCK_UN)
 
     def _next(self, own: deque[Part]) -> Part | None:
-        """Take the lane's next part; an idle lane takes the last part of the lane that has most parts left."""
+        """Remove and return the lane's next part. An empty lane takes the last part of the lane with most parts left.
+
+        Return None when no part is left.
+        """
         with self._lock:
             fullest = max(self._waiting, key=len)
             return own.popleft() if own else fullest.pop() if fullest else None
 
     def _try(self, part: Part) -> None:
-        """Run a part; an error that prevents this counts as the part's failure, and the others run."""
+        """Run a part. When it cannot be started, count it as failed, and let the other parts run."""
         try:
             self._part(part)
         except OSError as error:
@@ -129,15 +136,15 @@ class Run:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if self.verbose else file,
                 stderr=subprocess.STDOUT,
-                process_group=0,  # and not a session of its own, in which sudo would ask again
+                process_group=0,  # a new session instead would make sudo ask for the password again
             )
             with self._lock:
                 self.running[part.name] = (begun_s, process)
                 if self.stopping:
                     process.send_signal(signal.SIGINT)
             reader = threading.Thread(target=self._copy, args=(part, process, file), daemon=True)
-            reader.start()  # and ends at once where nothing is to copy
-            _, code, usage = os.wait4(process.pid, 0)  # which tells the CPU time as well
+            reader.start()  # it ends at once when the output goes to the log directly
+            _, code, usage = os.wait4(process.pid, 0)  # also returns the CPU time
             status = process.returncode = os.waitstatus_to_exitcode(code)
             with self._lock:
                 del self.running[part.name]
@@ -147,7 +154,7 @@ class Run:
         self._ended(part, log, report, status, time.monotonic() - begun_s, usage.ru_utime + usage.ru_stime)
 
     def _copy(self, part: Part, process: subprocess.Popen[bytes], file: BinaryIO) -> None:
-        """Copy a part's output to its log, and to the terminal when it is wanted there."""
+        """With --verbose, copy a part's output to its log and to the terminal. Otherwise do nothing."""
         prefix = f"{part.name} | " if len(self.plan.parts) > 1 else ""
         if process.stdout:
             with process.stdout as said:
@@ -176,7 +183,7 @@ class Run:
             argv = [*argv, f"--junitxml={report}", "-o", "junit_family=xunit1", "-o", "junit_duration_report=total"]
         if not part.root or os.geteuid() == 0:
             return argv
-        # root has caches of its own, so that none of the user's becomes unwritable
+        # root uses caches of its own, so that the user's caches get no files that only root can write
         kept = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
         kept |= {name: os.environ[name] for name in ("PATH", "PYTHONPATH")}
         kept |= {"PYTHONPYCACHEPREFIX": f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root"}
@@ -184,7 +191,10 @@ class Run:
         return [*_as_root(part), "env", *(f"{name}={value}" for name, value in kept.items()), *argv]
 
     def _stop(self) -> None:
-        """Stop the running parts as Ctrl-C at a terminal would, then by force; find the rest by its mark."""
+        """Send SIGINT to the running parts, as Ctrl-C at a terminal would, and after a limit SIGKILL.
+
+        Each part's thread then stops the processes that its part has left.
+        """
         self.stopping = True
         end_s = time.monotonic() + CLEAN_UP_S
         self._signal(signal.SIGINT)

@@ -1,6 +1,7 @@
-"""Stops the processes that a part has left running, by id; it finds them by the part's mark in their environment.
+"""Stops the processes that a part of the tests has left running: python -m tests.runner.left_over MARK
 
-It is a separate program, because only root may see root's processes: python -m tests.runner.left_over MARK
+MARK is a random text that the runner puts into the environment of the part's processes. This is a separate program,
+because only root can read the environment of root's processes.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ SANDBOX = Path(__file__).parents[2] / "scripts/sandbox"
 
 @dataclass(frozen=True)
 class Process:
-    """A process by its id and the words of its command line."""
+    """A process: its id and the words of its command line."""
 
     pid: int
     words: tuple[str, ...]
 
     @property
     def sandbox(self) -> str:
-        """The sandbox that the process runs, or an empty text."""
+        """The name of the sandbox that the process serves. It is empty for any other process."""
         if "embedded_ec2" in self.words and "serve" in self.words and "--name" in self.words:
             return self.words[self.words.index("--name") + 1]
         return ""
@@ -39,7 +40,7 @@ class Process:
 
 
 def marked(mark: str) -> list[Process]:
-    """Return the processes with this mark, other than this one and the zombies."""
+    """Return the running processes with this mark, except this process."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
@@ -48,12 +49,15 @@ def marked(mark: str) -> list[Process]:
                 words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
                 found.append(Process(int(directory.name), tuple(words)))
         except (OSError, ValueError):
-            continue  # it has ended, or is somebody else's
+            continue  # it has ended, or belongs to another user
     return found
 
 
 def stop(mark: str) -> list[str]:
-    """Stop the processes; stop sandboxes with their own command. Return a line for each."""
+    """Stop the processes with this mark. Return a line of text about each.
+
+    A sandbox is stopped by its own command. Other processes get SIGTERM, and SIGKILL after some seconds.
+    """
     said = []
     for name in sorted({process.sandbox for process in marked(mark)} - {""}):
         subprocess.run([SANDBOX, "down", "--name", name], check=False, capture_output=True, timeout=300)
@@ -64,7 +68,7 @@ def stop(mark: str) -> list[str]:
         process.send(signal.SIGTERM)
     end_s = time.monotonic() + GRACE_S
     while (rest := marked(mark)) and time.monotonic() < end_s:
-        time.sleep(0.1)  # between two looks
+        time.sleep(0.1)  # between two checks
     for process in rest:
         process.send(signal.SIGKILL)
     return said

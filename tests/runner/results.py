@@ -10,7 +10,7 @@ from pathlib import Path
 _LINT = re.compile(r"^(ok|FAILED) +(lint \S+) +(\d+) s$")
 _SECTION = re.compile(r"^=+ (FAILURES|ERRORS) =+$")
 _TROUBLE = re.compile(r"^(fatal: \[|\[ERROR\]|CRITICAL|error: |Traceback )")
-# Molecule draws a frame around what Ansible says.
+# Molecule draws a frame around Ansible's output.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _DRAWN = re.compile(r"^ *│ ?", re.MULTILINE)
 SHOWN_LINES = 600
@@ -19,13 +19,13 @@ BEFORE, AFTER, END = 10, 60, 30
 
 @dataclass
 class Outcome:
-    """The number of a part's tests with each result, and the duration of each test in seconds by its name."""
+    """The counts of a part's passed, failed and skipped tests, and the duration of each test by its name."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     durations_s: dict[str, float] = field(default_factory=dict)
-    # What tests want a reader to know; see `record_property("note", …)`.
+    # Lines that tests print in the report by `record_property("note", …)`.
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def outcome(kind: str, name: str, log: Path, report: Path, status: int, took_s: float) -> Outcome:
-    """Return the outcome of a part. A part that failed without a failed test counts one failure."""
+    """Return the outcome of a part. When a part fails but none of its tests did, it counts one failure."""
     if kind == "pytest":
         found = _of_pytest(report)
     elif kind == "lint":
@@ -58,7 +58,7 @@ def _of_pytest(report: Path) -> Outcome:
     try:
         cases = list(ET.parse(report).iter("testcase"))  # noqa: S314  of our own pytest's
     except (OSError, ET.ParseError):
-        return found  # it was killed; its log says more
+        return found  # pytest was killed and wrote no report
     for case in cases:
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
         found.durations_s[name] = found.durations_s.get(name, 0.0) + float(case.get("time") or 0)
@@ -83,7 +83,7 @@ def _of_lint(log: Path) -> Outcome:
 
 
 def failure(kind: str, log: Path) -> str:
-    """Return the lines of a failed part's log that show the cause."""
+    """Return the lines of a failed part's log that show the cause, as one text."""
     text = _DRAWN.sub("", _COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace")))
     lines = [line.rstrip() for line in text.splitlines()]
     first = next((number for number, line in enumerate(lines) if _SECTION.match(line)), None)
@@ -91,7 +91,7 @@ def failure(kind: str, log: Path) -> str:
         return _limited(lines[first:])
     if kind == "lint":
         return _limited([line for line in lines if not line.startswith("ok ")])
-    # The last: what comes before it was meant to fail, and was rescued.
+    # The last error counts, because a play's earlier errors were expected and rescued.
     trouble = max((number for number, line in enumerate(lines) if _TROUBLE.match(line)), default=len(lines))
     begin = lines[max(0, trouble - BEFORE) : trouble + AFTER]
     rest = lines[trouble + AFTER :]
@@ -99,7 +99,7 @@ def failure(kind: str, log: Path) -> str:
 
 
 def _limited(lines: list[str]) -> str:
-    """Return the lines; leave out the middle when there are too many, because the end names the failure."""
+    """Return the lines as one text, without the middle when there are too many. The end names the failure."""
     if len(lines) <= SHOWN_LINES:
         return "\n".join(lines)
     half = SHOWN_LINES // 2

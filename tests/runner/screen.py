@@ -1,4 +1,4 @@
-"""The terminal's output: a line for each part that ends, and at a terminal one line with the running parts."""
+"""Prints a line for each part that ends. At a terminal, a last line shows the running parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ EACH_S = 1.0
 
 
 class Screen:
-    """Prints lines from many threads; at a terminal the last one is replaced each second until the screen is closed."""
+    """Prints lines from many threads. At a terminal it renews the last line each second until it is closed.
+
+    `running` returns the text of that line.
+    """
 
     def __init__(self, running: Callable[[], str]) -> None:
         self._running = running
@@ -28,12 +31,15 @@ class Screen:
             self._print(text + "\n")
 
     def part(self, verdict: str, name: str, took_s: float, cpu_s: float, said: str) -> None:
-        """Print the line of a part that has ended; `cpu_s` lacks machines and other orphaned processes."""
+        """Print the line of a part that has ended.
+
+        `cpu_s` does not contain the CPU time of machines and of other processes that are not the part's children.
+        """
         shown = f"\033[{_COLOURS[verdict]}m{verdict:<7}\033[m" if self._terminal else f"{verdict:<7}"
         self.line(f"{shown}  {name:<22} {took_s:5.0f} s {cpu_s:5.0f} s CPU  {said}".rstrip())
 
     def begins(self, name: str) -> None:
-        """Print the part's name where no line shows the running parts, so that a log shows progress."""
+        """When the output is no terminal, print that the part begins."""
         if not self._terminal:
             self.line(f"         {name} begins")
 

@@ -1,4 +1,4 @@
-"""The load generator against a real engine process: the counts of both are equal."""
+"""The load generator with a real engine process: both count the same numbers of messages."""
 
 import json
 import subprocess
@@ -31,7 +31,10 @@ class Engine:
         return StateReader(self.state_path).read()
 
     def settled_state(self, orders: int) -> State:
-        """Return the state once it counts that many orders; fails the test after a deadline."""
+        """Wait until the engine has counted this many orders, and return its state.
+
+        Raises AssertionError when the engine ends, or after a deadline.
+        """
         end = time.monotonic() + DEADLINE_S
         while (received := (state := self.state()).counters["enters_received"]) < orders:
             assert self.process.poll() is None, "the engine has ended"
@@ -48,7 +51,7 @@ class Engine:
 
 
 def wait_until_published(engine: Engine) -> None:
-    """Wait for the first publication; fails the test when the engine ends, or after a deadline."""
+    """Wait until the engine publishes its state. Raises AssertionError when it ends, or after a deadline."""
     end = time.monotonic() + DEADLINE_S
     while True:
         try:

@@ -1,4 +1,7 @@
-"""A drill's orders against a real engine that is killed, and against one that continues from an older journal copy."""
+"""The orders of a disaster drill, with a real engine that is killed, and then restarted.
+
+It continues from its own journal or from an older copy of it.
+"""
 
 import json
 import shutil
@@ -25,7 +28,10 @@ def drill(engine: Engine, verb: str, *options: str | Path) -> list[str]:
 
 
 def lost_after(engine: Engine, kept: Path, orders: int, meanwhile: Callable[[], object]) -> float:
-    """Send a drill's orders, act after a number of them, kill the engine after twice as many; return when."""
+    """Send a drill's orders, call `meanwhile` after `orders` of them, and kill the engine after twice as many.
+
+    Return the time of the kill in seconds since 1970.
+    """
     command = drill(engine, "send", "--symbol", "TEST", "--rate", "400", "--keep", kept)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sending:
         engine.settled_state(orders)
@@ -70,7 +76,7 @@ def test_of_a_killed_engine_nothing_is_lost(ended: Engine, tmp_path: Path) -> No
     assert found["compared"] == found["there"] == found["acknowledged"] >= 200
     assert (found["lost"], found["measured_rpo_seconds"], found["lost_orders"]) == (0, 0.0, [])
 
-    # One that answers something else than it did is no copy of the lost one.
+    # An engine that now gives another answer does not have the state of the lost engine.
     lines = kept.read_bytes().splitlines()
     lines[7] = lines[7][:-2] + (b"00" if lines[7][-2:] != b"00" else b"01")
     kept.write_bytes(b"\n".join(lines) + b"\n")

@@ -1,4 +1,4 @@
-"""The order flow of the benchmarks against the engine that they start: the answers equal the computed ones."""
+"""The answers that the benchmarks compute for their orders are those of the engine that they start."""
 
 import pytest
 
@@ -8,8 +8,9 @@ IN_FLIGHT = 10
 
 
 def test_the_engine_answers_each_batch_as_the_core_in_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A core with another tick accepts what the engine rejects: a benchmark then waits for bytes that do not come.
-    monkeypatch.setattr(processes, "DEADLINE_S", 10.0)  # below the 15 s after which a silent client is disconnected
+    # If the computing core had another tick, it would accept orders that the engine rejects. A benchmark would then
+    # wait for bytes that never come.
+    monkeypatch.setattr(processes, "DEADLINE_S", 10.0)  # the engine disconnects a silent client after 15 s
     core, flow = orderflow.open_core(), orderflow.Flow()
     work = orderflow.batches(core, [flow.rest() for _ in range(200)], IN_FLIGHT)
     work += orderflow.batches(core, [flow.mixed() for _ in range(200)], IN_FLIGHT)

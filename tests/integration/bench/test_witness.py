@@ -1,4 +1,7 @@
-"""The witness on this machine's own CPUs: which milliseconds it marks, and which not. Real-time priority needs root."""
+"""The witness, which detects when its CPU was taken away or slowed, on this machine's CPUs.
+
+The tests check which milliseconds it marks and which it does not. Its real-time priority needs root.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ OTHERS = sorted(os.sched_getaffinity(0) - {CPU})
 SOURCES = Path(__file__).parents[3] / "files/engine/src"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCES)}
 
-# Stops a process for 100 µs and lets it run for 10 µs, for one second: what it does takes ten times as long.
+# For one second, stops a process for 100 µs and lets it run for 10 µs, so that its work takes ten times as long.
 STOP_AND_GO = """
 import os, signal, sys, time
 process, end_ns = int(sys.argv[1]), time.monotonic_ns() + 1_000_000_000
@@ -32,7 +35,7 @@ while time.monotonic_ns() < end_ns:
         while time.monotonic_ns() < turn_ns:
             pass
 """
-# 20 ms of every 100.
+# Uses the CPU for 20 ms of every 100 ms.
 HOG = """
 import time
 print("hogging", flush=True)
@@ -73,7 +76,7 @@ WITNESS = [sys.executable, "-c", "from trading_bench.witness import main; main()
 
 
 def test_a_cpu_that_is_taken_away_in_slices_is_marked_as_slow() -> None:
-    """Simulate, with signals, a hypervisor that gives the CPU back in slices of 100 µs."""
+    """Signals stop and continue the witness, as if a hypervisor took its CPU away for 100 µs at a time."""
     if not OTHERS:
         pytest.skip("one CPU: nobody can stop the witness from another")
     with running(*WITNESS, wait_for="ready") as witness:

@@ -1,4 +1,4 @@
-"""Compilation of one small module for hosts of another architecture; `scripts/prove graviton` tests the engine."""
+"""A small module is compiled for hosts of another architecture. `scripts/prove graviton` tests the whole engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that take the engine some seconds: deaths under load, sealed segments, a client that does not read."""
+"""Slower tests of the engine: it is killed under load, it completes segments, and a client does not read."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_replay_says_what_the_clients_were_told(tmp_path: Path, loop: str) -> 
         for number, (_, data) in enumerate(reads(seed=1, count=25_000, accounts=1)):
             client.socket.sendall(data)
             if number % 50 == 0:
-                client.send(ouch.EnterOrder(f"mark {number}", "B", 1, "TEST", 10_000))  # which nobody sells at
+                client.send(ouch.EnterOrder(f"mark {number}", "B", 1, "TEST", 10_000))  # nobody sells at this price
                 client.wait(lambda token=f"mark {number}": _is_told(client, token))  # type: ignore[misc]
         engine.stop()
         client.wait(lambda: False)
@@ -101,7 +101,7 @@ def test_sealed_segments_become_snapshots_from_which_the_next_start_goes_on(tmp_
         engine.stop(signal.SIGKILL)
         client.wait(lambda: False)
         engine.start()
-        assert Client(engine.port, sequence=1).login == soupbintcp.SESSION_NOT_AVAILABLE  # beyond the retention
+        assert Client(engine.port, sequence=1).login == soupbintcp.SESSION_NOT_AVAILABLE  # these messages were deleted
         again = Client(engine.port, sequence=79_000)
         again.send(enter("the last"))
         again.wait_for(80_001 - 79_000 + 2)

@@ -1,4 +1,4 @@
-"""TLS through the distribution's stunnel, with the configuration that the role writes."""
+"""The engine and the feed over TLS, through the distribution's stunnel with the role's configuration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RIGHT, WRONG = (soupbintcp.login_request("ANNA", password, sequence=0) for passw
 
 @dataclass(frozen=True)
 class Proxied:
-    """An engine and its feed behind stunnel, and the certificate authority that their clients trust."""
+    """Connects through stunnel to an engine and its feed, with the certificate authority that clients trust."""
 
     ports: dict[str, int]
     authority: Pair
@@ -46,14 +46,14 @@ class Proxied:
             yield secure
 
     def answer(self, data: bytes, **where: Any) -> int:
-        """Return the type of the first packet from the engine or the feed."""
+        """Connect, send the bytes, and return the type of the first packet in the answer."""
         with self.connected(**where) as secure:
             secure.sendall(data)
             return secure.recv(3)[2]
 
 
 def configuration(folder: Path, ports: dict[str, int], proxied: dict[str, int], client_ca: str) -> Path:
-    """Write the role's configuration, with this folder instead of the host's."""
+    """Write the role's configuration of stunnel, with `folder` instead of the host's paths, and return its path."""
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(TEMPLATE.read_text())  # noqa: S701
     text = template.render(
         __trading_engine_tls_material={"client_ca": client_ca},

@@ -1,4 +1,4 @@
-"""The feed from a subscriber's view: the real process, real sockets, a log that grows."""
+"""What a subscriber receives from a real feed process over real sockets, while the feed's log grows."""
 
 import socket
 import subprocess
@@ -40,7 +40,7 @@ class Subscriber:
         self._packets: list[tuple[int, bytes]] = []
 
     def next(self) -> tuple[int, bytes]:
-        """Return the next packet that is no heartbeat; raises EOFError when the feed has closed."""
+        """Return the next packet that is no heartbeat. Raises EOFError when the feed has closed the connection."""
         while True:
             while self._packets:
                 packet = self._packets.pop(0)
@@ -63,7 +63,7 @@ class Subscriber:
 
 
 def start(tmp_path: Path, port: int) -> "subprocess.Popen[str]":
-    """Run the feed until its port answers."""
+    """Start the feed and return its process once its port accepts connections."""
     config = tmp_path / "engine.toml"
     config.write_text(
         f"""

@@ -1,4 +1,7 @@
-"""The feed on the engine's ring: subscribers get the content of the log, whichever process starts, stalls or dies."""
+"""The feed reads market data from the engine's ring, a buffer in shared memory.
+
+Subscribers get exactly the content of the engine's log, even when the engine or the feed starts late, stalls or dies.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ FROM_RING = "market data comes from the engine's ring"
 
 
 class FeedProcess:
-    """`trading-feed` with the engine of a test; `said` is its log."""
+    """A process of `trading-feed`. `said` has the lines of its log."""
 
     def __init__(self, config: Path, port: int) -> None:
         self.port = port
@@ -51,7 +54,7 @@ class FeedProcess:
 
 
 class Market:
-    """An engine, a feed, a client that trades, and a subscriber that keeps the feed's messages."""
+    """An engine, a feed, a client that trades, and the feed's messages that subscribers have received so far."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -68,14 +71,14 @@ class Market:
         return self.feed
 
     def subscribe(self) -> Subscriber:
-        """Log in for the messages that have not been received yet."""
+        """Log in to the feed and ask for the messages that were not received yet."""
         subscriber = Subscriber(self.port, len(self.heard) + 1, password=PASSWORD, account="BERT")
         subscriber.socket.settimeout(DEADLINE_S)
         subscriber.accepted()
         return subscriber
 
     def trade(self, orders: int, at_once: int = 1) -> None:
-        """Let orders rest and cancel them, some in one piece."""
+        """Enter and cancel this number of orders, `at_once` of them in one piece."""
         client = Client(self.engine.port, sequence=0)
         for start in range(0, orders, at_once):
             tokens = [f"{self._orders + number:014}" for number in range(start, start + at_once)]
@@ -86,7 +89,7 @@ class Market:
         client.close()
 
     def hear(self, subscriber: Subscriber) -> None:
-        """Read until the last order has ended."""
+        """Read the feed's messages until all orders of `trade` have been deleted."""
         while self._deletes < self._orders:
             if len(self.heard) % 1000 == 0:
                 subscriber.socket.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
@@ -100,7 +103,7 @@ class Market:
         return count
 
     def settle(self) -> None:
-        """Stop the engine, which writes its messages; the received messages must equal them."""
+        """Stop the engine, which completes its log. The received messages must be equal to the log."""
         assert self.engine.stop() == (0, "")
         data = b"".join(path.read_bytes() for path in sorted((self.directory / "itch").glob("*.itch")))
         assert self.heard == list(itch.split_log(data))
@@ -163,7 +166,7 @@ def test_an_engine_that_comes_back_is_followed_without_a_message_too_many_or_too
 
 
 def follows_again(market: Market, measured: int, subscriber: Subscriber) -> bool:
-    """Trade, and return whether the messages came from the new engine's ring."""
+    """Trade, and return whether the feed has read these messages from the ring of the new engine."""
     market.trade(10)
     market.hear(subscriber)
     return market.times_of_feed() > measured
@@ -191,7 +194,7 @@ def test_a_feed_that_stalls_until_the_ring_has_overtaken_it_goes_on_from_the_fil
     market.trade(10)
     market.hear(subscriber)
     feed.process.send_signal(signal.SIGSTOP)
-    said = 60 * (SIZE // 50 // 60)  # an order's two messages are more than 50 bytes
+    said = 60 * (SIZE // 50 // 60)  # an order's two messages have more than 50 bytes, so they fill the ring
     market.trade(said, at_once=30)
     feed.process.send_signal(signal.SIGCONT)
     market.trade(10)

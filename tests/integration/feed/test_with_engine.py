@@ -1,4 +1,7 @@
-"""The feed behind a real engine: every message that the engine counted arrives, decodes, and leaves the book empty."""
+"""The feed of a real engine: every message that the engine has counted arrives and can be decoded.
+
+At the end, the book that follows from the messages is empty.
+"""
 
 import json
 import signal
@@ -18,7 +21,7 @@ __all__ = ["engine"]
 
 @pytest.fixture
 def feed(engine: Engine, tmp_path: Path) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
-    """Start a feed for the engine; yield its port and its process."""
+    """Start a feed for the engine, and yield its port and its process."""
     port = free_port()
     config = tmp_path / "engine.toml"
     config.write_text(config.read_text() + f"\n[market_data]\nport = {port}\n")
@@ -39,7 +42,7 @@ def test_the_generator_sees_on_the_feed_what_the_market_is_to_see_of_its_orders(
     assert result.returncode == 0, result.stderr
     summary = json.loads(report.read_text())
     assert summary["errors"] == {}
-    assert summary["orders_shown"] == 300  # of each four two rest, one takes, and one is gone unseen
+    assert summary["orders_shown"] == 300  # of four orders, two rest, one trades, and one is never shown
     assert summary["feed_us"]["max"] > 0
     assert "feed, from the reply" in result.stdout
     command = [sys.executable, "-m", "trading_bench.figures", "--run", str(kept), "--json", str(report)]

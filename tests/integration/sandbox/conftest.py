@@ -1,4 +1,4 @@
-"""A real sandbox that tests share: real machines over SSH, on a network that no other sandbox uses."""
+"""A sandbox that tests share. The tests reach its machines by SSH, on a network that no other sandbox uses."""
 
 import json
 import os
@@ -25,7 +25,10 @@ def sandbox_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def eventually(condition: Callable[[], Any], limit_seconds: float = 180.0) -> Any:
-    """Return the condition's first true value. The limit only ends a failed wait; no particular speed is expected."""
+    """Call the condition until its value is true, and return this value. Raises AssertionError after the limit.
+
+    The limit is generous on purpose, because the tests do not judge the sandbox's speed.
+    """
     deadline = time.monotonic() + limit_seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not true within {limit_seconds} s"
@@ -35,7 +38,7 @@ def eventually(condition: Callable[[], Any], limit_seconds: float = 180.0) -> An
 
 @dataclass
 class Cloud:
-    """One sandbox, seen as its users see it: the API by boto3, machines by SSH, and the command line."""
+    """One sandbox, as a user reaches it: its API through boto3, its machines through SSH, and its command line."""
 
     name: str
     vpc_cidr: IPv4Network
@@ -110,7 +113,7 @@ class Cloud:
         return str(group)
 
     def run(self, **options: Any) -> dict[str, Any]:
-        """Launch one instance and return its description by DescribeInstances."""
+        """Launch one instance and return DescribeInstances's entry about it."""
         assert self.key_file
         defaults = {
             "ImageId": self.ami,
@@ -132,7 +135,7 @@ class Cloud:
         return str(self.describe(instance_id)["State"]["Name"])
 
     def trust(self, instance_id: str) -> None:
-        """Read the machine's host keys from its console, as a user of EC2 can."""
+        """Read the machine's SSH host keys from its console and add them to the file known_hosts."""
         addresses = [self.describe(instance_id).get(name) for name in ("PrivateIpAddress", "PublicIpAddress")]
         keys = eventually(lambda: host_keys_on(self.console(instance_id)))
         self.known_hosts += [f"{address} {key}" for address in addresses if address for key in keys]
@@ -149,7 +152,7 @@ class Cloud:
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=limit_s)
 
     def connects(self, address: str, port: int) -> bool:
-        """Return whether this machine gets a connection within a second."""
+        """Return whether a TCP connection from this machine succeeds within a second."""
         try:
             socket.create_connection((address, port), timeout=1).close()
         except OSError:
@@ -157,14 +160,17 @@ class Cloud:
         return True
 
     def answer(self, address: str, command: str) -> str:
-        """Return a command's output from a machine that may still be booting."""
+        """Run a command over SSH and return its output. When the machine is still booting, wait for it."""
         done = eventually(lambda: (done := self.ssh(address, command)).returncode != 255 and done)
         assert done.returncode == 0, done.stderr
         return str(done.stdout).strip()
 
 
 def host_keys_on(console: str) -> list[str]:
-    """Return the `type key` lines that cloud-init prints; an empty list while the block is incomplete."""
+    """Return the host keys that cloud-init prints on the console, each as `type key`.
+
+    The list is empty until cloud-init has printed the whole block.
+    """
     lines = [line.strip() for line in console.splitlines()]
     begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
     if end not in lines:

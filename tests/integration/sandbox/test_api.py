@@ -1,4 +1,4 @@
-"""The parts of the API in which moto had to be corrected, without machines."""
+"""The parts of the API in which the sandbox corrects moto, the emulator of AWS. No machines run here."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""A load balancer in the router: real rules, a real HAProxy, and network namespaces with a server as machines."""
+"""A load balancer in the sandbox's router, with real firewall rules and a real HAProxy.
+
+Network namespaces, each with a server, stand in for the machines.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ LEGS = [
     Leg(f"i-0000000000209ba{number}a", SUBNET, f"02:00:00:00:09:0{number}", IPv4Address(f"10.209.1.{number}"))
     for number in (4, 5)
 ]
-# Tells each client its name and the address that it sees, and repeats what it is told.
+# A server that sends each client the server's name and the client's address, and then repeats every line it gets.
 SERVER = """
 import socketserver, sys
 class Handler(socketserver.StreamRequestHandler):
@@ -45,7 +48,7 @@ BALANCER_GROUP = "sg-entry"
 
 
 class Net:
-    """A router with two places for machines, a server in each, and a balancer in front of them."""
+    """A router, two network namespaces with a server each, and a balancer that distributes connections to them."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory / "ledger.json")
@@ -79,7 +82,7 @@ class Net:
         return {name for (_, name), seen in self.haproxy.servers().items() if seen.is_up}
 
     def ask(self) -> list[str]:
-        """Return the server that answers this machine, and the client address that the server sees."""
+        """Connect to the balancer. Return the name of the server that answers, and the client address it sees."""
         with socket.create_connection((ADDRESS, PORT), 3) as connection:
             return connection.makefile().readline().split()
 
@@ -145,7 +148,7 @@ def test_after_a_kill_clean_up_finds_the_workers_too(net: Net) -> None:
     entries = [identity for kind, identity in net.ledger.entries() if kind == "process"]
     assert processes.inside(net.router.netns)
     os.kill(int(entries[0].split()[0]), signal.SIGKILL)
-    eventually(lambda: not net.haproxy.is_running)  # its workers end by and by, or never
+    eventually(lambda: not net.haproxy.is_running)  # its worker processes may live on
     for kind, identity in net.ledger.entries():
         if kind in ("process", "netns-processes"):
             net.ledger.undo(kind, identity)

@@ -1,4 +1,4 @@
-"""Taking a sandbox down leaves this machine as it was, whatever happened to the sandbox."""
+"""The removal of a sandbox leaves this machine as it was, whatever happened to the sandbox before."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from .conftest import Cloud, clouds, eventually, sandbox_command
 
 
 def traces(name: str) -> dict[str, list[str]]:
-    """Return all possible leftovers of a sandbox of this name on this machine, from the kernel's own lists."""
+    """Return what is left of the sandbox on this machine: files, mounts, network namespaces and processes."""
     directory = f"/var/lib/embedded-ec2/{name}"
 
     def lines(*argv: str) -> list[str]:
@@ -28,7 +28,7 @@ def traces(name: str) -> dict[str, list[str]]:
 
 
 def network(*prefixes: str) -> list[str]:
-    """Return this machine's addresses and routes within the tests' own networks."""
+    """Return this machine's routes, addresses included, that contain one of these prefixes."""
     shown = subprocess.run(["ip", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=True)
     return [line for line in shown.stdout.splitlines() if any(prefix in line for prefix in prefixes)]
 
@@ -56,7 +56,7 @@ def test_down_leaves_nothing_and_the_other_sandbox_untouched(two: list[Cloud]) -
     right.down()
     assert traces("test-right") == NOTHING
     assert network("10.203.") == []
-    left.down()  # nothing to do is no error
+    left.down()  # a second removal is no error
 
 
 def test_a_second_up_finds_the_first(two: list[Cloud]) -> None:

@@ -1,4 +1,7 @@
-"""A group behind a load balancer, from the API to the packets; a namespace with a server replaces each machine."""
+"""An Auto Scaling group behind a load balancer, from the API's calls to the network packets.
+
+A network namespace with a server stands in for each machine.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ CHECK = {
 
 @dataclass
 class Place(Machine):
-    """A machine that consists only of its network."""
+    """A stand-in for a machine: only its network, with a server process."""
 
     shutdown_limit_seconds: ClassVar[float] = 5.0
 
@@ -60,12 +63,12 @@ class Place(Machine):
 
 
 class Places:
-    """The hypervisor of these machines."""
+    """A stand-in for the hypervisor, which starts a `Place` for each machine."""
 
     def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
         router.plug_in_namespace(boot.leg)
         ledger.add("tree", str(boot.directory))
-        boot.directory.mkdir(parents=True)  # there already, were it started a second time
+        boot.directory.mkdir(parents=True)  # fails if the machine is started twice
         (boot.directory / "console.log").touch()
         argv = ["ip", "netns", "exec", boot.leg.netns, sys.executable, "-c", SERVER, boot.leg.instance_id]
         process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
@@ -75,7 +78,7 @@ class Places:
 
 
 class Ending(Keeper):
-    """A keeper that can end before its process does."""
+    """A keeper, the thread that starts and ends machines, which a test can end."""
 
     over = False
 
@@ -90,7 +93,7 @@ class Ending(Keeper):
 
 
 class Fleet:
-    """The API, its keeper and its watcher in this process, and a group of one instance behind a balancer."""
+    """The API and its threads in this process, and a group of one instance behind a balancer."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory / "ledger.json")
@@ -140,7 +143,7 @@ class Fleet:
         )
 
     def member(self) -> dict[str, Any]:
-        """Return the instance that is not being terminated."""
+        """Return the group's instance that is not being terminated, or an entry with empty values."""
         (group,) = self.scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         here = [each for each in group["Instances"] if not each["LifecycleState"].startswith("Terminat")]
         return here[0] if here else {"InstanceId": "", "LifecycleState": ""}
@@ -173,7 +176,7 @@ class Fleet:
         for thread in self._threads:
             thread.join(30)
         self._server.server_close()
-        self._hooks.machines = NoMachines()  # who uses moto in this process after it has none
+        self._hooks.machines = NoMachines()  # later users of moto in this process have no machines
         self.ledger.end_processes()
         self.ledger.undo_all()
 

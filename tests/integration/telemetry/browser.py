@@ -1,4 +1,4 @@
-"""Headless Chromium over the DevTools protocol's pipe: NUL-terminated JSON on file descriptors 3 and 4."""
+"""Controls headless Chromium by the DevTools protocol: NUL-terminated JSON on the file descriptors 3 and 4."""
 
 import base64
 import json
@@ -53,7 +53,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its result; add the page's errors in the meantime to `problems`."""
+        """Send a command and return its result. Errors that the page reports meanwhile are added to `problems`."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -77,20 +77,20 @@ class Browser:
         self.call("Page.navigate", url=url)
 
     def value(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression."""
+        """Return the value of a JavaScript expression. Raises AssertionError when the expression fails."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
-        """Wait until the expression is true; raises AssertionError after WAIT_S."""
+        """Wait until a JavaScript expression is true. Raises AssertionError after WAIT_S seconds."""
         deadline_s = time.monotonic() + WAIT_S
         while not self.value(expression):
             assert time.monotonic() < deadline_s, f"never became true: {expression}"
             time.sleep(POLL_S)
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """Save a picture of the whole page, or of what fits into the window."""
+        """Write a screenshot of the whole page, or only of the part in the window."""
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
 

@@ -1,4 +1,7 @@
-"""A real Prometheus that scrapes a real service, for the tests of our examples of discovery and scraping."""
+"""Fixtures that start a telemetry service and a Prometheus that scrapes it.
+
+They test this project's examples of Prometheus configurations.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def engine(tmp_path: Path) -> Publisher:
 
 @pytest.fixture
 def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
-    """Run telemetry as a process; yield its URL."""
+    """Run trading-telemetry as a process, and yield its address and port as one text."""
     port = free_port()
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     config = tmp_path / "telemetry.toml"
@@ -62,7 +65,10 @@ def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def prometheus(example: dict[str, Any], tmp_path: Path) -> Iterator[str]:
-    """Prometheus with our rules and the example `example`, in which the test has replaced the addresses."""
+    """Run Prometheus with this project's rules and the fixture `example`, and yield its URL.
+
+    The test has replaced the addresses in the example.
+    """
     port, config = free_port(), tmp_path / "prometheus.yml"
     (job,) = example["scrape_configs"]
     job["scrape_interval"] = "1s"

@@ -1,4 +1,7 @@
-"""A real chronyd reports the clock's distance. It runs without privilege, and with -x, which leaves the clock alone."""
+"""Telemetry reads the clock's offset from a real chronyd.
+
+The chronyd runs without privileges, and with -x, so that it does not set the clock.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def free_port() -> int:
 
 
 class Daemons:
-    """Processes of chronyd without any privilege, each with paths of its own."""
+    """Runs processes of chronyd without privileges, each with its own paths."""
 
     def __init__(self, folder: Path, program: str) -> None:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -75,7 +78,7 @@ class Time:
     end_source: Callable[[], None]
 
     def wait_until(self, expected: Callable[[Clock], bool]) -> Clock:
-        """Query the clock as telemetry does, until the answer is as expected."""
+        """Read the clock as telemetry does, until the reading is as expected, and return it."""
         end_s, found = time.monotonic() + LIMIT_S, None
         while time.monotonic() < end_s:
             found = read_clock(HOST, self.command_port)
@@ -91,7 +94,7 @@ def chrony(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
     if chronyd is None:
         pytest.skip("no chronyd; `tests/runner/install.sh time` unpacks it")
     monkeypatch.setattr(clocks, "_PATH", PATH)
-    # pytest's own folders are root's: nobody may look into them, nor into root's cache.
+    # The user nobody, as whom chronyd runs, cannot read the folders of pytest or of root.
     with tempfile.TemporaryDirectory(prefix="chrony-") as folder:
         daemons = Daemons(Path(folder), chronyd)
         port, command_port = free_port(), free_port()
@@ -106,7 +109,7 @@ def chrony(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
 
 
 def published(clock: Clock | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float | bool | None]:
-    """Return the values of the clock in /latest, /metrics and CloudWatch."""
+    """Return the values that telemetry publishes for this clock reading, in /latest, /metrics and CloudWatch."""
     sample = sample_host()
     shown = host_document(sample, sample, 1.0, clock)
     found = {name: value for name, value in shown.items() if name.startswith("clock_")}
@@ -134,7 +137,7 @@ def test_offset_and_bound_are_chronys_and_without_its_source_the_clock_is_not_sy
     kept = chrony.wait_until(lambda clock: clock.synchronised)
     assert kept.offset_us is not None
     assert kept.bound_us is not None
-    # -x corrects nothing, so all of the source's offset is left to correct; this machine's kernel knows none of it.
+    # With -x chronyd corrects nothing, so the whole offset of the source remains.
     assert kept.offset_us == pytest.approx(OFFSET_US, rel=0.5)
     assert kept.bound_us > kept.offset_us
     assert published(kept, monkeypatch, tmp_path) == {
@@ -147,7 +150,7 @@ def test_offset_and_bound_are_chronys_and_without_its_source_the_clock_is_not_sy
         "ClockOffset": kept.offset_us,
     }
 
-    # What nobody measures any more is sure by less and less.
+    # Without measurements the error bound grows.
     chrony.end_source()
     bound_us = kept.bound_us
     chrony.wait_until(lambda clock: clock.bound_us is None or clock.bound_us > bound_us)

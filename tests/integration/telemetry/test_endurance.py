@@ -1,7 +1,7 @@
-"""Ten thousand clients that come and go leave nothing behind.
+"""Ten thousand clients that connect and disconnect leave no memory and no file descriptor in use.
 
-The test asks Python itself for the memory that the process holds. Resident memory also contains what an allocator keeps
-from the busiest moment. That grows with the machine's slowness, and can hide or imitate a leak.
+Python itself reports the memory that the process uses. Resident memory would also contain what the allocator keeps from
+the busiest moment. That amount is larger on a slow machine, and can hide a leak or look like one.
 """
 
 import os
@@ -23,7 +23,7 @@ from tests.unit.telemetry.conftest import Publisher
 CLIENTS = 10_000
 ADDRESSES = 100
 FORGOTTEN_BYTES = 1_000_000
-"""The limit for memory per client, in bytes: a client that left anything behind would leave more."""
+"""By how much the memory may grow. If every client left only 100 bytes, it would grow by this much."""
 STREAM = b"GET /stream HTTP/1.1\r\nhost: test\r\n\r\n"
 LATEST = b"GET /latest HTTP/1.1\r\nhost: test\r\n\r\n"
 PARTIAL = b"GET /latest HTTP/1.1\r\nho"
@@ -53,13 +53,16 @@ class Service:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def held_bytes(self) -> int:
-        """Return the bytes that the process has allocated and not given back."""
+        """Return the bytes that Python has allocated in the service and not freed."""
         assert self.process.stdout is not None
         self.process.send_signal(signal.SIGUSR1)
         return int(self.process.stdout.readline())
 
     def settled_bytes(self) -> int:
-        """Return the held bytes after the time limit, when incomplete requests have been given up."""
+        """Wait until the service's memory no longer shrinks, and return the held bytes.
+
+        The service gives up incomplete requests after a time limit, and frees their memory then.
+        """
         deadline_s = time.monotonic() + WAIT_S
         before, held = sys.maxsize, self.held_bytes()
         while held < before - SETTLED_BYTES and time.monotonic() < deadline_s:
@@ -70,7 +73,10 @@ class Service:
         return held
 
     def visit(self, numbers: range) -> int:
-        """Connect from many addresses (each has its own rate), send data, and close; return the number of answers."""
+        """Connect once for each number, send a request and close. Return the number of answers.
+
+        The connections come from many addresses, because the service limits the rate of each address.
+        """
         answered = 0
         for number in numbers:
             with socket.socket() as client:
@@ -104,7 +110,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def test_ten_thousand_disconnects_leave_no_descriptor_and_no_memory(service: Service) -> None:
     held = []
-    # As many before, so that what is imported or kept once for all is there.
+    # A first round loads all that the service imports or keeps permanently.
     for _round in range(2):
         assert service.visit(range(CLIENTS)) == CLIENTS - CLIENTS // 3
         held.append((service.settled_bytes(), service.descriptors()))

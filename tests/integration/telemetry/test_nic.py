@@ -1,4 +1,4 @@
-"""The driver's counters, as ethtool shows them."""
+"""Telemetry reads the same counters of a network driver as ethtool shows."""
 
 import socket
 import subprocess

@@ -1,4 +1,7 @@
-"""The live page in headless Chromium, in front of a real engine under load. Pictures go to build/screenshots."""
+"""Telemetry's live page in headless Chromium, with a real engine under load.
+
+Screenshots are written to build/screenshots.
+"""
 
 import json
 import signal
@@ -27,7 +30,7 @@ throughput_per_s = 1000
 cpu_percent = 80
 memory_percent = 90
 """
-"""Targets that a busy machine meets: the tests are about the page's presentation of them."""
+"""Targets that even a busy machine meets, because the tests only check how the page presents them."""
 STOPPED_S = 2.0
 WAIT_S = 20.0
 TILE_P99 = "document.querySelector('[data-tile=p99] .now')?.textContent"
@@ -54,7 +57,7 @@ def wait_for_port(port: int) -> None:
 
 @dataclass
 class Host:
-    """Engine, telemetry and load as processes."""
+    """The processes of an engine, of telemetry and of a load generator."""
 
     directory: Path
     engine_port: int
@@ -215,7 +218,7 @@ def test_whoever_trades_a_canary_that_waits_turns_the_tile_red_and_the_service_t
     browser.wait_for(f"{kept} === 'yes'")
     load = host.load(5)
     host.engine.send_signal(signal.SIGSTOP)
-    time.sleep(STOPPED_S)  # what clients wait for; the canary's orders fall due all the while
+    time.sleep(STOPPED_S)  # clients and the canary wait meanwhile
     host.engine.send_signal(signal.SIGCONT)
     browser.wait_for(f"{kept} === 'no'")
     assert "target missed" in browser.value("document.querySelector('[data-tile=p99]').textContent")

@@ -1,4 +1,7 @@
-"""The pages of a host with two partitions, and of several hosts, in headless Chromium; one of two real engines dies."""
+"""The pages of a host with two partitions and of several hosts, in headless Chromium.
+
+The host has two real engines, and the tests kill one of them.
+"""
 
 import re
 import signal
@@ -37,7 +40,7 @@ reference_price = "100.00"
 """
 TARGETS = "".join(f"{name} = 10_000_000\n" for name in ("avg_us", "p95_us", "p99_us", "throughput_per_s"))
 TARGETS += "cpu_percent = 99\nmemory_percent = 99\n"
-"""Targets that a machine of any speed meets: the tests are about which engines are up."""
+"""Targets that even a slow machine meets, because the tests only check which engines run."""
 PARTITION = '[[partitions]]\nname = "{name}"\npath = "{directory}/{name}.shm"\n'
 PRESSED = "[...document.querySelectorAll('#partitions [aria-pressed=true]')].map((b) => b.dataset.partition).join()"
 BETA = "document.querySelector('[data-partition=beta]')"
@@ -121,7 +124,7 @@ def test_the_switch_shows_who_is_ill_and_takes_the_keyboard_to_it(
     url: str, engines: dict[str, Process], browser: Browser
 ) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    for name in ("beta", "alpha"):  # the partition survives the login, and an address of one who is logged in already
+    for name in ("beta", "alpha"):  # the URL keeps the partition, with and without a login
         browser.open(f"{url}/?partition={name}#token={TOKEN}", 1280, 900)
         browser.wait_for(f"location.hash === '' && {VERDICT} === 'ok' && {PRESSED} === '{name}'")
         assert browser.value("location.search") == f"?partition={name}"
@@ -134,7 +137,7 @@ def test_the_switch_shows_who_is_ill_and_takes_the_keyboard_to_it(
     browser.wait_for(f"{BETA}.dataset.status === 'failing'")
     assert browser.value(f"{BETA}.textContent") == "beta ✕ Failing"
     assert browser.value(TOLD) == "beta: Failing"
-    assert browser.value(VERDICT) == "ok"  # of the one that is shown
+    assert browser.value(VERDICT) == "ok"  # alpha, which is shown, still runs
     browser.screenshot(SCREENSHOTS / "partition-of-a-host.png")
 
     browser.value("document.querySelector('[data-partition=alpha]').focus()")
@@ -143,7 +146,7 @@ def test_the_switch_shows_who_is_ill_and_takes_the_keyboard_to_it(
     press(browser, "Enter", 13)
     browser.wait_for(f"{VERDICT} === 'failing' && {REASON}.includes('engine down')")
     assert browser.value(PRESSED) == "beta"
-    assert browser.value("document.activeElement.dataset.partition") == "beta"  # the keyboard stays where it is
+    assert browser.value("document.activeElement.dataset.partition") == "beta"  # the focus stays
     assert browser.value("location.search") == "?partition=beta"
     links = browser.value("[...document.querySelectorAll('footer a')].map((link) => link.pathname + link.search)")
     assert links == ["/health?partition=beta", "/latest?partition=beta", "/metrics", "/api"]
@@ -177,7 +180,7 @@ def test_the_page_of_many_hosts_shows_who_is_down_and_since_when(
     assert browser.value("document.getElementById('answering').textContent") == "1 of 2"
     assert browser.value(TOLD).endswith("two: No answer")
     assert browser.value(LIVE) == 1
-    browser.wait_for(f"{ASKED_HIDDEN_AND_SEEN} === 'false'")  # again when it was just asking anyway
+    browser.wait_for(f"{ASKED_HIDDEN_AND_SEEN} === 'false'")  # true again if the page was just asking
 
     engines["beta"].send_signal(signal.SIGKILL)
     engines["beta"].wait()

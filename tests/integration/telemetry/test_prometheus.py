@@ -1,4 +1,7 @@
-"""A real Prometheus scrapes a real service by our example and rules; its percentile and ours agree within a bucket."""
+"""A real Prometheus scrapes telemetry with this project's example configuration and rules.
+
+Its percentile and telemetry's percentile differ by at most one histogram bucket.
+"""
 
 import subprocess
 import time
@@ -16,7 +19,7 @@ from tests.unit.telemetry.conftest import Publisher
 
 @pytest.fixture
 def example(telemetry: str) -> dict[str, Any]:
-    """The example configuration for hosts with known addresses."""
+    """Return the example configuration for hosts with known addresses."""
     read: dict[str, Any] = yaml.safe_load(RULES.with_name("scrape.yml").read_text(encoding="utf-8"))
     (job,) = read["scrape_configs"]
     job["static_configs"][0]["targets"] = [telemetry]

@@ -1,4 +1,7 @@
-"""A real Prometheus finds hosts by their tags in the emulated EC2, as our example says, and leaves others alone."""
+"""A real Prometheus with this project's example configuration finds hosts by their tags in the emulated EC2.
+
+It does not scrape hosts of other environments.
+"""
 
 import time
 from collections.abc import Iterator
@@ -18,11 +21,11 @@ KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    """An EC2 with a host of production at this machine's loopback, and a host of staging at another address."""
+    """Yield the URL of an emulated EC2 with one host of `production` at 127.0.0.1 and one of `staging` at 127.0.0.2."""
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
-    httpx.post(f"{url}/moto-api/reset").raise_for_status()  # of what other tests made in this process
+    httpx.post(f"{url}/moto-api/reset").raise_for_status()  # deletes what other tests have created
     ec2 = boto3.client("ec2", region_name=REGION, endpoint_url=url, **KEYS)
     image = ec2.describe_images()["Images"][0]["ImageId"]
     for environment, address in (("production", "127.0.0.1"), ("staging", "127.0.0.2")):
@@ -43,7 +46,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def example(endpoint: str, telemetry: str) -> dict[str, Any]:
-    """The example configuration for hosts that are found by their tags."""
+    """Return the example configuration for hosts that are found by their tags."""
     read: dict[str, Any] = yaml.safe_load(RULES.with_name("scrape_ec2.yml").read_text(encoding="utf-8"))
     (job,) = read["scrape_configs"]
     (discovery,) = job["ec2_sd_configs"]
@@ -53,7 +56,7 @@ def example(endpoint: str, telemetry: str) -> dict[str, Any]:
 
 
 def test_a_host_is_found_by_its_tags_and_goes_by_its_name(prometheus: str) -> None:
-    """Check the list of scraped targets, whether they answer or not: at the other host's address nothing answers."""
+    """Check which targets Prometheus lists, whether they answer or not. At the other host's address nothing answers."""
     deadline_s = time.monotonic() + WAIT_S
     while not (found := fetch(f"{prometheus}/api/v1/targets?state=active")["data"]["activeTargets"]) or any(
         target["health"] == "unknown" for target in found

@@ -1,4 +1,4 @@
-"""The publisher as a separate process, and CloudWatch's answer to a request for the 99th percentile."""
+"""The publisher runs as a separate process, and the emulated CloudWatch returns the 99th percentile of its data."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def process(tmp_path: Path, endpoint: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def orders_until(engine: Publisher, cloudwatch: Any, name: str, stat: str) -> float:
-    """Publish orders with latencies of 10 to 1,000 µs until CloudWatch has the statistic; return its newest value."""
+    """Publish orders with latencies of 10 to 1,000 µs until CloudWatch has the statistic. Return its newest value."""
     deadline_s = time.monotonic() + WAIT_S
     while not (values := statistic(cloudwatch, name, stat)):
         assert time.monotonic() < deadline_s, f"{name} {stat} was never published"

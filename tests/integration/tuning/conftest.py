@@ -1,4 +1,4 @@
-"""One machine for all tests of tuning."""
+"""The fixture `tuning_host`: one sandbox machine that all tests of the role os_tuning share."""
 
 from __future__ import annotations
 

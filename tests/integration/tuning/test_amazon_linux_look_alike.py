@@ -1,4 +1,7 @@
-"""The code paths for Amazon Linux only, on a machine that imitates it; none of them was ever run on Amazon Linux."""
+"""The code paths that only Amazon Linux uses, on a Debian machine that imitates it.
+
+These paths have never run on a real Amazon Linux.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ DNF = '#!/bin/sh\necho "$@" >> /run/dnf.said\n'
 
 
 def test_security_updates_are_installed_in_the_window(tuning_host: TuningHost) -> None:
-    """Use a dnf that is a script and records its arguments."""
+    """A script stands in for dnf, the package manager, and records its arguments."""
     assert tuning_host.shell("ls /usr/bin/unattended-upgrade || true") == ""
     tuning_host.shell(f"printf %s {quote(DNF)} > /usr/bin/dnf; chmod +x /usr/bin/dnf")
     timer = "trading-security-updates.timer"

@@ -1,4 +1,4 @@
-"""A user's mistakes are reported in one line each before anything changes."""
+"""Each mistake of a user is reported in one line, before anything changes on a host."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The host's own firewall, with the security group opened by hand.
+"""The host's own firewall, while its security group allows all traffic.
 
-A client outside of the declared networks finds no port, a client inside finds the declared ports.
+A client outside of the declared networks reaches no port. A client inside reaches the declared ports only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.integration.sandbox.conftest import eventually
 from tests.proofs.tuning_host import Play, TuningHost, changes
 
 HARDEN = Path(__file__).with_name("harden.yml")
-# The role's other parts take longer than this one; the fixture `loaded` runs all of them once.
+# Runs only the role's firewall tasks, because the others take longer. The fixture `loaded` runs the whole role once.
 ALONE = ("--tags", "hardening_firewall")
 DECLARED = {22, 8000, 9001, 9002}
 LISTENING = {8000, 9001, 9002, 9999}
@@ -31,7 +31,7 @@ LOADS = "Firewall trial | Load the new rules"
 REFUSALS = "/run/trading-firewall/refusals.json"
 URL = "http://169.254.169.254/latest/api/token"
 TOKEN = f"curl -s -m 5 -o /dev/null -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {URL}"
-# Every file but what systemd's timers, cloud-init and the tools for users keep for themselves, and what it says.
+# Lists all files with their checksums, except files that systemd's timers, cloud-init and the user tools change.
 KEPT = "-not -path '*/systemd/timers/*' -not -path '/var/lib/cloud/*' -not -name '*-'"
 FILES = f"find /etc /var/lib -type f {KEPT} -exec sha256sum {{}} + ; find /etc -type l"
 
@@ -49,7 +49,7 @@ def is_loaded(host: TuningHost) -> bool:
 
 
 def refused(host: TuningHost) -> Counter[str]:
-    """Return the packets refused by reason; empty while the host rewrites the file."""
+    """Return the number of refused packets by reason. It is empty while the host is writing its file of them."""
     written = host.shell(f"cat {REFUSALS}")
     entries = json.loads(written)["nftables"] if written.strip() else []
     counters = [entry["counter"] for entry in entries if "counter" in entry]
@@ -57,7 +57,10 @@ def refused(host: TuningHost) -> Counter[str]:
 
 
 def open_ports(address: str, *inside: str) -> set[int]:
-    """Return the ports that nmap finds open, from this machine or from inside another network namespace."""
+    """Return the TCP ports that nmap finds open.
+
+    `inside` is a command such as `ip netns exec NAME` that runs nmap in another network namespace.
+    """
     scan = ["nmap", "-n", "-Pn", "-sS", "-p", "1-10000", "--min-rate", "4000", "--max-retries", "2", "-oG", "-"]
     found = subprocess.run([*inside, *scan, address], capture_output=True, text=True, check=True).stdout
     return {int(word.split("/")[0].strip(" :,")) for word in found.replace("Ports:", "\n").split() if "/open/" in word}
@@ -65,7 +68,7 @@ def open_ports(address: str, *inside: str) -> set[int]:
 
 @pytest.fixture(scope="module")
 def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
-    """A host that listens on more ports than are declared, in a security group that allows all traffic."""
+    """Yield a host that listens on more ports than are declared. Its security group allows all traffic."""
     for port in LISTENING:
         tuning_host.shell(f"systemd-run --quiet --unit=listens-{port} python3 -m http.server {port}")
     everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -76,14 +79,14 @@ def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
         yield tuning_host
     finally:
         cloud.ec2.revoke_security_group_ingress(GroupId=cloud.group_id, IpPermissions=everything)
-        if is_loaded(tuning_host):  # after a failure: the last test removes the rules
+        if is_loaded(tuning_host):  # only after a failure, because the last test removes the rules
             tuning_host.play(HARDEN, "-e", "hardening_state=absent")
         tuning_host.shell("systemctl stop 'listens-*'")
 
 
 @pytest.fixture(scope="module")
 def before(host: TuningHost) -> dict[str, str]:
-    """The host's files before the role ran; the role is then run without an operator's network."""
+    """Return the host's files before the role runs. Then run the role without an operator's network."""
     host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
     untouched = files(host)
     play = host.play_to_the_end(HARDEN, *ALONE)
@@ -99,14 +102,14 @@ def files(host: TuningHost) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def loaded(host: TuningHost, before: dict[str, str]) -> Play:
-    """The result of the whole role with the networks of this controller."""
+    """Run the whole role with this controller's address as operator and client, and return the result."""
     assert before
     return host.play_to_the_end(HARDEN, "-e", json.dumps(INSIDE))
 
 
 @pytest.fixture(scope="module")
 def locked_out(host: TuningHost, before: dict[str, str]) -> Play:
-    """The result of the role with other networks than this controller's, on the host without rules."""
+    """Run the role with networks that do not contain this controller, and return the result."""
     assert before
     return load(host, OUTSIDE)
 
@@ -165,7 +168,7 @@ def test_outside_of_the_declared_networks_nothing_is_found_and_inside_the_declar
 @pytest.mark.usefixtures("loaded")
 def test_the_instance_s_metadata_are_root_s(host: TuningHost) -> None:
     host.shell(TOKEN)
-    assert host.cloud.ssh(host.address, TOKEN).returncode == 7  # "Failed to connect", and at once
+    assert host.cloud.ssh(host.address, TOKEN).returncode == 7  # curl: "Failed to connect"
     eventually(lambda: refused(host)["instance_metadata"] > 0)
 
 

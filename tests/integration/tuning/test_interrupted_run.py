@@ -1,4 +1,4 @@
-"""Three of the kill points for which `scripts/prove interrupted` tests all."""
+"""A killed run of the role os_tuning, killed at three of the points that `scripts/prove interrupted` tests."""
 
 from __future__ import annotations
 

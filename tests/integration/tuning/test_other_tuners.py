@@ -1,4 +1,7 @@
-"""tuned, a service that sets kernel values, is reported, stopped only if allowed, and started again at the end."""
+"""The service tuned also sets kernel values. The role reports it, and stops it only when the user allows this.
+
+When the tuning is removed, the service is started again.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.proofs.tuning_host import TUNE, UNTUNE, TuningHost, changes
 
 VALUE = "/proc/sys/net/ipv4/tcp_notsent_lowat"
 THEIRS, OURS = "65536", "131072"
-# As tuned does: it sets its values when it starts, and what it found when it stops.
+# A stand-in for tuned, which sets its values when it starts, and restores the earlier values when it stops.
 STAND_IN = f"""
 [Service]
 Type=oneshot
@@ -35,7 +38,7 @@ def beside_tuned(tuning_host: TuningHost) -> Iterator[TuningHost]:
 
 
 def how_it_is(host: TuningHost) -> tuple[str, str, str]:
-    """Return the kernel's value, and whether tuned runs and is enabled."""
+    """Return the kernel's value, and systemd's words for whether tuned is active and enabled."""
     shown = host.shell(f"cat {VALUE}; systemctl is-active tuned.service; systemctl is-enabled tuned.service; true")
     value, active, enabled = shown.split()
     return value, active, enabled
@@ -56,5 +59,5 @@ def test_a_host_that_tuned_tunes_is_left_to_it_or_taken_over_and_given_back(besi
 
     host.play_to_the_end(UNTUNE)
     left = changes(before, host.state())
-    left.pop(FORGOTTEN_AT_BOOT, None)  # there before where another test has tuned this machine
+    left.pop(FORGOTTEN_AT_BOOT, None)  # another test may have left it
     assert (left, how_it_is(host)) == ({}, (THEIRS, "active", "enabled"))

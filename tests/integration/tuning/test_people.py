@@ -1,6 +1,6 @@
-"""People's accounts: made from data, each with the rights of its role, and ended with the sessions that are open.
+"""The Linux users of people: the role creates them from a list, gives each the rights of its role, and closes them.
 
-The SSH server's command line has a command that supplies keys, like that of EC2 Instance Connect.
+A closed user's open sessions end. The SSH server has a command that supplies more keys, as with EC2 Instance Connect.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from tests.integration.tuning.test_firewall import files
 from tests.proofs.tuning_host import Play, TuningHost, changes
 
 HARDEN = Path(__file__).with_name("harden.yml")
-# What people's accounts are made of. The role's other parts take longer; who is settled has been by all of them.
+# Runs only the role's tasks for people and SSH, because the others take longer. The fixture `settled` runs all of them.
 ALONE = ("--tags", "hardening_people,hardening_ssh")
 ROLES = {"anna": "deployer", "bert": "operator", "carl": "observer"}
 STRANGER = "dora"
-PROGRAM = "/usr/share/ec2-instance-connect/eic_run_authorized_keys"  # where Ubuntu has it
-# Made of all accounts by the tools for users, in an order of their own.
+PROGRAM = "/usr/share/ec2-instance-connect/eic_run_authorized_keys"  # its path in Ubuntu
+# Prints all users and groups in a fixed order, because the tools that write these files reorder them.
 LISTS = "sort /etc/passwd /etc/group /etc/shadow /etc/gshadow | cut -d: -f1-2 | uniq; ls /home"
 
 
 @dataclass
 class People:
-    """People with their keys, and the host to which they log in."""
+    """People with their SSH keys, and the host to which they log in."""
 
     host: TuningHost
     folder: Path
@@ -44,7 +44,7 @@ class People:
         return (self.folder / f"{name}.pub").read_text(encoding="utf-8")
 
     def declared(self, *names: str, keys: dict[str, str] | None = None) -> list[dict[str, Any]]:
-        """Return the list of these people with their own keys, or with the keys of others."""
+        """Return the role's list of these people. `keys` names people who have another person's key."""
         given = keys or {}
         return [{"name": name, "role": ROLES[name], "keys": [self.key(given.get(name, name))]} for name in names]
 
@@ -59,7 +59,7 @@ class People:
 
     @contextmanager
     def session(self, name: str, key: str = "") -> Iterator[subprocess.Popen[str]]:
-        """An open session, with a process that survives the end of its terminal."""
+        """Open an SSH session with a process that survives the end of its terminal, and yield the client's process."""
         argv = self.argv(name, "trap '' HUP TERM; setsid sleep 1000 & echo open; cat", key)
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
             assert session.stdout
@@ -126,7 +126,7 @@ def test_each_person_has_the_rights_of_the_role(settled: People) -> None:
 
 
 def test_nobody_else_gets_in(settled: People) -> None:
-    assert refused(settled.ssh("debian", "true", STRANGER))  # whose key the server's command hands out
+    assert refused(settled.ssh("debian", "true", STRANGER))  # the server's command supplies this key
     assert refused(settled.ssh("bert", "true", "carl"))
     assert refused(settled.ssh("root", "true", "anna"))
     by_password = settled.ssh("anna", "true", "", "-o", "PreferredAuthentications=password,keyboard-interactive")
@@ -155,7 +155,7 @@ def test_who_is_removed_loses_key_session_and_rights_and_the_first_user_is_close
     assert refused(settled.ssh("carl", "true"))
     assert settled.ssh("carl", "true", STRANGER).returncode == 0
     assert "bert: account closed" in play.output
-    assert "bert: processes ended" in play.output  # within five seconds, or the run fails
+    assert "bert: processes ended" in play.output  # the run fails if this takes more than five seconds
     assert refused(settled.ssh("bert", "true"))
     assert refused(settled.ssh("debian", "true", str(settled.host.cloud.key_file)))
     seen = settled.ssh("anna", "ps -u bert -o pid=; id -nG bert; getent passwd bert").stdout.split()

@@ -1,4 +1,4 @@
-"""ssh-audit, of a pinned version, finds no algorithm to complain of."""
+"""ssh-audit, in a pinned version, has no complaint about the algorithms of a host's SSH server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ use_venv
 packages_apart "$cache/ssh-audit" "$0/tests/ssh/requirements.lock"
 PYTHONPATH=$cache/ssh-audit exec python -m ssh_audit.ssh_audit --skip-rate-test -jj "$1"
 """
-# Clients before OpenSSH 9.0 offer no key exchange by default that a quantum computer could not undo.
+# OpenSSH before 9.0 offers by default only key exchanges that a quantum computer could break. Such clients need these.
 EXPLAINED = {
     ("kex", "curve25519-sha256"),
     ("kex", "curve25519-sha256@libssh.org"),
@@ -33,7 +33,7 @@ def audit(address: str) -> dict[str, Any]:
 
 
 def complaints(found: dict[str, Any], kind: str) -> set[tuple[str, str]]:
-    """Return the algorithms with a note of this kind (fail, warn), each with its list and its name."""
+    """Return the algorithms with a note of this kind, "fail" or "warn", each with its list's name and its own name."""
     return {
         (list_of, entry["algorithm"])
         for list_of in ("kex", "key", "enc", "mac")
@@ -46,7 +46,7 @@ def test_settings_by_which_the_controller_cannot_log_in_are_taken_back_and_the_p
     tuning_host: TuningHost,
 ) -> None:
     tuning_host.play_to_the_end(HARDEN, *ALONE, "-e", "hardening_state=absent")
-    # As a controller that knows no other key exchange, which the host's own settings still offer.
+    # A controller that only knows this key exchange. The host offers it until the role's settings apply.
     old = {"ansible_ssh_args": "-o KexAlgorithms=ecdh-sha2-nistp256", "hardening_firewall_confirm_seconds": 20}
     play = tuning_host.play(HARDEN, *ALONE, "-e", json.dumps(old))
     assert play.exit_code != 0
@@ -56,7 +56,7 @@ def test_settings_by_which_the_controller_cannot_log_in_are_taken_back_and_the_p
 
 def test_ssh_audit_fails_nothing_and_warns_of_nothing_that_is_not_explained(tuning_host: TuningHost) -> None:
     tuning_host.play_to_the_end(HARDEN, *ALONE, "-e", "hardening_state=absent")
-    assert len(complaints(audit(tuning_host.address), "fail")) == 6  # of Debian 12's own
+    assert len(complaints(audit(tuning_host.address), "fail")) == 6  # with Debian 12's settings
     tuning_host.play_to_the_end(HARDEN, *ALONE)
     found = audit(tuning_host.address)
     assert complaints(found, "fail") == set()

@@ -1,4 +1,4 @@
-"""The role's settings for sshd count only when sshd itself reports them."""
+"""The role applies settings for sshd, and accepts them only when sshd itself reports them."""
 
 from __future__ import annotations
 

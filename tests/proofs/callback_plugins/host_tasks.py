@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Records the tasks that reached a host, and kills the whole run after one of them, like a power failure."""
+"""Records the tasks that ran on a host, and kills the whole run after one of them, as a power failure would."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ description: Each name is a line in the file that the environment variable HOST_
 requirements: [enabled in the configuration]
 """
 
-# These do their work on the controller.
+# Actions that run on the controller.
 LOCAL_ACTIONS = {"assert", "debug", "include_role", "include_tasks", "meta", "set_fact", "validate_argument_spec"}
 
 

@@ -1,4 +1,7 @@
-"""A host with a real journal, a bucket on an emulated S3, and the shipper between them."""
+"""Fixtures for backups: a host's directories with a real journal, and a bucket in an emulated S3.
+
+The shipper, the program that sends the journal to the bucket, runs in the test's process.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ Report = dict[str, Any]
 
 
 class Server:
-    """S3 on loopback, which a test can switch off."""
+    """An emulated S3 on a loopback address, which a test can switch off."""
 
     def __init__(self) -> None:
         self._server = ThreadedMotoServer("127.0.0.1", 0)
@@ -38,7 +41,7 @@ class Server:
         self.url = f"http://{self.host}:{self.port}"
 
     def empty(self) -> None:
-        """Delete the objects of earlier tests."""
+        """Delete all buckets and objects."""
         httpx.post(f"{self.url}/moto-api/reset").raise_for_status()
 
     def stop(self) -> None:
@@ -46,7 +49,10 @@ class Server:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Answer no request in this context. Always answer again afterwards, because other tests use the server too."""
+        """Answer no request while this context is open. Afterwards the server always answers again.
+
+        Other tests use the same server.
+        """
         self._server.stop()
         try:
             yield
@@ -57,13 +63,13 @@ class Server:
 
 @functools.cache
 def client(url: str) -> Any:
-    """Return one client for all tests: making one takes longer than a test."""
+    """Return an S3 client that all tests share, because creating a client takes longer than a test."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
 
 
 class Host:
-    """A host's directories, and a clock that a test moves."""
+    """A host's directories, its shipper, and a clock that only the test advances."""
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.server = server
@@ -86,31 +92,34 @@ class Host:
         self.s3.create_bucket(Bucket=BUCKET)
 
     def restarted(self) -> Shipper:
-        """Return a shipper that knows only the state on the disk."""
+        """Replace the shipper by a new one, which knows only the state on the disk, and return it."""
         config = load_config(self.file)
         self.shipper = Shipper(config, Bucket(config))
         return self.shipper
 
     def look(self, seconds: float = RPO_S) -> Any:
-        """Advance the time, and call the shipper's `look`."""
+        """Advance the clock, call the shipper's `look` and return its result."""
         self.now_s += seconds
         return self.shipper.look(self.now_s)
 
     def objects(self) -> list[str]:
-        """Return the names of the bucket's objects."""
+        """Return the keys of all objects in the bucket."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return [one["Key"] for page in pages for one in page.get("Contents", [])]
 
     def names(self) -> list[str]:
-        """Return the names below the series, without their digests."""
+        """Return the names of the journal's objects, without the path before and the digest after the name."""
         return [key.split("/", 4)[4].split(".")[0] for key in self.objects() if "/file/" not in key]
 
     def written(self) -> int:
-        """Return the offset where the open segment's data ends; zeros after the last record do not count."""
+        """Return the number of bytes in the journal's open segment, without the zeros at its end.
+
+        A segment has a fixed size, and the part without records is zero.
+        """
         return len(self.recorder.writer.path.read_bytes().rstrip(b"\0"))
 
     def digest(self, journal: Path | None = None) -> str:
-        """Return the SHA-256 of the state that a journal implies."""
+        """Replay a journal (by default the host's) and return the SHA-256 of the engine's state at its end."""
         return str(tools.replay(journal or self.journal)["sha256"]["state"])
 
     def body(self, key: str) -> bytes:
@@ -140,7 +149,10 @@ Fetch = Callable[..., Report]
 
 @pytest.fixture
 def fetch(host: Host, run_module: RunModule, tmp_path: Path) -> Fetch:
-    """Return the function that makes the archive of the host's bucket."""
+    """Return a function that runs the module journal_fetch, which makes an archive of the host's bucket.
+
+    Its keyword arguments override the module's arguments. It returns the module's report.
+    """
 
     def fetched(**arguments: Any) -> Report:
         given = {"bucket": BUCKET, "owner": "123456789012", "host": NAME, "dest": str(tmp_path / "archive.tar.gz")}

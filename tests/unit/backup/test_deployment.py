@@ -1,4 +1,4 @@
-"""The program accepts the role's configuration, and its unit has the lowest priority."""
+"""The backup's program accepts the configuration that the role writes, and its unit has the lowest priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A journal's directory from the bucket: equal to the host's, or refused with the name of the error."""
+"""The module journal_fetch makes a journal's directory from the bucket.
+
+It is equal to the host's directory, or the module names what is wrong and makes nothing.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ password = "scrypt$1$anna"
 
 @pytest.fixture
 def shipped(host: Host) -> Host:
-    """A host with sealed segments, a snapshot and an open segment, all of it in the bucket."""
+    """Return a host with complete segments, a snapshot and an open segment, which are all in the bucket."""
     host.look()
     host.recorder.run(1, 800)
     host.look()
@@ -66,7 +69,7 @@ def unpacked(archive: Path) -> Path:
 
 
 def put(host: Host, name: str, data: bytes) -> None:
-    """Put one more object into the host's series."""
+    """Put another object into the host's series, the folder in the bucket with one whole copy of its state."""
     series = next(key for key in host.objects() if key.endswith("/complete")).rpartition("/")[0]
     host.s3.put_object(Bucket=BUCKET, Key=f"{series}/{name}", Body=data)
 
@@ -88,7 +91,7 @@ def test_a_new_series_has_what_proves_its_newest_snapshot(shipped: Host, fetch: 
     assert make_snapshot(shipped.journal, MACHINE_VERSION)
     for segment in shipped.journal.glob("*.journal"):
         if int(segment.stem) < int(min(shipped.journal.glob("*.snapshot")).stem):
-            segment.unlink()  # as the engine does
+            segment.unlink()  # the engine deletes older segments
     shipped.look(90_000)
     assert fetch().get("warnings", []) == []
     journal = unpacked(tmp_path / "archive.tar.gz") / "var/lib/trading/journal"
@@ -203,7 +206,7 @@ def test_the_accounts_come_back_by_their_hashes_and_the_newest_configuration_cou
 
 
 def packed(release: str, wheels: dict[str, str]) -> bytes:
-    """Return an archive of wheels as wheel_set makes them, without the wheels."""
+    """Return an archive as the module wheel_set makes it, with the list of wheels but without the wheels."""
     return with_manifest(render_manifest(release, wheels).encode())
 
 
@@ -215,7 +218,7 @@ def test_the_release_comes_back_that_was_in_force_last(host: Host, fetch: Fetch,
     host.look()
     wheels = {release: {f"engine-{n}.whl": str(n)} for n, release in enumerate(("a" * 16, "b" * 16))}
     old, new = wheels
-    assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release"] == ""  # the bucket has none
+    assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release"] == ""  # the bucket has no release
 
     def installed(release: str) -> bytes:
         return json.dumps({"wheels": wheels[release], "compiled": True}).encode()
@@ -227,9 +230,9 @@ def test_the_release_comes_back_that_was_in_force_last(host: Host, fetch: Fetch,
     assert (report["release"], Path(report["release_archive"]).name) == (new, f"{new}.tar")
     assert (tmp_path / f"got/{new}.tar").read_bytes() == packed(new, wheels[new])
 
-    put_file(host, "/opt/trading/current/.complete", 3.0, installed(old))  # it was gone back to
+    put_file(host, "/opt/trading/current/.complete", 3.0, installed(old))  # a rollback to the old release
     assert fetch(release_dir=str(tmp_path / "got"), replace=True)["release"] == old
-    assert fetch(replace=True)["release"] == ""  # nobody asked
+    assert fetch(replace=True)["release"] == ""  # without release_dir
     assert hashlib.sha256(packed(new, wheels[new])).hexdigest() == report["release_sha256"]
 
     put_file(host, "/opt/trading/current/.complete", 4.0, b'{"wheels": {"engine-3.whl": "3"}}')
@@ -237,7 +240,7 @@ def test_the_release_comes_back_that_was_in_force_last(host: Host, fetch: Fetch,
 
 
 def put_release(host: Host, release: str, *wheels: str) -> bytes:
-    """Put an installed release into the bucket; return its archive."""
+    """Put an installed release into the bucket, and return its archive."""
     digests = dict.fromkeys(wheels, "0" * 64)
     put_file(host, f"{WHEELS}{release}.tar", 1.0, packed(release, digests))
     put_file(host, IN_FORCE, 1.0, json.dumps({"wheels": digests}).encode())
@@ -263,7 +266,7 @@ def test_an_archive_that_cannot_be_read_keeps_nobody_from_the_one_that_can(
 
 
 def with_manifest(manifest: bytes, mode: Literal["w", "w:gz"] = "w") -> bytes:
-    """Return an archive with this manifest."""
+    """Return a tar archive that contains only this manifest, the list of a release's wheels."""
     entry = tarfile.TarInfo(MANIFEST)
     entry.size = len(manifest)
     buffer = io.BytesIO()
@@ -327,7 +330,7 @@ def test_the_controllers_own_release_is_recognized_by_its_name(host: Host, fetch
 
 
 def test_a_time_that_s3_contradicts_makes_no_file_the_newest() -> None:
-    """Prevent a past holder of the host's credentials from deciding on its configuration for ever."""
+    """An attacker who had the host's credentials must not choose its configuration with a file of the far future."""
     came = {"20991130T000000.000000Z": 8, "20261130T085959.000000Z": 9, "20261130T070000.000000Z": 7}
     series = "hosts/AROA:i-1/trading-demo-1/20261130T060000.000000Z"
     keys = {
@@ -375,7 +378,7 @@ def foreign_below(host: Host) -> str:
 
 
 def first_range(host: Host) -> str:
-    """Remove the open segment's first bytes, whose later bytes stay in the bucket."""
+    """Remove the object with the open segment's first bytes. Return the text that names it."""
     (snapshot,) = host.journal.glob("*.snapshot")
     number = int(snapshot.stem)
     key = next(key for key in host.objects() if f"journal/{number:012d}/{0:012d}-" in key)
@@ -408,14 +411,14 @@ def test_what_is_wrong_is_named_and_no_archive_is_written(
 
 
 def of_instance(instance: str, hour: int, *hosts: str) -> dict[str, datetime]:
-    """Return the keys of an instance's smallest series, under these host names."""
+    """Return the keys, with their times, of an instance's smallest series, one for each host name."""
     came = datetime(2026, 11, 30, hour, tzinfo=UTC)
     series = f"{came:%Y%m%dT%H%M%S.%fZ}"
     return {f"hosts/AROA:{instance}/{host}/{series}/complete": came for host in hosts or (NAME,)}
 
 
 def test_of_several_instances_one_has_to_be_named() -> None:
-    """The series of a new and empty instance is the newest, but the lost instance's series is wanted."""
+    """A new, empty instance has the newest series, but the user wants the lost instance's series."""
     keys = {**of_instance("i-lost", 8), **of_instance("i-new", 9)}
     with pytest.raises(BackupError, match=r"i-lost \(until 2026-11-30T08:00:00\+00:00\), i-new \(until .*aws_backup_"):
         choose(keys, NAME)
@@ -436,7 +439,7 @@ def test_no_host_forges_or_blocks_the_backup_of_another() -> None:
     assert f"AROA:i-2 has shipped as {NAME} is left out" in remark
     with pytest.raises(BackupError, match=r"nothing of trading-demo-1; what AROA:i-2 has shipped"):
         choose(forged, NAME)
-    assert choose(forged, other, "i-2").instance == "i-2"  # somebody has looked, and said so
+    assert choose(forged, other, "i-2").instance == "i-2"  # the user names the instance
 
 
 def test_an_empty_bucket_is_no_backup_and_may_be_none(host: Host, fetch: Fetch, tmp_path: Path) -> None:
@@ -479,6 +482,6 @@ def test_a_locked_bucket_says_until_when(host: Host, run_module: RunModule) -> N
     host.s3.put_object_lock_configuration(Bucket="trading-locked", ObjectLockConfiguration=lock)
     assert run_module("journal_backup_info", bucket="trading-locked", **where)["locked_until"] == ""
     host.s3.put_object(Bucket="trading-locked", Key="a", Body=b"")
-    host.s3.delete_object(Bucket="trading-locked", Key="a")  # its version stays, locked
+    host.s3.delete_object(Bucket="trading-locked", Key="a")  # its locked version stays
     until = datetime.fromisoformat(run_module("journal_backup_info", bucket="trading-locked", **where)["locked_until"])
     assert 19 <= (until - datetime.now(UTC)).days <= 20

@@ -1,4 +1,4 @@
-"""The choice of the release for rebuilding a lost host, made before anything is created."""
+"""The release with which a lost host is rebuilt is chosen before anything is created."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DECIDED = (
 
 
 def case(release: str, ran: str, own: str = OWN) -> dict[str, Any]:
-    """Return the known facts of a lost host."""
+    """Return the variables about a lost host: the user's choice, the release it ran, and the controller's release."""
     archive = f"/rebuilds/{ran}.tar" if ran else ""
     found = {"release": ran, "controller_release": own, "release_archive": archive, "release_sha256": "0" * 64}
     return {
@@ -46,7 +46,7 @@ CASES = {
 
 
 def run_play(folder: Path, play: dict[str, Any], hosts: dict[str, Any]) -> None:
-    """Run a play on hosts that are this machine."""
+    """Run a play on these hosts, which are all this machine. The test fails when the play fails."""
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
     program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", f"{folder}/hosts.yml"]
@@ -58,7 +58,7 @@ def run_play(folder: Path, play: dict[str, Any], hosts: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """Return the decision of each case, all in one run of Ansible."""
+    """Run all cases in one run of Ansible, and return the decision about each."""
     folder = tmp_path_factory.mktemp("rebuild")
     tasks = [task for task in yaml.safe_load((ROLE / "tasks/lost.yml").read_text()) if task["name"] in DECIDED]
     assert len(tasks) == len(DECIDED)
@@ -139,7 +139,7 @@ def test_nothing_is_made_before_that_is_decided() -> None:
 
 
 def test_the_wheels_of_each_installed_release_stay_for_a_rollback(tmp_path: Path) -> None:
-    """A series has each file that exists when it begins, so the wheels of one release do not suffice."""
+    """A series contains the files that exist when it begins. For a rollback it needs the wheels of all releases."""
     wheels, new, gone = tmp_path / "wheels", "b" * 16, "c" * 16
     wheels.mkdir()
     for release in (OLD, new):
@@ -148,7 +148,7 @@ def test_the_wheels_of_each_installed_release_stay_for_a_rollback(tmp_path: Path
         (wheels / f"{release}.tar").touch()
     (tmp_path / "new.tar").touch()
     text = (ROOT / "roles/journal_backup/tasks/wheels.yml").read_text().replace("/opt/trading", str(tmp_path))
-    tasks = yaml.safe_load(text.replace("owner: root", "").replace("group: root", ""))  # of whoever runs the test
+    tasks = yaml.safe_load(text.replace("owner: root", "").replace("group: root", ""))  # the test may not run as root
     variables = {"journal_backup_wheels": f"{tmp_path}/new.tar", "journal_backup_release": new}
     play = {"name": "Keep wheels", "hosts": "all", "gather_facts": False, "tasks": tasks}
     run_play(tmp_path, play, {"host": {"ansible_connection": "local", **variables}})

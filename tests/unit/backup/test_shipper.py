@@ -1,4 +1,4 @@
-"""The shipper's objects in the bucket: in service, while the bucket is away, and after a restart in the middle."""
+"""The objects that the shipper puts into the bucket: normally, without the bucket, and after a restart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_what_was_appended_goes_as_an_object_of_its_own_and_an_idle_host_uploads
     assert host.objects() == before
     host.recorder.run(1, 20)
     host.look(5)
-    assert host.objects() == before  # not yet due
+    assert host.objects() == before  # the next object is not due yet
     end = host.written()
     status = host.look(RPO_S / 2)
     (new,) = set(host.objects()) - set(before)
@@ -98,7 +98,7 @@ def test_a_changed_configuration_goes_once_and_the_one_before_stays(host: Host) 
 
 
 def test_a_new_series_has_each_file_again(host: Host) -> None:
-    """Without it a rebuild after a rollback would find only the newest release's wheels."""
+    """Otherwise a rebuild after a rollback would find only the newest release's wheels."""
     for release in ("a", "b"):
         (host.etc / f"{release}.toml").write_text(release)
     for seconds in (0, 90_000):
@@ -127,7 +127,7 @@ def test_an_object_that_was_put_before_a_crash_is_no_error(host: Host, tmp_path:
     host.recorder.run(6, 50)
     host.look()
     before = host.objects()
-    (tmp_path / "sent.json").write_text(state)  # it died before it could note what it had put
+    (tmp_path / "sent.json").write_text(state)  # it died before it recorded what it had put
     host.restarted()
     status = host.look()
     assert (status.error, status.backlog_bytes) == ("", 0)
@@ -167,7 +167,7 @@ def test_after_a_failure_it_waits_before_it_tries_again(host: Host) -> None:
     host.recorder.run(7, 10)
     assert "NoSuchBucket" in host.look().error
     host.s3.create_bucket(Bucket=BUCKET)
-    assert host.look(0.5).error  # within the pause
+    assert host.look(0.5).error  # during the pause
     assert host.look(5).error == ""
 
 
@@ -181,7 +181,7 @@ def test_a_segment_that_was_deleted_before_it_was_sent_is_counted_and_a_new_seri
             journal.segment_path(host.journal, number).unlink()
     status = host.look(120)
     assert status.lost_segments == 2
-    assert status.oldest_unsent_seconds >= RPO_S  # what is lost counts as unsent, for an hour
+    assert status.oldest_unsent_seconds >= RPO_S  # a loss counts as unsent for an hour
     assert (status.error, status.backlog_bytes) == ("", 0)
     assert len({key.split("/")[3] for key in host.objects()}) == 2
     assert host.look(3600).oldest_unsent_seconds == 0
@@ -195,7 +195,7 @@ def test_a_segment_that_only_proves_the_newest_snapshot_is_no_loss(host: Host) -
     host.look()
     newest = int(max(host.journal.glob("*.snapshot")).stem)
     with host.server.away():
-        assert host.look(90_000).error  # a series has begun with what is before the newest snapshot
+        assert host.look(90_000).error  # a new series begins before the newest snapshot
         for path in host.journal.glob("*.journal"):
             if int(path.stem) < newest:
                 path.unlink()
@@ -205,7 +205,7 @@ def test_a_segment_that_only_proves_the_newest_snapshot_is_no_loss(host: Host) -
 
 
 def test_a_segment_that_is_not_what_was_sent_of_it_begins_a_new_series(host: Host) -> None:
-    """A host that lost power has less on its disk than it had in memory."""
+    """After a power failure, a host's disk has less of the journal than was in memory and sent."""
     host.look()
     path = host.recorder.writer.path
     os.truncate(path, 100)
@@ -228,12 +228,12 @@ def test_another_journal_in_its_place_begins_a_new_series(host: Host) -> None:
 
 @pytest.mark.parametrize("away", ["empty", "not there"])
 def test_a_journal_that_is_away_is_no_shipped_journal(host: Host, away: str) -> None:
-    """The journal's volume may not be mounted, or the directory may not be the engine's."""
+    """The directory is empty when the journal's volume is not mounted. A wrong path does not exist."""
     host.look()
     host.journal.rename(host.journal.with_name("elsewhere"))
     if away == "empty":
         host.journal.mkdir()
-    host.look(90_000)  # also when the time for another series has come
+    host.look(90_000)  # also when a new series is due
     status = host.look()
     assert str(host.journal) in status.error
     assert status.oldest_unsent_seconds == RPO_S
@@ -247,7 +247,7 @@ def test_a_journal_that_is_away_is_no_shipped_journal(host: Host, away: str) -> 
 
 def test_a_file_that_cannot_be_read_keeps_nothing_else_from_the_bucket(host: Host) -> None:
     file = host.etc / "accounts.toml"
-    file.mkdir()  # root reads any file
+    file.mkdir()  # a directory, because root can read any file
     host.look()
     (host.etc / "limits.toml").write_text("# later\n")
     status = host.look()
@@ -256,7 +256,7 @@ def test_a_file_that_cannot_be_read_keeps_nothing_else_from_the_bucket(host: Hos
     assert [key.rpartition("/")[2] for key in host.objects() if "/file/" in key] == ["engine.toml", "limits.toml"]
     assert "complete" in host.names()
     host.recorder.run(11, 20)
-    assert host.look(RPO_S / 2).backlog_bytes == 0  # the journal does not wait for another try
+    assert host.look(RPO_S / 2).backlog_bytes == 0  # the journal is sent nevertheless
     file.rmdir()
     status = host.look(5)
     assert (status.error, status.oldest_unsent_seconds) == ("", 0)

@@ -1,4 +1,4 @@
-"""The generator's CPUs, and whether it may spin there."""
+"""The CPUs on which the load generator runs, and whether it may use them in a busy loop."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 @pytest.fixture
 def own_affinity() -> Iterator[set[int]]:
-    """This process's CPUs, which the fixture restores."""
+    """Yield the CPUs that this process may use, and restore them afterwards."""
     before = os.sched_getaffinity(0)
     yield before
     os.sched_setaffinity(0, before)

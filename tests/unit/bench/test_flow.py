@@ -1,4 +1,4 @@
-"""The load generator's bytes on the wire."""
+"""The bytes that the load generator sends."""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,4 @@
-"""The time of receipt of each reply, when one read brings several."""
+"""The time at which each reply counts as received, when one read returns several replies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LATE_NS = 2_000_000
 
 
 class Listener:
-    """A stand-in for the feed's subscriber that records its calls."""
+    """A stand-in for the feed's subscriber, which records the calls of `answered`."""
 
     def __init__(self, feed: socket.socket) -> None:
         self.socket = feed

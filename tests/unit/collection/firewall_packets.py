@@ -1,6 +1,7 @@
-"""Send packets through the rules on standard input, and print the result of each packet as JSON.
+"""Sends packets through the firewall rules that it gets on standard input, and prints each outcome as JSON.
 
-Run it in its own network namespace: `unshare --map-root-user --net python -m …`. It makes a second namespace.
+Run it in its own network namespace: `unshare --map-root-user --net python -m …`. It makes a second namespace for the
+clients.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LIMIT_S = 30.0
 HOST, CLIENT, OPERATOR, GENERATOR = "198.18.78.1", "198.18.78.2", "198.18.78.3", "198.18.78.4"
 HOST_IPV6, CLIENT_IPV6 = "fd00:78::1", "fd00:78::2"
 ORDERS, SSH, OTHER = 9001, 22, 9999
-# What somebody else may have loaded: these ports untracked, and another one that leads to order entry.
+# Rules of another program: connections to order entry are not tracked, and another port is redirected to order entry.
 OF_OTHERS = f"""
 table ip others {{
   chain early {{ type filter hook prerouting priority -400; tcp dport {ORDERS} notrack; }}
@@ -32,7 +33,7 @@ table ip others {{
 }}
 """
 MEASURES = f"add element inet trading generators {{ {GENERATOR} timeout 1m }}"
-# The name of a case, who connects, where to, and what is loaded beforehand.
+# For each case: its name, the client's address, the destination's address and port, and rules to load beforehand.
 CASES = [
     ("a client", CLIENT, HOST, ORDERS, ""),
     ("a client over IPv6", CLIENT_IPV6, HOST_IPV6, ORDERS, ""),
@@ -50,7 +51,7 @@ CASES = [
 
 @contextmanager
 def neighbour() -> Iterator[tuple[str, ...]]:
-    """Make a second network namespace with a link to this one; yield the words that run a command there."""
+    """Make a second network namespace with a link to this one. Yield the words that run a command there."""
     with subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "echo ready; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
@@ -74,7 +75,7 @@ def _ip(*words: str, within: tuple[str, ...] = ()) -> None:
 
 @contextmanager
 def inside(there: str) -> Iterator[None]:
-    """Let the calling thread make its sockets in the network namespace of that file."""
+    """Let the calling thread create its sockets in the network namespace of the file `there`."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net") as home, open(there) as other:
         assert libc.setns(other.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
@@ -85,7 +86,7 @@ def inside(there: str) -> Iterator[None]:
 
 
 def counted() -> dict[str, int]:
-    """Return the number of packets in each counter of the rules."""
+    """Return the number of packets that each counter of the rules has counted."""
     said = subprocess.run(
         [NFT, "--json", "list", "counters", "table", "inet", "trading"], capture_output=True, check=True
     )
@@ -94,7 +95,10 @@ def counted() -> dict[str, int]:
 
 
 def outcome(sock: socket.socket, to: tuple[str, int]) -> str:
-    """Connect; return `answered`, or the counters that increased instead."""
+    """Connect, and return `answered`, or the names of the counters that increased instead.
+
+    Return `closed` for a connection without an answer, and `nothing` after a deadline.
+    """
     before = counted()
     sock.setblocking(False)
     sock.connect_ex(to)
@@ -110,7 +114,7 @@ def outcome(sock: socket.socket, to: tuple[str, int]) -> str:
 
 
 def echo(port: int) -> None:
-    """Answer on this port, over IPv4 and IPv6, until the process ends."""
+    """Answer connections to this port with the bytes that they send, over IPv4 and IPv6, until the process ends."""
     listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
 
     def serve() -> None:

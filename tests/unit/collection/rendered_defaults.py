@@ -1,7 +1,7 @@
-"""Print, as JSON, each role's defaults when nobody has set a variable: {role: {input: value}}.
+"""Prints as JSON the values of each role's defaults when no variable is set: {role: {input: value}}.
 
-An input is left out if its default is known only later: from facts of a host, an answer of AWS, or the user's
-environment. It is a separate program, because Ansible's loader of collections changes how a process imports.
+An input is missing if its default is known only later, from facts of a host, an answer of AWS, or the user's
+environment. It is a separate program, because Ansible's collection loader changes Python's imports permanently.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 
-# The user's environment and files, and facts of a host.
+# Words in defaults that depend on the user's environment or files, or on facts of a host.
 KNOWN_LATER = ("lookup(", "role_path", "ansible_", "inventory_hostname")
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     root = Path(sys.argv[1])
     init_plugin_loader([str(root / "collections")])
     roles = sorted((root / "roles").iterdir())
-    # As in a play that has all roles, where each sees the defaults of the others.
+    # All roles' defaults together, because a role can use the defaults of another role of its play.
     defaults = {name: value for role in roles for name, value in load(role / "defaults/main.yml").items()}
     print(json.dumps({role.name: rendered(role, defaults) for role in roles}))
 

@@ -1,4 +1,7 @@
-"""The timeline at the terminal, as JSON and as HTML, from hosts and account; no text from them becomes markup."""
+"""The audit's timeline of events on hosts and in the AWS account, at the terminal, as JSON and as HTML.
+
+No text of an event becomes markup.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ PLAY = """
 
 
 class Texts(HTMLParser):
-    """A parser that collects a page's texts and elements."""
+    """An HTML parser that collects a page's text and the names of its elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -51,10 +54,13 @@ class Texts(HTMLParser):
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The reports of a run for two hosts, one with events and one with unreadable events, and the run's output."""
+    """Run the audit for a host with events and a host without readable events.
+
+    Return the folder of its reports and its output.
+    """
     folder = tmp_path_factory.mktemp("audit")
     (folder / "play.yml").write_text(PLAY)
-    told = json.dumps(HOST).replace("{{", "{_{")  # a host's texts come from a module, which marks them as no templates
+    told = json.dumps(HOST).replace("{{", "{_{")  # a module marks its texts as no templates
     hosts = {"seen": {"hardening_events": json.loads(told)}, "unseen": {}}
     (folder / "hosts.json").write_text(json.dumps({"trading": {"hosts": hosts}}))
     given = {"aws_audit_cloudtrail": "false", "trading_report_dir": str(folder), "trading_environment": "demo"}

@@ -1,4 +1,4 @@
-"""The commands of backup and restore, run on a tree of files whose state is behind links to other disks."""
+"""The commands of backup and restore, on a directory tree in which links lead to the state on another disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TASKS = Path(__file__).parents[3] / "roles/trading_engine/tasks"
 
 
 def tasks(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every task of a file, also those in blocks."""
+    """Yield every task of a list, also those in blocks."""
     for task in node:
         yield task
         for key in ("block", "rescue", "always"):
@@ -30,7 +30,7 @@ def task(file: str, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """A root whose /var/lib/trading is a link to another disk, as are its ITCH log and the passwords."""
+    """Return a host's root directory. /var/lib/trading, the ITCH log and the passwords are links to another disk."""
     root, disk = tmp_path / "root", tmp_path / "disk"
     for path in (root / "var/lib", root / "etc/trading", disk / "trading/journal", disk / "itch", disk / "secrets"):
         path.mkdir(parents=True)
@@ -81,7 +81,7 @@ def test_a_restore_replaces_what_is_behind_the_link(host: Path, tmp_path: Path) 
     command = NativeEnvironment().from_string(replace["ansible.builtin.command"]["argv"])
     for item in replace["loop"]:
         do = [word.replace("{{ __trading_engine_replaced }}", "/var/lib/trading/.replaced-2") for word in item["do"]]
-        if "chown" not in do:  # there are no such users here
+        if "chown" not in do:  # this machine has no such users
             words = command.render(item={**item, "do": do})
             subprocess.run([word.replace("/var/lib/trading", str(state), 1) for word in words], check=True)
     assert (state / "journal/1.journal").read_text() == "restored"

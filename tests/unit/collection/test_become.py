@@ -1,4 +1,4 @@
-"""Tasks run as their specified user, whatever group_vars set: `ansible_become` there beats the keyword `become`."""
+"""Tasks run as the user that they name, even if group_vars set `ansible_become`, which beats the keyword `become`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 
 
 def nodes(tasks: list[dict[str, Any]], inside: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield every task and block of a list, with the delegation and variables of the blocks around it."""
+    """Yield every task and block of a list, together with the delegation and the variables of its outer blocks."""
     for task in tasks:
         outer: dict[str, Any] = inside or {}
         kept: dict[str, Any] = {key: outer[key] for key in ("become", "delegate_to") if key in outer}

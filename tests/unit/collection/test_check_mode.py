@@ -1,4 +1,4 @@
-"""Playbooks for hosts report the changes that they would make in check mode, also on a new host."""
+"""In check mode, playbooks report the changes that they would make on a host, even if the host is new."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 
-# The controller is nobody's to become root on: who tries gets an error.
+# No task may become root on the controller. One that tries gets an error.
 GROUP_VARS = """\
 ansible_become: true
 ansible_become_exe: /nonexistent/sudo
@@ -18,7 +18,7 @@ ansible_become_exe: /nonexistent/sudo
 
 
 def play(tmp_path: Path, name: str, *arguments: str, succeeds: bool = True) -> str:
-    """Run a playbook in check mode with this machine as its host, and return the output."""
+    """Run a playbook in check mode with this machine as its only host, and return its output."""
     inventory = tmp_path / "inventory.ini"
     inventory.write_text(
         f"[trading]\nhost-1 ansible_connection=local ansible_become=false ansible_python_interpreter={sys.executable}\n"

@@ -1,4 +1,4 @@
-"""The judgement of scripts/audit-dependencies on pip-audit's reports."""
+"""scripts/audit-dependencies passes or fails by the reports of pip-audit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKIPPED = {"name": "writer", "skip_reason": "not found"}
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, **reports: list[dict[str, Any]] | None) -> None:
-    """Let the services return these packages; None means that a service does not answer."""
+    """Let the vulnerability services return these packages, by service. A service with None does not answer."""
 
     def ask(_lock: Path, service: str) -> dict[str, Any] | None:
         report = reports.get(service)

@@ -1,4 +1,7 @@
-"""Deployment to several engines: all are tried before one is stopped, and after one failure none keeps the release."""
+"""The deployment of a release to a host with several engines.
+
+The release is tried with all engines before one is stopped. If one engine fails, none of them keeps the release.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def noted(what: str, **task: Any) -> dict[str, Any]:
 
 
 def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the task with stand-ins for the parts that need a host; an engine in `failing` does not pass."""
+    """Replace the parts of a task that need a host, and return the task. The engine `failing` does not pass."""
     kept = {key: value for key, value in task.items() if key in ("name", "loop", "when", "check_mode", "register")}
     unit = "__trading_engine_part.unit"
     if "lowlatency.trading.release_switch" in task:
@@ -61,9 +64,10 @@ def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
 
 
 def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str) -> Told:
-    """Return the actions on a host whose engine `failing` leaves the link at the release `left`.
+    """Run the tasks of a deployment on a stand-in for a host, and return what they did and said.
 
-    The engines `ahead` run the new release already. Before that, the links lead to the releases `links`.
+    The engine `failing` fails, and then the link `current` leads to the release `left`. The engines `ahead` already run
+    the new release. `links` are the releases to which links lead before the deployment.
     """
     links = {"current": NEW if ahead else OLD, **links}
     for link, release in links.items():

@@ -1,4 +1,4 @@
-"""The rules of the host's firewall, loaded by nft in a network namespace of the test."""
+"""The rules of the host's firewall, which nft loads in a network namespace of the test."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
 NFT = "/usr/sbin/nft"
 OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
-# Of users that this machine need not have: the last one was made by the role.
+# Ids of users that may be missing on this machine. The role has created the user `made`.
 UIDS = {"root": 0, "games": 5, "daemon": 1, "trading-publish": 996, "cwagent": 997}
 MADE = {"results": [{"item": "made", "uid": 998}, {"item": "made in check mode"}]}
 
 
 def rules(folder: Path, variables: dict[str, Any]) -> str:
-    """Return the rules for these variables, after a check by nft."""
+    """Render the rules with these variables, let nft check them, and return them."""
     target = folder / "rules.nft"
     given = {"src": str(ROLE / "templates/etc/trading-firewall.nft.j2"), "dest": str(target)}
     done = subprocess.run(
@@ -45,7 +45,7 @@ def rules(folder: Path, variables: dict[str, Any]) -> str:
 
 
 def loaded(text: str) -> str:
-    """Return nft's list of the rules after they were loaded twice, as at a change."""
+    """Load the rules twice, as at a change of them, and return nft's list of the rules."""
     script = f"{NFT} --file - && {NFT} --stateless list table inet trading"
     done = subprocess.run(
         [*APART, "sh", "-c", script],

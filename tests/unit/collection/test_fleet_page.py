@@ -1,4 +1,4 @@
-"""The page of many hosts: its tasks print no host's token, and the files of a host that left are removed."""
+"""The tasks for the page of many hosts print no host's token, and remove the files of a host that was removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An unreadable secret ends a run before it changes anything, and no readable secret is shown."""
+"""A secret that cannot be read ends a run before it changes anything. No run prints a secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROLES = ("lowlatency.trading.trading_engine : ", "lowlatency.trading.telemetry :
 def run(
     folder: Path, playbook: str, *arguments: str, hosts: tuple[str, ...] = ("host-1",)
 ) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on an inventory of this machine, from an empty folder."""
+    """Run a playbook in check mode on these hosts, which are all this machine, and return the finished process."""
     inventory = folder / "inventory.ini"
     local = f"ansible_connection=local ansible_python_interpreter={sys.executable}"
     inventory.write_text("\n".join(["[trading]", *(f"{host} {local}" for host in hosts), ""]), encoding="utf-8")
@@ -36,7 +36,7 @@ def run(
 
 
 def assert_first(output: str) -> None:
-    """Check that only the collection of facts and the checks of secrets ran before."""
+    """Check that the run changed nothing, and that only the collection of facts and the checks of secrets ran."""
     tasks = [line.partition("[")[2] for line in output.splitlines() if line.startswith("TASK [")]
     others = [task for task in tasks if not task.startswith("Gathering Facts")]
     assert others
@@ -46,7 +46,7 @@ def assert_first(output: str) -> None:
 
 
 def encrypted(folder: Path, name: str) -> Path:
-    """Return a file of variables with one encrypted variable. The password is stored next to it and then deleted."""
+    """Write group_vars with one encrypted variable, and return the file. The password's file no longer exists."""
     password = folder / "password"
     password.write_text("of the vault", encoding="utf-8")
     command = ["ansible-vault", "encrypt_string", "--vault-password-file", str(password), "--stdin-name", name]

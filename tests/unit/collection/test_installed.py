@@ -1,4 +1,4 @@
-"""The files that the roles install on a host have the owner, group and mode of files/installed.yml."""
+"""The roles install files on a host with the owner, group and mode that files/installed.yml declares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).parents[3]
 DECLARED: list[dict[str, str]] = yaml.safe_load((ROOT / "files/installed.yml").read_text(encoding="utf-8"))
 MODULES = ("template", "copy", "file", "get_url", "engine_accounts")
-# Of the controller, and what is gone when the run is over.
+# Paths on the controller, and paths that no longer exist after the run.
 ELSEWHERE = re.compile(r"^/var/cache/|\.restored|__trading_engine_(?:scratch|replaced)|/secrets/$")
 VARIABLE = re.compile(r"{{ (\w+) }}")
 HOST_ROLES = ("cloudwatch_agent", "hardening", "journal_backup", "os_tuning", "slo", "telemetry", "trading_engine")
@@ -31,7 +31,7 @@ def value_of(known: dict[str, str], found: re.Match[str]) -> str:
 
 
 def tasks(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of every task that makes a file, with the items of its loop."""
+    """Yield the arguments of every task that makes a file, together with its loop."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key.rpartition(".")[2] in MODULES and isinstance(value, dict) and not node.get("delegate_to"):
@@ -43,7 +43,10 @@ def tasks(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def made() -> dict[str, dict[str, Any]]:
-    """Return the arguments that make each path; a star replaces a part that is known only on the host."""
+    """Return the task's arguments by the path that it makes.
+
+    A star stands for a part of the path that is known only on the host.
+    """
     found = {}
     for role in HOST_ROLES:
         known = variables(ROOT / "roles" / role)
@@ -93,7 +96,7 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
     made_here = [user for user in found if user.get("system")]
     assert len(made_here) >= 4
     assert {user["shell"] for user in made_here} == {"/usr/sbin/nologin"}
-    people = "{{ item.name }}"  # who have keys of their own
+    people = "{{ item.name }}"  # people log in with their own keys
     with_shell = [user["name"] for user in found if user.get("shell", "/usr/sbin/nologin") != "/usr/sbin/nologin"]
     assert with_shell == [people]
 
@@ -102,7 +105,7 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
     "name", ["trading-engine", "trading-telemetry", "trading-publish", "trading-backup", "cwagent"]
 )
 def test_a_user_that_the_firewall_may_have_made_is_taken_over_by_its_role(name: str) -> None:
-    """The firewall's own comment on this user would remove it together with the firewall."""
+    """A user with the firewall's comment is removed with the firewall, so the role gives it another comment."""
     paths = (ROOT / "roles").glob("*/tasks/*.yml")
     found = [user for path in paths for user in users(yaml.safe_load(path.read_text(encoding="utf-8")))]
     own = [user for user in found if user["name"] == name and user.get("comment")]

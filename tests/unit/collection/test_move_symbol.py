@@ -1,4 +1,7 @@
-"""One command moves a symbol after the end of both engines' day; reasons for a refusal are reported before the move."""
+"""One command moves a symbol to another partition, after the end of both engines' day.
+
+It reports all reasons for a refusal before it changes anything.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ import yaml
 from tests.unit.collection.test_partitions_open import ROLE, Told, host, run, said
 
 DECLARED = {"alpha": ["TEST", "AAPL", "MSFT"], "beta": ["TEST2"]}
-# The names of the command line, which nothing overrides.
+# The variables of the command line, which have priority over all others.
 MOVE = {"trading_engine_move_symbol": "MSFT", "trading_engine_move_to": "alpha"}
 
 
 def engine(symbols: list[str], canary: str) -> dict[str, Any]:
-    """Return the readings of an engine whose day has ended."""
+    """Return what the role reads from an engine whose day has ended."""
     listed = "".join(f'\n[[symbol]]\nname = "{symbol}"\n' for symbol in symbols)
     text = f'# Written\n\n[canary]\nsymbol = "{canary}"\n{listed}'
     content = base64.b64encode(text.encode()).decode()
@@ -35,7 +38,10 @@ def machine(
     answers: dict[str, Any] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """Return the variables of a host; `answers` are its engines' answers that differ from those after a day's end."""
+    """Return the variables of a host with the engines `there`.
+
+    The engines answer as after the end of a day, except for `answers`. `wanted` are the declared partitions.
+    """
     told = {"sessions_open": 0, "open_orders": 0, "session": "2026113001", "session_messages": 0, **(answers or {})}
     rc = 0 if told.pop("up", True) else 1
     known = {key: value for key, value in told.items() if value is not None}
@@ -74,17 +80,20 @@ HOSTS = {
     "giver": machine("giver", engines(beta=(["TEST2", "MSFT"], "TEST2")), trading_partitions=ACROSS),
     "taker": machine("taker", engines(alpha=(["TEST", "AAPL"], "TEST")), trading_partitions=ACROSS),
 }
-# As those two, but the giver's host fails while its engine is to give the symbol up.
+# Like the hosts giver and taker, but the first one fails when its engine must give the symbol up.
 BROKEN = [{**ACROSS[0], "hosts": ["waiting"]}, {**ACROSS[1], "hosts": ["failed"]}]
 HOSTS["failed"] = {**HOSTS["giver"], "trading_partitions": BROKEN, "failing_here": ["beta"]}
 HOSTS["waiting"] = {**HOSTS["taker"], "trading_partitions": BROKEN}
 TOGETHER = ("giver", "taker", "failed", "waiting", "limited")
-# The hosts of a play that left it: each play of these is of a few hosts alone.
+# The hosts that have left the play. The role would compare with all hosts, but each play here has only a few.
 LEFT = "{{ ansible_play_hosts_all | difference(ansible_play_hosts) }}"
 
 
 def tasks(given: dict[str, str], *, asks_all: bool = False) -> list[dict[str, Any]]:
-    """Return the tasks without those that query the host, whose answers are given; a refusal ends the play."""
+    """Return the role's tasks without those that query the host, because the test gives the answers.
+
+    A refusal ends the play.
+    """
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/move_symbol.yml").read_text(encoding="utf-8"))
     kept = [task for task in read if not {"ansible.builtin.command", "ansible.builtin.import_tasks"} & set(task)]
     assert kept[0]["name"] == "Move symbol | Check the partitions"

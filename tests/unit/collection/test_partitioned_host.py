@@ -1,4 +1,4 @@
-"""The files that the roles write for a host with two partitions, and that the engine and systemd accept."""
+"""The roles write files for a host with two partitions that the engine and systemd accept."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ GIVEN = {
 
 
 def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> list[dict[str, Any]]:
-    """Return the tasks that print each partition's files, or the only engine's, and the values of the expressions.
+    """Return tasks that print the files of each partition, or of the only engine, and the values of SHOWN.
 
-    `planned` is the number of hosts that the account will have.
+    `planned` is the planned number of instances.
     """
     folder.mkdir()
     variables = {"trading_partitions": partitions, "trading_instance_count": planned}
@@ -86,12 +86,12 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
 
 
 def printed(path: Path, content: object, variables: dict[str, Any]) -> dict[str, Any]:
-    """Return a task that prints a file's content; modules that write files would take longer than everything else."""
+    """Return a task that prints a file's content. Modules that write files would take longer than everything else."""
     return {"name": str(path), "ansible.builtin.debug": {"msg": content}, "vars": variables}
 
 
 def write_printed(output: str) -> None:
-    """Write the files that a play has printed."""
+    """Write the files from the output of a play that has printed them."""
     for task in output.split("TASK [")[1:]:
         path, _, text = task.partition("]")
         content = json.JSONDecoder().raw_decode(text.partition("ok: [localhost] => ")[2])[0]["msg"]
@@ -99,7 +99,7 @@ def write_printed(output: str) -> None:
 
 
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
-    """Return a task that prints the expressions' values for other variables than the common ones."""
+    """Return a task that prints the values of the expressions `show` with other variables than usual."""
     given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
     return printed(folder / f"{name}.json", show, given)
 
@@ -146,7 +146,7 @@ def others(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of a host with two partitions, and of a host without partitions."""
+    """Render all files in one play. Return a folder with those of a host with two partitions and of one without."""
     folder = tmp_path_factory.mktemp("hosts")
     (folder / "files").symlink_to(ROLES / "trading_engine/files")
     playbook = {
@@ -194,7 +194,7 @@ def told(host: Path, name: str) -> dict[str, Any]:
 
 
 def configured(host: Path, name: str) -> config.EngineConfig:
-    """Return the engine's configuration as read from the partition's file, with accounts of the test."""
+    """Let the engine read the partition's configuration, with an account of the test, and return it."""
     hashed = passwords.hash_password("secret")
     (host / "accounts.toml").write_text(f'[accounts.BENCH]\npassword = "{hashed}"\n', encoding="utf-8")
     text = (host / f"engine-{name}.toml").read_text(encoding="utf-8")

@@ -1,4 +1,7 @@
-"""The checklist's role: its exit status is the answer, and its reports hold every line; no text of a host is markup."""
+"""The role readiness succeeds only when the checklist is met, and its reports contain every line.
+
+No text from a host becomes markup.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ PLAY = """
 
 @dataclass
 class Run:
-    """The result of the role: its exit status, its output, and the folder of its reports."""
+    """The result of a run of the role: its exit status, its output, and the folder of its reports."""
 
     code: int
     output: str
@@ -43,7 +46,7 @@ class Run:
 
 
 def judge(folder: Path, host: dict[str, Any], **variables: object) -> Run:
-    """Run the role on these readings."""
+    """Run the role with these readings of a host, and return the result."""
     of_account = ("network", "topic", "cost")
     kept = {f"{'aws' if name in of_account else '_'}_readiness_{name}": one for name, one in ENVIRONMENT.items()}
     hosts = {"demo-1": {"readiness_readings": host}}
@@ -61,7 +64,10 @@ def judge(folder: Path, host: dict[str, Any], **variables: object) -> Run:
 
 @pytest.fixture(scope="module")
 def open_lines(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A host on which a service fails with a text that looks like markup, and on which no unit was killed."""
+    """Run the role for a host with a failed service and a line that was not checked.
+
+    The service's text looks like markup.
+    """
     state = {**HOST["state"], "units": {**HOST["state"]["units"], "a.service": EVIL}}
     host = {**HOST, "state": state, "killed": {"problem": "it disturbs"}}
     return judge(tmp_path_factory.mktemp("open"), host, readiness_accepted=["killed", "alarm"])

@@ -1,4 +1,4 @@
-"""The promises of every role to its users."""
+"""What every role promises to its users: its inputs, defaults, entry points and documentation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def options(role: Path, point: str = "main") -> dict[str, Any]:
 
 @functools.cache
 def rendered_defaults() -> dict[str, dict[str, Any]]:
-    """Return each role's defaults when nobody has set a variable, except for those that are known only later."""
+    """Return the values of each role's defaults when no variable is set, without those that are known only later."""
     program = [sys.executable, str(Path(__file__).parent / "rendered_defaults.py"), str(ROOT)]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     assert "rename it" not in done.stderr, (
@@ -50,7 +50,7 @@ def rendered_defaults() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> None:
-    """For example, an empty dictionary is not accepted where the specification requires one of its keys."""
+    """For example, an empty dictionary is a wrong default where the specification requires one of its keys."""
     known = options(role)
     given = {name: value for name, value in rendered_defaults()[role.name].items() if name in known}
     assert given or not known
@@ -59,7 +59,7 @@ def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> Non
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_file_begins_with_the_same_line_in_every_run(role: Path) -> None:
-    """With the time in a user's `ansible_managed`, the file would change in each run, and its service would restart."""
+    """No template uses `ansible_managed`. A user's text with the time would change the file and restart its service."""
     templates = [path for path in (role / "templates").rglob("*") if path.is_file()]
     assert [path.name for path in templates if "ansible_managed" in path.read_text(encoding="utf-8")] == []
 
@@ -77,7 +77,7 @@ def roles_with_tasks_from(node: object) -> Iterator[dict[str, str]]:
 
 
 def task_text(role: Path, name: str) -> str:
-    """Return the text of a role's task file and of those that it includes."""
+    """Return the text of a role's task file, together with the task files that it includes."""
     text = (role / "tasks" / f"{name}.yml").read_text(encoding="utf-8")
     included = re.findall(r"(?:import|include)_tasks:\s+(?:file: )?(\w+)\.yml", text)
     return text + "".join(task_text(role, other) for other in included if other != name)
@@ -124,7 +124,7 @@ def test_what_an_input_is_by_default_is_said_where_it_is_known_only_later(role: 
 
 @pytest.mark.parametrize("path", [*PLAYBOOKS, *SCENARIOS, *TASK_FILES], ids=name_of)
 def test_a_role_is_entered_where_its_argument_specs_say(path: Path) -> None:
-    # With its extension, tasks_from finds the file and no entry point: nothing would be checked.
+    # With a file's extension, tasks_from finds the file but no entry point, and Ansible checks no input.
     for role in roles_with_tasks_from(load(path)):
         points = entry_points(ROOT / "roles" / role["name"].removeprefix("lowlatency.trading."))
         assert role["tasks_from"] in points, role
@@ -172,14 +172,14 @@ def test_the_roles_of_a_host_call_no_module_of_aws(path: Path) -> None:
     assert not of_aws or path.parents[1].name.startswith(("aws_", "acceptance")), "a host may be no instance of EC2"
 
 
-# What runs there for whichever host it is.
+# Actions that always run on the controller.
 ON_THE_CONTROLLER = {"block"} | {
     f"ansible.builtin.{name}" for name in ("assert", "debug", "fail", "import_tasks", "include_tasks", "set_fact")
 }
 
 
 def elsewhere(tasks: list[dict[str, Any]], hosts: str) -> list[str]:
-    """Return the tasks that do not run on the controller, in a play for these hosts."""
+    """Return the names of the tasks that do not run on the controller, in a play for these hosts."""
     found = []
     for task in tasks:
         for kind in ("block", "rescue", "always"):
@@ -215,7 +215,7 @@ def test_a_playbook_has_no_logic_of_its_own(path: Path) -> None:
     for play in load(path):
         modules = {key for task in play.get("tasks", []) for key in task if "." in key}
         allowed = {"ansible.builtin.import_role", "ansible.builtin.include_role"}
-        if path.name != "ask.yml":  # a role never asks, so this one does
+        if path.name != "ask.yml":  # only this playbook asks the user
             assert modules <= allowed, f"{play.get('name')}: {modules - allowed} belongs into a role"
 
 
@@ -228,7 +228,7 @@ def test_a_role_never_asks(path: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_default_follows_its_own_role_shared_variables_and_what_roles_before_leave(role: Path) -> None:
-    """Other roles' inputs may be read only as the former name of a shared variable, with a warning."""
+    """A default may use another role's input only as the former name of a shared variable, with a warning."""
     others = {name for other in ROLES if other != role for name in options(other)}
     for name, default in load(role / "defaults/main.yml").items():
         former = re.findall(r"formerly\(.*?'([a-z0-9_]+)',\s*'trading_", str(default), flags=re.DOTALL)
@@ -255,13 +255,13 @@ def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
     assert not [name for name in options(role) if name.endswith(("_enabled", "_disabled", "_wanted"))]
     if switch := options(role).get(f"{role.name}_state"):
         assert switch["choices"] == ["present", "absent"]
-        # The modules of os_tuning take back by themselves what its profile does not name, or, when absent, all.
+        # The modules of os_tuning take back all settings that the profile does not name, so it needs no absent.yml.
         assert (role / "tasks/absent.yml").exists() or role.name == "os_tuning"
 
 
 @pytest.mark.parametrize("command", ["trading_engine_check_journal_command", "trading_engine_check_state_command"])
 def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> None:
-    """The check is in the block whose rescue starts the engine on the earlier state."""
+    """When the check fails, the rescue of its block starts the engine with the earlier state."""
     tasks = load(ROOT / "roles/trading_engine/tasks/restore.yml")
     unpacking = next(task for task in tasks if "block" in task)
     asked = [task for task in unpacking["block"] if command in str(task)]
@@ -272,7 +272,7 @@ def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_what_a_task_registers_hides_no_variable_of_the_role(role: Path) -> None:
-    """For the rest of the play, the registered result would replace the role's own value."""
+    """A registered result would replace the role's variable of the same name for the rest of the play."""
     known = {name for path in (*role.glob("vars/main.yml"), *role.glob("vars/main/*.yml")) for name in load(path)}
     text = "".join(path.read_text(encoding="utf-8") for path in (role / "tasks").glob("*.yml"))
     assert known & set(re.findall(r"^\s+register: (\w+)", text, flags=re.MULTILINE)) == set()

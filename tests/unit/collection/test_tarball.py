@@ -1,4 +1,4 @@
-"""The tarball is the product and nothing else, and works from an empty folder."""
+"""The collection's tarball contains the product and nothing else, and works from an empty folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which the collection was built and installed in the same way as by a user."""
+    """Build the collection and install it into a folder, as a user does, and return the folder."""
     into = tmp_path_factory.mktemp("collection user")
     script = '. "$0/scripts/lib.sh"; install_collection "$1"'
     subprocess.run(["bash", "-c", script, str(ROOT), str(into)], check=True, capture_output=True, timeout=120)
@@ -35,7 +35,7 @@ def test_the_tarball_holds_the_product_only(installed: Path) -> None:
         "meta",
         "requirements.lock",
         "README.md",
-        "CONTRIBUTING.md",  # these three are linked from README.md
+        "CONTRIBUTING.md",  # README.md links to these three
         "SECURITY.md",
         "CODE_OF_CONDUCT.md",
         "LICENSE",
@@ -60,7 +60,7 @@ def test_the_same_files_give_the_same_bytes_in_another_folder_at_another_time(in
         check=True,
     )
     copy = tmp_path / "another checkout"
-    for name in reversed(listed.stdout.splitlines()):  # a file system may list them in the order of their making
+    for name in reversed(listed.stdout.splitlines()):  # creates the files in another order
         if (ROOT / name).is_file() and not (ROOT / name).is_symlink():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)

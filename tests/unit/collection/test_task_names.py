@@ -1,4 +1,4 @@
-"""Plays, tasks, blocks and handlers are named by imperative sentences, as in `Load | Send test orders`."""
+"""The names of plays, tasks, blocks and handlers are imperative sentences, such as `Load | Send test orders`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATTERNS = [
     "roles/*/handlers/*.yml",
     "extensions/molecule/**/*.yml",
 ]
-# A file without plays or tasks is a dictionary: variables, or molecule's own settings.
+# Only files with a list have plays or tasks. Others have variables or Molecule's settings.
 FILES = [
     path
     for pattern in PATTERNS
@@ -28,7 +28,7 @@ FILES = [
 TASK_LISTS = ("pre_tasks", "tasks", "post_tasks", "handlers", "block", "rescue", "always")
 PREFIX = re.compile(r"[A-Z]\w*( \w+)* \| (?=\S)")
 LONGEST = 80
-# Words that a sentence begins with which says what is so, or whose subject is in another sentence.
+# First words of sentences that are not imperative.
 DECLARATIVE = {
     *("it", "they", "there", "what", "whether", "such", "its", "their", "the", "a", "an", "this", "these"),
     *("no", "nothing", "each", "every", "all"),
@@ -36,7 +36,7 @@ DECLARATIVE = {
 
 
 def named_things(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Return plays, tasks, blocks and handlers of a file, and everything inside them."""
+    """Yield the plays, tasks, blocks and handlers of a file, and all that they contain."""
     for entry in entries:
         yield entry
         for key in TASK_LISTS:
@@ -44,7 +44,7 @@ def named_things(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def faults(entries: list[dict[str, Any]], prefixed: bool) -> list[str]:
-    """Return the faults of the names in one file; `prefixed` when each name begins with the file's name."""
+    """Return the faults of the names in one file. With `prefixed`, each name must begin with the file's name."""
     return [
         f"{name!r} {fault}"
         for name in (str(entry.get("name") or "") for entry in named_things(entries))

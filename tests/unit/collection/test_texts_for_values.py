@@ -1,4 +1,4 @@
-"""`-e NAME=VALUE` gives a text: "false" is not false, and a list of one name is not that name's letters."""
+"""`-e NAME=VALUE` sets a text. The roles read "false" as false, and a single name as a list of one name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 @functools.cache
 def switches() -> set[str]:
-    """Return the boolean inputs of all roles."""
+    """Return the names of the boolean inputs of all roles."""
     found = set()
     for specification in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
         points: dict[str, Any] = yaml.safe_load(specification.read_text(encoding="utf-8"))["argument_specs"]

@@ -1,4 +1,4 @@
-"""The engine waits for the clock at boot, at most half a minute; systemd itself finds no fault in the units."""
+"""At boot, the engine waits for the clock, but at most half a minute. systemd itself finds no fault in the units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.roles import templates
 
 UNITS = templates.ROOT / "roles/trading_engine/files/etc/systemd/system"
 ENGINE = UNITS / "trading-engine.service.d/time.conf"
-# As chrony 4.3 of Debian has it, but for its confinement.
+# The unit of Debian's chrony 4.3, without its restrictions of rights.
 CHRONY_WAIT = """[Unit]
 Before=time-sync.target
 Wants=time-sync.target
@@ -33,7 +33,7 @@ def test_the_engine_waits_for_chrony_and_starts_without_it() -> None:
     found = settings(ENGINE)
     assert found["After"] == "time-sync.target"
     assert found["Wants"] == "chrony-wait.service"
-    assert "Requires" not in found  # an engine without a clock is better than none
+    assert "Requires" not in found  # it must also start without a synchronized clock
     assert settings(UNITS / "chrony-wait.service.d/trading.conf") == {"TimeoutStartSec": "30"}
 
 

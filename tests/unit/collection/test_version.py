@@ -1,4 +1,4 @@
-"""The collection and the engine it carries are released as one."""
+"""The collection and the engine that it contains have the same version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The output of scripts/face.sh about steps, the end of these steps, and the content of their logs."""
+"""scripts/face.sh runs a script's steps: its output about them, how it ends them, and what their logs contain."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_another_launched_step_ends_with_the_failing_one(tmp_path: Path) -> None
 
 
 def _group_lives(group: int) -> bool:
-    """Return whether a process of the group runs; a zombie does not."""
+    """Return whether a process of the process group still runs. A zombie does not run."""
     done = subprocess.run(["ps", "-e", "-o", "pgid=,stat="], capture_output=True, text=True, check=True)
     return any(int(row.split()[0]) == group and row.split()[1][0] != "Z" for row in done.stdout.splitlines())
 
@@ -150,11 +150,11 @@ def test_a_terminal_of_eighty_columns_is_never_filled(tmp_path: Path) -> None:
         try:
             while piece := screen.read(4096):
                 shown += piece
-        except OSError:  # how a terminal tells its end
+        except OSError:  # a closed terminal raises this
             pass
         assert process.wait() == 0
     lines = re.split(r"\r\n|\r", shown.decode().replace("\x1b[K", ""))
-    assert max(map(len, lines)) == 80 - len("x^C")  # what an interruption shows has its place in the line
+    assert max(map(len, lines)) == 80 - len("x^C")  # room for what the terminal shows at Ctrl-C
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", "".join(lines))
     assert re.fullmatch(r"  one +\d+ s", lines[-2])
 

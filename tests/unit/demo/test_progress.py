@@ -1,4 +1,4 @@
-"""The callback's output about a real play, and about its failure."""
+"""The output of the demo's Ansible callback about a real play, and about a play that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of scripts/demo, from the report that the role writes."""
+"""The last lines of scripts/demo, which it makes from the report that the role slo writes."""
 
 from __future__ import annotations
 

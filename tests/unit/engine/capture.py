@@ -1,4 +1,4 @@
-"""A writer of capture files that Wireshark reads, from the messages of two parties."""
+"""Writes the bytes that a client and a server exchange to a capture file, which Wireshark can read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _CLIENT, _SERVER = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 
 
 def write_capture(path: Path, port: int, said: list[tuple[bool, bytes]]) -> None:
-    """Write a capture file. `said` is (by the client?, bytes) in order; each becomes a segment of a TCP connection."""
+    """Write a capture file with one TCP connection.
+
+    `said` has in order what was sent: whether the client sent it, and the bytes. Each entry becomes one TCP segment.
+    """
     sequence = {True: 1, False: 1}
     frames: list[bytes] = []
     for by_client, payload in said:

@@ -1,4 +1,4 @@
-"""An engine without sockets in the tests' own process, and its event loop."""
+"""Fixtures that run an engine in the test's own process, with an event loop and without client connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from trading_engine.engine import Engine
 from trading_engine.settings import config, passwords
 
-_HASH = passwords.hash_password("x")  # slow on purpose, so once for all tests
+_HASH = passwords.hash_password("x")  # the hash takes long on purpose, so all tests share one
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def durability() -> str:
 
 @pytest.fixture
 def start(tmp_path: Path, loop: asyncio.AbstractEventLoop, durability: str) -> Iterator[Callable[[], Engine]]:
-    """Return a function that starts an engine. Each call ends the previous engine as a crash would."""
+    """Return a function that starts an engine. Each call first ends the previous engine in the way a crash would."""
     text = f'[journal]\ndirectory = "journal"\ndurability = "{durability}"\nreserve_bytes = 0\n'
     text += '[itch]\ndirectory = "itch"\n'
     for name in ("ANNA", "BERT"):

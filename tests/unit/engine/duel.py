@@ -1,7 +1,7 @@
-"""The engine's core and the reference market side by side: every message must have the same effects in both.
+"""Sends the same messages to the engine's core and to the reference market, and compares their effects.
 
-After each message the test compares every account's replies, the displayed and the hidden book, and the book rebuilt
-from market data alone.
+After each message these must be equal: every account's replies, the displayed and the hidden book, and the book that
+follows from market data alone.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ MPIDS = {"ONE": ["AAAA", "BBB"], "TWO": ["GSCO"]}
 POLICIES = {"A": "allow", "B": "cancel_resting", "C": "cancel_incoming", "D": "cancel_resting"}
 WITHIN = {"A": "account", "B": "firm", "C": "firm", "D": "account"}
 _MID_E4 = {"CENTS": 1_000_000, "TICKS": 500_000, "LOTS": 200_000, "PENNY": 9_998, "NONE": 1_000_000}
-_RESTING = 24  # of a symbol: enough to meet several, few enough for the reference
+_RESTING = 24  # resting orders of a symbol: an order can meet several, and the slow reference market stays fast enough
 _CONFIGURED_AFTER = 2_000  # messages
 _SNAPSHOT_AFTER = 1_000
-_COMPARED_AFTER = 100  # all symbols, and not only the message's
+_COMPARED_AFTER = 100  # messages; then compare the books of all symbols
 
 
 def settings(choice: int = 0) -> dict[str, Any]:
-    """Return core settings: four accounts, two firms, four symbols; each choice has other ticks, MPIDs and tokens."""
+    """Return settings for the core with four accounts, two firms and four symbols.
+
+    Each choice has other ticks, lots, MPIDs and rules for tokens.
+    """
     mpids = {**MPIDS, "ONE": (["AAAA", "BBB"], ["BBB"], ["CCCC", "AAAA"])[choice % 3]}
     accounts = {
         name: account_settings(
@@ -57,7 +60,7 @@ def settings(choice: int = 0) -> dict[str, Any]:
 
 
 class FeedBook:
-    """The books, rebuilt from market data alone."""
+    """Builds the books from market data alone."""
 
     def __init__(self) -> None:
         self.orders: dict[int, list[Any]] = {}
@@ -96,7 +99,7 @@ class FeedBook:
 
 
 class Duel:
-    """The engine's core and the reference market. `market` is the core's side, with the output of the last message."""
+    """The engine's core and the reference market. `market` has the core and its output for the last message."""
 
     def __init__(self) -> None:
         self.market = Market(settings())
@@ -107,7 +110,7 @@ class Duel:
         self._choice = 0
 
     def send(self, owner: str, message: tuple[Any, ...]) -> None:
-        """Send the message to both sides; raises AssertionError where they differ."""
+        """Send the message to both. Raises AssertionError when their effects differ."""
         order = self.reference.find(owner, message[0])
         self.market.send(owner, message)
         self.reference.told.clear()
@@ -139,7 +142,7 @@ class Duel:
             assert not bids or not asks or bids[0][0] < asks[0][0], ("crossed", stock, message)
 
     def depth(self, stock: str, side: str, hidden: bool) -> list[tuple[int, int]]:
-        """Return (price, shares) of the engine's displayed or hidden levels, best first."""
+        """Return price and shares of the engine's displayed or hidden price levels, best first."""
         levels = self.market.core.books[stock.encode().ljust(8)].side_of(ord(side))
         found = [levels.levels[key] for key in reversed(levels.keys)]
         return [(level.price_e4, level.shares) for level in found if level.hidden == hidden]
@@ -153,7 +156,7 @@ class Duel:
         self.reference.configure(changed)
 
     def restart(self) -> None:
-        """Continue with a core that was loaded from a snapshot of this one."""
+        """Replace the core by one that was loaded from its snapshot."""
         fresh = Core()
         snapshot.load(fresh, snapshot.dump(self.market.core))
         assert snapshot.digest(fresh) == snapshot.digest(self.market.core)
@@ -161,7 +164,7 @@ class Duel:
 
 
 class Flow:
-    """Random messages of every kind, also malformed ones; the same for the same seed."""
+    """Makes random messages of every kind, also malformed ones. The same seed gives the same messages."""
 
     def __init__(self, seed: int) -> None:
         self._choose = random.Random(seed)  # noqa: S311  # repeatable, and no secret
@@ -169,7 +172,7 @@ class Flow:
         self._tokens: dict[str, list[str]] = {name: [] for name in FIRMS}
 
     def next(self, reference: ReferenceMarket) -> tuple[str, tuple[Any, ...]]:
-        """Return an account and its message; `reference` supplies live orders, so that most messages are meaningful."""
+        """Return an account and its next message. Most messages are about open orders, which `reference` knows."""
         choose = self._choose
         owner = choose.choice("ABCD")
         kind = choose.random()
@@ -245,7 +248,10 @@ class Flow:
 
 
 def run(seed: int, messages: int, after_each: Callable[[Duel], None] = lambda duel: None) -> Duel:
-    """Send `count` random messages to both; from time to time change the configuration or continue from a snapshot."""
+    """Send this number of random messages to both, and return them. Call `after_each` after each message.
+
+    At intervals the configuration changes, or the core is replaced by one from a snapshot.
+    """
     duel, flow = Duel(), Flow(seed)
     for number in range(1, messages + 1):
         duel.send(*flow.next(duel.reference))

@@ -1,4 +1,4 @@
-"""Random but repeatable order flow as raw bytes, for tests that compare runs byte by byte."""
+"""Random but repeatable orders as raw bytes, for tests that compare runs byte by byte."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ def seeded(seed: int) -> random.Random:
 
 
 def reads(seed: int, count: int, accounts: int = 3) -> list[tuple[int, bytes]]:
-    """Return (account number, bytes of one read), with one to eight messages each, of every kind and outcome."""
+    """Return reads, each with its account's number and its bytes.
+
+    A read has one to eight messages. Together the reads have messages of every kind and with every outcome.
+    """
     choose = seeded(seed)
     tokens: list[list[str]] = [[] for _ in range(accounts)]
     made = []

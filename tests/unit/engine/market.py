@@ -1,4 +1,4 @@
-"""A core driven by decoded messages: each is encoded as on the wire."""
+"""An engine's core for tests that work with decoded messages. They are encoded and decoded as on the network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMITS = {
 
 
 def account_settings(**changes: Any) -> dict[str, Any]:
-    """Return an account without limits, except for the named settings and limits."""
+    """Return the settings of an account without limits. `changes` replace settings or add limits."""
     settings: dict[str, Any] = {
         "test": False,
         "tokens": "any",
@@ -39,7 +39,7 @@ def account_settings(**changes: Any) -> dict[str, Any]:
 def settings_of(
     symbols: tuple[str, ...] = ("TEST",), accounts: tuple[str, ...] = ("A", "B", "C"), **changes: Any
 ) -> dict[str, Any]:
-    """Return core settings; `changes` apply to account A, tick and lot to each symbol."""
+    """Return settings for the core. `changes` apply to account A, except that tick and lot apply to each symbol."""
     listing = {
         "reference_price_e4": 1_000_000,
         "restricted": False,
@@ -53,9 +53,10 @@ def settings_of(
 
 
 class Market:
-    """Accounts A, B, C in an open day. `replies` and `feed` collect decoded messages; `take` empties them.
+    """A core with the accounts A, B and C, on an open trading day.
 
-    `market_data` is the feed as bytes, `opening` the messages at the day's start.
+    `replies`, by account, and `feed` collect decoded messages until `take` empties them. `market_data` is the feed as
+    bytes, and `opening` is the feed at the start of the day.
     """
 
     def __init__(self, settings: dict[str, Any] | None = None, **changes: Any) -> None:
@@ -72,13 +73,13 @@ class Market:
         self._tokens = itertools.count(1)
 
     def send(self, account: str, *messages: tuple[Any, ...]) -> list[Any]:
-        """Send the messages in one read; return the account's own replies."""
+        """Send the messages in one read, and return the account's own replies."""
         data = b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(message)) for message in messages)
         assert self.read(account, data) == len(data), self.core.close_reason
         return self.replies.get(account, [])
 
     def read(self, account: str, data: bytes) -> int:
-        """Give raw bytes to the core, a microsecond later than the last; return the bytes processed."""
+        """Give raw bytes to the core, a microsecond after the previous ones. Return how many bytes it has processed."""
         self.take()
         self.time_ns += 1_000
         consumed = self.core.apply(self.core.accounts[account].number, data, self.time_ns)
@@ -86,7 +87,7 @@ class Market:
         return consumed
 
     def enter(self, account: str, side: str, shares: int, price_e4: int, **terms: Any) -> str:
-        """Enter an order with a fresh token, which is returned."""
+        """Enter an order with a new token, or with the given one, and return the token."""
         token = terms.pop("token", None) or f"T{next(self._tokens):08d}"
         stock = terms.pop("stock", "TEST")
         self.send(account, ouch.EnterOrder(token, side, shares, stock, price_e4, **terms))
@@ -112,7 +113,7 @@ class Market:
         self.market_data = b""
 
     def depth(self, side: str, stock: str = "TEST") -> list[tuple[int, int]]:
-        """Return (price, shares) of every level of a side, hidden ones included, best first."""
+        """Return price and shares of each price level of a side, hidden levels included, best first."""
         book = self.core.books[stock.encode().ljust(8)]
         levels = book.bids if side == "B" else book.asks
         return [(levels.levels[key].price_e4, levels.levels[key].shares) for key in reversed(levels.keys)]

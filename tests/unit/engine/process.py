@@ -1,4 +1,4 @@
-"""A real engine process and a real client, for tests of behaviour that users see."""
+"""A real engine process and a client over TCP, for tests of behaviour that users see."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import Any
 from trading_engine.settings.passwords import hash_password
 from trading_engine.wire import ouch, soupbintcp
 
-DEADLINE_S = 60.0  # bounds a failure beside other lanes, and is no expectation of speed
+DEADLINE_S = 60.0  # long, because other tests may run at the same time
 PASSWORD = "secret"
 _HASH = hash_password(PASSWORD)
 _COMPILED = tempfile.TemporaryDirectory(prefix="engine-bytecode-")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-ENVIRONMENT.setdefault("PYTHONPYCACHEPREFIX", _COMPILED.name)  # so that not every process compiles everything again
+ENVIRONMENT.setdefault("PYTHONPYCACHEPREFIX", _COMPILED.name)  # lets all processes share compiled files
 
 
 def free_port() -> int:
@@ -32,10 +32,10 @@ def free_port() -> int:
 
 
 class EngineProcess:
-    """`trading-engine` with accounts ANNA and BERT in its own directory; it is ready when it reports so to systemd."""
+    """Runs `trading-engine` in its own directory, with the accounts ANNA and BERT and the symbol TEST."""
 
     def __init__(self, directory: Path, **tables: Any) -> None:
-        """`tables` add to or replace keys of the configuration: a dict for each table."""
+        """Write the configuration. `tables` has a dictionary of added or replaced keys for each table of it."""
         self.directory = directory
         self.port = free_port()
         self.config = directory / "engine.toml"
@@ -61,7 +61,7 @@ class EngineProcess:
         self.extensions = 0
 
     def start(self) -> None:
-        """Return when the engine serves."""
+        """Start the engine, and wait until it reports that it serves, as it does to systemd."""
         notify = self.directory / "notify"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -80,10 +80,13 @@ class EngineProcess:
         assert message.startswith(b"READY=1"), message
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send the signal; return the exit code and what was written to stderr."""
+        """Send the signal and wait for the end. Return the exit status and the text on standard error.
+
+        After SIGKILL the text is empty.
+        """
         assert self.process is not None
         self.process.send_signal(number)
-        if number == signal.SIGKILL:  # a snapshot child may live on and hold the pipe
+        if number == signal.SIGKILL:  # a child that makes a snapshot may keep the pipe open
             self.process.wait(DEADLINE_S)
             assert self.process.stderr is not None
             self.process.stderr.close()
@@ -106,7 +109,7 @@ class EngineProcess:
 
 
 class Client:
-    """A blocking SoupBinTCP client that stores the received messages in `messages`, and their bytes in `raw`."""
+    """A blocking SoupBinTCP client. `messages` has the decoded messages that it received, and `raw` all bytes."""
 
     def __init__(self, port: int, account: str = "ANNA", password: str = PASSWORD, sequence: int = 1) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
@@ -125,7 +128,7 @@ class Client:
         self.socket.sendall(data)
 
     def wait(self, reached: Callable[[], bool]) -> None:
-        """Read until `reached`, or until the connection ends; fails the test after a deadline."""
+        """Read until `reached` returns true or the connection ends. Raises AssertionError after a deadline."""
         end = time.monotonic() + DEADLINE_S
         while not reached() and not self.ended:
             assert time.monotonic() < end, f"not reached; got {self.messages[-3:]}"

@@ -1,6 +1,6 @@
-"""A simple market that is easy to check: one list of orders, searched and sorted for every message.
+"""A market with the engine's rules and the simplest possible code, to compare the engine with.
 
-It reports the replies to the sender and to others in its own form: see `Told`.
+It has one list of orders, which it searches and sorts for every message. Its replies are tuples: see `Told`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class PlainOrder:
         return self.display == "N"
 
     def accepts(self, shares: int) -> bool:
-        """Return whether these shares reach the order's minimum, or all its open shares where those are fewer."""
+        """Return whether these shares reach the order's minimum, or all its open shares if there are fewer."""
         return shares >= min(self.minimum, self.shares)
 
 
 class ReferenceMarket:
-    """The reference market.
+    """The reference market, with the accounts and symbols of the core's settings.
 
-    `told` collects (account, reply) in order; accounts and symbols are as in the core's settings.
+    `told` collects in order each account that gets a reply, with the reply.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -78,7 +78,10 @@ class ReferenceMarket:
                 self._modify(owner, message)
 
     def depths(self, stock: str) -> dict[tuple[bool, bool], list[tuple[int, int]]]:
-        """Return, by (buys?, hidden?), (price, shares) of the open orders, best first."""
+        """Return price and shares of each price level, best first.
+
+        The keys tell whether the orders buy, and whether they are hidden.
+        """
         found: dict[tuple[bool, bool], dict[int, int]] = {(buys, hidden): {} for buys in _BOTH for hidden in _BOTH}
         for order in self.orders:
             if order.stock == stock:
@@ -187,7 +190,7 @@ class ReferenceMarket:
         self, owner: str, token: str, side: str, shares: int, executed: int, stock: str, firm: str,
         message: ouch.EnterOrder | ouch.ReplaceOrder,
     ) -> None:  # fmt: skip
-        """Match an order against the others, and let its remaining shares rest."""
+        """Match an order with the open orders, and let its remaining shares rest or cancel them."""
         self._arrivals += 1
         immediate = message.time_in_force_s == ouch.TIF_IOC
         order = PlainOrder(
@@ -214,7 +217,7 @@ class ReferenceMarket:
             self.orders.append(order)
 
     def _contras(self, order: PlainOrder) -> list[PlainOrder]:
-        """Return the orders of the other side at its price or a better one, in the order of matching."""
+        """Return the orders of the other side at this order's price or better, in the sequence of matching."""
         sign = 1 if order.buys else -1
         contras = [
             other
@@ -226,9 +229,10 @@ class ReferenceMarket:
         return sorted(contras, key=lambda other: (sign * other.price_e4, other.hidden, other.arrival))
 
     def _plan(self, order: PlainOrder, contras: list[PlainOrder]) -> tuple[list[tuple[PlainOrder, int]], bool]:
-        """Return the trades of the order if its own minimum did not matter, and whether it then ends.
+        """Return the trades of the order, and whether self-match prevention then cancels the rest of it.
 
-        The plan has 0 shares for resting orders of the same owner that self-match prevention cancels.
+        The order's own minimum is ignored here. A trade with 0 shares means that self-match prevention cancels the
+        resting order.
         """
         policy = self._accounts[order.owner]["self_match"]
         plan: list[tuple[PlainOrder, int]] = []
@@ -280,7 +284,7 @@ class ReferenceMarket:
 
 
 def told_of(reply: Any) -> Told | None:
-    """Return an engine's reply in the reference's form; None for a reply that the reference does not model."""
+    """Return a reply of the engine as a `Told`, or None for a kind of reply that the reference market does not send."""
     match reply:
         case ouch.Accepted():
             return "accepted", reply.token, reply.shares, reply.price_e4, reply.firm, reply.display

@@ -1,6 +1,6 @@
-"""Releases of the engine on this machine, and a stand-in for systemd that runs the active release as its unit would.
+"""Releases of the engine on this machine, and a script that stands in for systemctl and runs the active release.
 
-Each release has these sources under its own version, with a planted fault where a test needs one.
+All releases have the same sources, but each has its own version. A test can add a fault to a release.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ if action in ("start", "restart"):
 """
 _JOURNALCTL = "#!/bin/sh\nexec tail -n 8 {place}/log\n"
 
-# What is planted in a release, and what is said of it.
+# Code that adds a fault to a release. FAULTS has the error message for each of them.
 OTHER_REPLIES = """
 from trading_engine.machine.core import Core
 start_day = Core.start_day
@@ -105,7 +105,7 @@ NO_LOGIN = "from trading_engine.settings import passwords; passwords.verify = la
 HANGS = "import time\nif '--config' == sys.argv[1]: time.sleep(3600)"
 OPEN = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: self.submit(8, payload=b'\\1')"
 SHUT = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: None"
-# The file that keeps order entry closed cannot be removed, as on a device that fails.
+# The engine cannot remove the file that keeps order entry closed, as on a device that fails.
 STAYS = """
 if sys.argv[1] == "--config":
     import pathlib
@@ -126,10 +126,13 @@ FAULTS = {
 
 
 class Host:
-    """A directory with releases, the engine's configuration and state, and programs that stand in for systemd's."""
+    """A stand-in for a host: a directory with releases, and with the engine's configuration and state.
+
+    Scripts stand in for systemctl and journalctl.
+    """
 
     def __init__(self, directory: Path, **tables: Any) -> None:
-        """`tables` are those of EngineProcess."""
+        """Make the directory. `tables` change the configuration, as in `EngineProcess`."""
         self.root = directory / "opt"
         self.programs = directory / "programs"
         state = directory / "state"
@@ -146,12 +149,12 @@ class Host:
 
     @property
     def arguments(self) -> dict[str, object]:
-        """Return the arguments about this host for both modules."""
+        """The arguments about this host that the modules release_trial and release_switch need."""
         journal = self.engine.directory / "journal"
         return {"root": str(self.root), "config": str(self.engine.config), "journal": str(journal)}
 
     def install(self, name: str, planted: str = "", sources: Path = _SOURCES) -> None:
-        """Make a release; `planted` is code that runs before its program."""
+        """Make a release. Its program first runs the code `planted`."""
         programs = self.root / "releases" / name / "bin"
         programs.mkdir(parents=True)
         (programs / "python").symlink_to(os.path.realpath(sys.executable))
@@ -161,7 +164,7 @@ class Host:
         _write_program(programs / "trading-engine", text)
 
     def start(self, name: str) -> None:
-        """Activate a release and start it."""
+        """Make a release the active one, and start its engine."""
         (self.root / "current").symlink_to(f"releases/{name}")
         self.systemctl("start")
 
@@ -176,7 +179,7 @@ class Host:
         return os.readlink(path).rpartition("/")[2] if path.is_symlink() else ""
 
     def end(self) -> None:
-        """End the engine in any state."""
+        """Kill the engine if it runs."""
         process = int(self.systemctl("show"))
         if process:
             os.kill(process, signal.SIGKILL)

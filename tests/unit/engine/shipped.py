@@ -1,6 +1,7 @@
-"""Makes the journal for `trading-engine self-check`: python -m tests.unit.engine.shipped, after a change of semantics.
+"""Makes the journal that `trading-engine self-check` replays: python -m tests.unit.engine.shipped
 
-The same sources make the same bytes, so that an unchanged journal is seen to be unchanged.
+Run it after a change of the engine's semantics. The same sources always make the same bytes, so that git shows no
+difference for an unchanged journal.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.unit.engine.market import settings_of
 _DAYS = (b"2026010500", b"2026010600")
 SEGMENT = "000000000001.journal"
 _SEGMENT_BYTES = 1 << 18
-_READS = 60  # of the first day
+_READS = 60  # on the first day
 _MORE_READS = 15
 _LONGEST_TIME_IN_FORCE_NS = 2_000_000_000
 _ADMIN = (
@@ -33,7 +34,7 @@ _ADMIN = (
 
 
 class Recording:
-    """A core whose inputs are journaled. The journal has no version, because any machine is to replay it."""
+    """A core whose inputs are written to a journal. The journal has no version, so that every version can replay it."""
 
     def __init__(self, directory: Path) -> None:
         self.core = Core()
@@ -52,7 +53,7 @@ def _open_tokens(account: Account) -> list[bytes]:
 
 
 def write(directory: Path) -> None:
-    """Write records of every kind, with messages of every kind and outcome."""
+    """Write a journal with records of every kind, and with messages of every kind and outcome."""
     recording = Recording(directory)
     symbols = ("TEST", "OTHER")
     settings = settings_of(symbols, self_match="cancel_resting", max_order_shares=450, max_open_orders=40)
@@ -85,13 +86,13 @@ def write(directory: Path) -> None:
     recording.record(inputs.CLOSE_DAY)
     recording.record(inputs.END_DAY)
     recording.record(inputs.START_DAY, payload=_DAYS[1])
-    for account, data in messages[_READS:]:  # so that the state has orders
+    for account, data in messages[_READS:]:  # gives the final state open orders
         recording.record(inputs.READ, account, data)
     recording.writer.close()
 
 
 def main() -> None:
-    """Write the files in the package again, with the pure engine's results."""
+    """Write the journal and its expected results into the engine's package. The pure engine computes the results."""
     selfcheck.SHIPPED.mkdir(exist_ok=True)
     write(selfcheck.SHIPPED)
     (selfcheck.SHIPPED / SEGMENT).chmod(0o644)

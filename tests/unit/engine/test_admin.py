@@ -1,4 +1,4 @@
-"""The effects of an administrator's commands on a running engine, also after a restart."""
+"""An administrator's commands have their effects on a running engine, also after a restart."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """One engine for all tests that leave it as it was."""
+    """Run one engine for all tests that do not change its state."""
     with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
 
 def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
-    """Run `trading-engine admin`; return its exit code and its output."""
+    """Run `trading-engine admin` and return its exit status and its output."""
     result = subprocess.run(
         [sys.executable, "-m", "trading_engine", "admin", "--config", str(engine.config), *command],
         env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
@@ -53,7 +53,7 @@ def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
 
 
 def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
-    """Write to the admin socket directly; return the answer."""
+    """Write a line to the admin socket without the command, and return the answer."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(DEADLINE_S)
         connection.connect(str(engine.directory / "admin.sock"))
@@ -63,7 +63,7 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
 
 
 class Turns:
-    """An event loop whose turns and time the test controls."""
+    """A stand-in for an event loop. The test controls its turns and its time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -94,7 +94,7 @@ def protocol_of(engine: Engine, turns: Turns, visitors: Visitors | None = None) 
 
 
 class Answers:
-    """A transport that stores the written bytes; this process is at its other end."""
+    """A stand-in for a transport that stores the written bytes. The connection's other end is this process."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -181,7 +181,7 @@ def test_an_answer_is_written_although_nobody_reads_the_log(
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stderr", log)
         turns.run()
-    with pytest.raises(BrokenPipeError):  # it was tried
+    with pytest.raises(BrokenPipeError):  # shows that the engine tried to write
         log.close()
     assert json.loads(transport.written) == {"done": "halt", "name": "TEST"}
     assert transport.closed

@@ -1,4 +1,4 @@
-"""The canary: its measurements, and its absence from all figures of clients."""
+"""The canary, a client inside the engine, measures round trips and is not counted in any figure about clients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
-    """Return the first published state that fulfils the condition; fails the test after a deadline."""
+    """Wait until the engine publishes a state that `reached` accepts, and return it.
+
+    Raises AssertionError after a deadline.
+    """
     reader = StateReader(engine.directory / "engine.shm")
     end = time.monotonic() + DEADLINE_S
     while not reached(state := reader.read()):
@@ -92,7 +95,7 @@ def test_a_stall_counts_for_every_order_that_was_due_in_it(engine: EngineProcess
     assert engine.process is not None
     before = wait_for_state(engine, has_measured(2))
     engine.process.send_signal(signal.SIGSTOP)
-    time.sleep(STOPPED_S)  # this is what is measured
+    time.sleep(STOPPED_S)  # the canary measures this pause
     engine.process.send_signal(signal.SIGCONT)
     state = wait_for_state(engine, has_measured(before.counters["canary_round_trips"] + 3))
     canary = state.histograms["canary"].since(before.histograms["canary"])
@@ -137,7 +140,7 @@ def test_it_enters_no_order_while_the_journal_has_no_space(tmp_path: Path) -> No
 
 
 def test_it_is_answered_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The canary's tokens increase, because the engine silently ignores a token that is not greater than the last."""
+    """The canary's tokens must increase. The engine ignores an order whose token is not greater than the last."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, time\nread = time.time_ns\n"
         "time.time_ns = lambda: read() + int(os.environ['AHEAD_S']) * 1_000_000_000\n"
@@ -201,7 +204,7 @@ def test_an_answer_that_nobody_expects_ends_the_session_and_nothing_else(stats: 
 def test_an_answer_without_the_kernels_time_counts_until_it_is_read(stats: Stats) -> None:
     async def answer_without_time() -> None:
         canary = await canary_of(("127.0.0.1", 9), stats)
-        ours, theirs = socket.socketpair()  # which has not been asked for times
+        ours, theirs = socket.socketpair()  # a socket without receive times
         with ours, theirs:
             canary._waiting.append([time.monotonic_ns()])
             theirs.sendall(soupbintcp.sequenced(b"J"))

@@ -1,4 +1,4 @@
-"""Cancellation of many orders: in slices, completely, across a crash, and identical in every replay."""
+"""Many orders are cancelled in slices, completely, also across a crash, and identically in every replay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENOUGH_TURNS = 1000
 
 
 def fill(engine: Engine, number: int, orders: int = ORDERS, time_in_force_s: int = ouch.TIF_MARKET_HOURS) -> None:
-    """Connect the account and enter resting orders."""
+    """Connect the account and enter this number of resting orders."""
     engine.submit(inputs.CONNECT, number)
     first = engine.core.enters
     for serial in range(first, first + orders):
@@ -33,7 +33,10 @@ def fill(engine: Engine, number: int, orders: int = ORDERS, time_in_force_s: int
 
 
 def turns_until(loop: asyncio.AbstractEventLoop, reached: Callable[[], bool]) -> int:
-    """Run the loop turn by turn; return the number of turns. Fails the test when a job does not end."""
+    """Run the loop turn by turn until `reached` returns true, and return the number of turns.
+
+    The test fails after too many turns.
+    """
     for turns in range(ENOUGH_TURNS):
         if reached():
             return turns
@@ -77,7 +80,7 @@ def test_a_crash_in_the_middle_leaves_no_order_behind(
 
 
 def with_account(engine: Engine, name: str) -> int:
-    """Add an account that the configuration does not list; return its number."""
+    """Add an account that the configuration does not list, and return its number."""
     settings = engine.config.accounts["ANNA"].core_settings()
     changes = {"accounts": {name: settings}, "symbols": [], "dropped": []}
     engine.submit(inputs.CHANGE, payload=json.dumps(changes).encode())
@@ -114,7 +117,7 @@ def test_orders_that_rested_before_the_setting_was_turned_on_stay(
     engine.submit(inputs.CONFIGURE, payload=json.dumps(settings).encode())
     fill(engine, 0)
     engine.disconnect(0)
-    for _ in range(2):  # the first start turns it on, the next finds it on
+    for _ in range(2):  # the first start changes the setting, the next finds it changed
         again = start()
         assert again.core.by_number[0].cancel_on_disconnect
         again.cancellations.resume()

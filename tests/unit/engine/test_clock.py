@@ -1,4 +1,4 @@
-"""Engine time against a wall clock and a monotonic clock that the test moves."""
+"""The engine's time, with a wall clock and a monotonic clock that the test sets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def wall_ns(text: str) -> int:
 
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Return the clocks' values; a test changes them."""
+    """Replace both clocks, and return their values in ns. The test changes these values."""
     clocks = {"wall": wall_ns("2026-01-05T10:00:00+00:00"), "monotonic": 5_000}
     monkeypatch.setattr(time, "time_ns", lambda: clocks["wall"])
     monkeypatch.setattr(time, "monotonic_ns", lambda: clocks["monotonic"])
@@ -109,7 +109,7 @@ def test_less_than_a_millisecond_is_no_step(wall: dict[str, int]) -> None:
 
 
 class Notes(list[str]):
-    """A recorder of the server's events and publications."""
+    """Records the server's events and the values that it publishes."""
 
     published: dict[str, int]
 
@@ -153,7 +153,7 @@ def test_time_after_a_restart_is_never_before_the_last_journaled(wall: dict[str,
     clock.anchor("2026010500", 11 * HOUR_NS)
     assert clock.now() == 11 * HOUR_NS
     wall["monotonic"] += 2 * HOUR_NS
-    assert clock.now() == 13 * HOUR_NS  # it does not stand still until the wall clock is there
+    assert clock.now() == 13 * HOUR_NS  # it advances even before the wall clock reaches it
 
 
 def test_time_runs_on_though_the_date_went_back(wall: dict[str, int]) -> None:

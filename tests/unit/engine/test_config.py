@@ -1,4 +1,4 @@
-"""Configuration: the accepted values, and the messages about wrong ones."""
+"""The engine's configuration: which values are accepted, and which messages report wrong values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The literals that the machine does not take from a layout are equal to the layouts."""
+"""The constants in the machine's encoder are equal to the values in the protocols' layouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Closed order entry rejects new orders and takes cancels; a new release starts closed until it is trusted."""
+"""Closed order entry rejects new orders and accepts cancels.
+
+A new release starts with closed order entry until a check has passed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ PAR = 1_000_000
 
 
 def run(engine: EngineProcess, *arguments: str) -> tuple[int, str]:
-    """Run `trading-engine`; return its exit code and its output."""
+    """Run `trading-engine` and return its exit status and its output."""
     result = subprocess.run(
         [sys.executable, "-m", "trading_engine", *arguments],
         env=ENVIRONMENT, cwd=engine.directory, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
@@ -51,7 +54,7 @@ def gate(engine: EngineProcess, password: str = PASSWORD) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def one_order(engine: EngineProcess) -> Iterator[Client]:
-    """Return a client whose order A rests."""
+    """Yield a client with the resting order A."""
     with contextlib.closing(Client(engine.port)) as client:
         client.send(ouch.EnterOrder("A", "B", 10, "TEST", PAR))
         client.wait_for(2)
@@ -59,7 +62,7 @@ def one_order(engine: EngineProcess) -> Iterator[Client]:
 
 
 def closed_answers(client: Client) -> list[Any]:
-    """Return the answers to a new order, a replacement, and a cancel of the order A."""
+    """Enter a new order, replace order A and cancel order A. Return the three answers."""
     before = len(client.messages)
     client.send(
         ouch.EnterOrder("B", "B", 10, "TEST", PAR), ouch.ReplaceOrder("A", "C", 20, PAR), ouch.CancelOrder("A", 0)
@@ -122,7 +125,7 @@ def test_the_gate_passes_an_engine_that_was_started_closed(tmp_path: Path) -> No
         assert (code, "the login was rejected with 'A'" in said) == (2, True), said
         code, said = gate(engine)
         assert (code, json.loads(said)["rejected"]) == (0, "C"), said
-        assert gate(engine)[0] == 0  # also a second time, although an account's tokens are used once
+        assert gate(engine)[0] == 0  # also a second time, although an account cannot use a token twice
         assert run(engine, "next-start", "open", "--config", "engine.toml")[0] == 0
         engine.stop()
         engine.start()
@@ -158,7 +161,7 @@ def test_a_start_that_is_doubted_refuses_another_state_and_changes_nothing(
 
 
 def _in_another_order(data: bytes) -> bytes:
-    """Return a valid snapshot that this release would write differently."""
+    """Return a valid snapshot with the same content, in which two keys are in another order."""
     head, body = data[: data.index(b'{"accepting"') - 8], data[data.index(b'{"accepting"') - 8 :]
     changed = re.sub(rb'("next_match":\d+),("next_reference":\d+)', rb"\2,\1", body)
     assert changed != body

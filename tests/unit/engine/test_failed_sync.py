@@ -1,7 +1,7 @@
-"""After a failed sync the page cache looks clean: a start writes its content to the disk again, then serves.
+"""After a failed sync of the journal, the engine's next start writes the journal to the disk again before it serves.
 
-A model replaces the kernel, after its documentation and the behaviour of ext4 and XFS: a failed sync leaves the pages
-as if they had been written. A preloaded library shows that a start refuses when its own sync fails.
+A kernel marks pages as written even when the sync failed. A model of the kernel in Python does the same as ext4 and
+XFS. Another test preloads a library that makes the start's own sync fail. The engine must then refuse to serve.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ORDER = ouch.EnterOrder("one", "B", 100, "TEST", 1_000_000)
 
 
 class Disk:
-    """The journal that would survive a power loss: pages that were written and then synced without an error."""
+    """A model of what a disk keeps after a power failure: the journal's pages that were synced without an error."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.failing = False
@@ -130,4 +130,4 @@ def test_a_start_whose_sync_fails_serves_nobody(
     refused = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert refused.returncode == 2
     assert "Input/output error; the device or its file system has failed. See dmesg" in refused.stderr
-    assert "user needs" not in refused.stderr  # advice for another trouble
+    assert "user needs" not in refused.stderr  # advice about another error

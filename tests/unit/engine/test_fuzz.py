@@ -1,4 +1,7 @@
-"""Arbitrary bytes get an answer, silence, or an end with a reason; never an exception, never a changed book."""
+"""Arbitrary bytes get an answer, no answer, or a disconnect with a reason.
+
+They never cause an exception, and a rejected message never changes a book.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The collector pauses after a number of messages, looks at new objects only, and reports stalls."""
+"""The engine collects garbage after a number of messages, and examines only new objects.
+
+Pauses and stalls of the engine are counted and published.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The histogram against the durations themselves."""
+"""The figures of a histogram agree with the durations that it recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Imports in files/engine lead only to rooms below, without circles; a list has the modules that may know AWS."""
+"""A package of the engine imports only its own level and the levels below, and no imports form a circle.
+
+The tests call a package or module at the engine's top a room, and a level of rooms a floor. Only the modules in a list
+may contain code about AWS.
+"""
+
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[3] / "files/engine/src"
-# From the ground up; a file at the engine's root is a room of its own.
+# The floors from the lowest to the highest. A module at the engine's top is a room like a package.
 FLOORS = (
     ("wire",),
     ("host",),
@@ -53,7 +58,7 @@ ALL = {name: path for package in ("trading_engine", *OTHERS) for name, path in m
 
 
 def imported(path: Path) -> set[str]:
-    """Return the modules of ours that a file imports, wherever in it and for whatever reason."""
+    """Return the modules in files/engine that a file imports, also those that it imports inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -65,7 +70,7 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """Return the room of a module of the engine; empty for the package itself, which contains only the version."""
+    """Return the room of one of the engine's modules. It is empty for the engine's package itself."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -126,7 +131,7 @@ COMPILED = [
 
 @pytest.mark.parametrize("module", COMPILED)
 def test_a_compiled_function_has_one_name_for_each_kind_of_exception(module: str) -> None:
-    """mypyc gives a name the type of its first use: another `except` with the same name ends in a TypeError."""
+    """mypyc gives a variable the type of its first use, so a second `except` with another type raises a TypeError."""
     for function in ast.walk(ast.parse(ALL[module].read_text(encoding="utf-8"))):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             kinds: dict[str, set[str]] = {}

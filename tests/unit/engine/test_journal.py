@@ -1,4 +1,4 @@
-"""Damaged journals, and the state after each damage."""
+"""The journal, its snapshots and its tools: the engine's state after a replay, also of a damaged journal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ PAR = 1_000_000
 
 
 class Recorder:
-    """A core whose inputs are journaled as in the engine, without the engine's loop."""
+    """A core whose inputs are written to a journal as in the engine, but without the engine's event loop.
+
+    `said` has all bytes of its replies and market data.
+    """
 
     def __init__(self, directory: Path, segment: int = 1, records: int = 0) -> None:
         self.directory = directory
@@ -92,7 +95,7 @@ def test_replay_gives_the_state_again_over_several_segments(recorder: Recorder) 
 
 @pytest.fixture
 def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record the calls to the disk from now on, by the names at that moment; all calls are really made."""
+    """Return a list that records each rename and fsync from now on, with the file's name. The calls still happen."""
     calls: list[str] = []
     rename, fsync = os.rename, os.fsync
 
@@ -275,7 +278,7 @@ def test_the_machines_version_covers_all_that_the_machine_imports() -> None:
 def test_a_full_disk_is_an_error_and_not_a_shorter_journal(recorder: Recorder) -> None:
     recorder.writer.close()
     full = os.open("/dev/full", os.O_WRONLY)
-    recorder.writer._descriptor = full  # the kernel's own way to refuse a write
+    recorder.writer._descriptor = full  # the kernel refuses every write to /dev/full
     with pytest.raises(OSError, match="No space left"):
         recorder.writer.append(inputs.READ, 0, 1, b"x")
     os.close(full)
@@ -306,7 +309,10 @@ def test_a_loaded_snapshot_goes_on_exactly_as_the_original(seed: int) -> None:
 
 
 def goes_on_from_its_snapshot(market: Market, *messages: tuple[Any, ...]) -> list[Any]:
-    """Return account A's replies and the market data, after checking that a core from a snapshot gives the same."""
+    """Send the messages to the core and to a core from its snapshot, which must give the same bytes.
+
+    Return account A's replies and the market data.
+    """
     market.core.discard_outputs()
     market.take()
     second = Core()

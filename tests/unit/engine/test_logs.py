@@ -1,4 +1,7 @@
-"""The logs of replies and market data are caches: their content is that of the journal, or of this very run."""
+"""The logs of replies and market data are caches of what the journal implies.
+
+Their content comes from a replay of the journal or from the present run.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from trading_engine.wire import itch, ouch, soupbintcp
 
 ANNA = 0
 DEADLINE_S = 30
-_ADDED_BYTES = 38  # length and Add Order
+_ADDED_BYTES = 38  # an Add Order message with its length
 
 
 def trade(engine: Engine, loop: asyncio.AbstractEventLoop, *tokens: str) -> None:
-    """Enter resting orders, and let the loop write its pending data."""
+    """Enter resting orders, and let the event loop write the pending data."""
     engine.submit(inputs.CONNECT, ANNA)
     for token in tokens:
         enter(engine, token)
@@ -54,12 +57,12 @@ def test_market_data_is_written_once_a_millisecond_and_the_last_of_it_without_an
     engine, orders = start(), 500
     written: dict[int, None] = {}
     for number in range(orders):
-        trade(engine, loop, str(number))  # a turn of the loop, so one write at the most
+        trade(engine, loop, str(number))  # one turn of the loop, which writes at most once
         written[engine._feed_flushed_ns] = None
     assert all(later - earlier >= 1_000_000 for earlier, later in itertools.pairwise(written))
 
     async def all_written() -> None:
-        while market_data(tmp_path).count(b"TEST    ") < orders + 2:  # and the symbol's directory entry and state
+        while market_data(tmp_path).count(b"TEST    ") < orders + 2:  # 2: the symbol's directory entry and its state
             await asyncio.sleep(0.001)
 
     loop.run_until_complete(asyncio.wait_for(all_written(), DEADLINE_S))

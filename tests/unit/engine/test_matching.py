@@ -1,4 +1,4 @@
-"""The replies to a client and the market data, message by message."""
+"""The engine's rules of matching, by the replies to clients and the market data after each message."""
 
 from __future__ import annotations
 
@@ -396,7 +396,7 @@ def test_a_replacement_counts_the_minimum_that_it_shares_with_others_for_itself(
     for token in ("one", "two"):
         market.enter("A", "B", 1000, PAR, display="N", minimum_shares=500, token=token)
     market.enter("B", "S", 700, PAR, time_in_force_s=ouch.TIF_IOC)
-    market.enter("B", "S", 400, PAR, time_in_force_s=ouch.TIF_IOC)  # too little for the second, enough for the first
+    market.enter("B", "S", 400, PAR, time_in_force_s=ouch.TIF_IOC)  # too few for order two
     assert [fill.token for fill in market.replies["A"]] == ["one"]
     assert market.depth("B") == [(PAR, 1000)]
 
@@ -427,7 +427,7 @@ def test_a_replacement_whose_minimum_is_above_its_shares_is_malformed() -> None:
 
 
 def two_firms(policy: str = "allow", within: str = "firm") -> Market:
-    """Return a market in which A and B are of one firm, C of another; the policy is A's."""
+    """Return a market in which the accounts A and B belong to one firm, and C to another. The policy is A's."""
     one: dict[str, Any] = {"firm": "ONE", "mpids": ["AAAA", "BBB"]}
     settings = settings_of(**one, self_match=policy, self_match_within=within)
     settings["accounts"]["B"].update(one)

@@ -1,4 +1,4 @@
-"""Every published number gets a value, and the value has the catalogue's meaning."""
+"""The engine gives every published number a value, and the value has the meaning in the catalogue of numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trading_engine.wire import ouch
 from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
 from tests.unit.engine.test_logs import enter
 
-FAILED_LOGINS = 10  # of an address, after which it has to wait
+FAILED_LOGINS = 10  # after so many an address must wait
 
 
 @pytest.fixture
@@ -34,7 +34,10 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
-    """Return the first published state that fulfils the condition; fails the test after a deadline."""
+    """Wait until the engine publishes a state that `reached` accepts, and return it.
+
+    Raises AssertionError after a deadline.
+    """
     reader = StateReader(engine.directory / "engine.shm")
     end = time.monotonic() + DEADLINE_S
     while not reached(state := reader.read()):
@@ -49,7 +52,7 @@ def buy(token: str, shares: int = 100, price_e4: int = 1_000_000) -> ouch.EnterO
 
 
 def test_what_the_catalogue_takes_is_there(start: Callable[[], Engine], tmp_path: Path) -> None:
-    """A wrong name would end the engine's first publication, and every test of an engine would time out."""
+    """A wrong name makes the engine fail at its first publication, and all tests with an engine time out."""
     engine = start()
     snapshotter = Snapshotter(tmp_path, 1)
     state = StateWriter(tmp_path / "own.shm", "1.2.3", "os")
@@ -72,7 +75,7 @@ def test_every_gauge_is_assigned_and_every_counter_of_a_client_counts(engine: En
     anna, bert = Client(engine.port), Client(engine.port, "BERT")
     anna.send(buy("1"), ouch.ReplaceOrder("1", "2", 200, 1_000_000), ouch.ModifyOrder("2", "B", 150), buy("2"))
     bert.send(ouch.EnterOrder("3", "S", 50, "TEST", 1_000_000))
-    bert.wait_for(3)  # the day began, accepted, executed
+    bert.wait_for(3)  # SystemEvent, Accepted, Executed
     anna.send(ouch.CancelOrder("2"), buy("4", shares=2000), *(buy(f"5{number}") for number in range(4)))
     anna.wait_for(12)
     bert.close()
@@ -149,7 +152,7 @@ def test_the_journals_lag_is_the_age_of_the_oldest_write_that_is_not_synced(
     first_ns = engine.unsynced_ns
     enter(engine, "2")
     assert 0 < first_ns < engine.unsynced_ns
-    engine.tick()  # begins to sync
+    engine.tick()  # starts a sync
     enter(engine, "3")
     assert engine.unsynced_ns > first_ns
     while engine.syncs == 0:

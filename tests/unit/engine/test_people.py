@@ -1,4 +1,7 @@
-"""A person on an administration socket is identified by the kernel, has the role's rights, and is named in the log."""
+"""The kernel identifies a person who uses the administration socket.
+
+The person has the rights of a role, and the log names the person.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def asked(engine: Engine, person: Person, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the engine's answer to a person."""
+    """Send a person's request to the engine, and return the answer."""
     turns, transport = Turns(), Answers()
     protocol = protocol_of(engine, turns)
     protocol.connection_made(cast(asyncio.BaseTransport, transport))
@@ -51,7 +54,7 @@ def asked(engine: Engine, person: Person, request: dict[str, Any]) -> dict[str, 
 
 
 def connected_as(user: int, group: int, groups: list[int]) -> socket.socket:
-    """Return a connection whose other end is a process with these ids."""
+    """Return a connection whose other end is a process with these user and group ids."""
     with socket.socket(socket.AF_UNIX) as listening:
         name = f"\0people-{secrets.token_hex(8)}"
         listening.bind(name)
@@ -66,7 +69,7 @@ def connected_as(user: int, group: int, groups: list[int]) -> socket.socket:
                 with socket.socket(socket.AF_UNIX) as connection:
                     connection.connect(name)
             finally:
-                os._exit(0)  # this copy of the tests ends here, whatever happened
+                os._exit(0)  # the child process must not continue with the tests
         os.waitpid(child, 0)
         return listening.accept()[0]
 
@@ -74,7 +77,7 @@ def connected_as(user: int, group: int, groups: list[int]) -> socket.socket:
 @pytest.mark.parametrize(("role", "may"), [("observer", SHOWN), ("operator", OPERATED), ("root", ALL), ("", [])])
 def test_a_role_may_do_what_is_its_own(role: str, may: list[str]) -> None:
     assert [command for command in ALL if Person("anna", role).may(command)] == may
-    assert Person("anna", role).may(["halt"]) is (role == "root")  # which is answered as nonsense
+    assert Person("anna", role).may(["halt"]) is (role == "root")  # a wrong type, which root is told
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as others")
@@ -132,7 +135,7 @@ def test_nobody_takes_all_the_places_of_a_socket(
 ) -> None:
     engine, path, loop = start(), tmp_path / "people.sock", new_loop()
     writers: list[asyncio.StreamWriter] = []
-    coming: deque[Person] = deque()  # the engine takes them in the order in which they connect
+    coming: deque[Person] = deque()  # in the order of their connections
     monkeypatch.setattr(process_admin, "person_at", lambda *_: coming.popleft())
     server = process_admin.serve(Admin(engine, lambda: None, lambda number: None), path, loop, for_people=True)
 
@@ -214,7 +217,7 @@ def test_people_reach_the_engine_by_a_socket_of_their_own_and_its_journal_names_
     path = tmp_path / "people.sock"
     monkeypatch.setitem(ENVIRONMENT, PEOPLE_VARIABLE, str(path))
     with EngineProcess(tmp_path) as engine:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o666  # its directory is what is guarded
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666  # its directory restricts the access
         done = subprocess.run(
             [sys.executable, "-m", "trading_engine", "admin", "halt", "TEST"],
             env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=True,

@@ -1,4 +1,4 @@
-"""The engine as a process: its survival of errors, and its messages when it cannot run."""
+"""The engine as a process: it survives errors of clients, and reports why it cannot run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """One engine for all tests that leave it as it was."""
+    """Run one engine for all tests that do not change its state."""
     with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
@@ -147,7 +147,7 @@ def test_what_is_no_login_is_cut_off_and_counted(shared_engine: EngineProcess, d
     before = reader.read().counters["dropped_malformed_input"]
     with socket.create_connection(("127.0.0.1", shared_engine.port), timeout=DEADLINE_S) as stranger:
         stranger.sendall(data)
-        with contextlib.suppress(ConnectionResetError):  # when it had not read everything
+        with contextlib.suppress(ConnectionResetError):  # happens when the engine has not read all bytes
             assert stranger.recv(100) == b""
     while (after := reader.read().counters["dropped_malformed_input"]) == before:
         pass
@@ -237,7 +237,7 @@ def test_the_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
     result = run("check-config", str(config))
     assert (result.returncode, result.stderr) == (0, "")
     engine = EngineProcess(tmp_path)
-    engine.config.write_text(example.stdout.replace("port = 9001", f"port = {engine.port}"))  # others may have theirs
+    engine.config.write_text(example.stdout.replace("port = 9001", f"port = {engine.port}"))  # port 9001 may be in use
     (password,) = re.findall(r"clear-text password of this one: (\S+)", example.stdout)
     with engine:
         client = Client(engine.port, "DEMO", password)
@@ -296,7 +296,10 @@ def test_a_session_of_another_date_is_ended_at_the_start(tmp_path: Path) -> None
 
 
 def zone_with_midnight_in(directory: Path, seconds: int) -> tuple[str, str]:
-    """Write the time zone `Soon` (tzfile(5)), where a date ends after these seconds. Return that date and the next."""
+    """Write a time zone `Soon`, in the format of tzfile(5), in which it is midnight after this number of seconds.
+
+    Return the date before midnight and the date after it, as YYYYMMDD.
+    """
     midnight_s = int(time.time()) + seconds
     offset_s = (-midnight_s + 43_200) % 86_400 - 43_200
     counts = struct.pack(">6l", 0, 0, 0, 0, 1, 5)
@@ -307,7 +310,7 @@ def zone_with_midnight_in(directory: Path, seconds: int) -> tuple[str, str]:
 
 def test_a_running_engine_ends_its_session_at_midnight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENVIRONMENT, "PYTHONTZPATH", str(tmp_path))
-    for seconds in (2, 4, 8, 16):  # until an engine is there and has accepted an order before it is midnight
+    for seconds in (2, 4, 8, 16):  # longer, until an engine accepts an order before midnight
         directory = tmp_path / str(seconds)
         directory.mkdir()
         old, new = zone_with_midnight_in(tmp_path, seconds)
@@ -358,7 +361,7 @@ def test_without_room_new_orders_are_refused_and_cancels_still_work(tmp_path: Pa
 def test_new_orders_are_refused_at_95_percent_of_the_budget(start: Callable[[], Engine], tmp_path: Path) -> None:
     engine = start()
     budget_bytes = engine.config.journal.budget_bytes
-    filler = tmp_path / "journal/filler"  # what others put there counts as well
+    filler = tmp_path / "journal/filler"  # other files in the directory count as well
 
     def answer(token: str, used_percent: int, more_bytes: int = 0) -> str:
         filler.touch()

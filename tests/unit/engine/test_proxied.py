@@ -1,4 +1,7 @@
-"""A TLS proxy names its clients: valid headers, the effect of others, and the address that the throttle counts."""
+"""A TLS proxy tells the engine each client's address in a header.
+
+The tests check valid headers, the effect of invalid ones, and which address the login throttle counts.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,10 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def answer(engine: EngineProcess, *pieces: bytes, clear: bool = False) -> bytes:
-    """Return the engine's answer to a connection that sends these pieces; empty when the engine only closes it."""
+    """Send these pieces on a new connection and return the answer. It is empty when the engine only disconnects.
+
+    With `clear` the connection goes to the port for clients, otherwise to the port for the proxy.
+    """
     port = engine.port if clear else read(engine.config).order_entry.proxy_port
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -118,7 +124,7 @@ def test_without_a_header_or_with_garbage_the_connection_ends_without_an_answer(
     assert answer(engine, b"PROXY TCP4 " + b"1" * 96) == b""
     assert answer(engine, b"PROXY TCP4 nobody nowhere 1 1\r\n" + right) == b""
     assert answer(engine, header(), header(), right) == b""
-    assert answer(engine, header() + right, clear=True) == b""  # who is no proxy says nothing of addresses
+    assert answer(engine, header() + right, clear=True) == b""  # only a proxy may send a header
     assert answer(engine, *(bytes([byte]) for byte in header() + right))[2] == soupbintcp.LOGIN_ACCEPTED
 
 

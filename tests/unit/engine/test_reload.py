@@ -1,4 +1,4 @@
-"""Another configuration for a running engine: its effects, its refusals, and the clients that do not notice it."""
+"""A running engine reloads its configuration: what changes, what is refused, and that clients notice nothing else."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_lines_that_are_no_reload_are_answered_and_leave_room_for_the_next(engin
 
 
 def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
-    """Return the configuration with this number of additional accounts, and with other limits for all accounts."""
+    """Return the configuration with this number of additional accounts, and with these limits for all accounts."""
     anna = config.accounts["ANNA"]
     more = {f"N{number:05d}": replace(anna, name=f"N{number:05d}") for number in range(accounts)}
     every = {**config.accounts, **more}
@@ -227,7 +227,7 @@ def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
 
 
 def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
-    """Give the reload its parts and run its steps."""
+    """Give a reload the remaining parts of the configuration, and run all its steps."""
     for part in parts:
         asked.take(json.loads(json.dumps(part)))
     for _ in asked.steps():
@@ -235,7 +235,7 @@ def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
 
 
 def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
-    """Return the steps of a reload that has received all its parts."""
+    """Return the steps of a reload that has received all parts of the configuration."""
     first, *parts = parts_of(config)
     asked = Reload(engine, lambda number: None, json.loads(json.dumps(first)))
     for part in parts[:-1]:
@@ -244,7 +244,7 @@ def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
 
 
 def run(engine: Engine, config: EngineConfig) -> int:
-    """Reload; return the largest number of records that one step made."""
+    """Reload the configuration. Return the largest number of journal records that one step has written."""
     assert engine.writer is not None
     records = [engine.writer.records]
     for _ in steps_of(engine, config):
@@ -274,7 +274,7 @@ def test_a_reload_of_many_accounts_is_done_in_slices_and_a_replay_says_the_same(
 def test_an_order_that_comes_between_check_and_drop_keeps_its_symbol(start: Callable[[], Engine]) -> None:
     engine = start()
     (test,) = fewer = engine.config.symbols
-    names = [f"S{number:02d}" for number in range(reloading._ITEMS_A_SLICE + 1)]  # the last in a slice of its own
+    names = [f"S{number:02d}" for number in range(reloading._ITEMS_A_SLICE + 1)]  # the last name is alone in its slice
     more = replace(engine.config, symbols=(*fewer, *(replace(test, name=name) for name in names)))
     run(engine, more)
     writer, quiet = engine.writer, 0
@@ -362,7 +362,7 @@ def test_no_turn_goes_through_all_of_a_large_configuration(start: Callable[[], E
 
 def test_a_limit_that_is_turned_on_knows_what_is_open_without_counting_it(start: Callable[[], Engine]) -> None:
     engine = start()
-    fill(engine, 0, 10)  # ten times 100 shares at 100.00
+    fill(engine, 0, 10)  # ten orders of 100 shares at 100.00
     anna = engine.core.accounts["ANNA"]
     assert anna.exposure_e4 == 10 * 100 * 1_000_000
     run(engine, changed(engine.config, 0, max_exposure=100_000))

@@ -1,4 +1,7 @@
-"""The ring of market data: a reader gets each turn's messages as written, or nothing; never anything else."""
+"""The ring buffer by which the engine passes market data to the feed, in shared memory.
+
+A reader gets each turn's messages exactly as they were written, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,7 @@ def test_stores_that_are_seen_in_any_order_are_seen_whole_or_not_at_all(
     writer.begin(SESSION, 1)
     reader = RingReader(path, place / "bell")
     old = data.draw(st.binary(min_size=60, max_size=60))
-    if data.draw(st.booleans()):  # what is stale then are records of the lap before, at the very same places
+    if data.draw(st.booleans()):  # the memory then contains older records at the same places
         record_bytes, filler_bytes = 96, SIZE // 16
         writer.write(old, 1)
         writer.write(old, 1)
@@ -148,7 +151,7 @@ def test_who_lay_down_unseen_is_woken_when_the_file_is_written(writer: RingWrite
 
 
 def test_a_bell_that_nobody_takes_holds_up_nobody(writer: RingWriter, reader: RingReader) -> None:
-    for _ in range(100_000):  # more than the pipe takes
+    for _ in range(100_000):  # more than the pipe can hold
         reader.lie_down()
         writer.write(b"turn", 1)
     assert rings(reader)
@@ -229,7 +232,7 @@ def test_what_delivering_a_turn_causes_is_shown_behind_it(
         engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
 
     def deliver(output: Output) -> None:
-        """Deliver another input, as when the client of a reply has disconnected."""
+        """Process another input during the delivery, as happens when the client of a reply has disconnected."""
         engine.deliver = lambda output: None
         enter("2")
 

@@ -1,4 +1,4 @@
-"""No clear-text password leaves the engine: neither in logs and publications nor in stored files."""
+"""The engine writes no clear-text password: not to its logs, not to the published state, and not to its files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture
 def gateway(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
-    """A gateway whose engine is not started, for tests of the time before a login is accepted."""
+    """Return a gateway, the part that serves clients. Its engine is not started, so it accepts no login yet."""
     settings = config.read(EngineProcess(tmp_path).config)
     writer = StateWriter(settings.shared_memory, "1.2.3", "os")
     stats = Stats(writer)
@@ -66,7 +66,7 @@ def test_a_login_request_and_an_account_are_shown_without_what_authenticates(gat
 def test_what_the_loop_logs_of_a_failed_callback_has_no_password(
     gateway: Gateway, connection: Connection, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The engine adds its text to the loop's own handler, which logs the callback with its arguments."""
+    """The event loop logs a failed callback with its arguments. The engine only adds a text to that."""
     loop.set_debug(True)
     account = gateway._config.accounts["ANNA"]
     loop.call_soon(partial(gateway._login._checked, connection, account, REQUEST), "not a future")

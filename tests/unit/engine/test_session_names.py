@@ -1,4 +1,7 @@
-"""Session names stay unique when the date is set back, or has more sessions than two decimal digits can number."""
+"""Names of trading sessions stay unique, even when the date is set back.
+
+They also stay unique when a date has more sessions than two decimal digits can number.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from trading_feed.log import Log
 from tests.unit.engine.process import DEADLINE_S, PASSWORD, Client, EngineProcess
 from tests.unit.engine.test_admin import admin
 
-AHEAD, BEHIND = "Etc/GMT-14", "Etc/GMT+12"  # 26 hours apart: always another date
+AHEAD, BEHIND = "Etc/GMT-14", "Etc/GMT+12"  # 26 hours apart, so their dates always differ
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def session_of(client: Client) -> str:
 
 
 def resumed(engine: EngineProcess, session: str, sequence: int) -> bytes:
-    """Request a session by its name; return all bytes until the connection ends."""
+    """Log in to a session by its name, and return all bytes until the connection ends."""
     with socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S) as connection:
         connection.sendall(soupbintcp.login_request("BERT", PASSWORD, session, sequence))
         return b"".join(iter(lambda: connection.recv(4096), b""))
@@ -88,7 +91,7 @@ def test_without_a_journal_the_names_of_the_logs_count(
     names = []
     for _ in range(3):
         names.append(start().core.day)
-        loop.run_until_complete(asyncio.sleep(0))  # market data is written in the loop's next turn
+        loop.run_until_complete(asyncio.sleep(0))  # the loop writes market data in its next turn
     assert names == sorted(set(names))
 
 

@@ -1,4 +1,4 @@
-"""The child that makes snapshots: its restarts, its early end when memory runs out, and its end at a stop."""
+"""The child process that makes snapshots: when it starts again, and when it ends early or with the engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGER = "the journal stays longer than it should"
 
 @pytest.fixture
 def snapshotter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshotter]:
-    """A snapshotter whose child blocks, because a segment is a pipe."""
+    """Return a snapshotter whose child never ends, because one segment of the journal is a pipe."""
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", ENVIRONMENT["PYTHONPYCACHEPREFIX"])
     os.mkfifo(tmp_path / "000000000001.journal")
     (tmp_path / "000000000002.journal").touch()
@@ -44,7 +44,7 @@ def told_after_a_kill(snapshotter: Snapshotter, used_bytes: int = 0) -> str:
 
 @pytest.fixture
 def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The nanoseconds by which the test advances the monotonic clock."""
+    """Return a list whose only item is the time in ns by which the test advances the monotonic clock."""
     monotonic_ns = time.monotonic_ns
     passed = [0]
     monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns() + passed[0])
@@ -73,7 +73,7 @@ def test_without_room_no_pause_is_long(snapshotter: Snapshotter, passed: list[in
     passed[0] += FIRST_PAUSE_NS
     snapshotter.tick(1, 0)
     assert not snapshotter._child
-    snapshotter.tick(1, FULL_BYTES)  # in the middle of a long pause
+    snapshotter.tick(1, FULL_BYTES)  # during a long pause
     assert snapshotter._child
     pause_s = FIRST_PAUSE_NS // 10**9
     assert told_after_a_kill(snapshotter, FULL_BYTES).endswith(f"next try in {pause_s} s")

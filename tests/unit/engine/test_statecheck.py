@@ -1,4 +1,7 @@
-"""The newest snapshot against a replay of the journal before it: equal, different, or not compared for a reason."""
+"""The check of a journal compares the newest snapshot with a replay of the journal before it.
+
+They are equal or different, or the check tells why they cannot be compared.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from tests.unit.engine.test_process import enter
 
 @pytest.fixture
 def twice(tmp_path: Path) -> Path:
-    """A journal with two snapshots, and with records after each."""
+    """Return the directory of a journal with two snapshots, and with records after each of them."""
     recorder = Recorder(tmp_path)
     recorder.start()
     for seed in range(2):
@@ -49,7 +52,7 @@ def test_the_newest_snapshot_is_proved_from_the_one_before_or_from_the_first_rec
 
 
 def without_one_order(path: Path) -> None:
-    """Write the snapshot without one order of the same records; all its checksums are valid."""
+    """Write the snapshot again without one of its orders, with valid checksums."""
     core = Core()
     head = snapshot.read(path, core)
     book = next(book for book in core.books.values() if orders_of(book.bids))
@@ -58,7 +61,7 @@ def without_one_order(path: Path) -> None:
 
 
 def one_byte_of_a_record(path: Path) -> None:
-    """Change the token of one order of the journal between the snapshots; its record's checksum is valid."""
+    """Change an order's token in the journal between the snapshots, and make the record's checksum valid again."""
     data = bytearray(path.read_bytes())
     record = list(journal.read_segment(path, last=False))[-1]
     at = data.index(record.payload, len(data) - 2 * len(record.payload) - journal.RECORD.size) - journal.RECORD.size
@@ -77,7 +80,7 @@ def test_a_planted_difference_is_refused_by_name(
     change(journal.segment_path(twice, int(newest.stem) - 1) if of_journal else newest)
     with pytest.raises(SnapshotError, match=f"{newest.name} is not what the journal since {older.name} implies"):
         check_state(twice)
-    assert main(["check-journal", str(twice)]) == 0  # which reads what comes after it
+    assert main(["check-journal", str(twice)]) == 0  # replays the records after the snapshot
     assert main(["check-state", str(twice)]) == 2
     assert str(newest) in capsys.readouterr().err
 

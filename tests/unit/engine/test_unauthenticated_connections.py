@@ -1,4 +1,4 @@
-"""Connections that never log in: their number, their cost in the engine's files, and service for other clients."""
+"""Connections that never log in are limited in number, add nothing to the engine's files, and disturb no client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trading_engine.wire import ouch, soupbintcp
 from tests.unit.engine.process import DEADLINE_S, PASSWORD, Client, EngineProcess, free_port
 from tests.unit.engine.test_numbers import FAILED_LOGINS
 
-STRANGERS = 600  # more than the engine keeps, and no more than the tests' own process may have open
+STRANGERS = 600  # more than the engine keeps, fewer than this process may open
 DESCRIPTORS = 96
 
 
@@ -50,7 +50,7 @@ def test_hundreds_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
         other = Client(engine.port, "BERT")
         other.wait_for(1)
         end_s = time.monotonic() + DEADLINE_S
-        while (state := reader.read()).sequence < begun.sequence + 25:  # 2.5 s, in which the disk is looked at
+        while (state := reader.read()).sequence < begun.sequence + 25:  # 2.5 s, in which the engine checks the disk
             assert engine.process.poll() is None
             assert state.failure == ""
             assert time.monotonic() < end_s
@@ -103,7 +103,7 @@ def test_out_of_descriptors_the_listener_is_left_alone_for_a_moment(
     engine = start()
     engine.config = dataclasses.replace(engine.config, order_entry=Endpoint("127.0.0.1", free_port()))
     gateway = Gateway(engine, stats, Garbage(stats), loop)
-    _turn(loop)  # writes the market data of the day's start
+    _turn(loop)  # writes the market data at the start of the day
     gateway.listen()
     gateway.open()
     (listener,) = (one.socket for one in gateway._listeners)
@@ -111,7 +111,7 @@ def test_out_of_descriptors_the_listener_is_left_alone_for_a_moment(
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         free = os.dup(0)
         os.close(free)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))  # the next descriptor would be the first too many
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))  # no further descriptor can be opened
         try:
             _turn(loop)
             assert not loop.remove_reader(listener.fileno())

@@ -1,4 +1,4 @@
-"""The changes that make another machine version, and those that do not."""
+"""The machine version, which identifies the engine's semantics: which changes of the sources change it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_code_is(old: str, new: str) -> None:
 
 
 def test_no_import_of_the_machine_gives_another_name() -> None:
-    """Imports do not count for the version, so they must not decide on the meaning of a name."""
+    """The version ignores imports, so no import may change the meaning of a name."""
     rooms = Path(__file__).parents[3] / "files/engine/src/trading_engine"
     renamed = [
         f"{path.name}: {alias.name} as {alias.asname}"

@@ -1,4 +1,4 @@
-"""The codecs against the published lengths and offsets."""
+"""The codecs use the lengths and offsets that the protocols' specifications publish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts change while the feed runs: removed ones are dropped, new ones may log in, and no other client notices."""
+"""Accounts change while the feed runs: removed ones are disconnected, new ones can log in, others stay connected."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_accounts_come_and_go_under_subscribers_that_stay(tmp_path: Path) 
         assert not await gets_in(address, "ANNA", "secret")
         assert await gets_in(address, "ANNA", "changed")
         anna.write(soupbintcp.CLIENT_HEARTBEAT_PACKET)
-        await anna_reader.readexactly(30)  # the rest of her login's answer
+        await anna_reader.readexactly(30)  # the rest of the answer to ANNA's login
         assert not anna_reader.at_eof()
         anna.close()
         ben.close()

@@ -1,4 +1,4 @@
-"""Following the ring: messages that are only in the files arrive before the market is quiet."""
+"""The feed follows the engine's ring. Messages that are only in the files arrive while the market is still busy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_what_was_too_large_for_the_ring_is_taken_from_the_files_though_tu
     ended = asyncio.Event()
 
     def serve() -> None:
-        """Add the next turn during the serving of the present one."""
+        """Serve a turn, and meanwhile add the next turn to the ring, so that the ring is never empty."""
         nonlocal turns
         if turns == 3:  # the engine writes the file some turns later
             path.write_bytes(binary_file(messages))

@@ -1,4 +1,4 @@
-"""The engine's ITCH log as numbered messages."""
+"""The feed reads the engine's ITCH log as numbered messages."""
 
 import struct
 from pathlib import Path

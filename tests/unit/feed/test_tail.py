@@ -1,4 +1,7 @@
-"""The ring's messages join those of the files: every message once and in order, whichever comes first."""
+"""The feed joins messages from the engine's ring and from its files.
+
+A subscriber gets every message once and in order, whether it reaches the feed by the ring or by a file first.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def subscriber_of(log: Log, sequence: int = 1) -> Subscriber:
 
 
 def everything(subscriber: Subscriber) -> list[bytes]:
-    """Return the messages that the subscriber gets now."""
+    """Return all messages that are ready for the subscriber."""
     found: list[bytes] = []
     while data := subscriber.packets(LogFile.packets):
         packets = soupbintcp.Splitter().feed(data)
@@ -32,11 +35,11 @@ def everything(subscriber: Subscriber) -> list[bytes]:
 
 
 TURN = st.tuples(
-    st.integers(1, 4),  # messages
-    st.booleans(),  # whether the ring's reader sees the turn, or was overtaken
-    st.booleans(),  # whether the file is written then
-    st.booleans(),  # and looked at
-    st.booleans(),  # whether the subscriber is served
+    st.integers(1, 4),  # the number of messages in the turn
+    st.booleans(),  # whether the reader gets the turn from the ring
+    st.booleans(),  # whether the engine then writes the file
+    st.booleans(),  # whether the feed then reads the file
+    st.booleans(),  # whether the subscriber then gets its messages
 )
 
 
@@ -72,7 +75,7 @@ def test_every_message_once_and_in_order_from_ring_and_files(
         pass
     got += everything(subscriber)
     assert got == said
-    assert log.tail.first == log.tail.following  # the files have it all
+    assert log.tail.first == log.tail.following  # the files have all messages
     log.close()
 
 
@@ -89,7 +92,7 @@ def test_a_session_ends_for_who_was_shown_more_of_it_than_the_files_got(tmp_path
     write(tmp_path, 1, [b"one"])
     log = Log(tmp_path)
     log.extend()
-    log.tail.add(SESSION, 2, binary_file([b"two"]))  # and then the engine died, without a journal
+    log.tail.add(SESSION, 2, binary_file([b"two"]))  # then the engine died, and lost this message
     subscriber = subscriber_of(log)
     assert everything(subscriber) == [b"one", b"two"]
     write(tmp_path, 1, [b"new"], "2026112400")

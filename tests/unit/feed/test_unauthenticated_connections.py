@@ -1,4 +1,4 @@
-"""Connections that never log in to the feed hold no place that a subscriber needs."""
+"""Connections that never log in to the feed are closed when a subscriber needs their place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE_S = 20.0
 
 
 def allow(directory: Path, **passwords: str) -> None:
-    """Allow these accounts to subscribe, by a file that is moved into place."""
+    """Replace the accounts file by one with these accounts and passwords."""
     tables = [f'[accounts.{name}]\npassword = "{hash_password(password)}"\n' for name, password in passwords.items()]
     (directory / "accounts.new").write_text("".join(tables))
     (directory / "accounts.new").rename(directory / "accounts.toml")
@@ -30,7 +30,7 @@ def allow(directory: Path, **passwords: str) -> None:
 
 @asynccontextmanager
 async def serving(directory: Path, *, awaits_proxy: bool = False) -> AsyncIterator[tuple[str, int]]:
-    """Serve one session without messages, to clients or to a TLS proxy; yield the address."""
+    """Serve one trading session without messages, to clients or to a TLS proxy, and yield the feed's address."""
     (directory / "2026112300-00000000000000000001.itch").write_bytes(b"")
     (directory / "engine.toml").write_text(
         f'[shared_memory]\npath = "{directory}/engine.shm"\n'
@@ -61,7 +61,7 @@ async def test_who_does_not_log_in_makes_room(tmp_path: Path, monkeypatch: pytes
         for reader, subscriber in subscribers:
             subscriber.write(soupbintcp.login_request("ANNA", "secret"))
             assert (await reader.readexactly(33))[2] == soupbintcp.LOGIN_ACCEPTED
-        for reader, writer in [*strangers, await asyncio.open_connection(*address)]:  # no place is left to make
+        for reader, writer in [*strangers, await asyncio.open_connection(*address)]:  # all places have subscribers
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await reader.readexactly(1)
             writer.close()
@@ -147,7 +147,7 @@ async def test_the_client_that_a_proxy_names_is_the_one_that_the_log_names(
         assert (await reader.readexactly(33))[2] == soupbintcp.LOGIN_ACCEPTED
         writer.close()
         reader, writer = await asyncio.open_connection(*address)
-        writer.write(right)  # as on the port for clients
+        writer.write(right)  # without the proxy's header
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await reader.readexactly(1)
         writer.close()

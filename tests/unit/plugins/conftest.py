@@ -1,4 +1,7 @@
-"""Run a module as Ansible does: arguments in, one JSON object out. AWS modules use an account in this process."""
+"""Runs modules as Ansible does: a module gets arguments and prints one JSON object.
+
+Modules of AWS use an AWS account that moto emulates in this process.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 RunModule = Callable[..., dict[str, Any]]
-# Gives a client of a service.
+# A function that returns a boto3 client of the named AWS service.
 Account = Callable[[str], Any]
 
 
@@ -20,16 +23,17 @@ Account = Callable[[str], Any]
 def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunModule:
     """Return a function that runs a module of this collection in this process and returns what it reported.
 
-    A module that fails reports `failed: true`; `check=True` runs it in check mode.
+    A module that fails reports `failed: true`. With `check=True` the module runs in check mode.
     """
 
-    # Ansible takes a process for a controller once a filter's test imported one; a module reports its warnings itself.
+    # A test that imports a filter makes Ansible treat this process as a controller. A module must not run as one,
+    # because it has to report its warnings itself.
     monkeypatch.setattr("ansible.module_utils._internal.is_controller", False)
 
     def run(name: str, /, check: bool = False, **arguments: object) -> dict[str, Any]:
         module = importlib.import_module(f"ansible_collections.lowlatency.trading.plugins.modules.{name}")
         capsys.readouterr()
-        # Ansible keeps the warnings of a process, which for a module is one run.
+        # Ansible collects warnings per process, and expects one run of a module in each process.
         monkeypatch.setattr("ansible.module_utils.common.warnings._global_warnings", {})
         with (
             patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),
@@ -37,7 +41,7 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         ):
             module.main()
         report: dict[str, Any] = json.loads(capsys.readouterr().out)
-        json.dumps(report, ensure_ascii=False).encode()  # Ansible takes no result with half of a character in it
+        json.dumps(report, ensure_ascii=False).encode()  # fails on half of a character, as Ansible would
         return report
 
     return run
@@ -45,8 +49,11 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """Let every AWS client of this process use an empty account of moto, whatever the environment variables are."""
-    # Imported here, because most tests of this folder need no AWS, and moto takes a second to import.
+    """Let all AWS clients of this process use an empty AWS account in moto. Remove AWS's environment variables.
+
+    Yield a function that returns a boto3 client of the named AWS service.
+    """
+    # The import of moto takes a second, and most tests of this folder need no AWS.
     import boto3
     from embedded_ec2.hooks import Hooks
     from embedded_ec2.patches import (
@@ -74,7 +81,10 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 def apply_thrice(run: RunModule, look: Callable[[], object], name: str, /, **arguments: object) -> dict[str, Any]:
-    """Run a module in check mode (which must not change `look()`), for real, and again; report the real run."""
+    """Run a module in check mode, then normally, then once more. Return the report of the second run.
+
+    The value of `look()` must change only in the second run. The third run must report no change.
+    """
     before = look()
     checked = run(name, check=True, region="us-east-1", **arguments)
     assert look() == before

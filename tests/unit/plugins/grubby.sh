@@ -1,6 +1,6 @@
 #!/bin/sh
-# What grubby says and does on Amazon Linux 2023; constructed from grubby(8) and AWS's documentation, never seen on a host.
-# The one boot entry is the file beside it.
+# A stand-in for grubby on Amazon Linux 2023, made from grubby(8) and AWS's documentation. It was never compared with a
+# real host. The only boot entry is the file `entry` in the same directory.
 entry="$(dirname "$0")/entry"
 case "$1" in
   --info=DEFAULT)

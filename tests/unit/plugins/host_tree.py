@@ -1,4 +1,4 @@
-"""A host's /proc, /sys and /etc as real files elsewhere."""
+"""A stand-in for a host's /proc, /sys and /etc: real files below another directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no file grow: the kernel answers a write with an error, as on a full disk."""
+    """Let every write that makes a file longer fail, as on a full disk, while the context is open."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
@@ -23,7 +23,7 @@ def full_disk() -> Iterator[None]:
 
 
 class HostTree:
-    """Files below a root, addressed by the absolute paths that they would have on a host."""
+    """Files below the directory `root`. Methods take the absolute paths that the files would have on a host."""
 
     def __init__(self, root: Path, cpus: str = "0", ram_mib: int = 2048) -> None:
         self.root = root
@@ -40,12 +40,12 @@ class HostTree:
         return place
 
     def put_sysctls(self, **values: str) -> None:
-        """Write values of keys with double underscores for dots: vm__swappiness="60"."""
+        """Write kernel settings. Double underscores in names stand for dots, as in vm__swappiness="60"."""
         for key, value in values.items():
             self.put(f"/proc/sys/{key.replace('__', '/')}", value)
 
     def link(self, path: str, target: str) -> None:
-        """Link to a file of the running kernel, for answers that a plain file cannot give."""
+        """Make a link to a file of the running kernel, which behaves as a plain file cannot."""
         place = self.place(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ class HostTree:
         return self.text(f"/proc/sys/{key.replace('.', '/')}")
 
     def snapshot(self) -> dict[str, str]:
-        """Return every file's text by its path."""
+        """Return the text of every file by its path. Links are left out."""
         return {
             f"/{file.relative_to(self.root)}": file.read_text()
             for file in sorted(self.root.rglob("*"))
@@ -66,7 +66,7 @@ class HostTree:
         }
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-        """Let a module that runs as a whole use this tree as the root of its host."""
+        """Let a module that runs with its `main` function use this tree as the host's root directory."""
 
         def place(path: str) -> Path:
             assert path == "/", f"{path} is not the root, which alone this stands in for"

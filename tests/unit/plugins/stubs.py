@@ -1,6 +1,6 @@
-"""Modules run against botocore's Stubber, for services that the embedded EC2 does not have.
+"""Runs modules with botocore's Stubber, for AWS services that the emulator does not have.
 
-Botocore itself checks requests and answers against the service's model.
+Botocore checks requests and answers by its model of the service.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from botocore.stub import Stubber
 
 @contextmanager
 def stubbed(monkeypatch: pytest.MonkeyPatch, *services: str) -> Iterator[dict[str, Stubber]]:
-    """Give every AWS module a stubbed client of each service; every expected request must be made."""
+    """Give all AWS modules a stubbed client of each service, and yield the stubs by service.
+
+    At the end, every expected request must have been made.
+    """
     stubs = {
         service: Stubber(
             boto3.client(service, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")

@@ -1,4 +1,4 @@
-"""A VPC keeps its network, and a new one overlaps with no other."""
+"""An existing VPC keeps its network, and a new VPC gets a network that overlaps with no other."""
 
 from __future__ import annotations
 

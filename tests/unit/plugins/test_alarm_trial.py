@@ -1,4 +1,4 @@
-"""A triggered alarm reaches its topic, has no other effect, and leaves nothing behind."""
+"""The module alarm_trial turns an alarm on. Its notice must arrive at the topic, and nothing else may change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_alarms(account: Account, topic: str, *actions: str, of: str = "AlarmAct
 
 @pytest.fixture(autouse=True)
 def rules_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the composite alarm follow the triggered one, as CloudWatch does; moto evaluates no rule."""
+    """Turn the composite alarm on with its part, as CloudWatch does. Moto does not evaluate rules."""
     alone = alarm_trial.apply
 
     def with_composite(client: Any, alarm: str) -> None:
@@ -47,7 +47,7 @@ def topic(account: Account) -> str:
 
 
 def left(account: Account, topic: str) -> tuple[int, int]:
-    """Return the number of queues and subscriptions."""
+    """Return the number of queues, and the number of the topic's subscriptions."""
     queues = account("sqs").list_queues().get("QueueUrls", [])
     return len(queues), len(account("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"])
 
@@ -61,7 +61,7 @@ def test_an_alarm_that_is_set_off_is_received_and_the_queue_is_gone(
     account: Account, run_module: RunModule, topic: str
 ) -> None:
     make_alarms(account, topic)
-    account("sqs").create_queue(QueueName="trading-demo-trial-0badf00d")  # of a trial that was killed
+    account("sqs").create_queue(QueueName="trading-demo-trial-0badf00d")  # a killed trial has left this
     queue = topic.replace(":sns:", ":sqs:").replace("-alarms", "-trial-0badf00d")
     account("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
     account("sqs").create_queue(QueueName="another")

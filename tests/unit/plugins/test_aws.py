@@ -1,4 +1,4 @@
-"""An AWS error becomes one line with the problem, its place and the remedy."""
+"""An error from AWS becomes one line that tells the problem, its place and the remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 
 def client_error(code: str) -> ClientError:
-    """Return the error that botocore raises for an answer with this code."""
+    """Return the exception that botocore raises for an answer with this error code."""
     return ClientError({"Error": {"Code": code, "Message": "what AWS says"}}, "DescribeVpcs")
 
 

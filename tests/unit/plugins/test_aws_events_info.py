@@ -1,4 +1,7 @@
-"""CloudTrail's history of one environment, against botocore's stubs: which events are ours, pages, pauses, trails."""
+"""The module aws_events_info reads CloudTrail's events about one environment, here from botocore's stubs.
+
+The tests check which events belong to the environment, pages of events, pauses between requests, and trails.
+"""
 
 from __future__ import annotations
 

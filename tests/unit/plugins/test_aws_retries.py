@@ -1,4 +1,4 @@
-"""A module repeats a request when AWS throttles it, also for the pages of a list."""
+"""A module repeats a request that AWS throttles, also a request for a further page of a list."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_OFFERS = (200, f"<{_ANSWER}><requestId>1</requestId><instanceTypeOfferingSet/
 
 
 class Ec2(ThreadingHTTPServer):
-    """An EC2 that gives the answers in order, then the last one again and again, and records the requests."""
+    """A stand-in for EC2 that gives its answers in order, repeats the last one, and records the requests."""
 
     def __init__(self, *answers: tuple[int, str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -46,19 +46,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *_said: object) -> None:
-        """Log nothing."""
+        """Log nothing, to keep the output of the tests short."""
 
 
 @pytest.fixture
 def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ec2]:
-    """An EC2 that throttles two calls; the modules' requests go to it."""
+    """Run a stand-in for EC2 that throttles two calls, and let all modules use it."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with Ec2(THROTTLED, THROTTLED, NO_OFFERS) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        # botocore's own setting, which would end it after the first: ours counts.
+        # This setting of botocore allows one attempt. The modules' own setting must have priority.
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

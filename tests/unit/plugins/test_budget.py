@@ -1,4 +1,4 @@
-"""Budgets: the requests to AWS Budgets when a budget is made, changed, left alone and deleted."""
+"""The requests to AWS Budgets when a budget is created, changed, left unchanged and deleted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def absent(stub: Stubber) -> None:
 
 
 def present(stub: Stubber, amount: str = "40.0") -> None:
-    """Answer with the budget as AWS does: with another form of the amount, with states, and in another order."""
+    """Let the stub answer as AWS does: it adds states, and changes the amount's form and the order of lists."""
     there = {**BUDGET, "BudgetLimit": {"Amount": amount, "Unit": "USD"}, "CostTypes": {"IncludeTax": True}}
     stub.add_response("describe_budget", {"Budget": there}, KEY)
     found = [{**FORECASTED, "NotificationState": "OK"}, {**ACTUAL, "NotificationState": "ALARM"}]

@@ -1,4 +1,4 @@
-"""Each planted fault comes first among the likely causes, and a host without a fault has none."""
+"""The diagnosis names each fault first among the likely causes, and names no cause for a host without a fault."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Readings = dict[str, Any]
 
 
 def unit(pid: int, **changes: Any) -> dict[str, Any]:
-    """Return a unit that runs."""
+    """Return the readings of a running systemd unit, with these changes."""
     running = {"load": "loaded", "active": "active", "sub": "running", "result": "success", "status": 0, "restarts": 0}
     return {**running, "pid": pid, "enabled": "enabled", "log": [], **changes}
 
@@ -174,7 +174,10 @@ def event(what: str, status: str, reason: str = "") -> dict[str, Any]:
 
 
 def stack(*newest_first: dict[str, Any]) -> Callable[[Readings], None]:
-    """Return a function that plants the events of a stack's last attempt, with a failed attempt before it."""
+    """Return a function that adds a CloudFormation stack's events to a host's readings.
+
+    The stack's earlier attempt has failed as well.
+    """
     begun = event("trading-demo", "CREATE_IN_PROGRESS", "User Initiated")
     earlier = event("Vpc", "CREATE_FAILED", "an earlier attempt's reason")
     return lambda host: host.update(stack_name="trading-demo", stack_events=[*newest_first, begun, earlier])
@@ -335,7 +338,7 @@ def test_what_stands_in_the_log_of_a_unit_that_runs_is_history() -> None:
 
 
 def two_engines() -> Readings:
-    """Return the readings of a healthy host with two partitions, on two CPUs."""
+    """Return the readings of a host with two partitions on two CPUs, without a fault."""
     host = copy.deepcopy(HEALTHY)
     units = host["units"]
     for kind, alpha, beta in (("engine", 10, 20), ("feed", 11, 21)):

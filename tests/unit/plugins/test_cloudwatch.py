@@ -1,4 +1,4 @@
-"""Alarms are compared by their effects; dashboards that CloudWatch would draw differently are refused."""
+"""Alarms are equal when they have the same effect. A dashboard that CloudWatch would draw differently is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALARM: dict[str, Any] = {
     "Threshold": 80,
     "ComparisonOperator": "GreaterThanThreshold",
 }
-# What DescribeAlarms answers for ALARM: defaults filled in, order changed, state added.
+# DescribeAlarms's answer about ALARM: it contains default values, another order of lists, and the state.
 DESCRIBED = {
     **ALARM,
     "AlarmArn": "arn:aws:cloudwatch:us-east-1:1:alarm:trading-demo/cpu",
@@ -92,7 +92,7 @@ def test_a_setting_that_somebody_added_by_hand_is_a_difference() -> None:
 
 
 def widget(x: int, y: int, width: int = 12, height: int = 6, **properties: str) -> dict[str, Any]:
-    """Return a metric widget of us-east-1."""
+    """Return a metric widget for a dashboard, with metrics of the region us-east-1."""
     place = {"x": x, "y": y, "width": width, "height": height}
     return {"type": "metric", **place, "properties": {"region": "us-east-1", "title": f"{x},{y}", **properties}}
 

@@ -1,4 +1,4 @@
-"""Alarms: a set becomes exactly the listed alarms, and no other environment's alarm is touched."""
+"""The module cloudwatch_alarms makes an environment's alarms exactly the listed ones, and changes no others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = "trading-demo/"
 
 
 def alarm(name: str, threshold: float) -> dict[str, Any]:
-    """Return an alarm as arguments of PutMetricAlarm."""
+    """Return an alarm in the form of the arguments of PutMetricAlarm."""
     return {
         "AlarmName": name,
         "Namespace": "AWS/EC2",
@@ -36,7 +36,7 @@ PROMISE = {"AlarmName": f"{PREFIX}promise", "AlarmRule": f'ALARM("{CPU}")'}
 
 
 def there(account: Account) -> dict[str, float | str]:
-    """Return the threshold or the rule of each alarm of the account."""
+    """Return, by name, the threshold of each metric alarm and the rule of each composite alarm in the AWS account."""
     kinds = account("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     metric = {one["AlarmName"]: one["Threshold"] for one in kinds["MetricAlarms"]}
     return {**metric, **{one["AlarmName"]: one["AlarmRule"] for one in kinds["CompositeAlarms"]}}

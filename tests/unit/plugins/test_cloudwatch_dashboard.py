@@ -1,4 +1,4 @@
-"""Dashboards: made, changed and deleted once; CloudWatch's complaints are reported."""
+"""The module cloudwatch_dashboard creates, changes and deletes a dashboard, and reports CloudWatch's complaints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def body(title: str) -> dict[str, Any]:
 
 
 def bodies(account: Account) -> dict[str, Any]:
-    """Return the content of each dashboard of the account, by name."""
+    """Return the content of each dashboard in the AWS account by its name."""
     cloudwatch = account("cloudwatch")
     names = [entry["DashboardName"] for entry in cloudwatch.list_dashboards()["DashboardEntries"]]
     return {name: json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"]) for name in names}

@@ -1,4 +1,4 @@
-"""Host keys are read from whole blocks only, the newest first."""
+"""SSH host keys are read from the newest complete block on an instance's console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The estimate of the default deployment equals the stored one, allowances are used once, and a budget ends the run."""
+"""The estimate of a deployment's cost: the default deployment costs the expected amount.
+
+AWS's free allowances are subtracted only once, and an estimate above the budget ends the run.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ DEFAULT = cost.Amounts(
 
 
 def usd(used: cost.Amounts) -> dict[str, Decimal]:
-    """Return the lines that cost something."""
+    """Return the cost of each line of the estimate that costs something."""
     return {line.what: line.usd for line in cost.estimate(PRICES, used) if line.usd}
 
 
@@ -107,7 +110,7 @@ def test_every_line_and_the_total_are_in_the_text() -> None:
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
-    """Return the module's arguments for the default deployment."""
+    """Return the module's arguments for the default deployment, with these changes."""
     return {"prices": PRICES, "region": "us-east-1", **DEFAULT._asdict(), "budget_usd": 40, **changes}
 
 

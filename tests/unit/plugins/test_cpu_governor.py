@@ -65,7 +65,7 @@ def test_absent_gives_each_policy_its_own_governor_back(host: HostTree) -> None:
 
 
 def test_policies_that_differ_in_their_fate_are_told_apart(host: HostTree) -> None:
-    host.link(governor_of(1), "/proc/sys/kernel/ostype")  # a file that takes no value
+    host.link(governor_of(1), "/proc/sys/kernel/ostype")  # this file cannot be written
     statuses = {knob["status"]: knob["reason"] for knob in converge(host)["knobs"]}
     assert set(statuses) == {"applied", "refused"}
     assert statuses["refused"].startswith("1 of 2: policy1; EACCES")
@@ -87,7 +87,7 @@ def test_the_module_sets_and_restores_as_its_parameters_say(
     assert [host.text(governor_of(cpu)) for cpu in (0, 1)] == ["performance", "performance"]
     run_module("cpu_governor", governor="ondemand")
     assert [host.text(governor_of(cpu)) for cpu in (0, 1)] == ["ondemand", "ondemand"]
-    host.put(governor_of(0), "userspace")  # somebody else's
+    host.put(governor_of(0), "userspace")  # another program's setting
     run_module("cpu_governor", state="absent")
     assert [host.text(governor_of(cpu)) for cpu in (0, 1)] == ["userspace", "schedutil"]
     assert run_module("cpu_governor", state="absent", force=True)["changed"] is True

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 
 def machine(cpus: int, smt: bool = False, nodes: int = 1) -> list[Cpu]:
-    """CPUs numbered as Linux does: the first threads of all cores, then the second ones."""
+    """Return CPUs with Linux's numbers: the first threads of all cores come before the second threads."""
     cores = cpus // 2 if smt else cpus
     return [Cpu(n, (0, n % cores), (n % cores) * nodes // cores) for n in range(cpus)]
 

@@ -1,4 +1,4 @@
-"""The resources of an environment: every kind of resource, of this environment alone, and the missing ones."""
+"""The module deployment_info finds resources of every kind that belong to an environment, and names missing ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .conftest import Account, RunModule
 
 ASSUME = '{"Version": "2012-10-17", "Statement": []}'
 ALLOW = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}'
-# Each kind that an environment has, and the name of its one resource in the environment demo.
+# The kinds of resources that an environment has, and the name of the resource in the environment demo.
 NAMES = {
     "instance": "trading-demo-1",
     "vpc": "trading-demo-vpc",
@@ -39,7 +39,7 @@ NAMES = {
 
 
 def tagged(environment: str, kind: str, name: str = "") -> dict[str, Any]:
-    """Return the parameter that gives a new resource the tags that the roles give it."""
+    """Return the parameter that gives a new resource the same tags as the roles do."""
     name = name or f"trading-{environment}-{kind}"
     tags = {"Project": "lowlatency-trading", "Environment": environment, "Name": name}
     listed = [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -47,12 +47,12 @@ def tagged(environment: str, kind: str, name: str = "") -> dict[str, Any]:
 
 
 def make(account: Account, environment: str) -> None:
-    """Make one resource of each kind, named as the roles name them, and an instance that is terminated again."""
+    """Create one resource of each kind with the roles' names, and an instance that is terminated again."""
     name = f"trading-{environment}"
     _make_network(account("ec2"), environment, name)
     iam, path = account("iam"), f"/lowlatency-trading/{environment}/"
     iam.create_role(RoleName=f"{name}-host", Path=path, AssumeRolePolicyDocument=ASSUME)
-    if environment == "demo":  # unlike AWS, moto lists those of every path
+    if environment == "demo":  # unlike AWS, moto lists the profiles of all paths
         iam.create_instance_profile(InstanceProfileName=f"{name}-host", Path=path)
     iam.create_policy(PolicyName=f"{name}-host", Path=path, PolicyDocument=ALLOW)
     account("logs").create_log_group(logGroupName=f"/trading/{environment}/flow")
@@ -141,7 +141,7 @@ def test_groups_and_balancers_are_listed_where_the_environment_has_a_fleet(
         template = {"LaunchTemplateName": f"{prefix}/alpha", "Version": "$Latest"}
         sizes = {"MinSize": 0, "MaxSize": 1, "VPCZoneIdentifier": subnet}
         scaling.create_auto_scaling_group(AutoScalingGroupName=f"{prefix}/alpha", LaunchTemplate=template, **sizes)
-    # Without its security group nobody asks for the others: an environment without a fleet needs no call more.
+    # The module looks for a fleet's resources only if its security group exists, to save calls.
     assert look(run_module, "demo")["resources"] == []
     name = "trading-demo-balancer"
     tags = tagged("demo", "security-group", name)
@@ -187,7 +187,7 @@ def test_a_network_that_an_environment_cannot_have_is_refused(
 
 def test_a_key_of_the_accounts_own_needs_more_permissions(account: Account, run_module: RunModule) -> None:
     own = account("kms").create_key()["KeyMetadata"]["Arn"]
-    # An encrypted volume before that: AWS's own key is named by its alias all the same.
+    # An encrypted volume creates AWS's own key. The default key is still named by its alias.
     account("ec2").create_volume(AvailabilityZone="us-east-1a", Size=8, Encrypted=True)
     report = look(run_module, "demo", vpc_cidr="10.77.0.0/16")
     assert "warnings" not in report, report["warnings"]

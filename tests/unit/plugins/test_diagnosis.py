@@ -1,4 +1,4 @@
-"""Failing commands are findings."""
+"""The module diagnosis runs commands. One that fails is a part of its report, not an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshot policies: botocore itself checks the requests to DLM, which the embedded EC2 does not have."""
+"""The requests to DLM, AWS's service that makes EBS snapshots. Botocore checks them, as moto has no DLM."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def stub() -> Iterator[Stubber]:
 
 
 def wanted() -> dict[str, Any]:
-    """Return the wanted policy for the parameters."""
+    """Return the policy that the module wants for its parameters."""
     asked = module.plan(PARAMS)
     assert asked is not None
     return asked
 
 
 def described() -> dict[str, Any]:
-    """Return the policy in the form of DLM's answer: with defaults, and with tags in another order."""
+    """Return the policy in the form of DLM's answer, with default values and another order of the tags."""
     policy = {"PolicyId": POLICY_ID, **copy.deepcopy(wanted())}
     policy["PolicyDetails"]["TargetTags"].reverse()
     policy["PolicyDetails"]["ResourceLocations"] = ["CLOUD"]
@@ -115,7 +115,7 @@ def test_a_policy_that_differs_needs_a_change(change: str) -> None:
 
 
 def found(stub: Stubber, policy: dict[str, Any] | None) -> None:
-    """Let DLM answer with this policy, or without any policy of the name."""
+    """Let the stub of DLM answer with this policy, or with none."""
     summaries = [{"PolicyId": POLICY_ID, "Tags": {"Name": PARAMS["name"]}}] if policy else []
     stub.add_response("get_lifecycle_policies", {"Policies": summaries}, {})
     if policy:

@@ -1,4 +1,7 @@
-"""Host keys from consoles: the module waits for them, reads the older console without a newer one, and gives up."""
+"""The module ec2_host_key_info reads SSH host keys from the consoles of instances.
+
+It waits for the keys, reads the older console if there is no newer one, and gives up after a limit.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ BOOTED = f"-----BEGIN SSH HOST KEY KEYS-----\r\n{KEY} root@host\r\n-----END SSH 
 
 
 def console(stub: Stubber, instance_id: str, text: str | None, latest: bool = True) -> None:
-    """Answer as EC2 does: in base64, and without output before the first line."""
+    """Let the stub answer as EC2 does: the text is in base64, and there is no output before the first line."""
     output = {} if text is None else {"Output": base64.b64encode(text.encode()).decode()}
     asked = {"InstanceId": instance_id, **({"Latest": True} if latest else {})}
     stub.add_response("get_console_output", {"InstanceId": instance_id, **output}, asked)

@@ -1,4 +1,7 @@
-"""Passwords made on the host: made once, unreadable to others, and accepted by the engine's check."""
+"""The module engine_accounts makes passwords on a host.
+
+It makes each password once, other users cannot read it, and the engine's own check accepts it.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,7 @@ def test_a_further_account_leaves_the_first_one_s_password(run: Callable[..., di
 def test_a_password_set_by_hand_is_taken(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     run(BENCH)
     (tmp_path / "secrets/BENCH.password").write_text("by-hand\n")
-    os.utime(tmp_path / "secrets/BENCH.password", (0, 0))  # as of a file moved there, which keeps its time
+    os.utime(tmp_path / "secrets/BENCH.password", (0, 0))  # a file that is moved there keeps its time
     assert run(BENCH, check=True)["changed"]
     assert run(BENCH)["changed"]
     assert passwords.verify("by-hand", account(tmp_path, "BENCH")["password"])
@@ -183,7 +186,7 @@ def test_a_password_that_somebody_wrote_in_another_encoding_is_told_of_in_one_li
     assert "ASCII characters" in report["msg"]
 
 
-# As the engine does on a machine in FIPS mode whose Python was built without it.
+# The engine's command on a machine in FIPS mode whose Python has no scrypt.
 WITHOUT_SCRYPT = """
 import hashlib
 del hashlib.scrypt

@@ -1,4 +1,4 @@
-"""The environments of an account: found by their names, whichever resources are left of them."""
+"""The module environments_info finds an AWS account's environments by the names of any resources that are left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LISTS = (
 
 
 class Account:
-    """A client whose answers are empty, except for those that it is given."""
+    """A stand-in for a boto3 client. Its answers are empty, except for those in `found`."""
 
     def __init__(self, found: dict[str, Any]) -> None:
         self.found = found
@@ -48,7 +48,7 @@ class Account:
             {"describe_alarms": {"MetricAlarms": [{"AlarmName": "trading-accept-1/h/cpu", "AlarmArn": "a"}]}},
             ["accept-1"],
         ),
-        # A terminated instance keeps its tags for an hour, and is nothing.
+        # A terminated instance keeps its tags for an hour, but is no resource any more.
         ({"describe_tags": {"Tags": [{"Value": "accept-1"}]}}, []),
         ({"list_topics": {"Topics": [{"TopicArn": "arn:aws:sns:us-east-1:1:trading-production-alarms"}]}}, []),
     ],

@@ -1,4 +1,7 @@
-"""The evidence of an acceptance run: the settled claims, the valid ones, and no confidential text."""
+"""The evidence of an acceptance run names the claims that were checked and that hold.
+
+It contains no confidential text.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ RAN = [
 
 
 def judged(claim: dict[str, Any], on_aws: bool = True) -> dict[str, Any]:
-    """Return the evidence's entry for one claim."""
+    """Return the entry in the evidence about one claim."""
     (found,) = evidence([{"claim": "It is so", "step": "look", **claim}], RAN, SEEN, on_aws)["claims"]
     return dict(found)
 

@@ -1,4 +1,4 @@
-"""Every filter is documented under the name that playbooks use, with the arguments that it takes."""
+"""Every filter has documentation under the name that playbooks use, with the arguments that it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A fleet: its names collide with those of no other environment, and invalid inputs are refused before any resource."""
+"""The names and inputs of a fleet.
+
+Its names differ from those of all other environments. Invalid inputs are refused before any resource is created.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A unit is restarted, or only reported as outdated. Molecule tests the module with a real systemd."""
+"""The module fresh_unit restarts a unit whose files have changed, or only reports that it is outdated.
+
+Molecule tests the module with a real systemd.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +126,7 @@ def test_a_file_moved_into_place_is_younger_than_a_process_started_before(tmp_pa
     assert changed_s(str(tmp_path / "absent")) == 0.0
 
 
-# Keeps a unit's properties in files, and does with them what systemd does.
+# A stand-in for systemctl. It has a unit's properties in files, and changes them as systemd does.
 SYSTEMCTL = """#!/bin/sh
 cd "${0%/*}/unit" || exit 1
 [ ! -e "refuse-$1" ] || { echo "Job for $2 failed." >&2; exit 1; }
@@ -150,7 +153,7 @@ NEW = {
     "FragmentPath": "",
     "DropInPaths": "",
 }
-# Everything that is there today is younger.
+# Started so long ago that all files are newer.
 RUNNING_LONG = {
     **NEW,
     "UnitFileState": "enabled",
@@ -160,7 +163,7 @@ RUNNING_LONG = {
 
 
 class Systemd:
-    """A systemd with one unit, the only program on PATH."""
+    """A stand-in for systemd with one unit. Its programs are the only ones on PATH."""
 
     def __init__(self, folder: Path, run_module: RunModule) -> None:
         self.folder = folder
@@ -185,7 +188,7 @@ class Systemd:
         return self.run_module("fresh_unit", check, **given)
 
     def calls(self) -> list[str]:
-        """Return the commands to systemd, without its queries."""
+        """Return the commands that systemctl got, without queries."""
         calls = self.folder / "calls"
         return calls.read_text().splitlines() if calls.exists() else []
 

@@ -1,4 +1,7 @@
-"""Events of people in systemd's journal; claims that anybody can write there are not believed."""
+"""The module host_events_info reads people's actions from systemd's journal.
+
+It ignores entries that any user of the host could have written.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are compared with their declared owner, group and mode."""
+"""The module installed_files_info compares files with their declared owner, group and mode."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_an_irqbalance_that_ignores_its_ban_is_told_of_after_its_next_pass(
 
 
 def test_an_interrupt_the_kernel_holds_is_told_apart(host: HostTree) -> None:
-    host.link("/proc/irq/24/smp_affinity_list", "/sys/devices/system/cpu/kernel_max")  # a number that cannot be written
+    host.link("/proc/irq/24/smp_affinity_list", "/sys/devices/system/cpu/kernel_max")  # this file cannot be written
     knobs = {knob["status"]: knob for knob in converge(host)["knobs"]}
     assert "irq24" in knobs["refused"]["reason"]
 
@@ -159,7 +159,7 @@ def test_the_module_moves_and_restores_as_its_parameters_say(
     assert host.snapshot() == before
     assert run_module("irq_affinity", housekeeping="0-1")["irqbalance_stale"] is False
     assert lists(host) == ["0-1", "0-1", "0"]
-    host.put("/proc/irq/24/smp_affinity_list", "2")  # somebody else's
+    host.put("/proc/irq/24/smp_affinity_list", "2")  # another program's setting
     run_module("irq_affinity", housekeeping="0-1", state="absent")
     assert lists(host) == ["0-3", "2", "0"]
     assert run_module("irq_affinity", housekeeping="0-1", state="absent", force=True)["changed"] is True

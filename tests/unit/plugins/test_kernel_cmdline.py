@@ -20,7 +20,7 @@ kernel_cmdline = importlib.import_module("ansible_collections.lowlatency.trading
 GRUB_CFG = "/boot/grub/grub.cfg"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
-# What Debian's grub-mkconfig does with arguments: source the files with /bin/sh, write them into the menu.
+# A stand-in for Debian's update-grub. As grub-mkconfig does, it sources the files and writes the arguments to the menu.
 UPDATE_GRUB = """#!/bin/sh
 cd "$(dirname "$0")" || exit 1
 [ ! -e fail ] || { echo "grub-mkconfig: no space left" >&2; exit 1; }
@@ -39,7 +39,7 @@ def command(argv: list[str]) -> tuple[int, str, str]:
 
 
 class BootHost(HostTree):
-    """A host with one of the two ways to set boot arguments."""
+    """A stand-in for a host. Subclasses have one of the two programs that set boot arguments."""
 
     def __init__(self, root: Path, own: str = "console=ttyS0") -> None:
         super().__init__(root)
@@ -278,7 +278,7 @@ def test_a_way_back_killed_before_its_end_is_finished_by_the_next(tmp_path: Path
     host.converge("skew_tick=1")
     drop_in = host.text(DROP_IN)
     host.converge()
-    host.put(DROP_IN, drop_in)  # update-grub was run, the drop-in not yet removed
+    host.put(DROP_IN, drop_in)  # killed after update-grub, before the drop-in was removed
     assert host.converge()["changed"]
     assert not host.place(DROP_IN).exists()
     assert "skew_tick=1" not in host.next_boot()
@@ -319,7 +319,7 @@ def test_a_boot_loader_that_is_gone_after_arguments_were_added_is_named(host: Bo
 
 @pytest.fixture
 def whole(host: BootHost, monkeypatch: pytest.MonkeyPatch) -> BootHost:
-    """The host for a module that runs as a whole, with only the boot loader's program."""
+    """Let the module run on this host with its `main` function. Only the boot loader's program is found."""
     host.stand_in(monkeypatch, kernel_cmdline)
 
     def which(name: str, path: str) -> str | None:

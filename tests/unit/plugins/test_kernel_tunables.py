@@ -204,7 +204,7 @@ def test_a_value_the_kernel_ignores_is_a_no_op(host: HostTree) -> None:
 
 
 def test_what_the_kernel_made_of_a_value_is_in_force_the_second_time_and_can_be_undone(host: HostTree) -> None:
-    host.link("/proc/sys/kernel/name", "/proc/thread-self/comm")  # the kernel cuts this at 15 bytes
+    host.link("/proc/sys/kernel/name", "/proc/thread-self/comm")  # the kernel cuts values after 15 bytes
     before = host.sysctl("kernel.name")
     first = converge(host, knob("kernel.name", "twenty-characters-xx"))
     assert statuses(first) == {"kernel.name": "applied"}
@@ -276,7 +276,7 @@ def test_a_malformed_line_of_a_later_file_is_skipped_as_at_boot(host: HostTree, 
 
 
 def test_a_later_file_that_cannot_be_read_is_named_and_nothing_is_changed(host: HostTree) -> None:
-    host.link("/etc/sysctl.d/99-x.conf", "/proc/self/mem")  # reading fails whoever reads
+    host.link("/etc/sysctl.d/99-x.conf", "/proc/self/mem")  # even root cannot read it
     before = host.snapshot()
     with pytest.raises(TuningError, match=r"99-x\.conf: cannot be read"):
         converge(host, knob("vm.swappiness", "10"))
@@ -317,7 +317,7 @@ def test_a_full_disk_is_named_and_nothing_is_changed(host: HostTree) -> None:
 def test_a_way_back_on_a_full_disk_still_leads_back(host: HostTree) -> None:
     before = host.snapshot()
     converge(host, knob("vm.swappiness", "10"))
-    # Plain files cannot be written either, as the kernel's could: they are put back by hand.
+    # On a full disk the kernel could still set its values, but these plain files cannot be written.
     host.put_sysctls(vm__swappiness="60")
     with full_disk():
         converge(host)
@@ -325,7 +325,7 @@ def test_a_way_back_on_a_full_disk_still_leads_back(host: HostTree) -> None:
 
 
 def test_a_boot_file_that_cannot_be_written_sets_the_kernel_back(host: HostTree) -> None:
-    host.link("/etc/sysctl.d", "/proc/self/fdinfo")  # a directory that takes no file
+    host.link("/etc/sysctl.d", "/proc/self/fdinfo")  # no file can be created there
     with pytest.raises(TuningError, match=r"sysctl\.d.*set back"):
         converge(host, knob("vm.swappiness", "10"))
     assert host.sysctl("vm.swappiness") == "60"
@@ -337,7 +337,7 @@ def test_a_boot_file_that_cannot_be_written_sets_the_kernel_back(host: HostTree)
 
 def test_a_run_killed_before_its_first_write_can_be_continued_and_undone(host: HostTree) -> None:
     converge(host, knob("vm.swappiness", "10"))
-    host.put_sysctls(vm__swappiness="60")  # the record was saved, the kernel not yet touched
+    host.put_sysctls(vm__swappiness="60")  # killed after the record was saved, before the kernel was changed
     host.place(SYSCTL_FILE).unlink()
     assert statuses(converge(host)) == {}
     assert not host.place(RECORD).exists()

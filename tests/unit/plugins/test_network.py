@@ -1,4 +1,4 @@
-"""Networks of equal size, one after the other."""
+"""The subnets of a new VPC have networks of equal size, one after the other."""
 
 from __future__ import annotations
 

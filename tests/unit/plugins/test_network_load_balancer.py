@@ -1,4 +1,7 @@
-"""A Network Load Balancer: security groups from the start, a target group for each listener, nothing left behind."""
+"""The module network_load_balancer creates a balancer with security groups and a target group for each listener.
+
+Its removal leaves no resource.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ BETA = {"port": 9011, "target_group": "trading-demo-O-beta", "health_path": "/he
 
 @pytest.fixture
 def network(account: Account) -> dict[str, Any]:
-    """The network arguments: a subnet, and a security group for the balancer."""
+    """Return the module's arguments about the network, with a new subnet and a security group."""
     ec2 = account("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]
@@ -25,7 +28,7 @@ def network(account: Account) -> dict[str, Any]:
 
 
 def look(account: Account) -> dict[str, Any]:
-    """Return the account's load balancers, target groups and listeners."""
+    """Return the AWS account's load balancers, target groups and listeners, with their attributes and tags."""
     elb = account("elbv2")
     balancers = elb.describe_load_balancers()["LoadBalancers"]
     groups = elb.describe_target_groups()["TargetGroups"]

@@ -22,7 +22,7 @@ nic_settings = importlib.import_module("ansible_collections.lowlatency.trading.p
 
 RULES = "/etc/udev/rules.d/95-os-tuning.rules"
 
-# Layout of ethtool 6.1's netlink/coalesce.c and netlink/rings.c; the values are constructed.
+# Texts in the layout of ethtool 6.1 (netlink/coalesce.c and netlink/rings.c). The values are invented.
 WANTED = {"adaptive-rx": "off", "rx-usecs": "0", "tx-usecs": "0"}
 COALESCE = """Coalesce parameters for ens5:
 Adaptive RX: on  TX: n/a
@@ -52,7 +52,7 @@ TX:             1024
 RX Buf Len:     n/a
 """
 
-# Taken from a virtio-net card, ethtool 6.1 of Debian 12; lines that say n/a left out but for one of each kind.
+# Debian 12's ethtool 6.1 about a virtio-net card, without most of the lines with n/a.
 VIRTIO_COALESCE = """Coalesce parameters for eth0:
 Adaptive RX: off  TX: n/a
 stats-block-usecs: n/a
@@ -81,7 +81,7 @@ TX Push:\toff
 TCP data split:\tn/a
 """
 
-# Keeps a card's settings in files and answers in ethtool's words.
+# A stand-in for ethtool. It has a card's settings in files and prints them as ethtool does.
 ETHTOOL = """#!/bin/sh
 cd "$(dirname "$0")/card" || exit 1
 case "$1" in
@@ -210,7 +210,7 @@ def test_a_host_without_cards_or_without_ethtool_says_so(host: HostTree, tmp_pat
 
 @pytest.fixture
 def whole(host: HostTree, monkeypatch: pytest.MonkeyPatch) -> HostTree:
-    """The host for a module that runs as a whole, with only the program ethtool."""
+    """Let the module run on this host with its `main` function. Only the program ethtool is found."""
     host.stand_in(monkeypatch, nic_settings)
 
     def which(name: str, path: str) -> str | None:
@@ -229,7 +229,7 @@ def test_the_module_sets_and_restores_as_its_parameters_say(whole: HostTree, run
     assert whole.snapshot() == before
     assert set(statuses(run_module("nic_settings", coalesce=WANTED)).values()) == {"applied"}
     assert whole.text("/card/rx") == "8192"
-    whole.put("/card/rx", "4096")  # somebody else's
+    whole.put("/card/rx", "4096")  # another program's setting
     assert statuses(run_module("nic_settings", state="absent"))["ens5/ring/rx"] == "kept"
     assert run_module("nic_settings", state="absent", force=True)["changed"] is True
     assert whole.snapshot() == before

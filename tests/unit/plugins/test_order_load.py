@@ -1,4 +1,4 @@
-"""A load that cannot run is reported in the generator's own words, without the password."""
+"""The module order_load reports why a load cannot run by the load generator's message, and never the password."""
 
 from __future__ import annotations
 

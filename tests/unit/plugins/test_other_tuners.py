@@ -1,4 +1,4 @@
-"""The services that tune a host in addition to this collection, from systemd's output."""
+"""The role os_tuning finds other services that tune a host as well, from systemd's output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def host(tmp_path: Path) -> HostTree:
     ("active", "file", "on"),
     [
         ("active", "enabled", True),
-        ("inactive", "enabled", True),  # it comes with the next boot
+        ("inactive", "enabled", True),  # it starts at the next boot
         ("active", "disabled", True),
         ("activating", "static", True),
         ("inactive", "disabled", False),

@@ -1,4 +1,4 @@
-"""Untrusted input of modules: a program's text and bytes, whatever their language and encoding."""
+"""Modules read the output of programs, whatever its language and encoding."""
 
 from __future__ import annotations
 

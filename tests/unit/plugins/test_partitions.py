@@ -1,4 +1,4 @@
-"""Partitions: every mistake is refused by name, and every name, file and port follows from the list."""
+"""The list of partitions: every mistake in it is named, and all names, files and ports follow from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People are checked before anybody gets an account; keys are made by ssh-keygen itself."""
+"""The list of people is checked before any Linux user is created. ssh-keygen makes the keys in these tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ people_problems = FilterModule().filters()["people_problems"]
 
 
 def keygen(folder: Path, *options: str) -> str:
-    """Return the public key of a new pair."""
+    """Make a pair of SSH keys and return the public key."""
     path = folder / f"key{len(list(folder.iterdir()))}"
     subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", path, "-C", "a b", *options], check=True)
     return path.with_suffix(".pub").read_text()
@@ -86,7 +86,7 @@ def test_a_weak_key_is_refused(made: dict[str, str]) -> None:
 
 
 def test_a_key_of_two_people_is_named(made: dict[str, str]) -> None:
-    again = made["ed25519"].split()[:2]  # with another comment it is the same key
+    again = made["ed25519"].split()[:2]  # the same key without its comment
     people = [person(made["ed25519"]), person(made["second"], " ".join(again), name="bert")]
     assert people_problems(people) == ["key 2 of bert is anna's as well: each key is one person's, given once"]
     assert people_problems([person(made["rsa"], made["rsa"])]) == [

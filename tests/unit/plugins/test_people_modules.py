@@ -1,4 +1,7 @@
-"""The accounts that belong to people, and when one is closed. A test with a machine shows that sessions end."""
+"""The modules find the Linux users that belong to people, and tell which of them must be closed.
+
+An integration test with a machine checks that their sessions end.
+"""
 
 from __future__ import annotations
 
@@ -54,10 +57,10 @@ def test_who_has_a_key_or_a_group_too_much_loses_it(
     loses: bool,
 ) -> None:
     if kept is not None:
-        (tmp_path / "anna").write_text(kept, encoding="latin-1")  # an editor's, not ours
+        (tmp_path / "anna").write_text(kept, encoding="latin-1")  # a user may have edited it
     made = tmp_path / "people.json"
     made.write_text('["anna", "gone"]')
-    # A host's accounts are not for a test to make.
+    # The test creates no users on this machine.
     account = pwd.struct_passwd(("anna", "*", 1000, 1000, "", "/home/anna", "/bin/bash"))
     monkeypatch.setattr(pwd, "getpwall", lambda: [account])
     monkeypatch.setattr(grp, "getgrall", lambda: [grp.struct_group(("staff", "*", 50, ["anna"]))])

@@ -1,4 +1,7 @@
-"""A playbook as a step of another: its time limit, its end, the content of its logs, and its inputs."""
+"""The module playbook_run runs a playbook as a step of another one.
+
+The tests check its time limit, its end, the content of its logs, and its inputs.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def test_a_step_that_ends_in_time_says_how(tmp_path: Path) -> None:
     assert (ended.code, ended.limit_reached) == (3, False)
 
 
-# As Ansible does: what runs the step is a process of its own, and its parent is killed.
+# A stand-in for Ansible: a child process with a session of its own runs the step, and the test kills its parent.
 PROGRAM = """
     import os, sys
     from ansible_collections.lowlatency.trading.plugins.module_utils.acceptance import child
@@ -54,7 +57,7 @@ def test_a_step_does_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
 
 
 def becomes_true(look: Any, within_s: float = 60) -> bool:
-    """Return whether the condition becomes true before the limit, which only ends a test that hangs."""
+    """Return whether the condition becomes true within this time. The time is long, to end only tests that hang."""
     end_s = time.monotonic() + within_s
     while not look():
         if time.monotonic() > end_s:

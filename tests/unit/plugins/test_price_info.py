@@ -1,4 +1,7 @@
-"""Prices: the user's own, then AWS's, then the table's; each has its source and its date."""
+"""The module price_info uses the user's price, else AWS's price, else the price in a table.
+
+Each price has its source and its date.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def term(usd: str, unit: str = "Hrs", **attributes: str) -> dict[str, Any]:
 
 
 def product() -> str:
-    """Return a document of the price list, cut down to the fields that the module reads."""
+    """Return an entry of AWS's price list, as JSON, with only the fields that the module reads."""
     year = {"LeaseContractLength": "1yr", "OfferingClass": "standard"}
     return json.dumps(
         {
@@ -73,7 +76,10 @@ def ask(
     history: list[dict[str, Any]] | None,
     **arguments: Any,
 ) -> dict[str, tuple[float | None, str]]:
-    """Return the offers for AWS's answers; None means that AWS refuses the request."""
+    """Run the module with these answers of AWS. Return the price and the source of each offer by its name.
+
+    For None AWS refuses the request.
+    """
     with stubbed(monkeypatch, "pricing", "ec2") as stubs:
         asked = {"ServiceCode": "AmazonEC2", "Filters": FILTERS}
         if price_list is None:

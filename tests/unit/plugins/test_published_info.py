@@ -1,4 +1,4 @@
-"""The arrival of a host's data: the age of its samples, and its log lines, in an account of this process."""
+"""The module published_info tells whether a host's data has reached AWS, by the age of its samples and log lines."""
 
 from __future__ import annotations
 

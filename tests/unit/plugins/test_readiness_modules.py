@@ -1,4 +1,7 @@
-"""Readings of the checklist's modules: logins in the engine's own words, pages, updates, kills, documents."""
+"""The modules that read what the readiness checklist needs.
+
+They test logins with the engine's protocol, pages, updates, killed units and documents.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 @contextmanager
 def answering(reply: Callable[[bytes], bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the port of a server that answers one client's first bytes, and a list of the client's messages."""
+    """Run a server that answers the first bytes of one client. Yield its port, and a list of what the client sends."""
     said: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
@@ -32,7 +35,7 @@ def answering(reply: Callable[[bytes], bytes]) -> Iterator[tuple[int, list[bytes
                 client.settimeout(10)
                 said.append(client.recv(4096))
                 client.sendall(reply(said[0]))
-                with suppress(ConnectionResetError):  # of a client that ends before it has read all
+                with suppress(ConnectionResetError):  # a client may disconnect before it has read all
                     while more := client.recv(4096):
                         said.append(more)
 
@@ -106,7 +109,7 @@ def test_a_password_that_soupbintcp_cannot_carry_is_refused(run_module: RunModul
 
 def test_who_sends_heartbeats_and_no_answer_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     class Chatty:
-        """A connection that sends heartbeats without end, one each second of the clock."""
+        """A stand-in for a connection on which a heartbeat arrives each second, without end. It advances the clock."""
 
         now_s = 0.0
 
@@ -126,7 +129,7 @@ def test_who_sends_heartbeats_and_no_answer_is_silent(monkeypatch: pytest.Monkey
 
 
 class Guarded(BaseHTTPRequestHandler):
-    """A server that answers /health to all and other paths to holders of the token, and has no /gone."""
+    """Answers /health to all clients, and other paths only to clients with the token. /gone does not exist."""
 
     def do_GET(self) -> None:
         known = self.path == "/health" or self.headers.get("Authorization") == "Bearer t0ken"
@@ -134,7 +137,7 @@ class Guarded(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
-        """Log nothing, so that the test's output contains only the verdict."""
+        """Log nothing, to keep the output of the tests short."""
 
 
 @pytest.fixture
@@ -199,7 +202,7 @@ def test_lists_that_were_never_read_have_no_age(tmp_path: Path) -> None:
     assert updates_info.age_s([str(tmp_path / "one")], (tmp_path / "one").stat().st_mtime + 60) == 60
 
 
-# systemctl of one unit: FOLDER/pid is its process, FOLDER/next the one after a kill.
+# A stand-in for systemctl with one unit. FOLDER/pid has its process id, and FOLDER/next the id after a kill.
 SYSTEMCTL = """\
 #!/bin/sh
 case $1 in

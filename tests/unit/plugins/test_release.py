@@ -1,4 +1,4 @@
-"""A release: collected on the controller, installed on the host, named by its content."""
+"""A release is collected on the controller, installed on a host, and named by its content."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ version = "1.0"
 [tool.setuptools]
 py-modules = ["greeter"]
 """
-# Distributions keep the wheels of their ensurepip in a directory of its own.
+# Distributions have the wheels of ensurepip in another directory than Python itself.
 _WHEELS = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(ensurepip.__file__).parent / "_bundled"
 (PIP_WHEEL,) = Path(_WHEELS).glob("pip-*.whl")
 OWN_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -50,7 +50,7 @@ OWN_TAG = f"cp{OWN_VERSION.replace('.', '')}-none-linux_{platform.machine()}"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Python project whose lock file has only pip, which is available without a network."""
+    """Return the directory of a Python project whose lock file contains only pip, which needs no network."""
     directory = tmp_path / "a project"
     directory.mkdir()
     digest = hashlib.sha256(PIP_WHEEL.read_bytes()).hexdigest()
@@ -82,7 +82,7 @@ def install(run_module: RunModule, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return pip's wheel with compiled code added: pip starts from there in a third of the time."""
+    """Return pip's wheel with added bytecode, from which pip starts in a third of the time."""
     path = tmp_path_factory.mktemp("pip") / PIP_WHEEL.name
     with zipfile.ZipFile(PIP_WHEEL) as original, zipfile.ZipFile(path, "w") as wheel:
         for member in original.infolist():
@@ -98,7 +98,10 @@ def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def greeter(collect: Run, compiled_pip: Path, tmp_path: Path) -> Run:
-    """Return a function that collects ready wheels: pip's, and that of a program `greet` with the given source."""
+    """Return a function that collects a release of pip and of a program `greet` with the given source.
+
+    It returns the release's name and its archive.
+    """
 
     def make(source: str, compiled: str = "") -> dict[str, Any]:
         directory = tmp_path / hashlib.sha256((source + compiled).encode()).hexdigest()
@@ -114,7 +117,7 @@ def greeter(collect: Run, compiled_pip: Path, tmp_path: Path) -> Run:
 
 
 def write_wheel(path: Path, source: str, tag: str = "py3-none-any") -> None:
-    """Write a wheel in the binary distribution format, with a program `greet`."""
+    """Write a wheel with a program `greet` that has this source."""
     files = {
         "greeter.py": source,
         "greeter-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\nLicense: MIT\n",
@@ -203,7 +206,7 @@ def test_a_release_is_compiled_where_that_was_asked_for(collect: Run, project: P
     with tarfile.open(made["auto"]["archive"]) as archive:
         names = archive.getnames()
     assert any(name.startswith("greeter-1.0-cp") for name in names)
-    assert "greeter-1.0-py3-none-any.whl" in names  # for a host on which the compiled one fails
+    assert "greeter-1.0-py3-none-any.whl" in names  # for hosts on which the compiled wheel fails
     with tarfile.open(made["never"]["archive"]) as archive:
         assert "greeter-1.0-py3-none-any.whl" in archive.getnames()
 
@@ -274,7 +277,7 @@ def test_a_controller_without_the_cross_compiler_takes_the_pure_wheel_and_says_h
     assert Path(report["archive"]).is_file()
     assert "has no ziglang, which compiles for other architectures; install it there" in report["reason"]
 
-    # pinned, but in no index that this controller reaches
+    # the compiler is pinned, but no index that the controller can reach has it
     (project / "requirements-cross.lock").write_text(f"ziglang==0.17.1 --hash=sha256:{'0' * 64}\n")
     refused = collect(project=str(project), compiled="always", **OTHER_KIND)
     assert "cannot fetch the compiler for other architectures" in refused["msg"]
@@ -391,7 +394,7 @@ def test_what_is_no_archive_of_a_release_is_refused(
 
 def test_a_release_runs_is_kept_and_can_be_gone_back_to(greeter: Run, install: Run, tmp_path: Path) -> None:
     old, new = greeter(saying("hello")), greeter(saying("good day"))
-    half = tmp_path / "opt/releases" / old["release"] / "bin"  # what an interrupted installation leaves
+    half = tmp_path / "opt/releases" / old["release"] / "bin"  # left by an interrupted installation
     half.mkdir(parents=True)
     (half / "greet").write_text("half of a script")
 
@@ -405,7 +408,7 @@ def test_a_release_runs_is_kept_and_can_be_gone_back_to(greeter: Run, install: R
 
     assert install(release="previous")["release"] == old["release"]
     assert greeting(tmp_path / "opt") == "hello"
-    assert not install(release="previous")["changed"]  # and does not go forward again
+    assert not install(release="previous")["changed"]  # a second rollback does not return to the new release
     assert greeting(tmp_path / "opt") == "hello"
 
     assert install(release=new["release"])["before"] == old["release"]
@@ -428,7 +431,7 @@ def test_a_release_that_is_only_installed_leaves_what_is_in_force_and_every_othe
     assert greeting(tmp_path / "opt") == "good evening"
 
 
-# What people have in pip.conf: by each of these pip ends with an error, or installs elsewhere and says all is well.
+# Settings that users have in pip.conf. Each makes pip fail, or install to another place without an error.
 OTHER_PEOPLES = """\
 [global]
 user = true
@@ -468,7 +471,7 @@ def test_a_pip_that_reports_success_and_installed_nothing_is_an_error(
 def test_wheels_are_collected_whatever_settings_of_pip_the_controller_has(
     collect: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The index's own settings count, whether they come from a file or from variables."""
+    """Only the settings about the index of packages apply, from a file or from environment variables."""
     conf = tmp_path / "pip.conf"
     conf.write_text(f"{OTHER_PEOPLES.format(tmp_path)}no-binary = :all:\nfind-links = {PIP_WHEEL.parent}\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
@@ -550,7 +553,7 @@ def test_a_compiled_wheel_that_fails_on_the_host_leaves_the_pure_one_in_force_an
 
 
 def bill(root: Path) -> dict[str, Any]:
-    """Return the bill of materials of the active release, after validation with CycloneDX's own schema."""
+    """Return the bill of materials of the active release. It must be valid by CycloneDX's own schema."""
     text = (root / "current/sbom.cdx.json").read_text(encoding="utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     read: dict[str, Any] = json.loads(text)

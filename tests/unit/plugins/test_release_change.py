@@ -1,4 +1,7 @@
-"""The engine continues as another release, or as the previous one: real engines, a real client, planted faults."""
+"""The engine continues as another release, or returns to the previous one when the new release has a fault.
+
+The engines and the client are real.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ PAR = 1_000_000
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """A host whose engine runs release `old`, where account ANNA has an order A."""
+    """Yield a host whose engine runs the release `old`. The account ANNA has the resting order A."""
     made = Host(tmp_path)
     monkeypatch.setenv("PATH", f"{made.programs}{os.pathsep}{os.environ['PATH']}")
     made.install("old")
@@ -134,7 +137,7 @@ def test_a_release_whose_order_entry_cannot_be_opened_runs_on_and_the_message_sa
         client.send(ouch.EnterOrder("B", "B", 10, "TEST", PAR))
         assert isinstance(client.wait_for(3)[2], ouch.Rejected)
         assert "order entry is closed already" in switch()["msg"]
-        # What was in the way is repaired, and done what the message says.
+        # Repair the cause, and run the command that the message names.
         closed.rmdir()
         (command,) = re.findall(r"`(trading-engine admin [^`]* open-entry)`", msg)
         subprocess.run([host.root / "current/bin" / command.split()[0], *command.split()[1:]], check=True)

@@ -1,4 +1,4 @@
-"""A deployment's cost and possible savings: suggestions, CPU use, and the bill from stubs."""
+"""A deployment's cost and possible savings, from the use of its CPUs and from AWS's bill. Stubs answer for AWS."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def use(highest: float, hours: int = 336) -> dict[str, Any]:
 
 
 def suggested(uses: dict[str, dict[str, Any]], limits: dict[str, Any] = LIMITS, **about: Any) -> dict[str, float]:
-    """Return the saving of each suggestion, in the order of the suggestions."""
+    """Return the saving in USD of each suggestion by its name, in the order of the suggestions."""
     return {one["name"]: one["usd"] for one in cost_suggestions(uses, {**ABOUT, **about}, limits)}
 
 

@@ -1,4 +1,4 @@
-"""Schedules: the requests to EventBridge Scheduler when a schedule is made, changed, left alone and deleted."""
+"""The requests to EventBridge Scheduler when a schedule is created, changed, left unchanged and deleted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def absent(stub: Stubber) -> None:
 
 
 def present(stub: Stubber, **differing: Any) -> None:
-    """Answer as AWS does: add the default fields and return the input unchanged."""
+    """Let the stub answer as AWS does: it adds default fields and returns the input unchanged."""
     retries = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
     target = {**ASKED["Target"], "Input": '{"InstanceIds":["i-1"]}', "RetryPolicy": retries}  # type: ignore[dict-item]
     there = {**ASKED, "Target": target, "GroupName": "default", **differing}

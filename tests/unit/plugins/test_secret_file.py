@@ -1,4 +1,7 @@
-"""A secret of a host: made once, kept, given, refused when invalid, and never shown."""
+"""The module secret_file makes a host's secret once and keeps it, or writes the user's secret.
+
+It refuses an invalid secret and never shows one.
+"""
 
 from __future__ import annotations
 

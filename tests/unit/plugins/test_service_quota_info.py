@@ -1,4 +1,7 @@
-"""Quotas: the unused part of each, and a refusal that names the variable when that part is too small."""
+"""The module service_quota_info reads how much of each quota is unused.
+
+When this is too little, it fails and names the variable to change.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""All modules have one shape, so that one of them explains the others.
+"""All modules of this collection have the same structure.
 
-A module that makes changes observes, plans and applies. A module without changes observes, or only plans with its
-input. The modules' pages use the imperative.
+A module that makes changes has the functions `observe`, `plan`, and `apply` or `converge`. A module without changes
+has `observe`, or only `plan` for its input. The modules' documentation uses the imperative.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 FOLDER = Path(__file__).parents[3] / "plugins/modules"
-# One that runs on the controller as an action plugin has only its page here.
+# Without action plugins, which run on the controller: here they have only their documentation.
 MODULES = sorted(path for path in FOLDER.glob("*.py") if not (FOLDER.parent / "action" / path.name).exists())
 
 CHANGES_NOTHING = "lowlatency.trading.common.info"
-# The tuning family's `converge` applies the settings that a module plans, and reads back what the kernel made of them.
+# The function `converge` of the tuning modules applies the planned settings and reads back the kernel's values.
 APPLIES = {"apply", "converge"}
 IMPERATIVE = re.compile(
     r"""
@@ -34,7 +34,7 @@ ARTICLES = {"the", "a", "an", "every"}
 
 
 def assigned(tree: ast.Module, name: str) -> str:
-    """Return the text of a module's constant, empty when there is none."""
+    """Return the text that a module assigns to this constant. It is empty when there is no such constant."""
     for node in tree.body:
         match node:
             case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(text))) if found == name:
@@ -43,7 +43,7 @@ def assigned(tree: ast.Module, name: str) -> str:
 
 
 def names(tree: ast.Module) -> set[str]:
-    """Return the functions and methods that a module defines, and the names that it imports."""
+    """Return the names of the functions and methods that a module defines, and the names that it imports."""
     found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return found | {alias.asname or alias.name for node in imports for alias in node.names}
@@ -58,14 +58,14 @@ def paragraphs(description: str | list[str]) -> list[str]:
 
 
 def options_of(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield each option, also those inside other options, with the paragraphs of its description."""
+    """Yield the name of each option and suboption, with the paragraphs of its description."""
     for name, option in options.items():
         yield f"{above}{name}", paragraphs(option["description"])
         yield from options_of(option.get("suboptions", {}), f"{above}{name}.")
 
 
 def problems(source: str) -> Iterator[str]:
-    """Yield the differences of a module from the common shape."""
+    """Yield a text about each difference between a module and the common structure."""
     tree = ast.parse(source)
     page = yaml.safe_load(assigned(tree, "DOCUMENTATION")) or {}
     for key in ("author", "version_added", "short_description", "description"):

@@ -1,4 +1,4 @@
-"""The sources of the roles' defaults: shared targets, names of an environment, and the old names of variables."""
+"""Values that several roles' defaults share: the targets, the names of an environment, and old names of variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The warnings that Ansible would have shown."""
+    """Return a list that collects the warnings that Ansible would show."""
     said: list[str] = []
     monkeypatch.setattr(Display, "warning", lambda _self, text: said.append(text))
     return said

@@ -1,4 +1,4 @@
-"""The verdict: only a measurement that met its target passes."""
+"""The verdict about a host's targets: only a measurement that met its target passes."""
 
 from __future__ import annotations
 
@@ -139,7 +139,10 @@ def test_by_default_disturbed_time_counts(load: dict[str, Any]) -> None:
 
 @pytest.fixture
 def aside(load: dict[str, Any]) -> dict[str, Any]:
-    """Return a load with disturbed slices set aside: the whole time misses targets, the undisturbed time does not."""
+    """Return a load of which disturbed slices are set aside.
+
+    It misses targets over its whole time, but meets them in its undisturbed time.
+    """
     load["disturbed"] = "set_aside"
     load["figures"].update(latencies(MISSING_US, MISSING_US, ON_TIME_US), disturbance=disturbance(150, 50))
     return load
@@ -313,7 +316,7 @@ def test_a_feed_that_only_a_disturbed_machine_made_late_is_judged_by_the_rest(as
 
 def test_an_engine_without_a_feed_passes_without_a_row_of_it(load: dict[str, Any]) -> None:
     targets = {name: value for name, value in TARGETS.items() if name != "feed_p99_us"}
-    load["figures"]["feed_us"] = {}  # nobody subscribed
+    load["figures"]["feed_us"] = {}  # no client subscribed
     rows = slo_rows(targets, STATE, load)
     assert {line["verdict"] for line in rows} == {"met"}
     for measured in (load, {}):
@@ -367,7 +370,7 @@ def test_where_too_little_was_undisturbed_a_late_feed_was_not_measured_and_more_
     [
         ("auto", 0, True),
         ("auto", 1, False),
-        ("auto", -1, False),  # an engine that does not tell
+        ("auto", -1, False),  # the engine does not tell the number
         ("always", 3, True),
         ("never", 0, False),
     ],

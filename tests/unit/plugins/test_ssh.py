@@ -1,4 +1,4 @@
-"""ssh itself reports how it understands the options."""
+"""The options for ssh have the intended effect, as ssh itself reports it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSTANCE = "i-0123456789abcdef0"
 
 
 def understood(options: str) -> dict[str, list[str]]:
-    """Return ssh's settings, by the names that `ssh -G` gives them."""
+    """Return the settings that ssh derives from these options, by the names that `ssh -G` prints."""
     argv = ["ssh", "-G", "-F", "/dev/null", *shlex.split(options), "203.0.113.1"]
     lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     settings: dict[str, list[str]] = {}
@@ -75,7 +75,7 @@ def test_the_file_of_host_keys_is_below_the_home_that_the_environment_names(
     [
         ({"host_keys": {INSTANCE: ["ssh-ed25519 AAAA"]}}, "ask"),
         ({"host_keys": {"i-another": ["ssh-ed25519 AAAA"]}}, "accept-new"),
-        ({}, "accept-new"),  # the console was not looked at
+        ({}, "accept-new"),  # the console was not read
     ],
 )
 def test_of_a_host_whose_key_is_not_on_the_console_the_first_connection_alone_is_trusted(

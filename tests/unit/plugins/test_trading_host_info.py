@@ -1,4 +1,4 @@
-"""The readings of a host, from the kernel's own texts and from a real HTTP server."""
+"""The module trading_host_info reads a host's state from the kernel's files and from an HTTP server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 
 class Ill(BaseHTTPRequestHandler):
-    """A server that reports a fault twice, and then none."""
+    """Handles requests of a server that reports a fault twice, and then no fault."""
 
     answers = 0
 
@@ -27,7 +27,7 @@ class Ill(BaseHTTPRequestHandler):
         self.wfile.write(b"journal failed")
 
     def log_message(self, *_arguments: object) -> None:
-        """Log nothing, so that the test's output contains only the verdict."""
+        """Log nothing, to keep the output of the tests short."""
 
 
 @pytest.fixture

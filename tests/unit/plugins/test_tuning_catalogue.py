@@ -1,4 +1,4 @@
-"""The inputs that role os_tuning gives its modules, and those that the modules refuse."""
+"""The modules of the role os_tuning accept the role's own settings, and refuse harmful settings of users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOUNDS = {"minimum_mib": None, "maximum_mib": None}
 
 
 def gated(name: str, value: str) -> dict[str, str]:
-    """Return the outcomes, by name, of a user's settings in os_tuning_sysctl."""
+    """Return the reason by outcome, such as "refused", for a user's setting in os_tuning_sysctl."""
     _, outcomes = gate([{**DEFAULTS, **BOUNDS, "name": name, "value": value}], [], NEVER, Host(4, 2**22))
     return {outcome.status: outcome.reason for outcome in outcomes}
 

@@ -1,4 +1,7 @@
-"""Flow logs: one for a log group, replaced where EC2 cannot change it; AWS's refusals are reported."""
+"""The module vpc_flow_log keeps one flow log for a log group.
+
+It replaces the flow log where EC2 cannot change it, and reports when AWS refuses a request.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ ROLE = "arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-flow
 
 
 def logs(account: Account) -> list[tuple[str, str, str]]:
-    """Return id, VPC and role of each flow log of the account."""
+    """Return the id, the VPC and the role of each flow log in the AWS account."""
     found = account("ec2").describe_flow_logs()["FlowLogs"]
     return [(log["FlowLogId"], log["ResourceId"], log["DeliverLogsPermissionArn"]) for log in found]
 

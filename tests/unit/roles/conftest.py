@@ -1,4 +1,4 @@
-"""The account for the tests of roles: the same fixture as for the tests of plugins."""
+"""The fixture `account`, an empty AWS account in moto, which the tests of plugins also use."""
 
 from __future__ import annotations
 

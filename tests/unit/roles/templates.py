@@ -1,6 +1,6 @@
-"""Renders a role's templates with Ansible's own templating and the role's own variables.
+"""Renders a role's templates with Ansible, with the role's own defaults and variables.
 
-It runs in a separate process, because Ansible's collection loader changes Python's imports permanently.
+Ansible runs in a separate process, because its collection loader changes Python's imports permanently.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ HOSTS = [
 
 
 def render(template: str, role: str = "aws_monitoring", **overrides: Any) -> Any:
-    """Return the rendered template of the role, read as YAML; templates of the role monitoring are for two hosts."""
+    """Render a template of a role, and return its content, read as YAML. `overrides` are variables.
+
+    For the role aws_monitoring there are two hosts.
+    """
     return yaml.safe_load(text(template, role, **overrides))
 
 
 def text(template: str, role: str, **overrides: Any) -> str:
-    """Return the rendered template of the role as text."""
+    """Render a template of a role, and return it as text. `overrides` are variables."""
     return _rendered(template, role, json.dumps(overrides))
 
 
@@ -57,7 +60,7 @@ def _rendered(template: str, role: str, overrides: str) -> str:
 
 @functools.cache
 def _renderer() -> subprocess.Popen[str]:
-    """Return the process that renders all templates: starting Ansible takes longer than rendering."""
+    """Start the process that renders templates and return it. All tests share it, because its start takes long."""
     process = subprocess.Popen(
         [sys.executable, __file__],
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
@@ -76,7 +79,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _variables(role: Path) -> dict[str, Any]:
-    """Return the role's defaults and variables, for the environment demo."""
+    """Return the role's defaults and variables, and the other variables that templates need."""
     loaded: dict[str, Any] = {}
     for file in [role / "defaults/main.yml", *sorted((role / "vars").rglob("*.yml"))]:
         loaded |= yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -92,7 +95,7 @@ def _variables(role: Path) -> dict[str, Any]:
 
 
 def _answer() -> None:
-    """Answer each line of standard input (a template with its role and variables) with a line: result and error."""
+    """Read from each line of standard input a template, its role and variables. Print its result and an error text."""
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar, trust_as_template
@@ -107,7 +110,7 @@ def _answer() -> None:
     def rendered(template: str, role: Path, overrides: dict[str, Any]) -> Any:
         text = (role / "templates" / template).read_text(encoding="utf-8")
         templar = Templar(loader=DataLoader(), variables=trusted(_variables(role)) | overrides)
-        # The template lookup trims blocks; Templar.template does so only when the text says it.
+        # Ansible's template module trims blocks. Templar.template does so only with this first line.
         return templar.template(trust_as_template("#jinja2: trim_blocks:True\n" + text))
 
     init_plugin_loader()

@@ -1,4 +1,4 @@
-"""The claims of an acceptance run: each claim states an expectation about a step, and each step has its playbook."""
+"""The claims that an acceptance run checks: each has an expectation about a step, and each step has a playbook."""
 
 from __future__ import annotations
 

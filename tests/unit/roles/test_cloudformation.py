@@ -1,4 +1,7 @@
-"""AWS's own linter accepts the template without a remark, and a stack can be made where an earlier one existed."""
+"""AWS's linter has no remark about the CloudFormation template.
+
+A stack can be created where an earlier one has left its log group.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def test_the_template_is_valid() -> None:
     assert [f"line {match.linenumber}: {match.message}" for match in lint_file(TEMPLATE)] == []
 
 
-@pytest.mark.filterwarnings("ignore:Tried to parse")  # a key pair, which moto leaves out
+@pytest.mark.filterwarnings("ignore:Tried to parse")  # moto cannot create the key pair
 def test_a_stack_is_made_beside_the_log_group_that_an_earlier_one_left(account: Account) -> None:
     logs, stacks = account("logs"), account("cloudformation")
     logs.create_log_group(logGroupName="/trading/demo/host")

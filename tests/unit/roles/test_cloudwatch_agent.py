@@ -1,4 +1,7 @@
-"""The agent's own schema accepts its configuration, which collects the contract's metrics and no others."""
+"""The CloudWatch agent's own schema accepts the configuration that the role writes.
+
+The configuration collects exactly the metrics that files/metrics.yml lists for the agent.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from .templates import ROOT, render
 schema_problems = FilterModule().filters()["schema_problems"]
 
 CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
-# The agent's package carries it; third-party, so it is no part of this repository.
+# The schema comes from the agent's package, and is not part of this repository.
 SCHEMA_FILE = ROOT.parent / "shared/data/amazon-cloudwatch-agent-schema.json"
 FACTS = {
     "default_ipv4": {"interface": "ens5"},
@@ -36,7 +39,7 @@ READS_JOURNAL: dict[str, Any] = {
 def configuration(
     schema: dict[str, Any], partitions: list[dict[str, Any]] | None = None, **facts: Any
 ) -> dict[str, Any]:
-    """Return the configuration for an agent whose package has ``schema``."""
+    """Return the role's configuration for an agent whose package contains this schema."""
     content = base64.b64encode(json.dumps(schema).encode()).decode()
     rendered: dict[str, Any] = render(
         "cloudwatch-agent.yml.j2",
@@ -49,7 +52,7 @@ def configuration(
 
 
 def collected(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return name and process pattern of each metric that the agent collects by the document."""
+    """Return the name and the process pattern of each metric that an agent with this configuration collects."""
     found = []
     for plugin, given in document["metrics"]["metrics_collected"].items():
         for entry in given if isinstance(given, list) else [given]:

@@ -1,4 +1,7 @@
-"""A host's rights in the environment's bucket: it may only put new objects below its own name, with any other right."""
+"""A host may only put new objects below its own name in the environment's bucket.
+
+This holds even if another policy gives the host more rights.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ REFUSED = [
     ("s3:ListBucketVersions", ARN, {}),
     ("s3:DeleteObject", f"{ARN}/hosts/{ME}/a", {}),
     ("s3:DeleteObjectVersion", f"{ARN}/hosts/{ME}/a", {}),
-    ("s3:PutObject", f"{ARN}/hosts/{ME}/a", {}),  # would overwrite; also each part of a multipart upload asks for this
+    ("s3:PutObject", f"{ARN}/hosts/{ME}/a", {}),  # would overwrite an object; parts of an upload need this too
     ("s3:PutObject", f"{ARN}/hosts/AROAEXAMPLE:i-0999/a", NEW),
     ("s3:PutObject", f"{ARN}/hosts/{ME}0/a", NEW),
     ("s3:PutObject", f"{ARN}/trading-demo-1.tar.gz", NEW),

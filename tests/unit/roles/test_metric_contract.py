@@ -1,4 +1,4 @@
-"""Alarms and dashboard use only published metrics: the contract in files/metrics.yml, or EC2's own metrics."""
+"""Alarms and dashboard use only metrics that are published: those of files/metrics.yml, and EC2's own metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EC2_METRICS = {
 }
 VOLUME_SEARCH = re.compile(r"SEARCH\('MetricName=\"(?P<name>\w+)\" VolumeId=\"(?P<volume>[^\"]+)\"', 'Average', 60\)")
 FREE_METRICS = 10
-AGENT_METRICS = 21  # paid; docs/aws.md says so
+AGENT_METRICS = 21  # these cost money, as docs/aws.md says
 SESSION = {"from_hour_utc": 14, "to_hour_utc": 21, "floor_per_s": 100}
 
 
@@ -45,7 +45,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def published(namespace: str) -> dict[str, set[str]]:
-    """Return the names of a namespace's metrics with their meaningful statistics."""
+    """Return the metrics of a namespace by name, each with the statistics that have a meaning."""
     if namespace == "AWS/EC2":
         return EC2_METRICS
     assert namespace == CONTRACT["namespace"]
@@ -89,7 +89,7 @@ def test_one_alarm_of_each_host_stands_for_all_of_its_others_and_one_for_its_sil
         assert promise["AlarmActions"] == promise["OKActions"] == ["arn:aws:sns:us-east-1:1:trading-demo-alarms"]
         assert silent["AlarmRule"] == f'INSUFFICIENT_DATA("{heard}")'
         assert silent["AlarmActions"] == promise["AlarmActions"]
-        assert "OKActions" not in silent  # the first datum is no news
+        assert "OKActions" not in silent  # no notice about the first data
 
 
 def test_without_a_backup_its_alarm_alone_is_left_out(alarms: list[dict[str, Any]]) -> None:
@@ -200,7 +200,7 @@ def test_what_a_host_publishes_fits_the_metrics_for_nothing_but_the_backups_and_
 
 
 def thresholds(**variables: Any) -> dict[str, float]:
-    """Return the threshold of each alarm of a host by the alarm's name."""
+    """Return the thresholds of a host's alarms by the alarm's name."""
     rendered = render("alarms.yml.j2", **variables)
     return {alarm["AlarmName"].rpartition("/")[2]: alarm["Threshold"] for alarm in rendered if "Threshold" in alarm}
 

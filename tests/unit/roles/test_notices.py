@@ -1,6 +1,6 @@
-"""The times of alarm notices: none while a host is set up, in time when it stays silent, and at once afterwards.
+"""When alarms send notices: never while a host is set up, after some minutes when it stays silent, and later at once.
 
-CloudWatch evaluates alarms in an unknown order, so each test uses two different orders.
+CloudWatch evaluates alarms in an unknown order, so each test runs with two orders.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .templates import HOSTS, ROOT, render
 
 DAY = 1440
 IDLE = {"CPUUtilization": 20.0}
-BUSY = {"CPUUtilization": 100.0}  # as a host is while it is set up
+BUSY = {"CPUUtilization": 100.0}  # while a host is set up
 WELL = {
     **IDLE,
     "EngineUp": 1.0,
@@ -37,7 +37,7 @@ def watch(request: pytest.FixtureRequest) -> Watch:
 
 
 def live(watch: Watch, minutes: int, data: dict[str, float]) -> list[Notice]:
-    """Let minutes pass; return the notices sent in them."""
+    """Let minutes pass, each with this data, and return the notices that were sent meanwhile."""
     before = len(watch.notices)
     for _ in range(minutes):
         watch.pass_minute(data)
@@ -69,7 +69,7 @@ def test_what_breaks_after_the_first_data_is_told_within_minutes_and_once(
     live(watch, 3, WELL)
     said = live(watch, 10, broken)
     assert told(said) == [("promise", "ALARM")]
-    assert live(watch, 3 * DAY, broken) == []  # a silence of days is no recovery
+    assert live(watch, 3 * DAY, broken) == []  # days without data are no recovery
     assert told(live(watch, 10, WELL)) == [("promise", "OK")]
 
 

@@ -1,6 +1,7 @@
-"""The deployer's policies: small enough to attach, narrow, and enough for every call of an environment's whole life.
+"""The deployer's IAM policies are small enough to attach, allow nothing unneeded, and allow every call that is needed.
 
-The calls are those that tests/integration/aws recorded (tests/iam/calls.json); those tests also judge each run.
+The calls of an environment's whole life are in tests/iam/calls.json. The tests in tests/integration/aws have recorded
+them, and also check the calls of each of their own runs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ KEPT = calls.kept()
 USED = sorted({row.action for row in KEPT})
 OURS = {"aws:ResourceTag/Project": "lowlatency-trading"}
 THEIRS = {"aws:ResourceTag/Project": "another"}
-# How a resource shows that it is ours, or one of those that AWS makes for this purpose alone.
+# Parts of names that only resources of this project have, or resources that AWS creates for this purpose.
 OUR_NAMES = (
     "trading-",
     "lowlatency-trading/",
@@ -42,14 +43,14 @@ BY_EBS = {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}
 
 
 def judge(need: Need, policies: tuple[str, ...], taken_away: str = "") -> bool:
-    """Return whether these policies allow the need, without the removed action."""
+    """Return whether these policies allow the need when the action `taken_away` is removed from them."""
     statements = [one for name in policies for one in documents.statements(name)]
     return allowed(need, documents.without(taken_away, statements))
 
 
 def test_a_user_can_have_all_that_one_environment_needs() -> None:
-    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: ten managed policies for a user.
-    # A fleet refuses Spot instances.
+    # A user can have ten managed policies: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+    # A fleet has no Spot instances, so no user needs the documents of both.
     assert {"fleet", "spot"} <= set(documents.names())
     assert len(documents.names()) - 1 <= 10
 
@@ -89,7 +90,7 @@ def test_what_may_change_things_of_others_is_named_with_its_reason() -> None:
 
 
 def test_parliament_finds_nothing_that_is_not_explained() -> None:
-    # A process of its own, because parliament's own code warns.
+    # A separate process, because parliament's code causes warnings.
     command = [sys.executable, "-W", "ignore", "-m", "tests.iam.findings"]
     done = subprocess.run(
         command, cwd=documents.FOLDER.parents[1], capture_output=True, text=True, check=True, timeout=120
@@ -99,7 +100,7 @@ def test_parliament_finds_nothing_that_is_not_explained() -> None:
 
 
 def ec2(kind: str) -> str:
-    """Return the ARN of one of EC2's resources."""
+    """Return the ARN of an example resource of EC2, of this kind."""
     return reference.ec2_arn(kind, "x-0", "us-east-1", "123456789012")
 
 

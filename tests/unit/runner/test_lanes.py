@@ -1,4 +1,4 @@
-"""A run of parts: lanes run side by side, measurements run alone, and nothing is left behind, whatever happens."""
+"""Lanes run at the same time, measurements run alone, and no process is left after success, failure or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def test_a_lane_keeps_its_order_and_what_is_alone_comes_last(tmp_path: Path) -> 
 
 
 def test_lanes_run_side_by_side(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")  # to open either side waits for the other
+    os.mkfifo(tmp_path / "pipe")  # opening one end waits until the other end is opened
     lanes = tuple((part(mode, f"open({str(tmp_path / 'pipe')!r}, {mode!r})"),) for mode in ("r", "w"))
     assert Run(Plan(lanes), tmp_path, verbose=False).go() == 0
 
 
 def test_a_lane_at_its_end_takes_over_the_last_part_of_another(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")  # the long part waits in it for the last one of its own lane
+    os.mkfifo(tmp_path / "pipe")  # the long part waits at it for the last part of its lane
     long, last = (part(mode, f"open({str(tmp_path / 'pipe')!r}, {mode!r})") for mode in ("r", "w"))
     assert Run(Plan(((long, last), (part("short", ""),))), tmp_path, verbose=False).go() == 0
 
 
 def test_a_part_that_measures_last_goes_on_when_nothing_runs_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "order"
-    os.mkfifo(tmp_path / "pipe")  # the other part ends after this one has begun
+    os.mkfifo(tmp_path / "pipe")  # lets the other part end only after this part has begun
     lock = f"import fcntl, os; fcntl.flock(open(os.environ['{BESIDE}']), fcntl.LOCK_SH)"
     measuring = part("measuring", f"open({str(tmp_path / 'pipe')!r}, 'w'); {lock}; {note(path, 'measures', 'ends')}")
     other = part("other", f"open({str(tmp_path / 'pipe')!r}); {note(path, 'other', 'other ends')}")
@@ -110,13 +110,13 @@ def test_an_interruption_stops_everything_and_begins_nothing(tmp_path: Path) -> 
         f"parts = tuple(Part(name, (sys.executable, '-c', {waits!r}), kind='single') for name in ('now', 'next')); "
         f"sys.exit(Run(Plan((parts,)), Path({str(tmp_path)!r}), False).go())"
     )
-    # The children's marks are the runner's; this one finds what the runner itself would have left.
+    # The runner gives its parts other marks. This mark finds processes that the runner itself would have left.
     mark = {**os.environ, "MARK_OF_THIS_TEST": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=mark, stdout=subprocess.PIPE, text=True) as run:
         end_s = time.monotonic() + LIMIT_S
         while not ready.exists():
             assert time.monotonic() < end_s
-            time.sleep(0.05)  # between two looks
+            time.sleep(0.05)  # between two checks
         run.send_signal(signal.SIGINT)
         said, _ = run.communicate(timeout=LIMIT_S)
     assert run.returncode == INTERRUPTED
@@ -147,7 +147,7 @@ def test_every_choice_has_a_plan_and_arguments_reach_its_runner() -> None:
         assert plan(choice, []).parts
     (unit,) = plan("unit", ["-k", "journal"]).parts
     assert unit.argv[-3:] == ["-k", "journal", "tests/unit"]
-    assert len(plan("integration", []).lanes) == 2  # an empty one would take over parts of the others
+    assert len(plan("integration", []).lanes) == 2  # an empty lane would take parts from the others
     (one,) = plan("integration", ["tests/integration/aws/test_hours.py"]).parts
     assert "tests/integration" not in one.argv
     assert [one.name for one in plan("molecule", ["os_tuning_kernel"]).parts] == ["molecule os_tuning_kernel"]

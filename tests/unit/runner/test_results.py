@@ -1,4 +1,4 @@
-"""The report of a part: counts, times, and the lines of a failure that help to act."""
+"""The report of a part has its counts, its times, and the lines that show the cause of a failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_is_left_out(): ...
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, Path]:
-    """Exit status, log and report of pytest on a file with a test of each kind."""
+    """Run pytest on a file with one test for each result. Return its exit status, its log and its report."""
     tmp_path = tmp_path_factory.mktemp("ran")
     (tmp_path / "test_kinds.py").write_text(TESTS)
     log, report = tmp_path / "part.log", tmp_path / "part.xml"

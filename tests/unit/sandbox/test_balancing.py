@@ -1,4 +1,7 @@
-"""HAProxy's configuration from the API's load balancers, and the API's report on targets; HAProxy does not run."""
+"""The sandbox configures HAProxy by the API's load balancers, and the API reports the health of targets.
+
+HAProxy itself does not run here.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ CHECK = {
 
 
 class StandIn:
-    """Stand-ins for the router and HAProxy, which record their calls and return the test's values."""
+    """Stands in for the router and for HAProxy. It records calls, and returns the values that a test sets."""
 
     netns = ""
 
@@ -75,7 +78,7 @@ class StandIn:
 
 
 class Machines(NoMachines):
-    """The part of the keeper that balancers use."""
+    """Stands in for the keeper, which runs machines. It has only what balancers need."""
 
     def __init__(self, kept: Balancers) -> None:
         self._kept = kept
@@ -85,7 +88,7 @@ class Machines(NoMachines):
 
 
 class Account:
-    """An account with a balancer, a target group of five-second checks, and a listener."""
+    """An AWS account with a balancer, a listener, and a target group whose health is checked every five seconds."""
 
     def __init__(self, stand_in: StandIn, **group: Any) -> None:
         self.now = 1000.0
@@ -149,7 +152,7 @@ def account(moto: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     made.elbv2.delete_load_balancer(LoadBalancerArn=made.balancer["LoadBalancerArn"])
     for group in made.elbv2.describe_target_groups()["TargetGroups"]:
         made.elbv2.delete_target_group(TargetGroupArn=group["TargetGroupArn"])
-    elbv2_balancers.install(Hooks())  # the next tests are without machines
+    elbv2_balancers.install(Hooks())  # later tests have no machines
 
 
 def test_a_balancer_has_an_address_in_its_subnet_and_gives_it_back(account: Account) -> None:

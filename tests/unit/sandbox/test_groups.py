@@ -1,4 +1,4 @@
-"""Auto Scaling groups without machines: they replace dead instances, wait for hooks, and refresh."""
+"""The sandbox's Auto Scaling groups, without machines: they replace dead instances, wait for hooks, and refresh."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOOK = "mounted"
 
 
 class Quiet(Watcher):
-    """A watcher whose turns the test controls."""
+    """A watcher, the thread that compares groups with their instances, without a thread: the test calls it."""
 
     begun = 0
 
@@ -35,7 +35,7 @@ class Quiet(Watcher):
 
 
 class Account:
-    """An empty account with a launch template and a group of one, in this process."""
+    """An emulated AWS account with a launch template and a method that makes a group of one instance."""
 
     def __init__(self, clients: list[Any]) -> None:
         self.now = 1000.0
@@ -70,7 +70,7 @@ class Account:
         return group
 
     def look(self) -> list[str]:
-        """Take a turn, and return the instances in the group."""
+        """Let the watcher examine all groups once, and return the ids of the group's instances."""
         for group in groups.all_groups():
             groups.look(group, self.watcher.targets)
         return self.ids()
@@ -98,7 +98,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[list[Any]]:
-    """Return the clients of one account that all tests use in turn: making one costs more than a test."""
+    """Yield boto3 clients that all tests share, because creating a client takes longer than a test."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)

@@ -1,4 +1,4 @@
-"""The replacement of a Network Load Balancer: a real HAProxy on loopback, and servers that return their names."""
+"""A real HAProxy on loopback, which stands in for a Network Load Balancer, with servers that return their names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_haproxy = pytest.mark.skipif(not shutil.which("haproxy"), reason="needs ha
 
 
 class Named:
-    """A server on loopback that answers every request with its name."""
+    """A server on a loopback port that answers every request with its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -46,7 +46,7 @@ class Named:
                 connection.sendall(self.name.encode())
 
     def stop(self) -> None:
-        # A thread that waits in accept() would hold the port open.
+        # Without this, a thread that waits in accept() would keep the port open.
         if self._listener.fileno() >= 0:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -74,7 +74,7 @@ def said(connection: socket.socket) -> str:
 
 
 class Balancer:
-    """A balancer with one listener and one target group."""
+    """A load balancer with one listener and one target group."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory / "ledger.json")
@@ -85,7 +85,7 @@ class Balancer:
 
     def serve(self, *servers: Named) -> None:
         self.pool = replace(self.pool, servers=tuple(each.server for each in servers))
-        # Another group before it: who is who must not depend on the order.
+        # Another group comes first, so that a wrong assumption about the order makes a test fail.
         other = replace(self.pool, name="other", servers=(Server("nobody", "127.0.0.1", 1),))
         self.haproxy.apply([self.front_end], [other, self.pool])
 

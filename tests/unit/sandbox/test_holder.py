@@ -1,4 +1,4 @@
-"""The owner of a sandbox: two checkouts with the same sandbox name do not take it from each other."""
+"""A sandbox belongs to one checkout of this repository. Another checkout with the same sandbox name cannot use it."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from embedded_ec2.state import Running, Sandbox
 
 @pytest.fixture
 def held(tmp_path: Path) -> Sandbox:
-    """A running sandbox that another checkout holds; this process stands for the sandbox."""
+    """Return a running sandbox that belongs to another checkout. This process stands in for the sandbox's process."""
     sandbox = Sandbox("a", tmp_path / "state/a")
     sandbox.directory.mkdir(parents=True)
     (tmp_path / "theirs").mkdir()

@@ -1,4 +1,4 @@
-"""Patches of moto are found by their names, and have a common form."""
+"""The sandbox's patches of moto are found by their files' names, and all have the same form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVICES = ("autoscaling", "cloudformation", "cloudwatch", "ec2", "elbv2", "iam"
 
 
 def problems(name: str, source: str) -> Iterator[str]:
-    """Yield the differences of a patch from the common form."""
+    """Yield a text about each difference of a patch from the common form."""
     service, _, thing = name.partition("_")
     if service not in SERVICES or not thing:
         yield f"{name} is not named by service and thing"
@@ -53,7 +53,7 @@ def test_every_file_of_the_package_is_installed(tmp_path: Path, monkeypatch: pyt
         (tmp_path / f"{name}.py").write_text(
             "def install(hooks):\n    hooks.machines.append(__name__)\n", encoding="utf-8"
         )
-        monkeypatch.setitem(sys.modules, f"embedded_ec2.patches.{name}", None)  # forgotten again after the test
+        monkeypatch.setitem(sys.modules, f"embedded_ec2.patches.{name}", None)  # removed after the test
         del sys.modules[f"embedded_ec2.patches.{name}"]
     monkeypatch.setattr(patches, "__path__", [str(tmp_path)])
     installed: Any = []

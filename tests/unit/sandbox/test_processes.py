@@ -1,4 +1,4 @@
-"""Processes are identified correctly whatever names they give themselves."""
+"""Processes are identified correctly, whatever names they give themselves."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from embedded_ec2 import processes
 
-# Takes a name that is no UTF-8, says so, and waits for its end.
+# A program that gives itself a name that is not UTF-8, and then waits for the end of its input.
 ODD = """
 import ctypes, sys
 ctypes.CDLL(None).prctl(15, b"\\xfc) R 1", 0, 0, 0)

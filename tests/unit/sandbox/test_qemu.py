@@ -5,7 +5,7 @@ from embedded_ec2.errors import SandboxError
 from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.qemu import parse_boot_arguments, render_network
 
-# As Debian 12's update-grub writes it; shortened.
+# A shortened file of Debian 12's update-grub.
 GRUB_CONFIGURATION = """\
 set default="0"
 menuentry 'Debian' --class debian {

@@ -1,4 +1,7 @@
-"""The product reaches the sandbox by the AWS endpoint, SSH and the metadata address, and has no code about it."""
+"""The collection contains no code about the sandbox.
+
+It uses the sandbox like AWS: by the API's endpoint, SSH and the address of the metadata service.
+"""
 
 import re
 from pathlib import Path

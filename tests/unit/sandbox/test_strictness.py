@@ -1,4 +1,4 @@
-"""The API refuses and forgets the same as AWS does, where moto alone would hide a mistake of ours."""
+"""The sandbox's API refuses and deletes what AWS does. Without its patches moto would hide such mistakes of ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Client = Callable[[str], Any]
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """Return a function that makes clients of an empty account in this process."""
+    """Yield a function that returns a boto3 client of a service, for an empty AWS account in this process."""
     for patch in (ec2_addresses, ec2_deletions, ec2_metadata_tags, sns_subscriptions):
         patch.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -37,7 +37,7 @@ def launch(ec2: Any, **options: Any) -> str:
 
 
 def public_address(ec2: Any, instance: str) -> str | None:
-    """Return an instance's public address."""
+    """Return an instance's public address, or None if it has none."""
     (found,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"]
     address: str | None = found.get("PublicIpAddress")
     return address

@@ -1,4 +1,7 @@
-"""The watcher against a metadata service of the test, over real sockets, with AWS's own answers."""
+"""trading-spot waits for the notice that a Spot instance is taken back, and then runs a command.
+
+A server of the test stands in for the metadata service and gives AWS's answers.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ NOTICE = '{"action": "terminate", "time": "2026-11-23T18:02:00Z"}'
 
 
 class Service(ThreadingHTTPServer):
-    """Answers like the instance metadata; `answers` are the statuses of the next requests, and the last one repeats."""
+    """A stand-in for the metadata service.
+
+    `answers` has the HTTP statuses of the next requests. The last one is repeated.
+    """
 
     def __init__(self, answers: list[int]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -67,12 +73,12 @@ def service() -> Iterator[Service]:
 
 
 def watch(address: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run trading-spot as the unit does, with shorter pauses."""
+    """Run trading-spot as its unit does, but with shorter pauses, and return the finished process."""
     arguments = ["-m", "trading_spot", "--metadata", address, "--poll", "0.01", "--", *command]
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60)
 
 
-# 404: no notice yet; 401: the token has ended; 500: a bad moment of the service.
+# 404: there is no notice yet; 401: the token has expired; 500: the service has a temporary error.
 @pytest.mark.parametrize("answers", [[200], [404, 404, 200], [404, 401, 200], [500, 404, 200]])
 def test_the_command_runs_when_the_notice_comes(service: Service, tmp_path: Path, answers: list[int]) -> None:
     service.answers = answers
@@ -90,7 +96,7 @@ def test_an_ended_token_is_replaced(service: Service) -> None:
 
 def test_the_command_does_not_run_without_a_notice(service: Service, tmp_path: Path) -> None:
     service.answers = [404] * 5 + [200]
-    # Every look before the notice is past when the command runs, so what it sees is the number of looks left.
+    # The command runs after the notice, so all answers before the notice have been used.
     assert watch(service.address, "touch", str(tmp_path / "drained")).returncode == 0
     assert service.answers == [200]
 

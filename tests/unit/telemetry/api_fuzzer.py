@@ -1,4 +1,7 @@
-"""schemathesis against the description of /api, and headers and parameters outside of the description."""
+"""Runs schemathesis, which sends requests that it derives from the schema at /api.
+
+Headers and parameters that are not in the schema are added to it first.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ HEADERS = (
 
 
 def fuzz(port: int, directory: Path, *options: str) -> int:
-    """Return the number of requests; raises AssertionError with the findings."""
+    """Send requests to the service and return their number. Raises AssertionError with what schemathesis finds."""
     description = copy.deepcopy(DESCRIPTION)
-    del description["paths"]["/stream"]  # which does not end
+    del description["paths"]["/stream"]  # its answer never ends
     more = [{"name": name, "in": "header", "schema": {"type": "string"}} for name in HEADERS]
     more += [{"name": "anything", "in": where, "schema": {}} for where in ("query", "cookie")]
     for path in description["paths"].values():

@@ -1,4 +1,7 @@
-"""A published state written by the engine's own writer, and the service in front of it."""
+"""Fixtures for telemetry: the engine's state in shared memory, its configuration, and a running service.
+
+The engine's own code writes the state.
+"""
 
 import dataclasses
 import subprocess
@@ -28,7 +31,7 @@ memory_percent = 90
 
 
 class Publisher:
-    """The engine's writer with names instead of positions."""
+    """Writes the engine's state to shared memory. Counters and gauges have names here, and positions in the state."""
 
     def __init__(self, path: Path) -> None:
         self.writer = StateWriter(path, "1.2.3", "os")
@@ -59,7 +62,7 @@ class Publisher:
 
 @pytest.fixture(autouse=True)
 def no_time_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep this machine's own chronyd out of the tests."""
+    """Let the service find no chronyd, even where this machine runs one."""
     monkeypatch.setattr(service, "read_clock", lambda: None)
 
 
@@ -94,7 +97,7 @@ def config_file(tmp_path: Path, state_path: Path, slo_path: Path) -> Path:
 
 @pytest.fixture
 def engine_that_died(state_path: Path) -> None:
-    """A state whose writer ended without notice."""
+    """Leave a state whose writing process has ended without a closing mark."""
     script = "import sys; from pathlib import Path; from trading_engine.published.shm import StateWriter\n"
     script += "StateWriter(Path(sys.argv[1]), '1.2.3', 'os')"
     subprocess.run([sys.executable, "-c", script, str(state_path)], check=True)
@@ -102,7 +105,7 @@ def engine_that_died(state_path: Path) -> None:
 
 @pytest.fixture
 def client(config_file: Path) -> Iterator[httpx.Client]:
-    """A client of the application behind a real server and a real socket."""
+    """Yield an HTTP client of the telemetry application, which a real server on a real socket serves."""
     config = dataclasses.replace(load_config(config_file), port=0)
     with listen(config) as listener:
         server = uvicorn.Server(settings(make_app(config), config))

@@ -1,9 +1,9 @@
-"""The service as a process for tests with arbitrary requests: python -m tests.unit.telemetry.fuzzed_service DIRECTORY
+"""Runs telemetry's service for tests with arbitrary requests: python -m tests.unit.telemetry.fuzzed_service DIRECTORY
 
-It prints the ports of two services, one of which asks for a token, answers each line of its input with the number of
-blocks that Python holds, and ends when its input does. The number of requests is not limited, because a limit would
-refuse most of them before the tested code. An incomplete request is given up early. The history is short, so that
-growing memory is a leak.
+The process runs two services, one without and one with a token, and prints their ports. It answers each line of its
+input with the number of memory blocks that Python uses, and ends with the end of its input. The rate of requests is not
+limited, because a limit would refuse most requests before the tested code. Incomplete requests are given up early. The
+history is short, so that memory that grows is a leak.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TOKEN = "correct-horse-battery"
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A started process, and its ports without and with a token."""
+    """A running process with the port of its service without a token, and the port of its service with a token."""
 
     process: subprocess.Popen[str]
     open_port: int
@@ -50,7 +50,7 @@ class Target:
 
     @property
     def held_blocks(self) -> int:
-        """Return Python's allocated blocks, which do not grow by fragmentation: a leak adds to them."""
+        """The number of memory blocks that Python uses. A leak increases it, but fragmentation does not."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
@@ -60,9 +60,9 @@ class Target:
 
 @contextmanager
 def started(directory: Path) -> Iterator[Target]:
-    """Start a service. An error in its log is an unhandled exception, which raises AssertionError at the end."""
+    """Run the process until the context ends, and yield it. Raises AssertionError at the end if it logged an error."""
     command = [sys.executable, "-m", "tests.unit.telemetry.fuzzed_service", str(directory)]
-    # Its threads share one heap, as the service has one thread: a heap for each fragments on its own.
+    # The real service has one thread. With one heap for all threads, memory fragments as it does there.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     with (directory / "errors").open("w+") as errors:
         process = subprocess.Popen(
@@ -81,7 +81,7 @@ def started(directory: Path) -> Iterator[Target]:
 
 
 def publish(writer: StateWriter) -> None:
-    """Publish like a running engine, so that /health answers 200."""
+    """Publish the state again and again, as a running engine does, so that /health answers 200."""
     while True:
         writer.publish([], [], [])
         time.sleep(0.2)
@@ -91,7 +91,7 @@ def serve(directory: Path) -> None:
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     access.BURST = access.REQUESTS_PER_S = float("inf")
     protocol.REQUEST_TIMEOUT_S = 3.0
-    # Bounded, but a process grows for an hour until they are full, whatever is sent.
+    # Smaller limits. With the usual ones, memory grows for an hour until history and caches are full.
     history.KEPT_S = 60
     access.MAX_ADDRESSES = 64
     cast("Any", proxy_headers).functools = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""A connection on which any bytes can be sent, and on which every answer has to be HTTP."""
+"""A connection on which a test sends any bytes. Every answer must be HTTP."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import socket
 from http.client import HTTPResponse, RemoteDisconnected
 from typing import Self
 
-DEADLINE_S = 60.0  # bounds a failure beside other lanes, and is no expectation of speed
+DEADLINE_S = 60.0  # long, because other tests may run at the same time
 NEXT_REQUEST = b"GET /api HTTP/1.1\r\nHost: next\r\nAuthorization: Bearer %s\r\n\r\n"
 
 
 class Raw:
-    """A raw connection. Every wait has a deadline: TimeoutError means that a request hangs."""
+    """A connection for raw bytes. Every wait has a deadline, after which it raises TimeoutError."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
@@ -24,11 +24,11 @@ class Raw:
         self.socket.close()
 
     def ask(self, request: bytes) -> tuple[int, bool]:
-        """Read the whole answer, of a stream its first line; return its status, and whether the connection stays open.
+        """Send the request and read the answer. Return its status, and whether the connection stays open.
 
-        Raises TimeoutError, or HTTPException for an answer that is not HTTP.
+        Of a stream only the first line is read. Raises TimeoutError, or HTTPException for an answer that is not HTTP.
         """
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before it was whole
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the service refused an incomplete request
             self.socket.sendall(request)
         with HTTPResponse(self.socket, method=request.lstrip().split(b" ")[0].decode("latin-1")) as answer:
             answer.begin()
@@ -39,14 +39,14 @@ class Raw:
 
 
 GIVEN_UP = 0
-"""The value in place of a status when the connection was closed without an answer: the request was incomplete."""
+"""Stands for the status when the service closed the connection without an answer, as for an incomplete request."""
 
 
 def asked(port: int, token: str, request: bytes) -> tuple[int, int]:
-    """Send the request, then request /api on the same connection if it stays open; return both statuses.
+    """Send the request, and then a request for /api on the same connection if it stays open. Return both statuses.
 
-    The second status is 200 if the connection does not stay open. Raises TimeoutError for a request that hangs, or
-    HTTPException.
+    The second status is 200 if the connection does not stay open. Raises TimeoutError for a request that hangs, and
+    HTTPException for an answer that is not HTTP.
     """
     status = following = GIVEN_UP
     with Raw(port) as connection, contextlib.suppress(RemoteDisconnected, ConnectionResetError):

@@ -1,4 +1,4 @@
-"""The paths, over HTTP, in front of a state that the engine's own writer published."""
+"""Telemetry's paths over HTTP, with a state that the engine's own code has published."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The end of a certificate compared with openssl's answer; unusable pairs and keys are reported by name."""
+"""Telemetry reads the same end of a certificate as openssl. Unusable certificates and keys are reported by name."""
 
 import subprocess
 import time
@@ -20,7 +20,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Made:
-    """Return a function that makes a file with certificate and key."""
+    """Return a function that makes a file with a certificate and its key, and returns the file's path."""
 
     def make(name: str = "server", *options: str, days: int = 90) -> Path:
         key, certificate, both = (tmp_path / f"{name}.{suffix}" for suffix in ("key", "crt", "pem"))
@@ -38,7 +38,7 @@ def make(tmp_path: Path) -> Made:
 
 @pytest.fixture
 def expired(tmp_path: Path, make: Made) -> Path:
-    """Make an expired certificate, signed with its own key for past dates, which `req` cannot do."""
+    """Make an expired certificate and return its file. `openssl req` has no past dates, so `openssl ca` signs it."""
     both = make("expired")
     key, request, certificate = tmp_path / "expired.key", tmp_path / "expired.csr", tmp_path / "expired.crt"
     database, settings = tmp_path / "index.txt", tmp_path / "ca.cnf"
@@ -69,7 +69,7 @@ def of_openssl(path: Path) -> float:
     [
         ((), 1),
         ((), 90),
-        ((), 40_000),  # beyond 2049, where the time has another type
+        ((), 40_000),  # from 2050 on the time has another type
         (("-addext", "subjectAltName=IP:127.0.0.1", "-set_serial", "1"), 30),
         (("-subj", f"/O={'x' * 60}/CN=a name with blanks"), 30),
     ],
@@ -140,7 +140,7 @@ def test_a_key_with_a_password_is_refused(make: Made, tmp_path: Path) -> None:
 def checked(
     engine: Publisher, state_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: Certificates, days: float
 ) -> tuple[Check, dict[str, float]]:
-    """Return the content of /health and /metrics this number of days from now."""
+    """Return the check in /health and the ends in /metrics, by file, as they will be in this number of days."""
     engine.publish()
     observer = Observer(state_path)
     now_s = time.time() + days * 86_400

@@ -1,4 +1,4 @@
-"""The command: wrong input in one line, and the service as systemd runs it."""
+"""Telemetry's command: it reports wrong input in one line, and runs as a service of systemd."""
 
 import http.client
 import json
@@ -30,7 +30,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command's main function with these options."""
+    """Return a function that runs the command's main function with these options."""
 
     def run_main(*options: str | Path) -> Result:
         returncode = main([str(option) for option in options])
@@ -73,7 +73,7 @@ def test_the_check_refuses_an_address_of_another_machine(run: Run, config_file: 
 
 
 def test_a_credential_of_the_unit_need_not_be_there_for_the_check(run: Run, config_file: Path, tmp_path: Path) -> None:
-    """The unit's credential exists only once the unit runs; a file elsewhere is checked."""
+    """A credential of the unit exists only while the unit runs. Files in other places must exist for the check."""
     text = config_file.read_text()
     config_file.write_text(f'{text}[access]\ntoken_file = "/run/credentials/no-such.service/telemetry.token"\n')
     assert run("check-config", config_file).returncode == 0
@@ -130,6 +130,6 @@ def test_systemd_is_told_when_it_answers_and_that_it_lives(
         ended = process.wait(10)
     assert told == {b"READY=1", b"WATCHDOG=1"}
     others = {check["name"]: check["status"] for check in health["checks"]}
-    del others["clock"]  # this machine's own
+    del others["clock"]  # depends on this machine
     assert (answer.status, set(others.values())) == (200, {"ok"})
     assert ended in (0, -signal.SIGTERM)

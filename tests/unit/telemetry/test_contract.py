@@ -1,4 +1,4 @@
-"""Exporter and publisher follow files/metrics.yml, which is made from the catalogue."""
+"""The metrics for Prometheus and CloudWatch are those in files/metrics.yml, which is generated from the catalogue."""
 
 from pathlib import Path
 from typing import Any

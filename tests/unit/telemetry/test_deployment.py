@@ -1,4 +1,4 @@
-"""The files of role telemetry on a host: a configuration that the programs accept, units that may read the clock."""
+"""The role telemetry writes a configuration that the programs accept, and units that may read the clock."""
 
 import shutil
 import subprocess
@@ -65,7 +65,7 @@ def test_the_publisher_is_told_the_region_and_nothing_of_access(tmp_path: Path) 
 
 
 def test_a_host_that_does_not_publish_is_told_nothing_of_cloudwatch(tmp_path: Path) -> None:
-    path = configuration(tmp_path, trading_publish="false", trading_region="eu-west-1")  # "false": as `-e` gives it
+    path = configuration(tmp_path, trading_publish="false", trading_region="eu-west-1")  # a text, as from `-e`
     assert "[cloudwatch]" not in path.read_text(encoding="utf-8")
     assert load_config(path).cloudwatch.region == ""
 
@@ -75,7 +75,7 @@ def test_the_clock_may_be_read_and_not_set(unit: str) -> None:
     found = {"__telemetry_has_user_namespaces": True}
     rendered = templates.text(f"etc/systemd/system/{unit}.j2", "telemetry", **found)
     settings = [line.partition("=")[::2] for line in rendered.splitlines() if "=" in line]
-    # Of a filter the last entry wins, of a flag as well; adjtimex() of glibc 2.31 and newer is clock_adjtime.
+    # The last entry of a filter or flag wins. Since glibc 2.31 adjtimex() calls clock_adjtime.
     last = dict(settings)
     assert last["SystemCallFilter"].split() == ["adjtimex", "clock_adjtime"]
     assert last["ProtectClock"] == "no"

@@ -1,4 +1,4 @@
-"""One page of many hosts: real telemetry on loopback, and hosts that answer late, wrongly or never."""
+"""The page of many hosts, with a real telemetry service, and with hosts that answer late, wrongly or never."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def token_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """The host's certificate, with its key in the same folder."""
+    """Make the host's certificate, with its key in the same folder, and return its path."""
     path = tmp_path / "host.crt"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj /CN=localhost"
     command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {path.with_suffix('.key')} -out {path}"
@@ -80,7 +80,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def partitioned_file(tmp_path: Path, slo_path: Path, token_file: Path, certificate: Path) -> Iterator[Path]:
-    """The configuration of a host that uses TLS, requires the token, and has no engine in its partition beta."""
+    """Yield the configuration of a host with TLS and a token. Its partition alpha has an engine, and beta has none."""
     path = tmp_path / "partitioned.toml"
     tables = "".join(f'[[partitions]]\nname = "{name}"\npath = "{tmp_path}/{name}.shm"\n' for name in ("alpha", "beta"))
     path.write_text(
@@ -96,7 +96,7 @@ def partitioned_file(tmp_path: Path, slo_path: Path, token_file: Path, certifica
 
 @pytest.fixture
 def partitioned(partitioned_file: Path) -> Iterator[int]:
-    """The port of the host with two partitions."""
+    """Run the telemetry of the host with two partitions, and yield its port."""
     with telemetry(partitioned_file) as port:
         yield port
 
@@ -104,7 +104,7 @@ def partitioned(partitioned_file: Path) -> Iterator[int]:
 def read(reader: HostReader) -> dict[str, Any]:
     asyncio.run(reader.read())
     document = reader.document()
-    JSONResponse(document)  # which refuses what a browser could not read
+    JSONResponse(document)  # raises ValueError for what a browser cannot read
     return document
 
 
@@ -151,7 +151,7 @@ def test_a_host_that_falls_silent_is_told_with_since_when_and_by_its_partitions_
         {"partition": name, "status": None, "reasons": [], **dict.fromkeys(FIGURES)} for name in ("alpha", "beta")
     ]
     since_ns = document["silent_since_ns"]
-    assert read(reader)["silent_since_ns"] == since_ns  # not since it was asked last
+    assert read(reader)["silent_since_ns"] == since_ns  # the second request changes nothing
 
 
 def test_what_was_read_long_ago_is_not_shown_as_if_it_were_so(
@@ -222,7 +222,7 @@ def latest(**more: Any) -> bytes:
 
 @contextmanager
 def answering(answer: Callable[[Any], Iterator[bytes]]) -> Iterator[int]:
-    """Run a host that sends these bytes to every client; yield its port."""
+    """Run a stand-in for a host that sends these bytes to every client, and yield its port."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -230,7 +230,7 @@ def answering(answer: Callable[[Any], Iterator[bytes]]) -> Iterator[int]:
                 self.request.recv(65536)
                 for part in answer(self.request):
                     self.request.sendall(part)
-            except OSError:  # who asked has had enough
+            except OSError:  # the client disconnected
                 pass
 
     class Server(socketserver.ThreadingTCPServer):
@@ -287,7 +287,10 @@ def test_what_no_browser_could_read_is_replaced_and_cut(monkeypatch: pytest.Monk
 
 @dataclasses.dataclass
 class Many:
-    """A host of the partitions p0, p1 …; `odd` has unusual answers by partition, None for one that never answers."""
+    """A stand-in for a host with the partitions p0, p1, …
+
+    `odd` has unusual answers by partition. A partition with the answer None never answers.
+    """
 
     partitions: int
     odd: dict[str, Response | None] = dataclasses.field(default_factory=dict)
@@ -396,7 +399,7 @@ def test_partitions_are_asked_for_on_one_connection_and_only_one_answer_is_in_me
             tracemalloc.stop()
     assert [(each["partition"], each["status"]) for each in document["partitions"]] == [(name, "ok") for name in names]
     assert len(many.connections) == 1
-    assert peak_bytes < 16e6  # one is 4 to 5 MB
+    assert peak_bytes < 16e6  # an answer has 4 to 5 MB
 
 
 def for_ever(part: bytes, pause: threading.Event) -> Callable[[Any], Iterator[bytes]]:
@@ -463,7 +466,7 @@ def test_the_page_is_for_who_has_the_token_and_has_every_host(
 def test_a_login_to_the_page_of_many_hosts_leaves_that_to_a_host_as_it_is(
     engine: Publisher, config_file: Path, token_file: Path, fleet_file: Callable[[int], Path]
 ) -> None:
-    """Browsers identify a cookie by its name and its host, whatever the port."""
+    """Browsers ignore the port of a cookie, so both pages at the same address need different names of cookies."""
     other = "another-correct-horse"
     token_file.with_name("host.token").write_text(other)
     config_file.write_text(f'{config_file.read_text()}[access]\ntoken_file = "{token_file.with_name("host.token")}"\n')

@@ -1,4 +1,4 @@
-"""Every cause has its own check, status and reason."""
+"""The health of an engine and its host: every cause of a fault has its own check, status and reason."""
 
 import dataclasses
 import json
@@ -190,7 +190,7 @@ def test_the_clock_says_whether_it_is_kept_and_whether_it_was_stepped(
     check = next(each for each in check_all(observation, None, targets, None, clock) if each.name == "clock")
     assert check.status is status
     assert words in check.reason
-    assert ("restart of the engine" in check.reason) is (deviation_ns <= -1_000_000)  # it takes no times back
+    assert ("restart of the engine" in check.reason) is (deviation_ns <= -1_000_000)  # only if set back
 
 
 def test_the_target_of_the_feed_is_in_a_file_that_no_older_release_reads(slo_path: Path) -> None:
@@ -268,6 +268,6 @@ def test_metrics_tell_of_the_backup(
 
 
 def sent(state_path: Path, disk: Path) -> dict[str, float]:
-    """Return the data for CloudWatch, by metric."""
+    """Return the values for CloudWatch by metric."""
     data = data_of([(Period(), Observer(state_path).look())], disk, 0.0, "i-1", 60)
     return {datum["MetricName"]: datum["Value"] for datum in data if "Value" in datum}

@@ -1,4 +1,4 @@
-"""The kernel's figures of the host are counted, whatever names occur in them."""
+"""The host's figures are read from the kernel's files, whatever names occur in these files."""
 
 from pathlib import Path
 

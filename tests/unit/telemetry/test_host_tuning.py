@@ -1,4 +1,4 @@
-"""The present report of role os_tuning on the host is read, not the one of the role's run."""
+"""Telemetry reads the report that the role os_tuning has left on the host, and whether a reboot is still needed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Windows: differences between two publications of one engine process."""
+"""Windows of time: the differences between two publications of the same engine process."""
 
 import time
 from pathlib import Path

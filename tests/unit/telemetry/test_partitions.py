@@ -1,4 +1,4 @@
-"""Several engines on a host: telemetry shows each by its name, and on a host without partitions no partition."""
+"""Telemetry shows each of several engines by its partition's name. A host without partitions shows no such name."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def table(name: str, path: Path | str) -> str:
 
 @pytest.fixture
 def config_file(tmp_path: Path, slo_path: Path) -> Path:
-    """The configuration of a host with the partitions alpha and beta, also for tests that use `client`."""
+    """Return the configuration of a host with the partitions alpha and beta. The fixture `client` uses it as well."""
     path = tmp_path / "telemetry.toml"
     partitions = "".join(table(name, tmp_path / f"{name}.shm") for name in ("alpha", "beta"))
     path.write_text(f'{partitions}[http]\naddress = "127.0.0.1"\n[slo]\nfile = "{slo_path}"\n')
@@ -130,7 +130,7 @@ def test_what_an_engine_does_has_the_partition_as_a_label_and_what_the_host_does
     beta.orders(11, latency_us=100)
     beta.publish()
     found = families(client)
-    assert len({family.name for family in found}) == len(found)  # one with two heads is none to Prometheus
+    assert len({family.name for family in found}) == len(found)  # Prometheus refuses a family that occurs twice
     for family in found:
         if family.name.startswith("trading_"):
             labels = {sample.labels.get("partition") for sample in family.samples}
@@ -260,7 +260,7 @@ def test_partitions_that_cannot_be_are_named(tmp_path: Path, text: str, message:
 def test_cloudwatch_gets_the_worst_of_the_partitions_under_the_names_that_the_alarms_know(
     alpha: Publisher, beta: Publisher, tmp_path: Path, alphas: int, betas: int, sent_us: int
 ) -> None:
-    """Of the latencies, use the worst that an alarm judges: an alarm ignores a p99 of fewer than 1000 orders."""
+    """A partition with fewer than 1,000 orders counts only if all have fewer, because alarms ignore its p99."""
     engines = []
     for name, publisher, latency_us, count, left_s in (
         ("alpha", alpha, 2500.0, alphas, 50),

@@ -1,4 +1,4 @@
-"""The promise is judged by clients' orders and by the canary, whichever has the worse figure."""
+"""The promise is judged by the worse of two figures: that of clients' orders, and that of the canary."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_without_a_measurement_there_is_nothing_to_say(service: Service) -> None
 def test_the_budget_is_a_thousandth_of_the_measured_seconds(broken: int, left: float) -> None:
     targets = Targets(avg_us=50, p95_us=100, p99_us=200, throughput_per_s=1, cpu_percent=100, memory_percent=100)
     history = History(targets)
-    history._samples.extend([Sample(0.0)] * 500)  # without orders there is nothing to judge
+    history._samples.extend([Sample(0.0)] * 500)  # seconds without orders are not judged
     history._samples.extend([Sample(0.0, p99_us=199)] * (2000 - broken) + [Sample(0.0, p99_us=200)] * broken)
     said = history.compliance()["p99"]
     assert said["judged_s"] == 2000

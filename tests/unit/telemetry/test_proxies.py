@@ -1,4 +1,4 @@
-"""Proxies in front of the service, and those that only its environment variables name."""
+"""Proxies in front of the service tell it the clients' addresses. Proxies in environment variables are not used."""
 
 import asyncio
 import http.server
@@ -18,7 +18,7 @@ PROXY, STRANGER = "10.1.2.3", "10.9.9.9"
 
 
 def asked(config_file: Path, through: str, *forwarded: str) -> list[int]:
-    """Return the statuses that these clients get through one address, one client after another."""
+    """Send a request for each client address in `forwarded`, all from the address `through`. Return their statuses."""
     config = load_config(config_file)
     prepared = settings(make_app(config), config)
     prepared.load()
@@ -37,7 +37,7 @@ def asked(config_file: Path, through: str, *forwarded: str) -> list[int]:
 @pytest.fixture
 def behind_a_proxy(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(access, "BURST", 2.0)
-    monkeypatch.setattr(access, "REQUESTS_PER_S", 0.0)  # however long the test takes
+    monkeypatch.setattr(access, "REQUESTS_PER_S", 0.0)  # even if the test takes long
     config_file.write_text(config_file.read_text() + '[access]\ntrusted_proxies = ["10.1.2.0/24"]\n')
     return config_file
 
@@ -74,7 +74,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *_arguments: object) -> None:
-        """Log nothing, so that the test's output contains only the verdict."""
+        """Log nothing, to keep the output of the tests short."""
 
 
 @pytest.fixture

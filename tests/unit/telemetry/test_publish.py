@@ -1,4 +1,7 @@
-"""The data that reach CloudWatch, and the behaviour while it is unreachable; an emulator replaces AWS."""
+"""The data that reach CloudWatch, and what the publisher does while CloudWatch is unreachable.
+
+An emulator stands in for AWS.
+"""
 
 import datetime
 import signal
@@ -31,14 +34,17 @@ NOON_S = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0).ti
 
 @pytest.fixture
 def cloudwatch() -> Iterator[Any]:
-    """A client of an emulated CloudWatch."""
+    """Yield a boto3 client of an emulated CloudWatch."""
     server, url = started(0)
     yield client(url)
     server.stop()
 
 
 def started(port: int) -> tuple[ThreadedMotoServer, str]:
-    """An emulator without the data of earlier tests, which it keeps as long as the process runs."""
+    """Start an emulator and delete the data of earlier tests, which would last as long as this process.
+
+    Return the server and its URL.
+    """
     cloudwatch_metrics.install(Hooks())
     server = ThreadedMotoServer("127.0.0.1", port)
     server.start()
@@ -76,7 +82,7 @@ def observed(observer: Observer, period: Period, tmp_path: Path) -> list[Datum]:
 
 @pytest.fixture
 def data(engine: Publisher, state_path: Path, tmp_path: Path) -> list[Datum]:
-    """A period with 1,000 orders of 1 to 1,000 µs, 5 rejects, and a garbage collection of 40 µs."""
+    """Return the data of a period with 1,000 orders of 1 to 1,000 µs, 5 rejects, and a garbage collection of 40 µs."""
     observer = Observer(state_path)
     observer.sample()
     for latency_us in range(1, 1001):
@@ -235,7 +241,7 @@ HOUR_S = 3600.0
 def test_a_wall_clock_that_is_set_silences_nothing(
     config_file: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
 ) -> None:
-    """The test controls the clocks and the waits between them: a period each 10 s of five minutes."""
+    """The test controls the clocks and the waits. Five minutes pass, in which the publisher sends every 10 s."""
     clock = {"monotonic": 1000.0, "ahead": 1_800_000_000.0}
     sent: list[float] = []
 

@@ -1,6 +1,6 @@
-"""Whatever a client sends, the answer is a proper status, and the next request is answered as well.
+"""Whatever a client sends, the service answers with a status below 500, and also answers the next request.
 
-`scripts/prove http` does the same for an hour.
+`scripts/prove http` tests the same for an hour.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The packets that the firewall refused, read from the file that root's timer writes."""
+"""Telemetry reads the numbers of packets that the firewall refused from a file, which a timer of root writes."""
 
 import os
 from pathlib import Path
 
 from trading_telemetry.refusals import refused_packets
 
-# As nft 1.0.6 prints it.
+# The file, as nft 1.0.6 writes it.
 LISTED = """{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
 {"counter": {"family": "inet", "name": "unknown_source", "table": "trading", "handle": 7, "packets": 3, "bytes": 180}},
 {"counter": {"family": "inet", "name": "undeclared_port", "table": "trading", "handle": 6, "packets": 0, "bytes": 0}}]}

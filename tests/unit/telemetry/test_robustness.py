@@ -1,4 +1,4 @@
-"""Clients that misbehave are refused or disconnected; the others notice nothing."""
+"""Clients that misbehave are refused or disconnected. Other clients notice nothing."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ Connect = Callable[[], socket.socket]
 
 @pytest.fixture
 def connect(client: httpx.Client, request: pytest.FixtureRequest) -> Connect:
-    """Return a function that makes raw connections to the service, which are closed at the end."""
+    """Return a function that connects to the service for raw bytes. All connections are closed after the test."""
 
     def make() -> socket.socket:
         made = socket.create_connection(("127.0.0.1", client.base_url.port or 0), 10)
@@ -36,7 +36,7 @@ def connect(client: httpx.Client, request: pytest.FixtureRequest) -> Connect:
 
 
 def received(connection: socket.socket) -> bytes:
-    """Return all bytes until the service closes the connection."""
+    """Read until the service closes the connection, and return all bytes."""
     parts = []
     try:
         while data := connection.recv(65536):
@@ -82,9 +82,9 @@ def test_a_body_that_never_ends_is_given_up(
     monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
     one = connect()
     one.sendall(b"POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n")
-    with contextlib.suppress(ConnectionError):  # it may be given up between the two
+    with contextlib.suppress(ConnectionError):  # the service may disconnect between the two
         while one.recv(65536):
-            one.sendall(b"x")  # slowly, for ever
+            one.sendall(b"x")  # slowly, until the service disconnects
 
 
 def test_a_connection_with_nothing_but_blank_lines_is_given_up(
@@ -107,7 +107,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_takes_nothing_of_what_was_asked_for_is_given_up(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The kernel keeps a connection alive for ever if the other side reports no room."""
+    """Without a limit, the kernel keeps a connection for ever when the other side reads nothing."""
     client.get("/health")
     before = len(os.listdir("/proc/self/fd"))
     with socket.socket() as one:
@@ -115,7 +115,7 @@ def test_who_takes_nothing_of_what_was_asked_for_is_given_up(
         one.connect(("127.0.0.1", client.base_url.port or 0))
         one.sendall(b"GET /static/uplot.js HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
         end_s = time.monotonic() + 30
-        while len(os.listdir("/proc/self/fd")) < before + 2:  # its own and the service's
+        while len(os.listdir("/proc/self/fd")) < before + 2:  # the client's and the service's
             assert time.monotonic() < end_s
         while len(os.listdir("/proc/self/fd")) > before + 1:
             assert time.monotonic() < end_s

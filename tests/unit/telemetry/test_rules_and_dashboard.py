@@ -1,4 +1,4 @@
-"""Rules and dashboard use existing metrics only."""
+"""The rules for Prometheus and the dashboard use only metrics that exist."""
 
 import json
 import re
@@ -12,7 +12,10 @@ FILES = Path(__file__).parents[3] / "files"
 
 @pytest.fixture(scope="module")
 def known() -> set[str]:
-    """All metric names in Prometheus: the contract's, those that histograms add, and those that the rules record."""
+    """Return all metric names in Prometheus.
+
+    They are those of files/metrics.yml, those that histograms add to them, and those that the rules record.
+    """
     names = {"up"}
     for metric in yaml.safe_load((FILES / "metrics.yml").read_text())["prometheus"]:
         endings = ("_bucket", "_count", "_sum") if metric["type"] == "histogram" else ("",)

@@ -1,4 +1,4 @@
-"""A client that leaves a stream is forgotten, whatever happens at the same time."""
+"""When a client disconnects from a stream, the service keeps nothing of it, even if a document arrives meanwhile."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_a_client_that_leaves_as_a_document_comes_leaves_nothing_behind() -> Non
 
         stream = asyncio.ensure_future(EventStream(broadcast)({"type": "http", "method": "GET"}, receive, send))
         await began.wait()
-        for _ in range(10):  # it waits for a document now
+        for _ in range(10):  # now the stream waits for a document
             await asyncio.sleep(0)
         left.set()
-        for _ in range(10):  # the document comes within one of the steps in which the stream ends
+        for _ in range(10):  # a document arrives at each step of the stream's end
             broadcast.publish(b"{}")
             await asyncio.sleep(0)
         _, still_there = await asyncio.wait({stream}, timeout=LIMIT_S)
