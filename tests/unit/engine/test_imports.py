@@ -4,7 +4,6 @@ The tests call a package or module at the engine's top a room, and a level of ro
 may contain code about AWS.
 """
 
-
 from __future__ import annotations
 
 import ast
