@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The documentation fragments, one attribute each."""
+    """The documentation fragments. Ansible reads each attribute as the fragment of that name."""
 
     INFO = r"""
 options: {}

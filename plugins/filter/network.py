@@ -1,7 +1,8 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that assign consecutive networks of equal size to Availability Zones. Pure."""
+"""Filters that assign consecutive networks of equal size to Availability Zones. They only compute, and query nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from typing import Any
 
 
 def following_network(cidr: str, number: int) -> str:
-    """Return the network ``number`` networks of the same size after ``cidr`` (0: ``cidr`` itself), IPv4 or IPv6.
+    """Return the network that follows ``number`` networks of the same size after ``cidr``. 0 returns ``cidr`` itself.
 
-    Raises ValueError for an invalid network, and beyond the end of the address space.
+    Both IPv4 and IPv6 are accepted. Raises ValueError for an invalid network, and beyond the end of the address space.
     """
     network = ipaddress.ip_network(cidr)
     try:
@@ -39,8 +40,8 @@ def zone_networks(zones: list[str], first_cidr: str, subnets: list[dict[str, Any
 
 
 class FilterModule:
-    """The filters by the name that playbooks use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"following_network": following_network, "zone_networks": zone_networks}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Validation of a list of people, before any of them gets an account."""
+"""A filter that checks the list ``hardening_operators`` before anybody on it gets a Linux account."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 ROLES = ("observer", "operator", "deployer")
 _FIELDS = {"name", "role", "keys"}
-# What every distribution's useradd takes, and what no pattern of sshd's AllowUsers has a meaning for.
+# Every distribution's useradd accepts these names, and none of their characters is a wildcard in sshd's AllowUsers.
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-# What follows the type in a public key: texts and numbers, each behind its length.
+# For each key type the number of fields that follow the type in a key's blob. Each field begins with its length.
 _PARTS = {
     "ssh-ed25519": 1,
     "ssh-rsa": 2,
@@ -70,7 +70,7 @@ def _split(blob: bytes) -> list[bytes]:
 
 
 def people_problems(people: Any) -> list[str]:
-    """Return one sentence for each problem of the list."""
+    """Return one sentence for each problem of the list: names, roles, keys, and names or keys that occur twice."""
     if not isinstance(people, (list, tuple)):
         return ["it is no list"]
     found = [problem for number, person in enumerate(people, 1) for problem in _of_one(number, person)]
@@ -127,8 +127,8 @@ def _blobs(person: Any) -> Iterator[tuple[int, bytes]]:
 
 
 class FilterModule:
-    """The filters by the name that playbooks use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"people_problems": people_problems}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a certificate and its key on the controller, and checks them before a host is changed."""
+"""A lookup that reads a TLS certificate and its key on the controller, and checks them before a host is changed."""
 
 from __future__ import annotations
 
@@ -65,17 +65,20 @@ _LONGEST_PATH = 200
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
-    """The lookup: certificate and key as text, each with its problems."""
+    """The lookup, which returns certificate, key and client authority as text with their problems."""
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **_: Any) -> list[dict[str, Any]]:
-        """Return the material of each term."""
+        """Return one dictionary for each term, made by `material`. Raises AnsibleError without cryptography."""
         if IMPORT_ERROR is not None:
             raise AnsibleError(f"tls_material needs the Python package cryptography: {IMPORT_ERROR}")
         return [material(term, datetime.now(timezone.utc)) for term in terms]
 
 
 def material(given: Any, now: datetime) -> dict[str, Any]:
-    """Return the certificate and key, and in ``problems`` why they cannot be used."""
+    """Return a dictionary with ``certificate``, ``key`` and ``client_ca`` as PEM texts, ``problems`` and ``warnings``.
+
+    ``problems`` lists why the certificate cannot be used. A missing text is empty.
+    """
     found: dict[str, Any] = {"problems": [], "warnings": []}
     if not isinstance(given, dict):
         kind = "is no dictionary: write {certificate: FILE, key: FILE}"
@@ -97,7 +100,8 @@ def material(given: Any, now: datetime) -> dict[str, Any]:
 
 
 def _text(part: str, value: str, problems: list[str]) -> str:
-    """Return the given PEM text, or the content of the named file."""
+    """Return the given PEM text, or the content of the file with the given name, or an empty text with a new problem.
+    """
     if not value or _PEM in value:
         return value if value.endswith("\n") or not value else value + "\n"
     path = os.path.expanduser(value)
@@ -157,6 +161,6 @@ def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, 
 
 
 def _in_utc(certificate: Any, name: str) -> datetime:
-    """Return the date in UTC. The library cryptography before 42 returns it without a time zone."""
+    """Return the certificate's date ``name`` in UTC. Before version 42, cryptography returns it without a zone."""
     aware: datetime | None = getattr(certificate, f"{name}_utc", None)
     return aware or getattr(certificate, name).replace(tzinfo=timezone.utc)
