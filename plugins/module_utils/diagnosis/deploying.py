@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules for problems between a host and AWS."""
+"""Diagnosis rules for problems between a host and AWS: a wrong clock, refused requests, an unreachable endpoint."""
 
 from __future__ import annotations
 
