@@ -24,17 +24,17 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode and say what would change.
+    description: Can run in check mode and report what would change.
     support: full
   diff_mode:
-    description: Shows what there was and what there is instead.
+    description: Shows the state before and after the change.
     support: full
 """
 
     STATE = r"""
 options:
   state:
-    description: Have it exist, or not.
+    description: Whether the resource shall exist.
     type: str
     choices: [present, absent]
     default: present

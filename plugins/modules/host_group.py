@@ -233,7 +233,7 @@ def _wait_until_gone(scaling: Any, name: str) -> None:
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -354,7 +354,7 @@ def _remove(client: Any, current: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     listener = {
         "port": {"type": "int", "required": True},
         "target_group": {"type": "str", "required": True},

@@ -100,7 +100,7 @@ def apply(
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "log_group": {"type": "str", "required": True},
