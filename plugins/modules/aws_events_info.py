@@ -14,8 +14,8 @@ version_added: 0.2.0
 description:
   - Read the event history that CloudTrail keeps for 90 days in every account. Return the requests that changed a
     resource of one environment, and those that were refused.
-  - Query the region of the environment, and the region that has the events of IAM, usually us-east-1.
-  - Send at most two requests a second, which is CloudTrail's limit.
+  - Read the events of the environment's region, and of the region that has the events of IAM, usually us-east-1.
+  - Call CloudTrail at most twice a second, which is its limit.
   - Report whether a trail is on.
   - Change nothing.
 author:

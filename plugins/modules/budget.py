@@ -11,8 +11,8 @@ short_description: Manage a monthly cost budget that notifies subscribers
 version_added: 0.2.0
 description:
   - Create, change and delete one monthly cost budget of AWS Budgets with its notifications.
-  - With O(state=absent), when the caller lacks the permission to read budgets or cannot reach AWS Budgets, give a
-    warning and treat the budget as absent.
+  - Give a warning and treat the budget as absent, with O(state=absent), when the caller lacks the permission to read
+    budgets or cannot reach AWS Budgets.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

@@ -14,7 +14,7 @@ version_added: 0.2.0
 description:
   - Read from Cost Explorer this month's cost, by service, of the resources with the tags C(Project) and C(Environment).
     Both must be active as cost allocation tags in the account. The cost of a day is available one day later.
-  - Send one request, for which AWS charges 0.01 USD, and one more for each further page.
+  - Call the API once, for which AWS charges 0.01 USD, and once more for each further page.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

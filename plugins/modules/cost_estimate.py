@@ -10,9 +10,9 @@ module: cost_estimate
 short_description: Estimate the monthly cost of a deployment
 version_added: 0.1.0
 description:
-  - Calculate a month's cost, one line for each kind of resource, from a table of prices. Fail when the cost is above
-    the budget.
-  - Send no request and change nothing.
+  - Estimate a month's cost, one line for each kind of resource, from a table of prices. Fail when the cost is above the
+    budget.
+  - Call no API and change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

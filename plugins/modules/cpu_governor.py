@@ -23,12 +23,12 @@ options:
     type: str
     default: performance
   state:
-    description: Whether to set the governor (V(present)) or to restore the original one (V(absent)).
+    description: Set the governor (V(present)), or restore the original one (V(absent)).
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: With O(state=absent) restore the governor even if somebody else has changed it after this module.
+    description: Restore the governor with O(state=absent) even if somebody else has changed it after this module.
     type: bool
     default: false
 attributes:

@@ -14,7 +14,7 @@ version_added: 0.2.0
 description:
   - Read the hourly averages of EC2's metric CPUUtilization for each instance. Return the average of all hours, and the
     value of the busiest hour.
-  - Query all instances in one request. CloudWatch charges 0.01 USD for a thousand metrics.
+  - Read all instances in one request. CloudWatch charges 0.01 USD for a thousand metrics.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

@@ -11,16 +11,16 @@ module: cpu_witness
 short_description: Watch a host's CPUs while something else is measured
 version_added: 0.1.0
 description:
-  - With O(state=started) start C(trading-witness) as a transient unit of systemd. With O(state=stopped) end it and
-    return its record.
-  - The witness has a real-time thread on each CPU that wakes every millisecond. A late wake-up shows that the CPU was
-    taken away or slowed. It uses about 2 % of each CPU and ends by itself after O(limit_s).
-  - When the host cannot be watched, do not fail, but return the reason in RV(reason).
+  - Start C(trading-witness) as a transient unit of systemd with O(state=started). The witness has a real-time thread on
+    each CPU that wakes every millisecond. A late wake-up shows that the CPU was taken away or slowed. The witness uses
+    about 2 % of each CPU and ends by itself after O(limit_s).
+  - Return the record of the witness with O(state=stopped), which ends it.
+  - Never fail when the host cannot be watched, but return the reason in RV(reason).
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   state:
-    description: Whether to start or to end the witness.
+    description: Start the witness (V(started)), or end it (V(stopped)).
     type: str
     choices: [started, stopped]
     required: true

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Check names, networks, the SSH public key and tags. Fail with one message that lists every problem by the name of
     its variable.
-  - Send no request and change nothing.
+  - Call no API and change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -33,7 +33,7 @@ options:
     type: int
     required: true
   spot:
-    description: Whether the hosts are Spot instances.
+    description: Say whether the hosts are Spot instances.
     type: bool
     default: false
     version_added: 0.2.0
@@ -64,7 +64,7 @@ options:
     default: []
     version_added: 0.2.0
   allow_world:
-    description: Whether C(0.0.0.0/0) and C(::/0) are allowed as networks.
+    description: Say whether C(0.0.0.0/0) and C(::/0) are allowed as networks.
     type: bool
     required: true
   vpc_cidr:

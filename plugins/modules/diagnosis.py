@@ -13,7 +13,7 @@ short_description: Run many diagnostic commands on a host
 version_added: 0.1.0
 description:
   - Run commands that only read, and return the output and exit code of each.
-  - Include the error of a command that fails or does not exist. It does not fail the module.
+  - Return the error of a command that fails or does not exist. It does not fail the module.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

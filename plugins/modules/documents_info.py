@@ -12,9 +12,9 @@ module: documents_info
 short_description: Find playbooks and variables that are named or set but do not exist
 version_added: 0.2.0
 description:
-  - Search the collection's documents for playbooks, and for variables that are given by C(-e). Return those that do
+  - Look in the collection's documents for playbooks, and for variables that are given by C(-e). Return those that do
     not exist in the collection.
-  - Also return the names in O(variables) that no role reads.
+  - Return the names in O(variables) that no role reads.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

@@ -15,7 +15,7 @@ description:
     0600. Write the accounts with the hashes of their passwords to a TOML file for the engine.
   - Keep the hash of an account that has C(<secrets>/<account>.hash) but no password there. This is so after a restore
     from the backup bucket, which has hashes only. An account with neither file gets a new password.
-  - To set a password yourself, write it into the file C(.password) or give it by O(passwords). The next run computes
+  - Write a password into the file C(.password) to set it yourself, or give it by O(passwords). The next run computes
     its hash.
   - Return neither passwords nor hashes, so that none can reach a log or the controller.
 author:
@@ -37,8 +37,8 @@ options:
     required: true
   passwords:
     description:
-      - Passwords by account, of 1 to 10 visible ASCII characters, for accounts whose passwords you manage elsewhere.
-      - Any other account keeps its present password, or gets a random one.
+      - The passwords by account, of 1 to 10 visible ASCII characters, for accounts whose passwords you keep elsewhere.
+      - An account without an entry keeps its present password, or gets a random one.
     type: dict
     default: {}
   hash_command:

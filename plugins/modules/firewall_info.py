@@ -16,7 +16,7 @@ short_description: Read which firewalls a host has
 version_added: 0.2.0
 description:
   - Read whether a table of nftables is loaded, whether its rules are proven, and which other firewalls are active.
-  - Rules are proven when the host could be reached while they were loaded.
+    Rules are proven when the host could be reached while they were loaded.
   - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)

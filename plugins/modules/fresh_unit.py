@@ -24,15 +24,15 @@ options:
   sources:
     description:
       - The files and links on which the process depends, in addition to the unit's own file and drop-ins.
-      - For a link the change of the link itself counts, not that of its target.
+      - The change of a link itself counts, not that of its target.
     type: list
     elements: path
     default: []
   restart:
     description:
-      - With V(always) restart the unit when a source changed after the process began. With V(never) only report that.
-      - With V(idle) restart the unit when O(busy_command) reports no clients, and otherwise only report that a restart
-        is required.
+      - Restart the unit when a source changed after the process began (V(always)), or only report that (V(never)).
+      - Restart with V(idle) when O(busy_command) reports no clients, and otherwise only report that a restart is
+        required.
     type: str
     choices: [idle, always, never]
     default: always
@@ -40,15 +40,15 @@ options:
     description:
       - A command that prints one JSON object about the running process. Its C(sessions_open) is the number of clients
         that a restart would disturb. Required by V(idle).
-      - When the command fails, the unit counts as busy.
+      - The unit counts as busy when the command fails.
     type: list
     elements: str
   take_over_command:
     description:
       - A command that makes the running process read its changed O(take_over_sources) again, without a restart. It
         prints a JSON object whose C(changed) says whether they had changed.
-      - It runs instead of a restart, for any value of O(restart), when no other source changed after the process began.
-        When it fails, O(restart) applies.
+      - The command runs instead of a restart, for any value of O(restart), when no other source changed after the
+        process began. When it fails, O(restart) applies.
     type: list
     elements: str
     default: []
