@@ -1,4 +1,4 @@
-"""Connects moto's instances, which are only entries in its tables, with machines."""
+"""moto's instances are only entries in its tables. This patch connects them with machines."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -16,14 +16,14 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Start and reboot machines, and read their consoles."""
+    """Start and reboot machines with their instances, and return the output of their consoles."""
     _report_real_consoles(hooks)
     _reboot_machines(hooks)
     _start_machines(hooks)
 
 
 def _report_real_consoles(hooks: Hooks) -> None:
-    """Return the machine's console output. moto returns the same text of a Linux 2.6 for every instance."""
+    """Return the output of the machine's console. moto returns the same text of Linux 2.6 for every instance."""
 
     def get_console_output(self: General) -> ActionResult:
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
@@ -41,7 +41,7 @@ def _report_real_consoles(hooks: Hooks) -> None:
 
 
 def _reboot_machines(hooks: Hooks) -> None:
-    """Reboot the machine. moto's reboot has no visible effect."""
+    """Reboot the instance's machine. moto's reboot has no visible effect."""
     original: Callable[..., Any] = EC2Backend.reboot_instances
 
     def reboot_instances(self: EC2Backend, instance_ids: list[str]) -> Any:
@@ -54,9 +54,9 @@ def _reboot_machines(hooks: Hooks) -> None:
 
 
 def _start_machines(hooks: Hooks) -> None:
-    """Start the machine, and answer `running` only after that.
+    """Start the instance's machine, and answer the request only after that.
 
-    A subnet whose addresses this machine uses for something else is refused before a machine is started in it.
+    A launch is refused when this machine uses the subnet's addresses for something else.
     """
     run: Callable[..., Any] = EC2Backend.run_instances
     start: Callable[..., Any] = EC2Backend.start_instances
