@@ -98,7 +98,7 @@ class Unit:
 
 def units(page: str, text: str) -> Iterator[Unit]:
     """Yield the units of a page, without the parts that scripts/docs generates."""
-    above: list[str] = []  # ids of a comment on a line of its own
+    above: list[str] = []  # ids of a claim comment that is alone on its line
     now: Unit | None = None
     fenced = made = False
     for number, line in enumerate(text.splitlines(), 1):
@@ -162,7 +162,7 @@ def place(shown: str) -> str:
     """
     if shown.startswith("docs/evidence/"):
         name = re.sub(r"^\d{4}-\d\d-\d\d-|\.json$", "", Path(shown).name)
-        proof = name if name in PLACE_OF_PROOF else name.split("-")[0]  # a second record of a day has one word more
+        proof = name if name in PLACE_OF_PROOF else name.split("-")[0]  # a day's second record has one more word
         if proof not in PLACE_OF_PROOF:
             raise ValueError(f"{shown}: say in scripts/claims.py, PLACE_OF_PROOF, where the proof {proof!r} runs")
         return PLACE_OF_PROOF[proof]

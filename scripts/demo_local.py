@@ -122,7 +122,7 @@ def stop(directory: Path, package: str) -> None:
         while running(directory, package):
             if time.monotonic() > end_s:
                 raise SystemExit(f"{package} (process {pid}) did not end within {STOP_LIMIT_S} s")
-            time.sleep(0.1)  # between two looks: it is no child of this process
+            time.sleep(0.1)  # poll, because the process is no child of this one
     (directory / f"{package}.pid").unlink(missing_ok=True)
 
 

@@ -75,7 +75,7 @@ def addresses(host: dict[str, str], header: Path) -> Iterator[str]:
 def summary(reports: Path, log: Path, header: Path, status: dict[str, Any]) -> Iterator[str]:
     found = {report["host"]: report for report in read_reports(reports)}
     for host in running_hosts(status):
-        if host["name"] not in found:  # somebody else's
+        if host["name"] not in found:  # it belongs to another deployment
             continue
         yield f"\n{host['name']}"
         yield from promises(found[host["name"]])

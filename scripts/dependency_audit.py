@@ -19,8 +19,7 @@ SERVICES = ("pypi", "osv")
 
 @dataclass
 class Findings:
-    """The merged results: advisories by package (`name version`), unknown packages, and lock files without an answer.
-    """
+    """The merged results: advisories by package (`name version`), unknown packages, unanswered lock files."""
 
     asked: set[str] = field(default_factory=set)
     vulnerable: dict[str, list[str]] = field(default_factory=dict)

@@ -27,7 +27,7 @@ from markdown_it.token import Token
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md")
 WORDS = Path(__file__).with_name("prose.yml")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
-BREAK = "\x00"  # between two sentences that no punctuation parts
+BREAK = "\x00"  # stands between two sentences without punctuation
 CODE = "`code`"
 LABELS = ("heading_open", "th_open", "td_open")
 SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')*]))\s+(?=[\"'(*]*[A-Z0-9`])|\x00")
@@ -122,7 +122,7 @@ def _banned(sentence: Sentence, words: dict[str, Any]) -> Iterator[str]:
 
 def faults(page: str, words: dict[str, Any]) -> list[tuple[int, str]]:
     """Return (line number, text) for each fault of a page."""
-    if page.startswith("---\n"):  # the front matter becomes empty lines, so that numbers stay
+    if page.startswith("---\n"):  # replace the front matter by empty lines to keep line numbers
         head, rule, rest = page[4:].partition("\n---\n")
         page = "\n" * (head + rule).count("\n") + "\n" + rest
     found = [

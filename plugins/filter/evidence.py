@@ -40,8 +40,7 @@ def _without_address(found: re.Match[str]) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """Return the value with a placeholder for each AWS account number, address and key, also in keys of dictionaries.
-    """
+    """Return the value with placeholders for AWS account numbers, addresses and keys, also in dictionary keys."""
     if isinstance(value, Mapping):
         return {redacted(str(key)): redacted(one) for key, one in value.items()}
     if isinstance(value, str):

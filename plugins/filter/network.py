@@ -1,8 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that assign consecutive networks of equal size to Availability Zones. They only compute, and query nothing.
-"""
+"""Filters that assign consecutive networks of equal size to Availability Zones. They send no requests."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NOT_MEASURED = "not measured"
 
 LATENCIES = ("avg", "p95", "p99")
 FEED = "feed p99"
-LATE_US = 200.0  # the generator is on time while the p99 of its own lateness is no more
+LATE_US = 200.0  # the generator is on time up to this p99 of its lateness
 
 
 def row(name: str, target: str, measured: str, met: bool | None, note: str = "") -> Row:

@@ -19,7 +19,7 @@ PROMISED = {
 }
 
 
-ON_ONE_CPU = {"feed_p99_us": 10_000}  # there the feed runs when the engine has nothing to do
+ON_ONE_CPU = {"feed_p99_us": 10_000}  # there the feed runs only while the engine is idle
 
 
 def slo_targets(own: dict[str, Any], cpus: int = 2) -> dict[str, Any]:

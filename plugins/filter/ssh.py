@@ -19,10 +19,9 @@ def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "",
     The host key is stored under the instance's id, because a stop and a start give the instance another address. The
     known-hosts file is named, because Ansible reads ``~`` as the variable HOME and ssh reads it from the user database.
 
-    ssh offers the private key beside ``public_key_file``. If that file does not exist, ssh offers the public key, whose
-    private key is in the user's SSH agent. ssh offers no other key, because a server counts each as an attempt. When
-    the host was launched with another key (the name of its key pair, ``key_name``, differs), ssh chooses the key
-    itself.
+    Ssh offers the private key beside ``public_key_file``. If that file does not exist, ssh offers the public key, whose
+    private key is in the user's SSH agent. It offers no other key, because a server counts each as an attempt. When the
+    host was launched with another key (the name of its key pair, ``key_name``, differs), ssh chooses the key itself.
     """
     options = [f"HostKeyAlias={instance_id}"] if instance_id else []
     if known_hosts_file:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: tls_material
-short_description: Read a TLS certificate, its key and the clients' authority, and say what is wrong with them
+short_description: Read a TLS certificate, its key and the clients' authority, and check them
 version_added: 0.2.0
 author:
   - lowlatency.trading contributors (@lowlatency)
 description:
-  - Returns the PEM texts of O(_terms) with what is wrong with them, so that nothing on a host changes for a certificate
-    that clients would refuse.
-  - Each is the path of a file on the controller, or the PEM text itself, as another lookup or Ansible Vault gives it.
+  - Returns the PEM texts of O(_terms) and their problems. So a play can end before it installs a certificate that
+    clients would refuse.
+  - Each value is the path of a file on the controller, or the PEM text itself, for example from Ansible Vault.
 options:
   _terms:
     description: >-
-      A dictionary with C(certificate) (with its chain), C(key), and C(client_ca) where clients show certificates.
+      A dictionary with C(certificate) (with its chain) and C(key). C(client_ca) is needed when clients authenticate by
+      certificates.
     type: list
     elements: dict
     required: true
@@ -36,8 +37,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description: >-
-    For each term a dictionary with C(certificate), C(key) and C(client_ca) as PEM texts, C(problems), a list that is
-    empty where all is well, and C(warnings), such as an end within 30 days.
+    For each term a dictionary with C(certificate), C(key) and C(client_ca) as PEM texts, and the lists C(problems) and
+    C(warnings). C(problems) says why the certificate cannot be used. A warning is, for example, an expiry within 30
+    days.
   type: list
   elements: dict
 """
@@ -58,7 +60,7 @@ except ImportError as error:
 else:
     IMPORT_ERROR = None
 
-WARNED = timedelta(days=30)  # as telemetry does on the host, and Prometheus
+WARNED = timedelta(days=30)  # telemetry and Prometheus warn at the same time
 _PARTS = ("certificate", "key", "client_ca")
 _PEM = "-----BEGIN "
 _LONGEST_PATH = 200
@@ -100,15 +102,14 @@ def material(given: Any, now: datetime) -> dict[str, Any]:
 
 
 def _text(part: str, value: str, problems: list[str]) -> str:
-    """Return the given PEM text, or the content of the file with the given name, or an empty text with a new problem.
-    """
+    """Return the given PEM text, or the content of the named file; empty with a new problem when it is unreadable."""
     if not value or _PEM in value:
         return value if value.endswith("\n") or not value else value + "\n"
     path = os.path.expanduser(value)
     if len(value) > _LONGEST_PATH or "\n" in value.strip():
         problems.append(
             f"{part} is neither a file's name nor a text in PEM form ({_PEM}…)"
-        )  # and may be the key itself
+        )  # the value is not quoted: it may be the key itself
         return ""
     try:
         with open(path, encoding="ascii") as file:

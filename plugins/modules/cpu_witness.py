@@ -114,7 +114,7 @@ def plan(parameters: dict[str, Any]) -> list[str]:
 
 def apply(module: AnsibleModule, command: list[str]) -> str:
     """Start the witnesses; return why they could not be started, or an empty text."""
-    run(module, ["systemctl", "stop", UNIT])  # an interrupted play may have left one
+    run(module, ["systemctl", "stop", UNIT])  # an interrupted play may have left the unit
     try:
         RECORD.unlink(missing_ok=True)
     except OSError as error:

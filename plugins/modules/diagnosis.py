@@ -2,7 +2,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that runs many diagnostic commands on a host in one task. A failed command does not fail the module.
+"""Ansible module that runs many diagnostic commands on a host in one task.
+
+A failed command does not fail the module.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
         return None
     return {
         "ExecutionRoleArn": params["role_arn"],
-        "Description": f"{params['name']} of lowlatency-trading",  # DLM takes letters, digits, spaces, _ and - only
+        "Description": f"{params['name']} of lowlatency-trading",  # DLM accepts only letters, digits, spaces, _ and -
         "State": "ENABLED",
         "PolicyDetails": dlm.policy_details(
             params["host_names"], params["at_utc"], params["keep"], params["snapshot_tags"]

@@ -70,7 +70,7 @@ def output_of(client: Any, instance_id: str) -> str:
         if error.response["Error"]["Code"] != "UnsupportedOperation":
             raise
         answer = client.get_console_output(InstanceId=instance_id)
-    return str(answer.get("Output", ""))  # botocore has decoded it
+    return str(answer.get("Output", ""))  # botocore has already decoded the output
 
 
 def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:

@@ -176,7 +176,7 @@ def belongs(password: Path, hashed: Path) -> bool:
             dklen=len(digest),
             maxmem=1 << 28,
         )
-    except (AttributeError, ValueError):  # costs that scrypt does not take; or no scrypt, which the engine then tells
+    except (AttributeError, ValueError):  # invalid costs, or a Python without scrypt
         return False
     return hmac.compare_digest(made, digest)
 

@@ -121,7 +121,7 @@ class Observed:
     active: bool
     needs_reload: bool
     younger: tuple[str, ...]
-    disturbed: int | None  # clients a restart would disturb; None: unknown
+    disturbed: int | None  # number of clients that a restart would disturb; None: unknown
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class Unit:
     def apply(self, actions: tuple[str, ...]) -> None:
         for action in actions:
             if action == "take_over":
-                continue  # done, because only the process knows whether it can
+                continue  # main() has already run it
             if action == "reload":
                 self.systemctl("daemon-reload")
             else:

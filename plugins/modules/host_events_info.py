@@ -86,7 +86,7 @@ def told(entry: dict[str, Any]) -> tuple[str, str, str] | None:
     underscore.
     """
     identifier, message, is_roots = entry.get("SYSLOG_IDENTIFIER"), entry.get("MESSAGE"), entry.get("_UID") == "0"
-    if not isinstance(message, str):  # bytes that are not text
+    if not isinstance(message, str):  # journald returns a list for bytes that are not text
         return None
     if identifier in ("sshd", "sshd-session") and is_roots:
         return _of_ssh(message)

@@ -111,7 +111,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
             "MaxSize": 1,
             "DesiredCapacity": 1,
             "VPCZoneIdentifier": params["subnet_id"],
-            "HealthCheckType": "ELB",  # EC2's own checks count beside it
+            "HealthCheckType": "ELB",  # EC2's own checks count as well
             "HealthCheckGracePeriod": params["grace_seconds"],
         },
         "TargetGroupARNs": sorted(params["target_group_arns"]),

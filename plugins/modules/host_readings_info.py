@@ -179,7 +179,7 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
     """Return all readings by parts of the host (see RETURN)."""
     host, options = Host(module), module.params
     before, begun_s = load.look(), time.monotonic()
-    time.sleep(options["seconds"])  # the window itself
+    time.sleep(options["seconds"])  # the time of the measurement
     after, seconds = load.look(), time.monotonic() - begun_s
     counters = host.say("nft", "-j", "list", "counters", "table", "inet", _FIREWALL_TABLE)
     try:

@@ -130,7 +130,7 @@ def observe(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
                 continue
             try:
                 state = os.stat(path)
-            except OSError:  # gone meanwhile, or a link to nothing
+            except OSError:  # removed in the meantime, or a broken link
                 continue
             compared += 1
             found += differences(path, state, declared)

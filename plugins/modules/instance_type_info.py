@@ -100,7 +100,7 @@ def is_on_free_plan(client: Any) -> bool:
 
     try:
         plan = client.get_account_plan_state()
-    except (BotoCoreError, ClientError, AttributeError):  # the last: botocore from before July 2025
+    except (BotoCoreError, ClientError, AttributeError):  # AttributeError: botocore from before July 2025
         return False
     return bool(plan["accountPlanType"] == "FREE" and plan["accountPlanStatus"] != "EXPIRED")
 

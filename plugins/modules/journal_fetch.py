@@ -276,8 +276,7 @@ def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str,
 def members(
     source: Source, backup: Backup, folder: Path, proving: Sequence[tuple[str, Path | bytes]]
 ) -> Iterator[tuple[str, Path | bytes | None]]:
-    """Yield the archive's members as (name, content). The content is None for a directory, a path for a file, or bytes.
-    """
+    """Yield the archive's members as (name, content). The content is None for a directory, a path, or bytes."""
     newest = max((number for number, _part in backup.snapshots), default=0)
     yield JOURNAL, None
     yield SECRETS, None
@@ -294,7 +293,7 @@ def members(
         path.unlink()
     for file in backup.files:
         if not file.path.startswith("/etc/"):
-            continue  # part of the release, not of the state
+            continue  # it belongs to the release, not to the state
         data = source.read(file.part)
         yield file.path.lstrip("/"), data
         if file.path == ACCOUNTS:
@@ -326,7 +325,7 @@ def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Releas
         noted = json.loads(source.read(parts[IN_FORCE]))["wheels"]
     except BackupError as error:
         raise BackupError(f"{error}; {_WAY_OUT}") from error
-    except (ValueError, KeyError, TypeError, RecursionError):  # written by a release that did not record its wheels yet
+    except (ValueError, KeyError, TypeError, RecursionError):  # an old release did not record its wheels
         return Release(), []
     unreadable = []
     for part in (part for path, part in parts.items() if _WHEELS.fullmatch(path)):

@@ -149,7 +149,7 @@ def observe(given: dict[str, Any]) -> dict[str, Any]:
             connection.sendall(login(given["account"], given["password"]))
             letter, payload = first_answer(connection)
             connection.sendall(_LOGOUT)
-    except (TimeoutError, socket.timeout):  # two different classes before Python 3.10
+    except (TimeoutError, socket.timeout):  # before Python 3.10 these are two different classes
         return {**nothing, "answer": "silent"}
     except (OSError, struct.error) as error:
         return {**nothing, "answer": str(error)}

@@ -79,7 +79,7 @@ def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
             return int(answer.status), ""
     except urllib.error.HTTPError as error:
         return error.code, ""
-    except Exception as error:  # open_url raises many types for an untrusted certificate
+    except Exception as error:  # open_url raises many types of errors, such as for certificates
         return 0, str(error)
 
 

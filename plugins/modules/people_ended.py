@@ -104,7 +104,7 @@ def processes_of(uid: int) -> list[int]:
             continue
         try:
             status = (folder / "status").read_text(encoding="utf-8", errors="replace")
-        except OSError:  # ended meanwhile
+        except OSError:  # the process has ended in the meantime
             continue
         if uid in uids_of(status) and "\nState:\tZ" not in status:
             found.append(int(folder.name))
@@ -169,14 +169,13 @@ class Account:
             self.keys.unlink()
         if "account closed" in actions:
             self.run("usermod", "--shell", _NOLOGIN, "--expiredate", _EXPIRED, "--groups", "", self.name)
-        if uid is not None:  # even if the first reading found none: somebody may have logged in since
+        if uid is not None:  # always: somebody may have logged in since
             self.end_processes(uid)
         if "account removed" in actions:
             self.run("userdel", "--remove", self.name)
 
     def end_processes(self, uid: int) -> None:
-        """Kill all processes of this user, and all processes of the user's sessions. Fails after the option `seconds`.
-        """
+        """Kill all processes of this user and of the user's sessions. Fails after the option `seconds`."""
         left = processes_of(uid)
         if left:
             # logind keeps a user's sessions in this slice. Without logind the slice does not exist.

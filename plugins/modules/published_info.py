@@ -148,7 +148,7 @@ def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
-        return False  # the stream does not exist either
+        return False  # the log stream does not exist
 
 
 def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:

@@ -244,8 +244,7 @@ def not_installed(home: Path, wheels: list[str]) -> list[str]:
 
 
 def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool) -> None:
-    """Raise ReleaseError when a program of the release does not start, or when the self check of a compiled one fails.
-    """
+    """Raise ReleaseError when a program of the release does not start, or when the self check fails."""
     for program in module.params["programs"]:
         run(module, f"start {program} of release {release}", [str(programs / program), "--help"])
     if compiled and module.params["self_check"]:
@@ -335,7 +334,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    os.umask(0o022)  # the engine's own user reads what root installs here
+    os.umask(0o022)  # the engine's own user must be able to read these files
     releases = Releases(Path(module.params["root"]))
     noted: dict[str, Any] = {}
     removed: list[str] = []

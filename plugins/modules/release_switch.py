@@ -16,9 +16,9 @@ version_added: 0.1.0
 description:
   - Have the engine close order entry. Restart it with the new release while order entry stays closed. Run the new
     release's check C(trading-engine gate), and open order entry when it passes.
-  - Return to the previous release when the new one does not start, computes another state from the previous release's
-    snapshot, or does not pass the check. The new release cannot have taken an order by then. A cancel that it took is
-    kept.
+  - Return to the previous release when the new one does not start, or does not pass the check. Also return when the new
+    one computes another state from the previous release's snapshot. The new release cannot have taken an order by then.
+    A cancel that it took is kept.
   - Never return to the previous release after order entry was opened.
   - Do all steps in one process on the host, because clients wait during the switch.
 author:

@@ -161,8 +161,7 @@ def apply(planned: Plan, path: Path) -> None:
 
 
 def wrong(module: AnsibleModule, observed: Observed) -> str:
-    """Return a sentence about the problem of the given secret, or without one of the present secret; or an empty text.
-    """
+    """Return a sentence about the problem of the given secret, or else of the present one; empty without a problem."""
     path, value, minimum = (module.params[name] for name in ("path", "value", "minimum_characters"))
     if not value:
         found = "" if observed.text is None else problem(observed.text, minimum)

@@ -62,7 +62,7 @@ def answer(host: str, port: int) -> str:
         socket.create_connection((host, port), timeout=_SILENT_S).close()
     except ConnectionRefusedError:
         return "refused"
-    except (TimeoutError, socket.timeout):  # two different classes before Python 3.10
+    except (TimeoutError, socket.timeout):  # before Python 3.10 these are two different classes
         return "silent"
     except OSError as error:
         return (error.strerror or str(error)).lower()

@@ -118,8 +118,7 @@ def machine_busy_s(stat: str) -> float:
 
 
 def process_fields(stat: bytes) -> list[bytes]:
-    """Return the fields of /proc/PID/stat after the process's name, which may contain blanks, brackets and any bytes.
-    """
+    """Return the fields of /proc/PID/stat after the process's name, which may contain any bytes."""
     return stat.rsplit(b")", 1)[1].split()
 
 
@@ -190,8 +189,7 @@ def unit_cpus(properties: dict[str, str]) -> list[int]:
 
 
 def engine_status(module: AnsibleModule) -> dict[str, Any]:
-    """Return the JSON object that the status command printed, or an empty dictionary when it fails or prints no object.
-    """
+    """Return the JSON object that the status command printed; empty when the command fails or prints none."""
     try:
         returned, out, _err = outside.run(module, module.params["status_command"], handle_exceptions=False)
         status = json.loads(out) if returned == 0 else {}

@@ -12,8 +12,8 @@ module: unit_kill_trial
 short_description: Check whether systemd restarts units after a kill
 version_added: 0.2.0
 description:
-  - Have systemd send SIGKILL to the processes of one unit after the other, and wait until each unit has a new main
-    process and is active.
+  - Have systemd send SIGKILL to the processes of one unit after the other. Wait until each unit has a new main process
+    and is active.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:

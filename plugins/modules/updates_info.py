@@ -12,8 +12,8 @@ module: updates_info
 short_description: Read which updates are pending on a host
 version_added: 0.2.0
 description:
-  - Read from apt or dnf, without using the network, which packages have a newer version, which of these are security
-    updates, and whether a reboot is needed.
+  - Read from apt or dnf which packages have a newer version, and which of these are security updates. Also read whether
+    a reboot is needed. The network is not used.
 author:
   - lowlatency.trading contributors (@lowlatency)
 extends_documentation_fragment:
@@ -119,7 +119,7 @@ def observe(module: AnsibleModule) -> dict[str, Any]:
         cached = of_cache(dnf, _OS_RELEASE.read_text(encoding="utf-8") if _OS_RELEASE.exists() else "")
         advisories = outside.run(module, [*cached, "updateinfo", "list", "--security"], check_rc=True)[1]
         code, updates, error = outside.run(module, [*cached, "check-update"])
-        if code not in (0, 100):  # 100: there are some
+        if code not in (0, 100):  # 100 means that updates are pending
             module.fail_json(msg=f"dnf check-update: {error.strip()}")
         security, others = of_dnf(advisories, updates)
         lists = [path for pattern in _DNF_LISTS for path in glob(pattern)]

@@ -295,7 +295,7 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
         # The hosts of a play run in parallel. The first one makes the archive, and the others wait and find it.
         with open(archive.parent / ".lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in archive.parent.glob(f"{SCRATCH}*"):  # left by a killed run: the lock excludes any other
+            for left in archive.parent.glob(f"{SCRATCH}*"):  # a killed run left it, as the lock shows
                 shutil.rmtree(left, ignore_errors=True)
             if not archive.exists():
                 apply(module, release, archive, compiled)

@@ -55,7 +55,7 @@ def _ec2(client: Any, environment: str) -> Iterator[Resource]:
     for kind, operation, key, identity, state_key in simple:
         for found in _pages(client, operation, key, Filters=filters):
             resource = _resource(kind, found[identity], _name(found.get("Tags", [])), found.get(state_key, ""))
-            if kind == "launch-template":  # its tag Name is that of the hosts
+            if kind == "launch-template":  # its tag Name has the hosts' name
                 resource["name"] = found["LaunchTemplateName"]
             yield {**resource, "zone": found["AvailabilityZone"]} if kind == "volume" else resource
     for found in _pages(client, "describe_snapshots", "Snapshots", Filters=filters, OwnerIds=["self"]):
@@ -86,7 +86,7 @@ def _logs(client: Any, environment: str) -> Iterator[Resource]:
 
 
 def _cloudwatch(client: Any, environment: str) -> Iterator[Resource]:
-    prefix = f"trading-{environment}/"  # a slash, which no environment has: trading-prod- also begins trading-prod-b-…
+    prefix = f"trading-{environment}/"  # no environment's name has a slash
     kinds = {"MetricAlarms": "alarm", "CompositeAlarms": "composite-alarm"}
     for page in client.get_paginator("describe_alarms").paginate(
         AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
@@ -160,8 +160,7 @@ def _resource(kind: str, identity: str, name: str, state: str = "") -> Resource:
 
 
 def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]:
-    """Return every resource of ``environment``, in the order of the services. ``client_of`` returns a service's client.
-    """
+    """Return every resource of ``environment``. ``client_of`` returns the client of a service."""
     found = [
         resource
         for service, reader in _READERS

@@ -121,7 +121,9 @@ def problems(
 
 
 def _accounts(declared: Any) -> list[dict[str, str]]:
-    """Return the engine accounts that the partitions name, so that the common check finds them. Hosts check them later.
+    """Return the engine accounts that the partitions name.
+
+    The common check gets them as known accounts. Each host checks later whether they exist.
     """
     entries = [entry for entry in declared if isinstance(entry, Mapping)]
     return [{"name": name} for entry in entries for name in entry.get("accounts") or []]

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks the inputs of a deployment before anything is created, for the module deployment_inputs.
 
-Each function yields one sentence for each problem. The limits are those of the EC2, IAM and tagging API references:
-names are used in an IAM role's name (64 characters) and in tags (key 128, value 256 characters of letters, digits,
-spaces and ``_ . : / = + - @``).
+Each function yields one sentence for each problem. The limits are those of the EC2, IAM and tagging API references.
+Names are part of an IAM role's name, which has at most 64 characters. They are also values of tags. A tag's key has at
+most 128 characters and its value 256: letters, digits, spaces and ``_ . : / = + - @``.
 """
 
 from __future__ import annotations
@@ -105,8 +105,7 @@ def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str
 
 
 def network_problems(vpc_cidr: str, subnet_cidr: str) -> Iterator[str]:
-    """Yield the problems of the IPv4 networks: EC2 allows /16 to /28, and the subnet must be inside the VPC's network.
-    """
+    """Yield the problems of the IPv4 networks: EC2 allows /16 to /28, and the subnet must be inside the VPC."""
     parsed = []
     for variable, cidr in (("trading_vpc_cidr", vpc_cidr), ("trading_subnet_cidr", subnet_cidr)):
         try:

@@ -7,7 +7,7 @@ The modules journal_fetch and journal_backup_info use it. It takes names of obje
 to AWS. trading_backup/names.py in files/engine defines the names. Each name contains the kind of its object and the
 SHA-256 of its content. So a missing, foreign or changed object is detected and named.
 
-A series is a set of objects that is sufficient for a restore: it begins with a snapshot, or with the journal's first
+A series is a set of objects that is sufficient for a restore. It begins with a snapshot, or with the journal's first
 segment, and contains everything after that.
 """
 
@@ -228,7 +228,7 @@ def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
 def _time(text: str, key: str) -> datetime:
     try:
         return datetime.strptime(text, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=timezone.utc)
-    except ValueError:  # a 13th month
+    except ValueError:  # such as a 13th month
         raise BackupError(f"{key}: {_FOREIGN}") from None
 
 

@@ -36,7 +36,7 @@ def _failures(readings: Readings) -> list[dict[str, Any]]:
             "DELETE_IN_PROGRESS",
         )
         if begins:
-            break  # what an earlier attempt said is no cause any more
+            break  # events of earlier attempts are no causes
     return found
 
 

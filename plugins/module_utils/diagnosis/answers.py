@@ -81,8 +81,7 @@ def delays(text: str) -> dict[str, str]:
 
 
 def allowances(text: str) -> dict[str, int]:
-    """Return each network allowance of the instance → how often it was exceeded, from `ethtool -S` of an ENA interface.
-    """
+    """Return network allowance → how often the instance exceeded it, from `ethtool -S` of an ENA interface."""
     found = {}
     for line in text.splitlines():
         name, _colon, value = line.strip().partition(":")

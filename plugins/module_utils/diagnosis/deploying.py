@@ -31,7 +31,7 @@ def _clock(readings: Readings) -> Iterator[Cause]:
 def _publisher(readings: Readings) -> Iterator[Cause]:
     refused = (
         r"AccessDenied|UnrecognizedClient|InvalidClientTokenId|ExpiredToken|not authorized"
-        r"|Unable to locate credentials"  # the instance has no role any more
+        r"|Unable to locate credentials"  # the instance no longer has a role
     )
     unreachable = (
         r"Could not connect to the endpoint|EndpointConnectionError|Failed to resolve|Name or service not known"

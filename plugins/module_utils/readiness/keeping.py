@@ -81,8 +81,7 @@ def alarm(readings: Readings) -> Answer:
 
 
 def _of_a_trial(subscription: dict[str, Any]) -> bool:
-    """Return whether the subscriber is a temporary queue of the module alarm_trial, such as one left by a killed trial.
-    """
+    """Return whether the subscriber is a temporary queue of the module alarm_trial, which a killed trial leaves."""
     return subscription.get("protocol") == "sqs" and bool(_TRIAL_QUEUE.search(subscription["endpoint"]))
 
 

@@ -66,7 +66,7 @@ def _licences(home: Path) -> dict[str, str]:
     for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA"):
         metadata = email.parser.Parser().parsestr(path.read_text(encoding="utf-8", errors="replace"), headersonly=True)
         licence = str(metadata.get("License-Expression") or metadata.get("License") or "").strip()
-        if licence and "\n" not in licence:  # some put the whole text there
+        if licence and "\n" not in licence:  # some projects put the whole text of the licence there
             found[_normal(str(metadata.get("Name", "")))] = licence
     return found
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import ReleaseError
 
 NEWEST_GLIBC = (2, 28)
-OLDEST_MYPY = (1, 20)  # the first whose mypyc knows acyclic classes
-OLDEST_SETUPTOOLS = (77,)  # the first that takes a license as an expression
+OLDEST_MYPY = (1, 20)  # the first version whose mypyc knows acyclic classes
+OLDEST_SETUPTOOLS = (77,)  # the first version that accepts a license as an expression
 ELF_MACHINES = {"aarch64": 183, "x86_64": 62}  # elf(5), e_machine
 _NEEDED = re.compile(rb"GLIBC_(\d+)\.(\d+)")
 _CONFIGURATION = "pyconfig.h"

@@ -36,8 +36,8 @@ def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
 def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
     """Make the copy and return its directory.
 
-    Three amounts must stay free, because otherwise the engine takes no orders: the reserve, one segment that the engine
-    may begin meanwhile, and 5 % of the budget. Raises CopyError when less would be free, and OSError.
+    Three amounts must stay free: the reserve, one segment that the engine may begin meanwhile, and 5 % of the budget.
+    With less the engine takes no orders. Raises CopyError when less would be free, and OSError.
     """
     copy = journal / NAME
     remove(journal)
@@ -58,7 +58,7 @@ def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
                 os.link(journal / name, copy / name)
             for name in copied:
                 shutil.copyfile(journal / name, copy / name)
-        except FileNotFoundError:  # the engine has just deleted what a newer snapshot covers
+        except FileNotFoundError:  # the engine has just deleted a file that it no longer needs
             remove(journal)
             if attempt < 9:
                 continue

@@ -131,7 +131,7 @@ def own_counterpart(release: str, wheels: Iterable[str], project: Path | None, w
     """
     if project is None and wheel_dir is None:
         return ""
-    if wheel_dir is not None:  # ready wheels make one release, whatever the host
+    if wheel_dir is not None:  # ready wheels make the same release for every kind of host
         return release_name(None, wheel_dir, "", "", False)
     for python_version, architecture, compiled in product(_PYTHONS, _ARCHITECTURES, (True, False)):
         if release == release_name(project, None, python_version, architecture, compiled):
@@ -152,7 +152,7 @@ def archived(archive: bytes) -> tuple[str, dict[str, str]]:
     Raises ReleaseError for any other file. The wheels' digests are verified later, at installation.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as packed:  # a compressed one might be endless
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as packed:  # compressed, it might be endless
             if packed.getmember(MANIFEST).size > _MANIFEST_BYTES:
                 raise ValueError(f"its {MANIFEST} has more than {_MANIFEST_BYTES} bytes")
             content = packed.extractfile(MANIFEST)

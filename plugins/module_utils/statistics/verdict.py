@@ -55,7 +55,7 @@ def sign_flip_p(differences: list[float]) -> float:
         raise ValueError(f"{len(told)} pairs are more than {MOST_PAIRS}")
     if not told:
         return 1.0
-    seen = abs(sum(differences)) * (1 - 1e-12)  # rounding must not exclude the pattern seen
+    seen = abs(sum(differences)) * (1 - 1e-12)  # rounding must not exclude the observed pattern
     half = len(told) // 2
     left, right = _sums(told[:half]), sorted(_sums(told[half:]))
     extreme = sum(

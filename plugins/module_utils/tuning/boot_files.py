@@ -89,7 +89,7 @@ def _later_files(root: Path) -> list[Path]:
 
 
 def _assignments(file: Path) -> list[tuple[str, str]]:
-    if not file.is_file():  # such as a link to /etc/sysctl.conf, which is not there, or to /dev/null
+    if not file.is_file():  # such as a broken link, or a link to /dev/null
         return []
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -68,8 +68,7 @@ class Grub:
             undo.remove(self._drop_in)
 
     def _later_files(self) -> str:
-        """Return the files that are read after this one and set the same variable, or "something" when none is found.
-        """
+        """Return the files that are read after this one and set the same variable, or "something" without any."""
         own = self._drop_in.name
         later = [file for file in sorted(self._drop_in.parent.glob("*.cfg")) if file.name > own]
         setting = [file.name for file in later if "GRUB_CMDLINE_LINUX_DEFAULT=" in undo.read_file(file)]

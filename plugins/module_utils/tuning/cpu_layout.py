@@ -51,7 +51,7 @@ def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None,
         return Layout(online, frozenset(), online, frozenset())
     engine_cores = {cpu.core for cpu in cpus if cpu.number in engine}
     on_engine_cores = frozenset(cpu.number for cpu in cpus if cpu.core in engine_cores)
-    if on_engine_cores == online:  # one core: its threads share it, whoever is pinned where
+    if on_engine_cores == online:  # all CPUs are threads of one core, which cannot be divided
         return Layout(online - engine, engine, online - engine, frozenset())
     others = online - on_engine_cores
     telemetry = _telemetry(cpus, others, engine)
@@ -102,7 +102,7 @@ def _for_each(
             f"{engines} partitions need a core each and one for everything else, and this host has {_cores(cpus)} "
             f"(its CPU layout for one engine: {shown}); have fewer partitions here, more vCPUs, or pinned: false"
         )
-    first_core = min(cpus, key=lambda cpu: cpu.number).core  # CPU 0's core: the kernel itself prefers it
+    first_core = min(cpus, key=lambda cpu: cpu.number).core  # the core of CPU 0, which the kernel itself prefers
     near = [cpu for cpu in cpus if cpu.node == near_node]
     cores: list[tuple[int, int]] = [first_core]
     for cpu in sorted(cpus, key=lambda cpu: (cpu in near, cpu.number), reverse=True):
@@ -133,7 +133,7 @@ def _telemetry(cpus: list[Cpu], others: frozenset[int], engine: frozenset[int]) 
     if _cores(candidates) < 2:
         return others
     engine_nodes = {cpu.node for cpu in cpus if cpu.number in engine}
-    first_core = min(candidates, key=lambda cpu: cpu.number).core  # CPU 0's core: the kernel itself prefers it
+    first_core = min(candidates, key=lambda cpu: cpu.number).core  # the core of CPU 0, which the kernel itself prefers
     free = [cpu for cpu in candidates if cpu.core != first_core]
     near = [cpu for cpu in free if cpu.node in engine_nodes] or free
     core = max(near, key=lambda cpu: cpu.number).core

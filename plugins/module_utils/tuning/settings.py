@@ -172,7 +172,7 @@ def twin_of(path: str) -> str | None:
 def _first_touch(path: str, current: str, live: dict[str, str | None]) -> Touch:
     twin = twin_of(path)
     twin_value = live.get(twin) if twin else None
-    if twin and twin_value is not None and current == "0":  # a written 0 is refused: the twin's value brings it back
+    if twin and twin_value is not None and current == "0":  # the kernel refuses a written 0, so restore the twin
         return Touch(path, current, "", "", twin, twin_value)
     return Touch(path, current, "", "", path, current)
 

@@ -51,8 +51,7 @@ class Record:
 
 
 def load(path: Path) -> Record:
-    """Return the record, or an empty one without a file. Raises TuningError when the file is unreadable or malformed.
-    """
+    """Return the record, or an empty one without a file. Raises TuningError for a malformed file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != VERSION:

@@ -11,8 +11,8 @@ from embedded_ec2.ledger import Ledger
 
 CGROUPS = Path("/sys/fs/cgroup")
 # With these weights a machine gets nearly all time of its CPUs. Other programs there get only the time that it leaves.
-WEIGHT = 10_000  # control groups version 2, of 100 by default
-SHARES = 262_144  # version 1, of 1024 by default
+WEIGHT = 10_000  # for control groups version 2; the default is 100
+SHARES = 262_144  # for control groups version 1; the default is 1024
 # In control groups version 1 a group's processes can have real-time priority only if the group has a share of real-time
 # scheduling. All shares together are at most 950 ms in each second.
 REAL_TIME_US = 300_000

@@ -17,8 +17,8 @@ class Rule:
     """One permission of a security group: a protocol, a port range, and the peers.
 
     The protocol `-1` means every protocol. For ICMP the port range is type and code. A group as peer matches its
-    members' private addresses only ("Security group referencing" in the VPC user guide), because on AWS a packet to a
-    public address has another source address.
+    members' private addresses only ("Security group referencing" in the VPC user guide). On AWS a packet that was sent
+    to a public address has another source address.
     """
 
     protocol: str
@@ -143,8 +143,7 @@ def _chains(machine: Guarded) -> list[str]:
 
 
 def _matches(rule: Rule, side: str) -> list[str]:
-    """Return the nft matches of a rule, each ending in a space: one for its networks and one for its groups' members.
-    """
+    """Return the nft matches of a rule, each ending in a space: for its networks, and for its groups' members."""
     peers = [""] if ANYWHERE in rule.peers else _addresses(side, rule.peers)
     members = [f"ct status & dnat == 0 {match}" for match in _addresses(side, rule.members)]
     return [match + _protocol(rule) for match in peers + members]

@@ -183,7 +183,7 @@ class Watcher:
                 try:
                     look(group, self.targets)
                     self._complaint = ""
-                except Exception:  # one bad turn must not leave the other groups without a watcher
+                except Exception:  # an error of one group must not end the watcher
                     complaint = traceback.format_exc()
                     if complaint != self._complaint:
                         self._complaint = complaint
@@ -252,7 +252,7 @@ def _judge(group: FakeAutoScalingGroup, targets: Targets) -> None:
 
 def _illness(member: Member, targets: Targets) -> str:
     group = member.auto_scaling_group
-    if not member.instance.is_running():  # also within the grace period
+    if not member.instance.is_running():  # this counts even within the grace period
         return f"an EC2 health check indicating it has been {member.instance.state}"
     in_grace = time.monotonic() - member.in_service_at < (group.health_check_grace_period or 0)
     if "ELB" not in group.health_check_type or member.lifecycle_state != "InService" or in_grace:
@@ -407,7 +407,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
             "monitoring_state": "enabled" if data.get("Monitoring", {}).get("Enabled") else "disabled",
             "instance_market_options": data.get("InstanceMarketOptions", {}).get("MarketType"),
             "key_name": data.get("KeyName"),
-            "associate_public_ip": None,  # as the subnet says, unless an interface of the template does
+            "associate_public_ip": None,  # the template's interface or the subnet decides
         }
     else:
         options = {"launch_config": group.launch_config, "key_name": group.launch_config.key_name}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_SECONDS = 0.5
 SETTLE_LIMIT_SECONDS = 10.0
-MEMORY_LIMIT_MIB = 2048  # a machine's share at most, whatever its type has on AWS
+MEMORY_LIMIT_MIB = 2048  # the most memory of a machine, even if its type has more on AWS
 
 
 class Keeper:
@@ -106,7 +106,7 @@ class Keeper:
             try:
                 self._compare()
                 self._complaint = ""
-            except Exception:  # one bad turn must not leave the rest of the machines without a keeper
+            except Exception:  # an error must not end the keeper
                 self._complain(traceback.format_exc())
             with self._turn:
                 self._turns_done = self._turns_begun

@@ -100,8 +100,7 @@ def _free_slot(sandbox: Sandbox) -> int:
 
 
 def preferred_port(name: str) -> int:
-    """Return the port that a sandbox of this name prefers. It stays the same, so a shell's settings survive a restart.
-    """
+    """Return the port that a sandbox of this name prefers, so that a shell's settings survive a restart."""
     return 18000 + zlib.crc32(name.encode()) % 2000
 
 

@@ -102,8 +102,7 @@ def last_words(directory: Path) -> str:
 
 
 def host_keys(console: str) -> list[str]:
-    """Return the SSH host keys that cloud-init has printed on a console, as `type key`; empty before they are complete.
-    """
+    """Return the SSH host keys that cloud-init has printed on a console, as `type key`; empty while incomplete."""
     lines = [line.strip() for line in console.splitlines()]
     begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
     if begin not in lines or end not in lines:

@@ -29,7 +29,7 @@ SLOTS = 2 ** (SLOT_PREFIX - PUBLIC_RANGE.prefixlen)
 METADATA_ADDRESS = "169.254.169.254"
 MACHINE_INTERFACE = "ens5"
 APT_SOURCES = Path("/etc/apt")
-LAST_RESORT_METRIC = 4278198272  # what the kernel itself gives an address that is the last to be chosen
+LAST_RESORT_METRIC = 4278198272  # the kernel's metric for a route of last resort
 
 REPLY_TABLE = 100
 MARKING = f"""
@@ -85,7 +85,7 @@ def _addresses_of(name: str) -> list[str]:
     try:
         return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET)]
     except OSError:
-        return []  # without a name service there is nobody to keep within reach
+        return []  # without a name service no package server is reachable
 
 
 @contextmanager
@@ -224,8 +224,7 @@ class Router:
             del self._subnets[subnet.id]
 
     def plug_in_namespace(self, leg: Leg) -> None:
-        """Make a container's network namespace, and an interface in it with address and routes, linked to the router.
-        """
+        """Make a container's network namespace with an interface, address and routes, linked to the router."""
         self._ledger.add("netns", leg.netns)
         run("ip", "netns", "add", leg.netns)
         run(
@@ -292,8 +291,7 @@ class Router:
         self._ledger.undo("netns", instance_id)
 
     def publish(self, leg: Leg, address: str) -> None:
-        """Route this machine's packets for a public address to the router, which translates it to the private address.
-        """
+        """Route this machine's packets for a public address to the router, which translates the address."""
         self._keep_in(IPv4Network(address))
         self._route(leg, address)
         route = f"{address}/32 dev {leg.subnet.host_link}"

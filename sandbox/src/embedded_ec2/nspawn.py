@@ -12,7 +12,7 @@ from embedded_ec2.ledger import Ledger
 from embedded_ec2.machine import Boot, Exit, Machine, console_file, spawn
 from embedded_ec2.network import Leg, Router
 
-REBOOT_EXIT_STATUS = 133  # how systemd-nspawn --keep-unit says that the machine wants to be started again
+REBOOT_EXIT_STATUS = 133  # systemd-nspawn --keep-unit: the machine reboots
 SIGRTMIN_REBOOT = signal.SIGRTMIN + 5  # systemd(1): starts reboot.target
 
 # Without this setting /proc/sys/net and /sys/class/net in the container would be read-only, or those of this machine.

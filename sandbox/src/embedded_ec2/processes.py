@@ -13,7 +13,7 @@ def start_ticks(pid: int) -> int | None:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(b")")[2].split()  # the name before it may have any bytes
+    fields = stat.rpartition(b")")[2].split()  # the process's name before it may contain any bytes
     return None if fields[0] == b"Z" else int(fields[19])
 
 

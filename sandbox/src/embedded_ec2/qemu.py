@@ -60,7 +60,7 @@ class VirtualMachine(Machine):
             self.process.stdin.write(json.dumps({"execute": command}).encode() + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended already, which is what was asked for
+            pass  # the machine has already ended
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def only_one_at_a_time(base: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # another sandbox is in it
+        with suppress(OSError):  # the directory of another sandbox is in it
             base.rmdir()
         os.close(handle)
 
@@ -136,7 +136,7 @@ def _lock(base: Path) -> int:
                 os.mkdir(base, 0o755)
             handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
-            continue  # somebody removed it in between
+            continue  # another process has removed the directory in the meantime
         except OSError as error:
             raise SandboxError(f"cannot keep state in {base}: {error.strerror}; make that directory writable") from None
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -31,7 +31,7 @@ def _delete(self: ResourceMap) -> None:
         for name in list(reversed(remaining)):
             try:
                 _delete_one(self, name)
-            except Exception:  # what else uses it goes first
+            except Exception:  # another resource uses it and must be deleted first
                 if time.monotonic() >= deadline:
                     raise
             else:

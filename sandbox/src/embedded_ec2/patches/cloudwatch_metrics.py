@@ -27,7 +27,7 @@ def _answer_percentiles() -> None:
         percentile = _PERCENTILE.fullmatch(stat)
         if percentile is None:
             return usual(self, stat)
-        if self.metric_aggregated_list:  # AWS has none either of what was sent as StatisticValues
+        if self.metric_aggregated_list:  # AWS has none either for values sent as StatisticValues
             return None
         values = sorted(self.metric_single_values_list)
         return values[max(math.ceil(len(values) * float(percentile[1]) / 100), 1) - 1]

@@ -68,7 +68,7 @@ def _keep_elastic_addresses_over_a_stop() -> None:
 
 def _free_elastic_addresses_at_the_end() -> None:
     """Disassociate the Elastic IP of a terminated instance. moto leaves it associated."""
-    if Instance.terminate.__module__.startswith("embedded_ec2"):  # installed before, and ours is within it
+    if Instance.terminate.__module__.startswith("embedded_ec2"):  # this patch was already installed
         return
     original: Callable[[Instance], InstanceState] = Instance.terminate
 

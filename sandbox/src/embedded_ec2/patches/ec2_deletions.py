@@ -68,7 +68,7 @@ def _let_interfaces_go_slowly() -> None:
     terminate: Callable[[Instance], InstanceState] = Instance.terminate
 
     def terminate_slowly(self: Instance) -> InstanceState:
-        if self.state == "terminated":  # once more is no error on AWS
+        if self.state == "terminated":  # a second termination is no error on AWS
             return copy.copy(self._state)
         had = [interface for interface in self.nics.values() if interface.id in self.ec2_backend.enis]
         before = terminate(self)

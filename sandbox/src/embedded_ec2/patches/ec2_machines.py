@@ -67,7 +67,7 @@ def _start_machines(hooks: Hooks) -> None:
             reason = hooks.machines.refusal(IPv4Network(self.get_subnet(subnet_id).cidr_block))
             if reason:
                 raise EC2ClientError("Unsupported", f"{subnet_id} cannot have machines here: {reason}")
-        prepare = kwargs.pop("prepare", None)  # a group's, for what the machine may ask for as soon as it runs
+        prepare = kwargs.pop("prepare", None)  # given by groups._launch
         reservation = run(self, *args, **kwargs)
         if prepare:
             prepare(reservation)
