@@ -143,14 +143,14 @@ def pages(root: Path) -> list[Path]:
 
 
 def all_units(root: Path) -> list[Unit]:
-    """Return the units of all pages, README.md's first."""
+    """Return the units of all pages. Those of README.md are first."""
     return [
         unit for page in pages(root) for unit in units(str(page.relative_to(root)), page.read_text(encoding="utf-8"))
     ]
 
 
 def rows(root: Path) -> list[dict[str, Any]]:
-    """Return the rows of docs/truth.yml."""
+    """Return the rows of docs/truth.yml, each a dictionary."""
     found: list[dict[str, Any]] = yaml.safe_load((root / "docs/truth.yml").read_text(encoding="utf-8"))
     return found
 

@@ -38,7 +38,7 @@ class Findings:
                 self.vulnerable[package] = [advisory(vulnerability) for vulnerability in one["vulns"]]
 
     def lines(self) -> list[str]:
-        """Return the lines to print."""
+        """Return the lines to print. The last one has the number of packages and of vulnerable ones."""
         said = [f"{package}: {text}" for package, texts in sorted(self.vulnerable.items()) for text in texts]
         said += [f"not known: {name}: {why}" for name, why in sorted(self.unknown.items())]
         said += [f"warning: no advisory service answered for {name}" for name in self.unanswered]
@@ -90,7 +90,7 @@ def answers(report: dict[str, Any]) -> bool:
 
 
 def pinned() -> list[Path]:
-    """Return every lock file of the checkout."""
+    """Return the paths of all lock files that git knows in this checkout."""
     listed = subprocess.run(
         ["git", "ls-files", "*requirements*.lock"], cwd=ROOT, capture_output=True, text=True, check=True
     )

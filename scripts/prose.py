@@ -71,7 +71,7 @@ def _plain(inline: Token) -> Iterator[tuple[str, int]]:
 
 
 def sentences(page: str) -> Iterator[Sentence]:
-    """Yield the sentences of a page of Markdown."""
+    """Yield the sentences of a page of Markdown, without code blocks."""
     tokens = MARKDOWN.parse(page)
     for before, token in zip([None, *tokens], tokens, strict=False):
         if token.type != "inline" or not token.map:

@@ -91,7 +91,7 @@ def records(root: Path) -> str:
 
 
 def item(text: str) -> str:
-    """Return a list item, wrapped as prose is."""
+    """Return a Markdown list item, wrapped at 100 columns."""
     return (
         textwrap.fill(
             text, 100, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
@@ -101,7 +101,7 @@ def item(text: str) -> str:
 
 
 def never(rows: list[dict[str, Any]]) -> str:
-    """Return the list of the things that were never run."""
+    """Return the Markdown list of things that were never run."""
     return "".join(item(row["never"]) for row in rows if "never" in row)
 
 

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation that several modules share: support of check mode and diff mode, and the option `state`."""
+"""Documentation fragments that several modules share: check mode, diff mode, and the option `state`."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Filters that compare the claims of files/acceptance.yml with what an acceptance run observed.
 
-The result is published, so account numbers, addresses and keys are replaced in it.
+The result may be published, so account numbers, addresses and keys are replaced in it.
 """
 
 from __future__ import annotations

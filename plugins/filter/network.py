@@ -24,11 +24,12 @@ def following_network(cidr: str, number: int) -> str:
 
 
 def zone_networks(zones: list[str], first_cidr: str, subnets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return ``zone``, ``cidr`` and ``number`` for each zone: ``cidr`` is ``number`` networks after ``first_cidr``.
+    """Return a dictionary of ``zone``, ``cidr`` and ``number`` for each zone.
 
-    A subnet never leaves its zone. So a zone with a subnet of the series keeps it, and any other zone gets the first
-    network without a subnet. ``subnets`` are those of the VPC, as ``ec2_vpc_subnet_info`` returns them.
-    Raises ValueError as :func:`following_network` does.
+    ``cidr`` is the zone's network, which is ``number`` networks after ``first_cidr``. AWS cannot move a subnet to
+    another zone. So a zone with a subnet of the series keeps its network, and any other zone gets the first unused
+    network. ``subnets`` are those of the VPC, as ``ec2_vpc_subnet_info`` returns them. Raises ValueError as
+    :func:`following_network` does.
     """
     zone_of = {subnet["cidr_block"]: subnet["availability_zone"] for subnet in subnets}
     networks = [following_network(first_cidr, number) for number in range(len(subnets) + len(zones))]

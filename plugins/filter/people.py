@@ -34,7 +34,10 @@ class PublicKeyError(ValueError):
 
 
 def blob_of(text: str) -> bytes:
-    """Return the decoded public key of an authorized_keys line without options. Raises PublicKeyError."""
+    """Return the decoded public key of a line for authorized_keys, which must not begin with options.
+
+    Raises PublicKeyError for a damaged or weak key, a private key, and any other text.
+    """
     if "PRIVATE KEY" in text:
         raise PublicKeyError("is a private key: make another pair, and give the line in the file that ends with .pub")
     words = text.split()
@@ -117,7 +120,7 @@ def _of_one(number: int, person: Any) -> Iterator[str]:
 
 
 def _blobs(person: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield the valid keys of one person, each with its position."""
+    """Yield (position from 1, decoded key) for each valid key of one person."""
     keys = person.get("keys") if isinstance(person, dict) else None
     for place, key in enumerate(keys if isinstance(keys, (list, tuple)) else [], 1):
         try:

@@ -23,7 +23,7 @@ LATE_US = 200.0  # the generator is on time up to this p99 of its lateness
 
 
 def row(name: str, target: str, measured: str, met: bool | None, note: str = "") -> Row:
-    """Return one row of the table; `met` is None for a value that was not measured."""
+    """Return one row of the verdict's table. `met` is None for a value that was not measured."""
     verdict = NOT_MEASURED if met is None else MET if met else MISSED
     return {"name": name, "target": target, "measured": measured, "verdict": verdict, "note": note}
 
@@ -243,7 +243,10 @@ def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
 
 
 def slo_rows(targets: dict[str, float], state: dict[str, Any], load: dict[str, Any]) -> list[Row]:
-    """Return the whole verdict, one row per target."""
+    """Return the whole verdict: one row for each unit and each target.
+
+    `state` is the result of the module trading_host_info. `load` is described at load_rows.
+    """
     used = state["memory_percent"]
     memory = row("memory", f"< {targets['memory_percent']:g} %", f"{used:.0f} %", used < targets["memory_percent"])
     return [*state_rows(state), *load_rows(targets, load), memory]
@@ -255,7 +258,7 @@ def notes(rows: list[Row]) -> list[str]:
 
 
 def slo_table(rows: list[Row]) -> list[str]:
-    """Return the rows as lines of a table for a terminal of 80 columns, and their notes."""
+    """Return the rows as lines of a table for a terminal of 80 columns, followed by each different note."""
     lines = [{"name": "what", "target": "target", "measured": "measured", "verdict": "verdict"}, *rows]
     widths = {key: max(len(line[key]) for line in lines) for key in ("name", "target", "measured")}
     table = []

@@ -16,7 +16,7 @@ _MOST = 200
 def timeline(sources: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
     """Return ``rows``, the events of all sources in order of time, and ``notes`` about events that a source lacks.
 
-    ``sources`` maps the name of a host, or "AWS", to its ``events`` and ``notes``. Each row has that name as ``where``.
+    ``sources`` maps the name of a host, or "aws", to its ``events`` and ``notes``. Each row has that name as ``where``.
     """
     rows = [{"where": where, **event} for where, source in sources.items() for event in source.get("events", [])]
     notes = [f"{where}: {note}" for where, source in sources.items() for note in source.get("notes", [])]

@@ -80,7 +80,7 @@ def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str
 
 
 def tuning_pairs_needed(subjects: list[str]) -> int:
-    """Return how many pairs are needed before any of the comparisons can reach a verdict."""
+    """Return how many pairs of runs each subject needs before any comparison can reach a verdict."""
     return verdict.pairs_needed(len(subjects) * len(METRICS))
 
 
@@ -127,7 +127,7 @@ def _spoilt(figures: dict[str, Any]) -> bool:
 
 
 def tuning_veto(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the subjects to veto: those that made some metric worse and none better."""
+    """Return the subjects that made some metric worse and none better, sorted. The user should veto them."""
     worse = {row["subject"] for row in rows if row["verdict"] == verdict.WORSE}
     helped = {row["subject"] for row in rows if row["verdict"] == verdict.HELPED}
     return sorted(worse - helped)

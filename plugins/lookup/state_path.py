@@ -45,6 +45,6 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no type
     """The lookup, which joins names to the path of the collection's state directory."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **_: Any) -> list[str]:
-        """Return the path of each term."""
+        """Return the absolute path of each term below the state directory, from XDG_STATE_HOME or ~/.local/state."""
         home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         return [os.path.join(home, "lowlatency.trading", term) for term in terms]

@@ -151,7 +151,7 @@ def _private_key(text: str, problems: list[str]) -> Any:
 
 
 def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, Any]) -> None:
-    """Add a problem or a warning when the certificate is not yet valid, has expired, or expires soon."""
+    """Add a problem when the certificate is not valid now, or a warning when it expires within 30 days."""
     begins, ends = _in_utc(certificate, "not_valid_before"), _in_utc(certificate, "not_valid_after")
     if ends <= now:
         found["problems"].append(f"{part} has expired on {ends:%Y-%m-%d}")

@@ -26,9 +26,10 @@ def run(
 
 
 def printable(value: Any) -> Any:
-    """Return a result with each byte that is not UTF-8 escaped, such as \\xfc. Ansible accepts only valid UTF-8.
+    """Return a module's result in which each byte that is not UTF-8 is escaped, such as \\xfc.
 
-    Such bytes occur in names of processes, interfaces and files, and in the kernel's values.
+    Ansible accepts only valid UTF-8. Other bytes occur in names of processes, interfaces and files, and in values of
+    the kernel.
     """
     if isinstance(value, str):
         return value.encode(errors="surrogateescape").decode(errors="backslashreplace")

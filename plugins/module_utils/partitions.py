@@ -180,7 +180,7 @@ def _move_on_hosts(
     had: Mapping[str, Sequence[str]],
     canaries: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the same as `move`, for a symbol that trading_partitions lists at the partition to which it moves."""
+    """Return the result of `move` for a symbol that trading_partitions already lists at its new partition."""
     wrong = []
     having = [name for name, symbols in had.items() if symbol in symbols]
     giver = having[0] if having else ""
@@ -364,7 +364,7 @@ def _place(partition: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
 
 
 def _machines(found: list[dict[str, Any]], declared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield each host whose partitions specify two zones or two instance types."""
+    """Yield a sentence for each host whose partitions specify two zones or two instance types."""
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for partition, entry in zip(found, declared):
         host = _place(partition, entry)

@@ -210,7 +210,7 @@ def apply(client: Any, alarm: str) -> None:
 
 
 def succeeded(summary: str) -> bool:
-    """Return whether this history entry is an action that succeeded."""
+    """Return whether the summary in the alarm's history is that of an action that succeeded."""
     return summary.startswith("Successfully executed action")
 
 

@@ -180,7 +180,10 @@ def heading(prices: dict[str, str], region: str) -> str:
 
 
 def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
-    """Return the month's estimate as lines and as text. Raises UnknownPriceError, and KeyError for a missing price."""
+    """Return the month's estimate as lines, and as text with a heading.
+
+    Raises UnknownPriceError for an unknown instance type, and KeyError when the table lacks another price.
+    """
     used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
     prices = {**given["prices"]}
     if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:

@@ -74,7 +74,7 @@ def output_of(client: Any, instance_id: str) -> str:
 
 
 def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
-    """Return the keys by instance id, for the instances that print one within ``wait_seconds``."""
+    """Return instance id → host key, for the instances that print one within ``wait_seconds``."""
     deadline = time.monotonic() + wait_seconds
     found: dict[str, str] = {}
     while True:

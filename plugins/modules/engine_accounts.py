@@ -211,7 +211,7 @@ class Plan:
 
 
 def is_restored(password: Path, hashed: Path, given: str | None) -> bool:
-    """Return whether the host has the account's hash but no password, as after some restores."""
+    """Return whether the host has the account's hash but no password, as after a restore from the bucket."""
     return given is None and not password.exists() and hashed.exists()
 
 

@@ -160,7 +160,7 @@ def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any]
 
 
 def same(current: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Return whether template, group and hook are as wanted."""
+    """Return whether the current template, group and hook are as wanted."""
     return {key: current[key] for key in wanted} == wanted
 
 

@@ -102,7 +102,10 @@ def place(path: str) -> dict[str, Any]:
 
 
 def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
-    """Return a sentence for each kernel setting whose value differs from the one that tuning set."""
+    """Return a sentence for each kernel setting whose value now differs from the one that tuning set.
+
+    `report` is the tuning report on the host.
+    """
     found = []
     for knob in report.get("knobs", []):
         path = proc / str(knob.get("name", "")).replace(".", "/")
@@ -127,7 +130,7 @@ def governors(sysfs: Path = Path("/sys/devices/system/cpu")) -> dict[str, str]:
 
 
 class Host:
-    """Runs programs of the host. A program that fails or does not exist gives an empty output."""
+    """Runs programs on the host. The output of a program that fails or does not exist is empty."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
@@ -141,7 +144,7 @@ class Host:
         return out if returned == 0 else ""
 
     def unit(self, name: str) -> dict[str, Any]:
-        """Return a unit's state and the end of its log."""
+        """Return a unit's properties, and as `log` the last lines of its log."""
         state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={_LOG_LINES}"]
         # Log lines of an earlier run of the unit do not explain its present state. Old lines of a run that is still

@@ -117,7 +117,7 @@ def free_types(client: Any, architecture: str) -> list[str]:
 
 
 def free_plan_problem(module: Any, client: Any, found: dict[str, Any]) -> str:
-    """Return why the account cannot launch this type, or an empty text."""
+    """Return why an account on the free plan cannot launch this type, or an empty text."""
     from botocore.config import Config
 
     if found.get("FreeTierEligible"):

@@ -111,7 +111,7 @@ REMOVED = "/run/os-tuning-removed-arguments.json"
 
 @dataclasses.dataclass(frozen=True)
 class Tools:
-    """The paths of the programs; empty for a program that is not installed."""
+    """The paths of update-grub and grubby. The path of a program that is not installed is empty."""
 
     update_grub: str
     grubby: str

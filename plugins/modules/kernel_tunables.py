@@ -193,7 +193,10 @@ def observe(root: Path) -> Host:
 
 
 def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
-    """Return the settings to apply to the host, and the outcome of all others. Raises TuningError."""
+    """Return the settings to apply to the host, and the outcomes of tunables that are not applied.
+
+    Raises TuningError for an invalid tunable.
+    """
     return gate(request.tunables, request.veto, request.never, host)
 
 

@@ -107,14 +107,14 @@ def login(account: str, password: str) -> bytes:
 
 
 def packet(connection: Any) -> tuple[bytes, bytes]:
-    """Return type and payload of the next packet. Raises ConnectionError when the connection ends."""
+    """Return type and payload of the next packet. Raises ConnectionError when the connection has ended."""
     (length,) = struct.unpack(">H", exactly(connection, 2))
     body = exactly(connection, length)
     return body[:1], body[1:]
 
 
 def exactly(connection: Any, size: int) -> bytes:
-    """Return exactly this many bytes. Raises ConnectionError when the connection ends earlier."""
+    """Return exactly `size` bytes from the connection. Raises ConnectionError when it ends before that."""
     found = b""
     while len(found) < size:
         more = connection.recv(size - len(found))

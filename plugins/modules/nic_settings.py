@@ -106,7 +106,7 @@ def plan(tool: Ethtool, names: list[str], coalesce: Mapping[str, str]) -> list[S
 def run(
     root: Path, tool: Ethtool, min_cpus: int, coalesce: Mapping[str, str] | None, check: bool, force: bool = False
 ) -> dict[str, Any]:
-    """Apply the settings to the cards of the host whose root directory is `root`; return the module's result.
+    """Apply the settings to the network cards of the host whose root directory is `root`; return the module's result.
 
     Without `coalesce` the original settings are restored. Raises TuningError.
     """

@@ -132,7 +132,7 @@ INTERRUPTED = 3
 
 
 def plan(parameters: dict[str, Any], report: Path) -> list[str]:
-    """Return the generator's command line."""
+    """Return the command line of the generator, which writes its figures to the file ``report``."""
     options = {
         "--host": parameters["address"],
         "--port": str(parameters["port"]),
@@ -177,7 +177,7 @@ def apply(module: AnsibleModule, command: list[str]) -> None:
 
 
 def observe(report: Path) -> dict[str, Any]:
-    """Return the figures that the generator wrote."""
+    """Return the figures that the generator wrote to the file ``report``."""
     figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return figures
 

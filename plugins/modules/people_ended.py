@@ -153,7 +153,7 @@ class Account:
         return out
 
     def observe(self) -> Observed:
-        """Return the state of the account."""
+        """Return the present state of the account on the host."""
         try:
             entry = pwd.getpwnam(self.name)
         except KeyError:

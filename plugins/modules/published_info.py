@@ -134,7 +134,7 @@ def ages_s(client: Any, given: dict[str, Any], now: datetime) -> dict[str, float
 
 
 def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
-    """Return whether a line is in the log group."""
+    """Return whether a line of a unit's log is in the log group, in the stream of the instance and unit."""
     from botocore.exceptions import ClientError
 
     pages = client.get_paginator("filter_log_events").paginate(

@@ -274,7 +274,7 @@ class Plan:
 
 
 def observe(releases: Releases) -> Observed:
-    """Read the links and the installed releases."""
+    """Return the releases to which the links point, and the installed releases."""
     return Observed(releases.linked("current"), releases.linked("previous"), frozenset(releases.installed_s()))
 
 

@@ -328,7 +328,8 @@ class Switch:
     def usable_by_old(self) -> str:
         """Return why the previous release cannot continue from the journal, or an empty text.
 
-        If needed, the new release first makes a snapshot of what it journaled without a clean stop, such as a cancel.
+        The new release may have journaled something without a clean stop, such as a cancel. It then makes a snapshot
+        first, from which the previous release can continue.
         """
         try:
             self.old.ask("check-journal", str(self.journal))

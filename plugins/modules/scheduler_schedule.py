@@ -101,7 +101,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def apply(client: Any, current: dict[str, Any] | None, wanted: dict[str, Any] | None, name: str) -> None:
-    """Create, update or delete the schedule."""
+    """Create, update or delete the schedule. The target's input is sent as JSON."""
     if wanted is None:
         client.delete_schedule(Name=name)
         return

@@ -88,7 +88,10 @@ def of_dnf(advisories: str, updates: str) -> tuple[list[str], list[str]]:
 
 
 def of_cache(dnf: str, system: str) -> list[str]:
-    """Return the dnf options that use its cache only; ``system`` is the text of /etc/os-release."""
+    """Return the beginning of a dnf command that uses only dnf's cache.
+
+    ``system`` is the text of /etc/os-release.
+    """
     command = [dnf, "--quiet", "--cacheonly"]
     # Without this option Amazon Linux offers only the packages of the release of its image, not newer ones.
     return [*command, "--releasever=latest"] if _AMAZON.search(system) else command

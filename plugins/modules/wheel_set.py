@@ -218,7 +218,7 @@ def cross_compiler(module: AnsibleModule, project: Path, cache: Path) -> Path:
 
 
 def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch: Path) -> dict[str, str]:
-    """Return the environment variables for a compiled build for the host's architecture."""
+    """Return the environment variables for a compiled build for the host's architecture. Raises ReleaseError."""
     environment = {"TRADING_ENGINE_COMPILED": "1"}
     architecture = module.params["architecture"]
     if is_cross(architecture):

@@ -35,10 +35,10 @@ class Ended(NamedTuple):
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: str, limit_s: float) -> Ended:
-    """Run a command and write its output to a file.
+    """Run a command, write its output to the file ``log``, and return how it ended.
 
-    The command is ended at its time limit, and when the parent of this process is gone. So a killed run leaves no
-    process behind that goes on creating resources.
+    The command is ended after ``limit_s`` seconds, and when the parent of this process has ended. So after a killed run
+    no process continues to create resources.
     """
     started_s = time.monotonic()
     parent = os.getppid()

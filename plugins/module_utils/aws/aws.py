@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shared code of the AWS modules: a client with retries, observe-plan-apply for one resource, and clear API errors.
+"""Shared code of the AWS modules: a client with retries, the change of one resource, and readable API errors.
 
-botocore is imported inside functions: ansible-doc and the sanity tests load this file without it.
+botocore is imported inside functions, because ansible-doc and the sanity tests load this file without it.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
 
 
 def total(lines: list[Line]) -> Decimal:
-    """Return the sum in USD a month."""
+    """Return the sum of the lines, in USD a month."""
     return sum((line.usd for line in lines), Decimal(0))
 
 
@@ -209,7 +209,10 @@ def table(lines: list[Line]) -> list[str]:
 
 
 def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
-    """Return the month's total for each way to pay for the instances (offers.py), one string per line."""
+    """Return the month's total for each way to pay for the instances, as one text for each offer (see offers.py).
+
+    ``hours`` are the hours of a month.
+    """
     others = sum((line.usd for line in lines if line.what != COMPUTE), Decimal(0))
     rows = []
     for offer in offers:

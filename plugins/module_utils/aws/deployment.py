@@ -173,7 +173,10 @@ def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]
 
 
 def missing(wanted: Mapping[str, Sequence[str]], present: Sequence[Resource]) -> list[dict[str, str]]:
-    """Return kind and name of each ``wanted`` resource (names by kind) that is missing from ``present``."""
+    """Return a dictionary of kind and name for each ``wanted`` resource that is not in ``present``.
+
+    ``wanted`` maps kinds of resources to names.
+    """
     there = {(resource["kind"], resource["name"]) for resource in present}
     return [
         {"kind": kind, "name": name} for kind, names in wanted.items() for name in names if (kind, name) not in there

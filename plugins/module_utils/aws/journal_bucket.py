@@ -52,7 +52,8 @@ class Range(NamedTuple):
 
 
 class Seal(NamedTuple):
-    """The end of a segment: where its records end, their digest, and the file size. Zeros fill the rest of the file."""
+    """The end of a segment: where its records end, their SHA-256, and the file's size. Zeros fill the rest of the file.
+    """
 
     end: int
     size: int
@@ -60,7 +61,10 @@ class Seal(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A segment as its ranges in order. A segment without a seal is the last one and was still being written."""
+    """A segment of the journal, as its ranges in order.
+
+    A segment without a seal is the last one, and the host was still writing it.
+    """
 
     number: int
     ranges: Sequence[Range]

@@ -24,7 +24,7 @@ _RESERVED_TERM = {"LeaseContractLength": "1yr", "OfferingClass": "standard", "Pu
 
 
 def product_filters(instance_type: str, region: str) -> list[dict[str, str]]:
-    """Return the GetProducts filters that select the one product of a type in a region."""
+    """Return filters for GetProducts that select exactly one product: a type in a region."""
     fields = {"instanceType": instance_type, "regionCode": region, **_PRODUCT}
     return [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()]
 

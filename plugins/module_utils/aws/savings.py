@@ -93,7 +93,7 @@ def right_size(
 
 
 def prices_of(offers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the USD per hour of each offer with a known price."""
+    """Return offer → USD an hour, for the offers with a known price."""
     return {one["name"]: float(one["usd_per_hour"]) for one in offers if one["usd_per_hour"] is not None}
 
 

@@ -68,5 +68,5 @@ def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
 
 
 def remove(journal: Path) -> None:
-    """Remove the copy, even an incomplete one."""
+    """Remove the copy from the journal's directory, even if it is incomplete."""
     shutil.rmtree(journal / NAME, ignore_errors=True)

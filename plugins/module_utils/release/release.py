@@ -166,7 +166,7 @@ def archived(archive: bytes) -> tuple[str, dict[str, str]]:
 
 
 def unfit(wheels: Iterable[str], python_version: str, architecture: str) -> list[str]:
-    """Return the wheels that are for another Python or architecture, according to their names."""
+    """Return the names of the wheels that are for another Python or architecture, according to their names."""
     own = f"cp{python_version.replace('.', '')}"
     found = []
     for name in wheels:

@@ -67,7 +67,7 @@ class Unit:
 
 
 class Program:
-    """`trading-engine` of one release, with the configuration of the host."""
+    """The program `trading-engine` of one release."""
 
     def __init__(self, module: AnsibleModule, root: Path, release: str, prefix: list[str] | None = None) -> None:
         self.module = module

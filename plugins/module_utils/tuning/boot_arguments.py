@@ -88,6 +88,6 @@ def lost(awaiting: list[str], ours: Ours, boot: str) -> list[str]:
 
 
 def awaiting_boot(running: list[str], wanted: list[str], removed: list[str]) -> list[str]:
-    """Return the changes of the next boot: "+name" for an added argument, "-name" for a removed one."""
+    """Return the changes that the next boot brings: "+name" for an added argument, "-name" for a removed one."""
     to_come = [f"+{argument}" for argument in wanted if argument not in running]
     return to_come + [f"-{argument}" for argument in removed if argument in running and argument not in wanted]

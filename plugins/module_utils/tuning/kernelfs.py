@@ -14,10 +14,10 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 
 
 def path_of(name: str) -> str:
-    """Return the absolute path of a sysctl key, or of a path below /sys given as it is.
+    """Return the absolute path of a sysctl key. A path below /sys is returned unchanged.
 
-    As in sysctl.d(5): when the first separator is a dot, dots separate and a slash stands for a dot.
-    Raises TuningError when the name leaves /proc/sys or /sys.
+    As in sysctl.d(5), if the first separator in the key is a dot, dots separate its parts and a slash stands for a dot.
+    Raises TuningError when the path would be outside /proc/sys and /sys.
     """
     if name.startswith("/"):
         if not name.startswith("/sys/") or ".." in name.split("/"):
@@ -46,7 +46,7 @@ class Files:
         self._root = root
 
     def read(self, path: str) -> str | None:
-        """Return the canonical value, or None when there is no such key or it cannot be read."""
+        """Return the value in comparable form, or None when the file does not exist or cannot be read."""
         try:
             text = under(self._root, path).read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:

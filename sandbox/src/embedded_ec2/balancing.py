@@ -84,7 +84,7 @@ def _balancers() -> Iterator[tuple[FakeLoadBalancer, Address]]:
 
 
 def _listeners() -> Iterator[tuple[FakeLoadBalancer, Address, FakeListener, FakeTargetGroup]]:
-    """Yield each TCP listener with the target group it forwards to."""
+    """Yield (balancer, address, listener, target group) for each TCP listener that forwards to a target group."""
     for balancer, address in _balancers():
         for listener in list(balancer.listeners.values()):
             arn = _forwards_to(listener)
@@ -102,7 +102,7 @@ def _forwards_to(listener: FakeListener) -> str:
 
 
 def subnet_of(balancer: FakeLoadBalancer) -> Subnet:
-    """Return the subnet of the balancer's address: the first of its subnets."""
+    """Return the subnet with the balancer's address, which is the first of its subnets."""
     return Subnet(balancer.subnets[0].id, IPv4Network(balancer.subnets[0].cidr_block))
 
 
@@ -259,7 +259,7 @@ class Balancers:
     # The following methods may be called by any thread.
 
     def refusal(self) -> str | None:
-        """Return why a balancer is impossible here, or None."""
+        """Return why no balancer can be made on this machine, or None."""
         return None if shutil.which("haproxy") else "haproxy, which stands for it here, is missing: apt-get install it"
 
     def health(self, group: FakeTargetGroup, name: str) -> State:

@@ -28,7 +28,7 @@ COLUMNS = ("instance_id", "name", "state", "type", "private_address", "public_ad
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Return 0 on success, 1 with a readable error on failure, 2 for wrong usage."""
+    """Run one command. Return 0 on success and 1 after an error message. argparse ends with 2 for wrong usage."""
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)

@@ -31,7 +31,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A machine's network link, its addresses, and the rules of all its groups."""
+    """A machine's network link, its private and public address, and the rules of all its security groups."""
 
     link: str
     private_address: IPv4Address

@@ -124,7 +124,7 @@ class Course:
 
     @property
     def refresh(self) -> Refresh | None:
-        """The refresh in progress, if any."""
+        """The refresh that is in progress, or None."""
         return next((one for one in self.refreshes if one.status not in ENDED), None)
 
 
@@ -230,7 +230,7 @@ def _is_leaving(member: Member) -> bool:
 
 
 def _counts(member: Member) -> bool:
-    """Return whether the instance counts towards the group's size."""
+    """Return whether the instance counts towards the group's size: it is neither leaving nor in standby."""
     return not _is_leaving(member) and member.lifecycle_state != "Standby"
 
 

@@ -32,7 +32,7 @@ _STATE_OF_NEW = "{number} {pool} {place} {name} {address} 0 0 1 1 0 1 0 0 14 0 0
 
 @dataclass(frozen=True)
 class Server:
-    """A target of a load balancer."""
+    """A target of a load balancer: an address and a port with a name."""
 
     name: str
     address: str
@@ -41,7 +41,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Check:
-    """The health check of a target group."""
+    """The health check of a target group. `rise` and `fall` are the numbers of checks that change a target's health."""
 
     protocol: str
     port: int | None
@@ -68,7 +68,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """A listener of a load balancer."""
+    """A listener of a load balancer, and the pool to which it forwards."""
 
     name: str
     address: str
@@ -309,6 +309,6 @@ class HAProxy:
         return sum(1 for _ in self._sessions(pool, server))
 
     def cut(self, pool: str, server: str) -> None:
-        """End every session with a server."""
+        """End every session with a server, also sessions of old workers."""
         for worker, session in list(self._sessions(pool, server)):
             self.ask(f"@!{worker} shutdown session {session}")

@@ -57,7 +57,7 @@ class NoMachines:
 
 @dataclass
 class Hooks:
-    """Everything that the patched API needs from outside."""
+    """The objects by which the patched API affects the rest of the sandbox: machines, groups and public addresses."""
 
     machines: Machines = field(default_factory=NoMachines)
     watcher: Watcher = field(default_factory=Watcher)

@@ -69,7 +69,7 @@ def moto_instances() -> list[Instance]:
 
 
 def all_wanted() -> list[Wanted]:
-    """Return every instance that has not been terminated."""
+    """Return the state of every instance that has not been terminated."""
     return [_wanted(instance) for instance in moto_instances() if instance.state != "terminated" and 0 in instance.nics]
 
 
@@ -87,7 +87,7 @@ def row(wanted: Wanted) -> dict[str, Any]:
 
 
 def rows() -> list[dict[str, Any]]:
-    """Return the rows of all instances when the API runs without machines."""
+    """Return the rows of all instances, for an API without machines."""
     return [row(wanted) for wanted in all_wanted()]
 
 
@@ -137,7 +137,7 @@ def _members(balancers: Sequence[Balanced] = ()) -> dict[str, list[IPv4Network]]
 
 
 def rules_of(group: Any) -> tuple[Rule, ...]:
-    """Return the rules for the traffic that a security group allows."""
+    """Return the rules for the incoming traffic that a security group allows."""
     members = _members()
     return tuple(_rule(rule, members) for rule in group.ingress_rules)
 

@@ -128,7 +128,10 @@ def _remove_cgroup(path: str) -> None:
 
 
 def _stop_scope(unit: str) -> None:
-    """Kill every process of a scope of this machine's systemd. The scope ends with its last process."""
+    """Kill every process of a scope of this machine's systemd, and wait until the scope has ended.
+
+    Raises SandboxError when it does not end.
+    """
     for _ in range(250):
         if not succeeds("systemctl", "is-active", "--quiet", unit):
             return

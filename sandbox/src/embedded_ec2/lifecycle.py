@@ -22,7 +22,8 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Ru
 
     `kinds` are the kinds of machines that it can run, from image.RECIPES. Without kinds the API runs without machines.
     `holder` is a directory for which the sandbox is reserved. Raises SandboxError when this machine lacks something,
-    when the sandbox is up in another form or for another holder, or when it ends during its start.
+    or when the sandbox ends during its start. A sandbox that is up in another form or for another holder is an error
+    as well.
     """
     if kinds:
         preflight.require_machines_possible(qemu="qemu" in kinds)
@@ -64,7 +65,10 @@ def _describe(running: Running) -> str:
 
 
 def down(sandbox: Sandbox, holder: str = "") -> bool:
-    """Remove everything that the sandbox made. Return False when there was nothing to remove."""
+    """Remove everything that the sandbox made. Return False when there was nothing to remove.
+
+    Raises SandboxError when the sandbox is reserved for another directory than `holder`.
+    """
     if not sandbox.directory.exists():
         return False
     with state.only_one_at_a_time(sandbox.directory.parent):

@@ -97,7 +97,7 @@ class Sandbox:
 
 
 def neighbours(base: Path) -> list[Sandbox]:
-    """Return every sandbox under a state directory."""
+    """Return every sandbox in a state directory, whether it runs or not."""
     return [Sandbox(entry.name, entry) for entry in sorted(base.glob("*")) if entry.is_dir()]
 
 
