@@ -21,7 +21,7 @@ _FIELDS = {
     *("zone", "type", "size"),
 }
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,14}[a-z0-9])?")
-# As AWS writes them: us-east-1a, us-gov-west-1a, us-west-2-lax-1a; c6g.large, u-6tb1.metal.
+# Zones and types in the form of AWS: us-east-1a, us-gov-west-1a, us-west-2-lax-1a; c6g.large, u-6tb1.metal.
 _ZONE = re.compile(r"[a-z]{2}(?:-[a-z0-9]+)+-[0-9]+[a-z]")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 # No partition may have these names: they are directories below /var/lib/trading on a host without partitions.

@@ -82,7 +82,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, cloudwatch
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws.cloudwatch import plan_alarms as plan
 
-# DeleteAlarms takes at most 100 names, and one composite alarm.
+# One call of DeleteAlarms accepts at most 100 names, and at most one composite alarm.
 _DELETE_AT_ONCE = 100
 
 

@@ -65,7 +65,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
-# Cost Explorer serves the whole account from this region.
+# Cost Explorer has one endpoint for all regions, in this one.
 _REGION = "us-east-1"
 _METRIC = "UnblendedCost"
 _NO_COST = ["Credit", "Refund"]

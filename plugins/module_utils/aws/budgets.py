@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-# {"budget": …, "notifications": […]} with the fields of CreateBudget.
+# A budget and its notifications: {"budget": …, "notifications": […]}, with the fields of CreateBudget.
 Plan = dict[str, Any]
 
 
@@ -67,7 +67,7 @@ def identity(notification: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _amount(value: Any) -> str:
-    # AWS answers 40 as 40.0.
+    # AWS returns the amount 40 as 40.0, so both are written in the same form.
     return f"{Decimal(str(value)).normalize():f}"
 
 

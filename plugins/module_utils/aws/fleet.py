@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.lowlatency.trading.plugins.module_utils import partitions
 
+# The most characters in the name of a load balancer or target group:
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html, CreateTargetGroup
 NAME_MAX = 32
 _ZONE = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+([a-z])")

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# {"name": …, "usd_per_hour": float or None, "source": …}; None is an unknown price.
+# A price with its source: {"name": …, "usd_per_hour": float or None, "source": …}. None means an unknown price.
 Offer = dict[str, Any]
 
 ON_DEMAND, SPOT, RESERVED = "on-demand", "Spot", "1-year reserved"

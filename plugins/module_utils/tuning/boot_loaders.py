@@ -18,7 +18,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import k
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_arguments import Change, Ours
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
-# Runs a command and returns its exit status, standard output and standard error.
+# A function that runs a command and returns its exit status, standard output and standard error.
 Run = Callable[[list[str]], tuple[int, str, str]]
 
 DROP_IN = "/etc/default/grub.d/95-os-tuning.cfg"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.kernelfs import RefusedError
 
-# Runs a command and returns its exit status, standard output and standard error.
+# A function that runs a command and returns its exit status, standard output and standard error.
 Run = Callable[[list[str]], tuple[int, str, str]]
 
 SHOW = {"coalesce": "-c", "ring": "-g"}

@@ -127,7 +127,7 @@ def _check_lines(check: Check | None) -> list[str]:
     lines = [f"  timeout check {check.timeout_s}s"]
     if check.protocol in ("HTTP", "HTTPS"):
         lines += ["  option httpchk", f"  http-check send meth GET uri {check.path}"]
-        # HAProxy writes several codes as AWS does: 200-399 or 200,201.
+        # HAProxy accepts several status codes in the same form as AWS: 200-399 or 200,201.
         lines.append(f"  http-check expect status {check.codes}")
     return lines
 

@@ -32,7 +32,7 @@ def _report_real_consoles(hooks: Hooks) -> None:
             {
                 "InstanceId": instance.id,
                 "Timestamp": utcnow(),
-                # AWS keeps the last 64 KiB.
+                # AWS stores the last 64 KiB of the output.
                 "Output": Base64EncodedString.from_raw_string(output[-65536:]),
             }
         )
