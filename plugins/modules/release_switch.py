@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ansible module that switches the engine to another release, which must pass a gate before it takes orders.
 
-The gate is a check of the new release, `trading-engine gate`, that sends a test order while order entry is closed.
+The gate is a set of checks, `trading-engine gate`, that a newly started release must pass while order entry is closed.
 """
 
 from __future__ import annotations

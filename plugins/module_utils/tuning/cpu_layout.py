@@ -24,8 +24,8 @@ class Cpu:
 class Layout:
     """The CPUs for each use.
 
-    `engine` is empty when the host has too few CPUs to separate any. `isolated` has the engine's CPUs and their idle
-    SMT siblings. It is empty when the engine shares a core with housekeeping. `housekeeping` is never empty.
+    `engine` is empty when no CPU is separated for it. `isolated` has the engine's CPUs and their idle SMT
+    siblings. It is empty when the engine shares a core with housekeeping. `housekeeping` is never empty.
     """
 
     housekeeping: frozenset[int]
@@ -51,7 +51,7 @@ def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None,
         return Layout(online, frozenset(), online, frozenset())
     engine_cores = {cpu.core for cpu in cpus if cpu.number in engine}
     on_engine_cores = frozenset(cpu.number for cpu in cpus if cpu.core in engine_cores)
-    if on_engine_cores == online:  # all CPUs are threads of one core, which cannot be divided
+    if on_engine_cores == online:  # one core: its threads are divided, but none is isolated
         return Layout(online - engine, engine, online - engine, frozenset())
     others = online - on_engine_cores
     telemetry = _telemetry(cpus, others, engine)
