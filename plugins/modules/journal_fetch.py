@@ -252,7 +252,7 @@ def hashes(accounts: str) -> dict[str, str]:
 
 
 def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str, Path | bytes]], str]:
-    """Return the files from which only the check of the newest snapshot is made, and an empty text.
+    """Return the files that are needed only to check the newest snapshot, and an empty text.
 
     When one of their objects does not match its name, return no files and the reason. A restore is possible without
     them.

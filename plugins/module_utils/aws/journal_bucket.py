@@ -52,7 +52,9 @@ class Range(NamedTuple):
 
 
 class Seal(NamedTuple):
-    """The end of a segment: where its records end, their SHA-256, and the file's size. Zeros fill the rest of the file.
+    """The end of a segment: where its records end, their SHA-256, and the size of the file.
+
+    Zeros fill the file after the records.
     """
 
     end: int
