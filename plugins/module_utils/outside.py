@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Helpers of modules for programs that they run: English output, and escaped bytes that are not UTF-8."""
+"""Functions by which modules run programs: English output, and escaped bytes that are not UTF-8."""
 
 from __future__ import annotations
 
