@@ -1,4 +1,4 @@
-"""Render the claims of files/acceptance.yml as the table of docs/first-account.md."""
+"""Write the claims of files/acceptance.yml as the table of docs/first-account.md. scripts/docs runs this."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BEGIN, END = "<!-- table: begin, made by scripts/docs -->", "<!-- table: end -->
 
 
 def expectation(root: Path, claim: dict[str, Any]) -> str:
-    """Return what a claim expects, in the evidence's wording."""
+    """Return the value that a claim expects as text, in the wording of an acceptance run's evidence."""
     specification = importlib.util.spec_from_file_location("evidence", root / "plugins/filter/evidence.py")
     assert specification is not None
     assert specification.loader is not None
@@ -24,7 +24,7 @@ def expectation(root: Path, claim: dict[str, Any]) -> str:
 
 
 def table(root: Path) -> str:
-    """Return one row for each claim."""
+    """Return the table with one row for each claim."""
     claims = yaml.safe_load((root / "files/acceptance.yml").read_text(encoding="utf-8"))
     lines = ["| id | claim | expected | step | settled by |", "|---|---|---|---|---|"]
     lines += [
@@ -36,7 +36,7 @@ def table(root: Path) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the page with the current table."""
+    """Return the page's path → its text with the current table."""
     page = root / "docs/first-account.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     return {page: f"{before}{BEGIN}\n{table(root)}\n{END}{rest.partition(END)[2]}"}

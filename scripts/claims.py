@@ -1,15 +1,18 @@
-"""Claims of README.md and docs/: the places of their ids, the figures they cover, and the rows of docs/truth.yml.
+"""Finds claims in README.md and docs/: where their ids are, and which measured figures they cover.
 
-An id is written in a comment, `<!-- claim: one-id, another-id -->`, and covers
-  - the paragraph, the list item or the table row in which the comment stands;
-  - all of the block that follows, when the comment has a line of its own above it. A block ends at an empty line, a
-    code block with its fence.
+It also reads the rows of docs/truth.yml. The tests of these pages and truth_tables.py use it.
+
+An id is written in a comment, `<!-- claim: one-id, another-id -->`. It covers:
+- the paragraph, list item or table row in which the comment stands;
+- the whole following block, when the comment is alone on the line above it. A block ends at an empty line, and a code
+  block at the end of its fence.
 
 A measured figure is a number with a unit, or a count such as "3 of 10" (FIGURE). These do not count:
-  - text in a code span: a setting, a command, a name;
-  - text in a heading, or after a comparison sign or a word of LIMITING: a target, a limit, an interval;
-  - pages that are made from data (MADE): their figures are defaults and descriptions of inputs.
-Every other figure needs an id, even a setting, because a reader cannot tell it from a measured figure.
+- text in a code span: a setting, a command, a name;
+- text in a heading, or after a comparison sign or a word of LIMITING: a target, a limit, an interval;
+- pages that are made from data (MADE): their figures are defaults and descriptions of inputs.
+
+Every other figure needs an id, even a setting, because a reader cannot distinguish it from a measured figure.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ LIMIT = rf"(?:[<>≤≥]|\b(?:{LIMITING}))\s*"
 NUMBER = r"\d[\d,.]*(?: million)?"
 FIGURE = re.compile(rf"(?P<limit>{LIMIT})?(?<![\w.,-])(?P<figure>{NUMBER}\s?{UNIT}|\d+ of \d+)")
 
-# The first that fits: where a test or a record shows something.
+# The kind of place in which the tests below a directory run. The first matching directory counts.
 PLACES = (
     ("tests/unit/", "unit"),
     ("tests/integration/aws/", "emulator"),
@@ -77,7 +80,7 @@ PLACE_OF_PROOF = {
 
 @dataclass
 class Unit:
-    """A paragraph, list item, table row or code block with the line on which it begins and the ids that cover it."""
+    """A paragraph, list item, table row or code block, the line on which it begins, and the ids that cover it."""
 
     page: str
     line: int
@@ -86,7 +89,7 @@ class Unit:
 
     @property
     def figures(self) -> list[str]:
-        """Return the figures that look like measured ones."""
+        """Return the figures in this unit that look like measured ones."""
         if self.text.startswith("#"):
             return []
         text = self.text if self.text.lstrip().startswith("```") else CODE_SPAN.sub("`", self.text)
@@ -95,7 +98,7 @@ class Unit:
 
 def units(page: str, text: str) -> Iterator[Unit]:
     """Yield the units of a page, without the parts that scripts/docs generates."""
-    above: list[str] = []  # ids of a comment on a line of its own
+    above: list[str] = []  # ids of a claim comment that is alone on its line
     now: Unit | None = None
     fenced = made = False
     for number, line in enumerate(text.splitlines(), 1):
@@ -129,34 +132,37 @@ def units(page: str, text: str) -> Iterator[Unit]:
 
 
 def ids_in(line: str) -> list[str]:
-    """Return the ids of a line's comments."""
+    """Return the ids in the claim comments of a line."""
     return [each for found in COMMENT.findall(line) for each in found.split(", ")]
 
 
 def pages(root: Path) -> list[Path]:
-    """Return the pages whose claims need ids."""
+    """Return the paths of the pages whose claims need ids."""
     docs = sorted((root / "docs").glob("*.md")) + sorted((root / "docs/decisions").glob("*.md"))
     return [root / "README.md", *(page for page in docs if page.name not in MADE)]
 
 
 def all_units(root: Path) -> list[Unit]:
-    """Return the units of all pages, README.md's first."""
+    """Return the units of all pages. Those of README.md are first."""
     return [
         unit for page in pages(root) for unit in units(str(page.relative_to(root)), page.read_text(encoding="utf-8"))
     ]
 
 
 def rows(root: Path) -> list[dict[str, Any]]:
-    """Return the rows of docs/truth.yml."""
+    """Return the rows of docs/truth.yml, each a dictionary."""
     found: list[dict[str, Any]] = yaml.safe_load((root / "docs/truth.yml").read_text(encoding="utf-8"))
     return found
 
 
 def place(shown: str) -> str:
-    """Return the kind of place where a test or a record shows its claim."""
+    """Return the kind of place, such as "machine", in which a test or a record shows its claim.
+
+    Raises ValueError for a record of an unknown proof.
+    """
     if shown.startswith("docs/evidence/"):
         name = re.sub(r"^\d{4}-\d\d-\d\d-|\.json$", "", Path(shown).name)
-        proof = name if name in PLACE_OF_PROOF else name.split("-")[0]  # a second record of a day has one word more
+        proof = name if name in PLACE_OF_PROOF else name.split("-")[0]  # a day's second record has one more word
         if proof not in PLACE_OF_PROOF:
             raise ValueError(f"{shown}: say in scripts/claims.py, PLACE_OF_PROOF, where the proof {proof!r} runs")
         return PLACE_OF_PROOF[proof]
@@ -164,7 +170,10 @@ def place(shown: str) -> str:
 
 
 def what_is_missing(root: Path, shown: str) -> str | None:
-    """Return the problem of a reference, or None. A reference is FILE, or FILE::NAME with a test's or a task's name."""
+    """Return the problem of a reference to a test or a record, or None.
+
+    A reference is FILE, or FILE::NAME with the name of a test or a task.
+    """
     path, _, name = shown.partition("::")
     if not (root / path).is_file():
         return f"{path}: no such file"

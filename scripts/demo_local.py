@@ -1,7 +1,7 @@
-"""Run engine and telemetry as processes of this machine and measure them: the demo for where no machine can boot.
+"""Run engine, feed and telemetry as local processes and measure them: the demo for computers that can boot no machine.
 
-demo_local.py up DIRECTORY      start both (or find them running), measure, print
-demo_local.py down DIRECTORY    stop what `up` recorded
+demo_local.py up DIRECTORY      start them unless they run, measure, print
+demo_local.py down DIRECTORY    stop the processes that `up` started
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Any
 
 import yaml
 
-# The verdict has one home as well; scripts/demo puts the collection on the path.
+# The collection computes the verdict. scripts/demo makes it importable.
 from ansible_collections.lowlatency.trading.plugins.filter import slo
 from ansible_collections.lowlatency.trading.plugins.filter.slo_targets import PROMISED
 
 READY_LIMIT_S = 20
 STOP_LIMIT_S = 60
-# How it is measured has one home, the role that does it.
+# The settings of the measurement are the defaults of the role that measures hosts.
 SLO = yaml.safe_load((Path(__file__).parents[1] / "roles/slo/defaults/main.yml").read_text(encoding="utf-8"))
 UNDISTURBED_S, LONGEST_S = 10, 60
 
@@ -36,7 +36,10 @@ PACKAGES = ("trading_engine", "trading_feed", "trading_telemetry")
 
 
 def write_configuration(directory: Path) -> None:
-    """Write the example configuration that the commands themselves print, with one account for the measurement."""
+    """Write the example configuration that the programs print, with one account for the measurement.
+
+    An existing configuration is kept.
+    """
     if (directory / "password").exists():
         return
     directory.mkdir(parents=True, exist_ok=True)
@@ -53,7 +56,7 @@ def write_configuration(directory: Path) -> None:
     telemetry += f'[slo]\nfile = "{directory}/slo.toml"\n[access]\ntoken_file = "{directory}/token"\n'
     write_private(directory / "token", secrets.token_urlsafe(24))
     (directory / "telemetry.toml").write_text(telemetry, encoding="utf-8")
-    # Last, and for its owner only: with it the configuration is complete.
+    # This file is written last, because its existence means that the configuration is complete.
     write_private(directory / "password", password)
 
 
@@ -77,7 +80,7 @@ def command_line(pid: int) -> str:
 
 
 def running(directory: Path, package: str) -> int | None:
-    """Return the recorded process if it still runs."""
+    """Return the id of the recorded process, or None when it does not run any more."""
     record = directory / f"{package}.pid"
     if not record.exists():
         return None
@@ -86,7 +89,7 @@ def running(directory: Path, package: str) -> int | None:
 
 
 def start(directory: Path, package: str, configuration: str) -> None:
-    """Start a service and wait until it says READY, as systemd would."""
+    """Start a service unless it runs, and wait until it reports READY=1, as systemd would."""
     if running(directory, package):
         return
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -119,12 +122,12 @@ def stop(directory: Path, package: str) -> None:
         while running(directory, package):
             if time.monotonic() > end_s:
                 raise SystemExit(f"{package} (process {pid}) did not end within {STOP_LIMIT_S} s")
-            time.sleep(0.1)  # between two looks: it is no child of this process
+            time.sleep(0.1)  # poll, because the process is no child of this one
     (directory / f"{package}.pid").unlink(missing_ok=True)
 
 
 def looked_at(directory: Path) -> dict[str, Any]:
-    """Return trading_host_info's readings for these processes, which are no units, on a machine that is no host."""
+    """Return the readings of these processes that the module trading_host_info would return for a host's units."""
     pids = [pid for package in PACKAGES if (pid := running(directory, package))]
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     busy_s = {}
@@ -135,7 +138,7 @@ def looked_at(directory: Path) -> dict[str, Any]:
 
 
 def measure(directory: Path) -> list[slo.Row]:
-    """Send orders at the promised rate until enough time was undisturbed, and return the verdict's rows."""
+    """Send orders at the promised rate until enough time was undisturbed, and return the rows of the verdict."""
     cpus = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
     engine = running(directory, "trading_engine")
     if engine and len(cpus) > 1:

@@ -1,9 +1,10 @@
 """Print the result of scripts/demo: the SLO table, the host's addresses, how to log in, and next steps.
 
-demo_summary.py REPORTS LOG HEADER   all of it; standard input is `scripts/sandbox status --json`, HEADER the file that
-                                     curl takes the header with telemetry's token from, empty where there is none
-demo_summary.py --table REPORTS      the SLO table alone
-demo_summary.py --host               how to log in to the first host in standard input: its instance's id, USER@ADDRESS
+demo_summary.py REPORTS LOG HEADER   print all of it. Standard input is the output of `scripts/sandbox status --json`.
+                                     HEADER is the file with the HTTP header that has telemetry's token; it is empty
+                                     without a token.
+demo_summary.py --table REPORTS      print only the SLO table
+demo_summary.py --host               print the instance id and USER@ADDRESS of the first host in standard input
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def read_reports(directory: Path) -> list[dict[str, Any]]:
 
 
 def promises(report: dict[str, Any]) -> Iterator[str]:
-    """Yield one host's table, then prominently the targets that were missed or not measured, and why."""
+    """Yield the lines of one host's table, then the targets that were missed or not measured, and why."""
     rows: list[dict[str, str]] = report["verdict"]
     widths = {key: max(len(row[key]) for row in [COLUMNS, *rows]) for key in COLUMNS}
     for row in [COLUMNS, *rows]:
@@ -59,11 +60,11 @@ def running_hosts(status: dict[str, Any]) -> list[dict[str, str]]:
 def addresses(host: dict[str, str], header: Path) -> Iterator[str]:
     address = host["private_address"]
     token = header.read_text(encoding="ascii").split()[-1:]
-    # Behind # it stays in the browser; in a query it would be in the logs of every proxy on the way.
+    # Browsers do not send the part of a URL after #. A token in the query would be in the logs of proxies.
     login = f"#token={token[0]}" if token else ""
-    # From a file: curl's arguments are in the list of processes.
+    # curl reads the token from a file, because its arguments are visible in the list of processes.
     asked = f"-H @{_here(header)} " if token else ""
-    # Where the shell is told of a proxy, curl would ask it for a machine that only this one can reach.
+    # With a proxy in its environment curl would use it, but only this computer can reach the machine.
     curl = "curl --noproxy '*'" if any(os.environ.get(name) for name in PROXIES) else "curl"
     yield f"  live page      http://{address}:8000/{login}"
     yield f"  numbers        {curl} {asked}http://{address}:8000/latest"
@@ -74,7 +75,7 @@ def addresses(host: dict[str, str], header: Path) -> Iterator[str]:
 def summary(reports: Path, log: Path, header: Path, status: dict[str, Any]) -> Iterator[str]:
     found = {report["host"]: report for report in read_reports(reports)}
     for host in running_hosts(status):
-        if host["name"] not in found:  # somebody else's
+        if host["name"] not in found:  # it belongs to another deployment
             continue
         yield f"\n{host['name']}"
         yield from promises(found[host["name"]])

@@ -1,4 +1,7 @@
-"""Merge pip-audit's results for each lock file into one: vulnerabilities, unknown packages, or no service answered."""
+"""Find known vulnerabilities of the packages in every lock file, by pip-audit. scripts/audit-dependencies runs this.
+
+The merged result lists vulnerabilities, packages that the services do not know, and lock files without an answer.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-# Both have the same advisories. The first takes one request a package, the second is another host.
+# The services to query, in this order. Both have the same advisories. The second is for when the first does not answer.
 SERVICES = ("pypi", "osv")
 
 
 @dataclass
 class Findings:
-    """Advisories by package (`name version`), the unknown packages, and the lock files without an answer."""
+    """The merged results: advisories by package (`name version`), unknown packages, unanswered lock files."""
 
     asked: set[str] = field(default_factory=set)
     vulnerable: dict[str, list[str]] = field(default_factory=dict)
@@ -24,7 +27,7 @@ class Findings:
     unanswered: list[str] = field(default_factory=list)
 
     def add(self, report: dict[str, Any]) -> None:
-        """Add a report of pip-audit (its format json)."""
+        """Add a report that pip-audit printed as JSON."""
         for one in report["dependencies"]:
             if "skip_reason" in one:
                 self.unknown.setdefault(one["name"], one["skip_reason"])
@@ -35,7 +38,7 @@ class Findings:
                 self.vulnerable[package] = [advisory(vulnerability) for vulnerability in one["vulns"]]
 
     def lines(self) -> list[str]:
-        """Return the lines to print."""
+        """Return the lines to print. The last one has the number of packages and of vulnerable ones."""
         said = [f"{package}: {text}" for package, texts in sorted(self.vulnerable.items()) for text in texts]
         said += [f"not known: {name}: {why}" for name, why in sorted(self.unknown.items())]
         said += [f"warning: no advisory service answered for {name}" for name in self.unanswered]
@@ -43,14 +46,14 @@ class Findings:
 
 
 def advisory(vulnerability: dict[str, Any]) -> str:
-    """Return an advisory's names and the versions that fix it."""
+    """Return a text with an advisory's names and the versions that fix it."""
     names = ", ".join([vulnerability["id"], *vulnerability.get("aliases", ())])
     repaired = ", ".join(vulnerability["fix_versions"]) or "no version yet"
     return f"{names}; repaired in {repaired}"
 
 
 def ask(lock: Path, service: str) -> dict[str, Any] | None:
-    """Return the service's report of a lock file, None when it does not answer."""
+    """Return the service's report of a lock file, or None when the service does not answer."""
     options = ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off", "--timeout", "15"]
     done = subprocess.run(
         [sys.executable, "-m", "pip_audit", "--requirement", lock, *options, "--vulnerability-service", service],
@@ -67,7 +70,7 @@ def ask(lock: Path, service: str) -> dict[str, Any] | None:
 
 
 def audit(locks: list[Path]) -> Findings:
-    """Audit each lock file with the first service that answers for it."""
+    """Return the results for all lock files. Each is audited with the first service that answers for it."""
     findings = Findings()
     for lock in locks:
         name = str(lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock)
@@ -82,12 +85,12 @@ def audit(locks: list[Path]) -> Findings:
 
 
 def answers(report: dict[str, Any]) -> bool:
-    """Return whether a report has a result for any package."""
+    """Return whether a report has a result for at least one package."""
     return any("skip_reason" not in one for one in report["dependencies"])
 
 
 def pinned() -> list[Path]:
-    """Return every lock file of the checkout."""
+    """Return the paths of all lock files that git knows in this checkout."""
     listed = subprocess.run(
         ["git", "ls-files", "*requirements*.lock"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Replace get-pip.py where only the package registries are reachable: install pip from Python's own ensurepip."""
+"""Install pip from Python's own ensurepip. scripts/lint uses this in place of get-pip.py, which needs the web."""
 
 import ensurepip
 

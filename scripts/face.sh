@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by scripts/demo after lib.sh: a line with its time for each step, and what the step prints in a log file of its own.
-# A step is a process group (set -m), so that an interruption ends all of it, by its id, and nothing else. What a step writes
-# to descriptor 7 are events: `part NAME` and `heading TEXT` give it lines of its own, `detail TEXT` is shown while it lasts.
+# scripts/demo sources this after lib.sh. It shows a line with its time for each step, and writes each step's output to
+# a log file. A step is a process group (set -m), so that an interruption ends exactly its processes. A step writes
+# events to descriptor 7: `part NAME` and `heading TEXT` add lines, and `detail TEXT` is shown while the step runs.
 
 declare -A face_pid=() face_started=() face_ended=()
 face_logs=
@@ -15,7 +15,7 @@ face_stop=
 face_width=80
 face_patience=50 # tenths of a second for a step to end when it is asked to
 
-# face_begin DIRECTORY [--verbose]: from here on steps log into that directory, made anew.
+# face_begin DIRECTORY [--verbose]: prepare for steps. Their logs are in the directory, which is emptied.
 face_begin() {
   face_logs=$1
   [ "${2:-}" != --verbose ] || face_verbose=yes
@@ -26,7 +26,7 @@ face_begin() {
   mkfifo "$face_logs/events"
   exec 7<>"$face_logs/events"
   rm "$face_logs/events"
-  # They only leave word: bash's read, when its time is up, would break off a longer trap that has interrupted it.
+  # These traps only set a variable, because the timeout of bash's `read` would cut off a longer trap.
   trap 'face_width=' WINCH
   trap 'face_stop=130' INT
   trap 'face_stop=143' TERM
@@ -34,7 +34,7 @@ face_begin() {
   trap 'face_exit $?' EXIT
 }
 
-# face_exit STATUS: nothing that was started outlives this script, and an interruption is said in one line.
+# face_exit STATUS: end all steps that still run, and report an interruption in one line.
 face_exit() {
   local status=$1 at=${face_line:-${face_step:-its end}}
   trap '' INT TERM HUP
@@ -69,7 +69,7 @@ launch() {
   set +m
 }
 
-# With errexit in force inside, and its own status told by an event, so that nobody polls.
+# Run a step's command with errexit, and report its end by an event, so that no polling is needed.
 face_run() {
   local name=$1 status
   shift
@@ -80,7 +80,7 @@ face_run() {
   exit "$status"
 }
 
-# follow NAME TITLE: show a launched step until it ends; when it fails, say so and end with its status.
+# follow NAME TITLE: show a launched step until it ends. When it fails, report that and exit with its status.
 follow() {
   [ -z "$face_verbose" ] || return 0
   local name=$1 event status=0 began=${face_started[$1]}
@@ -92,7 +92,7 @@ follow() {
     face_draw
   done
   wait "${face_pid[$name]}" || status=$?
-  # What it said last is still to be read.
+  # Read the last events of the step.
   while IFS= read -r -t 0 -u 7 && IFS= read -r -u 7 event; do
     face_event "$event"
     face_draw
@@ -103,7 +103,7 @@ follow() {
   face_step=
 }
 
-# step NAME TITLE COMMAND…
+# step NAME TITLE COMMAND…: run a step and show it until it ends.
 step() {
   local name=$1 title=$2
   shift 2
@@ -111,7 +111,7 @@ step() {
   follow "$name" "$title"
 }
 
-# Everything as it comes, one step after the other.
+# With --verbose: run a step in the foreground with its output on the terminal.
 face_aloud() {
   face_step=$1
   shift
@@ -133,7 +133,7 @@ face_heading() {
   if [ -n "$face_terminal" ]; then printf '\033[1m%s\033[0m\n' "${1:0:face_width-1}"; else printf '%s\n' "$1"; fi
 }
 
-# face_open TITLE [SINCE]
+# face_open TITLE [SINCE]: begin a line for a step or a part of it, whose time counts from SINCE.
 face_open() {
   face_line=$1
   face_line_started=${2:-$SECONDS}
@@ -147,11 +147,11 @@ face_draw() {
   [ -n "$face_terminal" ] && [ -n "$face_line" ] || return 0
   [ -n "$face_width" ] || face_fit
   printf -v text '  %-44s %4d s  %s' "$face_line" "$((SECONDS - face_line_started))" "$face_detail"
-  # Room for the ^C that the terminal shows of an interruption: past its edge the line could not be written over.
+  # Leave room for the ^C that the terminal shows at an interruption. A line beyond the edge could not be overwritten.
   printf '\r\033[K%s' "${text:0:face_width-3}"
 }
 
-# face_close [WHEN] [WORD]: end the line that is open, if there is one, with its time.
+# face_close [WHEN] [WORD]: end the open line, if there is one, with its time.
 face_close() {
   [ -n "$face_line" ] || return 0
   local seconds=$((${1:-$SECONDS} - face_line_started))
@@ -163,8 +163,8 @@ face_close() {
   face_line=
 }
 
-# face_failed NAME STATUS: what the step says of its failure (a file NAME.failure), what it found out nevertheless
-# (`evidence NAME`), its last words and what to do (`advice NAME LOG`); then the end, with its status.
+# face_failed NAME STATUS: print the step's own report of its failure (the file NAME.failure), its results so far
+# (`evidence NAME`), the end of its log, and what to do (`advice NAME LOG`). Then exit with its status.
 face_failed() {
   local log=$face_logs/$1.log title=$face_step found said last=20
   face_close "$SECONDS" failed
@@ -174,7 +174,7 @@ face_failed() {
     echo
     if [ -s "$face_logs/$1.failure" ]; then face_readable <"$face_logs/$1.failure" | head -n 8; echo; fi
     found=$(evidence "$1" 2>/dev/null) || true
-    # What our own commands say when they end says what to do as well.
+    # An error message of the project's own commands already says what to do.
     said=$(face_readable <"$log" | grep -v $'^==> ' || true)
     if [[ $said = 'error: '* && $said != *$'\n'* ]]; then
       echo "error: $title: ${said#error: }"
@@ -189,12 +189,12 @@ face_failed() {
   exit "$2"
 }
 
-# Without colours, progress bars and what no terminal needs; a line of JSON is cut rather than wrapped over the screen.
+# Print the input without colours, progress bars and control characters. Long lines, such as JSON, are cut.
 face_readable() {
   sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e 's/.*\r\(.\)/\1/' -e '/^ *$/d' | tr -d '\000-\010\013-\037\177' | cut -c 1-400
 }
 
-# End what was launched, by its process group: asked first, insisted on when they take their time.
+# End all launched steps by their process groups: by SIGINT first, then by SIGTERM and SIGKILL.
 face_stop_all() {
   local name signal tries
   for name in "${!face_pid[@]}"; do
@@ -210,7 +210,7 @@ face_stop_all() {
   done
 }
 
-# What runs through sudo is root's.
+# face_signal SIGNAL PROCESS_GROUP: send a signal, by sudo when the processes belong to root.
 face_signal() {
   kill "-$1" -- "-$2" 2>/dev/null || { [ "$(id -u)" != 0 ] && sudo -n kill "-$1" -- "-$2" 2>/dev/null; }
 }

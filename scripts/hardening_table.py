@@ -1,4 +1,7 @@
-"""Render docs/hardening.yml as the tables of docs/host.md: points met or not met, and lynis's open suggestions."""
+"""Write docs/hardening.yml as the tables of docs/host.md. scripts/docs runs this.
+
+The tables list the hardening points, met or not met, and the open suggestions of the audit program lynis.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,17 @@ MET = {"yes": "yes", "partly": "partly", "no": "no"}
 
 
 def points(data: dict[str, Any]) -> str:
-    """Return one row for each point. Raises KeyError for an unknown state."""
+    """Return the table with one row for each hardening point. Raises KeyError for an unknown state."""
     lines = ["| point | met | by what, or why not |", "|---|---|---|"]
     lines += [f"| {each['point']} | {MET[each['met']]} | {each['why']} |" for each in data["points"]]
     return "\n".join(lines)
 
 
 def lynis(root: Path, data: dict[str, Any]) -> str:
-    """Return one row for each suggestion of the newest record. Exits with a message when a suggestion has no answer."""
+    """Return the table with one row for each suggestion of lynis in the newest record.
+
+    Ends the program with a message when a suggestion has no answer in docs/hardening.yml.
+    """
     newest = max((root / "docs/evidence").glob("*-security.json"), default=None)
     found = json.loads(newest.read_text(encoding="utf-8"))["lynis"] if newest else data["measured"]
     before, after = found["index"]
@@ -35,7 +41,7 @@ def lynis(root: Path, data: dict[str, Any]) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the page with the current tables."""
+    """Return the page's path → its text with the current tables."""
     data = yaml.safe_load((root / "docs/hardening.yml").read_text(encoding="utf-8"))
     page = root / "docs/host.md"
     text = page.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by every script here: the checkout's root, progress, and the Python environment.
-# The environment lives outside the checkout, named by the content of what it was made from,
-# so that a fresh clone finds it ready and an edited lock file gets a new one.
+# Every script here sources this. It sets the checkout's root, and has functions for messages and for the Python
+# environment. That is outside the checkout, and its name is computed from the Python version and the lock file. So a
+# fresh clone uses an existing environment, and a changed lock file gets a new one.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -9,18 +9,18 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lowlatency.trading
 uv_version=0.13.9
 uv=$cache/uv-$uv_version/bin/uv
-# What compiles the engine on this machine.
+# Debian packages for compiling the engine on this machine.
 compiler_packages=(gcc libc6-dev python3-dev)
-# What machines of the embedded EC2 need on the machine they run on, what deploys to them included.
+# Debian packages that machines of the embedded EC2 need on this machine, including those for a deployment to them.
 # shellcheck disable=SC2034  # used by the scripts that source this
 machine_packages=("${compiler_packages[@]}" debian-archive-keyring iproute2 mmdebstrap mount nftables procps systemd-container util-linux)
 # shellcheck disable=SC2034
 own_kernel_packages=(e2fsprogs qemu-system-x86)
-# What stands for a load balancer; only what makes one installs it.
+# The Debian package of the program that acts as a load balancer. Only scripts that create load balancers install it.
 # shellcheck disable=SC2034
 balancer_packages=(haproxy)
 
-# sudo forgets the environment, and with it the way to the packages.
+# sudo drops the environment, so the proxies for package downloads are passed on explicitly.
 proxies=()
 for proxy in {http,https,all,no}_proxy {HTTP,HTTPS,ALL,NO}_PROXY; do
   [ -z "${!proxy:-}" ] || proxies+=("$proxy=${!proxy}")
@@ -36,7 +36,7 @@ as_root() {
   fi
 }
 
-# apt_packages PACKAGE…: install what is not there yet; quick when nothing is to do.
+# apt_packages PACKAGE…: install the packages that are missing. It is fast when none is.
 apt_packages() {
   local missing=() package
   for package in "$@"; do
@@ -55,8 +55,8 @@ apt_packages() {
   exec {lock}>&-
 }
 
-# The distribution's own first: it is built with the compiler's optimisations, without which (pyenv's default) the same
-# engine takes 1.4 times as long.
+# find_python: print the path of a suitable Python. The distribution's own is preferred, because it is built with the
+# compiler's optimisations. Without them (pyenv's default) the same engine takes 1.4 times as long.
 find_python() {
   local candidate
   for candidate in /usr/bin/python3 python3.11 python3.12 python3.13 python3; do
@@ -68,21 +68,21 @@ find_python() {
   die "Python 3.11 or newer is needed (Debian 12, Ubuntu 24.04 and newer have it): apt-get install python3 python3-venv"
 }
 
-# need_uv PYTHON: have the installer that $uv names.
+# need_uv PYTHON: install the installer uv at the path $uv, unless it exists.
 need_uv() {
   [ ! -x "$uv" ] || return 0
   "$1" -m venv "${uv%/bin/uv}"
   "${uv%uv}pip" install -q --disable-pip-version-check "uv==$uv_version" >&2
 }
 
-# require_space DIRECTORY MEGABYTES
+# require_space DIRECTORY MEGABYTES: end with a message when the directory's disk has less free space.
 require_space() {
   local free
   free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
   [ "$free" -ge "$2" ] || die "$1 has $free MB free, $2 MB are needed: make room there (XDG_CACHE_HOME names another place)"
 }
 
-# use_venv: make the environment when it is not there, and put it first on PATH.
+# use_venv: make the Python environment unless it exists, and put it first on PATH.
 use_venv() {
   local python digest venv
   python=$(find_python)
@@ -98,7 +98,7 @@ use_venv() {
     require_space "$cache" 1200
     need_uv "$python"
     "$uv" venv -q --python "$python" "$venv"
-    # --no-deps: the lock is complete, and leaves out on purpose what files/engine/overrides.txt says.
+    # The lock file has all dependencies except those that files/engine/overrides.txt removes. So --no-deps is needed.
     "$uv" pip install -q --no-deps --python "$venv/bin/python" -r "$root/requirements-dev.lock" >&2
     touch "$venv/.complete"
   fi
@@ -109,7 +109,7 @@ use_venv() {
   unset PYTHONDONTWRITEBYTECODE              # of an image that saves its own space: each task would compile all of it anew
 }
 
-# packages_apart DIRECTORY LOCK: have the packages of a lock file, and no others, in a directory of their own, for PYTHONPATH.
+# packages_apart DIRECTORY LOCK: install exactly the packages of a lock file into a directory, for use in PYTHONPATH.
 packages_apart() {
   local wanted
   wanted=$(python -VV; cat "$2")
@@ -121,7 +121,7 @@ packages_apart() {
   printf '%s\n' "$wanted" >"$1/.made-of"
 }
 
-# is_one_of WORD CHOICE…: end with a message when the word is none of the choices.
+# is_one_of WORD CHOICE…: end with a message unless the word is one of the choices.
 is_one_of() {
   local word=$1 choice
   shift
@@ -129,7 +129,7 @@ is_one_of() {
   die "no part '$word'; there are: $*"
 }
 
-# build_collection DIRECTORY: build the tarball there and print its path. The same files give the same bytes.
+# build_collection DIRECTORY: build the tarball in the directory and print its path. The same files give the same bytes.
 build_collection() {
   local made
   mkdir -p "$1"
@@ -140,8 +140,8 @@ build_collection() {
   printf '%s\n' "$made"
 }
 
-# install_collection DIRECTORY: build the tarball and install it there, as a user of it would.
-# The collections it depends on are those of the `ansible` package.
+# install_collection DIRECTORY: build the tarball and install it in the directory, as a user would.
+# The collections on which it depends are linked from the package `ansible`.
 install_collection() {
   local into=$1 site tarball
   mkdir -p "$into"

@@ -1,4 +1,4 @@
-"""Write files that are made from data, or list outdated ones. All programs behind scripts/docs use this."""
+"""Write files that are made from data, or list outdated ones. All programs that scripts/docs runs use this."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 
 def main(description: str | None, wanted_of: Callable[[Path], dict[Path, str]]) -> int:
-    """Return 0, or 1 with --check when a file is out of date; `wanted_of` gives each file's text for a checkout."""
+    """Write each outdated file and return 0. With --check write nothing, and return 1 when a file is outdated.
+
+    `wanted_of` takes the root of a checkout and returns path → text of each file.
+    """
     parser = argparse.ArgumentParser(prog="scripts/docs", description=description)
     parser.add_argument("root", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something is out of date")

@@ -1,6 +1,7 @@
-"""Render the catalogue of metrics: the section `prometheus` of files/metrics.yml, and docs/metrics.md.
+"""Write the catalogue of metrics: the section `prometheus` of files/metrics.yml, and docs/metrics.md.
 
-Source of truth: trading_engine.published.catalogue, and trading_telemetry.metrics for what telemetry adds.
+scripts/docs runs this. The data are in trading_engine.published.catalogue, and in trading_telemetry.metrics for
+telemetry's own metrics.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ which never have that label.
 
 
 def contract() -> str:
-    """Return the section of files/metrics.yml."""
+    """Return the text of the section in files/metrics.yml."""
     lines = ["prometheus:"]
     for metric in sorted(ALL, key=lambda each: each.name):
         lines += [
@@ -52,7 +53,7 @@ def contract() -> str:
 
 
 def page() -> str:
-    """Return docs/metrics.md."""
+    """Return the text of docs/metrics.md."""
     rows = []
     for metric in sorted(ALL, key=lambda each: each.name):
         labels = ", ".join(f"`{label}`" for label in labels_of(metric))
@@ -62,14 +63,14 @@ def page() -> str:
 
 
 def with_region(text: str) -> str:
-    """Return files/metrics.yml with the section regenerated."""
+    """Return the text of files/metrics.yml with the section replaced by the current one."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{contract()}{END}{after}"
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the text of each generated file."""
+    """Return path → text of each generated file."""
     file = root / "files/metrics.yml"
     return {file: with_region(file.read_text(encoding="utf-8")), root / "docs/metrics.md": page()}
 

@@ -1,13 +1,14 @@
 """Check the prose of README.md, CONTRIBUTING.md, SECURITY.md and docs/: short sentences, short lines, plain words.
 
-The limits and the words that no page may use are in prose.yml beside this file.
+scripts/lint runs this. The limits and the banned words are in prose.yml in the same directory.
 
 - A sentence ends at a full stop, a question mark or an exclamation mark. Headings, list items, table cells and the
-  lines between `<br>` begin a sentence of their own. A code span is one word, and so is a list of nothing else. The
-  target of a link is no word.
-- A line of prose keeps to the columns. Code is exempt, and so is what Markdown cannot wrap: headings, table rows,
-  comments, and lines that are one link or code span.
-- Openings are checked where a sentence begins, but not in headings and table cells. Phrases are checked everywhere.
+  lines between `<br>` begin a sentence of their own. A code span counts as one word, and so does a list of code spans.
+  The target of a link does not count.
+- A line of prose has at most the given number of columns. Code is exempt, and so are parts that Markdown cannot wrap:
+  headings, table rows, comments, and lines that are one link or code span.
+- Openings are checked at the beginning of each sentence, but not in headings and table cells. Phrases are checked
+  everywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from markdown_it.token import Token
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md")
 WORDS = Path(__file__).with_name("prose.yml")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
-BREAK = "\x00"  # between two sentences that no punctuation parts
+BREAK = "\x00"  # stands between two sentences without punctuation
 CODE = "`code`"
 LABELS = ("heading_open", "th_open", "td_open")
 SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')*]))\s+(?=[\"'(*]*[A-Z0-9`])|\x00")
@@ -48,12 +49,12 @@ class Sentence:
 
     @property
     def words(self) -> int:
-        """Return the number of words."""
+        """Return the number of words in the sentence. A list of code spans counts as one word."""
         return 1 if ONLY_CODE.fullmatch(self.text) else sum(bool(WORD.search(word)) for word in self.text.split())
 
 
 def _plain(inline: Token) -> Iterator[tuple[str, int]]:
-    """Yield the text of an inline token in pieces, each with the number of lines before it."""
+    """Yield (text, number of lines before it) for each part of an inline token."""
     lines = 0
     for child in inline.children or ():
         if child.type == "text":
@@ -70,7 +71,7 @@ def _plain(inline: Token) -> Iterator[tuple[str, int]]:
 
 
 def sentences(page: str) -> Iterator[Sentence]:
-    """Yield the sentences of a page of Markdown."""
+    """Yield the sentences of a page of Markdown, without code blocks."""
     tokens = MARKDOWN.parse(page)
     for before, token in zip([None, *tokens], tokens, strict=False):
         if token.type != "inline" or not token.map:
@@ -88,7 +89,7 @@ def sentences(page: str) -> Iterator[Sentence]:
 
 
 def _ends(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where each sentence ends and where the next one begins."""
+    """Yield (end of a sentence, beginning of the next one) as positions in the text."""
     for found in SENTENCE_END.finditer(text):
         if not ABBREVIATION.search(text[: found.start()]):
             yield found.start(), found.end()
@@ -96,7 +97,7 @@ def _ends(text: str) -> Iterator[tuple[int, int]]:
 
 
 def long_lines(page: str, columns: int) -> Iterator[tuple[int, int]]:
-    """Yield number and length of each line of prose that is too long."""
+    """Yield (line number, length) of each line of prose that has more than the given columns."""
     code = {
         number
         for token in MARKDOWN.parse(page)
@@ -109,7 +110,7 @@ def long_lines(page: str, columns: int) -> Iterator[tuple[int, int]]:
 
 
 def _banned(sentence: Sentence, words: dict[str, Any]) -> Iterator[str]:
-    """Yield the banned words and phrases that a sentence uses."""
+    """Yield a text for each banned phrase or opening that a sentence uses."""
     said = " ".join(sentence.text.split()).lower()
     for phrase, instead in words["phrases"].items():
         if re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", said):
@@ -120,8 +121,8 @@ def _banned(sentence: Sentence, words: dict[str, Any]) -> Iterator[str]:
 
 
 def faults(page: str, words: dict[str, Any]) -> list[tuple[int, str]]:
-    """Return the faults of a page, each with its line."""
-    if page.startswith("---\n"):  # the front matter becomes empty lines, so that numbers stay
+    """Return (line number, text) for each fault of a page."""
+    if page.startswith("---\n"):  # replace the front matter by empty lines to keep line numbers
         head, rule, rest = page[4:].partition("\n---\n")
         page = "\n" * (head + rule).count("\n") + "\n" + rest
     found = [
@@ -142,7 +143,7 @@ def faults(page: str, words: dict[str, Any]) -> list[tuple[int, str]]:
 
 
 def main(root: Path) -> int:
-    """Return 0, or 1 when a page has a fault."""
+    """Print the faults of all pages; return 0, or 1 when there are any."""
     words: dict[str, Any] = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
     pages = sorted({path for pattern in PAGES for path in root.glob(pattern)})
     count = 0

@@ -1,8 +1,4 @@
-"""Repack a collection's tarball, so that its bytes do not depend on the machine, the folder or the time of the build.
-
-`ansible-galaxy collection build` lists files in the file system's order, and writes the time into three places.
-https://reproducible-builds.org/docs/source-date-epoch/
-"""
+"""Repack the collection's tarball, so that its bytes do not depend on where and when it was built."""
 
 from __future__ import annotations
 
@@ -16,12 +12,13 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-# As old as an archive's member can be in every format. SOURCE_DATE_EPOCH says another.
+# The time of all members. By default it is 1980-01-01, the earliest time that every archive format can store. The
+# variable SOURCE_DATE_EPOCH sets another one.
 TIME_S = int(os.environ.get("SOURCE_DATE_EPOCH", 315_532_800))
 
 
 def pack(tarball: Path) -> None:
-    """Replace the tarball by one with the same members in the order of their names."""
+    """Replace the tarball by one with the same files, ordered by name, and with the same time and owner."""
     with tarfile.open(tarball) as packed:
         members = {
             member.name: (member, extracted.read() if (extracted := packed.extractfile(member)) else b"")

@@ -1,6 +1,6 @@
-"""Render the proofs of the claims: docs/truth.md, and README.md's list of the things that were never run.
+"""Write docs/truth.md, which shows the proofs of claims, and README.md's list of things that were never run.
 
-Source of truth: docs/truth.yml for the rows, README.md and docs/ for the pages that hold their ids (claims.py).
+scripts/docs runs this. The rows are in docs/truth.yml. The ids are in comments of README.md and docs/ (claims.py).
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ RECORDS = """
 
 
 def places(row: dict[str, Any]) -> list[str]:
-    """Return the places where a row's claim was shown, in the order of PLACES."""
+    """Return the places in which a row's claim was shown, in the order of PLACES."""
     found = {claims.place(shown) for shown in row.get("shown", ())}
     return [name for name in PLACES if name in found] + ([MEASURED] if "measured" in row else [])
 
 
 def row_line(row: dict[str, Any]) -> str:
-    """Return a row of a page's table."""
+    """Return the line of a Markdown table for a row."""
     by = [f"`{shown}`" for shown in [*row.get("shown", ()), *row.get("measured", ())]]
     if "unshown" in row:
         by.append(f"{UNSHOWN}: {row['unshown']}")
@@ -69,7 +69,7 @@ def row_line(row: dict[str, Any]) -> str:
 
 
 def counts(rows: list[dict[str, Any]]) -> str:
-    """Return the table of the places with the number of claims shown in each."""
+    """Return the table of places with the number of claims that were shown in each."""
     counted = Counter(place for row in rows for place in places(row))
     unshown = [row for row in rows if "unshown" in row]
     partly = sum(bool(places(row)) for row in unshown)
@@ -81,7 +81,7 @@ def counts(rows: list[dict[str, Any]]) -> str:
 
 
 def records(root: Path) -> str:
-    """Return the table of the records, with the day and the place of each."""
+    """Return the table of records with the time and the place of each."""
     lines = ["| record | of | where |\n|---|---|---|\n"]
     for path in sorted((root / "docs/evidence").glob("*.json")):
         made = json.loads(path.read_text(encoding="utf-8"))["at"].replace("T", " ").removesuffix("Z")
@@ -91,7 +91,7 @@ def records(root: Path) -> str:
 
 
 def item(text: str) -> str:
-    """Return a list item, wrapped as prose is."""
+    """Return a Markdown list item, wrapped at 100 columns."""
     return (
         textwrap.fill(
             text, 100, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
@@ -101,12 +101,12 @@ def item(text: str) -> str:
 
 
 def never(rows: list[dict[str, Any]]) -> str:
-    """Return the list of the things that were never run."""
+    """Return the Markdown list of things that were never run."""
     return "".join(item(row["never"]) for row in rows if "never" in row)
 
 
 def page(root: Path) -> str:
-    """Return docs/truth.md."""
+    """Return the text of docs/truth.md."""
     rows = claims.rows(root)
     first: dict[str, str] = {}
     for unit in claims.all_units(root):
@@ -123,14 +123,14 @@ def page(root: Path) -> str:
 
 
 def with_region(text: str, region: str) -> str:
-    """Return README.md with the list regenerated."""
+    """Return the text of README.md with the list replaced by the current one."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{region}{END}{after}"
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the text of each generated file."""
+    """Return path → text of each generated file."""
     readme = root / "README.md"
     region = never(claims.rows(root))
     return {readme: with_region(readme.read_text(encoding="utf-8"), region), root / "docs/truth.md": page(root)}

@@ -1,7 +1,7 @@
-"""Render the roles' pages (README.md), and all inputs as Markdown: docs/variables.md, the shared ones first.
+"""Write each role's README.md, and docs/variables.md with all inputs of roles, the shared variables first.
 
-Source of truth: each role's meta/argument_specs.yml for purpose, example, type and meaning, defaults/main.yml for the
-default, meta/main.yml for what the role requires.
+scripts/docs runs this. For each role meta/argument_specs.yml has purpose, example, types and meanings,
+defaults/main.yml the defaults, and meta/main.yml the requirements.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def requirements(role: Path) -> list[str]:
 
 
 def role_page(role: Path) -> str:
-    """Return a role's README.md."""
+    """Return the text of a role's README.md."""
     points = load(role / "meta/argument_specs.yml")["argument_specs"]
     main = points["main"]
     lines = [f"# {role.name}", "", "<!-- Made from meta/ by scripts/docs. -->", "", f"{main['short_description']}.", ""]
@@ -89,7 +89,8 @@ def all_variables(roles: list[Path]) -> str:
     lines = ["# Variables", "", "Made from the roles' `meta/argument_specs.yml` by `scripts/docs`.", ""]
     lines += ["## Shared variables", ""]
     lines += ["Each of these variables sets several inputs. An input can still have a value of its own.", ""]
-    # A deployment's own roles say what a shared variable means, the trial of one comes last.
+    # The first role that uses a shared variable describes it. The role `acceptance` comes last, because it only uses
+    # the variables of other roles.
     lines += [shared_variables(sorted(roles, key=lambda role: role.name == "acceptance")), ""]
     for role in roles:
         summary, options, defaults = role_inputs(role)
@@ -109,9 +110,10 @@ def all_variables(roles: list[Path]) -> str:
 
 
 def shared_variables(roles: list[Path]) -> str:
-    """Return one row per shared variable: its meaning and the inputs that use it.
+    """Return the table with one row for each shared variable: its meaning and the inputs that use it.
 
-    The meaning is the description of the input that names the variable as shared, else of the first input that uses it.
+    The meaning is the description of the input that names the variable as shared. Without such an input it is that of
+    the first input that uses the variable.
     """
     meanings: dict[str, str] = {}
     followers: dict[str, list[str]] = {}
@@ -138,7 +140,7 @@ def shared_variables(roles: list[Path]) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the text of each generated file."""
+    """Return path → text of each generated file."""
     roles = sorted(path.parent.parent for path in root.glob("roles/*/meta/argument_specs.yml"))
     return {
         root / "docs/variables.md": all_variables(roles),

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a playbook of this collection as a process of its own; the module of the same name documents it."""
+"""The action plugin of the module playbook_run: it runs a playbook of this collection as a separate process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPEC = {
     "folder": {"type": "path", "required": True},
     "limit_seconds": {"type": "int", "required": True},
 }
-# The present run's options that the other is given as well.
+# Options of the running ansible-playbook that are passed on to the new process.
 _OPENS = {
     "vault_ids": "--vault-id",
     "vault_password_files": "--vault-password-file",
@@ -37,12 +37,15 @@ _OPENS = {
 
 
 def command(given: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
-    """Return the command line. Ansible uses the last value of a variable, so ours come after the user's."""
+    """Return the command line as a list of words.
+
+    Ansible uses the last value of a variable, so the module's variables come after the user's.
+    """
     words = [sys.executable, "-m", "ansible", "playbook"]
     for one in given.get("inventories") or [given["inventory"]]:
         words += ["-i", one]
     words += ["--check"] if given.get("check") else []
-    # What opens the user's files and hosts.
+    # Without these options the new process cannot decrypt the user's files or log in to the hosts.
     for option, names in _OPENS.items():
         values = options.get(option) or []
         for value in [values] if isinstance(values, str) else values:
@@ -53,12 +56,15 @@ def command(given: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible carries no types
-    """The action: it runs on the controller, in the play's own process, and reads that process's command line."""
+    """The action plugin. It runs on the controller in the play's own process, whose command-line options it reads."""
 
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the playbook and return how it ended. This action succeeds even when the playbook fails."""
+        """Run the playbook and return the module's result, which tells how the playbook ended.
+
+        This action succeeds even when the playbook fails. Raises AnsibleError when the folder exists or cannot be made.
+        """
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = self.validate_argument_spec(argument_spec=_SPEC)[1]
         folder, log = given["folder"], os.path.join(given["folder"], "log")

@@ -1,13 +1,13 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation that several modules share: support of check mode and diff mode, and the option `state`."""
+"""Documentation fragments that several modules share: check mode, diff mode, and the option `state`."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The documentation fragments, one attribute each."""
+    """The documentation fragments. Ansible reads each attribute as the fragment of that name."""
 
     INFO = r"""
 options: {}
@@ -24,17 +24,17 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode and say what would change.
+    description: Can run in check mode and report what would change.
     support: full
   diff_mode:
-    description: Shows what there was and what there is instead.
+    description: Shows the state before and after the change.
     support: full
 """
 
     STATE = r"""
 options:
   state:
-    description: Have it exist, or not.
+    description: Whether the resource shall exist.
     type: str
     choices: [present, absent]
     default: present

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that find likely causes of a symptom. They take a host's readings and return ranked causes and a table."""
+"""Filters that find likely causes of a symptom, such as "high latency", for the playbook diagnose.yml.
+
+``likely_causes`` takes what was read on a host and returns ranked causes. ``causes_table`` prints them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ _MOST_A_SYMPTOM = 5
 
 
 def likely_causes(readings: dict[str, Any], symptom: str = "") -> list[dict[str, Any]]:
-    """Return the causes of one symptom or of all, the most certain first. Raises AnsibleFilterError."""
+    """Return the causes that fit the readings, the most certain first, each as a dictionary with Cause's fields.
+
+    With a ``symptom`` only its causes are returned. Raises AnsibleFilterError for an unknown symptom.
+    """
     if symptom and symptom not in causes.SYMPTOMS:
         raise AnsibleFilterError(f"{symptom!r} is no symptom; there are {', '.join(causes.SYMPTOMS)}")
     found = [cause for cause in causes.found_by(_RULES, readings) if not symptom or symptom in cause.symptoms]
@@ -32,7 +38,7 @@ def likely_causes(readings: dict[str, Any], symptom: str = "") -> list[dict[str,
 
 
 def causes_table(found: list[dict[str, Any]]) -> list[str]:
-    """Return the lines to print: each symptom with its causes, their evidence and the remedy."""
+    """Return the lines to print: each symptom with its five most certain causes, their evidence and the remedy."""
     lines: list[str] = []
     for symptom in causes.SYMPTOMS:
         mine = [cause for cause in found if symptom in cause["symptoms"]][:_MOST_A_SYMPTOM]
@@ -46,7 +52,7 @@ def causes_table(found: list[dict[str, Any]]) -> list[str]:
 
 
 class FilterModule:
-    """The filters, as Ansible loads them."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"likely_causes": likely_causes, "causes_table": causes_table}

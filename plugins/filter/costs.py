@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters about a deployment's cost and savings. They take CPU use, prices and bills, and return suggestions."""
+"""Filters that suggest how a deployment could cost less, and print its cost, for the playbook cost.yml."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import savings
 
-# Of a terminal with 80 columns Ansible takes some for itself.
+# Ansible indents and quotes what it prints, so fewer than a terminal's 80 columns are left for a line.
 _COLUMNS = 70
 
 
 def cost_suggestions(
     uses: dict[str, dict[str, Any]], about: dict[str, Any], limits: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the possible savings. Raises AnsibleFilterError for invalid limits."""
+    """Return the possible savings, the largest first, as dictionaries with the fields of savings.Suggestion.
+
+    ``uses`` maps hosts to their CPU use, and ``about`` describes the deployment (see savings.suggestions). ``limits``
+    has the fields of savings.Limits. Raises AnsibleFilterError for limits outside their ranges.
+    """
     given = savings.Limits(**{name: float(value) for name, value in limits.items()})
     if not 0 < given.idle_percent < given.busy_percent <= 100 or not 0 < given.hours_a_week <= savings.HOURS_A_WEEK:
         raise AnsibleFilterError(
@@ -58,7 +62,7 @@ def _actual(actual: dict[str, Any], month_usd: float) -> Iterator[str]:
 def cost_table(
     suggested: list[dict[str, Any]], uses: dict[str, dict[str, Any]], actual: dict[str, Any], month_usd: float
 ) -> list[str]:
-    """Return the lines to print: estimated and actual cost, CPU use, and possible savings."""
+    """Return the lines to print: estimated and actual cost, CPU use, and possible savings. Amounts are in USD."""
     lines = [
         f"estimate: {month_usd:.2f} USD a month, by list prices",
         *_actual(actual, month_usd),
@@ -73,8 +77,8 @@ def cost_table(
 
 
 class FilterModule:
-    """The filters by the names that playbooks use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"cost_suggestions": cost_suggestions, "cost_table": cost_table}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names and tags of an environment's AWS resources. Playbooks find the resources by them."""
+"""A filter that returns the names and tags of an environment's AWS resources. Roles create and find them by these."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ PROJECT = "lowlatency-trading"
 
 
 def environment_names(environment: str, tags: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the names and tags of the environment."""
+    """Return the project's name, and the prefix, IAM path, log group prefix and tags of the environment's resources.
+
+    ``own_tags`` are the two tags by which resources are found. ``tags`` are the user's ``tags`` and those two, which
+    the user cannot override.
+    """
     own_tags = {"Project": PROJECT, "Environment": environment}
     return {
         "project": PROJECT,
@@ -25,8 +29,8 @@ def environment_names(environment: str, tags: dict[str, str] | None = None) -> d
 
 
 class FilterModule:
-    """The filter by the name that roles use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"environment_names": environment_names}

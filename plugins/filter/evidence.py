@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The evidence of an acceptance run: each claim with its observation, without confidential values."""
+"""Filters that compare the claims of files/acceptance.yml with what an acceptance run observed.
+
+The result may be published, so account numbers, addresses and keys are replaced in it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-# A wait of this many seconds is worth a line.
+# The evidence lists each task that took at least this many seconds.
 _SHORTEST_WAIT_S = 3.0
 _KEY = r"(?:ssh-[a-z0-9]+|ecdsa-[a-z0-9-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]{20,}|SHA256:[A-Za-z0-9+/=]{20,}"
 _PRIVATE = r"-----BEGIN [A-Z ]*KEY-----.*?(?:-----END [A-Z ]*KEY-----|$)"
@@ -37,7 +40,7 @@ def _without_address(found: re.Match[str]) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """Return the value without account numbers, addresses and key material. Dictionary keys are redacted as well."""
+    """Return the value with placeholders for AWS account numbers, addresses and keys, also in dictionary keys."""
     if isinstance(value, Mapping):
         return {redacted(str(key)): redacted(one) for key, one in value.items()}
     if isinstance(value, str):
@@ -53,7 +56,7 @@ def redacted(value: Any) -> Any:
 
 
 class Comparison(NamedTuple):
-    """A kind of comparison: its wording, and a function that tells whether an observed value satisfies it."""
+    """A kind of comparison: its wording, and a function (observed, expected) that returns whether the claim holds."""
 
     words: str
     holds: Callable[[Any, Any], bool]
@@ -78,7 +81,7 @@ COMPARISONS = {
 
 
 def expectation(claim: Mapping[str, Any]) -> str:
-    """Return a description of what a claim expects."""
+    """Return the value that a claim expects as text, such as "at most 20 s"."""
     ((kind, wanted),) = claim["expected"].items()
     return COMPARISONS[kind].words + _words(wanted) + (f" {claim['unit']}" if "unit" in claim else "")
 
@@ -92,7 +95,11 @@ def _words(value: Any) -> str:
 
 
 def _seen_in(claim: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Any]) -> Any:
-    """Return the observation for a claim: a value that a step recorded, the time of a task, or the step's result."""
+    """Return the observation for a claim, or None without one.
+
+    With ``task`` it is the longest time of that task in seconds. With ``by_outcome`` it is how the step ended: "ok",
+    "failed" or "limit". For any other claim it is the value in ``seen`` under the claim's id.
+    """
     step = steps.get(claim["step"], {})
     if "task" in claim:
         times = [one["seconds"] for one in step.get("tasks", []) if one["task"] == claim["task"] and _ran(one)]
@@ -133,9 +140,11 @@ def evidence(
     seen: Mapping[str, Any],
     on_aws: bool,
 ) -> dict[str, Any]:
-    """Return the steps, the waits, the refusals and each claim. Everything confidential is removed.
+    """Return a dictionary: the steps, each claim with its verdict, the refused AWS requests, and the long waits.
 
-    A step is its name and what the module playbook_run returned. Without AWS only claims with ``anywhere`` are settled.
+    ``steps`` are the run's steps, each with its name and the result of the module playbook_run. ``seen`` maps ids of
+    claims to observed values. Unless the run was ``on_aws``, only claims with ``anywhere`` get a verdict. The returned
+    dictionary contains no confidential value.
     """
     by_name = {step["name"]: step for step in steps}
     denied = sorted({one for step in steps for one in step.get("denials", [])})
@@ -163,8 +172,8 @@ def evidence(
 
 
 class FilterModule:
-    """The filters by the names that roles use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"evidence": evidence, "redacted": redacted}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The groups and balancers of a fleet, as the roles on the controller need them."""
+"""Filters that name and check the Auto Scaling groups and load balancers of a fleet (module_utils/aws/fleet.py)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import flee
 
 
 class FilterModule:
-    """The filters by the names that roles use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {
             "fleet_balancers": fleet.balancers,
             "fleet_groups": fleet.groups,

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Support for a variable's old name: it works for one more release, with a warning."""
+"""A filter by which a renamed variable's old name keeps working for one more release, with a warning."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ GONE_WITH = "0.3.0"
 
 @pass_context
 def formerly(context: Mapping[str, Any], value: object, old_value: object, old_name: str, new_name: str) -> object:
-    """Return ``old_value`` when only the old name is set and its value differs; otherwise return ``value``.
+    """Return ``old_value`` when only the old name is set and its value differs, otherwise ``value``.
 
-    Both values are compared as text, because a number from the command line (``-e name=8``) is text.
+    Prints a warning when the old name is used, or ignored because both names are set. Both values are compared as text,
+    because a number from the command line (``-e name=8``) is text.
     """
     if old_value is None or str(old_value).lower() == str(value).lower():
         return value
@@ -36,8 +37,8 @@ def is_set(variables: Mapping[str, Any], name: str) -> bool:
 
 
 class FilterModule:
-    """The filter by the name that roles use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"formerly": formerly}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that assign consecutive networks of equal size to Availability Zones. Pure."""
+"""Filters that assign consecutive networks of equal size to Availability Zones. They send no requests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def following_network(cidr: str, number: int) -> str:
-    """Return the network ``number`` networks of the same size after ``cidr`` (0: ``cidr`` itself), IPv4 or IPv6.
+    """Return the network that follows ``number`` networks of the same size after ``cidr``. 0 returns ``cidr`` itself.
 
-    Raises ValueError for an invalid network, and beyond the end of the address space.
+    Both IPv4 and IPv6 are accepted. Raises ValueError for an invalid network, and beyond the end of the address space.
     """
     network = ipaddress.ip_network(cidr)
     try:
@@ -24,11 +24,12 @@ def following_network(cidr: str, number: int) -> str:
 
 
 def zone_networks(zones: list[str], first_cidr: str, subnets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return ``zone``, ``cidr`` and ``number`` for each zone: ``cidr`` is ``number`` networks after ``first_cidr``.
+    """Return a dictionary of ``zone``, ``cidr`` and ``number`` for each zone.
 
-    A subnet never leaves its zone. So a zone with a subnet of the series keeps it, and any other zone gets the first
-    network without a subnet. ``subnets`` are those of the VPC, as ``ec2_vpc_subnet_info`` returns them.
-    Raises ValueError as :func:`following_network` does.
+    ``cidr`` is the zone's network, which is ``number`` networks after ``first_cidr``. AWS cannot move a subnet to
+    another zone. So a zone with a subnet of the series keeps its network, and any other zone gets the first unused
+    network. ``subnets`` are those of the VPC, as ``ec2_vpc_subnet_info`` returns them. Raises ValueError as
+    :func:`following_network` does.
     """
     zone_of = {subnet["cidr_block"]: subnet["availability_zone"] for subnet in subnets}
     networks = [following_network(first_cidr, number) for number in range(len(subnets) + len(zones))]
@@ -39,8 +40,8 @@ def zone_networks(zones: list[str], first_cidr: str, subnets: list[dict[str, Any
 
 
 class FilterModule:
-    """The filters by the name that playbooks use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"following_network": following_network, "zone_networks": zone_networks}

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The partitions of an environment, as the roles of host and network need them."""
+"""Filters that complete and check an environment's partitions: groups of symbols with an engine of their own.
+
+The roles for hosts and networks use them. The rules are in module_utils/partitions.py.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,19 @@ def partitions(
     order_port: Any = 9001,
     feed_port: Any = 9002,
 ) -> list[dict[str, Any]]:
-    """Return the partitions of the host, or of all hosts, with their names and ports. Raises ValueError."""
+    """Return the partitions of the host, or of all hosts without ``host``, each as a dictionary with names and ports.
+
+    Raises ValueError for a malformed list.
+    """
     found = complete(declared, list(hosts), order_port, feed_port)
     return [partition for partition in found if not host or partition["host"] == host]
 
 
 class FilterModule:
-    """The filters by the names that roles use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {
             "partitions": partitions,
             "partition_move": move,

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Validation of a list of people, before any of them gets an account."""
+"""A filter that checks the list ``hardening_operators`` before anybody on it gets a Linux account."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 ROLES = ("observer", "operator", "deployer")
 _FIELDS = {"name", "role", "keys"}
-# What every distribution's useradd takes, and what no pattern of sshd's AllowUsers has a meaning for.
+# Every distribution's useradd accepts these names, and none of their characters is a wildcard in sshd's AllowUsers.
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-# What follows the type in a public key: texts and numbers, each behind its length.
+# For each key type the number of fields that follow the type in a key's blob. Each field begins with its length.
 _PARTS = {
     "ssh-ed25519": 1,
     "ssh-rsa": 2,
@@ -34,7 +34,10 @@ class PublicKeyError(ValueError):
 
 
 def blob_of(text: str) -> bytes:
-    """Return the decoded public key of an authorized_keys line without options. Raises PublicKeyError."""
+    """Return the decoded public key of a line for authorized_keys, which must not begin with options.
+
+    Raises PublicKeyError for a damaged or weak key, a private key, and any other text.
+    """
     if "PRIVATE KEY" in text:
         raise PublicKeyError("is a private key: make another pair, and give the line in the file that ends with .pub")
     words = text.split()
@@ -70,7 +73,7 @@ def _split(blob: bytes) -> list[bytes]:
 
 
 def people_problems(people: Any) -> list[str]:
-    """Return one sentence for each problem of the list."""
+    """Return one sentence for each problem of the list: names, roles, keys, and names or keys that occur twice."""
     if not isinstance(people, (list, tuple)):
         return ["it is no list"]
     found = [problem for number, person in enumerate(people, 1) for problem in _of_one(number, person)]
@@ -117,7 +120,7 @@ def _of_one(number: int, person: Any) -> Iterator[str]:
 
 
 def _blobs(person: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield the valid keys of one person, each with its position."""
+    """Yield (position from 1, decoded key) for each valid key of one person."""
     keys = person.get("keys") if isinstance(person, dict) else None
     for place, key in enumerate(keys if isinstance(keys, (list, tuple)) else [], 1):
         try:
@@ -127,8 +130,8 @@ def _blobs(person: Any) -> Iterator[tuple[int, bytes]]:
 
 
 class FilterModule:
-    """The filters by the name that playbooks use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"people_problems": people_problems}

@@ -1,7 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that judge whether an environment is ready for real orders. They take readings and return judged lines."""
+"""Filters that judge whether an environment is ready for real orders, for the playbook readiness.yml.
+
+They compare the lines of files/readiness.yml with readings: results of tasks. Each line has a judge, which is the
+function of module_utils/readiness with the line's id as its name.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.answe
 
 Row = dict[str, Any]
 
-# Of a terminal with 80 columns Ansible takes some for itself.
+# Ansible indents and quotes what it prints, so fewer than a terminal's 80 columns are left for a line.
 _COLUMNS = 70
 _INDENT = " " * 10
 
@@ -49,7 +53,11 @@ def _row(line: dict[str, Any], where: str, readings: Readings) -> Row:
 
 
 def readiness_lines(readings: dict[str, Any], lines: list[dict[str, Any]]) -> list[Row]:
-    """Return each line with its state, per host or once. Raises AnsibleFilterError for a line without a judge."""
+    """Return one row for each line and host, or one row for a line about the whole environment.
+
+    A row has the line's texts, and its state, evidence and shares (see Answer). Raises AnsibleFilterError for a line
+    without a judge.
+    """
     hosts: dict[str, Readings] = readings.get("hosts") or {"no host": {"problem": "the inventory has no trading host"}}
     found = []
     for line in lines:
@@ -79,13 +87,13 @@ def _table(rows: list[Row]) -> Iterator[str]:
 
 
 def readiness_table(rows: list[Row]) -> list[str]:
-    """Return the lines to print: each state with its evidence, the remedy where it is not met, and the totals."""
+    """Return the lines to print: each row's state, evidence and, unless the row is met, remedy; then the totals."""
     counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     return [*_table(rows), ", ".join(f"{count} {state}" for state, count in counts.items())]
 
 
 def readiness_open(rows: list[Row]) -> list[str]:
-    """Return the lines that are not met, grouped by state, each with its host."""
+    """Return one text for each state other than "met": the number of such rows, and their ids and hosts."""
     named = {
         state: [f"{row['id']}{' of ' if row['where'] else ''}{row['where']}" for row in rows if row["state"] == state]
         for state in STATES
@@ -95,13 +103,16 @@ def readiness_open(rows: list[Row]) -> list[str]:
 
 
 def journal_lines(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return unit, Unix time in milliseconds and text of the last line that each journalctl of a loop printed."""
+    """Return the last line that each unit logged, from the results of a loop over journalctl, one result per unit.
+
+    An entry has ``unit``, ``milliseconds`` (Unix time) and ``text``. Units without a line of text are left out.
+    """
     found = []
     for result in results:
         lines = [line for line in result.get("stdout_lines", []) if line.startswith("{")]
         entry = json.loads(lines[-1]) if lines else {}
         message = entry.get("MESSAGE")
-        # A list where it is no text; and the agent sends no empty line.
+        # journald returns a list for a message that is not text. The CloudWatch agent sends no empty lines.
         if isinstance(message, str) and message.strip():
             moment_ms = int(entry["__REALTIME_TIMESTAMP"]) // 1000
             found.append({"unit": result["item"], "milliseconds": moment_ms, "text": message})
@@ -109,10 +120,10 @@ def journal_lines(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class FilterModule:
-    """The filters by the names that playbooks use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {
             "readiness_lines": readiness_lines,
             "readiness_table": readiness_table,

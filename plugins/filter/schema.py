@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks a document against a JSON schema before a host gets it. Pure: document and schema in, sentences out."""
+"""A filter that checks a configuration document against a JSON schema before the document is copied to a host."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def schema_problems(document: Any, schema: dict[str, Any]) -> list[str]:
 
 
 class FilterModule:
-    """The filter, as Ansible loads it."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"schema_problems": schema_problems}

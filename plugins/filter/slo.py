@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verdict on a trading host: one row per target, from observations and measurements. Pure: values in, rows out."""
+"""Filters that compare a trading host's state and measured figures with its SLO targets: one row per target.
+
+The roles `slo` and `tuning_benchmark` use them. The functions only compute, and read nothing from the host.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ NOT_MEASURED = "not measured"
 
 LATENCIES = ("avg", "p95", "p99")
 FEED = "feed p99"
-LATE_US = 200.0  # the generator is on time while the p99 of its own lateness is no more
+LATE_US = 200.0  # the generator is on time up to this p99 of its lateness
 
 
 def row(name: str, target: str, measured: str, met: bool | None, note: str = "") -> Row:
-    """Return one row of the table; `met` is None for a value that was not measured."""
+    """Return one row of the verdict's table. `met` is None for a value that was not measured."""
     verdict = NOT_MEASURED if met is None else MET if met else MISSED
     return {"name": name, "target": target, "measured": measured, "verdict": verdict, "note": note}
 
 
 def state_rows(state: dict[str, Any]) -> list[Row]:
-    """Return the rows for the observations of lowlatency.trading.trading_host_info."""
+    """Return one row for each unit and one for the health check, from the result of the module trading_host_info."""
     rows = [row(unit, "active, enabled", seen, seen == "active, enabled") for unit, seen in state["units"].items()]
     if state.get("compiled") is not None and rows:
         rows[0]["note"] = f"the engine in force is {'compiled' if state['compiled'] else 'not compiled'}"
@@ -37,11 +40,11 @@ def state_rows(state: dict[str, Any]) -> list[Row]:
 
 
 def cpu_percent(looks: list[list[dict[str, Any]]], figures: dict[str, Any], on_host: bool) -> float:
-    """Return the host's CPU use under load without the generator's share, in percent of all its CPUs.
+    """Return the host's CPU use under load without the load generator's share, in percent of all its CPUs.
 
-    `looks` are pairs of readings, before and after each load. All CPU time between the two is divided by the time in
-    which orders were offered. So the readings themselves and any work after the last order can only raise the result.
-    The generator's time is subtracted when it ran on the host and the whole machine was counted.
+    `looks` are pairs of readings, taken before and after each load. All CPU time between the two is divided by the time
+    in which orders were offered. So CPU time of the readings, or of work after the last order, can only raise the
+    result. The generator's time is subtracted when it ran on the host and the whole machine was counted.
     """
     used_s = 0.0
     for before, after in looks:
@@ -53,7 +56,7 @@ def cpu_percent(looks: list[list[dict[str, Any]]], figures: dict[str, Any], on_h
 
 
 def target_texts(targets: dict[str, float]) -> dict[str, str]:
-    """Return the text of each target that needs load, by its name in the table."""
+    """Return the targets that need load as text, such as "< 500 µs", by their names in the table."""
     texts = {
         "avg": f"< {targets['avg_us']:g} µs",
         "p95": f"< {targets['p95_us']:g} µs",
@@ -68,7 +71,7 @@ def target_texts(targets: dict[str, float]) -> dict[str, str]:
 
 
 def too_little_undisturbed(load: dict[str, Any]) -> str:
-    """Return why the undisturbed time is too short for a verdict, or an empty text."""
+    """Return why the time in which nothing disturbed the machine is too short for a verdict, or an empty text."""
     disturbance = load["figures"]["disturbance"]
     slices, undisturbed_s = disturbance["slices"], disturbance["undisturbed_s"]
     undisturbed = slices - disturbance["set_aside"]
@@ -87,7 +90,7 @@ def sets_aside(load: dict[str, Any]) -> bool:
 
 
 def latencies_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
-    """Return whether every latency from the intended time meets its target."""
+    """Return whether every latency, counted from the time at which the order was due, is below its target."""
     latency_us = figures["latency_corrected_us"]
     return bool(latency_us) and all(latency_us[name] < targets[f"{name}_us"] for name in LATENCIES)
 
@@ -103,10 +106,11 @@ def generator_note(figures: dict[str, Any]) -> str:
 
 
 def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
-    """Return the rows of the latencies.
+    """Return one row for each latency target.
 
-    Latency from the intended time includes the generator's lateness, and a disturbed machine only adds to it. So a
-    figure within its target is met in any case. Only a figure above its target needs a look at the cause.
+    Latency is counted from the time at which an order was due. It includes the generator's lateness, and a disturbed
+    machine only adds to it. So a figure below its target is met in any case. Only a figure above its target can have a
+    cause other than the engine.
     """
     figures, texts = load["figures"], target_texts(targets)
     whole_us = figures["latency_corrected_us"]
@@ -142,19 +146,25 @@ def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 
 
 def judges_feed(targets: dict[str, float], figures: dict[str, Any]) -> bool:
-    """Return whether market data is judged. It is not on a host without a feed, or with an older generator's report."""
+    """Return whether market data gets a verdict: not on a host without a feed, nor with an old generator's report."""
     return "feed_p99_us" in targets and "feed_us" in figures
 
 
 def feed_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
-    """Return whether market data followed the replies within its target, over the whole time."""
+    """Return whether market data followed the replies within its target, over the whole time of the load.
+
+    Also return True when market data gets no verdict.
+    """
     if not judges_feed(targets, figures):
         return True
     return bool(figures["feed_us"]) and figures["feed_us"]["p99"] < targets["feed_p99_us"]
 
 
 def feed_row(targets: dict[str, float], load: dict[str, Any]) -> Row:
-    """Return the row of the market data. The kernel stamps both ends, so a late generator does not excuse a miss."""
+    """Return the row of the market data.
+
+    The kernel timestamps reply and market data, so a late generator is no reason for a missed target.
+    """
     figures, text = load["figures"], target_texts(targets)[FEED]
     judged, note = figures["feed_us"], ""
     if judged and sets_aside(load) and not feed_met(targets, figures):
@@ -170,7 +180,7 @@ def feed_row(targets: dict[str, float], load: dict[str, Any]) -> Row:
 
 
 def aside_note(load: dict[str, Any]) -> str:
-    """Return a note that names the time the verdict covers, and the figures of the whole time."""
+    """Return a note that tells which part of the time the verdict covers, and the latencies of the whole time."""
     figures = load["figures"]
     disturbance, whole_us = figures["disturbance"], figures["latency_corrected_us"]
     others = ", ".join(f"{name} {whole_us[name]:.0f}" for name in LATENCIES)
@@ -182,10 +192,15 @@ def aside_note(load: dict[str, Any]) -> str:
 
 
 def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
-    """Return the rows of the load.
+    """Return the rows of all targets that need load.
 
-    `load` is empty when there was none. Otherwise it has figures, looks (the host before and after each load), on_host,
-    disturbed (count or set_aside), wanted_s and unwatched (why no witness ran).
+    `load` is empty when no load ran; then every target is "not measured". Otherwise it has these keys:
+    - figures: the result of the module order_figures.
+    - looks: pairs of the host's readings, before and after each load.
+    - on_host: whether the load generator ran on the host.
+    - disturbed: "count" includes disturbed time in the figures, "set_aside" excludes it.
+    - wanted_s: the undisturbed time in seconds that a verdict needs.
+    - unwatched: why no witness watched the CPUs, or an empty text.
     """
     texts = target_texts(targets)
     if not load:
@@ -215,7 +230,10 @@ def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 
 
 def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
-    """Return whether more load may bring a verdict: the undisturbed time is too short, and the whole time misses."""
+    """Return whether more load may bring a verdict.
+
+    It may when some figure of the whole time misses its target, and too little of the time was undisturbed.
+    """
     figures = load["figures"]
     if figures["interrupted"] or not sets_aside(load):
         return False
@@ -225,7 +243,10 @@ def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
 
 
 def slo_rows(targets: dict[str, float], state: dict[str, Any], load: dict[str, Any]) -> list[Row]:
-    """Return the whole verdict, one row per target."""
+    """Return the whole verdict: one row for each unit and each target.
+
+    `state` is the result of the module trading_host_info. `load` is described at load_rows.
+    """
     used = state["memory_percent"]
     memory = row("memory", f"< {targets['memory_percent']:g} %", f"{used:.0f} %", used < targets["memory_percent"])
     return [*state_rows(state), *load_rows(targets, load), memory]
@@ -237,7 +258,7 @@ def notes(rows: list[Row]) -> list[str]:
 
 
 def slo_table(rows: list[Row]) -> list[str]:
-    """Return the rows as lines of a table for a terminal of 80 columns, and their notes."""
+    """Return the rows as lines of a table for a terminal of 80 columns, followed by each different note."""
     lines = [{"name": "what", "target": "target", "measured": "measured", "verdict": "verdict"}, *rows]
     widths = {key: max(len(line[key]) for line in lines) for key in ("name", "target", "measured")}
     table = []
@@ -249,14 +270,14 @@ def slo_table(rows: list[Row]) -> list[str]:
 
 
 def slo_missed(rows: list[Row]) -> list[str]:
-    """Return the missed targets with their values, or an empty text."""
+    """Return one text for each missed target with the measured value, then the notes; empty without a miss."""
     missed = [line for line in rows if line["verdict"] == MISSED]
     said = [f"missed {line['name']}, {line['measured']} instead of {line['target']}" for line in missed]
     return [*said, *notes(missed)]
 
 
 def slo_unmeasured(rows: list[Row]) -> list[str]:
-    """Return the targets that were not measured, with reasons, or an empty text."""
+    """Return one text that names all targets without a verdict, then the notes; an empty list when there are none."""
     blank = [line for line in rows if line["verdict"] == NOT_MEASURED]
     said = [f"not measured {', '.join(line['name'] for line in blank)}"] if blank else []
     return [*said, *notes(blank)]

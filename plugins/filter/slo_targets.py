@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The SLO targets. Verification, telemetry and alarms all take them from here."""
+"""A filter that returns the SLO targets. The roles for verification, telemetry and alarms all use it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ PROMISED = {
 }
 
 
-ON_ONE_CPU = {"feed_p99_us": 10_000}  # there the feed runs when the engine has nothing to do
+ON_ONE_CPU = {"feed_p99_us": 10_000}  # there the feed runs only while the engine is idle
 
 
 def slo_targets(own: dict[str, Any], cpus: int = 2) -> dict[str, Any]:
-    """Return every target by name for a host with this number of CPUs. Raises ValueError for an invalid target."""
+    """Return every target by name for a host with this number of CPUs. ``own`` are the user's values, which come first.
+
+    Raises ValueError for an unknown target.
+    """
     if not isinstance(own, dict):
         raise ValueError(f"trading_slo is a dictionary of targets, such as {{p99_us: 1500}}, and not {own!r}")
     if unknown := sorted(set(own) - set(PROMISED)):
@@ -32,8 +35,8 @@ def slo_targets(own: dict[str, Any], cpus: int = 2) -> dict[str, Any]:
 
 
 class FilterModule:
-    """The filter by the name that roles use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"slo_targets": slo_targets}

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SSH options for a host: the name under which its host key is stored, and the one key to log in with."""
+"""A filter that returns SSH options for a host: where ssh finds the host's key, and which private key it offers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from typing import Any
 
 
 def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "", known_hosts_file: str = "") -> str:
-    """Return options for ssh's command line.
+    """Return options for ssh's command line, quoted for a shell.
 
     The host key is stored under the instance's id, because a stop and a start give the instance another address. The
     known-hosts file is named, because Ansible reads ``~`` as the variable HOME and ssh reads it from the user database.
-    ssh offers the private key beside ``public_key_file``. Without one it offers the public key, whose private key an
-    agent holds. It offers no other key, because a server counts each as an attempt. When the host was launched with
-    another key (its key pair ``key_name`` differs), ssh chooses the key itself.
+
+    Ssh offers the private key beside ``public_key_file``. If that file does not exist, ssh offers the public key, whose
+    private key is in the user's SSH agent. It offers no other key, because a server counts each as an attempt. When the
+    host was launched with another key (the name of its key pair, ``key_name``, differs), ssh chooses the key itself.
     """
     options = [f"HostKeyAlias={instance_id}"] if instance_id else []
     if known_hosts_file:
@@ -38,12 +39,15 @@ def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "",
 
 
 def _quoted(path: str) -> str:
-    # ssh reads a blank as the end of a file's name, and a percent sign as the start of a token.
+    # Without quotes ssh ends a file's name at a blank. It reads a percent sign as the start of a token such as %h.
     return '"' + path.replace("%", "%%") + '"'
 
 
 def _is_of_another_key(key_name: str, public: str) -> bool:
-    """Return whether the key pair holds another key than this file. A key pair's name ends with its key's digest."""
+    """Return whether the key pair has another key than this file.
+
+    The name of a key pair ends with the first 12 digits of its key's SHA-256 digest.
+    """
     digest = key_name.rpartition("-")[2]
     if not re.fullmatch(r"[0-9a-f]{12}", digest) or not os.path.isfile(public):
         return False
@@ -53,8 +57,8 @@ def _is_of_another_key(key_name: str, public: str) -> bool:
 
 
 class FilterModule:
-    """The filters by the name that playbooks use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"ssh_options": ssh_options}

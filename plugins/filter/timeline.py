@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One timeline of the events in an account and on its hosts."""
+"""Filters that merge events of an AWS account and of its hosts into one timeline, for the playbook audit.yml."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ _MOST = 200
 
 
 def timeline(sources: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the events of all sources in order of time, each with its source, and notes on what the sources lack."""
+    """Return ``rows``, the events of all sources in order of time, and ``notes`` about events that a source lacks.
+
+    ``sources`` maps the name of a host, or "aws", to its ``events`` and ``notes``. Each row has that name as ``where``.
+    """
     rows = [{"where": where, **event} for where, source in sources.items() for event in source.get("events", [])]
     notes = [f"{where}: {note}" for where, source in sources.items() for note in source.get("notes", [])]
     return {"rows": sorted(rows, key=lambda row: (str(row["time"]), str(row["where"]))), "notes": notes}
 
 
 def timeline_table(found: dict[str, list[Any]]) -> list[str]:
-    """Return the most recent events as lines for a terminal, the latest at the end, and the notes."""
+    """Return the most recent 200 events as lines for a terminal, the latest last, and then the notes."""
     rows = found["rows"][-_MOST:]
     if not rows:
         return ["nothing happened", *found["notes"]]
@@ -36,8 +39,8 @@ def timeline_table(found: dict[str, list[Any]]) -> list[str]:
 
 
 class FilterModule:
-    """The filters by the names that playbooks use."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return each filter's function by the name that roles and playbooks use."""
         return {"timeline": timeline, "timeline_table": timeline_table}

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters of the tuning benchmark: from observations to verdicts."""
+"""Filters of the tuning benchmark: they plan its runs, and judge from the results whether a knob helps.
+
+A knob is one setting of kernel, CPU, network card or service. A subject is a knob or a group of knobs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Any
 from ansible_collections.lowlatency.trading.plugins.filter.slo import LATE_US
 from ansible_collections.lowlatency.trading.plugins.module_utils.statistics import verdict
 
-# What a run gives, and how to find it; figures are in microseconds, smaller is better.
+# Each metric of a run, and the keys under which a run's result has it. All are in microseconds; smaller is better.
 METRICS = {
     "round trip avg": ("load", "latency_corrected_us", "avg"),
     "round trip p50": ("load", "latency_corrected_us", "p50"),
@@ -28,10 +31,11 @@ WITHOUT = "without"
 
 
 def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the knobs in the form that the host stores. A run that changes nothing on the host returns the same.
+    """Return the knobs in the form in which the host stores them as its tuning report.
 
-    The statuses applied and already both mean "in force". A knob that covers many things, such as interrupts, has one
-    entry per status.
+    The form does not depend on whether this run or an earlier one set a knob: the statuses "applied" and "already" both
+    become "in_force". So a run that changes nothing on the host returns the same report. A knob that covers many
+    things, such as interrupts, gets one entry per status.
     """
     entries: dict[tuple[str, str], dict[str, str]] = {}
     for knob in knobs:
@@ -46,7 +50,8 @@ def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
                 kept[field] = ", ".join(sorted(words))
             kept["reason"] = ""
         entries[knob["name"], status] = {**kept, "status": status}
-    # Which members an in-force summary counts up depends on which were set by this run and which before it.
+    # The reason in an entry that covers many things counts them as set by this run or before it. Drop it, because the
+    # report must not depend on that.
     summaries = {name for name, status in entries if status != "in_force"}
     for (name, status), entry in entries.items():
         if status == "in_force" and name in summaries:
@@ -62,8 +67,8 @@ def tuning_differing(knobs: list[dict[str, Any]]) -> list[str]:
 def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str, Any]]:
     """Return the runs in order: every pair of each subject. A draw by lot decides which run of a pair comes first.
 
-    Subjects take turns, so that a slow drift of the host touches all alike. An entry is
-    {"subject": name, "pair": number, "variant": "with" or "without"}.
+    Subjects take turns, so that a slow change of the host's speed affects all alike. An entry is {"subject": name,
+    "pair": number, "variant": "with" or "without"}.
     """
     lot = random.Random(seed)  # noqa: S311 (no secret: the seed is in the report, so that a schedule can be repeated)
     return [
@@ -75,15 +80,15 @@ def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str
 
 
 def tuning_pairs_needed(subjects: list[str]) -> int:
-    """Return how many pairs are needed before any of the comparisons can reach a verdict."""
+    """Return how many pairs of runs each subject needs before any comparison can reach a verdict."""
     return verdict.pairs_needed(len(subjects) * len(METRICS))
 
 
 def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> list[dict[str, Any]]:
-    """Return a row for each subject and metric: the verdict and its figures.
+    """Return a row for each subject and metric: the verdict and its figures, in microseconds.
 
-    An observation is an entry of the schedule, with its run's figures as "load" and "timer". A pair with a run whose
-    generator was late is left out of the round trip's metrics.
+    An observation is an entry of the schedule, with its run's figures as "load" and "timer". If a run's generator was
+    late, its pair does not count for the round trip's metrics.
     """
     found = {(o["subject"], o["pair"], o["variant"]): o for o in observations}
     families: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -117,19 +122,19 @@ def _figure(observation: dict[str, Any] | None, metric: str) -> float | None:
 
 
 def _spoilt(figures: dict[str, Any]) -> bool:
-    """Return whether a run is useless: it was interrupted, or its generator was late."""
+    """Return whether the load of a run cannot be used, because it was interrupted or its generator was late."""
     return bool(figures["interrupted"] or figures["lateness_us"]["p99"] > LATE_US)
 
 
 def tuning_veto(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the subjects to veto: those that made some metric worse and none better."""
+    """Return the subjects that made some metric worse and none better, sorted. The user should veto them."""
     worse = {row["subject"] for row in rows if row["verdict"] == verdict.WORSE}
     helped = {row["subject"] for row in rows if row["verdict"] == verdict.HELPED}
     return sorted(worse - helped)
 
 
 class FilterModule:
-    """The filters by name."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {

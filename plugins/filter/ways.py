@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that tell how a VPC's security groups and network ACLs treat packets to a host's TCP ports."""
+"""Filters that find the TCP ports which a VPC's security groups allow or its network ACLs deny."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _EVERYBODY = ("0.0.0.0/0", "::/0")
 
 
 def ports_let_in(groups: list[dict[str, Any]], ports: list[int]) -> list[str]:
-    """Return the ports that a rule of the security groups allows, from any source.
+    """Return the ports, as text, that a rule of the security groups allows from any source, however small.
 
-    `groups` as amazon.aws.ec2_security_group_info returns them.
+    `groups` are in the form that amazon.aws.ec2_security_group_info returns.
     """
     rules = [rule for group in groups for rule in group.get("ip_permissions", []) if rule["ip_protocol"] in _TCP]
     return [
@@ -24,10 +24,10 @@ def ports_let_in(groups: list[dict[str, Any]], ports: list[int]) -> list[str]:
 
 
 def ports_denied(acls: list[dict[str, Any]], ports: list[int]) -> list[str]:
-    """Return the ports that a network ACL denies to every source. The rule with the lowest number decides.
+    """Return the ports, as text, that a network ACL denies to every source. The rule with the lowest number decides.
 
-    `acls` as amazon.aws.ec2_vpc_nacl_info returns them: an entry is number, protocol, action, network, ICMP type and
-    code, first and last port.
+    `acls` are in the form that amazon.aws.ec2_vpc_nacl_info returns. Their entries are lists of number, protocol,
+    action, network, ICMP type, ICMP code, first port and last port.
     """
     denied = []
     for port in ports:
@@ -48,7 +48,7 @@ def _covers(first: Any, last: Any, port: int) -> bool:
 
 
 class FilterModule:
-    """The filters, as Ansible loads them."""
+    """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"ports_let_in": ports_let_in, "ports_denied": ports_denied}

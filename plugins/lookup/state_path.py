@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paths on the controller where the collection stores its results for the user: reports, backups, diagnoses."""
+"""A lookup that returns paths on the controller for the collection's results: reports, backups, diagnoses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ author:
   - lowlatency.trading contributors (@lowlatency)
 description:
   - Returns the path of a file or directory of this collection below E(XDG_STATE_HOME), by default C(~/.local/state).
-  - Makes nothing.
+  - The lookup creates neither files nor directories.
 options:
   _terms:
     description: Names below the collection's directory, such as V(reports).
@@ -30,7 +30,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: The path of each.
+  description: The path for each name.
   type: list
   elements: str
 """
@@ -42,9 +42,9 @@ from ansible.plugins.lookup import LookupBase
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
-    """Paths below the collection's state directory."""
+    """The lookup, which joins names to the path of the collection's state directory."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **_: Any) -> list[str]:
-        """Return the path of each term."""
+        """Return the absolute path of each term below the state directory, from XDG_STATE_HOME or ~/.local/state."""
         home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         return [os.path.join(home, "lowlatency.trading", term) for term in terms]

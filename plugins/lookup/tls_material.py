@@ -1,24 +1,25 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a certificate and its key on the controller, and checks them before a host is changed."""
+"""A lookup that reads a TLS certificate and its key on the controller, and checks them before a host is changed."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: tls_material
-short_description: Read a TLS certificate, its key and the clients' authority, and say what is wrong with them
+short_description: Read a TLS certificate, its key and the clients' authority, and check them
 version_added: 0.2.0
 author:
   - lowlatency.trading contributors (@lowlatency)
 description:
-  - Returns the PEM texts of O(_terms) with what is wrong with them, so that nothing on a host changes for a certificate
-    that clients would refuse.
-  - Each is the path of a file on the controller, or the PEM text itself, as another lookup or Ansible Vault gives it.
+  - Returns the PEM texts of O(_terms) and their problems. So a play can end before it installs a certificate that
+    clients would refuse.
+  - Each value is the path of a file on the controller, or the PEM text itself, for example from Ansible Vault.
 options:
   _terms:
     description: >-
-      A dictionary with C(certificate) (with its chain), C(key), and C(client_ca) where clients show certificates.
+      A dictionary with C(certificate) (with its chain) and C(key). C(client_ca) is needed when clients authenticate by
+      certificates.
     type: list
     elements: dict
     required: true
@@ -36,8 +37,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description: >-
-    For each term a dictionary with C(certificate), C(key) and C(client_ca) as PEM texts, C(problems), a list that is
-    empty where all is well, and C(warnings), such as an end within 30 days.
+    For each term a dictionary with C(certificate), C(key) and C(client_ca) as PEM texts, and the lists C(problems) and
+    C(warnings). C(problems) says why the certificate cannot be used. A warning is, for example, an expiry within 30
+    days.
   type: list
   elements: dict
 """
@@ -58,24 +60,27 @@ except ImportError as error:
 else:
     IMPORT_ERROR = None
 
-WARNED = timedelta(days=30)  # as telemetry does on the host, and Prometheus
+WARNED = timedelta(days=30)  # telemetry and Prometheus warn at the same time
 _PARTS = ("certificate", "key", "client_ca")
 _PEM = "-----BEGIN "
 _LONGEST_PATH = 200
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
-    """The lookup: certificate and key as text, each with its problems."""
+    """The lookup, which returns certificate, key and client authority as text with their problems."""
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **_: Any) -> list[dict[str, Any]]:
-        """Return the material of each term."""
+        """Return one dictionary for each term, made by `material`. Raises AnsibleError without cryptography."""
         if IMPORT_ERROR is not None:
             raise AnsibleError(f"tls_material needs the Python package cryptography: {IMPORT_ERROR}")
         return [material(term, datetime.now(timezone.utc)) for term in terms]
 
 
 def material(given: Any, now: datetime) -> dict[str, Any]:
-    """Return the certificate and key, and in ``problems`` why they cannot be used."""
+    """Return a dictionary with ``certificate``, ``key`` and ``client_ca`` as PEM texts, ``problems`` and ``warnings``.
+
+    ``problems`` lists why the certificate cannot be used. A missing text is empty.
+    """
     found: dict[str, Any] = {"problems": [], "warnings": []}
     if not isinstance(given, dict):
         kind = "is no dictionary: write {certificate: FILE, key: FILE}"
@@ -97,14 +102,14 @@ def material(given: Any, now: datetime) -> dict[str, Any]:
 
 
 def _text(part: str, value: str, problems: list[str]) -> str:
-    """Return the given PEM text, or the content of the named file."""
+    """Return the given PEM text, or the content of the named file; empty with a new problem when it is unreadable."""
     if not value or _PEM in value:
         return value if value.endswith("\n") or not value else value + "\n"
     path = os.path.expanduser(value)
     if len(value) > _LONGEST_PATH or "\n" in value.strip():
         problems.append(
             f"{part} is neither a file's name nor a text in PEM form ({_PEM}…)"
-        )  # and may be the key itself
+        )  # the value is not quoted: it may be the key itself
         return ""
     try:
         with open(path, encoding="ascii") as file:
@@ -146,7 +151,7 @@ def _private_key(text: str, problems: list[str]) -> Any:
 
 
 def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, Any]) -> None:
-    """Add a problem or a warning when the certificate is not yet valid, has expired, or expires soon."""
+    """Add a problem when the certificate is not valid now, or a warning when it expires within 30 days."""
     begins, ends = _in_utc(certificate, "not_valid_before"), _in_utc(certificate, "not_valid_after")
     if ends <= now:
         found["problems"].append(f"{part} has expired on {ends:%Y-%m-%d}")
@@ -157,6 +162,6 @@ def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, 
 
 
 def _in_utc(certificate: Any, name: str) -> datetime:
-    """Return the date in UTC. The library cryptography before 42 returns it without a time zone."""
+    """Return the certificate's date ``name`` in UTC. Before version 42, cryptography returns it without a zone."""
     aware: datetime | None = getattr(certificate, f"{name}_utc", None)
     return aware or getattr(certificate, name).replace(tzinfo=timezone.utc)

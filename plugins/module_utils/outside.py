@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Handling of untrusted input in modules: output of programs, and arbitrary bytes in names."""
+"""Functions by which modules run programs: English output, and escaped bytes that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-# What a module reads must not depend on the language of whoever runs it; SSH carries that to the host.
+# SSH may pass the locale of the user to the host. Modules parse output, so its language must not depend on that.
 ENGLISH = {"LANG": "C", "LANGUAGE": "C", "LC_ALL": "C"}
 
 
 def run(
     module: AnsibleModule, command: list[str], environment: dict[str, str] | None = None, **more: Any
 ) -> tuple[int, str, str]:
-    """Run a command in English; return its exit code, output and errors as printable text.
+    """Run a command in English; return its exit code, output and error output as printable text.
 
-    `more` goes to AnsibleModule.run_command.
+    `more` are further arguments of AnsibleModule.run_command.
     """
     update = {**ENGLISH, **(environment or {})}
     returned, out, err = module.run_command(command, environ_update=update, errors="backslashreplace", **more)
@@ -26,9 +26,10 @@ def run(
 
 
 def printable(value: Any) -> Any:
-    """Return a result with each byte that is not UTF-8 escaped, such as \\xfc. Ansible accepts only valid UTF-8.
+    """Return a module's result in which each byte that is not UTF-8 is escaped, such as \\xfc.
 
-    Such bytes occur in names of processes, interfaces and files, and in the kernel's values.
+    Ansible accepts only valid UTF-8. Other bytes occur in names of processes, interfaces and files, and in values of
+    the kernel.
     """
     if isinstance(value, str):
         return value.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,7 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Partitions: which symbols trade in which engine, and the names, files and ports that follow from that. Pure."""
+"""Completes and checks partitions: groups of symbols that each have an engine, a feed, files, ports and CPUs.
+
+Filters and roles use the names, files and ports that follow from the list `trading_partitions`. The functions only
+compute: they read and change nothing else.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,18 @@ from typing import Any
 
 TEST_SYMBOL = "TEST"
 PORT_STEP = 10
-# Size is for those of them that a group replaces; see plugins/module_utils/aws/fleet.py.
+# `size` is for partitions whose host an Auto Scaling group replaces; see plugins/module_utils/aws/fleet.py.
 _FIELDS = {
     *("name", "symbols", "hosts", "accounts", "test_symbol", "order_port", "feed_port", "pinned"),
     *("zone", "type", "size"),
 }
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,14}[a-z0-9])?")
-# As AWS writes them: us-east-1a, us-gov-west-1a, us-west-2-lax-1a; c6g.large, u-6tb1.metal.
+# Zones and types in the form of AWS: us-east-1a, us-gov-west-1a, us-west-2-lax-1a; c6g.large, u-6tb1.metal.
 _ZONE = re.compile(r"[a-z]{2}(?:-[a-z0-9]+)+-[0-9]+[a-z]")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
-# Directories below /var/lib/trading that the one engine of an unpartitioned host has.
+# No partition may have these names: they are directories below /var/lib/trading on a host without partitions.
 _RESERVED = ("itch", "journal")
-# What each partition has of its own: a setting for all of them would have two engines share it.
+# Settings whose value each partition gets from its name or its entry. A common value would make two engines share it.
 _OWN_SETTINGS = (
     ("accounts", "file"),
     ("admin", "socket"),
@@ -36,7 +40,10 @@ _OWN_SETTINGS = (
 
 
 def names_of(partition: str) -> dict[str, str]:
-    """Return the units and files of a partition's engine and feed. An empty name means the only engine of a host."""
+    """Return the names of the units and files of a partition's engine and feed, by what each is.
+
+    An empty partition name stands for the only engine of a host without partitions.
+    """
     suffix, instance = (f"-{partition}", f"@{partition}") if partition else ("", "")
     state = f"/var/lib/trading/{partition}".rstrip("/")
     return {
@@ -54,11 +61,12 @@ def names_of(partition: str) -> dict[str, str]:
 
 
 def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: Any) -> list[dict[str, Any]]:
-    """Return each partition with its host, its ports and its names.
+    """Return each partition as a dictionary with its host, its symbols, its ports and the names of its units and files.
 
-    `host` is empty while `hosts` does not name it. `zone` and `type` are empty where the environment's own apply.
-    `share` is the partition's position among those of its host with CPUs of their own, and their number. A partition
-    without CPUs of its own has no share. Raises ValueError for a malformed list.
+    `host` is empty while `hosts` does not contain the partition's host. `zone` and `type` are empty where those of the
+    environment apply. `share` is [position, number]: the partition's position among the partitions of its host that
+    have CPUs of their own, and the number of these partitions. It is None for a partition without CPUs of its own.
+    Raises ValueError for a malformed list.
     """
     if wrong := list(_form(partitions)):
         raise ValueError(f"trading_partitions: {'; '.join(wrong)}")
@@ -93,9 +101,9 @@ def problems(
 ) -> list[str]:
     """Return one sentence for each problem of the partitions.
 
-    Without `hosts` the hosts are unknown, and nothing is checked against them. `ports` maps names to ports: `order` and
-    `feed`, from which the partitions' ports are counted, and the other services on each host. `settings` are those of
-    all engines.
+    An empty `hosts` means that the hosts are not known yet; then hosts are not checked. `ports` maps names to ports:
+    `order` and `feed`, from which the partitions' ports are counted, and the other services on each host. `settings`
+    are the settings that apply to all engines.
     """
     if wrong := list(_form(partitions)):
         return wrong
@@ -114,10 +122,10 @@ def problems(
 
 
 def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the moves of symbols between a host's engines. `had` are the present symbols by partition.
+    """Return which of a host's partitions get symbols and which lose some. `had` are the present symbols by partition.
 
-    `gaining` are the partitions that get symbols, and `others` are the rest. `both` are the gaining partitions that
-    also lose symbols. `new` are the symbols that no engine of the host has yet.
+    In the result `gaining` are the partitions that get symbols, and `others` are the rest. `both` are the gaining
+    partitions that also lose symbols. `new` are the symbols that no engine of the host has yet.
     """
     there = {symbol for symbols in had.values() for symbol in symbols}
     wanted = {partition["name"]: partition["symbols"] for partition in partitions}
@@ -137,11 +145,11 @@ def move(
     had: Mapping[str, Sequence[str]] | None = None,
     canaries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the problems that prevent one symbol's move to a partition, and the partition that has to give it up.
+    """Return `problems`, which prevent a symbol's move to a partition, and `giver`, the partition that has it now.
 
-    `partitions` are those of all hosts and free of problems. `had` are the symbols of each engine, `canaries` the test
-    symbols of the engines, both by partition; both are None before the hosts are asked. `giver` is empty then, and when
-    the partition already has the symbol.
+    `partitions` are those of all hosts and have no problems. `had` are the symbols of each engine, and `canaries` the
+    test symbols of the engines, both by partition. Both are None before the hosts were queried. `giver` is empty then,
+    and when the symbol is already at its new partition.
     """
     wanted = {partition["name"]: list(partition["symbols"]) for partition in partitions}
     owner = "".join(name for name, symbols in wanted.items() if symbol in symbols)
@@ -172,7 +180,7 @@ def _move_on_hosts(
     had: Mapping[str, Sequence[str]],
     canaries: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the same as `move`, for a symbol that trading_partitions lists at the partition to which it moves."""
+    """Return the result of `move` for a symbol that trading_partitions already lists at its new partition."""
     wrong = []
     having = [name for name, symbols in had.items() if symbol in symbols]
     giver = having[0] if having else ""
@@ -206,7 +214,7 @@ def _move_on_hosts(
 
 
 def _kept(symbol: str, giver: str, symbols: Sequence[str], canary: str) -> Iterator[str]:
-    """Yield why a partition cannot give a symbol up."""
+    """Yield one sentence for each reason why a partition cannot lose a symbol."""
     if symbol == (canary or TEST_SYMBOL):
         yield f"symbol {symbol} is the test_symbol of {giver}: give {giver} another one first, by configure.yml"
     if set(symbols) == {symbol}:
@@ -217,7 +225,10 @@ def _kept(symbol: str, giver: str, symbols: Sequence[str], canary: str) -> Itera
 
 
 def _form(partitions: Any) -> Iterator[str]:
-    """Yield the errors in the structure of the list. The content of a malformed list is not checked."""
+    """Yield one sentence for each error in the structure of the list.
+
+    `problems` checks the content of a well-formed list.
+    """
     if not isinstance(partitions, (list, tuple)):
         yield "it is no list of partitions, each with name and symbols"
         return
@@ -348,12 +359,12 @@ def _ports(
 
 
 def _place(partition: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """Return the partition's host, by its number before there are hosts; empty when the list names no host for it."""
+    """Return the partition's host, or its declared number while hosts are unknown; empty without either."""
     return partition["host"] or "".join(map(str, entry.get("hosts", ())))
 
 
 def _machines(found: list[dict[str, Any]], declared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield each host whose partitions specify two zones or two instance types."""
+    """Yield a sentence for each host whose partitions specify two zones or two instance types."""
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for partition, entry in zip(found, declared):
         host = _place(partition, entry)

@@ -10,9 +10,9 @@ module: alarm_trial
 short_description: Set an alarm off, and check that a subscriber is notified
 version_added: 0.2.0
 description:
-  - Set the state of a CloudWatch alarm to C(ALARM), which CloudWatch takes back at its next look at the metric, and
-    wait until the composite alarm that stands on it has run its actions.
-  - Refuse an alarm that does something else than tell topics, such as recover or stop a host.
+  - Set the state of a CloudWatch alarm to C(ALARM), and wait until the composite alarm that names it has run its
+    actions. CloudWatch sets the state back when it next evaluates the metric.
+  - Fail for an alarm with an action other than a message to an SNS topic, such as one that recovers or stops a host.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -21,16 +21,16 @@ options:
     type: str
     required: true
   composite:
-    description: The composite alarm that is to act.
+    description: The composite alarm whose actions are expected.
     type: str
     required: true
   topic:
     description:
-      - The ARN of the topic that is told. With it a temporary queue of SQS subscribes to the topic, to see whether the
-        message arrives, and is removed again.
+      - The ARN of the SNS topic that receives the message. When it is given, a temporary SQS queue subscribes to the
+        topic to check that the message arrives. The queue is removed afterwards.
     type: str
   wait_seconds:
-    description: The longest wait for its action, and again for the message.
+    description: The longest wait in seconds for the action, and again for the message.
     type: int
     default: 180
 attributes:
@@ -38,7 +38,7 @@ attributes:
     description: In check mode the trial is skipped, and no message is sent.
     support: none
   diff_mode:
-    description: CloudWatch takes the state back, so there is no difference to show.
+    description: CloudWatch sets the state back, so there is no difference to show.
     support: none
 extends_documentation_fragment:
   - amazon.aws.common.modules
@@ -57,11 +57,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 acted:
-  description: Whether the composite alarm has run an action with success since.
+  description: Whether the composite alarm has run an action successfully since the trial began.
   type: bool
   returned: success
 seconds:
-  description: The seconds until it had, or that were waited.
+  description: The seconds until then, or the seconds of the whole wait when no action succeeded.
   type: float
   returned: success
 received:
@@ -73,7 +73,7 @@ composite:
   type: str
   returned: success
 history:
-  description: The history of its actions since then from CloudWatch, newest first.
+  description: CloudWatch's history of the composite alarm's actions since the trial began, newest first.
   type: list
   elements: str
   returned: success
@@ -94,7 +94,7 @@ _POLL_SECONDS = 3.0
 
 
 def actions(client: Any, composite: str, since: datetime) -> list[str]:
-    """Return the history of the alarm's actions from CloudWatch."""
+    """Return the summaries of the composite alarm's actions since a moment, newest first, from CloudWatch's history."""
     answer = client.describe_alarm_history(
         AlarmName=composite, AlarmTypes=["CompositeAlarm"], HistoryItemType="Action", StartDate=since
     )
@@ -102,7 +102,7 @@ def actions(client: Any, composite: str, since: datetime) -> list[str]:
 
 
 def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -> list[str]:
-    """Return the actions as soon as one has succeeded, or all actions after ``wait_seconds``."""
+    """Return the summaries of the actions as soon as one has succeeded, or after ``wait_seconds``."""
     deadline = time.monotonic() + wait_seconds
     while True:
         found = actions(client, composite, since)
@@ -113,7 +113,10 @@ def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -
 
 @contextmanager
 def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
-    """Yield the URL of a temporary queue that subscribes to the topic. First remove leftovers of earlier trials."""
+    """Yield the URL of a temporary queue that subscribes to the topic.
+
+    Queues and subscriptions that earlier trials left are removed first. The own ones are removed at the end.
+    """
     arn, _colon, name = topic.rpartition(":")
     beginning = f"{name.removesuffix('-alarms')}-trial-"
     beginning_arn = f"{arn.replace(':sns:', ':sqs:')}:{beginning}"
@@ -123,7 +126,7 @@ def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
                 sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
     for left in sqs.list_queues(QueueNamePrefix=beginning).get("QueueUrls", []):
         sqs.delete_queue(QueueUrl=left)
-    # The name of a deleted queue is free again only after a minute.
+    # A new queue cannot have the name of a queue that was deleted in the last minute, so each has a random name.
     queue = beginning + uuid.uuid4().hex[:8]
     queue_arn = f"{arn.replace(':sns:', ':sqs:')}:{queue}"
     statement = {
@@ -154,7 +157,7 @@ def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
 
 
 def heard(sqs: Any, url: str, composite: str, wait_seconds: float) -> bool:
-    """Return whether the queue receives the message that the composite alarm is on."""
+    """Return whether the queue receives, within ``wait_seconds``, the message that the composite alarm is on."""
     deadline = time.monotonic() + wait_seconds
     while True:
         # Long polling: AWS holds one request for up to 20 s.
@@ -169,7 +172,7 @@ def heard(sqs: Any, url: str, composite: str, wait_seconds: float) -> bool:
 
 
 def tells(body: str, composite: str) -> bool:
-    """Return whether a message reports that the composite alarm is on."""
+    """Return whether a message's text reports that the composite alarm is on."""
     try:
         said = json.loads(body)
     except ValueError:
@@ -178,10 +181,13 @@ def tells(body: str, composite: str) -> bool:
 
 
 def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
-    """Wait until the composite alarm is off. Return why no trial is possible, or an empty text."""
+    """Wait until the composite alarm is off. Return why no trial is possible, or an empty text.
+
+    The trial is impossible when one of the alarms has an action that does more than notify.
+    """
     answer = client.describe_alarms(AlarmNames=[alarm, composite], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     for one in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:
-        # The states to which CloudWatch returns it have actions as well.
+        # CloudWatch later sets the alarm back to another state, whose actions count as well.
         every = [*one["AlarmActions"], *one["OKActions"], *one["InsufficientDataActions"]]
         others = [action for action in dict.fromkeys(every) if ":sns:" not in action]
         if others:
@@ -199,17 +205,17 @@ def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
 
 
 def apply(client: Any, alarm: str) -> None:
-    """Trigger the alarm."""
+    """Set the alarm's state to ALARM."""
     client.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="Trial: nothing is wrong")
 
 
 def succeeded(summary: str) -> bool:
-    """Return whether this history entry is an action that succeeded."""
+    """Return whether the summary in the alarm's history is that of an action that succeeded."""
     return summary.startswith("Successfully executed action")
 
 
 def trial(client: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Trigger the alarm, and return the composite alarm's reaction."""
+    """Trigger the alarm, and return ``acted``, ``seconds`` and ``history`` of the composite alarm (see RETURN)."""
     since, started = datetime.now(timezone.utc), time.monotonic()
     apply(client, given["alarm"])
     history = observe(client, given["composite"], since, given["wait_seconds"])
@@ -218,7 +224,7 @@ def trial(client: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Trigger the alarm and report the reaction."""
+    """Trigger the alarm and report the reaction of the composite alarm and the topic."""
     module = AnsibleAWSModule(
         argument_spec={
             "alarm": {"type": "str", "required": True},

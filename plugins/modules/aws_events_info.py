@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the changes of an environment's AWS resources and their authors, from CloudTrail's event history."""
+"""Ansible module that lists who changed an environment's AWS resources, from CloudTrail's event history."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ module: aws_events_info
 short_description: List who changed the AWS resources of one environment
 version_added: 0.2.0
 description:
-  - Read the event history that CloudTrail keeps of every account for 90 days, and return the events that changed
-    something of one environment, also those that were refused.
-  - Ask the region of the environment, and the one where the events of IAM are, mostly us-east-1.
-  - Ask twice a second at most, which is what CloudTrail answers.
-  - Say whether a trail is on.
+  - Read the event history that CloudTrail keeps for 90 days in every account. Return the requests that changed a
+    resource of one environment, and those that were refused.
+  - Read the events of the environment's region, and of the region that has the events of IAM, usually us-east-1.
+  - Call CloudTrail at most twice a second, which is its limit.
+  - Report whether a trail is on.
   - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -26,7 +26,8 @@ options:
     type: str
     required: true
   resources:
-    description: The ids and names of the environment's present resources. Those of earlier ones come from the events.
+    description: >-
+      The ids and names of the environment's present resources. Ids of earlier resources are taken from the events.
     type: list
     elements: str
     default: []
@@ -81,12 +82,13 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 Event = dict[str, Any]
 
-# For each account and region: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+# CloudTrail accepts two requests a second for each account and region:
+# https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
 _PAUSE_S = 0.5
 _DAYS_KEPT = 90
-# Where the events of IAM are, by the beginning of a region's name.
+# The region that has the events of IAM, by the beginning of the environment's region.
 _GLOBAL = {"us-gov-": "us-gov-west-1", "cn-": "cn-north-1", "": "us-east-1"}
-# Ids of EC2's resources. The response to the request that created them contains them.
+# The form of ids of EC2 resources, such as i-0123456789abcdef0.
 _ID = re.compile(r"\b(?:[a-z]+-)+(?:[0-9a-f]{17}|[0-9a-f]{8})\b")
 _NO_TRAIL = (
     "no trail is on: this is the history that every account has, which ends after 90 days and does not tell who read "
@@ -95,10 +97,11 @@ _NO_TRAIL = (
 
 
 def ours_in(text: str, environment: str, known: set[str]) -> bool:
-    """Return whether an event's text names the environment: by its tag, by one of its names, or by a known id."""
+    """Return whether an event's text names the environment: by its tag, by a name of a resource, or by a known id."""
     name = re.escape(environment)
     tag = rf'"key":\s*"Environment",\s*"value":\s*"{name}"'
-    # Names of trading-prod-b must not match trading-prod. EC2's resources have their names in tags.
+    # The environment prod must not match names of the environment prod-b, which begin with trading-prod-b. Names of
+    # EC2's resources occur in the text as tags.
     names = rf'\btrading-{name}(?:["/]|-(?:alarms|host|[0-9]{{1,3}})["/]|-[0-9]{{12}}-)'
     paths = rf"/trading/{name}/|{aws.PROJECT}/{name}/"
     if (aws.PROJECT in text and re.search(tag, text)) or re.search(f"{names}|{paths}", text):
@@ -107,13 +110,13 @@ def ours_in(text: str, environment: str, known: set[str]) -> bool:
 
 
 def learned_from(detail: dict[str, Any]) -> set[str]:
-    """Return the ids that a request created: those in its response that are not in the request."""
+    """Return the ids of the resources that a request created: those in the response that are not in the request."""
     answer, request = (json.dumps(detail.get(key)) for key in ("responseElements", "requestParameters"))
     return set(_ID.findall(answer)) - set(_ID.findall(request))
 
 
 def described(event: dict[str, Any], detail: dict[str, Any]) -> Event:
-    """Return one event as a line of the timeline."""
+    """Return one event as an entry of the timeline: time, kind, who, what and count."""
     identity = detail.get("userIdentity") or {}
     who = identity.get("arn") or identity.get("invokedBy") or event.get("Username") or "unknown"
     things = sorted({str(one["ResourceName"]) for one in event.get("Resources", []) if one.get("ResourceName")})
@@ -131,7 +134,10 @@ def _shown(text: str) -> str:
 
 
 def of_environment(events: Iterable[dict[str, Any]], environment: str, known: set[str]) -> list[Event]:
-    """Return the lines of the environment's events. Ids that one event created also identify later events."""
+    """Return the timeline's entries for the events of the environment, the oldest first.
+
+    Ids that one event created also identify later events.
+    """
     known = set(known)
     found = []
     for event in sorted(events, key=lambda event: event["EventTime"]):
@@ -144,7 +150,10 @@ def of_environment(events: Iterable[dict[str, Any]], environment: str, known: se
 
 
 def changes(client: Any, days: int, most_pages: int) -> Iterator[dict[str, Any]]:
-    """Yield the account's changing events, the newest first. A last, empty event means that there were more."""
+    """Yield the account's events that are not read-only, the newest first.
+
+    An empty event at the end means that more than ``most_pages`` pages exist.
+    """
     until = datetime.datetime.now(datetime.timezone.utc)
     pages = client.get_paginator("lookup_events").paginate(
         LookupAttributes=[{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
@@ -168,7 +177,7 @@ def has_trail(client: Any) -> bool:
 
 
 def observe(module: AnsibleAWSModule) -> tuple[list[Event], list[str]]:
-    """Return the events of the environment, and notes about them."""
+    """Return the environment's events, and notes on what they lack and on whether a trail is on."""
     given = module.params
     found, notes = [], []
     central = next(name for beginning, name in _GLOBAL.items() if module.region.startswith(beginning))

@@ -7,17 +7,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: budget
-short_description: Manage a monthly cost budget that notifies subscribers in time
+short_description: Manage a monthly cost budget that notifies subscribers
 version_added: 0.2.0
 description:
   - Create, change and delete one monthly cost budget of AWS Budgets with its notifications.
-  - Take the budget for absent, with a warning, where O(state=absent) and the caller may not look at budgets, or reaches
-    no AWS Budgets.
+  - Give a warning and treat the budget as absent, with O(state=absent), when the caller lacks the permission to read
+    budgets or cannot reach AWS Budgets.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   account:
-    description: The account's number.
+    description: The number of the AWS account.
     type: str
     required: true
   name:
@@ -30,7 +30,7 @@ options:
   tags:
     description:
       - Count only costs of resources with one of these tags; they must be active as cost allocation tags.
-      - Leave it empty for the whole account.
+      - An empty value counts the costs of the whole account.
     type: dict
     default: {}
   notifications:
@@ -45,7 +45,7 @@ options:
         choices: [ACTUAL, FORECASTED]
         required: true
       percent:
-        description: The percentage of the budget above which the subscribers are told.
+        description: The percentage of the budget above which the subscribers are notified.
         type: float
         required: true
       subscribers:
@@ -91,7 +91,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws,
 
 
 def observe(client: Any, account: str, name: str) -> budgets.Plan | None:
-    """Return the budget with its notifications, None when there is none."""
+    """Return the budget with its notifications in comparable form, or None when it does not exist."""
     key = {"AccountId": account, "BudgetName": name}
     try:
         budget = client.describe_budget(**key)["Budget"]
@@ -111,7 +111,10 @@ def _subscribers(client: Any, key: dict[str, str], notification: dict[str, Any])
 
 
 def found_to_delete(module: Any, client: Any, account: str, name: str) -> budgets.Plan | None:
-    """Return the budget, or None with a warning when AWS does not show it: the run must delete other resources."""
+    """Return the budget, or None with a warning when AWS does not show it.
+
+    A run that destroys an environment must go on to delete other resources, so it must not fail here.
+    """
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
     try:
@@ -125,7 +128,7 @@ def found_to_delete(module: Any, client: Any, account: str, name: str) -> budget
 
 
 def plan(given: dict[str, Any]) -> budgets.Plan | None:
-    """Return the budget that the parameters ask for; None for no budget."""
+    """Return the budget that the parameters describe, or None when it shall not exist."""
     if given["state"] == "absent":
         return None
     planned: budgets.Plan = budgets.plan(given["name"], given["limit_usd"], given["tags"], given["notifications"])
@@ -133,7 +136,10 @@ def plan(given: dict[str, Any]) -> budgets.Plan | None:
 
 
 def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wanted: budgets.Plan | None) -> None:
-    """Create, change or delete the budget. All fields identify a notification, so a changed one counts as another."""
+    """Create, change or delete the budget.
+
+    AWS identifies a notification by all its fields. So a changed notification is deleted and created again.
+    """
     key = {"AccountId": account, "BudgetName": name}
     if wanted is None:
         client.delete_budget(**key)
@@ -154,7 +160,7 @@ def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wa
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     notification = {
         "kind": {"type": "str", "choices": ["ACTUAL", "FORECASTED"], "required": True},
         "percent": {"type": "float", "required": True},

@@ -12,26 +12,26 @@ version_added: 0.1.0
 description:
   - Create, change and delete metric alarms and composite alarms so that those whose names begin with O(prefix)
     are the listed ones. Composite alarms are put after, and deleted before, the alarms that their rules name.
-  - Read them all in one call; M(amazon.aws.cloudwatch_metric_alarm) takes a task for each, and leaves alarms behind
-    that are no longer listed.
+  - Read all alarms in one call. M(amazon.aws.cloudwatch_metric_alarm) needs a task for each alarm, and does not delete
+    alarms that are no longer listed.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   prefix:
     description:
-      - The beginning of the names of the alarms that this task looks after.
+      - The beginning of the names of the alarms that this task manages.
     type: str
     required: true
   alarms:
     description:
-      - The alarms, in the words of CloudWatch's C(PutMetricAlarm), as in C(AlarmName), C(MetricName), C(Threshold).
-      - Give C(AlarmRule) for a composite alarm, in the words of C(PutCompositeAlarm).
+      - The alarms, with the parameters of CloudWatch's C(PutMetricAlarm), such as C(AlarmName) and C(Threshold).
+      - A composite alarm has C(AlarmRule) and the parameters of C(PutCompositeAlarm).
       - An empty list deletes every alarm with the prefix.
     type: list
     elements: dict
     required: true
   tags:
-    description: The tags that a new alarm is given.
+    description: The tags of new alarms. Tags of existing alarms are not changed.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -82,12 +82,12 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, cloudwatch
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws.cloudwatch import plan_alarms as plan
 
-# DeleteAlarms takes at most 100 names, and one composite alarm.
+# One call of DeleteAlarms accepts at most 100 names, and at most one composite alarm.
 _DELETE_AT_ONCE = 100
 
 
 def observe(client: Any, prefix: str) -> list[dict[str, Any]]:
-    """Return the metric and composite alarms whose names begin with ``prefix``."""
+    """Return the metric and composite alarms, as DescribeAlarms does, whose names begin with ``prefix``."""
     pages = client.get_paginator("describe_alarms").paginate(
         AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
     )
@@ -95,9 +95,9 @@ def observe(client: Any, prefix: str) -> list[dict[str, Any]]:
 
 
 def apply(client: Any, planned: cloudwatch.AlarmPlan, tags: dict[str, str]) -> None:
-    """Apply the plan."""
+    """Put and delete the planned alarms. New alarms get the tags."""
     for alarm in planned.put:
-        # PutMetricAlarm ignores tags of an alarm that exists, and refuses an empty list of metrics.
+        # PutMetricAlarm ignores tags for an alarm that exists. It refuses an empty list of metrics.
         given = {key: value for key, value in alarm.items() if value != []}
         client.put_metric_alarm(**given, Tags=aws.as_tag_list(tags))
     for alarm in planned.put_composite:
@@ -109,12 +109,12 @@ def apply(client: Any, planned: cloudwatch.AlarmPlan, tags: dict[str, str]) -> N
 
 
 def by_name(alarms: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the alarms' settings in one form, by name."""
+    """Return each alarm's name → its settings in comparable form."""
     return {alarm["AlarmName"]: cloudwatch.settings(alarm) for alarm in alarms}
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "prefix": {"type": "str", "required": True},

@@ -11,7 +11,7 @@ short_description: Manage a CloudWatch dashboard
 version_added: 0.1.0
 description:
   - Create, change and delete one CloudWatch dashboard.
-  - Refuse a body that CloudWatch would store without a word and draw wrongly, with overlapping widgets,
+  - Fail for a body that CloudWatch would store without an error but draw wrongly. Such a body has overlapping widgets,
     widgets off the grid, or metrics of another region.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -21,7 +21,7 @@ options:
     type: str
     required: true
   body:
-    description: The dashboard, in the words of CloudWatch's dashboard body. Required when O(state=present).
+    description: The dashboard in the form of CloudWatch's dashboard body. Required when O(state=present).
     type: dict
 extends_documentation_fragment:
   - amazon.aws.common.modules
@@ -58,7 +58,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws,
 
 
 def observe(client: Any, name: str) -> dict[str, Any] | None:
-    """Return the dashboard's body, None when there is no such dashboard."""
+    """Return the dashboard's body, or None when the dashboard does not exist."""
     try:
         body: dict[str, Any] = json.loads(client.get_dashboard(DashboardName=name)["DashboardBody"])
     except client.exceptions.ResourceNotFound:
@@ -67,7 +67,7 @@ def observe(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the body that the parameters ask for; None for no dashboard."""
+    """Return the dashboard's wanted body, or None when the dashboard shall not exist."""
     return params["body"] if params["state"] == "present" else None
 
 
@@ -83,7 +83,7 @@ def apply(client: Any, name: str, wanted: dict[str, Any] | None) -> list[str]:
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the cost of an environment in this month, from Cost Explorer."""
+"""Ansible module that reads from Cost Explorer what an environment has cost in this month."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ module: cost_actual_info
 short_description: Read the cost of an environment in this month
 version_added: 0.2.0
 description:
-  - Ask Cost Explorer for the cost of this month by service, of what carries the tags C(Project) and C(Environment). The
-    account has to have made both cost allocation tags, and the bill of a day is there a day later.
-  - Call the API once, for which AWS takes 0.01 USD, and once more for each further page.
+  - Read from Cost Explorer this month's cost, by service, of the resources with the tags C(Project) and C(Environment).
+    Both must be active as cost allocation tags in the account. The cost of a day is available one day later.
+  - Call the API once, for which AWS charges 0.01 USD, and once more for each further page.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -39,21 +39,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 usd:
-  description: The cost of the month so far, without credits and refunds.
+  description: The cost of the month so far in USD, without credits and refunds.
   type: float
   returned: success
 services:
-  description: Service → its cost, the highest first.
+  description: For each service its cost in USD, the highest first.
   type: dict
   returned: success
   sample: {"Amazon Elastic Compute Cloud - Compute": 11.42}
 until:
-  description: The day before which the cost counts.
+  description: The first day whose cost is not included.
   type: str
   returned: success
   sample: "2026-11-30"
 share_of_month:
-  description: The part of the month until then.
+  description: The share of the month, from 0 to 1, that has passed until then.
   type: float
   returned: success
 """
@@ -65,20 +65,23 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
-# Cost Explorer serves the whole account from this region.
+# Cost Explorer has one endpoint for all regions, in this one.
 _REGION = "us-east-1"
 _METRIC = "UnblendedCost"
 _NO_COST = ["Credit", "Refund"]
 
 
 def span(today: date) -> tuple[date, date]:
-    """Return the month's first day, and the day before which costs count. On a first day, take the month before."""
+    """Return the first day whose cost counts, and the first day whose cost does not count any more.
+
+    On the first day of a month this is the whole month before.
+    """
     last = today if today.day > 1 else today - timedelta(days=1)
     return last.replace(day=1), today
 
 
 def request(environment: str, begin: date, end: date) -> dict[str, Any]:
-    """Return the request to Cost Explorer."""
+    """Return the arguments of GetCostAndUsage for the environment's cost by service, without credits and refunds."""
     tags = {"Project": aws.PROJECT, "Environment": environment}
     tagged = [{"Tags": {"Key": key, "Values": [value]}} for key, value in tags.items()]
     charges = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": _NO_COST}}}
@@ -92,7 +95,7 @@ def request(environment: str, begin: date, end: date) -> dict[str, Any]:
 
 
 def observe(client: Any, environment: str, today: date) -> dict[str, Any]:
-    """Return the cost by service. Cost Explorer has no paginator."""
+    """Return the module's results (see RETURN). It follows the pages itself, because Cost Explorer has no paginator."""
     begin, end = span(today)
     asked = request(environment, begin, end)
     services: dict[str, float] = {}

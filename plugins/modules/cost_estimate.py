@@ -10,7 +10,8 @@ module: cost_estimate
 short_description: Estimate the monthly cost of a deployment
 version_added: 0.1.0
 description:
-  - Reckon a month's cost line by line from a table of prices, and fail when it is above the budget.
+  - Estimate a month's cost, one line for each kind of resource, from a table of prices. Fail when the cost is above the
+    budget.
   - Call no API and change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -20,7 +21,7 @@ options:
     type: dict
     required: true
   region:
-    description: The region of the deployment; where it is not the table's, the result says so.
+    description: The region of the deployment. The text warns when the table's prices are those of another region.
     type: str
     required: true
   instance_type:
@@ -56,19 +57,19 @@ options:
     type: int
     required: true
   logs_gib:
-    description: The logs taken in, GiB a month.
+    description: The logs that CloudWatch receives, in GiB a month.
     type: float
     required: true
   logs_kept_gib:
-    description: The logs kept, GiB.
+    description: The logs that CloudWatch stores, in GiB.
     type: float
     required: true
   snapshots_gib:
-    description: The snapshots kept, GiB.
+    description: The stored EBS snapshots, in GiB.
     type: float
     required: true
   data_out_gib:
-    description: The data sent to the internet, GiB a month.
+    description: The data sent to the internet, in GiB a month.
     type: float
     required: true
   generator_type:
@@ -80,23 +81,25 @@ options:
     type: int
     default: 0
   generator_hours:
-    description: The hours that each of them runs in a month.
+    description: The hours that each load generator runs in a month.
     type: float
     default: 0
   backup_hosts:
-    description: The number of hosts that ship their journals to a bucket.
+    description: The number of hosts that copy their journals to a bucket.
     type: int
     default: 0
   backup_gib_per_day:
-    description: The journal and snapshots that each of them ships, GiB a day.
+    description: The journal and snapshots that each host copies to the bucket, in GiB a day.
     type: float
     default: 0
   backup_days:
-    description: The days for which the bucket keeps them.
+    description: The days for which the bucket keeps these objects.
     type: int
     default: 0
   backup_rpo_seconds:
-    description: The seconds after which a journal record is in the bucket. An object is put every half of them.
+    description: >-
+      The seconds after which a journal record is in the bucket at the latest. A host puts an object into the bucket
+      once in each half of this time.
     type: int
     default: 60
   balancers:
@@ -104,18 +107,18 @@ options:
     type: int
     default: 0
   balancer_units:
-    description: The units (NLCU) that each of them uses in an hour, on average.
+    description: The load balancer capacity units (NLCU) that each balancer uses in an hour, on average.
     type: float
     default: 1
   offers:
     description:
-      - The prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first, which is the
-        on-demand price, counts instead of that in O(prices); the others are shown beside it.
+      - The prices of the instance type, as M(lowlatency.trading.price_info) returns them. The first is the on-demand
+        price and replaces the one in O(prices). The text compares the total at all of these prices.
     type: list
     elements: dict
     default: []
   budget_usd:
-    description: The most that a month may cost; 0 for no limit.
+    description: The most that a month may cost in USD; 0 for no limit.
     type: float
     default: 0
 extends_documentation_fragment:
@@ -144,7 +147,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 total_usd:
-  description: USD a month.
+  description: The estimated cost in USD a month.
   type: float
   returned: success
   sample: 36.14
@@ -171,13 +174,16 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cost
 
 
 def heading(prices: dict[str, str], region: str) -> str:
-    """Return a heading that names the sources of the prices."""
+    """Return the estimate's heading, which says from which region and day the prices are."""
     foreign = "" if region == prices["region"] else f", which {region} is not: its own prices differ"
     return f"List prices of {prices['region']} as of {prices['as_of']} without tax{foreign}"
 
 
 def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
-    """Return the month's estimate as lines and as text. Raises UnknownPriceError, and KeyError for a missing price."""
+    """Return the month's estimate as lines, and as text with a heading.
+
+    Raises UnknownPriceError for an unknown instance type, and KeyError when the table lacks another price.
+    """
     used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
     prices = {**given["prices"]}
     if given["offers"] and given["offers"][0]["usd_per_hour"] is not None:

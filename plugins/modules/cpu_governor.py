@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: set the CPU frequency governor, on hosts that have one."""
+"""Ansible module that sets the CPU frequency governor on hosts whose kernel has one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ module: cpu_governor
 short_description: Set the CPU frequency governor where the kernel offers one
 version_added: 0.1.0
 description:
-  - Set the governor of every cpufreq policy, and have it set again at each boot.
-  - Report a host without cpufreq, such as most EC2 instances, as V(not_applicable), and leave it alone.
-  - Record what each policy had before in C(/var/lib/os-tuning/cpu_governor.json); O(state=absent) restores it.
+  - Set the governor of every cpufreq policy, and write a file that sets it again at each boot.
+  - Report V(not_applicable) and change nothing on a host without cpufreq, such as most EC2 instances.
+  - Record each policy's original governor in C(/var/lib/os-tuning/cpu_governor.json). O(state=absent) restores it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   governor:
-    description: The governor wanted.
+    description: The name of the governor.
     type: str
     default: performance
   state:
-    description: Set the governor, or restore the earlier one.
+    description: Set the governor (V(present)), or restore the original one (V(absent)).
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: Restore the governor with O(state=absent), even if somebody else changed it since.
+    description: Restore the governor with O(state=absent) even if somebody else has changed it after this module.
     type: bool
     default: false
 attributes:
@@ -81,19 +81,22 @@ TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-governor.conf"
 
 
 def observe(root: Path) -> list[str]:
-    """Return the cpufreq policies of the host whose root directory is `root`."""
+    """Return the names of the cpufreq policies of the host whose root directory is `root`."""
     return sorted(path.name for path in kernelfs.under(root, CPUFREQ).glob("policy*"))
 
 
 def plan(policies: list[str], governor: str) -> list[Setting]:
-    """Return the governor as each policy's setting. Raises TuningError for an unknown governor."""
+    """Return one setting for each policy. Raises TuningError for a text that cannot be a governor's name."""
     if not re.fullmatch(r"[a-z_]+", governor):
         raise TuningError(f"governor '{governor}' is not a name such as performance")
     return [Setting(name, f"{CPUFREQ}/{name}/scaling_governor", governor) for name in policies]
 
 
 def run(root: Path, governor: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
-    """Set the governor on the host whose root directory is `root`; return the module's result. Raises TuningError."""
+    """Set or restore the governor on the host whose root directory is `root`; return the module's result.
+
+    Raises TuningError.
+    """
     policies = observe(root)
     wanted = plan(policies, governor)
 

@@ -2,23 +2,24 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the CPU use of instances, from EC2's own metric."""
+"""Ansible module that reads the CPU use of instances from EC2's metric CPUUtilization."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: cpu_use_info
-short_description: Read how busy the CPUs of instances were
+short_description: Read the CPU use of instances
 version_added: 0.2.0
 description:
-  - Read EC2's metric CPUUtilization of each instance, hour by hour, and return its average and its busiest hour.
-  - Ask for all instances in one request; CloudWatch takes 0.01 USD for a thousand metrics.
+  - Read the hourly averages of EC2's metric CPUUtilization for each instance. Return the average of all hours, and the
+    value of the busiest hour.
+  - Read all instances in one request. CloudWatch charges 0.01 USD for a thousand metrics.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   instances:
-    description: The names of the hosts, each with its instance's id.
+    description: The instance ids by the names of the hosts.
     type: dict
     required: true
   days:
@@ -43,8 +44,8 @@ EXAMPLES = r"""
 RETURN = r"""
 uses:
   description:
-    - Host → the C(hours) with samples, the C(average) of the hours and that of the C(highest), percent of all of its
-      CPUs; both are 0 without samples.
+    - For each host C(hours), the number of hours with samples, C(average), the average CPU use, and C(highest), the CPU
+      use in the busiest hour. Both are in percent of all CPUs of the host, and 0 without samples.
   type: dict
   returned: success
   sample: {"trading-demo-1": {"hours": 336, "average": 7.1, "highest": 31.5}}
@@ -58,12 +59,13 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 _HOUR_S = 3600
 _MOST_DAYS = 60
-# Of a request: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
+# The most metrics in one request:
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 _MOST_METRICS = 500
 
 
 def query(key: str, instance_id: str) -> dict[str, Any]:
-    """Return the metric query for one instance's hours."""
+    """Return the query of GetMetricData for the hourly averages of one instance."""
     metric = {
         "Namespace": "AWS/EC2",
         "MetricName": "CPUUtilization",
@@ -73,7 +75,10 @@ def query(key: str, instance_id: str) -> dict[str, Any]:
 
 
 def observe(client: Any, instances: dict[str, str], days: int) -> dict[str, dict[str, Any]]:
-    """Return the CPU use of each host."""
+    """Return for each host ``hours``, ``average`` and ``highest`` (see RETURN).
+
+    ``instances`` maps hosts to instance ids.
+    """
     names = {f"h{number}": name for number, name in enumerate(instances)}
     hours: dict[str, list[float]] = {name: [] for name in instances}
     until = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)  # whole hours

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch a host's CPUs while something else is measured."""
+"""Ansible module that watches a host's CPUs during a measurement, to find times in which the machine was disturbed."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ module: cpu_witness
 short_description: Watch a host's CPUs while something else is measured
 version_added: 0.1.0
 description:
-  - Start C(trading-witness) as a transient unit of systemd, and later end it and return what it saw. A real-time
-    thread on each CPU wakes every millisecond, so it notes when the machine itself is taken away or slowed. It takes
+  - Start C(trading-witness) as a transient unit of systemd with O(state=started). The witness has a real-time thread on
+    each CPU that wakes every millisecond. A late wake-up shows that the CPU was taken away or slowed. The witness uses
     about 2 % of each CPU and ends by itself after O(limit_s).
-  - Tell in RV(reason) why a host cannot be watched; that is no failure.
+  - Return the record of the witness with O(state=stopped), which ends it.
+  - Never fail when the host cannot be watched, but return the reason in RV(reason).
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   state:
-    description: Begin, or end.
+    description: Start the witness (V(started)), or end it (V(stopped)).
     type: str
     choices: [started, stopped]
     required: true
   command:
-    description: The command line of C(trading-witness). Needed to begin.
+    description: The command line of C(trading-witness). Required when O(state=started).
     type: list
     elements: str
   cpus:
-    description: The CPUs to watch. Needed to begin.
+    description: The numbers of the CPUs to watch. Required when O(state=started).
     type: list
     elements: int
   engine_state:
-    description: The published state of the engine, for the stalls that it records itself.
+    description: >-
+      The file with the published state of the engine. The witness reads from it the stalls that the engine recorded.
     type: path
   limit_s:
-    description: The seconds after which it ends by itself.
+    description: The seconds after which the witness ends by itself.
     type: int
     default: 120
 attributes:
   check_mode:
     support: none
-    description: There is nothing to see without a load; in check mode the module is skipped.
+    description: Check mode runs no load, so the module is skipped.
   diff_mode:
     support: none
-    description: It changes nothing.
+    description: The module changes nothing.
 """
 
 EXAMPLES = r"""
@@ -66,7 +68,7 @@ record:
   type: dict
   returned: when O(state) is V(stopped)
 reason:
-  description: Why no witness runs, empty when one does.
+  description: Why no witness runs or ran; otherwise empty.
   type: str
   returned: always
 """
@@ -92,7 +94,7 @@ PROPERTIES = {
 
 
 def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
-    """Return exit code and errors of a command, or a failure on a host without systemd."""
+    """Return exit code and error output of a command; 127 and the error on a host that lacks the program."""
     try:
         returned, _out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
@@ -101,7 +103,7 @@ def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
 
 
 def plan(parameters: dict[str, Any]) -> list[str]:
-    """Return the command that starts the witness processes."""
+    """Return the command line of systemd-run that starts the witness processes."""
     command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
     command += ["--limit", str(parameters["limit_s"])]
     command += ["--state", parameters["engine_state"]] if parameters["engine_state"] else []
@@ -111,8 +113,8 @@ def plan(parameters: dict[str, Any]) -> list[str]:
 
 
 def apply(module: AnsibleModule, command: list[str]) -> str:
-    """Start the witnesses; return why they could not be started, empty when they were."""
-    run(module, ["systemctl", "stop", UNIT])  # an interrupted play may have left one
+    """Start the witnesses; return why they could not be started, or an empty text."""
+    run(module, ["systemctl", "stop", UNIT])  # an interrupted play may have left the unit
     try:
         RECORD.unlink(missing_ok=True)
     except OSError as error:
@@ -122,7 +124,7 @@ def apply(module: AnsibleModule, command: list[str]) -> str:
 
 
 def observe(module: AnsibleModule) -> tuple[dict[str, object], str]:
-    """End the witnesses; return their record, and why there is none."""
+    """End the witnesses; return their record and an empty text, or an empty record and the reason."""
     run(module, ["systemctl", "stop", UNIT])
     try:
         record: dict[str, object] = json.loads(RECORD.read_text(encoding="utf-8"))

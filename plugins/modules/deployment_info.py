@@ -10,8 +10,8 @@ module: deployment_info
 short_description: List the AWS resources of one trading environment
 version_added: 0.1.0
 description:
-  - List every AWS resource that belongs to one environment, and say which of the wanted ones do not exist.
-  - Find EC2 resources by their tags C(Project=lowlatency-trading) and C(Environment), those of other services
+  - List every AWS resource that belongs to one environment, and the wanted resources that do not exist.
+  - Find EC2 resources by their tags C(Project=lowlatency-trading) and C(Environment), and resources of other services
     by name.
   - Change nothing. As the first task of a run this also proves that the credentials, the region and the endpoint work.
 author:
@@ -24,13 +24,13 @@ options:
   vpc_cidr:
     description:
       - The network that the environment's VPC shall have.
-      - Fail when the VPC exists with another one, or does not exist yet and the network overlaps with
-        another VPC of the region.
-      - Say as a warning that EBS encrypts with a key of the account's own, for which the deployer needs more
+      - Fail when the VPC exists with another network. Also fail when the VPC does not exist yet and the network
+        overlaps with another VPC of the region.
+      - Give a warning when EBS encrypts with a key of the account's own, for which the deployer needs more
         permissions.
     type: str
   wanted:
-    description: The names of the resources that ought to exist, by kind as in RV(resources).
+    description: The names of the resources that shall exist, by kind as in RV(resources).
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -50,7 +50,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 account:
-  description: The account's number.
+  description: The number of the AWS account.
   type: str
   returned: success
   sample: "123456789012"
@@ -60,12 +60,12 @@ arn:
   returned: success
   sample: arn:aws:iam::123456789012:user/operator
 partition:
-  description: The partition of the account's ARNs.
+  description: The AWS partition, as in the account's ARNs.
   type: str
   returned: success
   sample: aws
 region:
-  description: The region that was asked.
+  description: The region whose resources are listed.
   type: str
   returned: success
   sample: us-east-1
@@ -76,7 +76,7 @@ resources:
   returned: success
   sample: [{"kind": "vpc", "id": "vpc-1", "name": "trading-demo-vpc", "state": "available"}]
 missing:
-  description: Those of O(wanted) that do not exist.
+  description: The resources of O(wanted) that do not exist, each a dictionary of kind and name.
   type: list
   elements: dict
   returned: success
@@ -89,7 +89,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment 
 
 
 def warn_of_own_key(module: AnsibleAWSModule) -> None:
-    """Warn about the permissions needed when the account encrypts volumes with its own key instead of AWS's."""
+    """Give a warning when EBS encrypts volumes with the account's own key, which needs more permissions."""
     with aws.explained(module, "read the default key of EBS"):
         key = aws.client(module, "ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
     if not key.endswith("alias/aws/ebs"):
@@ -100,7 +100,7 @@ def warn_of_own_key(module: AnsibleAWSModule) -> None:
 
 
 def main() -> None:
-    """Read the identity and the resources, and compare with what is wanted."""
+    """Read the caller's identity and the environment's resources, and compare these with the wanted ones."""
     module = AnsibleAWSModule(
         argument_spec={
             "environment": {"type": "str", "required": True},

@@ -10,7 +10,8 @@ module: deployment_inputs
 short_description: Check the inputs of a deployment before anything is created
 version_added: 0.1.0
 description:
-  - Check names, networks, the SSH public key and tags, and fail once with everything that is wrong, by variable name.
+  - Check names, networks, the SSH public key and tags. Fail with one message that lists every problem by the name of
+    its variable.
   - Call no API and change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -24,7 +25,7 @@ options:
     type: str
     required: true
   endpoint_url:
-    description: The endpoint that AWS clients are told to use, empty for AWS's own.
+    description: The endpoint that AWS clients shall use, as in E(AWS_ENDPOINT_URL); empty for AWS's own.
     type: str
     default: ""
   instance_count:
@@ -32,7 +33,7 @@ options:
     type: int
     required: true
   spot:
-    description: Take Spot instances as hosts.
+    description: Say whether the hosts are Spot instances.
     type: bool
     default: false
     version_added: 0.2.0
@@ -63,7 +64,7 @@ options:
     default: []
     version_added: 0.2.0
   allow_world:
-    description: Take C(0.0.0.0/0) and C(::/0) as intended.
+    description: Say whether C(0.0.0.0/0) and C(::/0) are allowed as networks.
     type: bool
     required: true
   vpc_cidr:
@@ -75,7 +76,7 @@ options:
     type: str
     required: true
   public_key_file:
-    description: The file of the user's SSH public key; may be empty to learn that it is missing.
+    description: The file of the user's SSH public key. An empty value is reported as a problem.
     type: path
     required: true
   tags:
@@ -117,7 +118,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import inpu
 
 
 def observe(path: str) -> str | None:
-    """Return the file's text, None when it cannot be read as text."""
+    """Return the text of the file, or None when the file cannot be read as text."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -142,7 +143,7 @@ def plan(given: dict[str, Any], public_key: str | None) -> list[str]:
 
 
 def main() -> None:
-    """Collect every problem, and fail when there is one."""
+    """Collect every problem of the inputs, and fail when there is any."""
     module = AnsibleModule(
         argument_spec={
             "environment": {"type": "str", "required": True},

@@ -2,17 +2,20 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run many diagnostic commands on a host at once. A failed command is reported like any other."""
+"""Ansible module that runs many diagnostic commands on a host in one task.
+
+A failed command does not fail the module.
+"""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: diagnosis
-short_description: Ask a host many questions at once
+short_description: Run many diagnostic commands on a host
 version_added: 0.1.0
 description:
-  - Run commands that only read, and return what each printed with its exit code.
-  - Take a command that fails or does not exist for a finding; it does not fail the module.
+  - Run commands that only read, and return the output and exit code of each.
+  - Return the error of a command that fails or does not exist. It does not fail the module.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -35,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 text:
-  description: Every command with its answer and exit code, one after the other.
+  description: Every command with its output and exit code, one after the other.
   type: str
   returned: always
 """
@@ -47,7 +50,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 
 def observe(module: AnsibleModule, command: list[str]) -> str:
-    """Return the command, its output and its exit code."""
+    """Return a text with the command, its output and its exit code."""
     try:
         returned, out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:

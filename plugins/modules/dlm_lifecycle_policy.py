@@ -10,12 +10,12 @@ module: dlm_lifecycle_policy
 short_description: Manage a policy that takes daily snapshots of EC2 instances
 version_added: 0.1.0
 description:
-  - Create, change and delete one policy of Amazon Data Lifecycle Manager, found again by its tag C(Name).
+  - Create, change and delete one policy of Amazon Data Lifecycle Manager. The policy is identified by its tag C(Name).
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   name:
-    description: The policy's name, kept in its tag C(Name).
+    description: The policy's name, stored in its tag C(Name).
     type: str
     required: true
   role_arn:
@@ -26,7 +26,7 @@ options:
     type: list
     elements: str
   at_utc:
-    description: The time of day in UTC, as in C(03:00).
+    description: The time of day in UTC, such as C(03:00).
     type: str
     default: "03:00"
   keep:
@@ -38,7 +38,7 @@ options:
     type: dict
     default: {}
   tags:
-    description: The tags of the policy beside C(Name).
+    description: The tags of the policy, in addition to C(Name).
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -61,7 +61,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 policy_id:
-  description: The policy's id; absent in check mode for a policy that would be new.
+  description: The policy's id. It is absent in check mode when the policy does not exist yet.
   type: str
   returned: when there is a policy
   sample: policy-0123456789abcdef0
@@ -74,7 +74,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws,
 
 
 def observe(client: Any, name: str) -> dict[str, Any] | None:
-    """Return the policy with the tag Name, None when there is none."""
+    """Return the policy with this tag Name, or None when there is none."""
     summaries = client.get_lifecycle_policies()["Policies"]
     found = [summary["PolicyId"] for summary in summaries if summary.get("Tags", {}).get("Name") == name]
     if not found:
@@ -84,12 +84,12 @@ def observe(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the wanted policy with the fields of CreateLifecyclePolicy; None for no policy."""
+    """Return the wanted policy with the fields of CreateLifecyclePolicy, or None when it shall not exist."""
     if params["state"] == "absent":
         return None
     return {
         "ExecutionRoleArn": params["role_arn"],
-        "Description": f"{params['name']} of lowlatency-trading",  # DLM takes letters, digits, spaces, _ and - only
+        "Description": f"{params['name']} of lowlatency-trading",  # DLM accepts only letters, digits, spaces, _ and -
         "State": "ENABLED",
         "PolicyDetails": dlm.policy_details(
             params["host_names"], params["at_utc"], params["keep"], params["snapshot_tags"]
@@ -100,7 +100,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
 def apply(
     client: Any, current: dict[str, Any] | None, wanted: dict[str, Any] | None, tags: dict[str, str]
 ) -> str | None:
-    """Create, update or delete the policy; return the id of the resulting policy."""
+    """Create, update or delete the policy; return the id of the resulting policy, or None after a deletion."""
     if wanted is None:
         if current is not None:
             client.delete_lifecycle_policy(PolicyId=current["PolicyId"])
@@ -112,7 +112,7 @@ def apply(
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -2,18 +2,19 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: check that commands and variables named in the documents, and a run's variables, exist."""
+"""Ansible module that finds playbooks and variables which are named in documents or set in a run but do not exist."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: documents_info
-short_description: Compare commands and variables that documents and a run name with those that exist
+short_description: Find playbooks and variables that are named or set but do not exist
 version_added: 0.2.0
 description:
-  - Look in the collection's documents for playbooks and for variables that are given by C(-e), and among the names of
-    O(variables) for those that no role reads.
+  - Look in the collection's documents for playbooks, and for variables that are given by C(-e). Return those that do
+    not exist in the collection.
+  - Return the names in O(variables) that no role reads.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -47,12 +48,12 @@ named:
   type: int
   returned: success
 unknown_playbooks:
-  description: The playbooks that are named and do not exist, with the document.
+  description: The playbooks that a document names but that do not exist, each with the document.
   type: list
   elements: str
   returned: success
 unknown_variables:
-  description: The variables that no role reads, with the document where it is one that names them.
+  description: The variables that no role reads, each with the document if a document names it.
   type: list
   elements: str
   returned: success
@@ -65,13 +66,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 _PLAYBOOK = re.compile(r"ansible-playbook lowlatency\.trading\.([a-z_]+)|(?<![\w/])playbooks/([a-z_]+)\.yml")
-# Not those of Ansible itself.
+# A variable that a document gives by -e. Ansible's own variables (ansible_…) are left out.
 _GIVEN = re.compile(r"-e ['\"]?\{?['\"]?(?!ansible_)([a-z][a-z0-9]*_[a-z0-9_]+)['\"]?[=:]")
 _SHARED = re.compile(r"\b(?:trading|destroy|drill|readiness)_[a-z0-9_]+")
 
 
 def known_variables(folder: Path) -> set[str]:
-    """Return the inputs of all roles, and the variables that their defaults and the playbooks use."""
+    """Return the names of the inputs of all roles, and of the variables that defaults and playbooks use."""
     texts = [
         path.read_text(encoding="utf-8")
         for pattern in ("roles/*/meta/argument_specs.yml", "roles/*/defaults/main.yml", "playbooks/*.yml")
@@ -82,7 +83,7 @@ def known_variables(folder: Path) -> set[str]:
 
 
 def observe(folder: Path, variables: list[str]) -> dict[str, Any]:
-    """Return the names that do not exist."""
+    """Return the module's results (see RETURN): counts, and the names that do not exist."""
     playbooks = {path.stem for path in (folder / "playbooks").glob("*.yml")}
     known = known_variables(folder)
     pages = sorted([*folder.glob("*.md"), *(folder / "docs").rglob("*.md")])

@@ -10,19 +10,19 @@ module: ec2_host_key_info
 short_description: Read the SSH host keys of EC2 instances from their console output
 version_added: 0.1.0
 description:
-  - Read the host keys that cloud-init writes on a new machine's console, which only the account's owner can read.
-    A key from there can be trusted at the first connection.
-  - Wait until every instance has written its key, or O(wait_seconds) have passed.
+  - Read the host keys that cloud-init prints on the console of a new instance. Only callers with permissions in the AWS
+    account can read the console. So a key from it can be trusted at the first connection.
+  - Wait until every instance has printed its key, or until O(wait_seconds) have passed.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   instance_ids:
-    description: The instances.
+    description: The ids of the instances.
     type: list
     elements: str
     required: true
   wait_seconds:
-    description: The seconds to wait for keys that are not there yet.
+    description: The seconds to wait for keys that are not printed yet.
     type: int
     default: 120
 extends_documentation_fragment:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host_keys:
-  description: The host key of each instance that wrote one, by instance id.
+  description: The host key of each instance that printed one, by instance id.
   type: dict
   returned: success
   sample: {"i-0123456789abcdef0": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA"}
@@ -58,7 +58,10 @@ _POLL_SECONDS = 1.0
 
 
 def output_of(client: Any, instance_id: str) -> str:
-    """Return the latest console output. Types without the Nitro hypervisor have only the buffered output."""
+    """Return the latest console output of an instance.
+
+    Types without the Nitro hypervisor do not support the latest output, so their buffered output is returned.
+    """
     from botocore.exceptions import ClientError
 
     try:
@@ -67,11 +70,11 @@ def output_of(client: Any, instance_id: str) -> str:
         if error.response["Error"]["Code"] != "UnsupportedOperation":
             raise
         answer = client.get_console_output(InstanceId=instance_id)
-    return str(answer.get("Output", ""))  # botocore has decoded it
+    return str(answer.get("Output", ""))  # botocore has already decoded the output
 
 
 def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
-    """Return the keys by instance id, for the instances that print one within ``wait_seconds``."""
+    """Return instance id → host key, for the instances that print one within ``wait_seconds``."""
     deadline = time.monotonic() + wait_seconds
     found: dict[str, str] = {}
     while True:

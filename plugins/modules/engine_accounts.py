@@ -2,20 +2,21 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give every account of the engine a password that was made on the host and never leaves it."""
+"""Ansible module that writes the engine's accounts, with passwords that are made on the host and stay there."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: engine_accounts
-short_description: Make the accounts of a trading engine, with passwords made on the host
+short_description: Write the accounts of a trading engine, with passwords made on the host
 version_added: 0.1.0
 description:
-  - Make a random password for each account that has none, keep it in C(<secrets>/<account>.password), mode 0600,
-    and write the accounts with the hashes of their passwords to a TOML file for the engine.
-  - Keep the hash of an account that has C(<secrets>/<account>.hash) and no password there, as after a restore from what
-    a host has shipped, where its owner alone has the password. Without both files it gets a new one.
-  - Write a password into that file to set it yourself, or give it (O(passwords)); the next run takes its hash.
+  - Make a random password for each account that has none, and store it in C(<secrets>/<account>.password) with mode
+    0600. Write the accounts with the hashes of their passwords to a TOML file for the engine.
+  - Keep the hash of an account that has C(<secrets>/<account>.hash) but no password there. This is so after a restore
+    from the backup bucket, which has hashes only. An account with neither file gets a new password.
+  - Write a password into the file C(.password) to set it yourself, or give it by O(passwords). The next run computes
+    its hash.
   - Return neither passwords nor hashes, so that none can reach a log or the controller.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -30,18 +31,18 @@ options:
     required: true
   accounts:
     description:
-      - The accounts, each with a C(name) and the engine's options for it, as C(test) or C(tokens).
+      - The accounts, each with a C(name) and the engine's options for it, such as C(test) or C(tokens).
     type: list
     elements: dict
     required: true
   passwords:
     description:
-      - The passwords by account, of 1 to 10 visible ASCII characters, for accounts whose password is kept elsewhere.
-      - An account that is not in it keeps the password that it has, or gets a random one.
+      - The passwords by account, of 1 to 10 visible ASCII characters, for accounts whose passwords you keep elsewhere.
+      - An account without an entry keeps its present password, or gets a random one.
     type: dict
     default: {}
   hash_command:
-    description: The command that reads a password from its standard input and prints the hash.
+    description: A command that reads a password from its standard input and prints the hash.
     type: list
     elements: str
     required: true
@@ -94,13 +95,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
-# SoupBinTCP carries at most 10 characters; 62 different ones make 59 bits, and the engine throttles attempts.
+# A SoupBinTCP password has at most 10 characters. 10 random ones of 62 have 59 bits, and the engine throttles attempts.
 PASSWORD_LENGTH = 10
 ALPHABET = string.ascii_letters + string.digits
 NAME = re.compile(r"[A-Za-z0-9]{1,6}")
 PASSWORD = re.compile(r"[!-~]{1,10}")
 SECRETS_MODE = 0o700
-# What `trading-engine hash-password` prints: costs, salt and hash.
+# The output of `trading-engine hash-password`: three cost parameters, salt and hash.
 SCRYPT = re.compile(r"scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,3})\$([A-Za-z0-9+/]{22}==)\$([A-Za-z0-9+/]{43}=)")
 
 
@@ -109,7 +110,7 @@ def mode_of(path: Path) -> int:
 
 
 def check_names(accounts: list[dict[str, Any]]) -> str:
-    """Return the problem of the accounts' names, or an empty text."""
+    """Return a sentence about an invalid or repeated account name, or an empty text."""
     names = [str(account.get("name", "")) for account in accounts]
     for name in names:
         if not NAME.fullmatch(name):
@@ -119,7 +120,7 @@ def check_names(accounts: list[dict[str, Any]]) -> str:
 
 
 def check_passwords(passwords: dict[str, Any], accounts: list[dict[str, Any]]) -> str:
-    """Return the problem of the given passwords without quoting any, or an empty text."""
+    """Return a sentence about the first problem of the given passwords, without quoting any, or an empty text."""
     names = {account["name"] for account in accounts}
     for name, password in passwords.items():
         if name not in names:
@@ -130,7 +131,10 @@ def check_passwords(passwords: dict[str, Any], accounts: list[dict[str, Any]]) -
 
 
 def render(accounts: list[dict[str, Any]], hashes: dict[str, str]) -> str:
-    """Return the TOML file. JSON's text of strings, numbers and booleans is valid TOML."""
+    """Return the text of the TOML file.
+
+    Options are written as JSON, because JSON's form of strings, numbers and booleans is valid TOML.
+    """
     lines = ["# Managed by Ansible (lowlatency.trading). The clear-text passwords stay in the secrets directory."]
     for account in accounts:
         options = {key: value for key, value in account.items() if key != "name"}
@@ -141,7 +145,7 @@ def render(accounts: list[dict[str, Any]], hashes: dict[str, str]) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file atomically, readable only by its owner at every moment."""
+    """Write a file atomically. Only its owner can read it, at any moment."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
@@ -149,10 +153,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def belongs(password: Path, hashed: Path) -> bool:
-    """Return whether the second file has the hash of the password in the first.
+    """Return whether the second file has the hash of the password in the first file.
 
-    An scrypt hash, the kind that trading-engine makes, is computed again (about 50 ms). The hash of another engine
-    cannot be checked: it counts as right unless the password is newer.
+    An scrypt hash, the kind that trading-engine makes, is computed again (about 50 ms). The hash of another program
+    cannot be checked: it counts as right unless the password's file is newer.
     """
     if not (password.exists() and hashed.exists()):
         return False
@@ -172,14 +176,19 @@ def belongs(password: Path, hashed: Path) -> bool:
             dklen=len(digest),
             maxmem=1 << 28,
         )
-    except (AttributeError, ValueError):  # costs that scrypt does not take; or no scrypt, which the engine then tells
+    except (AttributeError, ValueError):  # invalid costs, or a Python without scrypt
         return False
     return hmac.compare_digest(made, digest)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """The present state. `passwords` are as wanted, `hashes` belong to them. `text` is the file's, None without one."""
+    """The present state on the host.
+
+    `private` tells whether the directory of the secrets has the right mode. `passwords` are the accounts whose password
+    is as wanted. `hashes` has the hash of each account whose hash belongs to its password. `text` is the text of the
+    engine's file, or None when it does not exist.
+    """
 
     private: bool
     passwords: frozenset[str]
@@ -189,7 +198,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes to make. A new hash always changes the text of the file."""
+    """The changes to make: mode of the directory, accounts without password or hash, and whether to write the file."""
 
     make_private: bool
     passwords: list[str]
@@ -202,19 +211,19 @@ class Plan:
 
 
 def is_restored(password: Path, hashed: Path, given: str | None) -> bool:
-    """Return whether the host has the account's hash but no password, as after some restores."""
+    """Return whether the host has the account's hash but no password, as after a restore from the bucket."""
     return given is None and not password.exists() and hashed.exists()
 
 
 def is_as_given(password: Path, given: str | None) -> bool:
-    """Return whether the host has a password, and the given one if one was given."""
+    """Return whether the host has the account's password, and whether it is the given one if one was given."""
     if not password.exists():
         return False
     return given is None or password.read_text(encoding="utf-8", errors="surrogateescape") == given + "\n"
 
 
 def observe(directory: Path, names: list[str], path: Path, given: dict[str, str]) -> Observed:
-    """Read the secrets of the accounts, and the engine's file."""
+    """Read the secrets of the accounts in `directory`, and the engine's file at `path`."""
     files = {name: (directory / f"{name}.password", directory / f"{name}.hash") for name in names}
     restored = {name for name, pair in files.items() if is_restored(*pair, given.get(name))}
     kept = restored | {name for name, (password, _hashed) in files.items() if is_as_given(password, given.get(name))}
@@ -231,7 +240,7 @@ def observe(directory: Path, names: list[str], path: Path, given: dict[str, str]
 
 
 def plan(observed: Observed, accounts: list[dict[str, Any]]) -> Plan:
-    """Return the passwords and hashes to make, and whether to write the accounts' file."""
+    """Return which accounts need a password or a hash, and whether to write the accounts' file."""
     names = [account["name"] for account in accounts]
     hashes = [name for name in names if name not in observed.hashes]
     return Plan(
@@ -245,7 +254,7 @@ def plan(observed: Observed, accounts: list[dict[str, Any]]) -> Plan:
 def apply(
     module: AnsibleModule, planned: Plan, observed: Observed, directory: Path, accounts: list[dict[str, Any]]
 ) -> None:
-    """Make the missing passwords and hashes, and write the file."""
+    """Make the missing passwords and hashes, and write the accounts' file."""
     given = module.params["passwords"]
     directory.mkdir(mode=SECRETS_MODE, exist_ok=True)
     if planned.make_private:

@@ -7,16 +7,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: environments_info
-short_description: List the trading environments of an account
+short_description: List the trading environments of an AWS account
 version_added: 0.2.0
 description:
-  - List the environments that have something on AWS, among those whose name begins as given.
+  - List the environments with at least one AWS resource whose names begin with a given text.
   - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   beginning:
-    description: The beginning of the names.
+    description: The beginning of the environments' names.
     type: str
     required: true
 extends_documentation_fragment:
@@ -36,7 +36,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 environments:
-  description: The resources of each environment, by its name; each a dictionary of kind, id, name and state.
+  description: >-
+    The resources of each environment by its name. Each resource is a dictionary of kind, id, name and state.
   type: dict
   returned: success
   sample: {"test-a": [{"kind": "vpc", "id": "vpc-1", "name": "trading-test-a-vpc", "state": "available"}]}
@@ -48,7 +49,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment 
 
 
 def observe(module: AnsibleAWSModule) -> dict[str, list[dict[str, str]]]:
-    """Return the resources of each environment."""
+    """Return each environment's name → its resources, as dictionaries of kind, id, name and state."""
     beginning = module.params["beginning"]
     with aws.explained(module, f"list the environments whose name begins with {beginning}"):
         return environments(lambda service: aws.client(module, service), beginning)

@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the firewalls of a host, and whether this collection's is loaded and proven."""
+"""Ansible module that reads which firewalls a host has, and whether the collection's own is loaded and proven.
+
+Rules are proven when the host could be reached while they were loaded.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,24 @@ module: firewall_info
 short_description: Read which firewalls a host has
 version_added: 0.2.0
 description:
-  - Read whether a table of nftables is loaded, whether its rules have been proven, and which other firewalls there are.
+  - Read whether a table of nftables is loaded, whether its rules are proven, and which other firewalls are active.
+    Rules are proven when the host could be reached while they were loaded.
   - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   table:
-    description: The table of the family C(inet).
+    description: The name of the table, of the family C(inet).
     type: str
     required: true
   rules:
     description: The file with the wanted rules.
     type: path
   proven:
-    description: The file with the rules by which the host was reached.
+    description: The file with the proven rules.
     type: path
   users:
-    description: The users that rules name.
+    description: The Linux users that the rules name.
     type: list
     elements: str
     default: []
@@ -38,7 +42,7 @@ options:
     elements: int
     default: []
   networks:
-    description: The networks, IPv4 and IPv6, from which sessions to O(ports) are let in.
+    description: The networks, IPv4 and IPv6, from which sessions to O(ports) are allowed.
     type: list
     elements: str
     default: []
@@ -55,7 +59,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 has_nft:
-  description: Whether the program nft is there.
+  description: Whether the program nft is installed.
   type: bool
   returned: success
 loaded:
@@ -63,27 +67,28 @@ loaded:
   type: bool
   returned: success
 is_proven:
-  description: Whether the proven rules are the wanted ones.
+  description: Whether the proven rules and the wanted rules are the same.
   type: bool
   returned: success
 others:
-  description: Other firewalls that are active, of ufw and firewalld.
+  description: The active ones of the firewalls ufw and firewalld.
   type: list
   elements: str
   returned: success
 outside:
-  description: Peers with an open session to one of O(ports) that are outside O(networks) and not the host itself.
+  description: >-
+    Other hosts outside O(networks) that have an open session to one of O(ports).
   type: list
   elements: str
   returned: success
   sample: ["198.51.100.9 on port 9001"]
 uids:
-  description: User → its number, of those of O(users) that exist.
+  description: The numeric id of each of O(users) that exists.
   type: dict
   returned: success
   sample: {"root": 0}
 missing_users:
-  description: Those of O(users) that do not exist.
+  description: The names in O(users) that do not exist.
   type: list
   elements: str
   returned: success
@@ -112,12 +117,15 @@ def is_proven(rules: str | None, proven: str | None) -> bool:
 
 
 def ufw_is_on(configuration: str) -> bool:
-    """Return whether ufw filters packets, from its file. Its unit is active even when it does not filter."""
+    """Return whether ufw filters packets, from the text of its file ufw.conf.
+
+    The state of its unit is of no use: the unit is active even when ufw does not filter.
+    """
     return re.search(r"^\s*ENABLED\s*=\s*[\"']?yes\b", configuration, re.MULTILINE | re.IGNORECASE) is not None
 
 
 def others(module: AnsibleModule) -> list[str]:
-    """Return the other firewalls that are active."""
+    """Return the names of the other firewalls that are active: ufw, firewalld."""
     found = []
     if _UFW.exists() and ufw_is_on(_UFW.read_text(encoding="utf-8", errors="replace")):
         found.append("ufw")
@@ -128,20 +136,26 @@ def others(module: AnsibleModule) -> list[str]:
 
 
 def numbers(users: list[str]) -> dict[str, int]:
-    """Return the numeric ids of the users that exist."""
+    """Return user → numeric id, for the users that exist."""
     known = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
     return {user: known[user] for user in users if user in known}
 
 
 def end_of(text: str) -> tuple[Address, int]:
-    """Return address and port of one end of a connection from ss. An IPv4-mapped address is returned as IPv4."""
+    """Return address and port of one end of a connection in ss's output.
+
+    An IPv4-mapped IPv6 address is returned as IPv4.
+    """
     host, _colon, port = text.rpartition(":")
     address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address, int(port)
 
 
 def outsiders(sessions: str, ports: list[int], networks: list[str]) -> list[str]:
-    """Return the peers with a session to one of the ports from outside the networks, from the output of ss."""
+    """Return texts such as "198.51.100.9 on port 9001" for the peers outside the networks with a session to a port.
+
+    `sessions` is the output of ss.
+    """
     inside = [ipaddress.ip_network(network, strict=False) for network in networks]
     found = set()
     for line in sessions.splitlines():
@@ -153,7 +167,7 @@ def outsiders(sessions: str, ports: list[int], networks: list[str]) -> list[str]
 
 
 def sessions(module: AnsibleModule) -> str:
-    """Return the open TCP sessions as ss prints them: two queues, the local end, the remote end."""
+    """Return the open TCP sessions as ss prints them, one per line: two queues, the local end, the remote end."""
     if not module.params["ports"]:
         return ""
     ss = module.get_bin_path("ss", required=True, opt_dirs=["/usr/sbin"])
@@ -161,7 +175,7 @@ def sessions(module: AnsibleModule) -> str:
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return the host's firewalls and their state."""
+    """Return the module's results (see RETURN)."""
     given = module.params
     nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
     uids = numbers(given["users"])

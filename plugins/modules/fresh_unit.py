@@ -2,18 +2,18 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep a systemd unit running on its currently installed files, without interrupting work in progress."""
+"""Ansible module that keeps a systemd unit running on its currently installed files, without interrupting clients."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fresh_unit
-short_description: Keep a systemd unit enabled, running, and younger than the files it was made from
+short_description: Keep a systemd unit enabled, and running on its present files
 version_added: 0.1.0
 description:
   - Enable and start a unit, and restart it when one of its files changed after its process began.
-  - Read from the system at each run what the unit runs on, and leave nothing to handlers, so that a play that was
-    interrupted between a change and the restart makes up for it the next time.
+  - Compare the process with its files at each run, instead of a notified handler. If a play is interrupted between a
+    change and the restart, the next play restarts the unit.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,43 +23,44 @@ options:
     required: true
   sources:
     description:
-      - The files and links the running process was made from, besides the unit's own file and drop-ins.
-      - Count a link itself, not its target.
+      - The files and links on which the process depends, in addition to the unit's own file and drop-ins.
+      - The change of a link itself counts, not that of its target.
     type: list
     elements: path
     default: []
   restart:
     description:
-      - Restart as soon as a source is younger than the process (V(always)), or only report it (V(never)).
-      - Restart with V(idle) when O(busy_command) says that nobody would be disturbed, and report it otherwise.
+      - Restart the unit when a source changed after the process began (V(always)), or only report that (V(never)).
+      - Restart with V(idle) when O(busy_command) reports no clients, and otherwise only report that a restart is
+        required.
     type: str
     choices: [idle, always, never]
     default: always
   busy_command:
     description:
-      - The command that prints one JSON object about the running process, whose C(sessions_open) says how many clients
-        a restart would disturb. Required by V(idle).
-      - Take the unit for busy when the command fails, because nobody knows that it is not.
+      - A command that prints one JSON object about the running process. Its C(sessions_open) is the number of clients
+        that a restart would disturb. Required by V(idle).
+      - The unit counts as busy when the command fails.
     type: list
     elements: str
   take_over_command:
     description:
-      - The command that has the running process take over what changed in O(take_over_sources), without a restart. It
-        prints a JSON object whose C(changed) says whether anything had.
-      - Run instead of a restart, whatever O(restart) says, when nothing else is younger than the process; where it
-        fails, O(restart) decides.
+      - A command that makes the running process read its changed O(take_over_sources) again, without a restart. It
+        prints a JSON object whose C(changed) says whether they had changed.
+      - The command runs instead of a restart, for any value of O(restart), when no other source changed after the
+        process began. When it fails, O(restart) applies.
     type: list
     elements: str
     default: []
   take_over_sources:
-    description: The sources, of those in O(sources), that the command takes over.
+    description: The files in O(sources) that O(take_over_command) makes the process read again.
     type: list
     elements: path
     default: []
   not_beside:
     description:
-      - A pattern of units in C(/etc/systemd/system), as V(trading-engine@*.service), beside which this one is not run.
-        Fail where there is one.
+      - A pattern of unit files in C(/etc/systemd/system), such as V(trading-engine@*.service). The module fails when
+        the host has such a unit, because the two must not run on one host.
     type: str
     default: ""
     version_added: 0.2.0
@@ -67,10 +68,10 @@ attributes:
   check_mode:
     support: full
     description:
-      - Report what would be done. Whether a process would take something over is not known before, and not reported.
+      - Report what would be done, except for O(take_over_command), because its result cannot be known in advance.
   diff_mode:
     support: none
-    description: The reason is in the result.
+    description: RV(reason) says why the unit is restarted.
 """
 
 EXAMPLES = r"""
@@ -84,16 +85,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: The actions taken, from C(take_over), C(reload), C(enable), C(start), C(restart).
+  description: The actions taken, of C(take_over), C(reload), C(enable), C(start), C(restart).
   type: list
   elements: str
   returned: success
 restart_required:
-  description: Whether the unit still runs on something older than its files.
+  description: Whether the process still runs with older versions of its files.
   type: bool
   returned: success
 reason:
-  description: Why it was restarted, or why it was not.
+  description: Why the unit was started or restarted, or why it was not restarted.
   type: str
   returned: success
 """
@@ -112,7 +113,7 @@ UNITS = Path("/etc/systemd/system")
 
 @dataclass(frozen=True)
 class Observed:
-    """The state of a unit. `younger` are the sources that changed after the process began."""
+    """The state of a unit. `younger` are the sources that changed after its process began."""
 
     known: bool
     masked: bool
@@ -120,7 +121,7 @@ class Observed:
     active: bool
     needs_reload: bool
     younger: tuple[str, ...]
-    disturbed: int | None  # clients a restart would disturb; None: unknown
+    disturbed: int | None  # number of clients that a restart would disturb; None: unknown
 
 
 @dataclass(frozen=True)
@@ -132,19 +133,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class TakenOver:
-    """A running process's answer to its new files: `error` is empty when it continues with them."""
+    """The result of take_over_command. `error` is empty when the process now uses its new files."""
 
     changed: bool
     error: str
 
 
 def can_take_over(observed: Observed, sources: list[str]) -> bool:
-    """Return whether all files newer than the process are ones that it can take over while it runs."""
+    """Return whether all changed files are ones that the process can read again while it runs."""
     return bool(observed.younger) and set(observed.younger) <= set(sources) and not observed.needs_reload
 
 
 def plan(observed: Observed, restart: str, taken_over: TakenOver | None = None) -> Plan:
-    """Return the actions that bring the unit up to date, as far as `restart` (idle, always, never) allows."""
+    """Return the actions after which the unit runs on its present files, as far as `restart` allows them."""
     if taken_over is not None and not taken_over.error:
         enable = () if observed.enabled else ("enable",)
         return Plan((*(("take_over",) if taken_over.changed else ()), *enable), False, "")
@@ -168,11 +169,12 @@ def plan(observed: Observed, restart: str, taken_over: TakenOver | None = None) 
 
 
 def parse_started(printed: str, monotonic_us: str, booted_s: float) -> float:
-    """Return the start time of a process in seconds, 0 when it never started.
+    """Return the start time of a process as Unix time in seconds, or 0 when it never started.
 
-    `printed` is the time as every systemd prints it, in UTC, to the second. The weekday is not parsed, because Python
-    knows it only in the locale's language. `monotonic_us` is exact, counted from `booted_s`. When the two differ, the
-    clock was set meanwhile. Then the earlier time counts: one restart too many is better than one too few.
+    `printed` is the time as every version of systemd prints it, in UTC, to the second. The weekday is not parsed,
+    because Python knows it only in the locale's language. `monotonic_us` is exact and counted from the boot at
+    `booted_s`. When the two differ, the clock was set in between. Then the earlier time counts: one restart too many is
+    better than one too few.
     """
     if not printed or printed == "n/a":
         return 0.0
@@ -218,7 +220,7 @@ class Unit:
         )
 
     def disturbed(self) -> int | None:
-        """Return how many clients a restart would disturb, None when that is unknown."""
+        """Return the number of clients that a restart would disturb, or None when it is unknown."""
         try:
             command = self.module.params["busy_command"]
             returned, out, _err = outside.run(self.module, command, handle_exceptions=False)
@@ -227,7 +229,7 @@ class Unit:
             return None
 
     def take_over(self) -> TakenOver:
-        """Make the running process take over its new files."""
+        """Run take_over_command, which makes the process read its changed files again."""
         try:
             returned, out, err = outside.run(
                 self.module, self.module.params["take_over_command"], handle_exceptions=False
@@ -241,7 +243,7 @@ class Unit:
     def apply(self, actions: tuple[str, ...]) -> None:
         for action in actions:
             if action == "take_over":
-                continue  # done, because only the process knows whether it can
+                continue  # main() has already run it
             if action == "reload":
                 self.systemctl("daemon-reload")
             else:
@@ -249,9 +251,9 @@ class Unit:
 
 
 def changed_s(path: str) -> float:
-    """Return the change time of the file or link in seconds; 0 when it does not exist.
+    """Return the time of the last change (ctime) of the file or link as Unix time; 0 when it does not exist.
 
-    The modification time would be wrong: a file moved into place keeps it.
+    The modification time (mtime) would be wrong, because a file that is moved into place keeps it.
     """
     try:
         return Path(path).lstat().st_ctime
@@ -260,7 +262,7 @@ def changed_s(path: str) -> float:
 
 
 def beside(folder: Path, pattern: str) -> list[str]:
-    """Return the units that match the pattern; no units without a pattern."""
+    """Return the names of unit files in `folder` that match the pattern; an empty list for an empty pattern."""
     return sorted(path.name for path in folder.glob(pattern)) if pattern else []
 
 

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the logins on a host and the actions of these people, from systemd's journal."""
+"""Ansible module that lists logins on a host, and what these people did there, from systemd's journal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ module: host_events_info
 short_description: List who logged in on a host, commanded its engine, and deployed
 version_added: 0.2.0
 description:
-  - Read logins, refused logins, commands by sudo, commands to the engine, and releases that were put in force, from
-    systemd's journal.
-  - Count alike events of one hour as one, such as the many commands of one run of Ansible.
+  - Read logins, refused logins, commands by sudo, commands to the engine, and activated releases from systemd's
+    journal.
+  - Count equal events of one hour as one event, such as the many commands of one run of Ansible.
   - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
@@ -24,7 +24,7 @@ options:
     type: int
     default: 7
   lines:
-    description: The largest number of lines that are read from the journal, the newest.
+    description: The largest number of lines that are read from the journal. The newest lines are read.
     type: int
     default: 100000
 extends_documentation_fragment:
@@ -46,7 +46,7 @@ events:
   returned: success
   sample: [{"time": "2026-11-30T04:00:00Z", "kind": "login", "who": "anna", "what": "from 198.51.100.7", "count": 1}]
 notes:
-  description: Notes on what the list lacks.
+  description: Notes on events that the list may lack.
   type: list
   elements: str
   returned: success
@@ -80,16 +80,17 @@ _RELEASE = re.compile(r"(?P<what>.*), by (?P<who>\S+)$")
 
 
 def told(entry: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Return kind, person and action of one journal entry; None for an entry that is not about people.
+    """Return (kind, person, action) of one journal entry, or None for an entry that is not about people.
 
-    Any process may log under any name. Only fields that begin with an underscore are from journald itself.
+    Any process may log under any name, so the fields that journald itself adds decide. Their names begin with an
+    underscore.
     """
     identifier, message, is_roots = entry.get("SYSLOG_IDENTIFIER"), entry.get("MESSAGE"), entry.get("_UID") == "0"
-    if not isinstance(message, str):  # bytes that are not text
+    if not isinstance(message, str):  # journald returns a list for bytes that are not text
         return None
     if identifier in ("sshd", "sshd-session") and is_roots:
         return _of_ssh(message)
-    # A user's own, until it has become root.
+    # sudo logs as the user until it has become root, so its program counts as well.
     if identifier == "sudo" and (is_roots or entry.get("_EXE") == "/usr/bin/sudo") and (found := _SUDO.match(message)):
         is_ansible = "BECOME-SUCCESS-" in found["command"]
         return "sudo", found["who"], f"as {found['as']}: {'commands of Ansible' if is_ansible else found['command']}"
@@ -110,13 +111,13 @@ def _of_ssh(message: str) -> tuple[str, str, str] | None:
 
 
 def shown(text: str) -> str:
-    """Return an untrusted text as one line without control characters."""
+    """Return an untrusted text as one line without control characters, cut after 200 characters."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in text)
     return printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]}..."
 
 
 def lines(journal: str) -> Iterator[Event]:
-    """Yield an event for each line of journalctl's JSON that is about people."""
+    """Yield an event for each line of journalctl's JSON output that is about people."""
     for line in journal.splitlines():
         try:
             entry = json.loads(line)
@@ -131,7 +132,10 @@ def lines(journal: str) -> Iterator[Event]:
 
 
 def merged(events: Iterable[Event]) -> list[Event]:
-    """Return the events. Equal ones of the same hour become one event with their count and the time of the first."""
+    """Return the events in order of time, with equal events of the same hour merged.
+
+    A merged event has the time of the first event, and the number of them as ``count``.
+    """
     by_likeness: dict[tuple[str, ...], Event] = {}
     for event in sorted(events, key=lambda event: str(event["time"])):
         likeness = (event["time"][:13], event["kind"], event["who"], event["what"])
@@ -143,7 +147,7 @@ def merged(events: Iterable[Event]) -> list[Event]:
 
 
 def observe(module: AnsibleModule) -> tuple[list[Event], list[str]]:
-    """Return the events, and notes about missing ones."""
+    """Return the merged events, and notes that say why events of the given days may be missing."""
     days, most = module.params["days"], module.params["lines"]
     read = ["journalctl", "--quiet", "--output=json"]
     wanted = [*read, f"--since=-{days}d", f"--lines={most}", *_MATCHES]

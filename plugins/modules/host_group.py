@@ -10,10 +10,10 @@ module: host_group
 short_description: Manage an Auto Scaling group of one host with its launch template
 version_added: 0.1.0
 description:
-  - Make, change and delete an Auto Scaling group that keeps one host, and the launch template of the same name.
-  - Make the group with its lifecycle hook at once, so that its first host waits too. M(amazon.aws.autoscaling_group)
-    knows no hooks, and a hook that is made later misses that host.
-  - Leave a running host as it is when the template changes. The next host is launched from the new version.
+  - Create, change and delete an Auto Scaling group that keeps one host, and the launch template of the same name.
+  - Create the group together with its lifecycle hook, so that the hook also applies to the first host.
+    M(amazon.aws.autoscaling_group) supports no hooks, and a hook that is created later does not apply to that host.
+  - Leave a running host unchanged when the template changes. The next host is launched from the new version.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,10 +23,11 @@ options:
     required: true
   launch:
     description:
-      - The launch template's data, in the words of EC2's C(RequestLaunchTemplateData). Required when O(state=present).
+      - The launch template's data, with the fields of EC2's C(RequestLaunchTemplateData). Required when
+        O(state=present).
     type: dict
   subnet_id:
-    description: The subnet of the host, and so its zone. Required when O(state=present).
+    description: The subnet of the host, which determines its zone. Required when O(state=present).
     type: str
   target_group_arns:
     description: The target groups in which the host is registered. A host that is unhealthy there is replaced.
@@ -34,15 +35,16 @@ options:
     elements: str
     default: []
   grace_seconds:
-    description: The time after the launch in which an unhealthy host is left alone.
+    description: The time in seconds after the launch in which an unhealthy host is not replaced.
     type: int
     default: 600
   hook_name:
-    description: The name of the lifecycle hook, which holds a host back from service until the host completes it.
+    description: The name of the lifecycle hook. A new host is not in service until it has completed the hook.
     type: str
     default: ready
   hook_seconds:
-    description: The time after which a host that did not complete the hook is terminated, and another one is launched.
+    description: >-
+      The time in seconds after which a host that has not completed the hook is terminated, and another one is launched.
     type: int
     default: 900
   tags:
@@ -69,7 +71,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: The version from which the next host is launched; absent in check mode for a new group.
+  description: >-
+    The template's version from which the next host is launched. It is absent in check mode when the group does not
+    exist yet.
   type: int
   returned: when there is a group
   sample: 1
@@ -89,12 +93,15 @@ _HOOK = ("HeartbeatTimeout", "DefaultResult", "LifecycleTransition")
 
 
 def digest(launch: dict[str, Any]) -> str:
-    """Return the digest for a version's description: EC2 returns the launch data in another form than it received."""
+    """Return a digest of the launch data, which is stored as the description of the template's version.
+
+    EC2 returns the launch data in another form than it received, so the digests are compared instead.
+    """
     return f"sha256:{hashlib.sha256(json.dumps(launch, sort_keys=True).encode()).hexdigest()}"
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the wanted group; None for no group."""
+    """Return the wanted template, group and hook, or None when they shall not exist."""
     if params["state"] == "absent":
         return None
     return {
@@ -104,7 +111,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
             "MaxSize": 1,
             "DesiredCapacity": 1,
             "VPCZoneIdentifier": params["subnet_id"],
-            "HealthCheckType": "ELB",  # EC2's own checks count beside it
+            "HealthCheckType": "ELB",  # EC2's own checks count as well
             "HealthCheckGracePeriod": params["grace_seconds"],
         },
         "TargetGroupARNs": sorted(params["target_group_arns"]),
@@ -130,7 +137,10 @@ def _template(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any] | None:
-    """Return template, group and hook in the form of ``plan``, empty where one is missing; None without any of them."""
+    """Return template, group and hook in the form of ``plan``, or None when neither template nor group exists.
+
+    A missing part is empty.
+    """
     template = _template(ec2, name)
     groups = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
     if not template and not groups:
@@ -150,7 +160,7 @@ def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any]
 
 
 def same(current: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Return whether template, group and hook are as wanted."""
+    """Return whether the current template, group and hook are as wanted."""
     return {key: current[key] for key in wanted} == wanted
 
 
@@ -215,7 +225,10 @@ def _change(scaling: Any, name: str, hook_name: str, current: dict[str, Any], wa
 
 
 def _remove(ec2: Any, scaling: Any, name: str, current: dict[str, Any]) -> None:
-    """Delete the group with its host, wait until it is gone, and delete the template last: it shows leftovers."""
+    """Delete the group with its host, wait until it is gone, and then delete the template.
+
+    The template is last, because as long as it exists the next run finds that something is left.
+    """
     if current["Group"]:
         scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
         _wait_until_gone(scaling, name)
@@ -224,7 +237,10 @@ def _remove(ec2: Any, scaling: Any, name: str, current: dict[str, Any]) -> None:
 
 
 def _wait_until_gone(scaling: Any, name: str) -> None:
-    """Wait for the end of the group's host: botocore has no waiter for it. Raises TimeoutError after ten minutes."""
+    """Wait until the group and its host are gone, because botocore has no waiter for that.
+
+    Raises TimeoutError after ten minutes.
+    """
     for _try in range(_TRIES):
         if not scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]:
             return
@@ -233,7 +249,7 @@ def _wait_until_gone(scaling: Any, name: str) -> None:
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

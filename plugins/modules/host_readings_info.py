@@ -2,29 +2,29 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the state of a trading host, as readings from which the causes of a problem are found."""
+"""Ansible module that reads the state of a trading host, from which the causes of a problem are found."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: host_readings_info
-short_description: Read how a trading host is
+short_description: Read the state of a trading host for a diagnosis
 version_added: 0.2.0
 description:
-  - Read units, file systems, listening ports, processors, busy processes, interfaces, clock, firewall, kernel settings
-    and the kernel's log of one moment, for the filter P(lowlatency.trading.likely_causes#filter).
-  - Take a program that fails or does not exist for a finding; its part of the readings is empty.
+  - Read the present state of units, file systems, listening ports, processors, busy processes, interfaces, clock,
+    firewall, kernel settings and the kernel's log, for the filter P(lowlatency.trading.likely_causes#filter).
+  - Leave a part of the readings empty when its program fails or does not exist. The module does not fail then.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   units:
-    description: The systemd units to look at.
+    description: The systemd units whose state and log are read.
     type: list
     elements: str
     required: true
   places:
-    description: The directories whose file systems are looked at.
+    description: The directories whose file systems are read.
     type: list
     elements: path
     default: []
@@ -34,11 +34,11 @@ options:
     elements: str
     default: []
   status_commands:
-    description: The same of each of several engines, by the names of their partitions.
+    description: The commands of several engines, by the names of their partitions.
     type: dict
     default: {}
   seconds:
-    description: The time over which processors and processes are watched.
+    description: The time in seconds over which the use of processors by processes is measured.
     type: float
     default: 2
 extends_documentation_fragment:
@@ -56,10 +56,14 @@ EXAMPLES = r"""
 RETURN = r"""
 readings:
   description:
-    - The values by the part of the host that they are of. C(units) has states and the end of each log, C(places) shares
-      of room and inodes that are free, C(ports) who listens, C(cpus) shares of each processor's time, C(processes) the
-      busiest with their shares of one processor, C(cpus_of) those on which a unit's process may run, C(drift) a
-      sentence for each kernel setting that is not in force.
+    - The values by parts of the host.
+    - C(units) has each unit's state and the end of its log.
+    - C(places) has the free shares of space and inodes of each file system, from 0 to 1.
+    - C(ports) has the processes that listen on each port.
+    - C(cpus) has the shares of each processor's time, from 0 to 1.
+    - C(processes) has the busiest processes, with their shares of one processor.
+    - C(cpus_of) has the processors on which each unit's process may run.
+    - C(drift) has a sentence for each kernel setting that differs from the one that tuning set.
   type: dict
   returned: success
   sample: {"places": {"/var/lib/trading": {"free": 0.42, "free_inodes": 0.97, "read_only": false}}}
@@ -82,7 +86,10 @@ _FIREWALL_TABLE = "trading"
 
 
 def place(path: str) -> dict[str, Any]:
-    """Return the free space of a path's file system; empty when the path does not exist."""
+    """Return the free shares (0 to 1) of space and inodes of a path's file system, and whether it is read-only.
+
+    Return an empty dictionary when the path does not exist.
+    """
     try:
         found = os.statvfs(path)
     except OSError:
@@ -95,11 +102,14 @@ def place(path: str) -> dict[str, Any]:
 
 
 def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
-    """Return a sentence for each kernel setting whose value differs from the one that tuning set."""
+    """Return a sentence for each kernel setting whose value now differs from the one that tuning set.
+
+    `report` is the tuning report on the host.
+    """
     found = []
     for knob in report.get("knobs", []):
         path = proc / str(knob.get("name", "")).replace(".", "/")
-        # Where the report has a reason, the host's value differs from the profile's on purpose.
+        # An entry with a reason has a value that intentionally differs from the profile's. Skip it.
         if knob.get("status") == "in_force" and not knob.get("reason") and "." in knob["name"] and path.is_file():
             now = " ".join(path.read_bytes().decode(errors="backslashreplace").split())
             if now != " ".join(str(knob["value"]).split()):
@@ -108,25 +118,25 @@ def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
 
 
 def governor_of(report: dict[str, Any]) -> str:
-    """Return the frequency governor that tuning set, if any."""
+    """Return the frequency governor that tuning set, or an empty text."""
     knobs = [knob for knob in report.get("knobs", []) if knob.get("name") == "cpu_governor"]
     return next((str(knob["value"]) for knob in knobs if knob.get("status") == "in_force"), "")
 
 
 def governors(sysfs: Path = Path("/sys/devices/system/cpu")) -> dict[str, str]:
-    """Return CPU → its frequency governor, where the kernel has one."""
+    """Return CPU → its frequency governor, for CPUs whose kernel driver has one."""
     files = sysfs.glob("cpu[0-9]*/cpufreq/scaling_governor")
     return {file.parent.parent.name[3:]: file.read_text(encoding="ascii").strip() for file in files}
 
 
 class Host:
-    """Runs programs of the host. A program that fails or does not exist gives an empty output."""
+    """Runs programs on the host. The output of a program that fails or does not exist is empty."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
 
     def say(self, *command: str) -> str:
-        """Return a command's output."""
+        """Return a command's output, or an empty text when it fails or does not exist."""
         try:
             returned, out, _err = outside.run(self._module, list(command), handle_exceptions=False)
         except OSError:
@@ -134,12 +144,13 @@ class Host:
         return out if returned == 0 else ""
 
     def unit(self, name: str) -> dict[str, Any]:
-        """Return a unit's state and the end of its log."""
+        """Return a unit's properties, and as `log` the last lines of its log."""
         state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={_LOG_LINES}"]
-        # Lines of an earlier run are no cause any more. Nor are old lines of a run that still goes on.
+        # Log lines of an earlier run of the unit do not explain its present state. Old lines of a run that is still
+        # active do not either.
         runs = [run] if (run := state.pop("run", "")) else []
-        # A run that is just starting has not logged why the previous one ended.
+        # While the unit is starting again, the log of the previous run says why that run ended.
         if runs and state.get("active") == "activating" and state.get("restarts"):
             listed = self.say("journalctl", "--no-pager", "--output=json", f"--lines={_LOG_LINES}", f"--unit={name}")
             runs = answers.newest_runs(listed, 2) or runs
@@ -150,7 +161,7 @@ class Host:
         return {**state, "log": self.say(*command).splitlines()}
 
     def links(self) -> dict[str, dict[str, Any]]:
-        """Return interface → the cause of its packets' delay, and the allowances of the instance that were exceeded."""
+        """Return interface → what delays its packets, and how often its instance exceeded each network allowance."""
         delays = answers.delays(self.say("tc", "-j", "qdisc", "show"))
         names = [path.name for path in Path("/sys/class/net").iterdir() if (path / "device").exists()]
         return {
@@ -162,16 +173,16 @@ class Host:
         }
 
     def kernel_log(self) -> list[str]:
-        """Return the newest warnings and errors of the kernel."""
+        """Return the newest 100 warnings and errors of the kernel's log."""
         command = ["journalctl", "--no-pager", "--dmesg", "--priority=warning", "--output=cat"]
         return self.say(*command, f"--lines={_KERNEL_LOG_LINES}").splitlines()
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return all readings."""
+    """Return all readings by parts of the host (see RETURN)."""
     host, options = Host(module), module.params
     before, begun_s = load.look(), time.monotonic()
-    time.sleep(options["seconds"])  # the window itself
+    time.sleep(options["seconds"])  # the time of the measurement
     after, seconds = load.look(), time.monotonic() - begun_s
     counters = host.say("nft", "-j", "list", "counters", "table", "inet", _FIREWALL_TABLE)
     try:

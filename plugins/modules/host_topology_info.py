@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the hardware topology of a host, and its CPU layout."""
+"""Ansible module that reads the hardware topology of a host, and divides its CPUs among engine and other uses."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ module: host_topology_info
 short_description: Read CPUs, memory and network cards of a host, and divide its CPUs
 version_added: 0.1.0
 description:
-  - Read the topology from C(/proc) and C(/sys), and return with it the CPU layout for a trading host.
-  - Divide nothing on one CPU. With more, the engine gets the last core, with its SMT siblings left idle,
-    telemetry a core of its own from three cores up, and housekeeping the others. Of several engines each gets a core.
-  - Find other services that tune the host, such as tuned, because what they set comes after a boot's files.
+  - Read the topology from C(/proc) and C(/sys), and return it with the CPU layout for a trading host.
+  - Divide the CPUs of a host with two or more. The engine gets the last core, whose SMT siblings stay idle. Telemetry
+    gets a separate core on hosts with three or more cores, and housekeeping gets the other CPUs. Each of several
+    engines gets a core.
+  - Find other services that tune the host, such as tuned, because they override the values in the files of the boot.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   engine_cpus:
-    description: The engine's CPUs as a kernel CPU list, for example V(2-3). Empty derives them.
+    description: The engine's CPUs as a kernel CPU list, for example V(2-3). When empty, they are derived.
     type: str
     default: ""
   engines:
     description:
-      - The number of engines that get a core each, where the host has several partitions. With 0 nothing is divided.
-      - Fail, with the layout, where the host has no core for each of them and one for everything else.
+      - The number of engines that get a core each, on a host with several partitions. With 0 nothing is divided.
+      - Fail when the host has too few cores for the engines and one for everything else. The message has the layout.
     type: int
     default: 1
     version_added: 0.2.0
   partitioned:
-    description: The permission for engines of partitions on the host. When false, fail where it has units of some.
+    description: Say whether the host may have engines of partitions. When false, fail if it has units of such engines.
     type: bool
     default: true
     version_added: 0.2.0
@@ -66,8 +67,9 @@ topology:
     container: false
 layout:
   description:
-    - CPU numbers by use, and the same as kernel CPU lists. V(engine) is empty when there is nothing to divide.
-    - C(engine_cores), of several engines, are their CPUs by cores.
+    - The numbers of the CPUs for each use, and the same as kernel CPU lists. C(engine) is empty when the CPUs are not
+      divided.
+    - C(engine_cores) has the CPUs of several engines, one list for each core.
   returned: success
   type: dict
   sample:
@@ -82,8 +84,8 @@ layout:
     housekeeping_mask: "3"
 other_tuners:
   description:
-    - Services that run or are enabled and set governors and kernel values as well.
-    - C(profile) is that of tuned, and empty for others.
+    - Running or enabled services that also set governors and kernel values.
+    - C(profile) is the profile of tuned, and empty for other services.
   returned: success
   type: list
   elements: dict
@@ -93,7 +95,7 @@ other_tuners:
       enabled: true
       profile: virtual-guest
 stopped_tuners:
-  description: The services that the role os_tuning has stopped, with their state before.
+  description: The services that the role os_tuning has stopped, with their earlier state.
   returned: success
   type: list
   elements: dict
@@ -116,7 +118,10 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 
 
 def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) -> dict[str, Any]:
-    """Return topology, layout and other tuners of the host whose root directory is `root`. Raises TuningError."""
+    """Return the module's result for the host whose root directory is `root`: topology, layout and other tuners.
+
+    `services` is the output of systemctl about other tuners. Raises TuningError.
+    """
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node, engines)
     numbers = {name: sorted(cpus) for name, cpus in dataclasses.asdict(layout).items()}
@@ -139,7 +144,7 @@ def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) 
 
 
 def refuse_partitions(root: Path) -> None:
-    """Raise TuningError where the host has engines of partitions."""
+    """Raise TuningError when the host has units of partitions' engines."""
     if units := sorted(path.name for path in (root / "etc/systemd/system").glob("trading-engine@*.service")):
         raise TuningError(
             f"this host has {', '.join(units)}, and trading_partitions is empty: name its partitions, or say "
@@ -148,7 +153,7 @@ def refuse_partitions(root: Path) -> None:
 
 
 def services_of(module: AnsibleModule) -> str:
-    """Return systemd's properties of the other tuners; empty on a host without systemd."""
+    """Return the properties that systemctl prints of other tuners, or an empty text on a host without systemd."""
     try:
         _returned, shown, _errors = outside.run(module, other_tuners.COMMAND, handle_exceptions=False)
     except OSError:

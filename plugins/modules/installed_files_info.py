@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: check that files still have their declared owner, group and mode."""
+"""Ansible module that checks whether files still have their declared owner, group and mode."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ module: installed_files_info
 short_description: Read whether files have the owner, group and mode that were declared
 version_added: 0.2.0
 description:
-  - Compare files with a list of their owners, groups and modes, and name each that differs.
-  - Change nothing; a file that does not exist does not differ, nor does the directory lost+found of a file system.
+  - Compare the owners, groups and modes of files with declared ones, and report each difference.
+  - Leave out files that do not exist, and directories named lost+found.
+  - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,24 +25,24 @@ options:
     required: true
     suboptions:
       path:
-        description: The file or directory, or a pattern of such. A link is followed.
+        description: The path of a file or directory, or a shell pattern of paths. A link is followed.
         type: str
         required: true
       owner:
-        description: The name of its owner.
+        description: The name of the file's owner.
         type: str
         required: true
       group:
-        description: The name of its group.
+        description: The name of the file's group.
         type: str
         required: true
       mode:
-        description: The mode, in octal digits.
+        description: The exact mode, in octal digits.
         type: str
       most:
         description:
-          - The mode that its own may not exceed, in octal digits.
-          - A directory may also be entered by whoever may read it.
+          - The permissions that the file's mode may have at most, in octal digits.
+          - A directory may also have execute permission for everybody who may read it.
         type: str
 extends_documentation_fragment:
   - lowlatency.trading.common.info
@@ -60,7 +61,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 compared:
-  description: How many files there are.
+  description: The number of compared files.
   type: int
   returned: success
 differing:
@@ -81,7 +82,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
-# An ext4 file system has it at its root, for root alone.
+# The root directory of an ext4 file system contains this directory, which only the user root may read.
 _OF_THE_FILE_SYSTEM = "lost+found"
 
 
@@ -121,7 +122,7 @@ def differences(path: str, found: os.stat_result, declared: dict[str, Any]) -> l
 
 
 def observe(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
-    """Return the number of files, and one sentence for each difference."""
+    """Return the number of compared files, and one sentence for each difference."""
     compared, found = 0, []
     for declared in files:
         for path in sorted(glob.glob(declared["path"])):
@@ -129,7 +130,7 @@ def observe(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
                 continue
             try:
                 state = os.stat(path)
-            except OSError:  # gone meanwhile, or a link to nothing
+            except OSError:  # removed in the meantime, or a broken link
                 continue
             compared += 1
             found += differences(path, state, declared)

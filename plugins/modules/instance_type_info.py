@@ -11,7 +11,7 @@ short_description: Read the data of an EC2 instance type, and the zones that off
 version_added: 0.1.0
 description:
   - Return the architecture, the size and the Availability Zones of one instance type in a region.
-  - Fail when the type does not exist in the region, or the account is on AWS's free plan, which does not launch it.
+  - Fail when the region does not offer the type, or when the AWS account is on the free plan, which excludes the type.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -36,7 +36,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 architecture:
-  description: The type's architecture, in EC2's words.
+  description: The type's architecture, as EC2 names it.
   type: str
   returned: success
   sample: arm64
@@ -69,10 +69,10 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
-# An Availability Zone is its region and a letter (EC2 user guide, "Regions and Zones"). Local and Wavelength Zones, of
-# few services and other prices, name a place behind the region (us-east-1-bos-1a), and sort before the others.
+# The name of an Availability Zone is its region and a letter (EC2 user guide, "Regions and Zones"). Names of Local and
+# Wavelength Zones contain a place (us-east-1-bos-1a). They are excluded: they have few services and other prices.
 _AVAILABILITY_ZONE = re.compile(r"[a-z]{2}(-[a-z]+)+-\d[a-z]")
-# AWS Free Tier has one endpoint for all regions.
+# The service AWS Free Tier has one endpoint for all regions, in this one.
 _FREE_TIER_REGION = "us-east-1"
 
 
@@ -87,7 +87,7 @@ def zones_of(client: Any, instance_type: str) -> list[str]:
 
 
 def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]:
-    """Return the zones, and the type as DescribeInstanceTypes describes it; empty for a type that the region lacks."""
+    """Return the type's zones, and its data as in DescribeInstanceTypes; both empty when the region lacks the type."""
     zones = zones_of(client, instance_type)
     if not zones:
         return [], {}
@@ -100,13 +100,13 @@ def is_on_free_plan(client: Any) -> bool:
 
     try:
         plan = client.get_account_plan_state()
-    except (BotoCoreError, ClientError, AttributeError):  # the last: botocore from before July 2025
+    except (BotoCoreError, ClientError, AttributeError):  # AttributeError: botocore from before July 2025
         return False
     return bool(plan["accountPlanType"] == "FREE" and plan["accountPlanStatus"] != "EXPIRED")
 
 
 def free_types(client: Any, architecture: str) -> list[str]:
-    """Return the instance types that an account on the free plan may use."""
+    """Return the instance types of an architecture that an account on the free plan may launch."""
     pages = client.get_paginator("describe_instance_types").paginate(
         Filters=[
             {"Name": "free-tier-eligible", "Values": ["true"]},
@@ -117,7 +117,7 @@ def free_types(client: Any, architecture: str) -> list[str]:
 
 
 def free_plan_problem(module: Any, client: Any, found: dict[str, Any]) -> str:
-    """Return why the account cannot launch this type, or an empty text."""
+    """Return why an account on the free plan cannot launch this type, or an empty text."""
     from botocore.config import Config
 
     if found.get("FreeTierEligible"):

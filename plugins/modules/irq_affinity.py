@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: set the CPUs that serve interrupts."""
+"""Ansible module that sets the CPUs which serve interrupts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ module: irq_affinity
 short_description: Serve interrupts on the housekeeping CPUs
 version_added: 0.1.0
 description:
-  - Take every other CPU out of the list of each interrupt, and of the default for new ones.
-  - Ban the other CPUs from irqbalance, where that is installed, by a drop-in of its unit; the service itself stays.
+  - Remove every CPU that is not a housekeeping CPU from the list of each interrupt, and from the default for new ones.
+  - Ban these CPUs from irqbalance, if it is installed, by a drop-in of its unit. The service itself stays enabled.
   - Report interrupts that belong to one CPU, such as a timer's, as refused by the kernel.
-  - Record what was before in C(/var/lib/os-tuning/irq_affinity.json); O(state=absent) restores it.
+  - Record the original lists in C(/var/lib/os-tuning/irq_affinity.json). O(state=absent) restores them.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,12 +24,12 @@ options:
     type: str
     required: true
   state:
-    description: Keep interrupts on these CPUs, or restore the original affinity.
+    description: Keep interrupts on these CPUs (V(present)), or restore the original affinity (V(absent)).
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: Restore with O(state=absent) even values that somebody else changed since.
+    description: Restore with O(state=absent) even values that somebody else has changed after this module.
     type: bool
     default: false
 attributes:
@@ -50,19 +50,20 @@ EXAMPLES = r"""
 RETURN = r"""
 irqbalance_ignores:
   description:
-    - Interrupts that were found on a CPU that irqbalance is banned from, after this module had moved them away. There
-      is a warning as well, because nothing but another version of irqbalance, or none, helps then.
+    - Interrupts that irqbalance has moved back to a CPU from which it is banned. The module also gives a warning,
+      because only another version of irqbalance, or stopping it, helps then.
   returned: always
   type: list
   elements: str
 irqbalance_stale:
   description:
-    - Whether irqbalance runs with another ban than it should, so that systemd must read it and irqbalance be restarted.
-    - It is read from the running process, so a play that was killed before the restart makes up for it next time.
+    - Whether the running irqbalance has another ban than the drop-in. If so, systemd must reload its files, and
+      irqbalance must be restarted.
+    - The ban is read from the running process. If a play is killed before the restart, the next play restarts it.
   returned: always
   type: bool
 knobs:
-  description: One entry named V(irq_affinity) for each result that occurs, as in M(lowlatency.trading.kernel_tunables).
+  description: One entry named V(irq_affinity) for each status that occurs, as in M(lowlatency.trading.kernel_tunables).
   returned: always
   type: list
   elements: dict
@@ -98,14 +99,18 @@ DEFAULT = "/proc/irq/default_smp_affinity"
 TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-irq.conf"
 IRQBALANCE_FILE = "/etc/systemd/system/irqbalance.service.d/os-tuning.conf"
 BAN_VARIABLE = "IRQBALANCE_BANNED_CPULIST"
-# What irqbalance before 1.8 reads instead (Debian 11, Ubuntu 20.04), as a mask; later ones ignore it beside the list.
+# The variable that irqbalance before 1.8 reads instead, as a mask (Debian 11, Ubuntu 20.04). Later versions ignore it
+# when the list is set.
 OLD_BAN_VARIABLE = "IRQBALANCE_BANNED_CPUS"
 ENVIRONMENT_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/system/irqbalance.service")
 
 
 def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
-    """Return each interrupt's CPU list by its file, in numerical order. `root` is the root directory of the host."""
+    """Return the file of each interrupt's CPU list → the list, in numerical order of the interrupts.
+
+    `root` is the root directory of the host.
+    """
     places = kernelfs.under(root, "/proc/irq").glob("[0-9]*/smp_affinity_list")
     numbers = sorted(int(place.parent.name) for place in places)
     return {path: files.read(path) or "" for path in (f"/proc/irq/{number}/smp_affinity_list" for number in numbers)}
@@ -117,7 +122,10 @@ def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str
 
 
 def run(root: Path, housekeeping_list: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
-    """Set the affinity on the host whose root directory is `root`; return the module's result. Raises TuningError."""
+    """Set or restore the affinity on the host whose root directory is `root`; return the module's result.
+
+    Raises TuningError.
+    """
     usable = topology.usable_cpus(root)
     housekeeping = _housekeeping(housekeeping_list, usable)
     files = kernelfs.Files(root)
@@ -164,9 +172,9 @@ def _housekeeping(text: str, usable: frozenset[int]) -> frozenset[int]:
 
 
 def _bans_expected(root: Path, banned: dict[str, str]) -> dict[str, str]:
-    """Return the variables that irqbalance should run with.
+    """Return the environment variables that irqbalance should have.
 
-    An assignment in the distribution's environment file wins over our drop-in (systemd.exec(5), EnvironmentFile=).
+    An assignment in the distribution's environment file overrides the drop-in (systemd.exec(5), EnvironmentFile=).
     """
     expected = dict(banned)
     for path in ENVIRONMENT_FILES:
@@ -179,10 +187,10 @@ def _bans_expected(root: Path, banned: dict[str, str]) -> dict[str, str]:
 
 
 def _bans_in_force(root: Path) -> list[dict[str, str]]:
-    """Return the variables of each running irqbalance."""
+    """Return the variables with bans of each running irqbalance process."""
     found = []
     for name in kernelfs.under(root, "/proc").glob("[0-9]*/comm"):
-        # A process may end while it is read; then it bans nothing any more.
+        # A process that ends during the reading is left out.
         with contextlib.suppress(OSError):
             if name.read_bytes().strip() != b"irqbalance":
                 continue
@@ -195,7 +203,7 @@ def _bans_in_force(root: Path) -> list[dict[str, str]]:
 
 
 def _strayed(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[str]:
-    """Return the interrupts that an earlier run moved to the housekeeping CPUs and that have left them again."""
+    """Return the interrupts that an earlier run moved to the housekeeping CPUs but that now use other CPUs."""
     record = undo.load(kernelfs.under(root, f"{undo.DIRECTORY}/irq_affinity.json"))
     strayed = []
     for name, touch in record.touched.items():

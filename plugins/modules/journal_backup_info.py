@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the contents of an environment's backup bucket, by host."""
+"""Ansible module that lists the contents of an environment's backup bucket by host."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ module: journal_backup_info
 short_description: List the contents of an environment's backup bucket by host
 version_added: 0.2.0
 description:
-  - List for each host and instance the objects that it has shipped, and since when and until when; and the archives
-    that C(playbooks/backup.yml) has copied.
-  - Return nothing where there is no such bucket. Change nothing.
+  - List for each host and instance the number, the size and the times of the objects that it has uploaded. Also list
+    the names of other objects, such as archives that C(playbooks/backup.yml) has copied.
+  - Return empty lists when the bucket does not exist.
+  - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,7 +24,7 @@ options:
     type: str
     required: true
   owner:
-    description: The number of the account that the bucket must belong to.
+    description: The number of the AWS account that must own the bucket.
     type: str
     required: true
 extends_documentation_fragment:
@@ -44,7 +45,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: The objects that each host's instances have shipped, the newest last.
+  description: >-
+    The number, size and times of the objects that each instance of a host has uploaded, for each host the newest last.
   type: list
   elements: dict
   returned: success
@@ -57,7 +59,7 @@ others:
   returned: success
   sample: [trading-production-1.tar.gz]
 locked_until:
-  description: The time in UTC until which S3 locks some of it against deletion; empty where nothing is locked.
+  description: The time in UTC until which S3 locks any object against deletion; empty when none is locked.
   type: str
   returned: success
 text:
@@ -75,7 +77,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws,
 
 
 def observe(client: Any, bucket: str, owner: str) -> list[dict[str, Any]]:
-    """Return all objects of the bucket; none when the bucket does not exist."""
+    """Return all objects of the bucket as ListObjectsV2 does, or an empty list when the bucket does not exist."""
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, ExpectedBucketOwner=owner)
         return [one for page in pages for one in page.get("Contents", [])]
@@ -84,7 +86,7 @@ def observe(client: Any, bucket: str, owner: str) -> list[dict[str, Any]]:
 
 
 def lock_days(client: Any, bucket: str, owner: str) -> int:
-    """Return how many days S3 locks a new object against deletion, 0 without such a rule."""
+    """Return for how many days S3 locks a new object against deletion, or 0 when it locks none."""
     try:
         answer = client.get_object_lock_configuration(Bucket=bucket, ExpectedBucketOwner=owner)
     except client.exceptions.ClientError as error:
@@ -96,7 +98,7 @@ def lock_days(client: Any, bucket: str, owner: str) -> int:
 
 
 def locked_until(client: Any, bucket: str, owner: str) -> str:
-    """Return the latest time until which an object or an earlier version is locked; empty when none is."""
+    """Return the time until which the newest object, or an earlier version, is locked; empty when none is locked."""
     days = lock_days(client, bucket, owner)
     if not days:
         return ""
@@ -109,7 +111,7 @@ def locked_until(client: Any, bucket: str, owner: str) -> str:
 
 
 def holdings(objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the objects that each host's instances have shipped, and the names of foreign objects."""
+    """Return one entry for each host and instance (see RETURN), and the names of objects that no host uploaded."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     others = []
     for one in objects:
@@ -133,7 +135,7 @@ def holdings(objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
 
 
 def told(hosts: list[dict[str, Any]], others: list[str]) -> list[str]:
-    """Return the hosts and the foreign objects as lines of text."""
+    """Return the hosts' entries and the names of other objects as lines of text."""
     lines = [
         f"{one['host']} on {one['instance']}: {one['objects']} objects, {one['bytes'] / (1 << 20):.1f} MiB, "
         f"{one['oldest']} to {one['newest']}"

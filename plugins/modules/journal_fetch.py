@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: make an archive for a restore from a host's objects in its bucket."""
+"""Ansible module that makes an archive for a restore from the objects that a host has uploaded to its bucket."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ module: journal_fetch
 short_description: Make an archive for a restore from a host's objects in its bucket
 version_added: 0.2.0
 description:
-  - Find the newest complete series of objects that a host has put into the bucket, fetch its newest snapshot, the
-    journal since then and the configuration, check each object against the SHA-256 in its name, and pack them as
-    C(playbooks/backup.yml) packs a host's own archive.
-  - Take the snapshot before and the journal between along, by which the engine proves the newest one before a
-    restore puts it in force, and warn where the series lacks them or one is changed.
-  - Refuse where several instances have shipped under the host's name and none is said, and leave out who has shipped
-    under several names, as who forges another host's backup does.
-  - Refuse, with the object's name, where another one is missing, foreign or changed. Then no archive is written.
-  - Keep of the accounts the hashes of their passwords, which the bucket has; the passwords themselves it has not. An
-    account for tests gets a new one with the restore.
+  - Find the newest complete series of objects that a host has uploaded to the bucket. Fetch its newest snapshot, the
+    journal after it and the configuration. Check each object against the SHA-256 in its name, and pack them in the
+    form of the archives of C(playbooks/backup.yml).
+  - Add the previous snapshot and the journal between the two. From them the engine checks the newest snapshot before
+    it is restored. Give a warning when the series lacks them, or when one of them is changed.
+  - Fail when several instances have uploaded under the host's name and O(instance) is empty. Leave out an instance that
+    has uploaded under several host names, because it may have forged another host's backup.
+  - Fail with the name of the object when any other object is missing, foreign or changed. Then no archive is written.
+  - Keep the hashes of the accounts' passwords, because the bucket does not have the passwords. A test account gets a
+    new password with the restore.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -30,7 +30,7 @@ options:
     type: str
     required: true
   owner:
-    description: The number of the account that the bucket must belong to.
+    description: The number of the AWS account that must own the bucket.
     type: str
     required: true
   host:
@@ -39,33 +39,33 @@ options:
     required: true
   instance:
     description: >-
-      The id of the instance that shipped, where several had the host's name. Empty where one has.
+      The id of the instance whose backup is meant. Required when several instances have uploaded under the host's name.
     type: str
     default: ""
   dest:
-    description: The archive's path on the controller. One that is there stays, unless O(replace) is set.
+    description: The archive's path on the controller. An existing archive stays, unless O(replace) is set.
     type: path
     required: true
   replace:
-    description: Replace an archive that is there, once the new one is whole.
+    description: Replace an existing archive when the new one is complete.
     type: bool
     default: false
   release_dir:
     description: >-
-      The directory on the controller in which the release is put that the host ran last, where the series has its
-      wheels. Empty to fetch none.
+      The directory on the controller for the release that the host ran last, if the series has its wheels. When it is
+      empty, no release is fetched.
     type: str
     default: ""
   project:
     description: >-
-      The project of the controller's own release, as M(lowlatency.trading.wheel_set) takes it, to which the host's is
-      compared by its name.
+      The project from which the controller's own release is built, as in M(lowlatency.trading.wheel_set). Its name is
+      compared with the name of the host's release.
     type: path
   wheel_dir:
-    description: The directory of ready wheels, where the controller's own release is those.
+    description: The directory of ready wheels, when the controller's own release consists of these.
     type: path
   optional:
-    description: Do nothing, and do not fail, where the bucket has nothing of the host.
+    description: Do nothing instead of failing when the bucket has no object of the host.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -74,7 +74,8 @@ extends_documentation_fragment:
   - amazon.aws.boto3
 attributes:
   check_mode:
-    description: Can run in check mode, in which no archive is written. The release's wheels are read, to tell its name.
+    description: >-
+      Can run in check mode, in which no archive is written. The release's wheels are read to find its name.
     support: full
   diff_mode:
     description: Returns no details of a change.
@@ -93,39 +94,40 @@ EXAMPLES = r"""
 
 RETURN = r"""
 instance:
-  description: The id of the instance that shipped it; empty where the bucket has nothing.
+  description: The id of the instance that uploaded the objects; empty when nothing was fetched.
   type: str
   returned: success
   sample: i-0123456789abcdef0
 series:
-  description: The series, by the time at which it began.
+  description: The name of the series, which is the time at which it began.
   type: str
   returned: success
   sample: 20261130T073054.000000Z
 newest:
-  description: When the last of its objects came, in UTC.
+  description: The upload time of the newest object of the series, in UTC.
   type: str
   returned: success
   sample: "2026-11-30T08:00:00+00:00"
 release:
-  description: The release that the host ran last, empty where the series does not have its wheels.
+  description: The release that the host ran last; empty when the series does not have its wheels.
   type: str
   returned: success
   sample: 0123456789abcdef
 release_archive:
   description: >-
-    The path of that release's archive on the controller, as M(lowlatency.trading.wheel_set) takes it; empty where there
-    is none.
+    The path of that release's archive on the controller, for the option C(archive) of M(lowlatency.trading.wheel_set);
+    empty without one.
   type: str
   returned: success
 release_sha256:
-  description: The SHA-256 of that archive, empty where there is none.
+  description: The SHA-256 of that archive; empty without one.
   type: str
   returned: success
 controller_release:
   description: >-
-    The same as RV(release) where the controller's own release is that one for some kind of host. Otherwise the
-    controller's for a host of the same kind, empty where the host's wheels do not tell its kind.
+    The same as RV(release) when the controller's own release, built for some kind of host, is that release. Otherwise
+    the controller's release for a host of the same kind. It is empty when the names of the host's wheels do not contain
+    its kind.
   type: str
   returned: success
 segments:
@@ -172,14 +174,15 @@ WHEELS = "/opt/trading/wheels/"
 _WHEELS = re.compile(rf"{WHEELS}[0-9a-f]{{16}}\.tar")
 _WAY_OUT = "-e aws_backup_release=controller rebuilds with the controller's release"
 _SIDE_BY_SIDE = 16
-# The rest of a segment still being written. The engine filled it with zeros, and cuts it off at its next start.
+# The number of zeros after the records of a segment that was still being written. The engine cuts them off at its next
+# start.
 _ZEROS = 1 << 16
 _ACCOUNT = re.compile(r"^\[accounts\.(\w+)\]\n((?:.+\n?)*)", re.MULTILINE)
 _PASSWORD = re.compile(r'^password = "([^"]+)"$', re.MULTILINE)
 
 
 def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
-    """Return the names of the objects that hosts have shipped, each with its upload time."""
+    """Return the names of all objects that hosts have uploaded → their upload times."""
     pages = client.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=journal_bucket.PREFIX, ExpectedBucketOwner=owner
     )
@@ -187,20 +190,23 @@ def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
 
 
 def plan(observed: dict[str, Any], given: dict[str, Any]) -> Backup | None:
-    """Return the backup to archive, or None when there is none and that is allowed. Raises BackupError."""
+    """Return the backup to archive, or None when there is none and the option `optional` is set.
+
+    Raises BackupError.
+    """
     if given["optional"] and given["host"] not in journal_bucket.hosts(observed):
         return None
     return journal_bucket.choose(observed, given["host"], given["instance"])
 
 
 def newest(observed: dict[str, Any], host: str, backup: Backup) -> str:
-    """Return the upload time of the last object of a series."""
+    """Return the upload time of the newest object of the backup's series, in ISO 8601 form."""
     of_series = (f":{backup.instance}/{host}/{backup.series}/", f"/{backup.instance}/{host}/{backup.series}/")
     return str(max(when for key, when in observed.items() if any(part in key for part in of_series)).isoformat())
 
 
 class Source:
-    """Access to the bucket's objects. Each is checked against the SHA-256 in its name."""
+    """Reads the bucket's objects, and checks each against the SHA-256 in its name."""
 
     def __init__(self, client: Any, bucket: str, owner: str) -> None:
         self._client = client
@@ -209,7 +215,7 @@ class Source:
         self.objects = 0
 
     def read(self, part: Part) -> bytes:
-        """Return an object. Raises BackupError when its content does not match its name."""
+        """Return the content of an object. Raises BackupError when its SHA-256 is not the one in its name."""
         answer = self._client.get_object(Bucket=self._bucket, Key=part.key, ExpectedBucketOwner=self._owner)
         data: bytes = answer["Body"].read()
         if hashlib.sha256(data).hexdigest() != part.digest:
@@ -218,7 +224,10 @@ class Source:
         return data
 
     def segment(self, segment: Segment, into: Path) -> None:
-        """Write a segment's file. Raises BackupError when its bytes do not match its seal."""
+        """Write a segment's file from its objects.
+
+        Raises BackupError when the bytes do not match the length in a name or the digest in the segment's seal.
+        """
         digest = hashlib.sha256()
         with into.open("wb") as file, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             for one, data in zip(segment.ranges, pool.map(self.read, [one.part for one in segment.ranges])):
@@ -233,7 +242,7 @@ class Source:
 
 
 def hashes(accounts: str) -> dict[str, str]:
-    """Return the password hashes in accounts.toml by account, without the test accounts."""
+    """Return account → password hash from the text of accounts.toml, without the test accounts."""
     found = {}
     for name, table in _ACCOUNT.findall(accounts):
         password = _PASSWORD.search(table)
@@ -243,9 +252,10 @@ def hashes(accounts: str) -> dict[str, str]:
 
 
 def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str, Path | bytes]], str]:
-    """Return the files that only prove the newest snapshot, and an empty text.
+    """Return the files that are needed only to check the newest snapshot, and an empty text.
 
-    When one of their objects does not match its name, return no files and that reason. The state does not need them.
+    When one of their objects does not match its name, return no files and the reason. A restore is possible without
+    them.
     """
     newest = max((number for number, _part in backup.snapshots), default=0)
     found: list[tuple[str, Path | bytes]] = []
@@ -266,7 +276,7 @@ def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str,
 def members(
     source: Source, backup: Backup, folder: Path, proving: Sequence[tuple[str, Path | bytes]]
 ) -> Iterator[tuple[str, Path | bytes | None]]:
-    """Yield the archive's members: a directory, a file of the folder, or content."""
+    """Yield the archive's members as (name, content). The content is None for a directory, a path, or bytes."""
     newest = max((number for number, _part in backup.snapshots), default=0)
     yield JOURNAL, None
     yield SECRETS, None
@@ -283,7 +293,7 @@ def members(
         path.unlink()
     for file in backup.files:
         if not file.path.startswith("/etc/"):
-            continue  # part of the release, not of the state
+            continue  # it belongs to the release, not to the state
         data = source.read(file.part)
         yield file.path.lstrip("/"), data
         if file.path == ACCOUNTS:
@@ -292,7 +302,7 @@ def members(
 
 
 class Release(NamedTuple):
-    """The release that a host ran last; empty when the bucket lacks it."""
+    """The release that a host ran last. All fields are empty when the bucket lacks it."""
 
     name: str = ""
     archive: str = ""
@@ -305,8 +315,8 @@ def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Releas
 
     Without a folder nothing is written.
 
-    After a rollback the bucket also has the wheels of another release. So the wheels that the host recorded as
-    installed decide. Raises BackupError when an unreadable release may be the right one.
+    After a rollback the bucket also has the wheels of another release. So the right release is the one whose wheels the
+    host recorded as installed. Raises BackupError when an unreadable release may be the right one.
     """
     parts = {file.path: file.part for file in backup.files}
     if IN_FORCE not in parts:
@@ -315,7 +325,7 @@ def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Releas
         noted = json.loads(source.read(parts[IN_FORCE]))["wheels"]
     except BackupError as error:
         raise BackupError(f"{error}; {_WAY_OUT}") from error
-    except (ValueError, KeyError, TypeError, RecursionError):  # written by a release that did not record its wheels yet
+    except (ValueError, KeyError, TypeError, RecursionError):  # an old release did not record its wheels
         return Release(), []
     unreadable = []
     for part in (part for path, part in parts.items() if _WHEELS.fullmatch(path)):
@@ -341,7 +351,7 @@ def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Releas
 
 
 def apply(source: Source, backup: Backup, dest: Path) -> list[str]:
-    """Write the archive atomically; return the warnings."""
+    """Write the archive atomically; return a list of warnings."""
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         scratch = Path(folder) / "archive.tar.gz"
         proving, problem = proof(source, backup, Path(folder))

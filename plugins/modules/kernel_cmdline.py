@@ -2,40 +2,42 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: set kernel arguments for the next boot."""
+"""Ansible module that sets kernel arguments for the next boot."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: kernel_cmdline
-short_description: Add kernel boot arguments, and take back only those that it added
+short_description: Set kernel arguments for the next boot, and remove only those that it added
 version_added: 0.1.0
 description:
-  - Hand the listed arguments to the next boot, by C(grubby) where there is one, else by a file for C(update-grub).
-  - Replace an argument of the host with a listed name and another value; with an empty list it comes back.
-  - Never reboot. RV(reboot_required) compares with C(/proc/cmdline).
-  - Fail when a boot did not bring the arguments that it should have, so that nobody reboots a host for them again.
+  - Set the listed arguments for the next boot, by C(grubby) if it is installed, otherwise by a file for
+    C(update-grub).
+  - Replace an argument of the host that has a listed name and another value. An empty list restores it.
+  - Never reboot. RV(reboot_required) is the result of a comparison with C(/proc/cmdline).
+  - Fail when the host has booted without the arguments that were set, because another reboot would not help.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   arguments:
-    description: Every argument that is wanted, such as V(skew_tick=1). An empty list takes all of ours back.
+    description: >-
+      Every wanted argument, such as V(skew_tick=1). An empty list removes all arguments that this module has added.
     type: list
     elements: str
     required: true
   never:
-    description: The arguments that are refused, whoever asks for them.
+    description: The arguments that are never set, even if O(arguments) has them.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: The argument, with its value if only that is refused.
+        description: The name of the argument, or the argument with its value to refuse only that value.
         type: str
         required: true
       reason:
-        description: The reason.
+        description: The reason, which is reported.
         type: str
         required: true
 attributes:
@@ -60,7 +62,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reboot_required:
-  description: Whether the running kernel has other arguments than it should.
+  description: Whether the next boot would change the arguments of the kernel.
   returned: always
   type: bool
 awaiting_boot:
@@ -103,13 +105,13 @@ RECORD = f"{undo.DIRECTORY}/kernel_cmdline.json"
 SHOWN_BY = {"isolcpus": "/sys/devices/system/cpu/isolated", "nohz_full": "/sys/devices/system/cpu/nohz_full"}
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 BOOT_FILES = {Grub: "GRUB's menu", Grubby: "the default boot entry"}
-# Below /run, so that the awaited boot deletes it.
+# The file is below /run, so that the next boot deletes it.
 REMOVED = "/run/os-tuning-removed-arguments.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Tools:
-    """The paths of the programs; empty for a program that is not installed."""
+    """The paths of update-grub and grubby. The path of a program that is not installed is empty."""
 
     update_grub: str
     grubby: str
@@ -122,7 +124,10 @@ class Tools:
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """Arguments of the running kernel, of the next boot, of this collection, and those removed since the boot."""
+    """The arguments of the running kernel, of the next boot and of this collection, and those removed since the boot.
+
+    `boot` is the kernel's id of the present boot.
+    """
 
     running: list[str]
     current: list[str]
@@ -132,7 +137,10 @@ class Observed:
 
 
 def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
-    """Return the arguments of the host with root directory `root`; those of the next boot only with a boot loader."""
+    """Return the arguments of the host whose root directory is `root`.
+
+    Without a boot loader the arguments of the next boot are empty.
+    """
     ours = _load(kernelfs.under(root, RECORD))
     files = kernelfs.Files(root)
     running = (files.read("/proc/cmdline") or "").split()
@@ -143,9 +151,10 @@ def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
 
 
 def apply(root: Path, loader: Grub | Grubby, ours: Ours, change: Change, removed: list[str]) -> None:
-    """Set the arguments for the next boot, and record those of this collection."""
+    """Set the arguments for the next boot, and record this collection's changes."""
     record = kernelfs.under(root, RECORD)
-    # Both the old and the new are ours until the boot entries are written.
+    # Until the boot entries are written, record both the old and the new arguments as this collection's. So a killed
+    # run can be undone.
     both = [*dict.fromkeys([*ours.added, *change.ours.added])]
     _save(record, Ours(both, change.ours.replaced or ours.replaced, change.ours.boot))
     loader.apply(change)
@@ -156,7 +165,10 @@ def apply(root: Path, loader: Grub | Grubby, ours: Ours, change: Change, removed
 def run(
     root: Path, arguments: list[str], never: list[dict[str, str]], tools: Tools, command: Run, check: bool
 ) -> dict[str, Any]:
-    """Set the next boot's arguments on the host whose root directory is `root`. Raises TuningError."""
+    """Set the next boot's arguments on the host whose root directory is `root`; return the module's result.
+
+    `never` has the refused arguments, and `check` prevents changes. Raises TuningError.
+    """
     refusals = {entry["name"]: entry["reason"] for entry in never}
     refused = [argument for argument in arguments if _reason(argument, refusals)]
     wanted = [argument for argument in arguments if argument not in refused]
@@ -212,7 +224,7 @@ def _reason(argument: str, refusals: dict[str, str]) -> str:
 
 
 def _ignored(root: Path, name: str) -> str:
-    """Return the evidence that the running kernel lacks support for this argument, or an empty text."""
+    """Return a sentence that says how the running kernel shows that it ignores this argument, or an empty text."""
     path = SHOWN_BY.get(name)
     if path and (kernelfs.Files(root).read(path) or "(null)") == "(null)":
         return f"the kernel has the argument, and {path} is empty: it was built without this"
@@ -236,7 +248,7 @@ def _load(path: Path) -> Ours:
 
 
 def _load_removed(root: Path) -> list[str]:
-    """Return the arguments removed since the boot."""
+    """Return the arguments that were removed since the boot. Raises TuningError for a damaged file."""
     path = kernelfs.under(root, REMOVED)
     try:
         return [str(argument) for argument in json.loads(undo.read_file(path) or "[]")]

@@ -2,33 +2,34 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: set kernel values in /proc/sys and /sys, and restore the original ones."""
+"""Ansible module that sets kernel values in /proc/sys and /sys, and restores the original ones."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: kernel_tunables
-short_description: Set kernel values in /proc/sys and /sys, with a way back for every one of them
+short_description: Set kernel values in /proc/sys and /sys, and restore the original ones
 version_added: 0.1.0
 description:
-  - Make the listed values live, and write them to one C(sysctl.d) and one C(tmpfiles.d) file for the next boot.
-  - Read the live value. A value that only stands in a file is not in force.
-  - Record in C(/var/lib/os-tuning/kernel_tunables.json) what each value was before this module first changed it,
-    and restore it when the value is no longer listed. An empty list restores the host.
-  - Report a value that the kernel refuses; it is not hidden, and does not fail the task.
+  - Set the listed values in the running kernel, and write them to one C(sysctl.d) and one C(tmpfiles.d) file for the
+    next boot.
+  - Compare with the value in the running kernel, not with files.
+  - Record each value in C(/var/lib/os-tuning/kernel_tunables.json) before this module first changes it. Restore it when
+    it is no longer listed. An empty list restores all values.
+  - Report a value that the kernel refuses. It does not fail the task.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   tunables:
     description:
-      - Every value that is wanted. Of two entries with one name the later counts.
+      - Every wanted value. If two entries have the same name, the later one counts.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: A sysctl key such as V(vm.swappiness), or a path below C(/sys).
+        description: A sysctl key, such as V(vm.swappiness), or a path below C(/sys).
         type: str
         required: true
       value:
@@ -42,7 +43,7 @@ options:
         description: Derive the value from the memory of the host, rounded down to whole MiB.
         type: float
       unit:
-        description: The unit in which the kernel wants a value derived from memory.
+        description: The unit in which the kernel expects a value derived from memory.
         type: str
         choices: [bytes, kibibytes]
         default: bytes
@@ -57,29 +58,29 @@ options:
         type: int
         default: 1
   veto:
-    description: The names that are not to be set, whatever O(tunables) says.
+    description: The names of values that are not set, even if O(tunables) has them.
     type: list
     elements: str
     default: []
   never:
-    description: The values that are refused, whoever asks for them.
+    description: The values that are never set, even if O(tunables) has them.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: The name, or a shell pattern.
+        description: The name, or a shell pattern of names.
         type: str
         required: true
       value:
         description: Refuse only this value. Without it every value is refused.
         type: str
       reason:
-        description: The reason.
+        description: The reason, which is reported.
         type: str
         required: true
   force:
-    description: Restore also values that somebody else changed since.
+    description: Restore also values that somebody else has changed after this module.
     type: bool
     default: false
 attributes:
@@ -87,7 +88,8 @@ attributes:
     support: full
     description:
       - Report what would be set.
-      - That the kernel would refuse a value is known when its file is closed to writing, or when it was refused before.
+      - A refusal by the kernel is predicted when the value's file cannot be written, or when an earlier run was
+        refused.
   diff_mode:
     support: full
     description: Show each value before and after, and the two files.
@@ -143,7 +145,7 @@ knobs:
       type: str
       returned: always
     before:
-      description: The live value this run found.
+      description: The value in the running kernel that this run found.
       type: str
       returned: always
     previous:
@@ -151,7 +153,7 @@ knobs:
       type: str
       returned: always
     reason:
-      description: Why the status is what it is.
+      description: The reason for the status, if there is a special one.
       type: str
       returned: always
     overridden_by:
@@ -186,17 +188,23 @@ class Request:
 
 
 def observe(root: Path) -> Host:
-    """Return the facts on which the request depends: CPUs and memory of the host whose root directory is `root`."""
+    """Return the facts on which conditions depend: CPUs and memory of the host whose root directory is `root`."""
     return Host.of(root)
 
 
 def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
-    """Return the settings to apply to the host, and the outcome of all others. Raises TuningError."""
+    """Return the settings to apply to the host, and the outcomes of tunables that are not applied.
+
+    Raises TuningError for an invalid tunable.
+    """
     return gate(request.tunables, request.veto, request.never, host)
 
 
 def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
-    """Apply the request to the host whose root directory is `root`; return the module's result. Raises TuningError."""
+    """Apply the request to the host whose root directory is `root`; return the module's result.
+
+    Raises TuningError.
+    """
     wanted, gated = plan(request, observe(root))
     later = boot_files.later_assignments(root)
     result = converge(root, kernelfs.Files(root), "kernel_tunables", wanted, boot_texts, check, request.force)
@@ -216,7 +224,7 @@ def sysctls(values: dict[str, str]) -> dict[str, str]:
 
 
 def boot_texts(held: dict[str, str]) -> dict[str, str]:
-    """Return the two boot files for the values held."""
+    """Return the path of each boot file → its text, for the values that must apply after a boot."""
     below_sys = {name: value for name, value in held.items() if name.startswith("/")}
     return {
         boot_files.SYSCTL_FILE: boot_files.sysctl_text(sysctls(held)),

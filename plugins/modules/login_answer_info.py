@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: test whether an account can log in by SoupBinTCP, from the machine that runs the module."""
+"""Ansible module that tests whether an account can log in by SoupBinTCP, from the computer that runs the module.
+
+SoupBinTCP is the session protocol of order entry and market data.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ module: login_answer_info
 short_description: Read whether an account can log in by SoupBinTCP
 version_added: 0.2.0
 description:
-  - Say to market data what a subscriber does who asks for nothing of the past, and end the connection.
-  - Do not use it for order entry, where a login takes over the account's session.
+  - Read the answer of a market data port to a login that requests no earlier messages, and end the connection.
+  - Do not use the module for order entry, where a login takes over the account's session.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -34,11 +37,13 @@ options:
     type: str
     required: true
   tls:
-    description: Have the connection encrypted by TLS. The host's certificate has to be good for O(host).
+    description: Say whether the connection uses TLS. The host's certificate must be valid for O(host).
     type: bool
     default: false
   ca_file:
-    description: The authority of that certificate as a PEM file, where it is none that this machine knows.
+    description: >-
+      The PEM file of the authority that issued the host's certificate, when the computer that runs the module does not
+      trust that authority.
     type: path
 extends_documentation_fragment:
   - lowlatency.trading.common.info
@@ -60,20 +65,20 @@ accepted:
   type: bool
   returned: success
 answer:
-  description: What the port answered, C(silent) where nothing did.
+  description: The port's answer as text, or C(silent) when it did not answer.
   type: str
   returned: success
   sample: "login rejected: A"
 session:
-  description: The session's name, empty without one.
+  description: The name of the trading session; empty without a login.
   type: str
   returned: success
 sequence:
-  description: The number of the session's next message, 0 without a session.
+  description: The number of the session's next message; 0 without a login.
   type: int
   returned: success
 target:
-  description: Host and port.
+  description: The host and port, as in C(192.0.2.10:9002).
   type: str
   returned: success
 """
@@ -89,27 +94,27 @@ from ansible.module_utils.basic import AnsibleModule
 _TIMEOUT_S = 5.0
 _ACCEPTED = b"A"
 _REJECTED = b"J"
-# SoupBinTCP 3.00: a length of two bytes, a letter, and for a login user, password, session and sequence number.
-# Sequence number 0 requests only messages from now on.
+# A login packet of SoupBinTCP 3.00: a length of two bytes, a letter, user, password, session and sequence number. The
+# sequence number 0 requests only messages from now on.
 _LOGIN = struct.Struct(">Hc6s10s10s20s")
 _LOGOUT = b"\x00\x01O"
 
 
 def login(account: str, password: str) -> bytes:
-    """Return the login request."""
+    """Return the bytes of the login request."""
     name, word = account.encode("ascii").ljust(6), password.encode("ascii").ljust(10)
     return _LOGIN.pack(_LOGIN.size - 2, b"L", name, word, b" " * 10, b"0".rjust(20))
 
 
 def packet(connection: Any) -> tuple[bytes, bytes]:
-    """Return type and payload of the next packet. Raises ConnectionError when the connection ends."""
+    """Return type and payload of the next packet. Raises ConnectionError when the connection has ended."""
     (length,) = struct.unpack(">H", exactly(connection, 2))
     body = exactly(connection, length)
     return body[:1], body[1:]
 
 
 def exactly(connection: Any, size: int) -> bytes:
-    """Return exactly this many bytes. Raises ConnectionError when the connection ends earlier."""
+    """Return exactly `size` bytes from the connection. Raises ConnectionError when it ends before that."""
     found = b""
     while len(found) < size:
         more = connection.recv(size - len(found))
@@ -120,7 +125,10 @@ def exactly(connection: Any, size: int) -> bytes:
 
 
 def first_answer(connection: Any) -> tuple[bytes, bytes]:
-    """Return the answer to a login. A limited number of heartbeats and debug packets may come before it."""
+    """Return type and payload of the answer to a login. Packets before it, such as heartbeats, are skipped.
+
+    Raises TimeoutError when no answer comes in time, and ConnectionError when the connection ends.
+    """
     end_s = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < end_s:
         letter, payload = packet(connection)
@@ -130,7 +138,7 @@ def first_answer(connection: Any) -> tuple[bytes, bytes]:
 
 
 def observe(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the port's answer to a login."""
+    """Return the module's results except the target (see RETURN): how the port answered a login."""
     nothing = {"accepted": False, "session": "", "sequence": 0}
     try:
         with socket.create_connection((given["host"], given["port"]), timeout=_TIMEOUT_S) as plain:
@@ -141,7 +149,7 @@ def observe(given: dict[str, Any]) -> dict[str, Any]:
             connection.sendall(login(given["account"], given["password"]))
             letter, payload = first_answer(connection)
             connection.sendall(_LOGOUT)
-    except (TimeoutError, socket.timeout):  # two different classes before Python 3.10
+    except (TimeoutError, socket.timeout):  # before Python 3.10 these are two different classes
         return {**nothing, "answer": "silent"}
     except (OSError, struct.error) as error:
         return {**nothing, "answer": str(error)}

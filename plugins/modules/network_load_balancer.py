@@ -10,9 +10,11 @@ module: network_load_balancer
 short_description: Manage a Network Load Balancer with its listeners and target groups
 version_added: 0.1.0
 description:
-  - Make, change and delete a Network Load Balancer for TCP, with one target group for each of its listeners.
-  - Give it security groups, which AWS takes at its creation only and M(community.aws.elb_network_lb) does not know.
-  - Keep cross-zone load balancing off, hand the client's address on, and let connections of a target end by themselves.
+  - Create, change and delete a Network Load Balancer for TCP, with one target group for each of its listeners.
+  - Give it security groups. AWS accepts the first one only at the creation of a balancer, and
+    M(community.aws.elb_network_lb) does not support them.
+  - Keep cross-zone load balancing off, preserve the client's address, and do not terminate connections of an unhealthy
+    or deregistered target.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -21,7 +23,7 @@ options:
     type: str
     required: true
   scheme:
-    description: The addresses of the balancer, which never change. Required when O(state=present).
+    description: The kind of addresses of the balancer, which cannot be changed. Required when O(state=present).
     type: str
     choices: [internal, internet-facing]
   subnet_ids:
@@ -50,24 +52,24 @@ options:
         type: str
         required: true
       health_path:
-        description: The path that a healthy target answers with 200.
+        description: The path of the health check, for which a healthy target answers 200.
         type: str
         required: true
   health_port:
-    description: The port on which the targets are asked for their health.
+    description: The port of the targets for health checks.
     type: int
     default: 8000
   health_protocol:
-    description: The protocol in which they are asked.
+    description: The protocol of health checks.
     type: str
     choices: [HTTP, HTTPS]
     default: HTTP
   health_interval_seconds:
-    description: The time between two such questions. Two wrong answers make a target unhealthy.
+    description: The time in seconds between two health checks. Two failed checks make a target unhealthy.
     type: int
     default: 10
   deregistration_seconds:
-    description: The time for which a target that leaves keeps its connections.
+    description: The time in seconds for which a deregistered target keeps its connections.
     type: int
     default: 300
   tags:
@@ -97,7 +99,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dns_name:
-  description: The balancer's name for clients; absent in check mode for one that would be new.
+  description: The balancer's DNS name for clients. It is absent in check mode when the balancer does not exist yet.
   type: str
   returned: when there is a balancer
   sample: trading-demo-N-a-0123456789abcdef.elb.us-east-1.amazonaws.com
@@ -114,7 +116,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 CROSS_ZONE = "load_balancing.cross_zone.enabled"
-# What AWS takes in one call of DescribeTags.
+# DescribeTags accepts at most this many resources.
 _TAGS_AT_ONCE = 20
 _HEALTH = (
     "HealthCheckProtocol",
@@ -127,7 +129,7 @@ _HEALTH = (
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the wanted balancer; None for no balancer."""
+    """Return the wanted balancer with its listeners and target groups, or None when it shall not exist."""
     if params["state"] == "absent":
         return None
     health = {
@@ -141,7 +143,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
         "deregistration_delay.connection_termination.enabled": "false",
         "deregistration_delay.timeout_seconds": str(params["deregistration_seconds"]),
         "preserve_client_ip.enabled": "true",
-        # Whoever answers too late once keeps the sessions of its clients.
+        # A target that answers health checks too late keeps its clients' sessions.
         "target_health_state.unhealthy.connection_termination.enabled": "false",
     }
     return {
@@ -188,9 +190,9 @@ def _balancer(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def observe(client: Any, name: str, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the balancer in the form of ``plan``, with the ARNs of all its parts; None when no part exists.
+    """Return the balancer in the form of ``plan``, with the ARNs of all its parts, or None when no part exists.
 
-    Its target groups are those of its listeners, and those with the wanted names that an earlier run left without a
+    Its target groups are those of its listeners, and those with wanted names that an earlier run left without a
     listener.
     """
     balancer, names = _balancer(client, name), (wanted or {}).get("TargetGroups", {})
@@ -227,7 +229,7 @@ def observe(client: Any, name: str, wanted: dict[str, Any] | None) -> dict[str, 
 
 
 def _observed(client: Any, group: dict[str, Any], wanted: dict[str, Any] | None, tags: Any) -> dict[str, Any]:
-    """Return one target group; for a target group to delete, its attributes are not read."""
+    """Return one target group in the form of ``plan``. The attributes of a target group to delete are not read."""
     arn = group["TargetGroupArn"]
     found = {"Port": group["Port"], **{key: group.get(key) for key in _HEALTH}, "Tags": tags.get(arn, {})}
     if wanted:
@@ -237,12 +239,15 @@ def _observed(client: Any, group: dict[str, Any], wanted: dict[str, Any] | None,
 
 
 def same(current: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Return whether the balancer is as wanted."""
+    """Return whether the balancer and all its parts are as wanted."""
     return {key: current.get(key) for key in wanted} == wanted
 
 
 def unchangeable(current: dict[str, Any] | None, wanted: dict[str, Any] | None) -> list[str]:
-    """Return the changes for which AWS needs a new balancer or target group, which would end all sessions."""
+    """Return a sentence for each change that is impossible without a new balancer or target group.
+
+    The module fails then, because a replacement would end all sessions.
+    """
     if not current or not wanted:
         return []
     found = []
@@ -260,7 +265,7 @@ def unchangeable(current: dict[str, Any] | None, wanted: dict[str, Any] | None) 
 def apply(
     client: Any, name: str, vpc_id: str, current: dict[str, Any] | None, wanted: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Bring the balancer to the wanted state; return its DNS name and the ARNs of its target groups."""
+    """Bring the balancer to the wanted state; return its DNS name and the ARNs of its target groups, as in RETURN."""
     current = current or {"Listeners": {}, "ListenerArns": {}, "TargetGroups": {}, "Arns": {}}
     if wanted is None:
         _remove(client, current)
@@ -345,7 +350,7 @@ def _apply_tags(client: Any, arn: str, current: dict[str, str], wanted: dict[str
 
 
 def _remove(client: Any, current: dict[str, Any]) -> None:
-    """Delete the balancer, wait until it is gone, and delete its target groups, which are in use until then."""
+    """Delete the balancer, wait until it is gone, and then delete its target groups, which are in use until then."""
     if "LoadBalancerArn" in current:
         client.delete_load_balancer(LoadBalancerArn=current["LoadBalancerArn"])
         client.get_waiter("load_balancers_deleted").wait(LoadBalancerArns=[current["LoadBalancerArn"]])
@@ -354,7 +359,7 @@ def _remove(client: Any, current: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     listener = {
         "port": {"type": "int", "required": True},
         "target_group": {"type": "str", "required": True},

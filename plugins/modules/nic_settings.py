@@ -2,45 +2,47 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: set interrupt moderation and ring sizes of network cards."""
+"""Ansible module that sets interrupt moderation and ring sizes of network cards."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: nic_settings
-short_description: Have network cards deliver each packet at once, and hold as many as their driver allows
+short_description: Set interrupt moderation and ring sizes of network cards
 version_added: 0.1.0
 description:
-  - Set how a card gathers interrupts, and the receive ring to the driver's own maximum, on every card with a device
-    behind it, by C(ethtool).
+  - Set the interrupt moderation of every network card with a hardware device, and its receive ring to the driver's
+    maximum, by C(ethtool).
   - Report a setting that a driver does not have as V(not_applicable).
-  - Set the same by a udev rule when the card appears at the next boot.
-  - Record what was before in C(/var/lib/os-tuning/nic_settings.json); O(state=absent) restores it.
+  - Write a udev rule that sets the same when the card appears at the next boot.
+  - Record the original settings in C(/var/lib/os-tuning/nic_settings.json). O(state=absent) restores them.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   coalesce:
-    description: The interrupt moderation, with the names of C(ethtool -C). Required with O(state=present).
+    description: The interrupt moderation, with the names of C(ethtool -C). Required when O(state=present).
     type: dict
     version_added: 0.2.0
   min_cpus:
-    description: Leave the cards as they are with fewer usable CPUs. One CPU has no time for an interrupt a packet.
+    description: >-
+      Leave the cards unchanged on a host with fewer usable CPUs. A single CPU has no time for an interrupt for each
+      packet.
     type: int
     default: 2
   state:
-    description: Set the cards, or bring back what was before.
+    description: Set the cards (V(present)), or restore the original settings (V(absent)).
     type: str
     choices: [present, absent]
     default: present
   force:
-    description: Restore, with O(state=absent), also what somebody else changed since.
+    description: Restore with O(state=absent) also settings that somebody else has changed after this module.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Report what would be set. What a driver refuses is known after the first try.
+    description: Report what would be set. Whether a driver refuses a value is known only after the first attempt.
   diff_mode:
     support: full
     description: Show each setting before and after, and the udev rule.
@@ -92,19 +94,19 @@ RULE_FILE = "/etc/udev/rules.d/95-os-tuning.rules"
 
 
 def observe(root: Path) -> tuple[list[str], int]:
-    """Return the names of the cards of the host whose root directory is `root`, and how many CPUs it has."""
+    """Return the names of the network cards and the number of CPUs of the host whose root directory is `root`."""
     return [nic.name for nic in topology.read_nics(root)], len(topology.usable_cpus(root))
 
 
 def plan(tool: Ethtool, names: list[str], coalesce: Mapping[str, str]) -> list[Setting]:
-    """Return the wanted settings of every card."""
+    """Return the wanted settings of every card: its interrupt moderation and its receive ring."""
     return [setting for name in names for setting in _settings(tool, name, coalesce)]
 
 
 def run(
     root: Path, tool: Ethtool, min_cpus: int, coalesce: Mapping[str, str] | None, check: bool, force: bool = False
 ) -> dict[str, Any]:
-    """Apply the settings to the cards of the host whose root directory is `root`; return the module's result.
+    """Apply the settings to the network cards of the host whose root directory is `root`; return the module's result.
 
     Without `coalesce` the original settings are restored. Raises TuningError.
     """
@@ -146,10 +148,11 @@ def _reason(outcome: Outcome) -> str:
 
 
 def rules(root: Path, tool: Ethtool, held: dict[str, str]) -> str:
-    """Return a udev rule for each card, or an empty text. Rules match addresses, because names are set while rules run.
+    """Return the text of the file with a udev rule for each card, or an empty text.
 
-    VLANs, bridges and bonds share a card's address but have no driver. A card in a bond has the bond's address, but not
-    yet when it appears.
+    A rule matches the card's address, because udev may rename a card while rules run. It also requires a driver,
+    because VLANs, bridges and bonds share a card's address but have no driver. A card in a bond gets the bond's
+    address, but it does not have it yet when it appears.
     """
     commands: dict[str, dict[str, list[str]]] = {}
     for path, value in held.items():

@@ -2,17 +2,17 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compute the figures of measured loads."""
+"""Ansible module that computes the figures of measured loads, such as latency percentiles, by trading-figures."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: order_figures
-short_description: Make figures of measured loads
+short_description: Derive the figures of measured loads
 version_added: 0.1.0
 description:
-  - Take one or more loads that M(lowlatency.trading.order_load) kept on this host together, each with what
-    M(lowlatency.trading.cpu_witness) saw on the engine's host meanwhile, and return their figures.
+  - Return the common figures of one or more loads. Each load is a file that M(lowlatency.trading.order_load) wrote on
+    this host, with the record that M(lowlatency.trading.cpu_witness) made on the engine's host at the same time.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -32,7 +32,7 @@ options:
         type: path
         required: true
       record:
-        description: The record of what was seen on the engine's host, empty when nothing was.
+        description: The record of M(lowlatency.trading.cpu_witness); empty when no witness ran.
         type: dict
         default: {}
 extends_documentation_fragment:
@@ -50,7 +50,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 figures:
-  description: Everything that was measured, units in the names.
+  description: All measured figures. Their names contain the units.
   type: dict
   returned: success
 drawings:
@@ -67,13 +67,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
-# The exit codes of trading-figures that come with figures.
+# With these exit codes trading-figures has written figures.
 MEASURED = 0
 INTERRUPTED = 3
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return the figures and diagrams of all rounds together."""
+    """Return the figures of all rounds together, with their diagrams as HTML under "drawings"."""
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         words = []
         for number, each in enumerate(module.params["rounds"]):

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Send a measured load of orders to an engine."""
+"""Ansible module that sends a measured load of orders to an engine, by the load generator trading-bench."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ module: order_load
 short_description: Put a measured load of orders on an engine
 version_added: 0.1.0
 description:
-  - Run the load generator on this host against an engine, and return its figures. The generator cancels all of its
-    orders, so nothing counts as changed.
+  - Run the load generator on this host against an engine, and return its figures.
+  - Report no change, because the generator cancels all of its orders.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -31,15 +31,17 @@ options:
     required: true
   feed_port:
     description:
-      - The TCP port of market data. With it the generator subscribes, and measures how far that is behind the replies.
-      - A generator of a release from before it could subscribe sends the load without, and a warning says so.
+      - The TCP port of market data. When it is given, the generator subscribes, and measures by how much market data
+        is later than the replies.
+      - A generator of an old release cannot subscribe. The module then gives a warning, and the load is sent without a
+        subscription.
     type: int
   account:
     description: The test account to log in with.
     type: str
     required: true
   password:
-    description: The account's password. It is handed over on the standard input and appears in no process list.
+    description: The account's password. The generator reads it from standard input, so no process list shows it.
     type: str
     required: true
   symbol:
@@ -47,7 +49,7 @@ options:
     type: str
     required: true
   rate_per_s:
-    description: The orders offered in a second.
+    description: The number of orders to send in a second.
     type: int
     required: true
   duration_s:
@@ -55,38 +57,43 @@ options:
     type: int
     required: true
   cpus:
-    description: The CPUs for the generator. Empty leaves it where it may run.
+    description: The numbers of the CPUs for the generator. An empty list does not restrict it.
     type: list
     elements: int
     default: []
   keep_off:
     description:
-      - The CPUs that the generator leaves to the engine. Where nothing is left it stays, and sleeps instead of
-        spinning.
+      - The numbers of the CPUs that the generator leaves to the engine. When no other CPU exists, the generator uses
+        them, but sleeps between orders instead of spinning.
     type: list
     elements: int
     default: []
   machine_group:
-    description: The control group on this host that holds the engine's machine, whose CPUs the generator leaves to it.
+    description: >-
+      The control group of the engine's machine, when that machine runs on this host. The generator does not use the
+      machine's CPUs.
     type: str
     default: ""
   witness:
-    description: Watch the generator's CPU meanwhile by a real-time thread, which takes about 2 % of it.
+    description: Watch the generator's CPU during the load by a real-time thread, which uses about 2 % of it.
     type: bool
     default: false
   engine_state:
-    description: The published state of an engine on this host, for the stalls that it records itself.
+    description: >-
+      The file with the published state of an engine on this host. The generator reads from it the stalls that the
+      engine recorded.
     type: path
   keep:
-    description: The file on this host for the times of every order, which M(lowlatency.trading.order_figures) reads.
+    description: >-
+      The file on this host to which the times of every order are written. M(lowlatency.trading.order_figures) reads it.
     type: path
 attributes:
   check_mode:
     support: none
-    description: There is no measurement without load; in check mode the module is skipped.
+    description: Check mode sends no load, so the module is skipped.
   diff_mode:
     support: none
-    description: It changes nothing.
+    description: The module changes nothing.
 """
 
 EXAMPLES = r"""
@@ -104,7 +111,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 figures:
-  description: Everything that the generator reports, units in the names.
+  description: All figures that the generator reports. Their names contain the units.
   type: dict
   returned: success
 """
@@ -118,14 +125,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
-# Exit codes of trading-bench; the first and the last come with figures.
+# Exit codes of trading-bench. With MEASURED and INTERRUPTED it has written figures.
 MEASURED = 0
 WRONG_OPTION = 2
 INTERRUPTED = 3
 
 
 def plan(parameters: dict[str, Any], report: Path) -> list[str]:
-    """Return the generator's command line."""
+    """Return the command line of the generator, which writes its figures to the file ``report``."""
     options = {
         "--host": parameters["address"],
         "--port": str(parameters["port"]),
@@ -153,7 +160,7 @@ def plan(parameters: dict[str, Any], report: Path) -> list[str]:
 
 
 def apply(module: AnsibleModule, command: list[str]) -> None:
-    """Run the generator against the engine."""
+    """Run the generator against the engine. Without support for --feed it is run again without that option."""
     returned, out, err = outside.run(module, command, data=module.params["password"])
     if returned == WRONG_OPTION and "unrecognized arguments: --feed " in err:
         module.warn(f"{command[0]} is of a release that cannot subscribe to market data: that is not measured")
@@ -170,7 +177,7 @@ def apply(module: AnsibleModule, command: list[str]) -> None:
 
 
 def observe(report: Path) -> dict[str, Any]:
-    """Return the figures that the generator wrote."""
+    """Return the figures that the generator wrote to the file ``report``."""
     figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return figures
 

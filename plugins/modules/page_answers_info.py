@@ -2,35 +2,37 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: request a host's pages with and without a token, from the machine that runs the module."""
+"""Ansible module that requests a host's pages with and without a token, from the computer that runs the module."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: page_answers_info
-short_description: Read what pages of a host answer with a token and without
+short_description: Read the HTTP status of a host's pages with and without a token
 version_added: 0.2.0
 description:
-  - Ask for each page with the token and without one, past any proxy, and return the status of each answer.
+  - Read each page with the token and without one, without a proxy, and return the status of each answer.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   url:
-    description: The beginning of the pages' addresses, without a slash at its end.
+    description: The beginning of the pages' URLs, without a slash at its end.
     type: str
     required: true
   paths:
-    description: The pages, each with a slash at its beginning.
+    description: The paths of the pages, each with a slash at its beginning.
     type: list
     elements: str
     required: true
   token:
-    description: The token; without one the pages are asked for only once.
+    description: The token. Without one each page is requested only once.
     type: str
     default: ""
   ca_file:
-    description: The authority of the host's certificate as a PEM file, where it is none that this machine knows.
+    description: >-
+      The PEM file of the authority that issued the host's certificate, when the computer that runs the module does not
+      trust that authority.
     type: path
 extends_documentation_fragment:
   - lowlatency.trading.common.info
@@ -48,8 +50,8 @@ EXAMPLES = r"""
 RETURN = r"""
 answers:
   description:
-    - Page → the statuses C(with) the token and C(without), 0 where there was no answer, and what was C(said) instead of
-      one.
+    - For each page the status C(with) the token and C(without) it, each 0 without an answer, and the error, which is
+      C(said).
   type: dict
   returned: success
   sample: {"/metrics": {"with": 200, "without": 401, "said": ""}}
@@ -69,7 +71,7 @@ _TIMEOUT_S = 5
 
 
 def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
-    """Return the status of the answer, or 0 and the reason without an answer."""
+    """Return (status, "") for an HTTP answer, or (0, reason) without an answer."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         with open_url(url, headers=headers, timeout=_TIMEOUT_S, use_proxy=False, ca_path=ca_file) as answer:
@@ -77,12 +79,12 @@ def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
             return int(answer.status), ""
     except urllib.error.HTTPError as error:
         return error.code, ""
-    except Exception as error:  # open_url raises many types for an untrusted certificate
+    except Exception as error:  # open_url raises many types of errors, such as for certificates
         return 0, str(error)
 
 
 def observe(url: str, paths: list[str], token: str, ca_file: str | None) -> dict[str, dict[str, Any]]:
-    """Return the answers of each page."""
+    """Return each page → its statuses with and without the token, and the reason of a missing answer."""
     found = {}
     for path in paths:
         status, said = ask(url + path, token, ca_file)

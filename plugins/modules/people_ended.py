@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: close people's accounts and end their open sessions."""
+"""Ansible module that closes people's Linux accounts and ends their open sessions."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ module: people_ended
 short_description: Remove people's keys, rights and open sessions
 version_added: 0.2.0
 description:
-  - Remove the file of a person's keys, close the account, and end all processes that run as that user.
-  - Leave a closed account without a shell and without a group beside its own, and expired. Keep its name and its files,
-    so that they are nobody else's.
+  - Remove the file of a person's SSH keys, close the account, and end all processes that run as that user.
+  - Leave a closed account expired, without a login shell and without additional groups. Keep its name and its files, so
+    that no other user gets them.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   names:
-    description: The accounts. One that does not exist is as it should be.
+    description: The names of the accounts. An account that does not exist is no error.
     type: list
     elements: str
     required: true
   keys:
-    description: The directory with a file of keys for each account.
+    description: The directory with a file of SSH keys for each account.
     type: path
     required: true
   account:
     description:
-      - The end of the accounts. With V(removed) their homes go as well.
-      - The value V(kept) is for people who lose a key or a group. Their keys and sessions end, and they log in again
-        when their keys are written anew. Whoever runs this keeps both, and is named in RV(spared).
+      - The state in which the accounts are left. With V(removed) their home directories are removed as well.
+      - The value V(kept) is for people who lose a key or a group. Their keys are removed and their sessions ended. They
+        can log in again after their keys have been written again. The person who runs the play keeps keys and sessions,
+        and is named in RV(spared).
     type: str
     choices: [closed, removed, kept]
     default: closed
   seconds:
-    description: The time that processes get to end. They are killed at once; one that waits for a disk does not end.
+    description: >-
+      The longest wait in seconds for the end of killed processes. A process that waits for a disk does not end at once.
     type: int
     default: 5
 attributes:
@@ -45,7 +47,7 @@ attributes:
     description: Report what would be done.
   diff_mode:
     support: none
-    description: What was done is in the result.
+    description: RV(actions) says what was done.
 """
 
 EXAMPLES = r"""
@@ -57,13 +59,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, in one sentence for each.
+  description: One text for each action.
   type: list
   elements: str
   returned: success
   sample: ["anna: account closed", "anna: processes ended"]
 spared:
-  description: The name of whoever runs this, where it is among O(names) and O(account=kept).
+  description: The name of the person who runs the play, if it is in O(names) and O(account=kept).
   type: list
   elements: str
   returned: success
@@ -87,7 +89,7 @@ _PROC = Path("/proc")
 
 
 def uids_of(status: str) -> set[int]:
-    """Return the real, effective, saved and file system user id of a process, from its status in /proc."""
+    """Return the real, effective, saved and file system user ids of a process, from the text of /proc/PID/status."""
     for line in status.splitlines():
         if line.startswith("Uid:"):
             return {int(word) for word in line.split()[1:]}
@@ -95,14 +97,14 @@ def uids_of(status: str) -> set[int]:
 
 
 def processes_of(uid: int) -> list[int]:
-    """Return the processes that run as a user, without zombies."""
+    """Return the ids of the processes that run as a user, without zombies."""
     found = []
     for folder in _PROC.iterdir():
         if not folder.name.isdigit():
             continue
         try:
             status = (folder / "status").read_text(encoding="utf-8", errors="replace")
-        except OSError:  # ended meanwhile
+        except OSError:  # the process has ended in the meantime
             continue
         if uid in uids_of(status) and "\nState:\tZ" not in status:
             found.append(int(folder.name))
@@ -111,7 +113,7 @@ def processes_of(uid: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Observed:
-    """The state of a person's account; `uid` is None without an account."""
+    """The state of a person's account. `uid` is None when the account does not exist."""
 
     uid: int | None
     has_keys: bool
@@ -120,12 +122,12 @@ class Observed:
 
 
 def is_closed(name: str, shell: str, expiry: str, groups: list[str]) -> bool:
-    """Return whether an account permits no login and has no rights."""
+    """Return whether an account is closed: it permits no login and has no additional groups."""
     return shell == _NOLOGIN and expiry == _EXPIRED and groups in ([], [name])
 
 
 def plan(observed: Observed, account: str) -> list[str]:
-    """Return the actions in order. New logins are prevented before the open sessions are ended."""
+    """Return the names of the actions in their order. New logins are prevented before open sessions are ended."""
     wanted = {
         "keys removed": observed.has_keys,
         "account closed": account != "kept" and observed.uid is not None and not observed.is_closed,
@@ -144,14 +146,14 @@ class Account:
         self.keys = Path(module.params["keys"], name)
 
     def run(self, *command: str, may_fail: bool = False) -> str:
-        """Return the output of a command of the distribution."""
+        """Run a command and return its output. The module fails when the command does, unless it `may_fail`."""
         code, out, error = outside.run(self.module, list(command))
         if code and not may_fail:
             self.module.fail_json(msg=f"{' '.join(command)} failed: {error.strip() or out.strip()}")
         return out
 
     def observe(self) -> Observed:
-        """Return the state of the account."""
+        """Return the present state of the account on the host."""
         try:
             entry = pwd.getpwnam(self.name)
         except KeyError:
@@ -162,21 +164,21 @@ class Account:
         return Observed(entry.pw_uid, self.keys.exists(), closed, bool(processes_of(entry.pw_uid)))
 
     def apply(self, uid: int | None, actions: list[str]) -> None:
-        """Apply the plan."""
+        """Do the planned actions, and end the user's processes."""
         if "keys removed" in actions:
             self.keys.unlink()
         if "account closed" in actions:
             self.run("usermod", "--shell", _NOLOGIN, "--expiredate", _EXPIRED, "--groups", "", self.name)
-        if uid is not None:  # even if the first reading found none: somebody may have logged in since
+        if uid is not None:  # always: somebody may have logged in since
             self.end_processes(uid)
         if "account removed" in actions:
             self.run("userdel", "--remove", self.name)
 
     def end_processes(self, uid: int) -> None:
-        """Kill all processes of this user, and the processes that its sessions started as root."""
+        """Kill all processes of this user and of the user's sessions. Fails after the option `seconds`."""
         left = processes_of(uid)
         if left:
-            # Where logind put the sessions; without it there is no such slice.
+            # logind keeps a user's sessions in this slice. Without logind the slice does not exist.
             self.run("systemctl", "kill", "--signal=KILL", f"user-{uid}.slice", may_fail=True)
         seconds = self.module.params["seconds"]
         end_s = time.monotonic() + seconds
@@ -194,7 +196,7 @@ class Account:
 
 
 def main() -> None:
-    """Close the accounts."""
+    """Close the given accounts, and report the actions."""
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},

@@ -2,41 +2,42 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: people's accounts on a host, and which of them this collection made."""
+"""Ansible module that reads which people's accounts exist on a host, and which of them this collection made."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: people_info
-short_description: Read which people's accounts were made here, and which of others they would collide with
+short_description: Read which accounts were made for people, and which names are taken by others
 version_added: 0.2.0
 description:
-  - Compare the names of people with the accounts of the host and with the list of those that were made for people.
+  - Compare the names of people with the host's accounts and with the list of accounts that were made for people.
   - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   made:
-    description: The file with the names of all accounts that were made, as a JSON list. There is none at first.
+    description: >-
+      The file with the names of all accounts that were made, as a JSON list. The file does not exist before the first.
     type: path
     required: true
   names:
-    description: The names of the people who are to have an account.
+    description: The names of the people who shall have an account.
     type: list
     elements: str
     default: []
   people:
-    description: The keys and roles that people are to have. Without them nobody is found to lose any.
+    description: The keys and roles that people shall have. Without this option RV(reduced) is empty.
     type: list
     elements: dict
     suboptions:
       name:
-        description: The account.
+        description: The name of the account.
         type: str
         required: true
       keys:
-        description: The public keys.
+        description: The public SSH keys.
         type: list
         elements: str
         required: true
@@ -45,11 +46,11 @@ options:
         type: str
         required: true
   roles:
-    description: The groups of each role beside the account's own, as lists of names.
+    description: The additional groups of each role, as lists of names.
     type: dict
     default: {}
   keys:
-    description: The directory with a file of keys for each account.
+    description: The directory with a file of SSH keys for each account.
     type: path
 extends_documentation_fragment:
   - lowlatency.trading.common.info
@@ -65,25 +66,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 made:
-  description: The people for whom accounts were made, whether they are still there or not.
+  description: The people for whom accounts were made, including accounts that no longer exist.
   type: list
   elements: str
   returned: success
 foreign:
-  description: Those of O(names) that are accounts or groups of somebody else on this host.
+  description: The names in O(names) that other accounts or groups on this host have.
   type: list
   elements: str
   returned: success
   sample: ["debian"]
 left:
-  description: Those of the made accounts that are not among O(names).
+  description: The made accounts that are not in O(names).
   type: list
   elements: str
   returned: success
 reduced:
   description: >-
-    Those of the made accounts that have a key or a group which O(people) does not give them, and those without a file
-    of keys - a run that took something from them was cut off.
+    The made accounts that have a key or a group which O(people) does not give them. Accounts without a file of keys are
+    included, because they show that a run was interrupted while it removed something.
   type: list
   elements: str
   returned: success
@@ -99,7 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def made_names(path: str) -> list[str]:
-    """Return the names in the file, none without a file. Raises ValueError for malformed content."""
+    """Return the sorted names in the file, or an empty list without a file. Raises ValueError for malformed content."""
     try:
         names = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -110,12 +111,12 @@ def made_names(path: str) -> list[str]:
 
 
 def key_of(line: str) -> tuple[str, ...]:
-    """Return a key's type and content, without its comment. Keys given to the collection have no options."""
+    """Return a key's type and content, without its comment. The keys have no options."""
     return tuple(line.split()[:2])
 
 
 def loses(person: dict[str, Any], groups: list[str], keys: Path) -> bool:
-    """Return whether a person's existing account has a key or a group that it must lose."""
+    """Return whether a person's existing account has a key or a group that it must lose, or no file of keys."""
     held_groups = {entry.gr_name for entry in grp.getgrall() if person["name"] in entry.gr_mem}
     try:
         lines = (keys / person["name"]).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -128,7 +129,10 @@ def loses(person: dict[str, Any], groups: list[str], keys: Path) -> bool:
 def observe(
     path: str, names: list[str], people: list[dict[str, Any]], roles: dict[str, list[str]], keys: str
 ) -> dict[str, list[str]]:
-    """Return the people's accounts by state. Raises ValueError when the file is malformed."""
+    """Return the module's results (see RETURN): names of accounts by their state.
+
+    Raises ValueError when the file of made accounts is malformed.
+    """
     made = made_names(path)
     accounts = {entry.pw_name for entry in pwd.getpwall()} & set(made)
     taken = {entry.pw_name for entry in pwd.getpwall()} | {entry.gr_name for entry in grp.getgrall()}

@@ -7,18 +7,18 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: playbook_run
-short_description: Run a playbook as a process of its own, with a time limit
+short_description: Run a playbook as a separate process with a time limit
 version_added: 0.2.0
 description:
-  - Run a playbook on the controller with the extra variables of the present run and some more, and return how it ended.
-    A play that fails ends its run, so this is how a run goes on after one.
-  - Hand on what the present run was given of vault passwords in files, user and private key.
-  - Have the playbook end when its time is over, and when the present run is killed.
+  - Run a playbook on the controller with the extra variables of the present run and those in O(variables), and return
+    how it ended. A failed play would end the present run. The separate process allows the present run to continue.
+  - Hand the present run's files of vault passwords, user and private key on to the playbook.
+  - Have the playbook end at its time limit, and when the present run is killed.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   playbook:
-    description: The playbook's file.
+    description: The path of the playbook.
     type: path
     required: true
   inventory:
@@ -26,16 +26,17 @@ options:
     type: str
     default: localhost,
   inventories:
-    description: The inventories, where there are several or it is one with a comma; they count instead of O(inventory).
+    description: >-
+      The inventories, when there are several, or when the path of one contains a comma. They replace O(inventory).
     type: list
     elements: str
     default: []
   check:
-    description: Whether the playbook is run in check mode.
+    description: Say whether the playbook runs in check mode.
     type: bool
     default: false
   variables:
-    description: Extra variables; they win over those of the present run.
+    description: The extra variables, which override those of the present run.
     type: dict
     default: {}
   folder:
@@ -51,7 +52,7 @@ attributes:
     description: Runs on the controller.
     support: full
   check_mode:
-    description: Nobody knows what a playbook would do; in check mode it is skipped.
+    description: The effect of the playbook cannot be predicted, so the module is skipped in check mode.
     support: none
   diff_mode:
     description: What the playbook changes is in its log.
@@ -69,20 +70,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 outcome:
-  description: C(ok), C(failed), or C(limit) when its time was over.
+  description: C(ok), C(failed), or C(limit) when the playbook was ended at its time limit.
   type: str
   returned: always
 seconds:
-  description: The seconds it took.
+  description: The duration of the playbook in seconds.
   type: float
   returned: always
 tasks:
-  description: Host, task, seconds, outcome, message and changed of each task; empty when the playbook was ended.
+  description: >-
+    A dictionary of host, task, seconds, outcome, message and changed for each task. The list is empty when the playbook
+    was ended at its time limit.
   type: list
   elements: dict
   returned: always
 changes:
-  description: Host and task of each task that changed something, or would have in check mode.
+  description: Host and task of each task that changed something, or in check mode would change something.
   type: list
   elements: dict
   returned: always
@@ -91,11 +94,11 @@ failed_task:
   type: str
   returned: always
 message:
-  description: What that task said, or the end of the log.
+  description: The message of that task, or the end of the log.
   type: str
   returned: always
 denials:
-  description: The actions that AWS refused for want of a permission.
+  description: The actions that AWS refused because a permission is missing.
   type: list
   elements: str
   returned: always

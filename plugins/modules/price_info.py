@@ -7,13 +7,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: price_info
-short_description: Say what an EC2 instance type costs on demand, on Spot and reserved
+short_description: Read the prices of an EC2 instance type on demand, on Spot and reserved
 version_added: 0.2.0
 description:
-  - Ask AWS's price list for the on-demand price and that of a standard reservation for one year without upfront
-    payment, and EC2 for the present Spot price.
-  - Take prices from O(prices) where the price list does not answer within a few seconds, or the caller may not ask it.
-    The result says of each price whose it is, and of when.
+  - Read from AWS's price list the on-demand price, and the price of a standard reservation for one year without upfront
+    payment. Read from EC2 the present Spot price.
+  - Take prices from O(prices) when the price list does not answer within a few seconds, or when the caller may not read
+    it. The result has the source and the date of each price.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -26,7 +26,7 @@ options:
     type: dict
     required: true
   own_prices:
-    description: The prices of your own in the form of O(prices), which win over what AWS says.
+    description: The user's own prices in the form of O(prices). They replace AWS's prices.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -46,7 +46,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 offers:
-  description: On-demand, Spot and 1-year reserved, each with name, usd_per_hour (null when nobody tells it) and source.
+  description: >-
+    The offers on-demand, Spot and 1-year reserved, each with name, usd_per_hour (null when the price is unknown) and
+    source.
   type: list
   elements: dict
   returned: success
@@ -59,12 +61,15 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws, offers
 
-# Only a few regions serve the price list of all regions.
+# Only a few regions have the API of the price list, which has the prices of all regions.
 _PRICE_LIST_REGION = "us-east-1"
 
 
 def listed(client: Any, instance_type: str, region: str) -> dict[str, tuple[float, str]]:
-    """Return the prices of the price list; empty when it cannot be read. The estimate then uses its own table."""
+    """Return offer → (USD an hour, date) from the price list, or an empty dictionary when it cannot be read.
+
+    The caller then uses its own table of prices.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     filters = offers.product_filters(instance_type, region)
@@ -75,10 +80,10 @@ def listed(client: Any, instance_type: str, region: str) -> dict[str, tuple[floa
 
 
 def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
-    """Return the lowest current Spot price with its zone and start; None when it is unknown."""
+    """Return (USD an hour, "zone, since date") of the lowest current Spot price, or None when it is unknown."""
     from botocore.exceptions import ClientError
 
-    # Start now: this returns the current prices without the last 90 days.
+    # With this start time EC2 returns only the current prices, not those of the last 90 days.
     now = datetime.now(timezone.utc)
     try:
         answer = client.describe_spot_price_history(
@@ -92,7 +97,7 @@ def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
 
 
 def observe(module: Any, instance_type: str) -> tuple[dict[str, tuple[float, str]], tuple[float, str] | None]:
-    """Return the prices of the price list, and the Spot price."""
+    """Return the prices of the price list (see `listed`), and the Spot price (see `spot`)."""
     from botocore.config import Config
 
     impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: check that a host's metrics and log lines arrive in CloudWatch."""
+"""Ansible module that checks whether a host's metrics and log lines arrive in CloudWatch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ module: published_info
 short_description: Read whether a host's metrics and log lines arrive in CloudWatch
 version_added: 0.2.0
 description:
-  - Read how old the newest sample of each metric is, and look for given lines in a log group.
-  - Look again for lines that are not there yet, until O(wait_seconds) are over.
-  - Ask for all metrics in one request; CloudWatch takes 0.01 USD for a thousand metrics.
+  - Read the age of the newest sample of each metric, and look for given lines in a log group.
+  - Look repeatedly for lines that have not arrived yet, until O(wait_seconds) have passed.
+  - Read all metrics in one request. CloudWatch charges 0.01 USD for a thousand metrics.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -32,7 +32,7 @@ options:
     elements: str
     required: true
   minutes:
-    description: The time to look back for samples.
+    description: The time in minutes to look back for samples.
     type: int
     default: 10
   log_group:
@@ -46,19 +46,19 @@ options:
     default: []
     suboptions:
       unit:
-        description: The unit that said it, without C(.service), by which the line's stream is called.
+        description: The unit that logged the line, without C(.service). The log stream has the same name.
         type: str
         required: true
       milliseconds:
-        description: The Unix time at which it was said.
+        description: The Unix time in milliseconds at which the line was logged.
         type: int
         required: true
       text:
-        description: The line.
+        description: The text of the line.
         type: str
         required: true
   wait_seconds:
-    description: The longest wait for the lines.
+    description: The longest wait for the lines in seconds.
     type: int
     default: 20
 extends_documentation_fragment:
@@ -82,12 +82,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 metrics:
-  description: Metric → the age of its newest sample in seconds, none without a sample.
+  description: For each metric the age of its newest sample in seconds, none without a sample.
   type: dict
   returned: success
   sample: {"EngineUp": 42.0, "JournalSecondsLeft": null}
 lines:
-  description: Unit → whether its line is in the log group.
+  description: For each unit whether its line is in the log group.
   type: dict
   returned: success
   sample: {"telemetry": true}
@@ -102,12 +102,12 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 _PERIOD_S = 60
 _LOOK_EACH_S = 2.0
-# The agent stamps a line with the time at which the unit logged it; clocks differ by less than this.
+# The CloudWatch agent gives a line the time at which the unit logged it. Clocks differ by less than this.
 _AROUND_MS = 5000
 
 
 def ages_s(client: Any, given: dict[str, Any], now: datetime) -> dict[str, float | None]:
-    """Return the age of each metric's newest sample."""
+    """Return metric → age of its newest sample in seconds, None without a sample in the given time."""
     dimensions = [{"Name": "InstanceId", "Value": given["instance_id"]}]
     names = {f"m{number}": name for number, name in enumerate(given["metrics"])}
     queries = [
@@ -134,7 +134,7 @@ def ages_s(client: Any, given: dict[str, Any], now: datetime) -> dict[str, float
 
 
 def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
-    """Return whether a line is in the log group."""
+    """Return whether a line of a unit's log is in the log group, in the stream of the instance and unit."""
     from botocore.exceptions import ClientError
 
     pages = client.get_paginator("filter_log_events").paginate(
@@ -148,11 +148,11 @@ def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
-        return False  # the stream does not exist either
+        return False  # the log stream does not exist
 
 
 def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:
-    """Return which lines have arrived, as soon as all have, or after the wait."""
+    """Return unit → whether its line has arrived, as soon as all lines have arrived, or after the wait."""
     end = time.monotonic() + given["wait_seconds"]
     found = {line["unit"]: False for line in given["lines"]}
     while True:
@@ -164,7 +164,7 @@ def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:
 
 
 def observe(module: Any) -> dict[str, Any]:
-    """Return the metrics and lines that arrived."""
+    """Return the module's results (see RETURN)."""
     given = module.params
     with aws.explained(module, f"read the metrics of {given['instance_id']}"):
         metrics = ages_s(aws.client(module, "cloudwatch"), given, datetime.now(timezone.utc))
@@ -173,7 +173,7 @@ def observe(module: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Check and report."""
+    """Check metrics and lines, and report the result."""
     line = {
         "unit": {"type": "str", "required": True},
         "milliseconds": {"type": "int", "required": True},

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install a release from an archive of wheels, and activate it."""
+"""Ansible module that installs a release of Python programs from an archive of wheels, and activates it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ module: python_release
 short_description: Install a release of Python programs side by side with the older ones
 version_added: 0.1.0
 description:
-  - Verify the sha256 of every wheel in the archive, install them into C(<root>/releases/<release>), a virtual
-    environment, without any network, and move the link C(<root>/current) to it in one step.
-  - Remove an installation that was interrupted, and make it again.
-  - Write what is installed into C(sbom.cdx.json) of the release's directory, a software bill of materials in
-    CycloneDX 1.6.
-  - Keep older releases, so that going back is moving the link.
-  - Install the compiled wheel where the archive holds a project both compiled and pure, and run O(self_check).
-    When that fails, the pure wheel takes its place, a warning says why, and so does every later run while that release
-    is wanted.
+  - Verify the SHA-256 of every wheel in the archive. Install the wheels without a network into a virtual environment,
+    C(<root>/releases/<release>). Then move the link C(<root>/current) to it in one step.
+  - Remove an installation that was interrupted, and install again.
+  - Write the software bill of materials of the release, in CycloneDX 1.6, to C(sbom.cdx.json) in its directory.
+  - Keep older releases, so that a rollback only moves the link.
+  - Install the compiled wheel of a project for which the archive has a compiled and a pure wheel, and run
+    O(self_check). When that fails, install the pure wheel instead. A warning then says why, also in later runs with the
+    same release.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -29,50 +28,50 @@ options:
     required: true
   release:
     description:
-      - The name of the release, as M(lowlatency.trading.wheel_set) returned it, or of one that is installed already.
-      - The word V(previous) stands for the one that was in force before the current one. Once it is in force again,
-        asking once more changes nothing. Going back removes no release.
+      - The name of the release, as M(lowlatency.trading.wheel_set) returned it, or of an installed release.
+      - The word V(previous) stands for the release that was active before the current one. After such a rollback a
+        second one changes nothing. A rollback removes no release.
     type: str
     required: true
   archive:
-    description: The path on the host of the release's archive. Not needed for a release that is installed.
+    description: The path of the release's archive on the host. It is not needed for an installed release.
     type: path
   python:
     description: The interpreter for a new virtual environment.
     type: str
     default: python3
   keep:
-    description: The number of releases that stay on the host, those in force and before it included.
+    description: The number of releases that stay on the host, including the active and the previous one.
     type: int
     default: 3
   put_in_force:
-    description: Put the release in force, or only install it beside the others, which all stay then.
+    description: Say whether the release is activated. Otherwise it is only installed, and no other release is removed.
     type: bool
     default: true
   programs:
-    description: The programs of a new release that must be able to print their C(--help) before it is put in force.
+    description: The programs of a new release that must print their C(--help) before the release is activated.
     type: list
     elements: str
     default: []
   self_check:
     description: >-
-      The program of the release, with its arguments, that tells whether its compiled wheel does here what it does
-      elsewhere. It has 60 seconds. Not run for a release without a compiled wheel.
+      The program of the release, with its arguments, that checks whether the compiled wheel works correctly on this
+      host. It may take 60 seconds. It is not run for a release without a compiled wheel.
     type: list
     elements: str
     default: []
   compiled:
-    description: Fail with V(always) when the compiled wheel does, and put nothing in force.
+    description: Fail with V(always) when the compiled wheel fails, and activate nothing.
     type: str
     choices: [auto, always]
     default: auto
 attributes:
   check_mode:
     support: full
-    description: Report what would be installed and put in force.
+    description: Report what would be installed and activated.
   diff_mode:
     support: full
-    description: Show the release in force before and after.
+    description: Show the active release before and after.
 """
 
 EXAMPLES = r"""
@@ -91,19 +90,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 release:
-  description: The release in force, or with O(put_in_force=false) the one that is installed.
+  description: The active release, or with O(put_in_force=false) the installed one.
   type: str
   returned: success
 before:
-  description: The release that was in force when the module began, empty if there was none.
+  description: The release that was active when the module began; empty without one.
   type: str
   returned: always
 compiled:
-  description: Whether the release in force has a compiled wheel installed. V(false) in a dry run that would install it.
+  description: >-
+    Whether the release has a compiled wheel installed. It is V(false) in check mode when the release is not installed.
   type: bool
   returned: success
 reason:
-  description: Why the pure wheel took the place of the compiled one, empty when that did not happen.
+  description: Why the pure wheel is installed instead of the compiled one; otherwise empty.
   type: str
   returned: success
 removed:
@@ -144,13 +144,16 @@ OFFLINE = ("--isolated", "--no-index", "--disable-pip-version-check", "--no-cach
 
 
 def versioned(python: str) -> str:
-    """Return the interpreter's path with its version in the name. After an upgrade python3 may be another version."""
+    """Return the interpreter's real path, whose name contains the version, or the given name when it is not found.
+
+    After an upgrade of the distribution the name python3 may mean another version.
+    """
     found = shutil.which(python)
     return os.path.realpath(found) if found else python
 
 
 def unpack(archive: Path, to: Path) -> None:
-    """Unpack an archive whose members must be plain files without directories."""
+    """Unpack an archive of wheels. Raises ReleaseError for a member that is not a plain file at its top level."""
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():
             if not member.isfile() or "/" in member.name:
@@ -173,7 +176,10 @@ def run(module: AnsibleModule, what: str, command: list[str]) -> None:
 
 
 def install(module: AnsibleModule, releases: Releases, release: str, archive: str | None, python: str) -> None:
-    """Make the release's directory. Its marker is written last, so an incomplete one never counts as installed."""
+    """Install the release into its directory.
+
+    The marker file is written last, so that an incomplete installation never counts as installed. Raises ReleaseError.
+    """
     if not archive:
         raise ReleaseError(f"release {release} is not installed in {releases.directory}, and no archive was given")
     home = releases.directory / release
@@ -191,7 +197,7 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
             f"make a virtual environment with {python}",
             [versioned(python), "-m", "venv", "--without-pip", str(home)],
         )
-        # pip runs from its own wheel: several seconds sooner than a virtual environment with a pip of its own.
+        # pip runs from its own wheel. To install pip into the virtual environment would take several seconds.
         pip = [str(home / "bin" / "python"), str(Path(scratch) / installer(wheels) / "pip")]
         pip += ["install", "--quiet", *OFFLINE, "--no-deps"]
         twins = pure_twins(wheels)
@@ -217,7 +223,7 @@ def install(module: AnsibleModule, releases: Releases, release: str, archive: st
 
 
 def install_wheels(module: AnsibleModule, release: str, home: Path, pip: list[str], wheels: list[str]) -> None:
-    """Install the wheels with pip, and verify that all are installed."""
+    """Install the wheels with pip. Raises ReleaseError unless all are installed afterwards."""
     run(module, f"install release {release}", [*pip, *wheels])
     missing = not_installed(home, wheels)
     if missing:
@@ -225,7 +231,7 @@ def install_wheels(module: AnsibleModule, release: str, home: Path, pip: list[st
 
 
 def not_installed(home: Path, wheels: list[str]) -> list[str]:
-    """Return the metadata directories of the wheels that the environment below `home` lacks."""
+    """Return the names of the metadata directories (.dist-info) of wheels that the environment at `home` lacks."""
     there = {path.parent.name for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA")}
     brought = []
     for wheel in wheels:
@@ -238,7 +244,7 @@ def not_installed(home: Path, wheels: list[str]) -> list[str]:
 
 
 def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool) -> None:
-    """Raise ReleaseError when a program of the release does not start, or a compiled module is not the expected one."""
+    """Raise ReleaseError when a program of the release does not start, or when the self check fails."""
     for program in module.params["programs"]:
         run(module, f"start {program} of release {release}", [str(programs / program), "--help"])
     if compiled and module.params["self_check"]:
@@ -250,7 +256,7 @@ def try_out(module: AnsibleModule, release: str, programs: Path, compiled: bool)
 
 @dataclass(frozen=True)
 class Observed:
-    """The releases to which the two links point (empty for none), and the installed releases."""
+    """The releases to which the links `current` and `previous` point (empty without a link), and the installed ones."""
 
     current: str
     previous: str
@@ -259,7 +265,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The release to activate, whether to install it, and the target of each link."""
+    """The release, whether to install it, the new target of each link, and whether this is a rollback."""
 
     release: str
     install: bool
@@ -268,14 +274,14 @@ class Plan:
 
 
 def observe(releases: Releases) -> Observed:
-    """Read the links and the installed releases."""
+    """Return the releases to which the links point, and the installed releases."""
     return Observed(releases.linked("current"), releases.linked("previous"), frozenset(releases.installed_s()))
 
 
 def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> Plan:
-    """Return the plan that installs the wanted release, and activates it where that is wanted.
+    """Return the plan that installs the wanted release, and activates it if `in_force`.
 
-    Raises ReleaseError when no previous release exists for a rollback.
+    Raises ReleaseError when a rollback is wanted and no previous release exists.
     """
     goes_back = wanted == "previous"
     release = observed.previous if goes_back else wanted
@@ -283,7 +289,7 @@ def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> 
         raise ReleaseError(f"there is no release to go back to: {root}/previous does not exist")
     links = {}
     if observed.current != release and in_force:
-        # A rollback keeps this link. So a second rollback stays there and does not go forward again.
+        # A rollback does not change the link `previous`. So a second rollback changes nothing.
         if observed.current and not goes_back:
             links["previous"] = observed.current
         links["current"] = release
@@ -291,7 +297,10 @@ def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> 
 
 
 def apply(module: AnsibleModule, releases: Releases, planned: Plan) -> tuple[dict[str, Any], list[str]]:
-    """Apply the plan; return the release's record and the removed releases. Raises ReleaseError."""
+    """Install and activate the planned release; return its installation record and the removed releases.
+
+    Raises ReleaseError.
+    """
     release = planned.release
     if planned.install:
         install(module, releases, release, module.params["archive"], module.params["python"])
@@ -325,7 +334,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    os.umask(0o022)  # the engine's own user reads what root installs here
+    os.umask(0o022)  # the engine's own user must be able to read these files
     releases = Releases(Path(module.params["root"]))
     noted: dict[str, Any] = {}
     removed: list[str] = []

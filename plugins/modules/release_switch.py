@@ -2,21 +2,25 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Switch the engine to another release, which must pass a gate before it takes orders."""
+"""Ansible module that switches the engine to another release, which must pass a gate before it takes orders.
+
+The gate is a set of checks, `trading-engine gate`, that a newly started release must pass while order entry is closed.
+"""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_switch
-short_description: Restart the engine on another release, and take it back when it does not pass its gate
+short_description: Restart the engine with another release, and return to the previous one when a check fails
 version_added: 0.1.0
 description:
-  - Have the engine close order entry, restart it on the release with order entry closed, have the release's gate look
-    at it (C(trading-engine gate)), and open order entry when it passes.
-  - Put the release before in force again when the new one does not start, makes another state of its predecessor's
-    snapshot, or does not pass. It cannot have taken an order by then. A cancel that it took is kept.
-  - Never go back once order entry was opened.
-  - Do all of it in one process on the host, because clients wait meanwhile.
+  - Have the engine close order entry. Restart it with the new release while order entry stays closed. Run the new
+    release's check C(trading-engine gate), and open order entry when it passes.
+  - Return to the previous release when the new one does not start, or does not pass the check. Also return when the new
+    one computes another state from the previous release's snapshot. The new release cannot have taken an order by then.
+    A cancel that it took is kept.
+  - Never return to the previous release after order entry was opened.
+  - Do all steps in one process on the host, because clients wait during the switch.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -25,7 +29,7 @@ options:
     type: path
     required: true
   release:
-    description: The name of the next release, which is installed.
+    description: The name of the new release, which must be installed.
     type: str
     required: true
   unit:
@@ -41,11 +45,11 @@ options:
     type: path
     default: /var/lib/trading/journal
   user:
-    description: The engine's user, whom the journal directory belongs to; empty for the module's own.
+    description: The engine's Linux user, who owns the journal directory; empty for the user that runs the module.
     type: str
     default: ""
   account:
-    description: The test account whose order the gate tries.
+    description: The test account with which the check sends an order.
     type: str
     required: true
   password_file:
@@ -54,13 +58,14 @@ options:
     required: true
   clients:
     description:
-      - Refuse while clients are connected (V(gone)), or tell them (V(told)). New orders are then rejected as those of a
-        closed market, and sessions end with End of Session. A client goes on with its next sequence number.
+      - Refuse the switch while clients are connected (V(gone)), or notify them (V(told)). With V(told), new orders are
+        rejected as in a closed market, and client sessions end with End of Session. A client can continue later with
+        its next sequence number.
     type: str
     choices: [told, gone]
     default: told
   notice_s:
-    description: The seconds in which clients can still cancel before the sessions end.
+    description: The seconds in which clients can still cancel orders before their sessions end.
     type: int
     default: 0
   limit_s:
@@ -73,7 +78,7 @@ attributes:
     description: Report whether the engine would be restarted.
   diff_mode:
     support: none
-    description: The releases are in the result.
+    description: RV(before) and RV(release) are the releases.
 """
 
 EXAMPLES = r"""
@@ -96,16 +101,16 @@ before:
   type: str
   returned: always
 remarks:
-  description: What was otherwise than usual.
+  description: One sentence for each unusual event.
   type: list
   elements: str
   returned: always
 restart_ms:
-  description: The milliseconds from the command to restart to the moment in which the new release took connections.
+  description: The milliseconds from the restart command until the new release accepted connections.
   type: int
   returned: when the engine was restarted
 closed_ms:
-  description: The milliseconds in which order entry was closed.
+  description: The milliseconds for which order entry was closed.
   type: int
   returned: when the engine was restarted
 """
@@ -126,7 +131,7 @@ CLEAN_STOP_S = 30
 
 @dataclass(frozen=True)
 class Observed:
-    """The engine before the switch: its release, order entry and clients, and whether the gate has an account."""
+    """The state before the switch: release, order entry, number of clients, and whether the password file exists."""
 
     release: str
     entry_closed: bool
@@ -135,7 +140,10 @@ class Observed:
 
 
 def plan(observed: Observed, wanted: str, clients: str, config: str, password_file: str) -> bool:
-    """Return whether the engine must be restarted. Raises RunningError when the conditions for a switch are not met."""
+    """Return whether the engine must be restarted.
+
+    Raises RunningError when the conditions for a switch are not met.
+    """
     if not observed.release:
         raise RunningError("the engine runs no release, so there is none to go back to: run configure.yml")
     if not observed.has_password:
@@ -160,7 +168,7 @@ def plan(observed: Observed, wanted: str, clients: str, config: str, password_fi
 
 
 class Switch:
-    """One switch of the release. `apply` raises RunningError."""
+    """One switch of the release. `apply` raises RunningError when it fails."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -179,11 +187,11 @@ class Switch:
         self.new = Program(module, self.releases.root, module.params["release"])
 
     def observe(self) -> Observed:
-        """Return the state before the switch without changing anything. Raises RunningError."""
+        """Return the state before the switch. Changes nothing. Raises RunningError."""
         status: dict[str, Any] = {}
         sessions = 0
         if self.before:
-            # A release too old for this command cannot have closed order entry.
+            # A release that is too old for this command has no function to close order entry either.
             with contextlib.suppress(RunningError):
                 status = self.old.answer("admin", *self.config, "status")
             sessions = int(self.old.answer("status", *self.config)["sessions_open"])
@@ -191,7 +199,7 @@ class Switch:
         return Observed(self.before, bool(status.get("entry_closed")), sessions, has_password)
 
     def apply(self) -> None:
-        """Switch the release. Raises RunningError when the previous release runs again, or none runs."""
+        """Switch the release. Raises RunningError when the switch failed; the message says which release runs now."""
         self.new_as_engine.ask("next-start", "closed", *self.config)
         closed_at = self.close_entry()
         try:
@@ -215,7 +223,10 @@ class Switch:
         self.closed_ms = round((time.monotonic() - closed_at) * 1000)
 
     def close_entry(self) -> float:
-        """Close order entry, which tells clients that the market closes; return the time."""
+        """Close order entry, which tells clients that the market closes; return the time on the monotonic clock.
+
+        It waits as long as clients may still cancel orders.
+        """
         try:
             self.old.ask("admin", *self.config, "close-entry")
         except RunningError as error:
@@ -226,7 +237,10 @@ class Switch:
         return closed_at
 
     def open_entry(self) -> None:
-        """Open order entry of the new release. From here on only a clean stop leads back to the previous release."""
+        """Open order entry of the new release. After this only a clean stop allows a return to the previous release.
+
+        Raises RunningError when order entry cannot be opened.
+        """
         try:
             self.new.ask("admin", *self.config, "open-entry")
             is_closed = self.new.answer("admin", *self.config, "status")["entry_closed"]
@@ -241,7 +255,7 @@ class Switch:
             self.go_back("its order entry stays closed")
 
     def go_back(self, reason: str) -> None:
-        """Activate the previous release again. Always raises RunningError, with the result."""
+        """Activate the previous release again. Always raises RunningError, whose message says what runs now."""
         self.unit.do("stop", CLEAN_STOP_S)
         if self.unit.process():
             self.unit.kill()
@@ -268,7 +282,10 @@ class Switch:
         )
 
     def put_back(self) -> list[str]:
-        """Make the next start use the previous release with open order entry; return the failures."""
+        """Set links and files so that the next start uses the previous release with open order entry.
+
+        Return one sentence for each step that failed.
+        """
         failed = []
         was_current = self.links["current"] == self.before
         try:
@@ -284,7 +301,7 @@ class Switch:
         except OSError as error:
             failed.append(f"{self.releases.root}/previous is not what it was: {error}")
         try:
-            # Only for the previous release: the new one would take orders at its next start.
+            # Open order entry only if the previous release will start. The new one would otherwise take orders.
             if self.releases.linked("current") == self.before:
                 (self.journal / CLOSED_FILE).unlink(missing_ok=True)
         except OSError as error:
@@ -292,7 +309,7 @@ class Switch:
         return failed
 
     def condition(self) -> str:
-        """Return a sentence about the running release, and whether it takes orders as far as that is known."""
+        """Return a sentence that says which release runs, and whether it takes orders if that is known."""
         running = self.unit.release()
         if not running:
             return "No engine runs"
@@ -311,7 +328,8 @@ class Switch:
     def usable_by_old(self) -> str:
         """Return why the previous release cannot continue from the journal, or an empty text.
 
-        If needed, the new release first makes a snapshot of what it journaled without a clean stop, such as a cancel.
+        The new release may have journaled something without a clean stop, such as a cancel. It then makes a snapshot
+        first, from which the previous release can continue.
         """
         try:
             self.old.ask("check-journal", str(self.journal))

@@ -2,20 +2,20 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Test a release on a copy of the running engine's journal."""
+"""Ansible module that tests a release on a copy of the running engine's journal."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_trial
-short_description: Compare what two releases make of a copy of the engine's journal
+short_description: Compare the results of two releases for a copy of the engine's journal
 version_added: 0.1.0
 description:
-  - Take the newest snapshot and the journal after it, replay the copy with the release that runs and with the one that
-    is to be next, and fail when the SHA-256 of replies, market data or state differ.
-  - Have the next release read the engine's configuration as well.
-  - Leave the running engine alone. The replays get the processor time that nobody wants, and are what the kernel ends
-    first when memory is out. Files that the engine does not write any more are linked, not copied.
+  - Make a copy of the newest snapshot and the journal after it. Replay the copy with the running release and with the
+    new one. Fail when the SHA-256 of replies, market data or state differs.
+  - Have the new release check the engine's configuration as well.
+  - Leave the running engine undisturbed. The replays get only idle processor time, and the kernel kills them first when
+    memory runs out. Files that the engine no longer writes are linked, not copied.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,7 +24,7 @@ options:
     type: path
     required: true
   release:
-    description: The name of the next release, which is installed.
+    description: The name of the new release, which must be installed.
     type: str
     required: true
   unit:
@@ -40,15 +40,16 @@ options:
     type: path
     default: /var/lib/trading/journal
   reserve_bytes:
-    description: The bytes that stay free on the journal's file system beside the copy.
+    description: The bytes that must stay free on the journal's file system, in addition to the copy.
     type: int
     default: 268435456
   budget_bytes:
-    description: The journal's budget, of which the engine needs a twentieth free to take orders.
+    description: >-
+      The budget of the journal in bytes. The engine takes orders only while a twentieth of the budget is free.
     type: int
     default: 2147483648
   cpus:
-    description: The CPUs that replay, all of them when empty.
+    description: The numbers of the CPUs for the replays; an empty list allows all CPUs.
     type: list
     elements: int
     default: []
@@ -65,19 +66,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 running:
-  description: The release that runs.
+  description: The running release.
   type: str
   returned: success
 records:
-  description: The number of records that both replayed, 0 when the release runs already and nothing was tried.
+  description: The number of replayed records; 0 when the new release already runs, so that nothing was tested.
   type: int
   returned: success
 messages:
-  description: The number of clients' messages in them.
+  description: The number of clients' messages in these records.
   type: int
   returned: success
 sha256:
-  description: The digests of the replies of each account, of market data, and of the state.
+  description: The SHA-256 of the replies to each account, of market data, and of the state.
   type: dict
   returned: success
 """
@@ -93,7 +94,7 @@ OOM_SCORE = 500
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the names of the digests in which two replays differ."""
+    """Return which results of two replays differ, such as "replies to BENCH", "feed" or "state"."""
     found = [what for what in ("feed", "state") if one[what] != other[what]]
     accounts = sorted({*one["replies"], *other["replies"]})
     return [
@@ -103,13 +104,16 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def prefix(cpus: list[int]) -> list[str]:
-    """Return a command prefix for the lowest CPU and I/O priority, on the given CPUs."""
+    """Return the words to put before a command, for the lowest CPU and I/O priority on the given CPUs."""
     weak = ["choom", "-n", str(OOM_SCORE), "--", "ionice", "-c", "3", "chrt", "--idle", "0"]
     return [*weak, "taskset", "--cpu-list", ",".join(map(str, cpus))] if cpus else weak
 
 
 def observe(module: AnsibleModule, running: str) -> dict[str, Any]:
-    """Return the result of the new release's replay. Raises RunningError, CopyError or OSError."""
+    """Return the result of the new release's replay, which is the same as that of the running release.
+
+    Raises RunningError when the results differ or a replay fails, CopyError, and OSError.
+    """
     root, journal = Path(module.params["root"]), Path(module.params["journal"])
     release, before = module.params["release"], prefix(module.params["cpus"])
     Program(module, root, release).ask("check-config", module.params["config"])

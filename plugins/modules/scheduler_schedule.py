@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: scheduler_schedule
-short_description: Manage a schedule that calls an AWS API at stated times
+short_description: Manage a schedule that calls an AWS API at given times
 version_added: 0.2.0
 description:
   - Create, change and delete one schedule of Amazon EventBridge Scheduler in its default group.
@@ -20,7 +20,7 @@ options:
     required: true
   expression:
     description:
-      - The times, in the words of EventBridge Scheduler, as in C(cron(0 7 ? * MON-FRI *\)).
+      - The times as a schedule expression of EventBridge Scheduler, such as C(cron(0 7 ? * MON-FRI *\)).
         Required when O(state=present).
     type: str
   timezone:
@@ -28,13 +28,14 @@ options:
     type: str
     default: UTC
   target_arn:
-    description: The call, as in C(arn:aws:scheduler:::aws-sdk:ec2:stopInstances). Required when O(state=present).
+    description: >-
+      The ARN of the API call, such as C(arn:aws:scheduler:::aws-sdk:ec2:stopInstances). Required when O(state=present).
     type: str
   role_arn:
-    description: The ARN of the role that the scheduler takes for the call. Required when O(state=present).
+    description: The ARN of the role that the scheduler assumes for the call. Required when O(state=present).
     type: str
   input:
-    description: The input of the call.
+    description: The parameters of the call.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -74,7 +75,10 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
 def observe(client: Any, name: str) -> dict[str, Any] | None:
-    """Return the schedule with the fields of CreateSchedule, its target's input as data; None when there is none."""
+    """Return the schedule with the fields of CreateSchedule, or None when it does not exist.
+
+    The input of its target is parsed from JSON.
+    """
     try:
         found: dict[str, Any] = client.get_schedule(Name=name)
     except client.exceptions.ResourceNotFoundException:
@@ -83,7 +87,7 @@ def observe(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the wanted schedule with the fields of CreateSchedule, its target's input as data."""
+    """Return the wanted schedule in the same form, or None when it shall not exist."""
     if params["state"] == "absent":
         return None
     return {
@@ -97,7 +101,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def apply(client: Any, current: dict[str, Any] | None, wanted: dict[str, Any] | None, name: str) -> None:
-    """Create, update or delete the schedule."""
+    """Create, update or delete the schedule. The target's input is sent as JSON."""
     if wanted is None:
         client.delete_schedule(Name=name)
         return
@@ -116,7 +120,7 @@ def shown(schedule: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

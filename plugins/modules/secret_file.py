@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep a secret in a file of the host: a given one, or a random one that is made there and never leaves the host."""
+"""Ansible module that keeps a secret in a file of the host.
+
+The secret is given, or made at random on the host, which it then never leaves.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,29 @@ module: secret_file
 short_description: Keep a secret in a file of the host
 version_added: 0.1.0
 description:
-  - Write the given secret to a file that only root can read. Without a given one, make a random one if none is there.
-  - Leave a secret that is there when none is given. Remove the file to have another one made.
-  - Return nothing of it, so that it can reach no log.
+  - Write the given secret to a file that only root can read.
+  - Make a random secret when none is given and the file does not exist. Leave an existing file when none is given.
+    Remove the file to get another random secret.
+  - Never return the secret, so that it cannot reach a log.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   path:
-    description: The file, made with mode 0600 in a directory with mode 0700.
+    description: The path of the file, which gets mode 0600 in a directory with mode 0700.
     type: path
     required: true
   value:
-    description: The secret, of one line or several; empty for one that is made on the host.
+    description: The secret, of one or several lines; empty for a random secret.
     type: str
     default: ""
   minimum_characters:
     description:
-      - The length that a secret of one word has to have, whoever made it; 0 takes any text.
+      - The least length of the secret, which then must be one word of ASCII characters. 0 allows any text.
     type: int
     default: 16
   validate:
     description:
-      - The command that says whether a given secret is one, with V(%s) for the file to look at.
+      - The command that checks a given secret, in which V(%s) stands for the file with it.
       - Run it in check mode as well.
     type: list
     elements: str
@@ -43,7 +47,7 @@ attributes:
     description: Report whether anything would be made or written.
   diff_mode:
     support: none
-    description: A secret is nobody's business.
+    description: The difference is not shown, because it would contain the secret.
 """
 
 EXAMPLES = r"""
@@ -80,7 +84,7 @@ def is_private(path: Path) -> bool:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file atomically, readable only by its owner at every moment."""
+    """Write a file atomically. Only its owner can read it, at any moment."""
     path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -89,7 +93,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def refusal(module: AnsibleModule, text: str) -> str:
-    """Return the validation command's objection to a secret, with the file's own name in its message."""
+    """Return why the validation command refuses a secret, or an empty text.
+
+    In its message the name of the temporary file is replaced by the option `path`.
+    """
     descriptor, scratch = tempfile.mkstemp(dir=module.tmpdir)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -104,7 +111,7 @@ def refusal(module: AnsibleModule, text: str) -> str:
 
 
 def problem(text: str, minimum_characters: int) -> str:
-    """Return the problem of a secret without quoting it, or an empty text."""
+    """Return what is wrong with a secret, such as "is empty", without quoting it; or an empty text."""
     if not minimum_characters:
         return "" if text.strip() else "is empty"
     if len(text.split()) != 1 or not text.isascii():
@@ -115,7 +122,7 @@ def problem(text: str, minimum_characters: int) -> str:
 
 @dataclass(frozen=True)
 class Observed:
-    """The present state: the secret (None without a file), and whether only its owner can read it."""
+    """The present state: the secret (None without a file), and whether the file has the right mode and owner."""
 
     text: str | None
     private: bool
@@ -123,7 +130,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The change to make: the text of the file, or None for a random secret still to be made."""
+    """The change to make: whether to write the file, whether to make a random secret, and otherwise the text."""
 
     changes: bool
     generates: bool
@@ -131,14 +138,14 @@ class Plan:
 
 
 def observe(path: Path) -> Observed:
-    """Read the file."""
+    """Return the present state of the file."""
     if not path.exists():
         return Observed(text=None, private=False)
     return Observed(path.read_text(encoding="utf-8", errors="surrogateescape"), is_private(path))
 
 
 def plan(observed: Observed, value: str) -> Plan:
-    """Return the change that puts the given secret, or any secret, into the file."""
+    """Return the change after which the file has the given secret, or some secret when none is given."""
     wanted = value.strip() + "\n" if value else observed.text
     return Plan(
         changes=wanted is None or wanted != observed.text or not observed.private,
@@ -148,13 +155,13 @@ def plan(observed: Observed, value: str) -> Plan:
 
 
 def apply(planned: Plan, path: Path) -> None:
-    """Write the file."""
+    """Write the file if the plan says so."""
     if planned.changes:
         write_private(path, secrets.token_urlsafe(RANDOM_BYTES) + "\n" if planned.text is None else planned.text)
 
 
 def wrong(module: AnsibleModule, observed: Observed) -> str:
-    """Return the problem of the given secret, else of the present one; an empty text without a problem."""
+    """Return a sentence about the problem of the given secret, or else of the present one; empty without a problem."""
     path, value, minimum = (module.params[name] for name in ("path", "value", "minimum_characters"))
     if not value:
         found = "" if observed.text is None else problem(observed.text, minimum)

@@ -7,25 +7,26 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: service_quota_info
-short_description: Say how much of the account's quotas is left in a region
+short_description: Read how much of an AWS account's quotas is left in a region
 version_added: 0.2.0
 description:
-  - Read the quotas that a trading environment uses, and how much of each is used, and fail when less is left than
-    is needed.
-  - Return no limit for a quota that Service Quotas does not tell, or that the caller may not read; it is never a reason
-    to fail.
+  - Read the quotas that a trading environment needs, and how much of each is in use. Fail when less is left than
+    needed.
+  - Return no limit for a quota that Service Quotas does not have, or that the caller may not read. The module does not
+    fail because of such a quota.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   needed:
     description:
-      - The amounts that are needed in addition, by the name of the quota (V(vcpus), V(spot_vcpus), V(elastic_ips),
-        V(vpcs), V(internet_gateways)).
-      - Name every quota that is to be read.
+      - The amounts that are needed in addition to the present use, by the name of the quota (V(vcpus), V(spot_vcpus),
+        V(elastic_ips), V(vpcs), V(internet_gateways)).
+      - Name every quota that shall be read.
     type: dict
     required: true
   instance_type:
-    description: The instance type whose vCPUs are needed; one that these quotas do not count needs none of them.
+    description: >-
+      The instance type whose vCPUs are needed. The vCPU quotas are left out when they do not count this type.
     type: str
 extends_documentation_fragment:
   - amazon.aws.common.modules
@@ -44,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 quotas:
-  description: What was asked for, each with name, code, counts, limit, used and left.
+  description: The quotas in O(needed), each with name, code, counts, limit, used and left.
   type: list
   elements: dict
   returned: success
@@ -62,7 +63,7 @@ _VCPUS = ("vcpus", "spot_vcpus")
 
 
 def limit_of(client: Any, quota: quotas.Quota) -> float | None:
-    """Return the quota's value in the account, None when it is unknown."""
+    """Return the quota's limit in the account, or None when it is unknown."""
     from botocore.exceptions import ClientError
 
     try:
@@ -74,7 +75,7 @@ def limit_of(client: Any, quota: quotas.Quota) -> float | None:
 
 
 def used_of(client: Any, name: str) -> int:
-    """Return how much of a quota is in use in the region."""
+    """Return how much of a quota is in use in the region, in the quota's own unit."""
     if name == "elastic_ips":
         return len(client.describe_addresses()["Addresses"])
     if name in _VCPUS:
@@ -89,7 +90,7 @@ def used_of(client: Any, name: str) -> int:
 
 
 def observe(module: Any, names: Iterable[str]) -> tuple[dict[str, float | None], dict[str, int]]:
-    """Return limit and use of each named quota."""
+    """Return two dictionaries by the quotas' names: their limits (None when unknown), and their present use."""
     with aws.explained(module, "read the quotas"):
         service_quotas = aws.client(module, "service-quotas")
         limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in names}
@@ -99,7 +100,7 @@ def observe(module: Any, names: Iterable[str]) -> tuple[dict[str, float | None],
 
 
 def main() -> None:
-    """Read limits and uses, and compare with what is needed."""
+    """Read limits and uses of the quotas, and compare what is left with what is needed."""
     module = AnsibleAWSModule(
         argument_spec={"needed": {"type": "dict", "required": True}, "instance_type": {"type": "str"}},
         supports_check_mode=True,

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the SSH server's effective settings, from all its files and options."""
+"""Ansible module that reads the SSH server's effective settings, which result from all its files and options."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ module: sshd_settings_info
 short_description: Read the settings that an SSH server has in effect
 version_added: 0.2.0
 description:
-  - Ask C(sshd -T) what it makes of its configuration with the options of the server that runs, and compare that with
-    what is wanted.
-  - Look at all files and options together, since a drop-in that nobody includes, or that a line before it or an option
-    on the server's command line overrules, has no effect.
+  - Read the effective settings by C(sshd -T) with the options of the running server, and compare them with wanted ones.
+  - Read all files and options together. A drop-in has no effect when no file includes it, or when an earlier line or an
+    option on the server's command line overrides it.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -24,18 +23,21 @@ options:
     type: str
     required: true
   user:
-    description: The user for whom C(Match) blocks are decided.
+    description: The user for whom C(Match) blocks are evaluated.
     type: str
     default: root
   wanted:
     description:
-      - The settings that should be in effect, by their names in sshd_config(5); a list for one that can be given again.
+      - The settings that shall be in effect, by their names in sshd_config(5). A setting that can be repeated has a
+        list of values.
     type: dict
     default: {}
   algorithms:
     description:
-      - The lists of algorithms, by the names of their settings, of which those that this server can use are returned.
-      - Leave all of them to the server where the kernel is in FIPS mode, in which it knows others than it may use.
+      - The lists of wanted algorithms by the names of their settings. The module returns those that this server
+        supports.
+      - The result is empty when the kernel is in FIPS mode, because the server then knows algorithms that it must not
+        use.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -53,18 +55,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 settings:
-  description: Setting in lower case → its values.
+  description: The values of each setting, by its name in lower case.
   type: dict
   returned: success
   sample: {"passwordauthentication": ["no"]}
 arguments:
-  description: The options of the running server that settings can come from.
+  description: The options of the running server that affect its settings.
   type: list
   elements: str
   returned: success
   sample: ["-o", "PasswordAuthentication=yes"]
 supported:
-  description: Those of O(algorithms) that this server can use, in their order; a setting without any is left out.
+  description: The ones of O(algorithms) that this server supports, in their order. A setting without any is left out.
   type: dict
   returned: success
   sample: {"KexAlgorithms": ["sntrup761x25519-sha512@openssh.com", "curve25519-sha256"]}
@@ -84,25 +86,26 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
-# sshd(8). Of these the ones that settings come from are passed on.
+# The options of sshd(8). Those in _SETTING affect settings, and are passed on to `sshd -T`.
 _OPTIONS = "46DGQRTdeiqrtVC:E:b:c:f:g:h:k:o:p:u:"
 _SETTING = ("-c", "-f", "-h", "-o", "-p")
 _FIPS = Path("/proc/sys/crypto/fips_enabled")
-# Signature algorithms of an RSA key have other names than the key.
+# The signature algorithms of an RSA key have other names than the key's type.
 _KEY_TYPES = {"rsa-sha2-256": "ssh-rsa", "rsa-sha2-512": "ssh-rsa"}
-# Settings with two names in sshd_config(5); `sshd -T` prints the older one.
+# Values with two names in sshd_config(5). `sshd -T` prints the older name.
 _SYNONYMS = {"prohibit-password": "without-password"}
 
 
 def arguments(command_line: str) -> list[str]:
     """Return the command-line options of a running server that affect its settings.
 
-    ``command_line`` is from /proc, where the server replaces it by its own title:
+    ``command_line`` is the text of /proc/PID/cmdline. The server may have replaced it by a title:
+
     ``sshd: /usr/sbin/sshd -D -o Port=22 [listener] 0 of 10-100 startups``.
     """
     words = command_line.strip("\0").split("\0")
     if len(words) == 1:
-        # A title does not mark the end of a word, so a value with blanks extends to the next option.
+        # The title does not separate words by zero bytes. So everything up to the next option is an option's value.
         parts = re.split(r" (?=-[A-Za-z0-9])", words[0].partition(" [listener]")[0])[1:]
         options = [(part[:2], part[2:].strip()) for part in parts]
     else:
@@ -114,7 +117,7 @@ def arguments(command_line: str) -> list[str]:
 
 
 def parse(output: str) -> dict[str, list[str]]:
-    """Return the settings that ``sshd -T`` printed. A repeated setting has one line per value."""
+    """Return setting → its values, from the output of ``sshd -T``. A repeated setting has one line per value."""
     settings: dict[str, list[str]] = {}
     for line in output.splitlines():
         name, _blank, value = line.strip().partition(" ")
@@ -139,14 +142,14 @@ def _normal(value: str) -> str:
 
 
 def connection(module: AnsibleModule) -> str:
-    """Return the connection for which Match blocks are evaluated."""
+    """Return the connection for which `sshd -T -C` evaluates Match blocks."""
     return f"user={module.params['user']},host=localhost,addr=127.0.0.1"
 
 
 def key_types(settings: dict[str, list[str]]) -> set[str]:
     """Return the types of the host's keys, from the public halves of the key files that the server reads.
 
-    None when the host uses certificates, whose algorithms have other names.
+    The set is empty when the host uses certificates, whose algorithms have other names.
     """
     found: set[str] = set()
     if settings.get("hostcertificate", ["none"]) != ["none"]:
@@ -160,18 +163,18 @@ def key_types(settings: dict[str, list[str]]) -> set[str]:
 
 
 def usable(names: list[str], types: set[str]) -> list[str]:
-    """Return the algorithms of host keys for which the host has a key."""
+    """Return the algorithms, of the given names, for which the host has a key."""
     return [name for name in names if _KEY_TYPES.get(name, name) in types]
 
 
 def is_known(module: AnsibleModule, sshd: str, setting: str, names: list[str]) -> bool:
-    """Return whether the server starts with these names."""
+    """Return whether the server would accept a setting with these algorithms."""
     command = [sshd, "-T", "-C", connection(module), "-o", f"{setting}={','.join(names)}"]
     return bool(outside.run(module, command)[0] == 0)
 
 
 def supported(module: AnsibleModule, sshd: str, settings: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return the wanted algorithms that the server supports. It refuses to start with any other."""
+    """Return setting → the wanted algorithms that the server supports. With any other algorithm it would not start."""
     if _FIPS.exists() and _FIPS.read_text(encoding="utf-8").strip() == "1":
         return {}
     found: dict[str, list[str]] = {}
@@ -187,10 +190,10 @@ def supported(module: AnsibleModule, sshd: str, settings: dict[str, list[str]]) 
 
 
 def observe(module: AnsibleModule, sshd: str) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the running server's options, and its settings."""
+    """Return the running server's options, and its effective settings."""
     show = ["systemctl", "show", "--property=MainPID", "--value", module.params["unit"]]
     _code, pid, _error = outside.run(module, show, check_rc=True)
-    # With socket activation by systemd a server exists only after the first connection.
+    # With socket activation by systemd no server runs before the first connection.
     command_line = Path("/proc", pid.strip(), "cmdline")
     given = arguments(command_line.read_text(encoding="utf-8", errors="replace")) if int(pid or 0) else []
     code, output, error = outside.run(module, [sshd, "-T", "-C", connection(module), *given], check_rc=not given)
@@ -203,7 +206,7 @@ def observe(module: AnsibleModule, sshd: str) -> tuple[list[str], dict[str, list
 
 
 def main() -> None:
-    """Read and compare."""
+    """Read the effective settings, and compare them with the wanted ones."""
     module = AnsibleModule(
         argument_spec={
             "unit": {"type": "str", "required": True},

@@ -2,18 +2,18 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: test the TCP ports of another host from the machine that runs the module."""
+"""Ansible module that tests the TCP ports of another host from the computer that runs the module."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: tcp_answers_info
-short_description: Read what TCP ports of another host answer
+short_description: Check which TCP ports of another host answer
 version_added: 0.2.0
 description:
-  - Look what each port answers to a connection, on which nothing is said.
-  - Tell a port that refuses, on a host where nobody listens, from one that is silent, to which packets are dropped.
+  - Return the answer of each port to a connection on which no data is sent.
+  - Report a port as refused when no process listens there, and as silent when packets to it are dropped.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -40,7 +40,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answers:
-  description: Port → C(open), C(refused), C(silent), or what the controller says of the way there.
+  description: >-
+    For each port C(open), C(refused), C(silent), or the error of the system that runs the module, such as no route.
   type: dict
   returned: success
   sample: {"22": "open", "9001": "silent"}
@@ -56,12 +57,12 @@ _SILENT_S = 3.0
 
 
 def answer(host: str, port: int) -> str:
-    """Return a port's answer to a connection attempt."""
+    """Return a port's answer to a connection attempt: "open", "refused", "silent", or another error in lower case."""
     try:
         socket.create_connection((host, port), timeout=_SILENT_S).close()
     except ConnectionRefusedError:
         return "refused"
-    except (TimeoutError, socket.timeout):  # two different classes before Python 3.10
+    except (TimeoutError, socket.timeout):  # before Python 3.10 these are two different classes
         return "silent"
     except OSError as error:
         return (error.strerror or str(error)).lower()
@@ -69,7 +70,7 @@ def answer(host: str, port: int) -> str:
 
 
 def observe(host: str, ports: list[int]) -> dict[str, str]:
-    """Return the answer of each port. All are tried at once."""
+    """Return port → its answer. Up to 16 ports are tried at once."""
     with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
         answers = pool.map(lambda port: answer(host, port), ports)
         return {str(port): found for port, found in zip(ports, answers)}

@@ -2,19 +2,19 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: measure how late timers fire on a host."""
+"""Ansible module that measures how late timers fire on a host. The tuning benchmark uses it."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: timer_jitter
-short_description: Measure how late a process is woken from a short sleep
+short_description: Measure how late a process wakes up from a short sleep
 version_added: 0.1.0
 description:
-  - Sleep again and again until the next whole interval, as cyclictest does, and report how late it was woken.
-  - Run with a timer slack of 1 ns and ordinary priority, on the CPU given or wherever the scheduler puts it.
-  - Compare the figures with each other, not with cyclictest's; they include the interpreter's own microseconds.
+  - Sleep repeatedly until the next whole interval, as cyclictest does, and report how late each wake-up was.
+  - Run with a timer slack of 1 ns and normal priority, on the given CPU or on any CPU.
+  - Compare the figures only with each other, not with those of cyclictest. They include some microseconds of Python.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 figures:
-  description: Number of wake-ups, and how late they were in microseconds.
+  description: The number of wake-ups, and their lateness in microseconds by percentile.
   returned: success
   type: dict
   sample: {samples: 4000, lateness_us: {p50: 4.1, p99: 11.9, p999: 48.0, max: 120.3}}
@@ -59,7 +59,7 @@ PR_SET_TIMERSLACK = 29
 
 
 def observe(duration_s: float, interval_us: int) -> dict[str, Any]:
-    """Return the figures of one measurement in this process."""
+    """Return the figures of one measurement (see RETURN), which runs in this process."""
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
     interval_ns = interval_us * 1000
     lateness_ns = []
@@ -74,7 +74,7 @@ def observe(duration_s: float, interval_us: int) -> dict[str, Any]:
 
 
 def summary(lateness_ns: list[int]) -> dict[str, Any]:
-    """Return the number of wake-ups and their lateness by percentile in microseconds."""
+    """Return the number of wake-ups, and percentiles of their lateness in microseconds."""
     ordered = sorted(lateness_ns)
 
     def percentile(share: float) -> float:

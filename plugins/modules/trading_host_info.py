@@ -2,35 +2,36 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: the state of a trading host: units, health, sessions, memory and CPU time."""
+"""Ansible module that reads the state of a trading host: units, health, sessions, memory and CPU time."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: trading_host_info
-short_description: Look at a trading host as a whole
+short_description: Read the state of a trading host
 version_added: 0.1.0
 description:
-  - Return in one look what the verdict over a trading host needs. Change nothing.
+  - Return all values of a trading host that are compared with its SLO targets, from one moment.
+  - Change nothing.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   units:
-    description: The units whose state is wanted.
+    description: The systemd units whose state is read.
     type: list
     elements: str
     required: true
   health_url:
-    description: The URL that answers 200 when all is well.
+    description: The URL of the host's health check, which answers 200 when all is well.
     type: str
     required: true
   status_command:
-    description: The command that prints a JSON object about the running engine, C(sessions_open) in it.
+    description: The command that prints a JSON object about the running engine, including C(sessions_open).
     type: list
     elements: str
     required: true
   patience_s:
-    description: The seconds to wait for the health to be 200 before it is reported as it is.
+    description: The longest wait in seconds for the health check to answer 200.
     type: int
     default: 0
 extends_documentation_fragment:
@@ -47,41 +48,43 @@ EXAMPLES = r"""
 
 RETURN = r"""
 units:
-  description: Unit → its state as C(active, enabled).
+  description: The state of each unit, such as C(active, enabled).
   type: dict
   returned: always
 unit_cpus:
-  description: Unit → the CPUs that its main process may run on, for units that run.
+  description: The CPUs on which the main process of each unit may run; empty for a unit that does not run.
   type: dict
   returned: always
 health:
-  description: The answer's C(status), 0 when there was none, and its C(text).
+  description: The C(status) of the health check's answer, 0 without an answer, and its C(text).
   type: dict
   returned: always
 sessions_open:
-  description: Open client sessions, -1 when that cannot be known.
+  description: The number of open client sessions, -1 when it is unknown.
   type: int
   returned: always
 compiled:
-  description: Whether the running engine is compiled, none when it does not say or does not run.
+  description: Whether the running engine is compiled; none when that is unknown.
   type: bool
   returned: always
 cpus:
-  description: Number of CPUs the host may use.
+  description: The number of CPUs that the host may use.
   type: int
   returned: always
 memory_percent:
-  description: Memory in use, in percent.
+  description: The memory in use, in percent.
   type: float
   returned: always
 cpu_busy_s:
-  description: CPU time used so far by each part of the host, in seconds; two looks give the use between them.
+  description: >-
+    The CPU time in seconds that each part of the host has used so far. The difference of two readings is the use
+    between them.
   type: dict
   returned: always
 cpu_scope:
   description: >-
-    C(machine) when cpu_busy_s has everything the CPUs did; C(processes) in a container, where it has the container's
-    own processes only, because the rest is its host's.
+    C(machine) when RV(cpu_busy_s) covers everything that the CPUs did. C(processes) in a container, where it covers
+    only the container's own processes.
   type: str
   returned: always
 """
@@ -102,31 +105,34 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def memory_percent(meminfo: str) -> float:
-    """Return the memory in use from the text of /proc/meminfo (proc_meminfo(5)), in percent."""
+    """Return the memory in use, in percent, from the text of /proc/meminfo (proc_meminfo(5))."""
     kib = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.splitlines() if len(line.split()) > 1}
     return round(100 * (1 - kib["MemAvailable"] / kib["MemTotal"]), 1)
 
 
 def machine_busy_s(stat: str) -> float:
-    """Return the CPU time that was not idle from the text of /proc/stat (proc_stat(5)), in seconds."""
+    """Return the CPU time in seconds, since boot, that was not idle, from the text of /proc/stat (proc_stat(5))."""
     fields = [int(field) for field in stat.splitlines()[0].split()[1:]]
     user, nice, system, _idle, _iowait, irq, softirq, steal = fields[:8]
     return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
 
 
 def process_fields(stat: bytes) -> list[bytes]:
-    """Return the fields after the name. The name may contain blanks, brackets, and any bytes."""
+    """Return the fields of /proc/PID/stat after the process's name, which may contain any bytes."""
     return stat.rsplit(b")", 1)[1].split()
 
 
 def process_busy_s(stat: bytes) -> float:
-    """Return the CPU time of one process from the text of its /proc/PID/stat (proc_pid_stat(5)), in seconds."""
+    """Return the CPU time of one process in seconds, from the text of its /proc/PID/stat (proc_pid_stat(5))."""
     fields = process_fields(stat)
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 def processes_busy_s(proc: Path) -> dict[str, float]:
-    """Return the CPU time of each process except this one, in seconds. Id and start time identify a process."""
+    """Return "id@start time" of each process → its CPU time in seconds, without this process.
+
+    The start time is part of the key because process ids are reused.
+    """
     busy_s = {}
     for directory in proc.iterdir():
         if directory.name.isdigit() and int(directory.name) != os.getpid():
@@ -140,7 +146,7 @@ def processes_busy_s(proc: Path) -> dict[str, float]:
 
 def health(url: str) -> dict[str, Any]:
     try:
-        # No proxy and no check of the certificate: the URL is the host's own, and the request has no secrets.
+        # The certificate need not be checked, because the URL is the host's own and the request has no secrets.
         with open_url(url, timeout=HEALTH_TIMEOUT_S, use_proxy=False, validate_certs=False) as answer:
             return {"status": answer.status, "text": answer.read().decode(errors="replace")}
     except urllib.error.HTTPError as error:
@@ -150,7 +156,7 @@ def health(url: str) -> dict[str, Any]:
 
 
 def patient_health(url: str, patience_s: int) -> dict[str, Any]:
-    """Return the health as soon as its status is 200, or else its state after `patience_s`."""
+    """Return the health check's answer as soon as its status is 200, or its last answer after `patience_s`."""
     give_up_s = time.monotonic() + patience_s
     while True:
         answer = health(url)
@@ -160,7 +166,7 @@ def patient_health(url: str, patience_s: int) -> dict[str, Any]:
 
 
 def unit_properties(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
-    """Return unit → its properties from systemd."""
+    """Return unit → its properties ActiveState, UnitFileState and MainPID from systemd."""
     properties = {}
     for unit in units:
         wanted = "--property=ActiveState,UnitFileState,MainPID"
@@ -174,7 +180,7 @@ def unit_state(properties: dict[str, str]) -> str:
 
 
 def unit_cpus(properties: dict[str, str]) -> list[int]:
-    """Return the CPUs on which the unit's main process may run; empty for a unit that does not run."""
+    """Return the numbers of the CPUs on which the unit's main process may run; empty for a unit that does not run."""
     main = int(properties.get("MainPID") or 0)
     try:
         return sorted(os.sched_getaffinity(main)) if main else []
@@ -183,7 +189,7 @@ def unit_cpus(properties: dict[str, str]) -> list[int]:
 
 
 def engine_status(module: AnsibleModule) -> dict[str, Any]:
-    """Return the JSON object that the status command printed; empty for other output or a failure."""
+    """Return the JSON object that the status command printed; empty when the command fails or prints none."""
     try:
         returned, out, _err = outside.run(module, module.params["status_command"], handle_exceptions=False)
         status = json.loads(out) if returned == 0 else {}
@@ -205,7 +211,7 @@ def compiled(status: dict[str, Any]) -> bool | None:
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return all readings that a verdict needs from the host."""
+    """Return the module's results (see RETURN)."""
     in_container = Path("/run/systemd/container").exists()
     answer = patient_health(module.params["health_url"], module.params["patience_s"])
     units = unit_properties(module, module.params["units"])

@@ -2,36 +2,36 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: kill the process of a unit, and check whether systemd starts it again."""
+"""Ansible module that kills the processes of systemd units, and checks whether systemd starts them again."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: unit_kill_trial
-short_description: Watch whether units come back after a kill
+short_description: Check whether systemd restarts units after a kill
 version_added: 0.2.0
 description:
-  - Have systemd send SIGKILL to the processes of one unit after the other, and wait until each has another main process
+  - Have systemd send SIGKILL to the processes of one unit after the other. Wait until each unit has a new main process
     and is active.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   units:
-    description: The units, in this order.
+    description: The units, in the order in which they are killed.
     type: list
     elements: str
     required: true
   wait_seconds:
-    description: The longest wait for each.
+    description: The longest wait for each unit in seconds.
     type: int
     default: 30
 attributes:
   check_mode:
-    description: Nothing is learned by a kill that does not take place; in check mode it is skipped.
+    description: Check mode kills nothing, so the module is skipped.
     support: none
   diff_mode:
-    description: systemd takes the kill back, so there is no difference to show.
+    description: systemd restarts the units, so there is no difference to show.
     support: none
 """
 
@@ -44,7 +44,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 units:
-  description: Unit → the seconds until it was back, or that were waited, and the problem, empty where there was none.
+  description: >-
+    For each unit the seconds until it was active again, or the seconds of the whole wait, and the problem, which is
+    empty without one.
   type: dict
   returned: success
   sample: {"telemetry.service": {"seconds": 1.2, "problem": ""}}
@@ -60,7 +62,7 @@ _LOOK_EACH_S = 0.1
 
 
 def state(module: AnsibleModule, unit: str) -> tuple[str, str]:
-    """Return the main process and the state of a unit."""
+    """Return the id of a unit's main process ("0" without one), and its state, such as "active, running"."""
     wanted = "--property=MainPID,ActiveState,SubState"
     _code, shown, _err = outside.run(module, ["systemctl", "show", wanted, unit])
     found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
@@ -73,13 +75,13 @@ def plan(described: str) -> str:
 
 
 def apply(module: AnsibleModule, unit: str) -> str:
-    """Kill a unit; return why that failed, or an empty text."""
+    """Kill the processes of a unit; return why that failed, or an empty text."""
     code, _out, error = outside.run(module, ["systemctl", "kill", "--signal=KILL", unit])
     return error.strip() or f"systemctl ended with {code}" if code else ""
 
 
 def observe(module: AnsibleModule, unit: str, before: str, wait_seconds: float) -> dict[str, Any]:
-    """Wait for the unit's new main process, and return how the unit came back."""
+    """Wait until the unit is active with a new main process; return its seconds and problem (see RETURN)."""
     started = time.monotonic()
     while True:
         now, described = state(module, unit)
@@ -92,7 +94,7 @@ def observe(module: AnsibleModule, unit: str, before: str, wait_seconds: float) 
 
 
 def trial(module: AnsibleModule, unit: str) -> dict[str, Any]:
-    """Kill one unit, and return how it came back."""
+    """Kill one unit, and return its seconds and problem (see RETURN)."""
     before, described = state(module, unit)
     problem = plan(described) or apply(module, unit)
     if problem:

@@ -10,23 +10,23 @@ module: vpc_flow_log
 short_description: Manage the flow log of a VPC in CloudWatch Logs
 version_added: 0.1.0
 description:
-  - Create and delete the one flow log that writes to a log group, found again by this group.
-  - Replace a flow log of another VPC or role, because EC2 cannot change one.
+  - Create and delete the flow log that writes to a log group. The flow log is identified by its log group.
+  - Replace a flow log that has another VPC or role, because EC2 cannot change a flow log.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
   log_group:
-    description: The log group that receives the lines.
+    description: The log group to which the flow log writes.
     type: str
     required: true
   vpc_id:
-    description: The VPC whose connections are written. Required when O(state=present).
+    description: The VPC whose connections are logged. Required when O(state=present).
     type: str
   role_arn:
-    description: The ARN of the role under which they are written. Required when O(state=present).
+    description: The ARN of the role that may write to the log group. Required when O(state=present).
     type: str
   tags:
-    description: The tags of a flow log that is created.
+    description: The tags of a new flow log.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -48,7 +48,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 flow_log_id:
-  description: The flow log's id; absent in check mode for one that would be new.
+  description: The flow log's id. It is absent in check mode when the flow log does not exist yet.
   type: str
   returned: when there is a flow log
   sample: fl-0123456789abcdef0
@@ -61,20 +61,23 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws
 
 
 def plan(params: dict[str, Any]) -> dict[str, str] | None:
-    """Return the wanted flow log with the fields of DescribeFlowLogs; None for no flow log."""
+    """Return the wanted flow log with the fields of DescribeFlowLogs, or None when it shall not exist."""
     if params["state"] == "absent":
         return None
     return {"ResourceId": params["vpc_id"], "DeliverLogsPermissionArn": params["role_arn"], "TrafficType": "ALL"}
 
 
 def observe(client: Any, log_group: str) -> dict[str, Any] | None:
-    """Return the flow log that writes to ``log_group``, None when there is none."""
+    """Return the flow log that writes to ``log_group``, or None when there is none."""
     found = client.describe_flow_logs(Filters=[{"Name": "log-group-name", "Values": [log_group]}])["FlowLogs"]
     return dict(found[0]) if found else None
 
 
 def create(client: Any, wanted: dict[str, str], log_group: str, tags: dict[str, str]) -> str:
-    """Create the flow log and return its id. Raises ClientError, also for an error inside a successful answer."""
+    """Create the flow log and return its id.
+
+    Raises ClientError, also when EC2's answer is successful but contains an error for the flow log.
+    """
     from botocore.exceptions import ClientError
 
     answer = client.create_flow_logs(
@@ -93,14 +96,14 @@ def create(client: Any, wanted: dict[str, str], log_group: str, tags: dict[str, 
 def apply(
     client: Any, current: dict[str, Any] | None, wanted: dict[str, str] | None, log_group: str, tags: dict[str, str]
 ) -> str | None:
-    """Replace the flow log; return the id of the resulting one."""
+    """Delete the current flow log and create the wanted one; return its id, or None without a wanted one."""
     if current:
         client.delete_flow_logs(FlowLogIds=[current["FlowLogId"]])
     return create(client, wanted, log_group, tags) if wanted else None
 
 
 def main() -> None:
-    """Read, plan, apply."""
+    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "log_group": {"type": "str", "required": True},

@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collect on the controller the wheels of one release for one kind of host."""
+"""Ansible module that collects on the controller the wheels of one release for one kind of host.
+
+A kind of host is a version of Python and an architecture.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ module: wheel_set
 short_description: Collect the wheels of a release for a host's Python and architecture
 version_added: 0.1.0
 description:
-  - Run on the controller. Download the dependencies that a hash-pinned lock file names, as wheels for the given
-    Python and architecture, build the wheel of the project itself, and pack all of them with a manifest of their
-    sha256 into one archive.
-  - Cache the archive under a name made from the content of its inputs, so that nothing is downloaded or built twice.
-  - Read the project's directory, and write nothing there.
+  - Run on the controller. Download the dependencies in a lock file with hashes, as wheels for the given Python and
+    architecture. Build the wheel of the project itself. Pack all wheels, with a manifest of their SHA-256, into one
+    archive.
+  - Cache the archive under a name that is computed from its inputs, so that nothing is downloaded or built twice.
+  - Read the project's directory, but write nothing there.
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
@@ -23,14 +26,14 @@ options:
     description: The directory of a Python project with a C(pyproject.toml) and a C(requirements.lock).
     type: path
   wheel_dir:
-    description: The directory of ready wheels, dependencies and pip included, taken instead of building O(project).
+    description: The directory of ready wheels, including dependencies and pip, to use instead of O(project).
     type: path
   archive:
-    description: An archive that this module has made, taken as it is instead of building O(project).
+    description: The path of an archive that this module has made, to use instead of O(project).
     type: path
     version_added: 0.2.0
   python_version:
-    description: The host's Python, as C(3.11).
+    description: The host's version of Python, such as C(3.11).
     type: str
     required: true
   architecture:
@@ -40,25 +43,25 @@ options:
     required: true
   compiled:
     description:
-      - Compile the project's wheel, which needs a Linux controller whose Ansible runs on the host's version
-        of Python, with mypy 1.20 or newer, a C compiler and Python's headers.
-      - Compile for hosts of another architecture by PyPI's C(ziglang), 100 MB, taken from the environment of
-        Ansible or else fetched into O(cache_dir), as C(requirements-cross.lock) of the project pins it.
-      - Build the project with C(TRADING_ENGINE_COMPILED=1) then. Its pure wheel is in the archive as well, for a
-        host on which the compiled one fails (M(lowlatency.trading.python_release)).
-      - Take the pure wheel alone and warn with the reason where it cannot be compiled (V(auto)), or fail there
+      - Compile the project's wheel. This needs a Linux controller whose Ansible runs on the host's version of Python,
+        with mypy 1.20 or newer, a C compiler and Python's headers.
+      - Compile for hosts of another architecture by PyPI's C(ziglang) of 100 MB. It is used from the environment of
+        Ansible, or downloaded into O(cache_dir) as C(requirements-cross.lock) of the project pins it.
+      - Build the project with C(TRADING_ENGINE_COMPILED=1) then. The archive also contains its pure wheel, for hosts on
+        which the compiled one fails (M(lowlatency.trading.python_release)).
+      - Take only the pure wheel and give a warning when the project cannot be compiled (V(auto)), or fail then
         (V(always)).
     type: str
     choices: [auto, always, never]
     default: never
   cache_dir:
-    description: The directory in which archives are kept. Never inside the checkout.
+    description: The directory for archives, which must be outside the checkout.
     type: path
     required: true
 attributes:
   check_mode:
     support: full
-    description: Tell which release it would be, and build nothing.
+    description: Report the name of the release, and build nothing.
   diff_mode:
     support: none
     description: An archive has no useful difference to show.
@@ -76,11 +79,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 release:
-  description: The release's name, a digest of what it is made from.
+  description: The name of the release, which is a digest of its inputs.
   type: str
   returned: always
 archive:
-  description: Path of the archive on the controller.
+  description: The path of the archive on the controller.
   type: str
   returned: always
 compiled:
@@ -88,7 +91,7 @@ compiled:
   type: bool
   returned: always
 reason:
-  description: Why it is not compiled although that was asked for, empty otherwise.
+  description: Why the wheel is not compiled although O(compiled) asks for it; otherwise empty.
   type: str
   returned: always
 """
@@ -137,12 +140,12 @@ _COMPILER_ERROR = re.compile(r":\d+: (fatal )?error: |\b\w*Error: ")
 
 
 def plan(cache: Path, release: str) -> Path:
-    """Return the path of the release's archive, which is made only once."""
+    """Return the path of the release's archive in the cache."""
     return cache / f"{release}.tar"
 
 
 def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dict[str, str] | None = None) -> None:
-    """Run pip; raise ReleaseError with its own first error line when it fails."""
+    """Run pip with the user's settings for the package index. Raises ReleaseError with its first error line."""
     common = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "20"]
     program = [sys.executable, "-m", "pip"]
     returned, out, err = outside.run(module, [*program, "config", "list"])
@@ -170,7 +173,10 @@ def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dic
 
 
 def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
-    """Return the directory of the wheels in the lock file. An edited project does not download them again."""
+    """Return the directory with the wheels of the lock file, which are downloaded when the cache lacks them.
+
+    They depend on the lock file only, so a change of the project's code does not download them again.
+    """
     python_version, architecture = module.params["python_version"], module.params["architecture"]
     lock = project / LOCK
     name = content_digest(lock.read_text(encoding="utf-8"), python_version, architecture, *PLATFORMS)
@@ -178,7 +184,8 @@ def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
     if not home.exists():
         with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
             fresh = Path(scratch) / "wheels"
-            # --no-deps: the lock is the whole set. Resolving again would judge markers by the controller's Python.
+            # The lock file has all dependencies. Without --no-deps pip would resolve them again, and evaluate markers
+            # for the controller's Python.
             wanted = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--requirement", str(lock)]
             platforms = [word for tag in PLATFORMS for word in ("--platform", f"{tag}_{architecture}")]
             host = ["--implementation", "cp", "--python-version", python_version, *platforms]
@@ -189,7 +196,10 @@ def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
 
 
 def cross_compiler(module: AnsibleModule, project: Path, cache: Path) -> Path:
-    """Return the program `zig` of Ansible's own environment, or download it once. Raises ReleaseError."""
+    """Return the path of the program `zig` in Ansible's own environment, or of a copy that is downloaded once.
+
+    Raises ReleaseError when neither is available.
+    """
     spec = importlib.util.find_spec("ziglang")
     if spec is not None and spec.origin:
         return Path(spec.origin).parent / "zig"
@@ -208,7 +218,7 @@ def cross_compiler(module: AnsibleModule, project: Path, cache: Path) -> Path:
 
 
 def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch: Path) -> dict[str, str]:
-    """Return the environment variables for a compiled build for the host's architecture."""
+    """Return the environment variables for a compiled build for the host's architecture. Raises ReleaseError."""
     environment = {"TRADING_ENGINE_COMPILED": "1"}
     architecture = module.params["architecture"]
     if is_cross(architecture):
@@ -221,7 +231,10 @@ def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch
 def build_project(
     module: AnsibleModule, project: Path, scratch: Path, to: Path, environment: dict[str, str] | None = None
 ) -> None:
-    """Build the project's wheel from a copy. A build writes next to the sources, which may be read-only."""
+    """Build the project's wheel into the directory `to`. Raises ReleaseError.
+
+    The build uses a copy of the sources, because it writes next to them, and they may be read-only.
+    """
     copy = Path(tempfile.mkdtemp(dir=scratch)) / "project"
     for path in source_files(project):
         target = copy / path.relative_to(project)
@@ -236,7 +249,7 @@ def build_project(
 
 
 def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) -> None:
-    """Make `archive` atomically."""
+    """Collect all wheels of the release and write `archive` atomically. Raises ReleaseError."""
     parameters = module.params
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix=SCRATCH) as scratch_name:
         scratch = Path(scratch_name)
@@ -266,7 +279,7 @@ def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) ->
 
 
 def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
-    """Make the archive if it is missing, and return the result to report. Raises ReleaseError."""
+    """Make the archive if the cache lacks it, and return the module's result. Raises ReleaseError."""
     parameters = module.params
     release = observe(
         Path(parameters["project"]) if parameters["project"] else None,
@@ -279,10 +292,10 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
     changed = not archive.exists()
     if changed and not module.check_mode:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        # Hosts of one play run in parallel. The first makes the archive, and the others find it.
+        # The hosts of a play run in parallel. The first one makes the archive, and the others wait and find it.
         with open(archive.parent / ".lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in archive.parent.glob(f"{SCRATCH}*"):  # left by a killed run: the lock excludes any other
+            for left in archive.parent.glob(f"{SCRATCH}*"):  # a killed run left it, as the lock shows
                 shutil.rmtree(left, ignore_errors=True)
             if not archive.exists():
                 apply(module, release, archive, compiled)
@@ -290,7 +303,7 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
 
 
 def ready(archive: Path, python_version: str, architecture: str) -> dict[str, object]:
-    """Return the result to report for a given archive. Raises ReleaseError, also when it does not fit the host."""
+    """Return the module's result for a given archive. Raises ReleaseError, also when it does not fit the host."""
     try:
         release, wheels = archived(archive.read_bytes())
     except OSError as error:
@@ -306,7 +319,10 @@ def ready(archive: Path, python_version: str, architecture: str) -> dict[str, ob
 
 
 def collect_as_asked(module: AnsibleModule) -> dict[str, object]:
-    """Collect the compiled release where that is wanted and possible. Raises ReleaseError when it is required."""
+    """Collect the release as the options demand, and return the module's result.
+
+    With `compiled: auto` a failed compilation gives a warning, and with `always` ReleaseError.
+    """
     parameters = module.params
     if parameters["archive"]:
         return ready(Path(parameters["archive"]), parameters["python_version"], parameters["architecture"])

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports a play's progress to scripts/demo: a line for each play, role and task, and at the end any failure."""
+"""Callback plugin that reports a play's progress to scripts/demo.
+
+It writes an event for each play, role and task, and at the end the failures of each failed host.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = r"""
 name: demo_progress
 type: notification
-short_description: Tells scripts/demo how far a play is
+short_description: Reports a play's progress to scripts/demo
 description:
-  - Lines go to the file descriptor that DEMO_EVENTS names; the play's own output stays as it is.
-  - When a host has failed, what its last failing task said goes to the file that DEMO_FAILURE names.
+  - Writes lines to the file descriptor that DEMO_EVENTS names. The play's own output does not change.
+  - When a host has failed, writes the message of its last failed task to the file that DEMO_FAILURE names.
 requirements: [enabled in the configuration]
 """
 
-# A pipe takes no more than this in one piece.
+# Longer lines could mix with other writers' lines: a write to a pipe is atomic only up to this size (POSIX, PIPE_BUF).
 LONGEST_BYTES = 500
 
 
@@ -47,7 +50,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             os.write(self._events, f"{line}\n".encode())
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        # Told with the first of its roles: a play that has none, or only skips, is not worth a line.
+        # The heading is written with the first role, so that a play without roles or tasks gets no line.
         self._heading, self._part = play.get_name().strip(), ""
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
@@ -71,7 +74,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._failures[result.host.get_name()] = failure(result.task.get_name(), result.result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        # Only now is it known which failures nobody rescued.
+        # Only at the end it is known which failures were rescued.
         lost = [host for host in self._failures if _counts(stats.summarize(host))]
         if lost:
             text = "\n".join(f"{host}: {self._failures[host]}" for host in lost)
@@ -83,9 +86,10 @@ def _counts(summary: dict[str, int]) -> bool:
 
 
 def _outermost_role(task: Any) -> str:
-    """Return the role that the play names, even for tasks of an included role; "" when the play names an entry point.
+    """Return the name of the role that the play names, also for tasks of roles that this role includes.
 
-    An entry point only checks or reports something, and gets no line.
+    The name is empty when the play runs another entry point of a role. Such an entry point only checks or reports
+    something, and gets no line.
     """
     outermost = None
     while task is not None:
@@ -97,7 +101,7 @@ def _outermost_role(task: Any) -> str:
 
 
 def failure(task: str, result: dict[str, Any]) -> str:
-    """Return a failed task's name and its message in readable form."""
+    """Return a text with a failed task's name and the lines of its messages."""
     said = list(dict.fromkeys(_said(result)))
     return "\n  ".join([task, *(line for text in said for line in text.strip().splitlines())])
 

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a playbook as a separate process. It ends at its time limit, and when the process that started it ends."""
+"""Runs a playbook as a separate process, for the action plugin playbook_run, and reads its results.
+
+The process is ended at its time limit, and when the process that started it has ended.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-# A playbook that is asked to end stops its workers first.
+# Seconds between SIGTERM and SIGKILL: in them the playbook stops its worker processes.
 GRACE_S = 20.0
 _LOOK_EACH_S = 0.5
-# What the services of AWS say to who lacks a permission, line breaks of a log taken for blanks.
+# How AWS's services word a missing permission. Line breaks of the log were replaced by blanks.
 _DENIED = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)|\b(UnauthorizedOperation|AccessDenied)\b")
 _TEST_CASE = re.compile(r"\[(?P<host>[^\]]*)\] (?P<rest>.*)", re.DOTALL)
 
@@ -32,10 +35,10 @@ class Ended(NamedTuple):
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: str, limit_s: float) -> Ended:
-    """Run a command and write its output to a file.
+    """Run a command, write its output to the file ``log``, and return how it ended.
 
-    The command is ended at its time limit, and when the parent of this process is gone. So a killed run leaves no
-    process behind that goes on creating resources.
+    The command is ended after ``limit_s`` seconds, and when the parent of this process has ended. So after a killed run
+    no process continues to create resources.
     """
     started_s = time.monotonic()
     parent = os.getppid()
@@ -66,7 +69,11 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def tasks(folder: str) -> list[dict[str, Any]]:
-    """Return each task of the run, as Ansible's junit callback wrote it; an empty list for a run that was ended."""
+    """Return one dictionary for each task of the run, from the file of Ansible's junit callback.
+
+    Its keys are host, task, seconds, outcome ("ok", "failed" or "skipped"), message and changed. The list is empty when
+    the run was ended early, because the callback writes its file at the end.
+    """
     return [
         _task(case)
         for path in sorted(glob.glob(os.path.join(folder, "*.xml")))
@@ -81,7 +88,7 @@ def _task(case: ElementTree.Element) -> dict[str, Any]:
     skipped = case.find("skipped") is not None
     return {
         "host": host,
-        # "Play: role : File | Task"
+        # The callback names a task "Play: role : File | Task". Keep "File | Task".
         "task": rest.partition(": ")[2].rpartition(" : ")[2],
         "seconds": round(float(case.get("time", "0")), 1),
         "outcome": "failed" if wrong is not None else "skipped" if skipped else "ok",
@@ -100,7 +107,10 @@ def _changed(result: str) -> bool:
 
 
 def denials(log: str) -> list[str]:
-    """Return the requests that AWS refused for a missing permission, by action where AWS named one."""
+    """Return the requests that AWS refused for a missing permission: actions such as "ec2:RunInstances".
+
+    When the log names no action, return the error codes, such as "AccessDenied".
+    """
     with open(log, encoding="utf-8", errors="replace") as file:
         text = " ".join(file.read().split())
     found = {action or code for action, code in _DENIED.findall(text)}
@@ -109,6 +119,6 @@ def denials(log: str) -> list[str]:
 
 
 def last_lines(log: str, number: int = 15) -> str:
-    """Return the last lines of a log."""
+    """Return the last ``number`` lines of a log as one text."""
     with open(log, encoding="utf-8", errors="replace") as file:
         return "".join(file.readlines()[-number:])

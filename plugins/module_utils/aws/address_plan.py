@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks whether a VPC's network overlaps the account's other VPCs. Pure: DescribeVpcs' structures in, sentences out.
+"""Checks whether a VPC's network overlaps another VPC of the account. It takes what DescribeVpcs returned.
 
-AWS allows VPCs that overlap, but two such VPCs can never be connected. A VPC never changes its network.
+AWS allows VPCs that overlap, but two such VPCs can never be connected. The network of a VPC cannot be changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _name(vpc: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 
 
 def problems(vpcs: Sequence[Mapping[str, Any]], own_tags: Mapping[str, str], vpc_cidr: str) -> Iterator[str]:
-    """Yield why the environment cannot use ``vpc_cidr`` in this region. Its own VPC carries ``own_tags``."""
+    """Yield why the environment cannot use ``vpc_cidr`` in this region. ``own_tags`` identify its own VPC."""
     others = []
     for vpc in vpcs:
         tags = {tag["Key"]: tag["Value"] for tag in vpc.get("Tags", [])}

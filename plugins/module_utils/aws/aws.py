@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shared code of the AWS modules: a client with retries, observe-plan-apply for one resource, and clear API errors.
+"""Shared code of the AWS modules: a client with retries, the change of one resource, and readable API errors.
 
-botocore is imported inside functions: ansible-doc and the sanity tests load this file without it.
+botocore is imported inside functions, because ansible-doc and the sanity tests load this file without it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 PROJECT = "lowlatency-trading"
-# The parameter of a module that looks after one named thing.
+# The parameter `state` of modules that create or delete one named resource.
 STATE = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
-# botocore's own retries, because amazon.aws's AWSRetry reaches no paginator and asks for aws_retry=True in every call.
-# Adaptive: each waits longer than the one before, and the client sends less while AWS throttles it. More of them would
-# let somebody with a wrong endpoint wait longer, because what cannot be reached is tried as often.
+# These are botocore's own retries. The AWSRetry of amazon.aws does not work with paginators, and needs aws_retry=True
+# in every call. In the mode `adaptive` each retry waits longer, and the client sends less while AWS throttles it.
+# An unreachable endpoint is retried as often, so more attempts would keep the user of a wrong endpoint waiting.
 RETRIES = {"mode": "adaptive", "total_max_attempts": 6}
-# What EC2 and the other services answer to who lacks a permission.
+# The error codes with which EC2 and other services answer when a permission is missing.
 NOT_ALLOWED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
 _CREDENTIALS = "give credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) and try again"
@@ -41,7 +41,8 @@ _ADVICE_BY_CODE = {
 def explain(error: Exception, doing: str, region: str | None) -> str:
     """Return one line: what failed and where, the answer of AWS, and what to do.
 
-    ``doing`` completes "Cannot …", for example "read the dashboard trading-production".
+    Raises the error again when it is not from botocore. ``doing`` completes "Cannot …", for example "read the dashboard
+    trading-production".
     """
     from botocore.exceptions import (
         BotoCoreError,
@@ -70,7 +71,7 @@ def explain(error: Exception, doing: str, region: str | None) -> str:
 
 @contextmanager
 def explained(module: Any, doing: str) -> Iterator[None]:
-    """End the module with an explanation of an AWS error raised in the block. Any other error passes through."""
+    """End the module with an explanation of an AWS error that is raised in the block. Other errors pass through."""
     try:
         yield
     except Exception as error:
@@ -78,9 +79,9 @@ def explained(module: Any, doing: str) -> Iterator[None]:
 
 
 def client(module: Any, service: str, **parameters: Any) -> Any:
-    """Return a boto3 client of ``service`` whose calls, pages included, are retried when AWS throttles.
+    """Return a boto3 client of ``service``. Its calls and paginators retry when AWS throttles them.
 
-    ``parameters`` go to boto3; a ``config`` among them replaces the default one.
+    ``parameters`` are passed to boto3; a ``config`` among them replaces the default one.
     """
     with explained(module, f"reach the {service} API"):
         return module.client(service, **{"config": {"retries": RETRIES}, **parameters})
@@ -102,9 +103,10 @@ def converge(
     same: Callable[[Any, Any], bool],
     change: Callable[[Any], Any],
 ) -> Outcome:
-    """Bring one resource to its wanted state. None means that it does not, or must not, exist. Check mode only reads.
+    """Change one resource to its wanted state. In check mode it is only read.
 
-    ``what`` completes "Cannot read …"; ``change`` gets the present resource.
+    ``read`` returns the current resource, and ``wanted`` is the wanted one; None means "does not exist" for both.
+    ``same`` compares the two. ``change`` gets the current resource and changes it. ``what`` completes "Cannot read …".
     """
     with explained(module, f"read {what}"):
         current = read()
@@ -117,7 +119,7 @@ def converge(
 
 
 def report(module: Any, changed: bool, before: Any, after: Any, **facts: Any) -> None:
-    """End the module with ``facts``, and in diff mode with the difference."""
+    """End the module with ``facts`` as its result, and in diff mode with the difference of ``before`` and ``after``."""
     difference = {"diff": {"before": before, "after": after}} if module._diff else {}
     module.exit_json(changed=changed, **facts, **difference)
 
@@ -128,9 +130,10 @@ def as_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
 
 
 def holds(current: Any, wanted: Any) -> bool:
-    """Return whether ``current`` contains everything in ``wanted``. Services also return defaults, which are ignored.
+    """Return whether ``current`` contains everything in ``wanted``.
 
-    Lists of tags are compared without their order.
+    Further keys of ``current`` are ignored, because services also return default values. Lists of tags are compared
+    without their order.
     """
     current, wanted = _sorted_tags(current), _sorted_tags(wanted)
     if isinstance(wanted, dict):

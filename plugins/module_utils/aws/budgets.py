@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans monthly cost budgets. Pure: parameters and API structures in, API structures out.
+"""Brings monthly cost budgets into one comparable form, for the module budget. It sends no requests.
 
 Source: AWS Budgets API reference, CreateBudget. A tag is written ``user:KEY$VALUE`` in a filter.
 """
@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-# {"budget": …, "notifications": […]} with the fields of CreateBudget.
+# A budget and its notifications: {"budget": …, "notifications": […]}, with the fields of CreateBudget.
 Plan = dict[str, Any]
 
 
 def plan(name: str, limit_usd: float, tags: Mapping[str, str], notifications: Sequence[Mapping[str, Any]]) -> Plan:
-    """Return the budget that the parameters ask for."""
+    """Return the budget and notifications that the parameters describe, in the form of :func:`in_one_form`."""
     filters = {"TagKeyValue": [f"user:{key}${value}" for key, value in tags.items()]} if tags else {}
     told = [
         (
@@ -36,7 +36,10 @@ def plan(name: str, limit_usd: float, tags: Mapping[str, str], notifications: Se
 
 
 def in_one_form(budget: Mapping[str, Any], notifications: Sequence[tuple[Mapping[str, Any], Sequence[Any]]]) -> Plan:
-    """Return a budget in comparable form: only the settings of this module, sorted. It takes a plan or AWS's answer."""
+    """Return a budget in comparable form: only the settings that this module sets, sorted.
+
+    The arguments have the fields of CreateBudget, from the parameters or from AWS's answers.
+    """
     filters = {key: sorted(values) for key, values in budget.get("CostFilters", {}).items()}
     limit = budget["BudgetLimit"]
     told = [
@@ -54,7 +57,7 @@ def in_one_form(budget: Mapping[str, Any], notifications: Sequence[tuple[Mapping
 
 
 def identity(notification: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that identify a notification, without its state."""
+    """Return the fields that identify a notification at AWS. Its state is not among them."""
     return {
         "NotificationType": notification["NotificationType"],
         "ComparisonOperator": notification["ComparisonOperator"],
@@ -64,7 +67,7 @@ def identity(notification: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _amount(value: Any) -> str:
-    # AWS answers 40 as 40.0.
+    # AWS returns the amount 40 as 40.0, so both are written in the same form.
     return f"{Decimal(str(value)).normalize():f}"
 
 

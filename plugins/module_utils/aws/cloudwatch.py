@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans CloudWatch alarms and checks dashboard bodies. Pure: API structures in, API structures and sentences out.
+"""Compares CloudWatch alarms and checks dashboards, for the modules cloudwatch_alarms and cloudwatch_dashboard.
 
-Sources: CloudWatch API reference, PutMetricAlarm, PutCompositeAlarm and "Dashboard body structure and syntax".
+The functions take and return structures of the API, and send no requests. Sources: CloudWatch API reference,
+PutMetricAlarm, PutCompositeAlarm and "Dashboard body structure and syntax".
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 GRID_COLUMNS = 24
 GRID_HEIGHT_MAX = 1000
 
-# CloudWatch's defaults of parameters. DescribeAlarms returns these or leaves them out.
+# The default values of PutMetricAlarm's parameters. DescribeAlarms returns such a value, or omits the parameter.
 _ALARM_DEFAULTS: dict[str, Any] = {
     "ActionsEnabled": True,
     "AlarmActions": [],
@@ -63,7 +64,7 @@ _COMPOSITE_ALARM_KEYS = (
 
 
 def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Return the alarm's settings in one form: defaults filled in, lists without a meaningful order sorted."""
+    """Return the alarm's settings in comparable form: with defaults, and sorted where the order has no meaning."""
     normal = {}
     for key in keys:
         value = alarm.get(key)
@@ -82,16 +83,20 @@ def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an alarm's settings in one form. It takes the structure to put, or the one that DescribeAlarms returns.
+    """Return an alarm's settings in comparable form.
 
-    An alarm with a rule is a composite alarm, any other a metric alarm.
+    ``alarm`` is the structure to put, or the one that DescribeAlarms returned. An alarm with an AlarmRule is a
+    composite alarm, any other a metric alarm.
     """
     return _normal(alarm, _COMPOSITE_ALARM_KEYS if alarm.get("AlarmRule") else _METRIC_ALARM_KEYS)
 
 
 @dataclass(frozen=True)
 class AlarmPlan:
-    """The changes to make. A composite alarm is put after, and deleted before, the alarms that it names."""
+    """The changes to make: alarms to put, and names of alarms to delete.
+
+    A composite alarm is put after the alarms that it names, and deleted before them.
+    """
 
     put: list[dict[str, Any]]
     put_composite: list[dict[str, Any]]
@@ -108,7 +113,7 @@ def plan_alarms(wanted: Sequence[Mapping[str, Any]], current: Sequence[Mapping[s
     return AlarmPlan(
         put=[alarm for alarm in put if "AlarmRule" not in alarm],
         put_composite=[alarm for alarm in put if "AlarmRule" in alarm],
-        # Delete a suppressed alarm before its suppressor, which CloudWatch keeps as long as an alarm names it.
+        # Delete an alarm before its suppressor: CloudWatch refuses to delete a suppressor that an alarm still names.
         delete_composite=sorted(
             (name for name in delete if "AlarmRule" in there[name]),
             key=lambda name: "ActionsSuppressor" not in there[name],
@@ -131,9 +136,9 @@ def _title(index: int, widget: Mapping[str, Any]) -> str:
 
 
 def dashboard_problems(body: Mapping[str, Any], region: str) -> Iterator[str]:
-    """Yield the faults of a dashboard's body: widgets off the grid, overlaps, metrics of another region.
+    """Yield one sentence for each fault of a body: widgets off the grid, overlaps, metrics of another region.
 
-    CloudWatch accepts a body with such faults without an error, and draws it differently.
+    CloudWatch accepts a body with such faults without an error, but displays it differently.
     """
     widgets = body.get("widgets")
     if not isinstance(widgets, list):

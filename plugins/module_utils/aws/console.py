@@ -1,20 +1,20 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads SSH host keys from a machine's console output of its first boot. Pure: text in, keys out."""
+"""Finds an instance's SSH host key in the console output of its first boot, for the module ec2_host_key_info."""
 
 from __future__ import annotations
 
 import re
 
-# cloud-init's module keys_to_console writes the keys between these lines, each line perhaps after a log prefix.
+# cloud-init's module keys_to_console writes the keys between these two lines. Each line may begin with a log prefix.
 _BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 _KEY = re.compile(r"\b(ssh-ed25519|ecdsa-sha2-nistp256|ssh-rsa) (AAAA[0-9A-Za-z+/]+=*)")
 _PREFERRED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
 
 
 def host_key(output: str) -> str | None:
-    """Return the best key of the newest block ("ssh-ed25519 AAAA…"), None when there is no whole block."""
+    """Return the preferred key of the last block as "ssh-ed25519 AAAA…", or None when there is no complete block."""
     blocks = _BLOCK.findall(output)
     if not blocks:
         return None

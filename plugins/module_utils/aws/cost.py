@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Estimates what a deployment costs in a month. Pure: prices (files/prices.yml) and amounts in, lines in USD out.
+"""Estimates what a deployment costs in a month, from the prices in files/prices.yml and the amounts in use.
 
-Free allowances belong to the whole account. Where something else uses them up, the estimate is too low by them.
+The module cost_estimate uses it. AWS's free amounts apply to the whole account. If other deployments use them up, this
+estimate is too low by their value.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
 COMPUTE = "compute"
-# What an order takes of the journal: an Enter Order with its header and the record around it, each read by itself.
+# The bytes of one order in the journal: the record's header, the packet's header, and the Enter Order message. The
+# engine journals each read, so at worst each order has a record of its own.
 ORDER_BYTES = 29 + 3 + 49
 BUSY_ORDERS_PER_S = 10_000
 _GIB = 1 << 30
 _DAY_S = 86_400
 _MONTH_DAYS = 30
-# The most that the shipper puts into one object (trading_backup/shipper.py), and how often it puts at least.
+# The largest object that the backup's shipper writes to the bucket (trading_backup/shipper.py), in GiB.
 _OBJECT_GIB = Decimal(8) / 1024
 _CENT = Decimal("0.01")
 
@@ -38,7 +40,7 @@ class Line(NamedTuple):
 
 
 class Amounts(NamedTuple):
-    """The use of a deployment in a month, all hosts together."""
+    """The amounts that a deployment uses in a month, all hosts together."""
 
     instance_type: str
     instances: int
@@ -77,7 +79,7 @@ def _above_free(what: str, amount: float, free: Any, each: Any, unit: str) -> Li
 
 
 def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
-    """Return the line of the load generators, if any. A type of unknown price is listed at 0 USD."""
+    """Return the line of the load generators, or an empty list without any. With an unknown price its cost is 0 USD."""
     if not used.generators:
         return []
     hours = f"{used.generators} x {used.generator_type}, {used.generator_hours:g} h a month"
@@ -89,7 +91,10 @@ def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
 
 
 def _balancers(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
-    """Return the line of load balancers, if any: their hours, and the units that each of them uses in an hour."""
+    """Return the line of load balancers, or an empty list without any.
+
+    A balancer's price has two parts: its hours, and the load balancer capacity units that it uses in each hour.
+    """
     if not used.balancers:
         return []
     hours, each = _plain(prices["hours_per_month"]), _plain(prices["balancer"]["per_hour"])
@@ -99,13 +104,17 @@ def _balancers(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
 
 
 def _puts(used: Amounts, gib_per_day: Decimal) -> int:
-    """Return how many objects all hosts put in a month: one per half of the RPO, and one more for each full object."""
+    """Return how many objects all hosts put into the bucket in a month.
+
+    A host puts one object in each half of the RPO, and one more for each full object. The RPO (recovery point
+    objective) is the longest time whose orders may be lost.
+    """
     regular = _plain(2 * _DAY_S * _MONTH_DAYS) / used.backup_rpo_seconds
     return math.ceil((regular + gib_per_day * _MONTH_DAYS / _OBJECT_GIB) * used.backup_hosts)
 
 
 def _backup(prices: Mapping[str, Any], used: Amounts, gib_per_day: Decimal) -> list[Line]:
-    """Return the lines of the backup bucket, or none when no host ships its journal."""
+    """Return the lines of the backup bucket, or an empty list when no host copies its journal to a bucket."""
     if not used.backup_hosts:
         return []
     kept, puts = gib_per_day * used.backup_days * used.backup_hosts, _puts(used, gib_per_day)
@@ -117,7 +126,10 @@ def _backup(prices: Mapping[str, Any], used: Amounts, gib_per_day: Decimal) -> l
 
 
 def busy_backup(prices: Mapping[str, Any], used: Amounts) -> list[str]:
-    """Return a line with the bucket's cost for orders at the promised rate around the clock; none without a bucket."""
+    """Return a line with the bucket's monthly cost if orders came at the promised rate around the clock.
+
+    The list is empty without a bucket.
+    """
     if not used.backup_hosts:
         return []
     gib = (_plain(ORDER_BYTES * BUSY_ORDERS_PER_S * _DAY_S) / _GIB).quantize(Decimal(1))
@@ -126,9 +138,9 @@ def busy_backup(prices: Mapping[str, Any], used: Amounts) -> list[str]:
 
 
 def instance_month(prices: Mapping[str, Any], instance_type: str, per_hour: Any = None) -> Decimal:
-    """Return the cost of one instance in a month of 730 hours, at the table's price or at ``per_hour``.
+    """Return the cost in USD of one instance in a month of 730 hours.
 
-    Raises UnknownPriceError when the table does not know the type.
+    ``per_hour`` replaces the table's price. Raises UnknownPriceError when the table does not have the type.
     """
     if per_hour is None:
         if instance_type not in prices["instance_per_hour"]:
@@ -138,7 +150,10 @@ def instance_month(prices: Mapping[str, Any], instance_type: str, per_hour: Any 
 
 
 def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
-    """Return the lines of the estimate; their sum is the month's total. Raises UnknownPriceError."""
+    """Return the lines of the estimate, whose sum is the month's total.
+
+    Raises UnknownPriceError when the table of prices does not have the instance type.
+    """
     hours = _plain(prices["hours_per_month"])
     compute = instance_month(prices, used.instance_type)
     volume_price = _plain(prices["gp3_per_gib_month"])
@@ -181,7 +196,7 @@ def estimate(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
 
 
 def total(lines: list[Line]) -> Decimal:
-    """Return the sum in USD a month."""
+    """Return the sum of the lines, in USD a month."""
     return sum((line.usd for line in lines), Decimal(0))
 
 
@@ -194,7 +209,10 @@ def table(lines: list[Line]) -> list[str]:
 
 
 def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
-    """Return the month's total for each way to pay for the instances (offers.py), one string per line."""
+    """Return the month's total for each way to pay for the instances, as one text for each offer (see offers.py).
+
+    ``hours`` are the hours of a month.
+    """
     others = sum((line.usd for line in lines if line.what != COMPUTE), Decimal(0))
     rows = []
     for offer in offers:

@@ -1,11 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads every AWS resource that carries the tags of one environment; changes nothing.
+"""Finds every AWS resource of one environment; it changes nothing. The module deployment_info and others use it.
 
-A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``, a volume its ``zone``.
-EC2's resources are found by the tags Project and Environment; those of the other services by the name that every role
-gives them, which contains the environment's name.
+A resource is ``{"kind": …, "id": …, "name": …, "state": …}``. An instance also has its ``type``, a volume its ``zone``.
+EC2's resources are found by the tags Project and Environment. Resources of other services are found by their names,
+which contain the environment's name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.aws import 
 
 Resource = dict[str, str]
 
-# An instance stays listed for about an hour after its end; its tags with it.
+# Resources in these states do not count. EC2 lists a terminated instance with its tags for about an hour.
 _GONE = frozenset({"terminated", "shutting-down", "deleted", "deleting"})
 
 
@@ -36,7 +36,7 @@ def _ec2(client: Any, environment: str) -> Iterator[Resource]:
         {"Name": "tag:Project", "Values": [PROJECT]},
         {"Name": "tag:Environment", "Values": [environment]},
     ]
-    # kind, operation, list in the answer, identity of one, its state
+    # For each kind of resource: the kind, the operation, the key of the list in the answer, the keys of id and state.
     simple: list[tuple[str, str, str, str, str]] = [
         ("vpc", "describe_vpcs", "Vpcs", "VpcId", "State"),
         ("subnet", "describe_subnets", "Subnets", "SubnetId", "State"),
@@ -55,7 +55,7 @@ def _ec2(client: Any, environment: str) -> Iterator[Resource]:
     for kind, operation, key, identity, state_key in simple:
         for found in _pages(client, operation, key, Filters=filters):
             resource = _resource(kind, found[identity], _name(found.get("Tags", [])), found.get(state_key, ""))
-            if kind == "launch-template":  # its tag Name is that of the hosts
+            if kind == "launch-template":  # its tag Name has the hosts' name
                 resource["name"] = found["LaunchTemplateName"]
             yield {**resource, "zone": found["AvailabilityZone"]} if kind == "volume" else resource
     for found in _pages(client, "describe_snapshots", "Snapshots", Filters=filters, OwnerIds=["self"]):
@@ -86,7 +86,7 @@ def _logs(client: Any, environment: str) -> Iterator[Resource]:
 
 
 def _cloudwatch(client: Any, environment: str) -> Iterator[Resource]:
-    prefix = f"trading-{environment}/"  # a slash, which no environment has: trading-prod- also begins trading-prod-b-…
+    prefix = f"trading-{environment}/"  # no environment's name has a slash
     kinds = {"MetricAlarms": "alarm", "CompositeAlarms": "composite-alarm"}
     for page in client.get_paginator("describe_alarms").paginate(
         AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
@@ -95,7 +95,7 @@ def _cloudwatch(client: Any, environment: str) -> Iterator[Resource]:
             for found in page.get(key, []):
                 yield _resource(kind, found["AlarmArn"], found["AlarmName"])
     for found in _pages(client, "list_dashboards", "DashboardEntries", DashboardNamePrefix=f"trading-{environment}"):
-        # The prefix trading-prod also begins trading-production's name.
+        # Without this comparison the prefix trading-prod would also match the dashboard trading-production.
         if found["DashboardName"] == f"trading-{environment}":
             yield _resource("dashboard", found["DashboardArn"], found["DashboardName"])
 
@@ -108,7 +108,7 @@ def _sns(client: Any, environment: str) -> Iterator[Resource]:
 
 
 def _s3(client: Any, environment: str) -> Iterator[Resource]:
-    # trading-ENVIRONMENT-ACCOUNT-REGION: after the environment comes the account's number of 12 digits.
+    # A bucket is named trading-ENVIRONMENT-ACCOUNT-REGION, with the 12 digits of the AWS account.
     ours = re.compile(rf"trading-{re.escape(environment)}-\d{{12}}-[a-z0-9-]+")
     for found in client.list_buckets()["Buckets"]:
         if ours.fullmatch(found["Name"]):
@@ -133,7 +133,7 @@ def _scaling(client: Any, environment: str) -> Iterator[Resource]:
 
 
 def _balancing(client: Any, environment: str) -> Iterator[Resource]:
-    # A capital letter, which no environment has, comes after the environment (plugins/module_utils/aws/fleet.py).
+    # A capital letter, which no environment's name contains, separates the names' parts (see fleet.py).
     ours = re.compile(rf"trading-{re.escape(environment)}-[FNO]-.+")
     for found in _pages(client, "describe_load_balancers", "LoadBalancers"):
         if ours.fullmatch(found["LoadBalancerName"]):
@@ -143,7 +143,8 @@ def _balancing(client: Any, environment: str) -> Iterator[Resource]:
             yield _resource("target-group", found["TargetGroupArn"], found["TargetGroupName"])
 
 
-# Asked only where there is a fleet, whose security group is made first and deleted last.
+# These services are queried only for a fleet. A fleet is recognised by its security group, which is created first and
+# deleted last.
 _READERS_OF_FLEETS: list[tuple[str, Callable[[Any, str], Iterator[Resource]]]] = [
     ("autoscaling", _scaling),
     ("elbv2", _balancing),
@@ -159,7 +160,7 @@ def _resource(kind: str, identity: str, name: str, state: str = "") -> Resource:
 
 
 def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]:
-    """Return every resource of ``environment`` by service. ``client_of`` returns the client of a service."""
+    """Return every resource of ``environment``. ``client_of`` returns the client of a service."""
     found = [
         resource
         for service, reader in _READERS
@@ -172,7 +173,10 @@ def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]
 
 
 def missing(wanted: Mapping[str, Sequence[str]], present: Sequence[Resource]) -> list[dict[str, str]]:
-    """Return kind and name of each ``wanted`` resource (names by kind) that is missing from ``present``."""
+    """Return a dictionary of kind and name for each ``wanted`` resource that is not in ``present``.
+
+    ``wanted`` maps kinds of resources to names.
+    """
     there = {(resource["kind"], resource["name"]) for resource in present}
     return [
         {"kind": kind, "name": name} for kind, names in wanted.items() for name in names if (kind, name) not in there
@@ -235,9 +239,9 @@ _FINDERS: list[tuple[str, Callable[[Any, str], Iterator[str]]]] = [
 
 
 def environments(client_of: Callable[[str], Any], beginning: str) -> dict[str, list[Resource]]:
-    """Return the resources of each environment whose name begins with the prefix, without environments that have none.
+    """Return the resources of each environment whose name starts with ``beginning``, by the environment's name.
 
-    A terminated instance keeps its tags for about an hour.
+    Environments without resources are left out: EC2 still returns the tags of instances that ended in the last hour.
     """
     names = {name for service, finder in _FINDERS for name in finder(client_of(service), beginning)}
     found = {name: observe(client_of, name) for name in sorted(names)}

@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans Data Lifecycle Manager policies. Pure: parameters in, API structures out.
+"""Makes the details of a Data Lifecycle Manager policy, for the module dlm_lifecycle_policy.
 
-Source: DLM API reference, PolicyDetails. One matching tag is enough for DLM, so the targets are only hosts' Name tags.
+Source: DLM API reference, PolicyDetails. DLM selects a resource when one of several tags matches. So the policy's only
+target tags are the hosts' Name tags.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import Any
 def policy_details(
     host_names: Sequence[str], at_utc: str, keep: int, snapshot_tags: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the details of a policy that snapshots the hosts' volumes daily at ``at_utc`` (HH:MM)."""
+    """Return the PolicyDetails of a policy that snapshots the hosts' volumes daily at ``at_utc`` (HH:MM).
+
+    ``keep`` is the number of snapshots to retain.
+    """
     return {
         "PolicyType": "EBS_SNAPSHOT_MANAGEMENT",
         "ResourceTypes": ["INSTANCE"],

@@ -1,11 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet: a group of one host for each partition, and a balancer in each zone that has a group.
+"""Names and checks the AWS resources of a fleet, before any is created.
 
-Pure: it returns names, and problems before the first resource is made. A capital letter, which no name of an
-environment or a partition contains, separates the two in the names of balancers and target groups. Without it `prod`
-with partition `b-c` and `prod-b` with partition `c` would have the same name.
+A fleet has an Auto Scaling group of one host for each partition, and a load balancer in each zone that has a group. A
+capital letter separates environment and partition in the names of balancers and target groups, because neither name
+contains one. Without it `prod` with partition `b-c` and `prod-b` with partition `c` would have the same name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.lowlatency.trading.plugins.module_utils import partitions
 
+# The most characters in the name of a load balancer or target group:
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html, CreateTargetGroup
 NAME_MAX = 32
 _ZONE = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+([a-z])")
@@ -24,10 +25,10 @@ _ZONE = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+([a-z])")
 def groups(
     declared: Any, prefix: str, zones: Sequence[str], zone_count: Any, order_port: Any = 9001, feed_port: Any = 9002
 ) -> list[dict[str, Any]]:
-    """Return for each partition the names of its group, host and volume, its zone, and its listeners.
+    """Return for each partition the names of its group, host and volume, its zone, and its balancer's listeners.
 
-    A partition without a zone gets one of the first `zone_count`, in turns. Raises ValueError for a list of another
-    form.
+    Partitions without a zone are spread in turns over the first `zone_count` zones. Raises ValueError for a malformed
+    list.
     """
     first = list(zones)[: max(1, int(zone_count))] or [""]
     found = partitions.complete(declared, [], order_port, feed_port)
@@ -58,7 +59,7 @@ def balancer(prefix: str, zone: str) -> str:
 
 
 def balancers(found: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str, Any]]:
-    """Return the balancers of these groups: name, zone, and the listeners of all partitions there."""
+    """Return one balancer for each zone of these groups: its name, zone, and the listeners of all partitions there."""
     zones = list(dict.fromkeys(group["zone"] for group in found))
     return [
         {
@@ -71,13 +72,16 @@ def balancers(found: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str,
 
 
 def zones_needed(found: Sequence[Mapping[str, Any]], zones: Sequence[str]) -> list[str]:
-    """Return the zones that need a subnet: all zones up to the last one with a group, so that no subnet moves later."""
+    """Return the zones that need a subnet: all zones up to the last one that has a group.
+
+    Subnets take consecutive networks in this order. So no subnet moves when a further zone gets a group.
+    """
     last = max((list(zones).index(group["zone"]) for group in found if group["zone"] in zones), default=0)
     return list(zones)[: last + 1]
 
 
 def left(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]], kind: str, key: str) -> list[str]:
-    """Return the names of the resources of a kind that belong to no group any more."""
+    """Return the names of the resources of a kind that none of the found groups or balancers has under ``key``."""
     wanted = {group[key] for group in found}
     return sorted(one["name"] for one in resources if one["kind"] == kind and one["name"] not in wanted)
 
@@ -93,8 +97,9 @@ def problems(
 ) -> list[str]:
     """Return one sentence for each problem of a fleet.
 
-    `offered` is the instance type, the zones that offer it, and `zone_count`. `resources` are the environment's own.
-    `settings` are the ports, and `spot`.
+    `offered` has the instance `type`, the `zones` that offer it, and `zone_count`. `resources` are the environment's
+    present resources. `settings` are the ports, and `spot`. A group without a partition is a problem unless
+    `partitions_left` is "remove".
     """
     if not declared:
         return ["it is empty, and a fleet has a group for each of them"]
@@ -117,7 +122,10 @@ def problems(
 
 
 def _accounts(declared: Any) -> list[dict[str, str]]:
-    """Return the accounts that the partitions name. Each host checks whether they exist."""
+    """Return the engine accounts that the partitions name.
+
+    The common check gets them as known accounts. Each host checks later whether they exist.
+    """
     entries = [entry for entry in declared if isinstance(entry, Mapping)]
     return [{"name": name} for entry in entries for name in entry.get("accounts") or []]
 
@@ -138,7 +146,7 @@ def _types(declared: Any, instance_type: str) -> Iterator[str]:
 
 
 def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield each port that two partitions would use on one balancer, whatever their hosts are."""
+    """Yield a sentence for each port that two partitions would use on one balancer, even if their hosts differ."""
     taken: dict[tuple[str, int], str] = {}
     for group in found:
         for listener in group["listeners"]:

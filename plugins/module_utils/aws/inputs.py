@@ -1,10 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the inputs of a deployment before anything is created. Pure: values in, sentences out.
+"""Checks the inputs of a deployment before anything is created, for the module deployment_inputs.
 
-Limits are those of the EC2, IAM and tagging API references: names are used in an IAM role's name (64 characters) and
-in tags (key 128, value 256 characters of letters, digits, spaces and ``_ . : / = + - @``).
+Each function yields one sentence for each problem. The limits are those of the EC2, IAM and tagging API references.
+Names are part of an IAM role's name, which has at most 64 characters. They are also values of tags. A tag's key has at
+most 128 characters and its value 256: letters, digits, spaces and ``_ . : / = + - @``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def region_problems(region: str) -> Iterator[str]:
 
 
 def endpoint_problems(region: str, endpoint_url: str) -> Iterator[str]:
-    """Yield a problem when an AWS endpoint belongs to another region. An endpoint elsewhere serves any region."""
+    """Yield a problem when an AWS endpoint belongs to another region. An endpoint outside AWS serves any region."""
     host = urlsplit(endpoint_url).hostname or ""
     regions = [label for label in host.split(".") if _REGION.fullmatch(label)]
     if ".amazonaws.com" in host and regions and region not in regions:
@@ -56,7 +57,7 @@ def count_problems(count: int) -> Iterator[str]:
 
 
 def hours_problems(hours: Mapping[str, str], spot: bool) -> Iterator[str]:
-    """Yield a problem when Spot instances have stop hours: AWS cannot stop instances of one-time requests."""
+    """Yield a problem when Spot instances have fixed hours: AWS cannot stop instances of one-time Spot requests."""
     if hours and spot:
         yield "trading_hours: AWS cannot stop and start Spot instances (trading_spot); choose one of the two"
 
@@ -94,7 +95,7 @@ def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: 
 
 
 def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
-    """Yield the problems of the IPv6 networks that may reach the host. The list may be empty."""
+    """Yield the problems of the IPv6 networks that may reach the host. Both lists may be empty."""
     kind = "IPv6 network such as 2001:db8::/64"
     for variable, cidrs in (
         ("trading_operator_ipv6_cidrs", operator_cidrs),
@@ -104,7 +105,7 @@ def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str
 
 
 def network_problems(vpc_cidr: str, subnet_cidr: str) -> Iterator[str]:
-    """Yield the problems of the address plan: EC2 allows /16 to /28, the subnet inside the VPC."""
+    """Yield the problems of the IPv4 networks: EC2 allows /16 to /28, and the subnet must be inside the VPC."""
     parsed = []
     for variable, cidr in (("trading_vpc_cidr", vpc_cidr), ("trading_subnet_cidr", subnet_cidr)):
         try:
@@ -120,7 +121,7 @@ def network_problems(vpc_cidr: str, subnet_cidr: str) -> Iterator[str]:
 
 
 def public_key_problems(path: str, text: str | None) -> Iterator[str]:
-    """Yield the problems of the public key; ``text`` is the file's content, None when it cannot be read."""
+    """Yield the problems of the SSH public key. ``text`` is the content of the file, or None when it cannot be read."""
     variable = "trading_public_key_file"
     if not path:
         yield (
@@ -143,7 +144,7 @@ def public_key_problems(path: str, text: str | None) -> Iterator[str]:
 
 
 def _is_key_body(kind: str, body: str) -> bool:
-    # RFC 4253 section 6.6: the blob repeats the type as a string with a 4-byte length.
+    # RFC 4253 section 6.6: the decoded key begins with its type, as a string after its length in 4 bytes.
     try:
         blob = base64.b64decode(body, validate=True)
         (length,) = struct.unpack_from(">I", blob)

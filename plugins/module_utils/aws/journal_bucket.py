@@ -1,10 +1,14 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the objects that one host has shipped to a bucket, and selects those that make up its journal directory.
+"""Selects the objects of a backup bucket from which one host's journal directory can be restored.
 
-Pure: object names in, a plan out. trading_backup/names.py in files/engine defines the names. Each name tells the kind
-of its object and the SHA-256 of its content. So a missing, foreign or changed object is found and named.
+The modules journal_fetch and journal_backup_info use it. It takes names of objects and returns a plan, without requests
+to AWS. trading_backup/names.py in files/engine defines the names. Each name contains the kind of its object and the
+SHA-256 of its content. So a missing, foreign or changed object is detected and named.
+
+A series is a set of objects that is sufficient for a restore. It begins with a snapshot, or with the journal's first
+segment, and contains everything after that.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ _SEAL = re.compile(rf"journal/(?P<segment>\d{{12}})/sealed-(?P<end>\d{{12}})-(?P
 _SNAPSHOT = re.compile(rf"snapshot/(?P<segment>\d{{12}})\.{_SHA}")
 _FILE = re.compile(rf"file/(?P<time>\d{{8}}T\d{{6}}\.\d{{6}}Z)\.{_SHA}(?P<path>/.+)")
 _COMPLETE = "complete"
-# As many segments are replayed to prove a snapshot, which keeps a restore short: commonly it is one.
+# At most this many segments are replayed to check a snapshot, so that a restore stays short. Usually one is enough.
 MOST_PROVING = 4
 _FOREIGN = "a foreign object; nothing of ours has such a name. Look who put it, and move it away"
 
@@ -40,7 +44,7 @@ class Part(NamedTuple):
 
 
 class Range(NamedTuple):
-    """A range of a segment's bytes."""
+    """A range of a segment's bytes, [start, end), and the object that has them."""
 
     start: int
     end: int
@@ -48,7 +52,10 @@ class Range(NamedTuple):
 
 
 class Seal(NamedTuple):
-    """The end of a segment: where its records end, their digest, and the file size. Zeros fill the rest of the file."""
+    """The end of a segment: where its records end, their SHA-256, and the size of the file.
+
+    Zeros fill the file after the records.
+    """
 
     end: int
     size: int
@@ -56,7 +63,10 @@ class Seal(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A segment as its ranges in order. A segment without a seal is the last one and was still being written."""
+    """A segment of the journal, as its ranges in order.
+
+    A segment without a seal is the last one, and the host was still writing it.
+    """
 
     number: int
     ranges: Sequence[Range]
@@ -64,7 +74,7 @@ class Segment(NamedTuple):
 
 
 class File(NamedTuple):
-    """The latest version of a configuration file."""
+    """The latest version of a configuration file of the host."""
 
     path: str
     part: Part
@@ -73,8 +83,9 @@ class File(NamedTuple):
 class Backup(NamedTuple):
     """All parts of a host's journal directory.
 
-    The parts are the newest snapshot and the journal after it. Where the series has them, the previous snapshot and the
-    journal between the two are included. With them `trading-engine check-state` proves the newest snapshot.
+    These are the newest snapshot and the journal after it. If the series has them, the previous snapshot and the
+    journal between the two are included. From these `trading-engine check-state` computes the newest snapshot again to
+    check it.
     """
 
     instance: str
@@ -85,7 +96,7 @@ class Backup(NamedTuple):
     remarks: Sequence[str]
 
 
-# By host, user and series: the name of each object, with its key and the time at which it came.
+# For each (host, user, series) its objects: name → (key, upload time). A user is the AWS user id of an instance's role.
 _Series = Mapping[tuple[str, str, str], Mapping[str, tuple[str, datetime]]]
 
 
@@ -97,21 +108,23 @@ class _Found(NamedTuple):
 
 
 def whose(key: str) -> tuple[str, str] | None:
-    """Return the host and the instance that shipped an object, or None for a foreign object."""
+    """Return (host, instance id) of the host that uploaded an object, or None for an object that no host uploaded."""
     match = _HOST.fullmatch(key)
     return (match["host"], _instance(match["user"])) if match else None
 
 
 def hosts(keys: Iterable[str]) -> list[str]:
-    """Return the hosts that have shipped objects."""
+    """Return the names of the hosts that have uploaded objects, sorted."""
     return sorted({found[0] for found in map(whose, keys) if found})
 
 
 def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backup:
-    """Return the host's newest complete series, from one instance where it is given. Raises BackupError.
+    """Return the backup from the host's newest complete series. Raises BackupError when there is none.
 
-    ``keys`` maps each object's name to its upload time. AWS guarantees the user id in a name, but a host chooses the
-    host name beside it. So an instance that shipped under several names is left out, unless ``instance`` names it.
+    ``keys`` maps each object's name to its upload time. ``instance`` restricts the search to one instance.
+
+    AWS guarantees the user id in an object's name, but a host itself chooses the host name beside it. So an instance
+    that uploaded under several host names is left out, unless ``instance`` names it.
     """
     series, strays = _sorted(keys)
     names: dict[str, set[str]] = {}
@@ -161,7 +174,7 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
 
 
 def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
-    """Return the objects of each series (by host, user and name), and the keys that no host creates."""
+    """Return the objects of each series by (host, user, series), and the keys that do not have the form of a host's."""
     series: dict[tuple[str, str, str], dict[str, tuple[str, datetime]]] = {}
     strays = []
     for key, came in keys.items():
@@ -175,7 +188,7 @@ def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
 
 
 def _last(series: _Series, host: str, user: str) -> datetime:
-    """Return the upload time of the last object that a user shipped as a host."""
+    """Return the upload time of the newest object that a user uploaded under a host's name."""
     return max(
         came
         for (named, one, _name), objects in series.items()
@@ -189,7 +202,7 @@ def _instance(user: str) -> str:
 
 
 def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
-    """Sort the objects of a series by kind."""
+    """Return the objects of a series by kind. Raises BackupError for a name of no known kind."""
     found = _Found({}, {}, {}, {})
     at: dict[str, tuple[datetime, str]] = {}
     for name, (key, came) in objects.items():
@@ -207,7 +220,8 @@ def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
         elif match := _SNAPSHOT.fullmatch(name):
             found.snapshots[int(match["segment"])] = Part(key, match["digest"])
         elif match := _FILE.fullmatch(name):
-            # The time in the name is the host's word: one that S3's own contradicts makes no file the newest for ever.
+            # The host wrote the time in the name. A host with a wrong clock could write a future time, so the upload
+            # time of S3 is its upper limit.
             order = (min(_time(match["time"], key), came), match["time"])
             if order >= at.get(match["path"], order):
                 at[match["path"]] = order
@@ -220,14 +234,15 @@ def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
 def _time(text: str, key: str) -> datetime:
     try:
         return datetime.strptime(text, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=timezone.utc)
-    except ValueError:  # a 13th month
+    except ValueError:  # such as a 13th month
         raise BackupError(f"{key}: {_FOREIGN}") from None
 
 
 def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment], str]:
-    """Return the snapshot before the newest (0 for none) and the segments between, or why they are missing.
+    """Return the number of the previous snapshot (0 for none), the segments up to the newest one, and a reason.
 
-    A series that begins with its newest snapshot has no earlier one, and no reason is given.
+    With these the newest snapshot can be checked. The reason says why they are not available. It is empty when they
+    are, and when the series begins with its newest snapshot, because then no earlier one exists.
     """
     older = max((number for number in found.snapshots if number < newest), default=0)
     first = older or 1
@@ -245,7 +260,7 @@ def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment]
 
 
 def _segments(found: _Found, first: int, where: str, until: float = inf) -> Iterator[Segment]:
-    """Yield the segments from the first on, in order and without a gap."""
+    """Yield the segments from number ``first`` to before ``until``, in order. Raises BackupError for a missing part."""
     numbers = sorted(number for number in {*found.ranges, *found.seals} if first <= number < until)
     for expected, number in enumerate(numbers, first):
         if number != expected:
@@ -262,9 +277,10 @@ def _segments(found: _Found, first: int, where: str, until: float = inf) -> Iter
 
 
 def _chain(ranges: list[Range], where: str) -> tuple[list[Range], int]:
-    """Return the contiguous ranges from byte 0, and where they end.
+    """Return the contiguous ranges from byte 0, and the byte at which they end. Raises BackupError for a gap.
 
-    Two ranges may begin at the same byte: the shipper ended before it recorded the first. The longer one holds both.
+    Two ranges may begin at the same byte: the shipper had uploaded the first one and was ended before it recorded that.
+    The longer range contains the shorter one.
     """
     chain: list[Range] = []
     at = 0

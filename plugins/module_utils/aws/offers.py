@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prices of an instance type on demand, on Spot and reserved, with their sources. Pure: answers in, offers out.
+"""Chooses the prices of an instance type on demand, on Spot and reserved, with their sources.
 
-Sources: Price List Query API (GetProducts) of AmazonEC2, EC2 API reference (DescribeSpotPriceHistory).
+The module price_info sends the requests and passes the answers to these functions. Sources: Price List Query API
+(GetProducts) of AmazonEC2, EC2 API reference (DescribeSpotPriceHistory).
 """
 
 from __future__ import annotations
@@ -12,24 +13,24 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# {"name": …, "usd_per_hour": float or None, "source": …}; None is an unknown price.
+# A price with its source: {"name": …, "usd_per_hour": float or None, "source": …}. None means an unknown price.
 Offer = dict[str, Any]
 
 ON_DEMAND, SPOT, RESERVED = "on-demand", "Spot", "1-year reserved"
 _TABLE_KEYS = {ON_DEMAND: "instance_per_hour", RESERVED: "reserved_1_year_per_hour"}
-# Linux without licences, on shared hardware, outside of capacity reservations.
+# The attributes of a product: Linux without paid licences, on shared hardware, outside capacity reservations.
 _PRODUCT = {"operatingSystem": "Linux", "preInstalledSw": "NA", "tenancy": "Shared", "capacitystatus": "Used"}
 _RESERVED_TERM = {"LeaseContractLength": "1yr", "OfferingClass": "standard", "PurchaseOption": "No Upfront"}
 
 
 def product_filters(instance_type: str, region: str) -> list[dict[str, str]]:
-    """Return the GetProducts filters that select the one product of a type in a region."""
+    """Return filters for GetProducts that select exactly one product: a type in a region."""
     fields = {"instanceType": instance_type, "regionCode": region, **_PRODUCT}
     return [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()]
 
 
 def listed(price_list: Sequence[str]) -> dict[str, tuple[float, str]]:
-    """Return price and date of each offer in GetProducts' documents, by the offer's name."""
+    """Return (USD an hour, date) of each offer by its name, from the documents that GetProducts returned as JSON."""
     found: dict[str, tuple[float, str]] = {}
     for text in price_list:
         terms = json.loads(text)["terms"]
@@ -48,7 +49,10 @@ def _add(found: dict[str, tuple[float, str]], name: str, term: Mapping[str, Any]
 
 
 def lowest_spot(history: Sequence[Mapping[str, Any]]) -> tuple[float, str] | None:
-    """Return the lowest current Spot price with its zone and start, from DescribeSpotPriceHistory's list."""
+    """Return (USD an hour, "zone, since date") of the zone with the lowest Spot price now, or None without prices.
+
+    ``history`` is the list that DescribeSpotPriceHistory returns.
+    """
     newest: dict[str, Mapping[str, Any]] = {}
     for entry in history:
         zone = entry["AvailabilityZone"]
@@ -68,7 +72,10 @@ def choose(
     table: Mapping[str, Any],
     own: Mapping[str, Any],
 ) -> list[Offer]:
-    """Return the three offers. A price from the user comes first, then AWS's answer, then the table."""
+    """Return the offers on-demand, Spot and 1-year reserved. An unknown price is None.
+
+    For on-demand and reserved, the user's price ``own`` comes first, then AWS's answer ``told``, then ``table``.
+    """
     offers = []
     for name in (ON_DEMAND, RESERVED):
         key = _TABLE_KEYS[name]

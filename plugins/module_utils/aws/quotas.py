@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares an account's quotas with a deployment's needs. Pure: limits, uses and needs in, rows and sentences out.
+"""Compares an AWS account's quotas with a deployment's needs, for the module service_quota_info.
 
-Codes: Service Quotas console, services "Amazon Elastic Compute Cloud" (ec2) and "Amazon Virtual Private Cloud" (vpc).
+The codes are from the Service Quotas console, services "Amazon Elastic Compute Cloud" (ec2) and "Amazon Virtual Private
+Cloud" (vpc).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 
 class Quota(NamedTuple):
-    """An AWS quota: its code, what it counts, and the variable that lowers a deployment's need."""
+    """An AWS quota: its service and code, what it counts, and the variables that reduce a deployment's need."""
 
     service: str
     code: str
@@ -34,9 +35,9 @@ QUOTAS = {
     "internet_gateways": Quota("vpc", "L-A4707A72", "internet gateways", "trading_region"),
 }
 
-# Both quotas of vCPUs count these families only; others (g, p, x, inf, …) have quotas of their own.
+# The two vCPU quotas count types whose names begin with these letters. Other families (g, p, x, inf, …) have their own.
 _STANDARD_FAMILIES = "acdhimrtz"
-# A family of one of these letters, but not standard.
+# These families begin with one of the letters above, but have quotas of their own.
 _OTHER_PREFIXES = ("dl", "hpc", "inf", "mac", "trn")
 # The instance states whose vCPUs are counted as in use.
 _COUNTED_STATES = frozenset({"pending", "running"})
@@ -48,7 +49,10 @@ def is_standard(instance_type: str) -> bool:
 
 
 def vcpus_in_use(instances: Sequence[Mapping[str, Any]], spot: bool) -> int:
-    """Return the vCPUs of running standard instances, Spot or on demand, given DescribeInstances' structures."""
+    """Return the number of vCPUs of the running standard instances on Spot, or of those on demand.
+
+    ``instances`` are in the form that DescribeInstances returns.
+    """
     return sum(
         one["CpuOptions"]["CoreCount"] * one["CpuOptions"]["ThreadsPerCore"]
         for one in instances
@@ -59,7 +63,10 @@ def vcpus_in_use(instances: Sequence[Mapping[str, Any]], spot: bool) -> int:
 
 
 def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return one row per quota. An unknown limit is None, and so is the amount left."""
+    """Return one row per quota: name, code, counts, limit, used, left.
+
+    ``limit`` and ``left`` are None when the limit is unknown.
+    """
     found = []
     for name, limit in limits.items():
         left = None if limit is None else max(0, int(limit) - used[name])

@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Possible savings: idle hosts, other types, Spot and fixed hours. Pure: CPU use and prices in, suggestions out.
+"""Suggests savings from CPU use and prices: ending idle hosts, other instance types, Spot and fixed hours.
 
-A smaller type may not meet the SLO targets: measure one engine on it first.
+The filter cost_suggestions uses it. A smaller type may not meet the SLO targets: measure one engine on it first.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import offers as offer_names
 
 HOURS_A_WEEK = 168
-# vCPUs by the size of a type, of all families of Graviton that prices are kept for; medium has one.
+# vCPUs by the size of a type. They are right for every Graviton family in files/prices.yml, where medium has one vCPU.
 _VCPUS = {"medium": 1, "large": 2, "xlarge": 4}
 
 
 class Suggestion(NamedTuple):
-    """A possible saving: what, why, how, and USD saved a month (0 where it costs more or is unknown)."""
+    """A possible saving: its name, its reason, how to get it, and the USD saved in a month.
+
+    `usd` is 0 when the change costs more, or when the saving is unknown.
+    """
 
     name: str
     why: str
@@ -28,7 +31,11 @@ class Suggestion(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Limits of CPU use, in percent of all CPUs, for an idle and for a too small host; and the wanted hours a week."""
+    """The user's limits.
+
+    A host is idle below `idle_percent`, and its type too small above `busy_percent`, of the time of all its CPUs.
+    `hours_a_week` are the hours in which development hosts would run.
+    """
 
     idle_percent: float
     busy_percent: float
@@ -36,7 +43,7 @@ class Limits(NamedTuple):
 
 
 def vcpus(instance_type: str) -> int:
-    """Return the vCPUs of a type by its size, 0 for an unknown size."""
+    """Return the number of vCPUs of a type by its size, or 0 for an unknown size."""
     size = instance_type.partition(".")[2]
     if size in _VCPUS:
         return _VCPUS[size]
@@ -45,7 +52,10 @@ def vcpus(instance_type: str) -> int:
 
 
 def idle(uses: Mapping[str, Mapping[str, Any]], limits: Limits, hour_usd: float, hours: float) -> Iterator[Suggestion]:
-    """Yield each host that was idle in every measured hour."""
+    """Yield a suggestion for each host that was idle in every measured hour.
+
+    ``hour_usd`` is the price of one hour of an instance, ``hours`` the hours of a month in which the hosts run.
+    """
     for name, use in uses.items():
         if use["hours"] and use["highest"] < limits.idle_percent:
             yield Suggestion(
@@ -59,7 +69,10 @@ def idle(uses: Mapping[str, Mapping[str, Any]], limits: Limits, hour_usd: float,
 def right_size(
     uses: Mapping[str, Mapping[str, Any]], limits: Limits, now: str, prices: Mapping[str, float], hours: float
 ) -> Iterator[Suggestion]:
-    """Yield the smallest type of the family that keeps the busiest host below the limit, unless it is in use."""
+    """Yield a suggestion to use another type, or nothing when the present type ``now`` fits.
+
+    It is the smallest type of the same family that keeps the busiest host below the limit of CPU use.
+    """
     measured = {name: use for name, use in uses.items() if use["hours"]}
     if not measured or not vcpus(now) or now not in prices:
         return
@@ -80,14 +93,17 @@ def right_size(
 
 
 def prices_of(offers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the USD per hour of each offer with a known price."""
+    """Return offer → USD an hour, for the offers with a known price."""
     return {one["name"]: float(one["usd_per_hour"]) for one in offers if one["usd_per_hour"] is not None}
 
 
 def ways_to_pay(
     offers: Sequence[Mapping[str, Any]], spot: bool, scheduled: bool, limits: Limits, hours: float, hosts: int
 ) -> Iterator[Suggestion]:
-    """Yield Spot, a reservation and fixed hours, where they are not in use yet and cost less."""
+    """Yield suggestions for Spot, a reservation and fixed hours, if they cost less.
+
+    Yields nothing when the hosts already use Spot or fixed hours, or when the on-demand price is unknown.
+    """
     told = prices_of(offers)
     base = told.get(offer_names.ON_DEMAND)
     if base is None or spot or scheduled:
@@ -119,7 +135,10 @@ def ways_to_pay(
 def suggestions(
     uses: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any], limits: Limits
 ) -> list[dict[str, Any]]:
-    """Return all suggestions, the largest saving first. ``about`` has type, prices, offers, spot, scheduled, hours."""
+    """Return all suggestions as dictionaries, the largest saving first.
+
+    ``about`` has instance_type, prices (USD an hour by type), offers (see offers.py), spot, scheduled and hours.
+    """
     hours, now, offers = float(about["hours"]), str(about["instance_type"]), list(about["offers"])
     paid = offer_names.SPOT if about["spot"] else offer_names.ON_DEMAND
     hour_usd = prices_of(offers).get(paid, float(about["prices"].get(now, 0)))

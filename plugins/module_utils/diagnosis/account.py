@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules for a failed deployment, from the account's data: events of the stack, and quotas."""
+"""Diagnosis rules for a failed deployment, from the AWS account's data: CloudFormation events and quotas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.lowlatency.trading.plugins.module_utils.diagnosis.causes import DEPLOYMENT, Cause, Readings
 
 _MOST_LINES = 3
-# What CloudFormation says of a resource that was given up because another had failed.
+# CloudFormation's reasons for a resource that it cancelled because another resource had failed.
 _FOLLOWS = re.compile(
     r"Resource (?:creation|update|deletion) cancelled|The following resource\(s\) failed", re.IGNORECASE
 )
@@ -23,7 +23,7 @@ _NO_ROOM = re.compile(
 
 
 def _failures(readings: Readings) -> list[dict[str, Any]]:
-    """Return the events of the stack's last attempt that tell why a resource failed, the newest first."""
+    """Return the events of the stack's last attempt that say why a resource failed, the newest first."""
     found = []
     stack = str(readings.get("stack_name", ""))
     for event in readings.get("stack_events", []):
@@ -36,7 +36,7 @@ def _failures(readings: Readings) -> list[dict[str, Any]]:
             "DELETE_IN_PROGRESS",
         )
         if begins:
-            break  # what an earlier attempt said is no cause any more
+            break  # events of earlier attempts are no causes
     return found
 
 
@@ -58,7 +58,7 @@ def _stack(readings: Readings) -> Iterator[Cause]:
         mine = [event for event in failures if pattern is None or pattern.search(event["resource_status_reason"])]
         failures = [event for event in failures if event not in mine]
         if mine:
-            # The first failure is the cause of the others.
+            # Show the oldest event first: the first failure causes the later ones.
             lines = [
                 f"{event['logical_resource_id']} {event['resource_status']}: {event['resource_status_reason']}"
                 for event in reversed(mine)

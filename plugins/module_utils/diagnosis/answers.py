@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parsers of the output of systemctl, ss, tc, ethtool, nft and chronyc. Missing output gives an empty value."""
+"""Parsers of the output of systemctl, journalctl, ss, tc, ethtool, nft and chronyc, for the module host_readings_info.
+
+For missing or malformed output they return an empty value.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _PROCESS = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=(\d+)')
 
 
 def unit(text: str) -> dict[str, Any]:
-    """Return the properties of a unit from `systemctl show`."""
+    """Return the properties that `systemctl show` printed for a unit, by shorter names such as "active" and "pid"."""
     found: dict[str, Any] = {}
     for line in text.splitlines():
         name, _equals, value = line.partition("=")
@@ -36,11 +39,11 @@ def unit(text: str) -> dict[str, Any]:
 
 
 def newest_runs(text: str, most: int) -> list[str]:
-    """Return the invocations of a unit that wrote the newest lines, the last one first, from `journalctl -o json`."""
+    """Return the invocation ids of a unit's last `most` runs, the newest first, from `journalctl -o json`."""
     found: list[str] = []
     for line in reversed(text.splitlines()):
         entry = _parsed(line, dict)
-        # What systemd says of a unit has another field than what the unit's processes say.
+        # Messages of systemd about a unit have the id in another field than messages of the unit's own processes.
         run = entry.get("INVOCATION_ID") or entry.get("_SYSTEMD_INVOCATION_ID")
         if isinstance(run, str) and run not in found:
             found.append(run)
@@ -48,7 +51,7 @@ def newest_runs(text: str, most: int) -> list[str]:
 
 
 def listeners(text: str) -> dict[str, list[dict[str, Any]]]:
-    """Return port → listening process, from `ss -Hltnp`."""
+    """Return port → its listening processes with address, name and pid, from `ss -Hltnp`."""
     found: dict[str, list[dict[str, Any]]] = {}
     for line in text.splitlines():
         words = line.split()
@@ -67,7 +70,7 @@ def listeners(text: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def delays(text: str) -> dict[str, str]:
-    """Return interface → the queueing discipline that delays its packets on purpose, from `tc -j qdisc show`."""
+    """Return interface → the queueing discipline that delays its packets, such as netem, from `tc -j qdisc show`."""
     held = ("netem", "tbf")
     found = {}
     for each in _parsed(text, list):
@@ -78,7 +81,7 @@ def delays(text: str) -> dict[str, str]:
 
 
 def allowances(text: str) -> dict[str, int]:
-    """Return the instance's allowances that were exceeded, from `ethtool -S` of an ENA interface."""
+    """Return network allowance → how often the instance exceeded it, from `ethtool -S` of an ENA interface."""
     found = {}
     for line in text.splitlines():
         name, _colon, value = line.strip().partition(":")
@@ -95,7 +98,10 @@ def refused(text: str) -> dict[str, int]:
 
 
 def clock(text: str) -> dict[str, Any]:
-    """Return the system clock's offset from chrony's time, in seconds, as `chronyc -c -n tracking` prints it."""
+    """Return source, offset and dispersion in seconds, and whether the clock is synchronised.
+
+    The input is the output of `chronyc -c -n tracking`.
+    """
     fields = text.strip().split(",")
     if len(fields) < 14:
         return {}
@@ -108,7 +114,7 @@ def clock(text: str) -> dict[str, Any]:
 
 
 def values(text: str) -> dict[str, Any]:
-    """Return the JSON object that a program printed."""
+    """Return the JSON object that a program printed, or an empty dictionary for other output."""
     found: dict[str, Any] = _parsed(text, dict)
     return found
 

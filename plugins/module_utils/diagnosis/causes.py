@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules that each name one possible cause of a host's trouble, with the readings that support it. Pure.
+"""The parts that all diagnosis rules share: the class of a cause, and functions that apply rules to a host's readings.
 
-A cause's weight tells how certain its evidence is: 90 and more proves the cause, 50 is a hint.
+A rule is a function that takes the readings of a host and yields the causes that they support. The filter likely_causes
+applies all rules. A cause's weight tells how certain its evidence is: 90 and more proves the cause, 50 is a hint.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Readings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cause:
-    """One possible cause: the symptom it explains, its evidence and the remedy."""
+    """One possible cause: its name, the symptoms that it explains, its weight, the lines of evidence and the remedy."""
 
     name: str
     symptoms: tuple[str, ...]
@@ -38,7 +39,10 @@ class Cause:
 
 
 def logged(readings: Readings, pattern: str, units: tuple[str, ...] = SERVICES) -> list[str]:
-    """Return the newest log lines that match the pattern, from units that do not run as they should."""
+    """Return the two newest log lines of each unit that match the pattern, from units that are not running.
+
+    The log of the publisher is searched even while it runs.
+    """
     wanted = re.compile(pattern)
     found = []
     for name in units:
@@ -51,9 +55,10 @@ def logged(readings: Readings, pattern: str, units: tuple[str, ...] = SERVICES) 
 
 
 def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: Readings) -> list[Cause]:
-    """Return the causes that the rules find; on a host with `partitions`, those of each engine, with its name.
+    """Return the causes that the rules find.
 
-    A cause that is the same for all engines is a cause of the host, and is returned once.
+    On a host with `partitions` the rules are applied to each engine. A cause that all engines have is a cause of the
+    host and is returned once. Any other cause is returned with the name of its engine.
     """
     partitions: list[str] = readings.get("partitions", [])
     if not partitions:
@@ -74,12 +79,15 @@ def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: R
 
 
 def _units_of(partition: str) -> dict[str, str]:
-    """Return the names of a partition's units, by the names that these units have on a host with only one engine."""
+    """Return each unit's name on a host with only one engine → its name in this partition."""
     return {unit: unit.replace(".service", f"@{partition}.service") for unit in (ENGINE, FEED)}
 
 
 def _as_one(readings: Readings, partition: str) -> Readings:
-    """Return the readings as if this engine were the host's only one. The others stay this collection's units."""
+    """Return the readings as if the partition's engine were the host's only one.
+
+    The units of other partitions keep their names, so that rules still know them as units of this collection.
+    """
     seen = {**readings, "engine": readings.get("engines", {}).get(partition, {})}
     for key in ("units", "wanted_ports", "cpus_of"):
         of_units = dict(readings.get(key, {}))
@@ -91,7 +99,7 @@ def _as_one(readings: Readings, partition: str) -> Readings:
 
 
 def _named(cause: Cause, partition: str, of_one: bool) -> Cause:
-    """Return the cause with the names of the partition's units; with `of_one` its name begins with the partition."""
+    """Return the cause with the names of the partition's units. With `of_one` its name begins with the partition."""
 
     def true(text: str) -> str:
         for one, own in _units_of(partition).items():

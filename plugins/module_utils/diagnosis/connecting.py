@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules for failed connections: from the process outwards, hop by hop."""
+"""Diagnosis rules for failed connections. They check the path of a packet from the process to the controller."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _latched(readings: Readings) -> Iterator[Cause]:
 
 
 def _refused_meanwhile(readings: Readings) -> dict[str, int]:
-    """Return the packets that the host's firewall refused while the controller tried its ports."""
+    """Return reason → number of packets that the host's firewall refused while the controller tried its ports."""
     before, after = readings.get("refused_before", {}), readings.get("firewall", {}).get("refused", {})
     grown = {name: count - before.get(name, 0) for name, count in after.items()}
     return {name: count for name, count in grown.items() if count > 0}
 
 
 def _weight(readings: Readings, port: str, weight: int) -> int:
-    """Return the weight. A client port gets that of a hint: the controller may be outside the clients' networks."""
+    """Return the weight, or 50 for a client port: the controller may be outside the clients' networks."""
     return 50 if port in readings.get("client_ports", []) else weight
 
 

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules for problems between a host and AWS."""
+"""Diagnosis rules for problems between a host and AWS: a wrong clock, refused requests, an unreachable endpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _clock(readings: Readings) -> Iterator[Cause]:
 def _publisher(readings: Readings) -> Iterator[Cause]:
     refused = (
         r"AccessDenied|UnrecognizedClient|InvalidClientTokenId|ExpiredToken|not authorized"
-        r"|Unable to locate credentials"  # the instance has no role any more
+        r"|Unable to locate credentials"  # the instance no longer has a role
     )
     unreachable = (
         r"Could not connect to the endpoint|EndpointConnectionError|Failed to resolve|Name or service not known"

@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CPU use of a host and its processes over some seconds: the difference between two readings of /proc.
+"""Measures the CPU use of a host and its processes, as the difference between two readings of /proc.
 
-Fields as in proc(5) and the kernel's Documentation/filesystems/proc.rst. Names of processes are untrusted bytes.
+The fields are documented in proc(5) and the kernel's Documentation/filesystems/proc.rst. Names of processes are
+untrusted bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-# Fields of /proc/PID/stat behind the name, which may have blanks and brackets itself.
+# Positions of fields in /proc/PID/stat, counted after the process's name, which may contain blanks and brackets.
 _USER_TICKS, _SYSTEM_TICKS, _LAST_CPU = 11, 12, 36
 MOST_PROCESSES = 10
 
@@ -32,7 +33,7 @@ class Process:
 
 @dataclass
 class Look:
-    """One reading of all CPUs and processes."""
+    """One reading of /proc: each CPU's ticks by kind (KINDS), and all processes by id."""
 
     cpus: dict[int, list[int]]
     context_switches: int
@@ -41,7 +42,7 @@ class Look:
 
 
 def look(proc: Path = Path("/proc")) -> Look:
-    """Take one reading. A process that ends meanwhile is left out."""
+    """Take one reading. A process that ends during the reading is left out."""
     found = Look({}, 0, 0)
     for line in (proc / "stat").read_text(encoding="ascii").splitlines():
         name, _blank, numbers = line.partition(" ")
@@ -83,7 +84,7 @@ def _process(directory: Path) -> Process:
 
 
 def numbers_of(text: str) -> list[int]:
-    """Return the numbers of a list such as 0-2,5."""
+    """Return the numbers of a CPU list such as "0-2,5"."""
     found: list[int] = []
     for part in filter(None, text.split(",")):
         first, _dash, last = part.partition("-")
@@ -92,7 +93,11 @@ def numbers_of(text: str) -> list[int]:
 
 
 def difference(before: Look, after: Look, seconds: float, ticks_per_s: int) -> dict[str, Any]:
-    """Return the shares of each CPU's time, and the busiest processes, in shares of one CPU."""
+    """Return what happened between two readings that are `seconds` apart.
+
+    `cpus` has for each CPU the share of its time (0 to 1) by kind. `processes` are the busiest ones, each with its
+    share of one CPU and its bytes per second.
+    """
     cpus = {}
     for cpu, numbers in after.cpus.items():
         spent = [now - then for now, then in zip(numbers, before.cpus.get(cpu, numbers))]

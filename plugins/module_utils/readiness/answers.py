@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The possible states of a line of the readiness checklist, and access to readings for its judges. Pure.
+"""The answer to one line of the readiness checklist, and the functions with which judges read readings.
 
-A reading is the result of a task. When the task is absent, was skipped or failed, the reading was not taken, and the
-line's state is "not done".
+A judge is a function that decides the state of one line. A reading is the result of a task. When the task is absent,
+was skipped or failed, the reading was not taken, and the line's state is "not done".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Readings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """The state of a line, its evidence, and the used share of each limit (1 is all of it)."""
+    """The state of a line, its evidence, and for each limit the share that is used (1 means all of it)."""
 
     state: str
     evidence: tuple[str, ...]
@@ -31,16 +31,16 @@ class Answer:
 
 
 class NotTakenError(Exception):
-    """A reading was not taken; the text says why."""
+    """A reading was not taken. The message says why."""
 
 
 def of(problems: list[str], evidence: list[str], shares: dict[str, float] | None = None) -> Answer:
-    """Return "failed" with the problems, or "met" with the evidence when there are no problems."""
+    """Return the answer "failed" with the problems, or "met" with the evidence when there are no problems."""
     return Answer(FAILED if problems else MET, tuple(problems or evidence), shares or {})
 
 
 def taken(readings: Readings, name: str) -> dict[str, Any]:
-    """Return a reading. Raises NotTakenError with the message of its task when it was not taken."""
+    """Return the reading of this name. Raises NotTakenError with the message of its task when it was not taken."""
     found = readings.get(name)
     if not isinstance(found, dict) or not found:
         raise NotTakenError(str(readings.get("problem") or f"nobody read {name}"))
@@ -52,7 +52,11 @@ def taken(readings: Readings, name: str) -> dict[str, Any]:
 
 
 def of_each_partition(name: str) -> Callable[[Callable[[Readings], Answer]], Callable[[Readings], Answer]]:
-    """Make a judge of one engine's reading judge the reading of each partition, where the reading has `partitions`."""
+    """Return a decorator that applies a judge of one engine's reading to the reading of each partition.
+
+    The answer has the worst state of all partitions, and the evidence of the partitions in that state. A reading
+    without `partitions` is judged as it is.
+    """
 
     def of_all(judge: Callable[[Readings], Answer]) -> Callable[[Readings], Answer]:
         @functools.wraps(judge)
@@ -75,7 +79,7 @@ def of_each_partition(name: str) -> Callable[[Callable[[Readings], Answer]], Cal
                 for partition, answer in answers.items()
                 for limit, share in answer.shares.items()
             }
-            # Of a line that is met only the first text is shown.
+            # The table shows only the first text of a line that is met, so join the texts.
             return Answer(worst, ("; ".join(evidence),) if worst == MET else tuple(evidence), shares)
 
         return judged
@@ -91,7 +95,7 @@ def _answer(judge: Callable[[Readings], Answer], readings: Readings) -> Answer:
 
 
 def hours(seconds: float) -> str:
-    """Return a duration in days, hours or minutes, whichever is easy to read."""
+    """Return a duration as text in days, hours or minutes, whichever is easy to read."""
     for unit, size_s in (("day", 86400), ("hour", 3600)):
         if seconds >= 2 * size_s:
             return f"{seconds / size_s:.0f} {unit}s"

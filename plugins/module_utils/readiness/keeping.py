@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines about alerts and records: metrics, logs, alarms, backup, drill, drift, cost, documents."""
+"""Judges for metrics, logs, alarms, backup, drill, drift, cost and documents (see answers.py).
+
+Each judge's docstring states the condition under which its line of files/readiness.yml is "met".
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,16 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.readiness.runni
 
 _DAY_S = 86400
 _OLDEST_DRILL_S = 90 * _DAY_S
-# Metrics that are sent every minute, with or without orders.
 _TRIAL_QUEUE = re.compile(r"-trial-[0-9a-f]{8}$")
+# The host sends these metrics every minute, with or without orders.
 _ALWAYS = ("EngineUp", "Throughput", "MemoryUsed", "DiskUsed")
 
 
 def _seconds(text: Any) -> float:
-    """Return the Unix time of an ISO 8601 text, as UTC where it has no zone. Raises ValueError for another text."""
+    """Return the Unix time of an ISO 8601 text in seconds, read as UTC when it has no time zone.
+
+    Raises ValueError for any other text.
+    """
     moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
@@ -47,7 +53,7 @@ def metrics(readings: Readings) -> Answer:
 
 
 def logs(readings: Readings) -> Answer:
-    """The newest line of each unit's log on the host is in the log group."""
+    """The log group in CloudWatch has the newest line of each unit's log on the host."""
     published = taken(readings, "published")
     found: dict[str, bool] = published["lines"]
     older: list[str] = published.get("older", [])
@@ -65,7 +71,7 @@ def logs(readings: Readings) -> Answer:
 
 
 def alarm(readings: Readings) -> Answer:
-    """An alarm that was set off was received by a subscriber."""
+    """A subscriber received the message of an alarm that was set off for a trial."""
     found = taken(readings, "alarm")
     if not found["acted"]:
         return Answer(FAILED, (f"{found['composite']} told nobody within {found['seconds']:.0f} s",))
@@ -75,12 +81,12 @@ def alarm(readings: Readings) -> Answer:
 
 
 def _of_a_trial(subscription: dict[str, Any]) -> bool:
-    """Return whether the subscriber is a temporary queue of the module alarm_trial, perhaps left by a killed trial."""
+    """Return whether the subscriber is a temporary queue of the module alarm_trial, which a killed trial leaves."""
     return subscription.get("protocol") == "sqs" and bool(_TRIAL_QUEUE.search(subscription["endpoint"]))
 
 
 def subscribers(readings: Readings) -> Answer:
-    """The alarms have a subscriber, and every subscriber has confirmed."""
+    """The alarms' topic has a subscriber, and every subscriber has confirmed the subscription."""
     topic: list[dict[str, Any]] = taken(readings, "topic")["subscriptions"]
     found = [one for one in topic if not _of_a_trial(one)]
     waiting = sorted(one["endpoint"] for one in found if not one["subscription_arn"].startswith("arn:"))
@@ -106,7 +112,7 @@ def backup(readings: Readings) -> Answer:
 
 
 def drill(readings: Readings) -> Answer:
-    """A host was rebuilt from its backup in the last 90 days, and the time that took is recorded."""
+    """A host was rebuilt from its backup in the last 90 days, and the lost orders were no older than promised."""
     found = taken(readings, "drill")
     if not found["exists"]:
         return Answer(NOT_DONE, (f"no drill is on record, in {found['path']}",))
@@ -127,7 +133,7 @@ def drill(readings: Readings) -> Answer:
 
 
 def drift(readings: Readings) -> Answer:
-    """A run of the site in check mode would change nothing."""
+    """A run of site.yml in check mode would change nothing."""
     found = taken(readings, "drift")
     if found["outcome"] == "limit":
         return Answer(NOT_DONE, (f"the run in check mode had not ended after {found['seconds']:.0f} s",))
@@ -142,7 +148,10 @@ def drift(readings: Readings) -> Answer:
 
 
 def cost(readings: Readings) -> Answer:
-    """A month costs no more than the budget. The evidence adds the hosts' highest possible cost since their start."""
+    """The estimated cost of a month is not above the budget.
+
+    The evidence adds what the hosts can have cost at most since their start.
+    """
     found = taken(readings, "cost")
     month, budget = float(found["month_usd"]), float(found["budget_usd"])
     launched = [_seconds(moment) for moment in found["launched"]]
@@ -157,7 +166,7 @@ def cost(readings: Readings) -> Answer:
 
 
 def documents(readings: Readings) -> Answer:
-    """The commands and variables of the documents exist, and so do the variables that the inventory sets."""
+    """The playbooks and variables that the documents name exist, and so do the variables that the inventory sets."""
     found = taken(readings, "documents")
     if not found["pages"]:
         raise NotTakenError("the documents are not installed here")

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines about access: security group, ports, firewall, the live page, market data, people."""
+"""Judges for access: security group, ports, firewall, the live page, market data, people (see answers.py).
+
+Each judge's docstring states the condition under which its line of files/readiness.yml is "met".
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _ALL = ("-1", "all")
 
 
 def _rules(group: dict[str, Any], generators: str) -> Iterator[tuple[str, str]]:
-    """Yield each port and source that a security group allows, except the load generators' group."""
+    """Yield each (port, source) that a security group allows. Rules for the load generators' group are left out."""
     for rule in group.get("ip_permissions", []):
         protocol, first, last = str(rule["ip_protocol"]), rule.get("from_port"), rule.get("to_port")
         if protocol in _TCP and first is not None and first == last:
@@ -47,7 +50,7 @@ def security_group(readings: Readings) -> Answer:
     network = taken(readings, "network")
     groups = {one["group_name"]: one for one in network["groups"]}
     name = network["group"]
-    # Nobody at all is declared by a run that was not given the environment's variables: it could not have been made so.
+    # An environment cannot be created without declared networks. So a run without any was not given its variables.
     if not any(one["cidrs"] for one in network["declared"]):
         raise NotTakenError("this run was given neither trading_operator_cidr nor trading_client_cidrs")
     if name not in groups:
@@ -65,7 +68,7 @@ def security_group(readings: Readings) -> Answer:
 
 
 def ports(readings: Readings) -> Answer:
-    """Checked from the controller: the operator's ports answer, and no undeclared port does."""
+    """From the controller the operator's ports are open, and no undeclared port is."""
     ways, known = taken(readings, "ways"), taken(readings, "ports")
     answers: dict[str, str] = ways["answers"]
     operators = [str(port) for port in known["operators"]]
@@ -89,7 +92,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def firewall(readings: Readings) -> Answer:
-    """Checked on the host: its firewall is active, and every service listens on an address that others reach."""
+    """On the host the firewall is active, and every service listens on an address that other hosts can reach."""
     host, known = taken(readings, "host")["readings"], taken(readings, "ports")
     listening = {
         port: [one["address"] for one in each if not _is_loopback(str(one["address"]))]
@@ -107,7 +110,7 @@ def firewall(readings: Readings) -> Answer:
 
 
 def page(readings: Readings) -> Answer:
-    """Checked from the controller: the page and its metrics answer requests with the token, and refuse all others."""
+    """From the controller the live page and its metrics answer requests with the token, and refuse all others."""
     found = taken(readings, "page")
     problems = []
     if found["token_declared"] and not found["asks_for_token"]:
@@ -125,7 +128,7 @@ def page(readings: Readings) -> Answer:
 
 @of_each_partition("feed")
 def feed(readings: Readings) -> Answer:
-    """A login to market data succeeds from the clients' side."""
+    """A login to market data from the controller succeeds."""
     found = taken(readings, "feed")
     if found["accepted"]:
         return Answer(MET, (f"logged in to {found['target']}: session {found['session']}, next {found['sequence']}",))
@@ -135,10 +138,10 @@ def feed(readings: Readings) -> Answer:
 
 
 def people(readings: Readings) -> Answer:
-    """The host's accounts are those of hardening_operators, each in the groups of its role."""
+    """The host has exactly the Linux accounts of hardening_operators, each in the groups of its role."""
     found = taken(readings, "people")
     declared = {one["name"]: one["role"] for one in found["declared"]}
-    # A group without members has an empty list in /etc/group, which splits into one empty name.
+    # Splitting the empty member list of a group in /etc/group results in one empty name. Drop it.
     members: dict[str, list[str]] = {group: [name for name in each if name] for group, each in found["members"].items()}
     there = set(found["made"]) & set(found["accounts"])
     problems = [f"{name} has no account" for name in sorted(set(declared) - there)]

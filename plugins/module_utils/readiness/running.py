@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines about operation: services, restart after a kill, figures, clock, certificates, disk space, updates."""
+"""Judges for operation: services, restarts, figures, clock, certificates, disk, updates (see answers.py).
+
+Each judge's docstring states the condition under which its line of files/readiness.yml is "met".
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,10 @@ _WORST_LAST = ("ok", "degraded", "failing")
 
 
 def _checks(readings: Readings) -> dict[str, dict[str, str]]:
-    """Return the checks of the host's /health by name. Raises NotTakenError when it does not answer.
+    """Return the checks of the host's /health by name, each with its status and reason.
 
-    Where each partition has a check of that name, return the worst status and the reasons of that status.
+    When several partitions have a check of the same name, return the worst status and the reasons for it. Raises
+    NotTakenError when /health does not answer with checks.
     """
     health = taken(readings, "state")["health"]
     try:
@@ -49,7 +53,10 @@ def _checks(readings: Readings) -> dict[str, dict[str, str]]:
 
 
 def health_check(readings: Readings, name: str) -> dict[str, str] | None:
-    """Return one check of /health, or None without such a check. Raises NotTakenError when its status is unknown."""
+    """Return one check of /health, or None without such a check.
+
+    Raises NotTakenError when the engine is down, because /health then has no other checks.
+    """
     checks = _checks(readings)
     if name not in checks and checks.get("engine", {}).get("status") == "failing":
         raise NotTakenError("/health says no more while the engine is down")
@@ -112,7 +119,7 @@ def _number(text: str) -> float | None:
 
 
 def _used(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the used share of each upper limit."""
+    """Return for each row with an upper limit the share of the limit that is used (1 means all of it)."""
     shares = {}
     for row in rows:
         limit, value = _number(row["target"]), _number(row["measured"])

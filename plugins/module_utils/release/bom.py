@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The software bill of materials of an installed release, in CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/).
+"""Writes the software bill of materials of an installed release, in CycloneDX 1.6.
 
-No library writes it, because it is made on the host. The host's Python has no packages except the release's own.
+The module python_release writes it on the host, where only the release's own packages are installed. So no library for
+CycloneDX is used. The format: https://cyclonedx.org/docs/1.6/json/
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ BOM = "sbom.cdx.json"
 
 
 def render(home: Path, wheels: dict[str, str], release: str, compiled: bool) -> str:
-    """Return the bill of materials of the environment below `home`. `wheels` are its wheels, file name → sha256.
+    """Return the bill of materials, as JSON, of the virtual environment at `home`.
 
-    The same release gives the same bytes on every host.
+    `wheels` are its wheels, file name → sha256. The same release gives the same bytes on every host.
     """
     licences = _licences(home)
     document = {
@@ -65,11 +66,11 @@ def _licences(home: Path) -> dict[str, str]:
     for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA"):
         metadata = email.parser.Parser().parsestr(path.read_text(encoding="utf-8", errors="replace"), headersonly=True)
         licence = str(metadata.get("License-Expression") or metadata.get("License") or "").strip()
-        if licence and "\n" not in licence:  # some put the whole text there
+        if licence and "\n" not in licence:  # some projects put the whole text of the licence there
             found[_normal(str(metadata.get("Name", "")))] = licence
     return found
 
 
 def _normal(name: str) -> str:
-    """Return a project's name as package indexes write it (PyPA, "Names and normalization")."""
+    """Return a project's name in normalized form (PyPA, "Names and normalization")."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compilation of the engine on the controller: whether it is possible for a host, the tools, and a final check."""
+"""Helps the module wheel_set to compile the engine on the controller.
+
+It decides whether the controller can compile for a host, sets up the tools, and checks the compiled wheel.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ from pathlib import Path
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.release import ReleaseError
 
 NEWEST_GLIBC = (2, 28)
-OLDEST_MYPY = (1, 20)  # the first whose mypyc knows acyclic classes
-OLDEST_SETUPTOOLS = (77,)  # the first that takes a license as an expression
+OLDEST_MYPY = (1, 20)  # the first version whose mypyc knows acyclic classes
+OLDEST_SETUPTOOLS = (77,)  # the first version that accepts a license as an expression
 ELF_MACHINES = {"aarch64": 183, "x86_64": 62}  # elf(5), e_machine
 _NEEDED = re.compile(rb"GLIBC_(\d+)\.(\d+)")
 _CONFIGURATION = "pyconfig.h"
@@ -29,7 +32,7 @@ _CROSS_CONFIGURATION = "_sysconfigdata_of_the_host"
 
 
 def obstacle(python_version: str, architecture: str) -> str:
-    """Return why this controller cannot compile for that kind of host, and what to do; empty when it can."""
+    """Return why this controller cannot compile for such a host, and what to do, or an empty text when it can."""
     own_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if platform.system() != "Linux":
         return f"this controller runs {platform.system()}; run Ansible on Linux"
@@ -59,9 +62,10 @@ def is_cross(architecture: str) -> bool:
 
 
 def cross_environment(zig: Path, architecture: str, python_version: str, scratch: Path, kept: Path) -> dict[str, str]:
-    """Return the environment in which setuptools builds for hosts of another architecture with the compiler `zig`.
+    """Return the environment variables with which setuptools builds for hosts of another architecture.
 
-    `kept` is its cache directory: on first use for an architecture, zig builds its part of the C library there.
+    The compiler is `zig`. `kept` is its cache directory: when zig first compiles for an architecture, it builds its
+    part of the C library there. `scratch` is a directory for temporary files.
     """
     glibc = ".".join(map(str, NEWEST_GLIBC))
     headers = target_headers(scratch / "headers")
@@ -78,11 +82,11 @@ def cross_environment(zig: Path, architecture: str, python_version: str, scratch
 
 
 def target_headers(to: Path) -> Path:
-    """Return a directory with the headers of the controller's Python, adapted to any architecture.
+    """Fill the directory `to` with C headers of the controller's Python that fit any architecture, and return it.
 
     Headers of two architectures differ only in pyconfig.h. Between 64-bit little-endian Linux systems that file differs
-    only in Python's own build options. Some distributions have headers for several architectures, and their pyconfig.h
-    chooses one.
+    only in Python's own build options. Some distributions install headers for several architectures, and their
+    pyconfig.h includes the right file. That file replaces it here.
     """
     own = Path(sysconfig.get_path("include"))
     shutil.copytree(own, to, symlinks=False)
@@ -93,7 +97,10 @@ def target_headers(to: Path) -> Path:
 
 
 def target_configuration(to: Path, python_version: str, architecture: str) -> Path:
-    """Return a directory with the module that tells sysconfig how extension modules are named on that kind of host."""
+    """Make the directory `to` with a module from which sysconfig takes the names of the host's extension modules.
+
+    Return the directory.
+    """
     multiarch = f"{architecture}-linux-gnu"
     told = {
         **sysconfig.get_config_vars(),
@@ -111,7 +118,10 @@ def extension_suffix(python_version: str, architecture: str) -> str:
 
 
 def check_compiled(wheel: Path, python_version: str, architecture: str) -> None:
-    """Raise ReleaseError unless the wheel has compiled modules that such a host can load with any C library."""
+    """Raise ReleaseError unless the wheel has compiled modules that every host of this kind can load.
+
+    They must be for the host's Python and architecture, and need no newer glibc than the oldest that hosts have.
+    """
     with zipfile.ZipFile(wheel) as archive:
         modules = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}
     if not modules:

@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A copy of the files from which a running engine would recover: its newest snapshot and the segments after it.
+"""Makes a copy of the files from which a running engine would recover, for a trial of a new release.
 
-Files that the engine no longer writes are hard-linked and take no space. Only the segment in use is copied.
+These files are the newest snapshot and the journal's segments after it. Files that the engine no longer writes are
+hard-linked and take no space. Only the segment in use is copied.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ NAME = ".trial"
 
 
 class CopyError(Exception):
-    """The copy could not be made; the text says why and what to do."""
+    """The copy could not be made. The message says why and what to do."""
 
 
 def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
-    """Return the files of a journal directory to link, and the file to copy because the engine may still write it."""
+    """Return two lists of file names in a journal directory: the files to link, and the file to copy.
+
+    The second list has the last segment, which the engine may still write.
+    """
     segments = sorted(name for name in names if name.endswith(".journal"))
     snapshots = sorted(name for name in names if name.endswith(".snapshot"))
     after = snapshots[-1].partition(".")[0] if snapshots else ""
@@ -30,10 +34,10 @@ def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
 
 
 def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
-    """Make the copy and return its directory. Raises CopyError when the disk is too full, and OSError.
+    """Make the copy and return its directory.
 
     Three amounts must stay free: the reserve, one segment that the engine may begin meanwhile, and 5 % of the budget.
-    With less the engine takes no orders.
+    With less the engine takes no orders. Raises CopyError when less would be free, and OSError.
     """
     copy = journal / NAME
     remove(journal)
@@ -54,7 +58,7 @@ def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
                 os.link(journal / name, copy / name)
             for name in copied:
                 shutil.copyfile(journal / name, copy / name)
-        except FileNotFoundError:  # the engine has just deleted what a newer snapshot covers
+        except FileNotFoundError:  # the engine has just deleted a file that it no longer needs
             remove(journal)
             if attempt < 9:
                 continue
@@ -64,5 +68,5 @@ def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
 
 
 def remove(journal: Path) -> None:
-    """Remove the copy, even an incomplete one."""
+    """Remove the copy from the journal's directory, even if it is incomplete."""
     shutil.rmtree(journal / NAME, ignore_errors=True)

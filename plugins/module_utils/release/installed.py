@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The releases installed on a host, the active one, and the release of a running process."""
+"""Finds the releases that are installed on a host, the active one, and the release of a running process."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ COMPLETE = ".complete"
 
 
 class Releases:
-    """The directory of releases on this host."""
+    """The directory of releases on this host, and the links to the current and the previous one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.directory = root / "releases"
 
     def installed_s(self) -> dict[str, float]:
-        """Return release → time at which its installation was complete, in seconds."""
+        """Return release → Unix time in seconds at which its installation was complete."""
         markers = self.directory.glob(f"*/{COMPLETE}")
         return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
 
     def record(self, release: str) -> dict[str, Any]:
-        """Return the record of the release's installation. Older records lack `compiled` and `reason`."""
+        """Return what the installation of a release recorded; empty without a record.
+
+        Records of older versions lack `compiled` and `reason`.
+        """
         try:
             noted = json.loads((self.directory / release / COMPLETE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -35,7 +38,7 @@ class Releases:
         return noted if isinstance(noted, dict) else {}
 
     def linked(self, link: str) -> str:
-        """Return the release to which the link `current` or `previous` points, or an empty text without a link."""
+        """Return the release to which the link `current` or `previous` points, or an empty text without that link."""
         path = self.root / link
         return Path(os.readlink(path)).name if path.is_symlink() else ""
 
@@ -47,12 +50,15 @@ class Releases:
 
 
 def has_python(home: Path) -> bool:
-    """Return whether an environment still has its interpreter. An upgrade of the distribution may remove it."""
+    """Return whether a virtual environment still has its interpreter. An upgrade of the distribution may remove it."""
     return (home / "bin/python").exists()
 
 
 def release_of(root: Path, process: int) -> str:
-    """Return the release whose interpreter a process runs; empty when the process is gone or runs no release."""
+    """Return the release whose interpreter a process runs, or an empty text.
+
+    It is empty when the process has ended, and when it runs no release.
+    """
     try:
         interpreter = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]
     except OSError:
@@ -64,7 +70,7 @@ def release_of(root: Path, process: int) -> str:
 
 
 def write_down(release: str, before: str, is_rollback: bool) -> None:
-    """Write to the system's log which person activated a release. playbooks/audit.yml reads it there."""
+    """Write to the system's log who activated a release. playbooks/audit.yml reads it there."""
     if release != before:
         how = "brought back" if is_rollback else "put in force"
         syslog.openlog("trading-release")

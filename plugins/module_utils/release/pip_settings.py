@@ -1,10 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Selects pip's settings: none on a host, and on the controller only those that tell how to reach the index.
-
-Other settings, such as `user`, `target`, `root` or `require-virtualenv`, would make pip install elsewhere, or fail.
-"""
+"""Selects pip's settings: none on a host, and on the controller only those for access to the package index."""
 
 from __future__ import annotations
 
@@ -25,19 +22,20 @@ REACHING_THE_INDEX = (
     "use-deprecated",
     "use-feature",
 )
-# pip reads no file at all, not even /etc/pip.conf, which it reads in spite of its option --isolated.
+# With this variable pip reads no settings file. The option --isolated would not exclude /etc/pip.conf.
 NO_FILE = {"PIP_CONFIG_FILE": os.devnull}
 
 
 def none_of_them(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that make pip ignore all settings. pip treats an empty variable as unset."""
+    """Return environment variables that make pip ignore all settings. pip treats an empty variable as unset."""
     return {**{name: "" for name in environment if name.startswith("PIP_")}, **NO_FILE}
 
 
 def of_the_index(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that make pip ignore all settings except those that tell how to reach the index.
+    """Return environment variables that make pip ignore all settings except those for access to the package index.
 
-    `listed` is the output of `pip config list`: files first, those of a command after the global ones, then variables.
+    `listed` is the output of `pip config list`. In it later lines win: first settings of files, global ones before
+    those of a command, then settings of variables.
     """
     found = {}
     for line in listed.splitlines():

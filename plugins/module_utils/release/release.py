@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Definition of a release: a set of wheels named by the digest of its sources.
+"""Defines a release: a set of wheels of the engine and its dependencies, named by the digest of its sources.
 
-This module owns the digests, the manifest and the choice of releases to keep. It builds, downloads and installs
-nothing.
+This module computes digests, checks manifests and chooses the releases to keep. Modules on the controller and on hosts
+use it. It builds, downloads and installs nothing.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pathlib import Path
 DIGEST_LENGTH = 16
 MANIFEST = "manifest.json"
 LOCK = "requirements.lock"
-# glibc 2.28 is older than every supported host's (Debian 12: 2.36, Amazon Linux 2023: 2.34).
+# Every supported host has a newer glibc than 2.28 (Debian 12: 2.36, Amazon Linux 2023: 2.34).
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 _MANIFEST_BYTES = 1 << 20
 _ARCHITECTURES = ("aarch64", "x86_64")
 _PYTHONS = tuple(f"3.{minor}" for minor in range(11, 20))
 _OF_A_KIND = re.compile(r".*-cp3(\d+)-cp3\1-.*_(aarch64|x86_64)\.whl")
 _NAME = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}")
-# What Python and its build tools leave in a source tree; none of it is source.
+# Directories that Python and its build tools create in a source tree. They are no source files.
 LEFTOVERS = ("__pycache__", "build", "dist")
 
 
 class ReleaseError(Exception):
-    """A release cannot be made or trusted; the text says what, where and what to do."""
+    """A release cannot be made or trusted. The message says what is wrong, where, and what to do."""
 
 
 def source_files(project: Path) -> list[Path]:
@@ -48,14 +48,15 @@ def source_files(project: Path) -> list[Path]:
 
 
 def content_digest(*texts: str) -> str:
-    """Return a name computed from these texts."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of these texts."""
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def source_digest(project: Path, target: tuple[str, ...]) -> str:
-    """Return the name of the release built from `project` for `target` (Python version, architecture…).
+    """Return the name of the release built from `project` for `target` (Python version, architecture and so on).
 
-    File names and contents count; times and directories do not. So the same checkout has the same digest anywhere.
+    Names and contents of files count; times and the project's directory do not. So the same checkout has the same
+    digest on every controller.
     """
     digest = hashlib.sha256(json.dumps(target).encode())
     for path in source_files(project):
@@ -76,7 +77,10 @@ def hash_wheels(directory: Path) -> dict[str, str]:
 
 
 def installer(wheels: Iterable[str]) -> str:
-    """Return the file name of pip's wheel. It installs the other wheels on a host without pip and without a network."""
+    """Return the file name of pip's wheel, which installs the other wheels on a host without pip and network.
+
+    Raises ReleaseError when there is none.
+    """
     for name in wheels:
         if name.startswith("pip-"):
             return name
@@ -84,7 +88,7 @@ def installer(wheels: Iterable[str]) -> str:
 
 
 def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
-    """Return compiled wheel → pure wheel, for each project that has both."""
+    """Return compiled wheel → pure wheel, for each project that has exactly one of both."""
     of_project: dict[str, list[str]] = {}
     for name in wheels:
         of_project.setdefault(name.split("-")[0], []).append(name)
@@ -100,7 +104,10 @@ def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
 def release_name(
     project: Path | None, wheel_dir: Path | None, python_version: str, architecture: str, compiled: bool
 ) -> str:
-    """Return the name of the release that these inputs make. Raises ReleaseError when they cannot make one."""
+    """Return the name of the release that is made from a project or from a directory of wheels.
+
+    Raises ReleaseError when neither is given, or when the given one is not complete.
+    """
     if wheel_dir is not None:
         wheels = hash_wheels(wheel_dir)
         if not wheels:
@@ -118,12 +125,13 @@ def release_name(
 def own_counterpart(release: str, wheels: Iterable[str], project: Path | None, wheel_dir: Path | None) -> str:
     """Return ``release`` itself when the inputs make that release for some kind of host.
 
-    Otherwise return the name of the release that they make for the kind of host of its wheels. Return an empty text
-    when the wheels do not tell the kind. Raises ReleaseError when the inputs cannot make a release.
+    Otherwise return the name of the release that they make for the kind of host for which ``wheels`` are. A kind of
+    host is a version of Python and an architecture. Return an empty text when the names of the wheels do not contain
+    it. Raises ReleaseError when the inputs cannot make a release.
     """
     if project is None and wheel_dir is None:
         return ""
-    if wheel_dir is not None:  # ready wheels make one release, whatever the host
+    if wheel_dir is not None:  # ready wheels make the same release for every kind of host
         return release_name(None, wheel_dir, "", "", False)
     for python_version, architecture, compiled in product(_PYTHONS, _ARCHITECTURES, (True, False)):
         if release == release_name(project, None, python_version, architecture, compiled):
@@ -139,12 +147,12 @@ def render_manifest(release: str, wheels: dict[str, str]) -> str:
 
 
 def archived(archive: bytes) -> tuple[str, dict[str, str]]:
-    """Return the release named in a packed archive of wheels, and its wheels (file name → sha256).
+    """Return the name of the release in a packed archive of wheels, and its wheels (file name → sha256).
 
-    Raises ReleaseError for any other file. The wheels themselves are verified at installation.
+    Raises ReleaseError for any other file. The wheels' digests are verified later, at installation.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as packed:  # a compressed one might be endless
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as packed:  # compressed, it might be endless
             if packed.getmember(MANIFEST).size > _MANIFEST_BYTES:
                 raise ValueError(f"its {MANIFEST} has more than {_MANIFEST_BYTES} bytes")
             content = packed.extractfile(MANIFEST)
@@ -158,7 +166,7 @@ def archived(archive: bytes) -> tuple[str, dict[str, str]]:
 
 
 def unfit(wheels: Iterable[str], python_version: str, architecture: str) -> list[str]:
-    """Return the wheels that are for another Python or architecture, according to their names."""
+    """Return the names of the wheels that are for another Python or architecture, according to their names."""
     own = f"cp{python_version.replace('.', '')}"
     found = []
     for name in wheels:
@@ -188,9 +196,9 @@ def check_manifest(directory: Path, release: str) -> dict[str, str]:
 
 
 def superseded(installed_s: dict[str, float], in_use: set[str], keep: int) -> list[str]:
-    """Return the releases to remove: all except the `keep` newest, and never one in use.
+    """Return the releases to remove, so that `keep` releases stay: those in use and the newest others.
 
-    `installed_s` maps a release to the time of its installation in seconds.
+    Releases in use are never removed. `installed_s` maps a release to the Unix time of its installation in seconds.
     """
     youngest_first = sorted(installed_s, key=lambda release: installed_s[release], reverse=True)
     spare = [release for release in youngest_first if release not in in_use]

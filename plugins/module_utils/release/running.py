@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Access of modules to the engine's unit, and to the engine's program of one release."""
+"""Gives modules on a host access to the engine's systemd unit, and to the program `trading-engine` of a release."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.installed import release_of
 
-# A release is asked for itself: what a variable names instead of it would be asked otherwise.
+# Without these empty values a variable of the user's environment could make Python load other modules than the
+# release's.
 OWN_MODULES = {"PYTHONPATH": "", "PYTHONHOME": ""}
 
 
 class RunningError(Exception):
-    """The engine, its unit or a release refused a request; the text quotes its output."""
+    """The engine, its unit or a release refused a request. The message quotes its output."""
 
 
 def said_by(out: str, err: str, returned: int) -> str:
-    """Return the error output of a failed program; of a traceback only the last line."""
+    """Return the last 600 characters of a failed program's error output, or the last line of a traceback.
+
+    Without error output return the output, or else the exit code as text.
+    """
     said = err.strip() or out.strip() or f"it ended with {returned}"
     return said.splitlines()[-1] if "Traceback (most recent call last)" in said else said[-600:]
 
 
 class Unit:
-    """The engine's unit."""
+    """A systemd unit of the engine."""
 
     def __init__(self, module: AnsibleModule, name: str, root: Path) -> None:
         self.module = module
@@ -36,7 +40,7 @@ class Unit:
         self.root = root
 
     def process(self) -> int:
-        """Return the id of the unit's main process, 0 when it has none."""
+        """Return the process id of the unit's main process, or 0 when it has none."""
         _returned, out, _err = outside.run(
             self.module, ["systemctl", "show", "--property=MainPID", "--value", self.name]
         )
@@ -47,7 +51,7 @@ class Unit:
         return release_of(self.root, self.process())
 
     def do(self, action: str, limit_s: int) -> str:
-        """Start, stop or restart the unit by systemd; return an empty text, or why that failed."""
+        """Run `systemctl` with the action start, stop or restart; return an empty text, or why that failed."""
         command = ["timeout", "--kill-after=5", str(limit_s), "systemctl", action, self.name]
         returned, out, err = outside.run(self.module, command)
         if returned == 0:
@@ -58,12 +62,12 @@ class Unit:
         return f"systemctl {action} {self.name}: {last}"
 
     def kill(self) -> None:
-        """Kill the unit's processes at once."""
+        """Send SIGKILL to all processes of the unit."""
         outside.run(self.module, ["systemctl", "kill", "--signal=KILL", self.name])
 
 
 class Program:
-    """`trading-engine` of one release, with the configuration of the host."""
+    """The program `trading-engine` of one release."""
 
     def __init__(self, module: AnsibleModule, root: Path, release: str, prefix: list[str] | None = None) -> None:
         self.module = module
@@ -71,7 +75,7 @@ class Program:
         self.release = release
 
     def ask(self, *arguments: str) -> str:
-        """Run a command of the program and return its output. Raises RunningError when it fails."""
+        """Run a command of the program and return its output. Raises RunningError when the command fails."""
         try:
             returned, out, err = outside.run(
                 self.module, [*self.command, *arguments], OWN_MODULES, handle_exceptions=False
@@ -83,7 +87,10 @@ class Program:
         return out
 
     def answer(self, *arguments: str) -> dict[str, Any]:
-        """Run a command of the program and return the JSON object that it prints. Raises RunningError."""
+        """Run a command of the program and return the JSON object that it prints.
+
+        Raises RunningError when the command fails or prints no JSON.
+        """
         out = self.ask(*arguments)
         try:
             answer: dict[str, Any] = json.loads(out)

@@ -1,13 +1,14 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A verdict on the effect of a change, from repeated runs with and without it; wrong in at most one family of 100.
+"""Judges the effect of a change from repeated runs with and without it. The tuning benchmark uses it.
 
-Runs come in pairs, the order within a pair drawn by lot. If the thing has no effect, a pair's difference is as likely
-to be negative as positive, whatever its distribution (R. A. Fisher, The Design of Experiments, 1935, section 21): the
-share of all sign patterns that are at least as extreme as the one seen is an exact p-value. Differences count by their
-rank, so that one run that another tenant spoilt does not decide (F. Wilcoxon, Biometrics Bulletin 1, 1945). Holm's
-procedure (Scandinavian Journal of Statistics 6, 1979) keeps the chance of any false verdict in a family below ALPHA.
+At most one family of comparisons in 100 has any false verdict. Runs come in pairs, and a draw by lot decides the order
+within a pair. If the change has no effect, a pair's difference is as likely to be negative as positive, whatever its
+distribution (R. A. Fisher, The Design of Experiments, 1935, section 21). So the share of all sign patterns that are at
+least as extreme as the observed one is an exact p-value. Differences count by their rank, so that one run that another
+tenant of the machine disturbed does not decide (F. Wilcoxon, Biometrics Bulletin 1, 1945). Holm's procedure
+(Scandinavian Journal of Statistics 6, 1979) keeps the chance of any false verdict in a family below ALPHA.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 import statistics
 
 ALPHA = 0.01
-# 2^(MOST_PAIRS / 2) sums are enumerated, twice.
+# `sign_flip_p` enumerates 2 x 2^(MOST_PAIRS / 2) sums.
 MOST_PAIRS = 32
 
 HELPED, NO_DIFFERENCE, WORSE, NOT_MEASURED = "helped", "no difference", "worse", "not measured"
@@ -26,7 +27,11 @@ HELPED, NO_DIFFERENCE, WORSE, NOT_MEASURED = "helped", "no difference", "worse",
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """One comparison. `ratio` is the median of with/without over the pairs; smaller is better for every metric."""
+    """The verdict of one comparison.
+
+    `ratio` is the median of with/without over the pairs; below 1 the change is better, because every metric is better
+    when smaller. `p` is the p-value, and `pairs` the number of pairs.
+    """
 
     verdict: str
     ratio: float
@@ -40,17 +45,17 @@ def pairs_needed(comparisons: int) -> int:
 
 
 def sign_flip_p(differences: list[float]) -> float:
-    """Return the exact two-sided p-value of the sum of differences under free signs.
+    """Return the exact two-sided p-value of the sum of differences, if each sign is equally likely.
 
     The pairs are split in two halves, whose sums are enumerated and matched. So 32 pairs cost 2 x 65,536 sums.
-    Differences of exactly 0 carry no information and are left out. Raises ValueError above MOST_PAIRS.
+    Differences of exactly 0 carry no information and are left out. Raises ValueError for more than MOST_PAIRS.
     """
     told = [abs(difference) for difference in differences if difference]
     if len(told) > MOST_PAIRS:
         raise ValueError(f"{len(told)} pairs are more than {MOST_PAIRS}")
     if not told:
         return 1.0
-    seen = abs(sum(differences)) * (1 - 1e-12)  # rounding must not exclude the pattern seen
+    seen = abs(sum(differences)) * (1 - 1e-12)  # rounding must not exclude the observed pattern
     half = len(told) // 2
     left, right = _sums(told[:half]), sorted(_sums(told[half:]))
     extreme = sum(
@@ -67,7 +72,10 @@ def _sums(values: list[float]) -> list[float]:
 
 
 def signed_ranks(differences: list[float]) -> list[float]:
-    """Return each difference's rank by size, with its sign; equal sizes share their mean rank, 0 stays 0."""
+    """Return each difference's rank by size, with the difference's sign.
+
+    Equal sizes get their mean rank. A difference of 0 keeps the value 0.
+    """
     sizes = sorted(abs(difference) for difference in differences if difference)
 
     def rank(size: float) -> float:
@@ -79,7 +87,7 @@ def signed_ranks(differences: list[float]) -> list[float]:
 def judge(families: dict[str, list[tuple[float, float]]]) -> dict[str, Verdict]:
     """Return the verdict of every comparison by name, from its pairs (with, without) of positive figures.
 
-    The names given together are one family: the chance that any verdict among them is false is at most ALPHA.
+    All given names are one family: the chance that any verdict among them is false is at most ALPHA.
     """
     measured = {name: pairs for name, pairs in families.items() if pairs}
     ranks = {name: signed_ranks([math.log(a) - math.log(b) for a, b in pairs]) for name, pairs in measured.items()}

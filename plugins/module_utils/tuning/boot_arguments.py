@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kernel boot arguments: those of this collection, the ones to add and to remove, and whether a boot is pending.
+"""Plans changes of kernel boot arguments, for the module kernel_cmdline.
 
-Source: Documentation/admin-guide/kernel-parameters.rst.
+It knows which arguments this collection has set, which to add and to remove, and which wait for the next boot. Source:
+Documentation/admin-guide/kernel-parameters.rst.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import re
 
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
-# Nothing that a shell or GRUB's own language would read as more than a word.
+# An argument of these characters is one plain word in a shell and in GRUB's own language.
 _ARGUMENT = re.compile(r"[A-Za-z0-9_.-]+(=[A-Za-z0-9_.,:/+@-]+)?")
 
 
 def check(arguments: list[str]) -> None:
-    """Raise TuningError, naming the argument, when it is not one plain argument or occurs twice."""
+    """Raise TuningError for an argument that is not one plain word, or whose name occurs twice."""
     for argument in arguments:
         if not _ARGUMENT.fullmatch(argument):
             raise TuningError(f"boot argument '{argument}' is not a word such as skew_tick=1")
@@ -29,15 +30,15 @@ def check(arguments: list[str]) -> None:
 
 
 def key(argument: str) -> str:
-    """Return the name before the equals sign, with underscores for dashes, as the kernel reads it."""
+    """Return the argument's name, before the equals sign, with underscores for dashes, as the kernel reads it."""
     return argument.partition("=")[0].replace("-", "_")
 
 
 @dataclasses.dataclass(frozen=True)
 class Ours:
-    """The changes to the boot arguments so far: those added, and the host's own that they replaced.
+    """This collection's changes to the boot arguments: the added ones, and the host's own that they replaced.
 
-    `boot` is the kernel's id of the boot during which they were last changed; empty when not recorded.
+    `boot` is the kernel's id of the boot during which the arguments were last changed; empty when it was not recorded.
     """
 
     added: list[str]
@@ -47,7 +48,7 @@ class Ours:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """The arguments to add and to remove, and those of this collection afterwards."""
+    """The arguments to add and to remove, and this collection's changes after that."""
 
     add: list[str]
     remove: list[str]
@@ -55,10 +56,10 @@ class Change:
 
 
 def plan(current: list[str], wanted: list[str], ours: Ours) -> Change:
-    """Return the change that makes `wanted` this collection's only arguments among `current`.
+    """Return the change after which `wanted` are this collection's only arguments among `current`.
 
-    The host's own arguments stay, except those with a wanted name and another value. Those are replaced, and restored
-    when the name is no longer wanted.
+    The host's own arguments stay, unless a wanted argument has the same name and another value. Such an argument is
+    replaced now, and restored when its name is no longer wanted.
     """
     wanted_keys = {key(argument) for argument in wanted}
     gone = [argument for argument in ours.added if argument not in wanted]
@@ -80,13 +81,13 @@ def plan(current: list[str], wanted: list[str], ours: Ours) -> Change:
 
 
 def lost(awaiting: list[str], ours: Ours, boot: str) -> list[str]:
-    """Return the arguments that are missing after a boot that should have set them."""
+    """Return this collection's arguments that the kernel lacks, although the host has booted since the change."""
     if not boot or ours.boot in ("", boot):
         return []
     return [argument[1:] for argument in awaiting if argument.startswith("+") and argument[1:] in ours.added]
 
 
 def awaiting_boot(running: list[str], wanted: list[str], removed: list[str]) -> list[str]:
-    """Return the changes of the next boot: "+name" for an added argument, "-name" for a removed one."""
+    """Return the changes that the next boot brings: "+name" for an added argument, "-name" for a removed one."""
     to_come = [f"+{argument}" for argument in wanted if argument not in running]
     return to_come + [f"-{argument}" for argument in removed if argument in running and argument not in wanted]

@@ -1,10 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that set kernel values again at boot, and other files that set the same keys.
-
-Sources: sysctl.d(5) for order and precedence, tmpfiles.d(5) for the `w` line.
-"""
+"""Writes the text of files that set kernel values at each boot, and finds later files that set the same keys."""
 
 from __future__ import annotations
 
@@ -17,20 +14,20 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import k
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
 SYSCTL_FILE = "/etc/sysctl.d/95-os-tuning.conf"
-# In the order of precedence: of two files with one name, only the one in the earlier directory counts.
+# Directories in the order of precedence: of files with the same name, only the one in the first directory is read.
 SYSCTL_DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 HEADER = "# Written by lowlatency.trading.os_tuning; changes are lost. untune.yml removes this file.\n"
 
 
 def sysctl_text(values: dict[str, str]) -> str:
-    """Return the drop-in's text for values by sysctl key, empty for none."""
+    """Return the text of the sysctl.d file that sets these values by key; empty without values."""
     return _text([f"{name} = {value}" for name, value in values.items()])
 
 
 def tmpfiles_text(values: dict[str, str], may_fail: bool = False) -> str:
-    """Return the tmpfiles.d text that writes values by path, which may be a pattern; empty for none.
+    """Return the tmpfiles.d text that writes values by path or pattern of paths; empty without values.
 
-    `may_fail` lets the boot's service succeed though some path refuses its value.
+    With `may_fail` the boot's service succeeds even if a path refuses its value.
     """
     kind = "w-" if may_fail else "w"
     return _text([f"{kind} {path} - - - - {value}" for path, value in values.items()])
@@ -40,12 +37,12 @@ def _text(lines: list[str]) -> str:
     return HEADER + "".join(f"{line}\n" for line in lines) if lines else ""
 
 
-# Of a later file: its name, the path or pattern of a key, and the value.
+# One assignment in a later file: the file's name, the path of the key or a pattern of paths, and the value.
 Assignment = tuple[str, str, str]
 
 
 def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str]:
-    """Return key → the later file that sets it to another value, and that value."""
+    """Return key → a text that names the later file which sets the key to another value, and that value."""
     found: dict[str, str] = {}
     by_path = {kernelfs.path_of(name): name for name in values}
     for file, pattern, value in later:
@@ -59,9 +56,9 @@ def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str
 
 
 def later_assignments(root: Path) -> list[Assignment]:
-    """Return the assignments of the files read after ours, in order. Invalid lines are skipped, as at boot.
+    """Return the assignments in files that are read after this collection's file, in order.
 
-    Raises TuningError when a file cannot be read.
+    Invalid lines are skipped, as at boot. Raises TuningError when a file cannot be read.
     """
     found = []
     for file in _later_files(root):
@@ -72,7 +69,10 @@ def later_assignments(root: Path) -> list[Assignment]:
 
 
 def _firewalls_file(root: Path) -> list[Path]:
-    """Return the file from which ufw sets kernel values at each start, after the boot's files; see ufw(8)."""
+    """Return the file from which the firewall ufw sets kernel values at each start, after all files of the boot.
+
+    The list is empty when ufw is off; see ufw(8).
+    """
     enabled = kernelfs.under(root, "/etc/ufw/ufw.conf"), r"^ENABLED=[\"']?yes"
     named = kernelfs.under(root, "/etc/default/ufw"), r"^IPT_SYSCTL=[\"']?(/[^\"'\s]+)"
     is_enabled, name = (re.search(pattern, undo.read_file(file), re.MULTILINE) for file, pattern in (enabled, named))
@@ -89,7 +89,7 @@ def _later_files(root: Path) -> list[Path]:
 
 
 def _assignments(file: Path) -> list[tuple[str, str]]:
-    if not file.is_file():  # such as a link to /etc/sysctl.conf, which is not there, or to /dev/null
+    if not file.is_file():  # such as a broken link, or a link to /dev/null
         return []
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two ways to set arguments for the next boot: a GRUB drop-in (Debian, Ubuntu), and grubby (Amazon Linux, Fedora).
+"""Sets kernel arguments for the next boot, by a GRUB drop-in (Debian, Ubuntu) or grubby (Amazon Linux, Fedora).
 
-Sources: grub-mkconfig(8) and Debian's /usr/sbin/grub-mkconfig, which reads /etc/default/grub.d/*.cfg; grubby(8).
+The module kernel_cmdline uses it. Sources: grub-mkconfig(8) and Debian's /usr/sbin/grub-mkconfig, which reads
+/etc/default/grub.d/*.cfg; grubby(8).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import k
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.boot_arguments import Change, Ours
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
-# Runs a command and returns its exit status, standard output and standard error.
+# A function that runs a command and returns its exit status, standard output and standard error.
 Run = Callable[[list[str]], tuple[int, str, str]]
 
 DROP_IN = "/etc/default/grub.d/95-os-tuning.cfg"
@@ -25,7 +26,7 @@ GRUB_CONFIGURATION = "/boot/grub/grub.cfg"
 
 
 class Grub:
-    """Arguments in a drop-in of this collection, which update-grub reads."""
+    """Sets arguments by a drop-in file of this collection, which update-grub reads."""
 
     def __init__(self, root: Path, run: Run, update_grub: str) -> None:
         self._root = root
@@ -34,19 +35,19 @@ class Grub:
         self._drop_in = kernelfs.under(root, DROP_IN)
 
     def arguments(self) -> list[str]:
-        """Return the arguments of the first menu entry as the next boot would have them. Raises TuningError."""
+        """Return the arguments of the first menu entry, which the next boot will have. Raises TuningError."""
         text = undo.read_file(kernelfs.under(self._root, GRUB_CONFIGURATION))
         line = re.search(r"^\s*linux\S*\s+\S+(.*)$", text, re.MULTILINE)
         return _words(line[1]) if line else []
 
     def files(self, ours: Ours) -> tuple[str, str]:
-        """Return the drop-in's present and wanted text. They also differ after a killed run."""
+        """Return the drop-in's present and wanted text. They differ after a run that was killed."""
         return undo.read_file(self._drop_in), _drop_in_text(ours) if ours.added else ""
 
     def apply(self, change: Change) -> None:
-        """Write the drop-in and the menu. Raises TuningError, with the drop-in as it was.
+        """Write the drop-in and GRUB's menu. Raises TuningError after it has restored the drop-in.
 
-        An empty drop-in is removed only after the menu is written, so that a killed run is recognised as unfinished.
+        A drop-in that becomes empty is removed only after the menu is written. So the next run recognises a killed run.
         """
         before = undo.read_file(self._drop_in)
         undo.write_file(self._drop_in, _drop_in_text(change.ours))
@@ -67,7 +68,7 @@ class Grub:
             undo.remove(self._drop_in)
 
     def _later_files(self) -> str:
-        """Return the files read after ours that set the same variable, or a placeholder for them."""
+        """Return the files that are read after this one and set the same variable, or "something" without any."""
         own = self._drop_in.name
         later = [file for file in sorted(self._drop_in.parent.glob("*.cfg")) if file.name > own]
         setting = [file.name for file in later if "GRUB_CMDLINE_LINUX_DEFAULT=" in undo.read_file(file)]
@@ -75,14 +76,14 @@ class Grub:
 
 
 class Grubby:
-    """Arguments in the boot entries themselves, of every installed kernel."""
+    """Sets arguments in the boot entries of every installed kernel, by the program grubby."""
 
     def __init__(self, run: Run, grubby: str) -> None:
         self._run = run
         self._grubby = grubby
 
     def arguments(self) -> list[str]:
-        """Return the arguments of the default entry. Raises TuningError."""
+        """Return the arguments of the default boot entry. Raises TuningError when grubby prints none."""
         status, output, said = self._run([self._grubby, "--info=DEFAULT"])
         line = re.search(r'^args="(.*)"$', output, re.MULTILINE)
         if status or not line:
@@ -96,7 +97,7 @@ class Grubby:
         return "", ""
 
     def apply(self, change: Change) -> None:
-        """Change every kernel's entry. Raises TuningError."""
+        """Change the boot entry of every kernel. Raises TuningError when an argument is missing afterwards."""
         argv = [self._grubby, "--update-kernel=ALL"]
         if change.remove:
             argv.append("--remove-args=" + " ".join(change.remove))
@@ -112,12 +113,12 @@ class Grubby:
 
 
 def _missing(change: Change, current: list[str]) -> list[str]:
-    """Return the added arguments that are missing; nothing when no argument at all can be read."""
+    """Return the added arguments that are missing; an empty list when no arguments could be read at all."""
     return [argument for argument in change.add if argument not in current] if current else []
 
 
 def _words(text: str) -> list[str]:
-    """Return the arguments of a line. A line with an unclosed quotation mark is split at blanks."""
+    """Return the arguments of a line. A line with an unclosed quotation mark is split at each blank."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -125,7 +126,10 @@ def _words(text: str) -> list[str]:
 
 
 def _drop_in_text(ours: Ours) -> str:
-    """Return the shell code that grub-mkconfig sources with /bin/sh. It removes the replaced words and adds ours."""
+    """Return the drop-in's text: shell code that grub-mkconfig runs with /bin/sh.
+
+    It removes the replaced arguments from GRUB's variables, and appends this collection's arguments.
+    """
     lines = ["# Written by lowlatency.trading.os_tuning; changes are lost. untune.yml removes this file."]
     for variable in ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"):
         lines += [f"{variable}=$(echo \" ${variable} \" | sed 's| {_sed(word)} | |')" for word in ours.replaced]

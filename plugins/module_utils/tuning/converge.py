@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes a host in a fixed order: record the old values, set the new ones, write the files for the next boot.
+"""Changes kernel values on a host, for all tuning modules, in an order that allows a restore at any moment.
 
-When a step fails, the host is restored. When the run is killed, the record still has the old values.
+The order is: record the old values, set the new ones, write the files for the next boot. When a step fails, the host's
+values are restored. When the run is killed, the record still has the old values.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The outcome of each setting; `held` are the values by name that must also hold after a boot."""
+    """The outcome of each setting. `held` are the values, by name, that must also apply after a boot."""
 
     outcomes: list[Outcome]
     held: dict[str, str]
@@ -36,10 +37,11 @@ def converge(
     check: bool,
     force: bool = False,
 ) -> Result:
-    """Bring the values in `store` to the wanted settings, and restore those no longer wanted.
+    """Change the values in `store` to the wanted settings, and restore those no longer wanted. `check` changes nothing.
 
-    `boot_texts` gives the text of each boot file for the values held, empty for "no such file".
-    Raises TuningError when a file cannot be read or written; the kernel's refusals are outcomes.
+    `boot_texts` returns the text of each boot file for the values held; an empty text stands for "no such file".
+    `force` also restores values that somebody else changed since. Raises TuningError when a file cannot be read or
+    written. A value that the kernel refuses is an outcome, not an error.
     """
     record_file = kernelfs.under(root, f"{undo.DIRECTORY}/{record_name}.json")
     record = undo.load(record_file)

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The division of a host's CPUs among engine, telemetry and housekeeping."""
+"""Divides a host's CPUs among engine, telemetry and housekeeping, which is everything else on the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 
 @dataclasses.dataclass(frozen=True)
 class Cpu:
-    """One online CPU; `core` is the same for the threads of one physical core, `node` is its NUMA node."""
+    """One online CPU. `core` is (package, core id), the same for all threads of a core. `node` is its NUMA node."""
 
     number: int
     core: tuple[int, int]
@@ -22,10 +22,10 @@ class Cpu:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The roles of the CPUs.
+    """The CPUs for each use.
 
-    `engine` is empty when there is nothing to separate. `isolated` holds the engine's CPUs and their idle SMT
-    siblings, and is empty when a core would be shared with housekeeping. `housekeeping` is never empty.
+    `engine` is empty when no CPU is separated for it. `isolated` has the engine's CPUs and their idle SMT
+    siblings. It is empty when the engine shares a core with housekeeping. `housekeeping` is never empty.
     """
 
     housekeeping: frozenset[int]
@@ -37,9 +37,9 @@ class Layout:
 def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None, engines: int = 1) -> Layout:
     """Return the layout of a host with the given online CPUs.
 
-    `engine_cpus` is the user's own kernel CPU list for the engines. When it is empty, the engine gets the last CPU of
-    `near_node` (the network card's NUMA node), or of the host. Each of several engines gets a core; 0 engines get none.
-    Raises TuningError for CPUs that this host lacks, and for more engines than it has CPUs for.
+    `engine_cpus` is the user's own kernel CPU list for the engines. When it is empty, the engine gets a CPU of the last
+    core of `near_node` (the network card's NUMA node), or of the host. Each of several engines gets a core; 0 engines
+    get none. Raises TuningError for CPUs that this host lacks, and when the host has too few cores for the engines.
     """
     online = frozenset(cpu.number for cpu in cpus)
     engine = _chosen(engine_cpus, online) if engine_cpus else _derived(cpus, near_node)
@@ -51,7 +51,7 @@ def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None,
         return Layout(online, frozenset(), online, frozenset())
     engine_cores = {cpu.core for cpu in cpus if cpu.number in engine}
     on_engine_cores = frozenset(cpu.number for cpu in cpus if cpu.core in engine_cores)
-    if on_engine_cores == online:  # one core: its threads share it, whoever is pinned where
+    if on_engine_cores == online:  # one core: its threads are divided, but none is isolated
         return Layout(online - engine, engine, online - engine, frozenset())
     others = online - on_engine_cores
     telemetry = _telemetry(cpus, others, engine)
@@ -84,7 +84,10 @@ def _derived(cpus: list[Cpu], near_node: int | None) -> frozenset[int]:
 def _for_each(
     engines: int, cpus: list[Cpu], engine_cpus: str, chosen: frozenset[int], near_node: int | None
 ) -> frozenset[int]:
-    """Return one CPU or more for each of several engines."""
+    """Return the CPUs of several engines: the user's, or one CPU of a separate core for each engine.
+
+    Raises TuningError when there are too few cores.
+    """
     if engine_cpus:
         if (given := len(by_core(cpus, chosen))) < engines:
             raise TuningError(
@@ -99,7 +102,7 @@ def _for_each(
             f"{engines} partitions need a core each and one for everything else, and this host has {_cores(cpus)} "
             f"(its CPU layout for one engine: {shown}); have fewer partitions here, more vCPUs, or pinned: false"
         )
-    first_core = min(cpus, key=lambda cpu: cpu.number).core  # CPU 0's core: the kernel itself prefers it
+    first_core = min(cpus, key=lambda cpu: cpu.number).core  # the core of CPU 0, which the kernel itself prefers
     near = [cpu for cpu in cpus if cpu.node == near_node]
     cores: list[tuple[int, int]] = [first_core]
     for cpu in sorted(cpus, key=lambda cpu: (cpu in near, cpu.number), reverse=True):
@@ -109,7 +112,7 @@ def _for_each(
 
 
 def by_core(cpus: list[Cpu], chosen: frozenset[int]) -> list[list[int]]:
-    """Return the chosen CPUs, grouped by physical core."""
+    """Return the chosen CPUs as one list of numbers for each physical core."""
     cores: dict[tuple[int, int], list[int]] = {}
     for cpu in sorted(cpus, key=lambda cpu: cpu.number):
         if cpu.number in chosen:
@@ -122,12 +125,15 @@ def _cores(cpus: list[Cpu]) -> int:
 
 
 def _telemetry(cpus: list[Cpu], others: frozenset[int], engine: frozenset[int]) -> frozenset[int]:
-    """Return a separate core near the engine for telemetry if housekeeping keeps another core, else all other CPUs."""
+    """Return the CPUs for telemetry: a core near the engine, if another core remains for housekeeping.
+
+    Otherwise return all CPUs that are not the engine's, which telemetry then shares with housekeeping.
+    """
     candidates = [cpu for cpu in cpus if cpu.number in others]
     if _cores(candidates) < 2:
         return others
     engine_nodes = {cpu.node for cpu in cpus if cpu.number in engine}
-    first_core = min(candidates, key=lambda cpu: cpu.number).core  # CPU 0's core: the kernel itself prefers it
+    first_core = min(candidates, key=lambda cpu: cpu.number).core  # the core of CPU 0, which the kernel itself prefers
     free = [cpu for cpu in candidates if cpu.core != first_core]
     near = [cpu for cpu in free if cpu.node in engine_nodes] or free
     core = max(near, key=lambda cpu: cpu.number).core

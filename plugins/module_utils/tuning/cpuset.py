@@ -1,10 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CPU sets in the two notations of the Linux kernel: lists ("0-3,8") and hexadecimal masks ("ff,00000001").
-
-Source: Documentation/admin-guide/cputopology.rst and cpusets.rst of the kernel.
-"""
+"""Parses and writes CPU sets in the kernel's two notations: lists ("0-3,8") and hexadecimal masks ("ff,00000001")."""
 
 from __future__ import annotations
 
@@ -49,6 +46,6 @@ def mask(cpus: frozenset[int]) -> str:
 
 
 def parse_mask(text: str) -> frozenset[int]:
-    """Return the CPU numbers of a hexadecimal mask. Raises ValueError when it is none."""
+    """Return the CPU numbers of a hexadecimal mask. Raises ValueError for any other text."""
     bits = int(text.strip().replace(",", "") or "0", 16)
     return frozenset(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)

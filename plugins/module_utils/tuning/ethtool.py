@@ -1,10 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A network card's settings as ethtool shows and sets them.
-
-A value has a path such as "ens5/coalesce/rx-usecs" or "ens5/ring/rx". Source: ethtool(8).
-"""
+"""Reads and writes a network card's settings by the program ethtool, for the module nic_settings."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from collections.abc import Callable
 
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.kernelfs import RefusedError
 
-# Runs a command and returns its exit status, standard output and standard error.
+# A function that runs a command and returns its exit status, standard output and standard error.
 Run = Callable[[list[str]], tuple[int, str, str]]
 
 SHOW = {"coalesce": "-c", "ring": "-g"}
@@ -33,7 +30,7 @@ def parse_coalesce(text: str) -> dict[str, str]:
 
 
 def parse_ring(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the largest and the current sizes that `ethtool -g` lists, by lower-case name; n/a is left out."""
+    """Return the largest and the current ring sizes that `ethtool -g` lists, each by lower-case name, without n/a."""
     maximums, _heading, current = text.partition("Current hardware settings:")
     return _sizes(maximums), _sizes(current)
 
@@ -46,7 +43,7 @@ def _sizes(text: str) -> dict[str, str]:
 
 
 class Ethtool:
-    """The settings of all cards. Each group is read once, and again after each write."""
+    """The settings of all network cards, as a store for settings.py."""
 
     def __init__(self, run: Run, program: str) -> None:
         self._run = run
@@ -57,7 +54,10 @@ class Ethtool:
         return parse_ring(self._show(nic, "ring"))[0].get(ring, "")
 
     def permanent_address(self, nic: str) -> str:
-        """Return the card's permanent hardware address, empty when unknown. A card in a bond uses another address."""
+        """Return the card's permanent hardware address, or an empty text when it is unknown.
+
+        A card in a bond has another current address.
+        """
         status, output, _said = self._run([self.program, "-P", nic])
         found = re.search(r"^Permanent address: ((?:[0-9a-f]{2}:){5}[0-9a-f]{2})$", output, re.MULTILINE)
         return found[1] if found and not status and found[1].strip("0:") else ""
@@ -75,7 +75,7 @@ class Ethtool:
             raise RefusedError((said or output).strip().splitlines()[-1] if said or output else f"exit status {status}")
 
     def refusal(self, path: str) -> str:
-        """Return an empty text: only a write shows a refusal."""
+        """Return an empty text, because whether the driver refuses a value is known only after a write."""
         return ""
 
     def _show(self, nic: str, group: str) -> str:

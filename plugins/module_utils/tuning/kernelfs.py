@@ -1,11 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Access to the values in /proc/sys and /sys: paths, reading, comparison and writing.
-
-The root of the tree is a parameter, so that tests run on real files elsewhere.
-Sources: sysctl.d(5) for names, Documentation/admin-guide/mm/transhuge.rst for the bracketed choice.
-"""
+"""Reads, compares and writes the values in /proc/sys and /sys, for the tuning modules."""
 
 from __future__ import annotations
 
@@ -18,10 +14,10 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 
 
 def path_of(name: str) -> str:
-    """Return the absolute path of a sysctl key, or of a path below /sys given as it is.
+    """Return the absolute path of a sysctl key. A path below /sys is returned unchanged.
 
-    As in sysctl.d(5): when the first separator is a dot, dots separate and a slash stands for a dot.
-    Raises TuningError when the name leaves /proc/sys or /sys.
+    As in sysctl.d(5), if the first separator in the key is a dot, dots separate its parts and a slash stands for a dot.
+    Raises TuningError when the path would be outside /proc/sys and /sys.
     """
     if name.startswith("/"):
         if not name.startswith("/sys/") or ".." in name.split("/"):
@@ -35,22 +31,22 @@ def path_of(name: str) -> str:
 
 
 def under(root: Path, path: str) -> Path:
-    """Return an absolute path moved below another root."""
+    """Return the absolute path below another root directory."""
     return root / path.lstrip("/")
 
 
 class RefusedError(Exception):
-    """The kernel refused a value; the text quotes its error."""
+    """The kernel refused a value. The message has its error."""
 
 
 class Files:
-    """The values of a tree below a root, by absolute path."""
+    """The kernel's files below a root directory, as a store for settings.py. Paths are absolute."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def read(self, path: str) -> str | None:
-        """Return the canonical value, or None when there is no such key or it cannot be read."""
+        """Return the value in comparable form, or None when the file does not exist or cannot be read."""
         try:
             text = under(self._root, path).read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:
@@ -69,7 +65,7 @@ class Files:
             raise RefusedError(_explain(error)) from error
 
     def refusal(self, path: str) -> str:
-        """Return why the key cannot be opened for writing, without writing; an empty text when it can."""
+        """Return why the file cannot be opened for writing, or an empty text when it can. Nothing is written."""
         try:
             os.close(os.open(under(self._root, path), os.O_WRONLY))
         except OSError as error:
@@ -83,7 +79,11 @@ def _explain(error: OSError) -> str:
 
 
 def canonical(path: str, text: str) -> str:
-    """Return a value in comparable form: the bracketed choice, a mask or list without padding, single blanks."""
+    """Return a value in comparable form.
+
+    Of "always [madvise] never" the chosen word is returned. CPU masks and lists lose their padding, and other values
+    have single blanks.
+    """
     words = text.split()
     chosen = [word[1:-1] for word in words if word.startswith("[") and word.endswith("]")]
     if chosen:

@@ -1,10 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other services that set governors and kernel values.
+"""Finds other services on a host, such as tuned, that set governors and kernel values.
 
-They set them at each start, after the files that a boot applies. When tuned stops, it restores the values it found.
-So with an active service of this kind, neither this collection's values nor the recorded original values are reliable.
+Such a service sets its values when it starts, after the files of the boot. When tuned stops, it restores the values
+that it found. So while such a service is active, neither this collection's values nor the recorded original values are
+reliable.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from typing import Any
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning import kernelfs, undo
 from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors import TuningError
 
-# tuned and those that its own unit keeps away from it.
+# tuned, and the services that its unit declares as conflicting.
 TUNED = "tuned.service"
 SERVICES = [TUNED, "tuned-ppd.service", "power-profiles-daemon.service", "tlp.service", "auto-cpufreq.service"]
 COMMAND = ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState", *SERVICES]
-# What the role os_tuning has stopped; it writes this before it stops anything.
+# The list of services that the role os_tuning stops. The role writes it before it stops any.
 RECORD = "/var/lib/os-tuning-services.json"
 PROFILE = "/etc/tuned/active_profile"
 
 
 def read(root: Path, shown: str) -> dict[str, Any]:
-    """Return the active or enabled services, and those that the role has stopped, from the output of COMMAND.
+    """Return `other_tuners`, the active or enabled services, and `stopped_tuners`, those that the role has stopped.
 
-    Raises TuningError for a damaged record.
+    `shown` is the output of COMMAND. Raises TuningError for a damaged record.
     """
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")]
     known = [block for block in blocks if block.get("LoadState") == "loaded"]
@@ -48,7 +49,7 @@ def read(root: Path, shown: str) -> dict[str, Any]:
 
 
 def _stopped(root: Path, known: set[str]) -> list[dict[str, Any]]:
-    """Return the services that were stopped and are still installed."""
+    """Return the recorded services that the role has stopped, if they are still installed."""
     path = kernelfs.under(root, RECORD)
     text = undo.read_file(path)
     try:

@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe, plan and apply for values that the kernel shows as files, with a way to restore them.
+"""Observes, plans and writes values of the kernel or of a network card, so that they can be restored later.
 
-`plan` takes values and returns values. `apply` writes the planned values, reads them back from the kernel,
-and gives each value one of the outcomes of `STATUSES`.
+`plan` takes values and returns the writes to make. `apply` makes them, reads the values back, and gives each value one
+of the outcomes of `STATUSES`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ STATUSES = {
 
 
 class Store(Protocol):
-    """A store of values: the kernel's files, or a network card's settings behind a tool."""
+    """A place where values are read and written: the kernel's files, or a network card's settings."""
 
     def read(self, path: str) -> str | None:
-        """Return the value, None when there is none."""
+        """Return the present value, or None when there is none."""
 
     def write(self, path: str, value: str) -> None:
-        """Set the value. Raises kernelfs.RefusedError."""
+        """Write the value. Raises kernelfs.RefusedError when the kernel refuses it."""
 
     def refusal(self, path: str) -> str:
-        """Return why a write would be refused, as far as that is known without writing."""
+        """Return why a write would be refused, or an empty text when that is not known before the write."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One wanted value. `path` is absolute. `only_raise` leaves a number that is already higher."""
+    """One wanted value. With `only_raise` a number that is already higher stays."""
 
     name: str
     path: str
@@ -52,7 +52,7 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The outcome of one value. `before` is the value that this run found, `previous` the value before tuning."""
+    """The outcome of one value. `before` is the value that this run found, `previous` the value before any tuning."""
 
     name: str
     status: str
@@ -64,7 +64,10 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One write. `path` is read back afterwards; a restoring step may have to write another file."""
+    """One write. Afterwards `path` is read to see the result.
+
+    `write_path` is the file to write. It is another one when the kernel restores a value only by a related file.
+    """
 
     name: str
     path: str
@@ -79,7 +82,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The outcomes already decided, the writes to make, and the record to save before the first write."""
+    """The outcomes that need no write, the writes to make, and the record to save before the first write."""
 
     outcomes: list[Outcome]
     steps: list[Step]
@@ -87,7 +90,7 @@ class Plan:
 
 
 def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, str | None]:
-    """Return the live canonical value of every path that is wanted or was changed earlier."""
+    """Return the present value, in comparable form, of every path that is wanted or was changed by an earlier run."""
     paths = {setting.path for setting in settings}
     paths.update(touch.path for touch in record.touched.values())
     paths.update([twin for twin in map(twin_of, paths) if twin])
@@ -95,9 +98,9 @@ def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, 
 
 
 def plan(settings: list[Setting], live: dict[str, str | None], record: Record, force: bool = False) -> Plan:
-    """Return the writes that set the wanted values, and restore changed values that are no longer wanted.
+    """Return the writes that set the wanted values, and restore values that are no longer wanted.
 
-    `force` also restores values that somebody else changed since. Raises TuningError.
+    `force` also restores values that somebody else has changed after tuning. Raises TuningError.
     """
     planned = Plan([], [], record.copy())
     wanted = {setting.name for setting in settings}
@@ -157,7 +160,7 @@ def _number(name: str, text: str) -> int:
 
 
 def twin_of(path: str) -> str | None:
-    """Return the *_ratio twin of a *_bytes key: setting one zeroes the other.
+    """Return the *_ratio key for a *_bytes key, or None for any other key. Setting one of the two zeroes the other.
 
     Source: Documentation/admin-guide/sysctl/vm.rst, dirty_bytes.
     """
@@ -169,13 +172,16 @@ def twin_of(path: str) -> str | None:
 def _first_touch(path: str, current: str, live: dict[str, str | None]) -> Touch:
     twin = twin_of(path)
     twin_value = live.get(twin) if twin else None
-    if twin and twin_value is not None and current == "0":  # a written 0 is refused: the twin's value brings it back
+    if twin and twin_value is not None and current == "0":  # the kernel refuses a written 0, so restore the twin
         return Touch(path, current, "", "", twin, twin_value)
     return Touch(path, current, "", "", path, current)
 
 
 def predict(store: Store, planned: Plan) -> list[Outcome]:
-    """Return the expected result of `apply` without writing, from unwritable files and earlier rejections."""
+    """Return the outcomes that `apply` would probably have, without any write.
+
+    They are derived from files that cannot be written, and from values that the kernel rejected in earlier runs.
+    """
     outcomes = list(planned.outcomes)
     for step in planned.steps:
         closed = store.refusal(step.write_path)
@@ -190,7 +196,7 @@ def predict(store: Store, planned: Plan) -> list[Outcome]:
 
 
 def apply(store: Store, planned: Plan) -> tuple[list[Outcome], Record]:
-    """Write every step; return all outcomes and the new record."""
+    """Make all writes; return all outcomes, and the record with what was changed and rejected."""
     outcomes = list(planned.outcomes)
     record = planned.record.copy()
     for step in planned.steps:
@@ -228,7 +234,7 @@ def _outcome(step: Step, status: str, value: str, reason: str = "") -> Outcome:
 
 
 def roll_back(store: Store, planned: Plan, outcomes: list[Outcome]) -> list[str]:
-    """Undo the writes of this run after a later failure; return the names that the kernel refused to restore."""
+    """Undo the writes of this run after a later failure; return the names of the values that could not be restored."""
     written = {outcome.name for outcome in outcomes if outcome.status in ("applied", "restored")}
     failed = []
     for step in reversed([step for step in planned.steps if step.name in written]):
@@ -243,7 +249,7 @@ def roll_back(store: Store, planned: Plan, outcomes: list[Outcome]) -> list[str]
 
 
 def summary(name: str, outcomes: list[Outcome]) -> list[dict[str, str]]:
-    """Return the outcomes of many similar settings, such as 192 CPUs, as one knob per status."""
+    """Return the outcomes of many similar settings, such as those of 192 CPUs, as one knob per status."""
     knobs = []
     for status in STATUSES:
         group = [outcome for outcome in outcomes if outcome.status == status]

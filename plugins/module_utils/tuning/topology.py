@@ -1,11 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host's hardware topology, read from /proc and /sys.
-
-Sources: Documentation/admin-guide/cputopology.rst, Documentation/ABI/testing/sysfs-class-net*, and the EC2 user guide's
-"Detect whether a host is an EC2 instance" (DMI vendor "Amazon EC2"; the product name is the instance type).
-"""
+"""Reads a host's hardware topology from /proc and /sys, for the tuning modules."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ DMI_DIRECTORY = "/sys/devices/virtual/dmi/id"
 
 @dataclasses.dataclass(frozen=True)
 class Nic:
-    """One network card with a device behind it; bridges, tunnels and loopback do not count."""
+    """One network card with a hardware device. Bridges, tunnels and loopback have none and do not count."""
 
     name: str
     driver: str
@@ -34,7 +30,11 @@ class Nic:
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """A host's hardware. `ec2_type` is empty outside EC2, `governor` without cpufreq. `isolated` is as booted."""
+    """A host's hardware.
+
+    `ec2_type` is empty outside EC2, and `governor` on a host without cpufreq. `isolated` are the CPUs that boot
+    arguments isolated.
+    """
 
     cpus: list[Cpu]
     smt: bool
@@ -52,12 +52,12 @@ class Topology:
 
     @property
     def near_node(self) -> int | None:
-        """The NUMA node of the first network card that names one, else None."""
+        """The NUMA node of the first network card that has one, or None without any."""
         return next((nic.numa_node for nic in self.nics if nic.numa_node >= 0), None)
 
 
 def read(root: Path) -> Topology:
-    """Read the topology below a root. Raises TuningError when this is not a Linux host's tree."""
+    """Read the topology below a root directory. Raises TuningError when it is not that of a Linux host."""
     cpus = _cpus(root)
     vendor = _text(root, f"{DMI_DIRECTORY}/sys_vendor")
     return Topology(
@@ -93,10 +93,10 @@ def _cpus(root: Path) -> list[Cpu]:
 
 
 def usable_cpus(root: Path) -> frozenset[int]:
-    """Return the online CPUs that this host may use. A container sees all CPUs of its machine, and may use only some.
+    """Return the online CPUs that this host may use. A container sees all CPUs of its machine, but may use only some.
 
-    They are the CPUs allowed to the first process, and those isolated at boot, which the first process may not use.
-    Raises TuningError when this is not a Linux host's tree.
+    The usable CPUs are those that the process with id 1 may use, and those isolated at boot, which it may not use.
+    Raises TuningError when the root directory is not that of a Linux host.
     """
     online = cpuset.parse(_required(root, f"{CPU_DIRECTORY}/online"))
     allowed = re.search(r"^Cpus_allowed_list:\s*(\S+)$", _text(root, "/proc/1/status"), re.MULTILINE)
@@ -106,7 +106,7 @@ def usable_cpus(root: Path) -> frozenset[int]:
 
 
 def ram_kib(root: Path) -> int:
-    """Return the memory in KiB. Raises TuningError when this is not a Linux host's tree."""
+    """Return the memory in KiB. Raises TuningError when the root directory is not that of a Linux host."""
     total = re.search(r"^MemTotal:\s+(\d+) kB", _required(root, "/proc/meminfo"), re.MULTILINE)
     if not total:
         raise TuningError("/proc/meminfo: has no line MemTotal")
@@ -114,7 +114,7 @@ def ram_kib(root: Path) -> int:
 
 
 def read_nics(root: Path) -> list[Nic]:
-    """Return the network cards with a device behind them, by name."""
+    """Return the network cards with a hardware device, sorted by name."""
     nics = []
     for path in sorted(kernelfs.under(root, "/sys/class/net").glob("*")):
         device = path / "device"

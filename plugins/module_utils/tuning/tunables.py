@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns the user's list of tunables into settings for this host: gates, vetoes, and values derived from memory."""
+"""Selects the settings for a host from the list of tunables, for the module kernel_tunables.
+
+A tunable is a kernel value with conditions, such as a least number of CPUs. Its value may depend on the memory.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,25 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """The facts of a host on which gates and derived values depend."""
+    """The facts of a host on which conditions and derived values depend."""
 
     cpus: int
     ram_kib: int
 
     @classmethod
     def of(cls, root: Path) -> Host:
-        """Read the facts below a root. Raises TuningError when /sys or /proc lack them."""
+        """Read the facts below a root directory. Raises TuningError when /sys or /proc lack them."""
         return cls(len(topology.usable_cpus(root)), topology.ram_kib(root))
 
 
 def gate(
     tunables: list[dict[str, Any]], veto: list[str], never: list[dict[str, Any]], host: Host
 ) -> tuple[list[Setting], list[Outcome]]:
-    """Return the settings to apply, and an outcome with a reason for each of the others. Raises TuningError."""
+    """Return the settings to apply, and an outcome with a reason for each tunable that is not applied.
+
+    A tunable is not applied when `never` forbids its value, when it is in `veto`, or when the host has too few CPUs.
+    Raises TuningError for an invalid tunable.
+    """
     wanted: list[Setting] = []
     out: list[Outcome] = []
     for tunable in {entry["name"]: entry for entry in tunables}.values():
@@ -51,7 +58,7 @@ def gate(
 
 
 def refusal(name: str, value: str, never: list[dict[str, Any]]) -> str:
-    """Return why this collection never sets this value, or an empty text."""
+    """Return the reason why `never` forbids this value, or an empty text."""
     for entry in never:
         if fnmatch.fnmatchcase(name, entry["name"]) and entry["value"] in (None, value):
             return str(entry["reason"])
@@ -59,7 +66,10 @@ def refusal(name: str, value: str, never: list[dict[str, Any]]) -> str:
 
 
 def value_of(tunable: dict[str, Any], ram_kib: int) -> str:
-    """Return the value as text, derived from the host's memory where the user asks for that. Raises TuningError."""
+    """Return the tunable's value as text, or compute it from its share of the host's memory.
+
+    Raises TuningError for an invalid value or share.
+    """
     if tunable["value"] is not None:
         value = str(tunable["value"])
         if "\n" in value or not value.strip():

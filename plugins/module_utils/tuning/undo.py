@@ -1,11 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's original values before tuning, stored as JSON on the host until they are restored.
-
-A record is written before the host is changed, and a recorded value is never overwritten.
-So a run killed at any point can still be undone.
-"""
+"""Stores the host's original values before tuning, as JSON on the host, until they are restored."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Touch:
-    """One changed value: the original, the wanted and the resulting value, and the write that restores it."""
+    """One changed value: the original, the wanted and the resulting value, and the write that restores the original."""
 
     path: str
     previous: str
@@ -36,7 +32,7 @@ class Touch:
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """A value that the kernel rejected. Check mode reads it here instead of trying the write."""
+    """A value that the kernel rejected or ignored. Check mode predicts from it, without a write."""
 
     value: str
     status: str
@@ -45,7 +41,7 @@ class Rejection:
 
 @dataclasses.dataclass
 class Record:
-    """All of one module's touches and rejections on a host, by name."""
+    """All values on a host that one module changed (touched) or the kernel rejected, by name."""
 
     touched: dict[str, Touch] = dataclasses.field(default_factory=dict)
     rejected: dict[str, Rejection] = dataclasses.field(default_factory=dict)
@@ -55,7 +51,7 @@ class Record:
 
 
 def load(path: Path) -> Record:
-    """Return the record, empty without a file. Raises TuningError for a malformed file."""
+    """Return the record, or an empty one without a file. Raises TuningError for a malformed file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != VERSION:
@@ -76,7 +72,7 @@ def load(path: Path) -> Record:
 
 
 def save(path: Path, record: Record) -> None:
-    """Write the record, or remove its file when it holds nothing. Raises TuningError."""
+    """Write the record, or remove its file when the record is empty. Raises TuningError."""
     if not record.touched and not record.rejected:
         place_record(path, "")
         return
@@ -89,14 +85,17 @@ def save(path: Path, record: Record) -> None:
 
 
 def place_record(path: Path, text: str) -> None:
-    """Write a record's file. An empty text removes it, and its directory with the last file. Raises TuningError."""
+    """Write a record's file, or remove it when the text is empty. Raises TuningError.
+
+    The directory is removed together with its last file.
+    """
     if place_file(path, text) and not text:
         with contextlib.suppress(OSError):  # other modules' records are still in it
             path.parent.rmdir()
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
-    """Replace a file as a whole, durably; return whether it was different. Raises TuningError."""
+    """Write a file atomically and flush it to disk; return whether its content changed. Raises TuningError."""
     content = text.encode(errors="surrogateescape")
     temporary = None
     try:
@@ -118,7 +117,10 @@ def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
 
 
 def read_file(path: Path) -> str:
-    """Return a file's text, empty without a file. Bytes that are not UTF-8 survive a rewrite. Raises TuningError."""
+    """Return a file's text, or an empty text without a file. Raises TuningError.
+
+    Bytes that are not UTF-8 are kept, so that `write_file` can write the same bytes.
+    """
     try:
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
@@ -128,7 +130,7 @@ def read_file(path: Path) -> str:
 
 
 def place_file(path: Path, text: str) -> bool:
-    """Write the file, or remove it when the text is empty; return whether it was different. Raises TuningError."""
+    """Write the file, or remove it when the text is empty; return whether anything changed. Raises TuningError."""
     return write_file(path, text) if text else remove(path)
 
 

@@ -1,4 +1,4 @@
-"""The API as a WSGI application: patched moto, and the requests that the sandbox answers itself."""
+"""The API as a WSGI application: patched moto, and the requests that the sandbox itself answers."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -63,7 +63,10 @@ class Application:
 
 
 def make_api_server(host: str, port: int, application: Application) -> BaseWSGIServer:
-    """Bind the API to a port; 0 means any free port. Raises SystemExit from werkzeug when the port is in use."""
+    """Return an API server that listens on a port; port 0 means any free port.
+
+    werkzeug raises SystemExit when the port is in use.
+    """
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     class QuietHandler(MotoRequestHandler):

@@ -1,7 +1,7 @@
-"""Configures HAProxy by the API's Network Load Balancers, and reports the targets' health that HAProxy finds.
+"""Configures HAProxy to act as the API's Network Load Balancers, and reports the health that HAProxy finds.
 
-The keeper's thread compares API and HAProxy; the API's threads request results. Nothing here is imported before the
-first balancer.
+The keeper's thread brings HAProxy to the API's state. The API's threads read the health of targets. This module is
+imported only when the first balancer is created.
 """
 
 import functools
@@ -22,7 +22,7 @@ from embedded_ec2.haproxy import Check, FrontEnd, HAProxy, Pool, Seen, Server
 from embedded_ec2.instances import rules_of
 from embedded_ec2.network import Router, Subnet
 
-# The reasons and their words are those of the API reference, "TargetHealth".
+# AWS's reasons for a target's state, each with AWS's description (API reference, "TargetHealth").
 _REASONS = {
     "Elb.InitialHealthChecking": "Initial health checks in progress",
     "Target.FailedHealthChecks": "Health checks failed",
@@ -38,7 +38,7 @@ State = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Address:
-    """A balancer's address, and its network interface as the API shows it."""
+    """A balancer's address, and the id of its network interface in the API."""
 
     interface_id: str
     address: str
@@ -46,7 +46,7 @@ class Address:
 
 @dataclass
 class Draining:
-    """A target that takes no new sessions, until its last one has ended or its time is over."""
+    """A deregistered target. It gets no new sessions, and is removed after its last session or at the time `ends`."""
 
     target: dict[str, Any]
     ends: float
@@ -84,7 +84,7 @@ def _balancers() -> Iterator[tuple[FakeLoadBalancer, Address]]:
 
 
 def _listeners() -> Iterator[tuple[FakeLoadBalancer, Address, FakeListener, FakeTargetGroup]]:
-    """Yield each TCP listener with the target group it forwards to."""
+    """Yield (balancer, address, listener, target group) for each TCP listener that forwards to a target group."""
     for balancer, address in _balancers():
         for listener in list(balancer.listeners.values()):
             arn = _forwards_to(listener)
@@ -102,7 +102,7 @@ def _forwards_to(listener: FakeListener) -> str:
 
 
 def subnet_of(balancer: FakeLoadBalancer) -> Subnet:
-    """Return the subnet of the balancer's address: the first of its subnets."""
+    """Return the subnet with the balancer's address, which is the first of its subnets."""
     return Subnet(balancer.subnets[0].id, IPv4Network(balancer.subnets[0].cidr_block))
 
 
@@ -138,7 +138,7 @@ def _pool(group: FakeTargetGroup, source: str, keeps_clients: bool) -> Pool:
 
 
 def _server(group: FakeTargetGroup, target: dict[str, Any]) -> Server | None:
-    """Return the target's server; None for an instance that does not run."""
+    """Return the target as a server for HAProxy, or None for an instance that does not run."""
     name = str(target["Id"])
     if name.startswith("i-"):
         instance = group.ec2_backend.get_instance_by_id(name)
@@ -161,20 +161,20 @@ class Balancers:
         self._last_seen: dict[tuple[str, str], Seen] = {}
         self._lock = threading.Lock()
 
-    # The keeper's thread.
+    # The following methods are called by the keeper's thread.
 
     @functools.cached_property
     def _keeps_clients(self) -> bool:
-        """Whether this machine's kernel can let targets see their clients' addresses."""
+        """Whether targets can see their clients' addresses, which depends on this machine's kernel."""
         return self._router.bring_replies_back()
 
     @property
     def subnets(self) -> frozenset[str]:
-        """The subnets that contain a balancer's address: this machine's link to them must not be removed."""
+        """The ids of the subnets with a balancer's address. This machine's links to them must not be removed."""
         return frozenset(subnet_of(balancer).id for balancer, _ in _balancers())
 
     def guarded(self) -> list[Balanced]:
-        """Return the packets that each balancer accepts: those that its security groups allow, all without groups."""
+        """Return each balancer with the rules of its security groups. Without groups it accepts all packets."""
         found = []
         for balancer, address in _balancers():
             ec2: EC2Backend = balancer.subnets[0].ec2_backend
@@ -185,7 +185,7 @@ class Balancers:
         return found
 
     def compare(self) -> None:
-        """Bring HAProxy, and the addresses on which it listens, to the API's state."""
+        """Bring HAProxy and the router's addresses, on which it listens, to the API's state."""
         balancers = list(_balancers())
         wanted = {address.address for _, address in balancers}
         for balancer, address in balancers:
@@ -215,15 +215,19 @@ class Balancers:
         return front_ends, list(pools.values())
 
     def _seen(self) -> dict[tuple[str, str], Seen]:
-        """Return HAProxy's present or last results: it gives none during a reload, which makes no target unhealthy."""
+        """Return HAProxy's present results, or the last ones while it gives none.
+
+        During a reload HAProxy does not answer. That must not make a target unhealthy.
+        """
         with suppress(OSError, ValueError):
             self._last_seen = self._haproxy.servers()
         return self._last_seen
 
     def _cut_the_lost(self, served: set[tuple[str, str]]) -> None:
-        """End the sessions of targets that are gone, or unhealthy now ("Connection termination for unhealthy targets").
+        """End the sessions of targets that no longer exist or have become unhealthy.
 
-        HAProxy itself would do so in its newest worker only.
+        AWS does the same ("Connection termination for unhealthy targets"). HAProxy itself would end only the sessions
+        of its newest worker.
         """
         up = {each for each, seen in self._seen().items() if seen.is_up}
         with self._lock:
@@ -252,14 +256,14 @@ class Balancers:
                         self._haproxy.cut(group.name, name)
                     draining(group).pop(name, None)
 
-    # Any thread.
+    # The following methods may be called by any thread.
 
     def refusal(self) -> str | None:
-        """Return why a balancer is impossible here, or None."""
+        """Return why no balancer can be made on this machine, or None."""
         return None if shutil.which("haproxy") else "haproxy, which stands for it here, is missing: apt-get install it"
 
     def health(self, group: FakeTargetGroup, name: str) -> State:
-        """Return the state of a target, and the reason where there is one."""
+        """Return a target's state as in the API, such as "healthy", and the reason, if the state has one."""
         if name in draining(group):
             return "draining", "Target.DeregistrationInProgress"
         target = group.targets.get(name)
@@ -277,7 +281,7 @@ class Balancers:
                 self._was_up.add((group.name, name))
                 return "healthy", None
             was_up = (group.name, name) in self._was_up
-        # As long as the checks take that make one unhealthy, a target that was never healthy is a new one.
+        # A target that was never healthy counts as new until enough checks could have failed to make it unhealthy.
         checks_s = int(group.unhealthy_threshold_count) * int(group.health_check_interval_seconds)
         age_s = time.monotonic() - registered_at(group).get(name, 0.0)
         if not was_up and age_s < checks_s + int(group.health_check_timeout_seconds):
@@ -285,7 +289,7 @@ class Balancers:
         return ("unhealthy", "Target.FailedHealthChecks") if seen else ("unavailable", "Elb.InternalError")
 
     def forget(self, group: FakeTargetGroup, name: str) -> None:
-        """Forget the target's earlier health: a target that is registered again has to prove its health again."""
+        """Forget that the target was healthy, because it was registered again and must pass the checks again."""
         with self._lock:
             self._was_up.discard((group.name, name))
 

@@ -1,4 +1,7 @@
-"""The command line: up, down, status, env, image; `api` and `serve` run in the foreground, for tests and for `up`."""
+"""The command line of the sandbox: up, down, status, env, image, api and serve.
+
+`api` and `serve` run in the foreground. `api` is for tests, and `up` starts `serve` in the background.
+"""
 
 import argparse
 import json
@@ -19,13 +22,13 @@ from embedded_ec2.state import SYSTEM_STATE, Running, Sandbox
 
 REGION = "us-east-1"
 STATUS_PATH = "/_embedded_ec2/status"
-# The way to the packages, where there is no other.
+# Environment variables with proxies. Some computers reach the packages only by a proxy.
 PROXIES = tuple(name for kind in ("http", "https", "all", "no") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY"))
 COLUMNS = ("instance_id", "name", "state", "type", "private_address", "public_address", "machine", "cpus", "ssh")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Return 0 on success, 1 with a readable error on failure, 2 for wrong usage."""
+    """Run one command. Return 0 on success and 1 after an error message. argparse ends with 2 for wrong usage."""
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)
@@ -92,7 +95,7 @@ def _become_root() -> None:
     if os.geteuid() == 0 or not shutil.which("sudo"):
         return
     kept = [f"{name}={os.environ[name]}" for name in ("PATH", "PYTHONPATH", *PROXIES) if name in os.environ]
-    # Byte code written by root would stay behind in the caller's checkout.
+    # Without this variable root would write byte code into the caller's checkout.
     argv = ["sudo", "env", *kept, "PYTHONDONTWRITEBYTECODE=1", sys.executable, "-m", "embedded_ec2", *sys.argv[1:]]
     os.execvp("sudo", argv)  # noqa: S606 (it is this very command)
 
@@ -135,7 +138,7 @@ def _running(name: str) -> Running:
 
 def _status(arguments: argparse.Namespace) -> None:
     running = _running(arguments.name)
-    # The API is on loopback, whatever the proxy.
+    # The API listens on loopback, so no proxy must be used.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(running.endpoint + STATUS_PATH, timeout=10) as answer:
         rows: list[dict[str, Any]] = json.load(answer)
@@ -153,7 +156,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _answers_ssh(address: str) -> bool:
-    """Return whether the machine accepts SSH connections. It may be booting, or its security groups may forbid them."""
+    """Return whether the machine accepts SSH connections, which may fail while it boots or by its security groups."""
     try:
         socket.create_connection((address, 22), timeout=0.5).close()
     except OSError:
@@ -164,15 +167,15 @@ def _answers_ssh(address: str) -> bool:
 def _env(arguments: argparse.Namespace) -> None:
     settings = {
         "AWS_ENDPOINT_URL": _running(arguments.name).endpoint,
-        # moto accepts any credentials; these are nobody's.
+        # moto accepts any credentials. These belong to nobody.
         "AWS_ACCESS_KEY_ID": "embedded",
         "AWS_SECRET_ACCESS_KEY": "embedded",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        # Else a client asks the network for credentials or settings of this machine.
+        # Without this setting a client would query the metadata service of the network for credentials and settings.
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    # Proxies lead nowhere from loopback. Both spellings, because clients differ in which they read.
+    # A proxy cannot reach this machine's loopback address. Set both variables, because clients read different ones.
     bypassed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     hosts = [host for host in bypassed.split(",") if host]
     hosts += [host for host in ("127.0.0.1", "localhost") if host not in hosts]

@@ -1,4 +1,4 @@
-"""Runs the system's own tools, and turns a failure into one readable error."""
+"""Runs programs of this machine, such as ip and nft, and turns a failure into one readable error."""
 
 import json
 import subprocess
@@ -23,12 +23,12 @@ def run(*argv: str, input_text: str | None = None) -> str:
 
 
 def succeeds(*argv: str, statuses: tuple[int, ...] = (0,)) -> bool:
-    """Run a command and return whether it succeeded."""
+    """Run a command and return whether its exit code is one of `statuses`."""
     return subprocess.run(argv, capture_output=True, check=False).returncode in statuses
 
 
 def ip_json(*argv: str) -> list[dict[str, Any]]:
-    """Return the list that `ip -json …` prints."""
+    """Return the rows that `ip -json …` prints, without empty ones. Raises SandboxError when the command fails."""
     rows: list[dict[str, Any]] = json.loads(run("ip", "-json", *argv) or "[]")
     return [row for row in rows if row]
 

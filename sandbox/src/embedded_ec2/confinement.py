@@ -10,10 +10,11 @@ from pathlib import Path
 from embedded_ec2.ledger import Ledger
 
 CGROUPS = Path("/sys/fs/cgroup")
-# A machine's processors are its own as far as that can be had: whatever else runs there gets what it leaves.
-WEIGHT = 10_000  # control groups version 2, of 100 by default
-SHARES = 262_144  # version 1, of 1024 by default
-# Version 1 gives a group no real-time priority without a share of the time for it; all shares together are 950 ms/s.
+# With these weights a machine gets nearly all time of its CPUs. Other programs there get only the time that it leaves.
+WEIGHT = 10_000  # for control groups version 2; the default is 100
+SHARES = 262_144  # for control groups version 1; the default is 1024
+# In control groups version 1 a group's processes can have real-time priority only if the group has a share of real-time
+# scheduling. All shares together are at most 950 ms in each second.
 REAL_TIME_US = 300_000
 
 
@@ -21,10 +22,10 @@ VERSION_1 = ("systemd", "unified", "cpuset", "cpu", "cpuacct")
 
 
 def choose_cpus(count: int, in_use: list[frozenset[int]], available: frozenset[int], slot: int = 0) -> frozenset[int]:
-    """Return the CPUs for a machine of `count` vCPUs: those with the fewest machines, the highest number first.
+    """Return the CPUs for a machine of `count` vCPUs: those that the fewest machines use, the highest numbers first.
 
-    CPU 0 comes last because it serves most interrupts. Machines of other sandboxes are unknown here, so the n-th
-    sandbox begins n CPUs lower. An instance type with more vCPUs than this machine has gets all of them.
+    CPU 0 comes last because it serves most interrupts. The CPUs of other sandboxes' machines are unknown here, so the
+    n-th sandbox begins n CPUs lower. A machine with more vCPUs than this machine has CPUs gets all of them.
     """
     highest_first = sorted(available, reverse=True)
     start = slot % len(highest_first)
@@ -39,14 +40,14 @@ def render_cpus(cpus: frozenset[int]) -> str:
 
 @dataclass(frozen=True)
 class Confinement:
-    """The way to start a machine: the prefix of its command, and the mechanism that limits its CPUs."""
+    """How a machine is started: the prefix of its command, and the name of the mechanism that limits its CPUs."""
 
     prefix: list[str]
     held_by: str
 
 
 def confine(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
-    """Prepare a machine's control groups, with the control group manager of this machine."""
+    """Prepare a machine's control groups, by this machine's systemd or directly without systemd."""
     if Path("/run/systemd/system").is_dir():
         return _systemd_scope(instance_id, cpus, ledger)
     return _own_cgroups(instance_id, cpus, ledger)
@@ -57,14 +58,17 @@ def _group_name(instance_id: str) -> str:
 
 
 def _systemd_scope(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
-    """Ask this machine's systemd for a delegated scope, which ends with its last process."""
+    """Return a command prefix by which this machine's systemd runs the machine in a delegated scope.
+
+    The scope ends with its last process.
+    """
     unit = f"{_group_name(instance_id)}.scope"
     ledger.add("scope", unit)
     prefix = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={unit}"]
     prefix += ["-p", "Delegate=yes", "-p", f"AllowedCPUs={render_cpus(cpus)}", "-p", f"CPUWeight={WEIGHT}"]
     if (CGROUPS / "cgroup.controllers").exists():
         return Confinement(prefix, "systemd scope, AllowedCPUs")
-    # AllowedCPUs needs the unified hierarchy.
+    # AllowedCPUs works only with control groups version 2.
     return Confinement([*prefix, *_taskset(cpus)], "CPU affinity")
 
 
@@ -79,7 +83,8 @@ def _own_cgroups(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Conf
         if unified or group.parent.name == "cpuset":
             held = _set_cpuset(group, cpus)
         if (unified or group.parent.name == "cpu") and not _set_weight(group) and not unified:
-            # Without a share of real-time priority it would take that away, under its other name as well.
+            # A group without a share of real-time scheduling would prevent real-time priority in the machine. So leave
+            # it out, also under its second name (cpuacct).
             groups = [each for each in groups if not (each.exists() and each.samefile(group))]
     joins = "; ".join(f'echo $$ > "{group}/cgroup.procs"' for group in groups)
     prefix = ["/bin/sh", "-ec", f'{joins}; exec "$@"', "sh"]
@@ -94,7 +99,7 @@ def _set_cpuset(group: Path, cpus: frozenset[int]) -> bool:
         if (CGROUPS / "cgroup.controllers").exists():
             (CGROUPS / "cgroup.subtree_control").write_text("+cpuset")
         else:
-            # A version 1 group has no memory nodes until it is given some.
+            # A new group of version 1 has no memory nodes, so copy those of its parent.
             (group / "cpuset.mems").write_text((group.parent / "cpuset.mems").read_text())
         (group / "cpuset.cpus").write_text(render_cpus(cpus))
     except OSError:
@@ -103,7 +108,7 @@ def _set_cpuset(group: Path, cpus: frozenset[int]) -> bool:
 
 
 def _set_weight(group: Path) -> bool:
-    """Prefer a control group to all others. Return False when that is impossible or prevents real-time priority."""
+    """Give a control group the highest weight. Return False when that fails or would prevent real-time priority."""
     try:
         if (CGROUPS / "cgroup.controllers").exists():
             (CGROUPS / "cgroup.subtree_control").write_text("+cpu")

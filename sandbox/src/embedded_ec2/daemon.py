@@ -1,6 +1,6 @@
-"""The one process of a sandbox: the API's server runs in threads, and the keeper in the main thread.
+"""The process of a running sandbox: API servers in threads, and the keeper in the main thread.
 
-The keeper uses the main thread because the kernel kills a machine when the thread that started it ends.
+The keeper must use the main thread, because the kernel kills a machine when the thread that started it ends.
 """
 
 import os
@@ -24,9 +24,9 @@ from embedded_ec2.state import Running, Sandbox
 
 
 def serve(sandbox: Sandbox, *, port: int, slot: int, images: Mapping[str, Path], ready_descriptor: int) -> None:
-    """Run the sandbox until this process gets a signal to end; never returns.
+    """Run the sandbox until a signal ends this process. This function never returns.
 
-    Writes a line to `ready_descriptor` once everything answers. Machines of the kinds in `images` are available.
+    It writes a line to `ready_descriptor` when all servers answer. Machines of the kinds in `images` are available.
     """
     pid, started_ticks = os.getpid(), processes.start_ticks(os.getpid()) or 0
     ledger = Ledger(sandbox.ledger_file)

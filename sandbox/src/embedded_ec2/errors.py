@@ -1,4 +1,4 @@
-"""The one exception whose message is written for users."""
+"""The only exception of the sandbox whose message is written for users."""
 
 
 class SandboxError(Exception):

@@ -1,7 +1,4 @@
-"""Injects AWS errors for tests: throttling, no capacity, a quota reached, no permission.
-
-A fault applies to one action and a number of calls. Those calls return the error and change nothing.
-"""
+"""Injects AWS errors for tests, such as throttling, missing capacity, a reached quota or a missing permission."""
 
 import io
 import json
@@ -15,13 +12,13 @@ from xml.sax.saxutils import escape
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# What AWS answers with 503, and clients therefore try again; every other error is the caller's (400).
+# AWS answers these errors with status 503, which clients retry. Every other error gets status 400.
 THROTTLING = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "Unavailable"})
 
 
 @dataclass
 class Fault:
-    """A number of coming calls of one action, and their error."""
+    """An error for the next `times` calls of one action."""
 
     action: str
     code: str
@@ -62,7 +59,10 @@ class Faults:
             self._faults = faults
 
     def answer(self, environ: "WSGIEnvironment") -> Answer | None:
-        """Return the error for this request, or None for a normal answer. The request's body stays readable."""
+        """Return the injected error for this request, or None when moto shall answer it.
+
+        The request's body stays readable.
+        """
         if not self._faults:
             return None
         action, is_json = _action_of(environ)
@@ -87,7 +87,10 @@ def _fault(entry: Any) -> Fault:
 
 
 def _action_of(environ: "WSGIEnvironment") -> tuple[str, bool]:
-    """Return the request's action, and whether it is a JSON request (with the target in a header) or a query."""
+    """Return the request's action, and whether the request is JSON with the action in a header.
+
+    Any other request is a query with the action in its body.
+    """
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return target.rpartition(".")[2], True

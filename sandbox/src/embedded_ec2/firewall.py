@@ -1,7 +1,8 @@
-"""Security groups and public addresses as nftables rules in the router's namespace, where no machine can change them.
+"""Turns security groups and public addresses into nftables rules in the router's network namespace.
 
-As on AWS, packets pass when a rule allows them or when they answer such packets. All others are dropped silently.
-The metadata address belongs to the router, and groups do not apply to it.
+Machines cannot change rules there. As on AWS, a packet passes when a rule allows it, or when it answers an allowed
+packet. All other packets are dropped silently. The metadata address belongs to the router, and security groups do not
+apply to it.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ ANYWHERE = IPv4Network("0.0.0.0/0")
 
 @dataclass(frozen=True)
 class Rule:
-    """One permission: a protocol (`-1` is every one), a port range (for ICMP: type and code), and the peers.
+    """One permission of a security group: a protocol, a port range, and the peers.
 
-    A group as peer matches its members' private addresses only ("Security group referencing" in the VPC user guide).
-    On AWS a packet sent to a public address has another source address.
+    The protocol `-1` means every protocol. For ICMP the port range is type and code. A group as peer matches its
+    members' private addresses only ("Security group referencing" in the VPC user guide). On AWS a packet that was sent
+    to a public address has another source address.
     """
 
     protocol: str
@@ -29,7 +31,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A machine's network link, its addresses, and the rules of all its groups."""
+    """A machine's network link, its private and public address, and the rules of all its security groups."""
 
     link: str
     private_address: IPv4Address
@@ -40,7 +42,7 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Balanced:
-    """A load balancer's address in the router, its security groups, and their rules; None where it has no group."""
+    """A load balancer's address in the router, its security groups, and their rules, which are None without a group."""
 
     address: str
     groups: frozenset[str]
@@ -48,12 +50,12 @@ class Balanced:
     keeps_clients: bool = True
 
 
-# What marks a load balancer's connection that has its client's address, so that replies come back to the router.
+# The mark of a connection that a load balancer made with its client's address. By it replies return to the router.
 MARK = 1
 
 
 def render(machines: Sequence[Guarded], balancers: Sequence[Balanced] = ()) -> str:
-    """Return the nft script that replaces all earlier rules by these in one step."""
+    """Return the nft script that replaces all earlier rules in one step."""
     chains = [line for machine in machines for line in _chains(machine)]
     jumps = [f'    iifname "{machine.link}" jump from-{machine.link}' for machine in machines]
     jumps += [f'    oifname "{machine.link}" goto to-{machine.link}' for machine in machines]
@@ -76,11 +78,12 @@ def render(machines: Sequence[Guarded], balancers: Sequence[Balanced] = ()) -> s
 
 
 def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> list[str]:
-    """Return the chains for balancers. A balancer is in the router, so its packets are not forwarded ones.
+    """Return the lines of the chains for balancers.
 
-    A machine's rules apply to packets to and from a balancer. Where the balancer keeps the client's address, that
-    address counts. A rule for the balancer's own group allows all packets that come through the balancer ("Update the
-    security groups for your Network Load Balancer").
+    Balancers run in the router, so their packets are not forwarded ones and need their own chains. A machine's rules
+    apply to packets to and from a balancer. If the balancer uses the client's address, the rules are compared with that
+    address. A rule for the balancer's own group allows all packets that come through the balancer ("Update the security
+    groups for your Network Load Balancer").
     """
     addresses = ", ".join(balancer.address for balancer in balancers)
     lines = [
@@ -115,7 +118,10 @@ def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> li
 
 
 def _translation(machines: Sequence[Guarded]) -> list[str]:
-    """Translate public addresses of incoming packets, as AWS's internet gateway does. The machine never sees them."""
+    """Return the chain that translates public addresses of incoming packets, as AWS's internet gateway does.
+
+    A machine never sees its public address.
+    """
     pairs = [f"{m.public_address} : {m.private_address}" for m in machines if m.public_address]
     if not pairs:
         return []
@@ -137,7 +143,7 @@ def _chains(machine: Guarded) -> list[str]:
 
 
 def _matches(rule: Rule, side: str) -> list[str]:
-    """Return a rule's nft matches, each ending in a space: one for its networks, one for its groups, if it has any."""
+    """Return the nft matches of a rule, each ending in a space: for its networks, and for its groups' members."""
     peers = [""] if ANYWHERE in rule.peers else _addresses(side, rule.peers)
     members = [f"ct status & dnat == 0 {match}" for match in _addresses(side, rule.members)]
     return [match + _protocol(rule) for match in peers + members]

@@ -1,4 +1,4 @@
-"""The AWS Free Tier service, which moto lacks: it returns an account's plan (API reference of 2023-09-07)."""
+"""Answers the AWS Free Tier service, which moto lacks, with the account's plan (API reference of 2023-09-07)."""
 
 import json
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ _TARGET = "AWSFreeTierService.GetAccountPlanState"
 
 
 def answer(environ: "WSGIEnvironment") -> Response | None:
-    """Return the plan, which is always a paid one here, or None when the request is for another service."""
+    """Return the answer with the plan, which is always the paid one, or None for a request to another service."""
     if environ.get("HTTP_X_AMZ_TARGET") != _TARGET:
         return None
     plan = {"accountId": DEFAULT_ACCOUNT_ID, "accountPlanType": "PAID", "accountPlanStatus": "ACTIVE"}

@@ -1,8 +1,8 @@
 """Keeps Auto Scaling groups at their size. AWS does so at any time, moto only within a request.
 
-Each turn ends waits of lifecycle hooks, replaces what is not healthy, takes an instance refresh further, launches and
-terminates up to the wanted size, and registers the instances in service with the target groups. Quoted sections are
-those of the Amazon EC2 Auto Scaling user guide.
+Each turn ends expired waits of lifecycle hooks and replaces unhealthy instances. It advances an instance refresh, and
+launches or terminates instances until the group has its wanted size. Then it registers the instances in service with
+the target groups. Quoted sections are those of the Amazon EC2 Auto Scaling user guide.
 """
 
 import sys
@@ -34,13 +34,13 @@ ACTIVITIES_KEPT = 100
 LAUNCHING, TERMINATING = "autoscaling:EC2_INSTANCE_LAUNCHING", "autoscaling:EC2_INSTANCE_TERMINATING"
 ENDED = ("Successful", "Failed", "Cancelled")
 
-# Requests come in threads of their own, and the watcher is one more.
+# Each request has its own thread, and the watcher is another one. All of them change groups.
 lock = threading.RLock()
 
 
 @dataclass
 class Wait:
-    """A lifecycle action: one hook's hold on one instance, until it is completed or its time is over."""
+    """A lifecycle action: one hook holds one instance until the action is completed or its time is over."""
 
     heartbeat_s: float
     default: str
@@ -58,7 +58,7 @@ class Wait:
 
 
 class Member(InstanceState):
-    """An instance of a group, as far as moto knows it, and its pending lifecycle actions."""
+    """An instance of a group, as moto's class with a template version and pending lifecycle actions."""
 
     def __init__(self, instance: Any, group: FakeAutoScalingGroup, version: int | None, activity: Activity) -> None:
         super().__init__(
@@ -74,7 +74,7 @@ class Member(InstanceState):
 
     @property
     def launch_template(self) -> dict[str, Any] | None:
-        """The template version of its launch; moto returns the template's default version."""
+        """The template version from which the instance was launched. moto returns the template's default version."""
         template = self.auto_scaling_group.ec2_launch_template
         if template is None or self.version is None:
             return None
@@ -115,7 +115,7 @@ class Refresh:
 
 @dataclass
 class Course:
-    """The state of a group that moto does not store: registrations, refreshes, and failed launches."""
+    """The state of a group that moto does not store: registered targets, refreshes, and failed launches."""
 
     registered: dict[str, set[str]] = field(default_factory=dict)
     refreshes: list[Refresh] = field(default_factory=list)
@@ -124,13 +124,13 @@ class Course:
 
     @property
     def refresh(self) -> Refresh | None:
-        """The refresh in progress, if any."""
+        """The refresh that is in progress, or None."""
         return next((one for one in self.refreshes if one.status not in ENDED), None)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """A group's questions to load balancers. By default every instance is healthy, and none is draining."""
+    """Functions by which groups read the state of targets. By default every target is healthy, and none is draining."""
 
     health: Callable[[FakeTargetGroup, str], str] = lambda _group, _instance_id: "healthy"
     is_draining: Callable[[FakeTargetGroup, str], bool] = lambda _group, _instance_id: False
@@ -142,7 +142,7 @@ def course(group: FakeAutoScalingGroup) -> Course:
 
 
 def activities(backend: AutoScalingBackend) -> list[Activity]:
-    """Return the activities of all groups, newest first."""
+    """Return the activities of all groups of this account and region, newest first."""
     found: list[Activity] = backend.__dict__.setdefault("activities", [])
     return found
 
@@ -183,7 +183,7 @@ class Watcher:
                 try:
                     look(group, self.targets)
                     self._complaint = ""
-                except Exception:  # one bad turn must not leave the other groups without a watcher
+                except Exception:  # an error of one group must not end the watcher
                     complaint = traceback.format_exc()
                     if complaint != self._complaint:
                         self._complaint = complaint
@@ -191,10 +191,10 @@ class Watcher:
 
 
 def look(group: FakeAutoScalingGroup, targets: Targets, *, strict: bool = False) -> None:
-    """Take one turn, which does everything that is possible at this moment.
+    """Take one turn for a group: do everything that is possible at this moment without waiting.
 
-    With `strict` an error of a launch is raised, as AWS checks a template when the group is made; else it is noted
-    among the group's activities, and tried again later.
+    With `strict` a failed launch raises its error, because AWS checks a template when the group is created. Without it
+    the error is recorded in the group's activities, and the launch is repeated later.
     """
     with lock:
         _adopt(group)
@@ -213,7 +213,7 @@ def members(group: FakeAutoScalingGroup) -> list[Member]:
 
 
 def _adopt(group: FakeAutoScalingGroup) -> None:
-    """Make members of instances that moto attached by itself."""
+    """Replace moto's entries for attached instances by members."""
     for number, state in enumerate(group.instance_states):
         if not isinstance(state, Member):
             member = Member(state.instance, group, None, _note(group, "", "", "Successful", kept=False))
@@ -230,11 +230,11 @@ def _is_leaving(member: Member) -> bool:
 
 
 def _counts(member: Member) -> bool:
-    """Return whether the instance counts towards the group's size."""
+    """Return whether the instance counts towards the group's size: it is neither leaving nor in standby."""
     return not _is_leaving(member) and member.lifecycle_state != "Standby"
 
 
-# Health: "Health checks for instances in an Auto Scaling group".
+# Functions for health: "Health checks for instances in an Auto Scaling group".
 
 
 def _judge(group: FakeAutoScalingGroup, targets: Targets) -> None:
@@ -252,7 +252,7 @@ def _judge(group: FakeAutoScalingGroup, targets: Targets) -> None:
 
 def _illness(member: Member, targets: Targets) -> str:
     group = member.auto_scaling_group
-    if not member.instance.is_running():  # also within the grace period
+    if not member.instance.is_running():  # this counts even within the grace period
         return f"an EC2 health check indicating it has been {member.instance.state}"
     in_grace = time.monotonic() - member.in_service_at < (group.health_check_grace_period or 0)
     if "ELB" not in group.health_check_type or member.lifecycle_state != "InService" or in_grace:
@@ -266,11 +266,11 @@ def _target_groups(group: FakeAutoScalingGroup) -> Iterator[FakeTargetGroup]:
     return (known[arn] for arn in list(group.target_group_arns) if arn in known)
 
 
-# Coming and going: "Amazon EC2 Auto Scaling instance lifecycle".
+# Functions for the lifecycle: "Amazon EC2 Auto Scaling instance lifecycle".
 
 
 def leave(member: Member, cause: str) -> None:
-    """Begin to terminate an instance of a group."""
+    """Begin to terminate an instance of a group; `cause` is for its activity."""
     if member.lifecycle_state == "Pending:Wait":
         _end(member.activity, "Cancelled")
     member.waits = {}
@@ -306,7 +306,7 @@ def _advance(member: Member, targets: Targets) -> None:
 def _waits(member: Member, transition: str) -> dict[str, Wait]:
     group, now = member.auto_scaling_group, time.monotonic()
     hooks = group.autoscaling_backend.describe_lifecycle_hooks(group.name)
-    # The heartbeat can put the end off to 100 times the timeout, 48 hours at most.
+    # A heartbeat extends the wait, to at most 100 times the timeout and at most 48 hours.
     return {
         hook.name: Wait(
             hook.heartbeat_timeout,
@@ -329,7 +329,7 @@ def _terminate(member: Member) -> None:
 
 
 def _register(group: FakeAutoScalingGroup) -> None:
-    """Register exactly the members in service with each target group; leave targets that others registered."""
+    """Register exactly the members in service with each target group, but keep targets that others registered."""
     in_service = {member.instance_id for member in members(group) if member.lifecycle_state == "InService"}
     registered = course(group).registered
     elbv2 = group.autoscaling_backend.elbv2_backend
@@ -351,7 +351,7 @@ def _register(group: FakeAutoScalingGroup) -> None:
             elbv2.deregister_targets(arn, gone)
 
 
-# Size.
+# Functions for the group's size.
 
 
 def _resize(group: FakeAutoScalingGroup, strict: bool) -> None:
@@ -393,7 +393,7 @@ def _try_to_launch(group: FakeAutoScalingGroup, strict: bool) -> bool:
 
 
 def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
-    """Launch one instance with the template's settings, most of which moto ignores."""
+    """Launch one instance with all settings of the template, most of which moto ignores."""
     version, data = _template_of(group)
     options: dict[str, Any] = {}
     if group.ec2_launch_template is not None:
@@ -407,7 +407,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
             "monitoring_state": "enabled" if data.get("Monitoring", {}).get("Enabled") else "disabled",
             "instance_market_options": data.get("InstanceMarketOptions", {}).get("MarketType"),
             "key_name": data.get("KeyName"),
-            "associate_public_ip": None,  # as the subnet says, unless an interface of the template does
+            "associate_public_ip": None,  # the template's interface or the subnet decides
         }
     else:
         options = {"launch_config": group.launch_config, "key_name": group.launch_config.key_name}
@@ -416,7 +416,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
     member: list[Member] = []
 
     def prepare(reservation: Any) -> None:
-        """Set everything that the machine may query, before it runs."""
+        """Set everything that the machine may query before the machine starts."""
         (instance,) = reservation.instances
         instance.autoscaling_group = group
         instance.placement.group_name = data.get("Placement", {}).get("GroupName") or group.placement_group or ""
@@ -444,7 +444,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
 
 
 def _template_of(group: FakeAutoScalingGroup) -> tuple[int | None, dict[str, Any]]:
-    """Return the number and the data of the template version to launch; `$Latest` is the newest at this moment."""
+    """Return the number and the data of the template version to launch. `$Latest` means the newest version now."""
     if group.ec2_launch_template is None:
         return None, {}
     version = group.ec2_launch_template.get_version(group.launch_template_version)
@@ -463,7 +463,7 @@ def _give_profile(group: FakeAutoScalingGroup, instance_id: str, data: dict[str,
 
 
 def _next_subnet(group: FakeAutoScalingGroup) -> str | None:
-    """Return the subnet with the fewest of the group's instances; moto takes the first for all."""
+    """Return the subnet with the fewest of the group's instances. moto always takes the first subnet."""
     if not group.vpc_zone_identifier:
         return None
     used = [member.instance.subnet_id for member in members(group)]
@@ -471,11 +471,14 @@ def _next_subnet(group: FakeAutoScalingGroup) -> str | None:
     return min(subnets, key=used.count)
 
 
-# Refresh.
+# Functions for instance refreshes.
 
 
 def start_refresh(group: FakeAutoScalingGroup, request: dict[str, Any]) -> Refresh:
-    """Begin to replace all instances, or only those of another version than the wanted one."""
+    """Begin to replace the group's instances.
+
+    With SkipMatching only instances of another template version than the wanted one are replaced.
+    """
     preferences = request.get("Preferences") or {}
     desired = request.get("DesiredConfiguration") or None
     if desired and desired.get("LaunchTemplate"):
@@ -529,13 +532,13 @@ def _is_ready(member: Member, refresh: Refresh, targets: Targets) -> bool:
     return all(targets.health(each, member.instance_id) == "healthy" for each in _target_groups(group))
 
 
-# Activities.
+# Functions for activities.
 
 
 def _note(
     group: FakeAutoScalingGroup, description: str, cause: str, status: str = "InProgress", *, kept: bool = True
 ) -> Activity:
-    """Record the start of an activity of the group."""
+    """Return a new activity of the group, recorded with the present time unless `kept` is false."""
     activity: Any = Activity(description, f"At {utcnow():%Y-%m-%dT%H:%M:%SZ} {cause}", group, status_code=status)
     activity.end_time, activity.auto_scaling_group_arn = None, group.arn
     if kept:

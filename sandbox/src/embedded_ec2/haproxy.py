@@ -1,7 +1,7 @@
-"""HAProxy in the place of Network Load Balancers: one process with a front end for each listener.
+"""Runs HAProxy in place of Network Load Balancers: one process with a front end for each listener.
 
-A change is a reload: a new worker takes the listening sockets over, and the old one stays until its sessions have
-ended. The old worker passes the servers' health to the new one in a file of HAProxy's own.
+Each change is a reload: a new worker takes over the listening sockets, and the old one stays until its sessions have
+ended. The new worker reads the servers' health from a file that HAProxy defines.
 """
 
 import socket
@@ -19,8 +19,8 @@ from embedded_ec2.ledger import Ledger
 START_LIMIT_SECONDS = 30.0
 ANSWER_LIMIT_SECONDS = 5.0
 _LOOK_EACH_SECONDS = 0.02
-# The columns of `show servers state`, as management.txt lists them, and the line of a server that is down and was
-# never checked: without it HAProxy takes a new server for one that is up.
+# The columns of `show servers state`, as in HAProxy's management.txt, and a line for a server that is down and was
+# never checked. Without this line HAProxy would treat a new server as up.
 _STATE_COLUMNS = (
     "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight "
     "srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state "
@@ -32,7 +32,7 @@ _STATE_OF_NEW = "{number} {pool} {place} {name} {address} 0 0 1 1 0 1 0 0 14 0 0
 
 @dataclass(frozen=True)
 class Server:
-    """A target of a load balancer."""
+    """A target of a load balancer: an address and a port with a name."""
 
     name: str
     address: str
@@ -41,7 +41,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Check:
-    """The health check of a target group."""
+    """The health check of a target group. `rise` and `fall` are the numbers of checks that change a target's health."""
 
     protocol: str
     port: int | None
@@ -55,7 +55,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Pool:
-    """A target group, as seen from a load balancer's address."""
+    """A target group whose targets get sessions from one load balancer's address."""
 
     name: str
     servers: tuple[Server, ...]
@@ -68,7 +68,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """A listener of a load balancer."""
+    """A listener of a load balancer, and the pool to which it forwards."""
 
     name: str
     address: str
@@ -79,7 +79,7 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class Seen:
-    """HAProxy's view of a server."""
+    """HAProxy's present result for a server: its status, and the result of its last check."""
 
     status: str
     check: str
@@ -90,7 +90,7 @@ class Seen:
 
 
 def render(directory: Path, front_ends: Iterable[FrontEnd], pools: Iterable[Pool]) -> str:
-    """Return the configuration; the same arguments give the same text."""
+    """Return the text of the configuration file. The same arguments give the same text."""
     lines = [
         "global",
         f"  stats socket {directory}/stats.sock mode 600 level admin expose-fd listeners",
@@ -127,7 +127,7 @@ def _check_lines(check: Check | None) -> list[str]:
     lines = [f"  timeout check {check.timeout_s}s"]
     if check.protocol in ("HTTP", "HTTPS"):
         lines += ["  option httpchk", f"  http-check send meth GET uri {check.path}"]
-        # HAProxy writes several codes as AWS does: 200-399 or 200,201.
+        # HAProxy accepts several status codes in the same form as AWS: 200-399 or 200,201.
         lines.append(f"  http-check expect status {check.codes}")
     return lines
 
@@ -146,7 +146,7 @@ def _server_words(pool: Pool) -> str:
 
 
 class HAProxy:
-    """The HAProxy process. One thread starts and changes it; any thread may query it."""
+    """The HAProxy process. Only one thread may start and change it; any thread may query it."""
 
     def __init__(self, directory: Path, ledger: Ledger, prefix: Sequence[str] = (), netns: str = "") -> None:
         self._directory = directory
@@ -166,10 +166,9 @@ class HAProxy:
         return self._process is not None and self._process.poll() is None
 
     def apply(self, front_ends: Sequence[FrontEnd], pools: Sequence[Pool]) -> None:
-        """Configure these front ends and pools, and return once they are in force. Without a change, do nothing.
+        """Configure these front ends and pools, and return when they are active. Without a change, do nothing.
 
-        Raises SandboxError with HAProxy's own error text when it rejects them; the earlier configuration stays in
-        force.
+        When HAProxy rejects them, raise SandboxError with its error text; the earlier configuration stays active.
         """
         text = render(self._directory, front_ends, pools)
         if text == self._text and self.is_running:
@@ -229,7 +228,7 @@ class HAProxy:
         self._ledger.undo("tree", str(self._directory))
 
     def ask(self, command: str) -> str:
-        """Return the master's answer to a command; raises OSError when the master does not answer."""
+        """Return the master process's answer to a command. Raises OSError when it does not answer."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ANSWER_LIMIT_SECONDS)
             connection.connect(str(self._socket))
@@ -241,7 +240,10 @@ class HAProxy:
         return answer.decode(errors="replace")
 
     def _await(self, holds: Callable[[], bool]) -> None:
-        """Wait until the condition holds. During a reload the master executes itself again, and does not answer."""
+        """Wait until the condition holds. Raises SandboxError when the process ends or does not answer in time.
+
+        An OSError of the condition is ignored: during a reload the master process starts anew and does not answer.
+        """
         ends = time.monotonic() + START_LIMIT_SECONDS
         while time.monotonic() < ends:
             with suppress(OSError):
@@ -253,7 +255,7 @@ class HAProxy:
         raise SandboxError(f"HAProxy does not answer; its last words are in {self._directory}/haproxy.log")
 
     def _workers(self) -> list[str]:
-        """Return the workers' ids: first the one that accepts sessions, then those that only finish their sessions."""
+        """Return the workers' ids: first the one that accepts sessions, then those that only finish old sessions."""
         current, old = "", []
         section = ""
         for line in self.ask("show proc").splitlines():
@@ -267,7 +269,7 @@ class HAProxy:
         return [current, *old]
 
     def _states(self, pools: Sequence[Pool]) -> str:
-        """Return the state file from which the next worker learns the servers' health."""
+        """Return the text of the state file from which the next worker reads the servers' health."""
         kept: list[str] = []
         if self.is_running:
             lines = self.ask("@1 show servers state").splitlines()
@@ -284,7 +286,7 @@ class HAProxy:
         return "\n".join(["1", f"# {_STATE_COLUMNS}", *kept, *new, ""])
 
     def servers(self) -> dict[tuple[str, str], Seen]:
-        """Return HAProxy's view of each pool's servers; raises ValueError for an answer that is no table."""
+        """Return (pool, server) → HAProxy's result for the server. Raises ValueError for an answer that is no table."""
         header, *rows = self.ask("@1 show stat").splitlines()
         if not header.startswith("# pxname,svname,"):
             raise ValueError(header)
@@ -297,7 +299,7 @@ class HAProxy:
         return seen
 
     def _sessions(self, pool: str, server: str) -> Iterator[tuple[str, str]]:
-        """Yield a worker's id and a session's id for each session with a server, old workers included."""
+        """Yield (worker's id, session's id) for each session with a server, including sessions of old workers."""
         for worker in self._workers():
             for line in self.ask(f"@!{worker} show sess").splitlines():
                 if f" be={pool} srv={server} " in line:
@@ -307,6 +309,6 @@ class HAProxy:
         return sum(1 for _ in self._sessions(pool, server))
 
     def cut(self, pool: str, server: str) -> None:
-        """End every session with a server."""
+        """End every session with a server, also sessions of old workers."""
         for worker, session in list(self._sessions(pool, server)):
             self.ask(f"@!{worker} shutdown session {session}")

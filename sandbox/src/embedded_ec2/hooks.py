@@ -1,4 +1,4 @@
-"""The API's interface to the machines. With it the API runs with machines or alone."""
+"""The interface of the API to machines. The API can run with machines or without them."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Machines(Protocol):
-    """The keeper's side of the API; every call comes from a request's thread and returns at once."""
+    """The functions of the keeper for the API. All are called by threads of requests; only `settle` waits."""
 
     def refusal(self, cidr: IPv4Network) -> str | None:
-        """Return why no machine here can have an address of this subnet, or None."""
+        """Return why machines here cannot have addresses of this subnet, or None."""
 
     def request_reboot(self, instance_id: str) -> None:
         """Request a reboot of the instance's machine."""
@@ -24,17 +24,17 @@ class Machines(Protocol):
         """Return the console output of the instance's machine."""
 
     def look_again(self) -> None:
-        """Request a comparison of the API's instances with the machines, soon."""
+        """Request that the API's instances are soon compared with the machines."""
 
     def settle(self) -> None:
-        """Compare the API's instances with the machines now; return when all wanted ones run, or at the time limit."""
+        """Compare the API's instances with the machines now. Return when that is done, or at the time limit."""
 
     def balancers(self) -> "Balancers | None":
-        """Return the object that runs load balancers, made at the first call; None where there are no machines."""
+        """Return the object that runs load balancers, which the first call creates, or None without machines."""
 
 
 class NoMachines:
-    """The API alone: instances exist only as entries in its tables."""
+    """The API without machines: instances exist only as entries in its tables."""
 
     def refusal(self, cidr: IPv4Network) -> str | None:
         return None
@@ -57,7 +57,7 @@ class NoMachines:
 
 @dataclass
 class Hooks:
-    """Everything that the patched API needs from outside."""
+    """The objects by which the patched API affects the rest of the sandbox: machines, groups and public addresses."""
 
     machines: Machines = field(default_factory=NoMachines)
     watcher: Watcher = field(default_factory=Watcher)

@@ -1,4 +1,4 @@
-"""The images of machines: Debian with the packages of a cloud image, each built once and cached."""
+"""Builds and caches the images of machines: Debian with the packages of a cloud image."""
 
 import fcntl
 import hashlib
@@ -17,16 +17,16 @@ CACHE = Path("/var/cache/embedded-ec2")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 NEEDED_BYTES = 2 * 1024**3
 
-# Machines have no way to the internet, so whatever a role installs from the distribution is here already.
+# Machines cannot reach the internet. So the image has every package that a role would install from the distribution.
 PACKAGES = (
-    # a machine that boots and lets one in
+    # for boot and login
     *("systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd", "kmod"),
     *("openssh-server", "sudo", "cloud-init", "ca-certificates"),
-    # what Ansible and Python programs need
+    # for Ansible and Python programs
     *("python3", "python3-venv", "python3-apt"),
-    # the network, seen and filtered
+    # for the network and its firewall
     *("iproute2", "iputils-ping", "ethtool", "nftables", "iptables", "curl"),
-    # time, and tools to tune and to measure with
+    # for time, tuning and measurements
     *("procps", "chrony", "irqbalance", "rt-tests"),
 )
 
@@ -40,20 +40,21 @@ ssh_genkeytypes: [ed25519, ecdsa]
 manage_etc_hosts: true
 """
 
-# Files written into the image; an empty machine-id is what systemd takes for a first boot.
+# Files to write into the image. With an empty machine-id systemd treats the next boot as the first one.
 FILES = {
     "etc/fstab": "",
     "etc/machine-id": "",
     "etc/resolv.conf": "# This machine has no name server.\n",
     "etc/cloud/cloud.cfg.d/90_embedded_ec2.cfg": CLOUD_CONFIG,
-    # An empty unit is masked. agetty discards what is on its way to the console when it starts, which is when
-    # cloud-init prints the host keys; nobody can log in on a console that is only read.
+    # An empty unit is masked. When agetty starts, it discards output that is still on its way to the console. At that
+    # time cloud-init prints the host keys. A login there is impossible anyway, because the console is only read.
     "etc/systemd/system/console-getty.service": "",
     "etc/systemd/system/serial-getty@.service": "",
 }
-# The keys made when the server's package was installed would be the same in every machine.
+# Files to remove. The SSH host keys, for example, were made at the package's installation, and would be the same in
+# every machine.
 REMOVED = ("etc/hostname", "etc/ssh/ssh_host_*", "var/lib/cloud/instance*", "var/log/*.log", "var/lib/dbus/machine-id")
-# Without these the image is not whole, whatever the builder's exit status was.
+# An image without one of these files is incomplete, even if the builder reported success.
 PROOF = (
     "usr/sbin/sshd",
     "usr/bin/python3",
@@ -66,14 +67,14 @@ PROOF = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """The contents of an image. Another package or file makes another image."""
+    """The contents of an image. A change of packages or files gives the image another name."""
 
     kind: str
     suite: str
     packages: tuple[str, ...]
     files: Mapping[str, str]
     proof: tuple[str, ...]
-    # Where the suite is once the mirrors have dropped it.
+    # The archive that still has the suite after the mirrors have removed it.
     archive: str = ""
 
     @property
@@ -91,12 +92,12 @@ VIRTUAL = Recipe(
     (*PROOF, *qemu_image.PROOF),
 )
 BULLSEYE = Recipe("container", "bullseye", PACKAGES, FILES, PROOF, archive="http://archive.debian.org/debian")
-# By the kind of machine that starts from it, as an instance's tag names it. Debian 11 is there for its Python 3.9.
+# The recipe for each kind of machine, as an instance's tag names it. Debian 11 is supported for its Python 3.9.
 RECIPES = {"container": CONTAINER, "bullseye": BULLSEYE, "qemu": VIRTUAL}
 
 
 def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE) -> Path:
-    """Return the directory of a complete image, building it when it is not there yet.
+    """Return the directory of a complete image, which is built if it does not exist.
 
     It is built under a temporary name, checked, and then renamed. So an interrupted build never counts as an image.
     Raises SandboxError when the disk is too full or a package is not available.
@@ -148,7 +149,7 @@ def _install(recipe: Recipe, root: Path) -> None:
         raise SandboxError(f"{KEYRING} is missing: apt-get install debian-archive-keyring")
     log = root.with_suffix(".log")
     argv = ["mmdebstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--include={','.join(recipe.packages)}"]
-    # What is in the archive was signed for a time that is over.
+    # The signatures in the archive have expired.
     archived = ["--aptopt=Acquire::Check-Valid-Until false", recipe.suite, str(root), recipe.archive]
     with log.open("w") as output:
         try:

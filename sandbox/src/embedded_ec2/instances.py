@@ -1,4 +1,4 @@
-"""Converts moto's instances into the sandbox's own values."""
+"""Converts moto's instances and security groups into the sandbox's own classes."""
 
 import base64
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from embedded_ec2.seed import Identity
 
 KIND_TAG = "embedded-ec2:machine"
 GROUP_TAG = "aws:autoscaling:groupName"
-# Whom the publishers' images let in, by the beginning of an image's name.
+# The login user of each publisher's images, by the beginning of an image's name.
 LOGINS = {"al20": "ec2-user", "amzn": "ec2-user", "debian-": "admin", "ubuntu/": "ubuntu"}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The API's state of one instance at one moment."""
+    """The state of one instance in the API at one moment, from which its machine is made."""
 
     instance_id: str
     state: str
@@ -43,7 +43,7 @@ class Wanted:
 
     @property
     def kind(self) -> str:
-        """The kind of its machine, normally one of image.RECIPES."""
+        """The kind of the instance's machine. A known kind is a key of image.RECIPES."""
         return self.tags.get(KIND_TAG, "container")
 
     @property
@@ -51,13 +51,16 @@ class Wanted:
         return Leg(self.instance_id, self.subnet, self.mac, self.private_address)
 
     def identity(self, endpoint: str) -> Identity:
-        """Return the machine's identity. Only a group's instance gets the API's address: no user can give it one."""
+        """Return the machine's identity for its first boot.
+
+        Only an instance of an Auto Scaling group gets the API's address, because no user can configure it by hand.
+        """
         told = endpoint if GROUP_TAG in self.tags else ""
         return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login, told)
 
 
 def backends() -> list[EC2Backend]:
-    """Return moto's EC2 backend of every used account and region."""
+    """Return moto's EC2 backends of all used accounts and regions."""
     return [backend for account in list(ec2_backends.values()) for backend in list(account.values())]
 
 
@@ -66,12 +69,12 @@ def moto_instances() -> list[Instance]:
 
 
 def all_wanted() -> list[Wanted]:
-    """Return every instance that has not been terminated."""
+    """Return the state of every instance that has not been terminated."""
     return [_wanted(instance) for instance in moto_instances() if instance.state != "terminated" and 0 in instance.nics]
 
 
 def row(wanted: Wanted) -> dict[str, Any]:
-    """Return the API's part of an instance's row in `status`."""
+    """Return the API's part of an instance's row in `scripts/sandbox status`."""
     return {
         "instance_id": wanted.instance_id,
         "name": wanted.name,
@@ -84,7 +87,7 @@ def row(wanted: Wanted) -> dict[str, Any]:
 
 
 def rows() -> list[dict[str, Any]]:
-    """Return the rows of all instances when the API runs without machines."""
+    """Return the rows of all instances, for an API without machines."""
     return [row(wanted) for wanted in all_wanted()]
 
 
@@ -112,7 +115,7 @@ def _wanted(instance: Instance) -> Wanted:
 
 
 def guarded(balancers: Sequence[Balanced] = ()) -> list[Guarded]:
-    """Return the links of all running instances, each with the rules of its security groups."""
+    """Return the network links of all running instances, each with the rules of its security groups."""
     members = _members(balancers)
     return [_guarded(instance, members) for instance in _running()]
 
@@ -122,7 +125,7 @@ def _running() -> list[Instance]:
 
 
 def _members(balancers: Sequence[Balanced] = ()) -> dict[str, list[IPv4Network]]:
-    """Return the private addresses in each security group."""
+    """Return security group id → private addresses of its members."""
     members: dict[str, list[IPv4Network]] = {}
     for instance in _running():
         for group in instance.nics[0].group_set:
@@ -134,7 +137,7 @@ def _members(balancers: Sequence[Balanced] = ()) -> dict[str, list[IPv4Network]]
 
 
 def rules_of(group: Any) -> tuple[Rule, ...]:
-    """Return the rules for the traffic that a security group allows."""
+    """Return the rules for the incoming traffic that a security group allows."""
     members = _members()
     return tuple(_rule(rule, members) for rule in group.ingress_rules)
 
@@ -152,27 +155,27 @@ def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guard
 
 
 def _rule(rule: Any, members: dict[str, list[IPv4Network]]) -> Rule:
-    """Convert one of moto's rules. A group as peer means the private addresses of its machines."""
+    """Convert one of moto's rules. A group as peer is replaced by its members' private addresses."""
     peers = [IPv4Network(rule.cidr_ipv4, strict=False)] if rule.cidr_ipv4 else []
     group = rule.source_group.get("GroupId", "") if rule.source_group else ""
     return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers), tuple(members.get(group, [])), group)
 
 
 def login_of(instance: Instance) -> str:
-    """Return the login user of the requested image; empty for an image of another publisher."""
+    """Return the login user of the instance's image, or an empty text for an image of an unknown publisher."""
     image = instance.ec2_backend.amis.get(instance.image_id)
     name = str(image.name or "") if image else ""
     return next((login for beginning, login in LOGINS.items() if name.startswith(beginning)), "")
 
 
 def vcpus_of(instance_type: str) -> int:
-    """Return an instance type's vCPUs from EC2's own table; 1 for an unknown type."""
+    """Return the number of an instance type's vCPUs from EC2's own table; 1 for an unknown type."""
     facts: dict[str, Any] = INSTANCE_TYPES.get(instance_type, {})
     return int(facts.get("VCpuInfo", {}).get("DefaultVCpus", 1))
 
 
 def memory_mib_of(instance_type: str) -> int:
-    """Return an instance type's memory in MiB from the same table; 1024 for an unknown type."""
+    """Return an instance type's memory in MiB from EC2's own table; 1024 for an unknown type."""
     facts: dict[str, Any] = INSTANCE_TYPES.get(instance_type, {})
     return int(facts.get("MemoryInfo", {}).get("SizeInMiB", 1024))
 
@@ -182,7 +185,7 @@ def decode_user_data(encoded: Base64EncodedString | None) -> bytes:
 
 
 def switch_off(instance_id: str, code: str, message: str) -> None:
-    """Record in the API that a machine shut down by itself, with the reason that AWS would give."""
+    """Stop or terminate an instance in the API because its machine has ended, with AWS's code and message."""
     for instance in moto_instances():
         if instance.id == instance_id and instance.is_running():
             if instance.instance_initiated_shutdown_behavior == "terminate" and code.startswith("Client."):

@@ -1,4 +1,4 @@
-"""Keeps one machine for each running instance of the API: it compares the two and removes the differences."""
+"""Keeps one machine for each running instance of the API, by repeated comparison of the two."""
 
 import sys
 import threading
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_SECONDS = 0.5
 SETTLE_LIMIT_SECONDS = 10.0
-MEMORY_LIMIT_MIB = 2048  # a machine's share at most, whatever its type has on AWS
+MEMORY_LIMIT_MIB = 2048  # the most memory of a machine, even if its type has more on AWS
 
 
 class Keeper:
-    """Owns the machines. Only the thread of `run` touches them; the API's threads queue requests."""
+    """Owns the machines. Only the thread that calls `run` changes machines; the API's threads send requests to it."""
 
     def __init__(
         self, directory: Path, hypervisors: Mapping[str, Hypervisor], router: Router, ledger: Ledger, endpoint: str
@@ -45,7 +45,7 @@ class Keeper:
         self._reboots: set[str] = set()
         self._balancers: Balancers | None = None
 
-    # What the API's threads call.
+    # The following methods are called by the API's threads.
 
     def refusal(self, cidr: IPv4Network) -> str | None:
         return conflict_with_host(cidr, self._router.host_links)
@@ -64,7 +64,7 @@ class Keeper:
         self._look.set()
 
     def settle(self) -> None:
-        # A turn that has begun already may have missed the change, so wait for the one after it.
+        # A turn that has already begun may not include the change, so wait for the next one.
         with self._turn:
             awaited = self._turns_begun + 1
             self.look_again()
@@ -80,7 +80,7 @@ class Keeper:
         return self._balancers
 
     def status(self) -> list[dict[str, Any]]:
-        """Return a row for each instance: the API's state, the machine's state, and its expected host keys."""
+        """Return a row for each instance: the API's state, the machine's state, its CPUs and its SSH host keys."""
         return [self._row(wanted) for wanted in instances.all_wanted()]
 
     def _row(self, wanted: Wanted) -> dict[str, Any]:
@@ -94,10 +94,10 @@ class Keeper:
             "host_keys": machine.host_keys(self.console_output(wanted.instance_id)),
         }
 
-    # The keeper's own thread.
+    # The following methods are called by the keeper's own thread.
 
     def run(self) -> None:
-        """Keep machines until the process ends."""
+        """Compare instances and machines repeatedly. This method never returns."""
         while True:
             self._look.wait(LOOK_EVERY_SECONDS)
             self._look.clear()
@@ -106,14 +106,14 @@ class Keeper:
             try:
                 self._compare()
                 self._complaint = ""
-            except Exception:  # one bad turn must not leave the rest of the machines without a keeper
+            except Exception:  # an error must not end the keeper
                 self._complain(traceback.format_exc())
             with self._turn:
                 self._turns_done = self._turns_begun
                 self._turn.notify_all()
 
     def _complain(self, complaint: str) -> None:
-        """Log an error once, as long as the same error repeats."""
+        """Log an error, but not again while the same error repeats."""
         if complaint != self._complaint:
             self._complaint = complaint
             print(complaint, file=sys.stderr, flush=True)
@@ -124,7 +124,7 @@ class Keeper:
         for kept in before:
             self._look_after(kept, wanted.get(kept.leg.instance_id))
         if len(self._machines) < len(before):
-            # One that went off by itself is no longer wanted, and must not be started again.
+            # The instance of a machine that shut itself down is now stopped, so its machine must not be started again.
             wanted = {each.instance_id: each for each in instances.all_wanted()}
         balanced = self._balancers.guarded() if self._balancers else []
         self._router.guard(render(instances.guarded(balanced), balanced))
@@ -187,7 +187,7 @@ class Keeper:
         return self._hypervisors[wanted.kind]
 
     def _report_failure(self, instance_id: str, reason: str) -> None:
-        """Record in the API that an instance cannot run here and is stopped, so that it is not reported as running."""
+        """Record in the API that an instance's machine cannot run and the instance is stopped."""
         self._failures[instance_id] = reason
         print(f"{instance_id}: {reason}", file=sys.stderr)
         instances.switch_off(instance_id, "Server.InternalError", reason)

@@ -1,6 +1,7 @@
-"""Records everything that a sandbox makes on this machine before it is made, so that any process can remove it.
+"""Records every resource that a sandbox makes on this machine before it is made, so that any process can remove it.
 
-Undoing the ledger is the only clean-up. It is the same for `down`, after a crash, and after an interrupted `down`.
+To undo the ledger is the only way to clean up. It is the same for `down`, after a crash, and after an interrupted
+`down`.
 """
 
 import errno
@@ -23,7 +24,7 @@ Entry = tuple[str, str]
 
 
 class Ledger:
-    """An ordered, durable list of (kind, identity). One process writes it, from any of its threads."""
+    """The list of a sandbox's resources as (kind, identity), in a file. Only one process writes it, from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,7 +35,7 @@ class Ledger:
             self._entries = []
 
     def add(self, kind: str, identity: str) -> None:
-        """Record a resource just before it is made (a process: just after its start)."""
+        """Record a resource just before it is made, or a process just after its start."""
         assert kind in UNDO, kind
         with self._lock:
             if (kind, identity) not in self._entries:
@@ -46,20 +47,20 @@ class Ledger:
             return list(self._entries)
 
     def undo(self, kind: str, identity: str) -> None:
-        """Remove one resource and its entry. A resource that was never made or is already gone is no error."""
+        """Remove one resource and its entry. A resource that does not exist is no error."""
         UNDO[kind](identity)
         with self._lock, suppress(ValueError):
             self._entries.remove((kind, identity))
             self._write()
 
     def end_processes(self) -> None:
-        """End the processes that write this ledger, before anything else is removed."""
+        """End the processes of the sandbox, which write this ledger, before anything else is removed."""
         for kind, identity in self.entries():
             if kind == "process":
                 self.undo(kind, identity)
 
     def undo_all(self) -> None:
-        """Remove everything, the newest first."""
+        """Remove all resources, the newest first."""
         for kind, identity in reversed(self.entries()):
             self.undo(kind, identity)
 
@@ -73,13 +74,13 @@ def _end_process(identity: str) -> None:
 
 
 def _kill_machine(identity: str) -> None:
-    """Kill a machine at once. Only the keeper shuts machines down in order."""
+    """Kill a machine at once. Only the keeper can shut machines down in an orderly way."""
     pid, started_ticks = map(int, identity.split()[-2:])
     processes.end(pid, started_ticks, grace_seconds=0.0)
 
 
 def _end_processes_in(netns: str) -> None:
-    """Kill the processes in the router's namespace: a load balancer's workers outlive a killed master."""
+    """Kill the processes in the router's network namespace, because HAProxy's workers outlive a killed master."""
     for pid in processes.inside(netns):
         started_ticks = processes.start_ticks(pid)
         if started_ticks is not None:
@@ -93,7 +94,7 @@ def _delete_netns(name: str) -> None:
 
 def _delete_link(name: str) -> None:
     if Path("/sys/class/net", name).exists() and not succeeds("ip", "link", "delete", name):
-        # The other end's namespace may have gone, and the link with it, in between.
+        # The link may have disappeared with the network namespace of its other end.
         with suppress(SandboxError):
             run("ip", "link", "delete", name)
 
@@ -109,9 +110,9 @@ def _unmount(path: str) -> None:
 
 
 def _remove_cgroup(path: str) -> None:
-    """Kill every process in a control group and those below it, then remove the groups.
+    """Kill every process in a control group and its subgroups, then remove the groups.
 
-    A machine's processes outlive a killed systemd-nspawn. The control group finds them whatever their parent is.
+    A machine's processes survive when systemd-nspawn is killed. The control group finds them, even with another parent.
     """
     for _ in range(250):
         for directory, _, _ in os.walk(path, topdown=False):
@@ -127,7 +128,10 @@ def _remove_cgroup(path: str) -> None:
 
 
 def _stop_scope(unit: str) -> None:
-    """Kill every process of a scope of this machine's systemd. The scope ends with its last process."""
+    """Kill every process of a scope of this machine's systemd, and wait until the scope has ended.
+
+    Raises SandboxError when it does not end.
+    """
     for _ in range(250):
         if not succeeds("systemctl", "is-active", "--quiet", unit):
             return
@@ -150,7 +154,7 @@ def _remove_if_empty(path: str) -> None:
 
 
 def _remove_mounted_directory_if_empty(path: str) -> None:
-    """Remove the directory of network namespaces when it is empty. `ip netns add` mounts it on itself."""
+    """Unmount and remove the directory of network namespaces when it is empty. `ip netns add` mounts it onto itself."""
     if Path(path).is_dir() and not os.listdir(path):
         succeeds("umount", path)
         _remove_if_empty(path)

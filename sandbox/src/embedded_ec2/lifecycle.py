@@ -1,4 +1,4 @@
-"""Starts and stops a sandbox from outside its own process."""
+"""Starts and stops the process of a sandbox, for the command line."""
 
 import os
 import subprocess
@@ -18,10 +18,12 @@ Say = Callable[[str], None]
 
 
 def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Running:
-    """Start the sandbox unless it is already up, and return once it answers. Leftovers of a crash are removed first.
+    """Start the sandbox unless it is already up, and return when it answers. Leftovers of a crash are removed first.
 
-    `kinds` are the kinds of machines it can run, from image.RECIPES; without kinds the API runs alone. Raises
-    SandboxError when this machine lacks something, or when the sandbox ends during its start.
+    `kinds` are the kinds of machines that it can run, from image.RECIPES. Without kinds the API runs without machines.
+    `holder` is a directory for which the sandbox is reserved. Raises SandboxError when this machine lacks something,
+    or when the sandbox ends during its start. A sandbox that is up in another form or for another holder is an error
+    as well.
     """
     if kinds:
         preflight.require_machines_possible(qemu="qemu" in kinds)
@@ -50,7 +52,7 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Ru
 
 
 def _require_holder(sandbox: Sandbox, holder: str) -> None:
-    """Raise SandboxError when the sandbox was started for another directory that still exists."""
+    """Raise SandboxError when the sandbox is reserved for another directory that still exists."""
     holds = sandbox.holder()
     if holder and holds and holds != holder and Path(holds).is_dir():
         raise SandboxError(
@@ -63,7 +65,10 @@ def _describe(running: Running) -> str:
 
 
 def down(sandbox: Sandbox, holder: str = "") -> bool:
-    """Remove everything that the sandbox made. Return False when there was nothing to remove."""
+    """Remove everything that the sandbox made. Return False when there was nothing to remove.
+
+    Raises SandboxError when the sandbox is reserved for another directory than `holder`.
+    """
     if not sandbox.directory.exists():
         return False
     with state.only_one_at_a_time(sandbox.directory.parent):
@@ -73,20 +78,20 @@ def down(sandbox: Sandbox, holder: str = "") -> bool:
 
 
 def _remove(sandbox: Sandbox) -> None:
-    # The process first: it writes the ledger as long as it lives.
+    # End the process first, because it writes the ledger while it runs.
     Ledger(sandbox.ledger_file).end_processes()
     Ledger(sandbox.ledger_file).undo_all()
     for file in (sandbox.running_file, sandbox.log_file, sandbox.holder_file):
         file.unlink(missing_ok=True)
     if sandbox.machines_directory.exists():
         sandbox.machines_directory.rmdir()
-    # The ledger goes last, so that a removal cut short can be taken up again.
+    # Remove the ledger last, so that an interrupted removal can be continued.
     sandbox.ledger_file.unlink(missing_ok=True)
     sandbox.directory.rmdir()
 
 
 def _free_slot(sandbox: Sandbox) -> int:
-    """Return a slot of public addresses that no other sandbox on this machine uses."""
+    """Return the number of a slot, a range of public addresses, that no other sandbox on this machine uses."""
     taken = slots_in_use_otherwise()
     for neighbour in state.neighbours(sandbox.directory.parent):
         running = neighbour.running()
@@ -99,7 +104,7 @@ def _free_slot(sandbox: Sandbox) -> int:
 
 
 def preferred_port(name: str) -> int:
-    """Return the preferred port for a sandbox of this name, so that a shell's settings survive a restart."""
+    """Return the port that a sandbox of this name prefers, so that a shell's settings survive a restart."""
     return 18000 + zlib.crc32(name.encode()) % 2000
 
 

@@ -1,4 +1,4 @@
-"""Common parts of all kinds of machines: a process, a network link, CPUs, a disk and a console."""
+"""The common parts of all kinds of machines: a process, a network link, CPUs, a disk and a console."""
 
 import os
 import subprocess
@@ -26,7 +26,10 @@ class Exit(Enum):
 
 @dataclass(frozen=True)
 class Boot:
-    """Everything needed to start a machine. The directory survives a stop, and holds the disk and the console's log."""
+    """Everything that is needed to start a machine.
+
+    The directory has the disk and the console's log, and stays when the machine stops.
+    """
 
     directory: Path
     leg: Leg
@@ -37,7 +40,7 @@ class Boot:
 
 @dataclass
 class Machine(ABC):
-    """A machine that has been started. Its CPUs and its network link (`leg`) stay reserved until it ends."""
+    """A running machine. Its CPUs and its network link (`leg`) stay reserved until it ends."""
 
     boot: Boot
     cpus_held_by: str
@@ -68,7 +71,7 @@ class Machine(ABC):
         """Ask the machine's own system for an orderly shutdown, as the power button does."""
 
     def shut_down(self) -> None:
-        """Ask for an orderly shutdown. The keeper calls `insist` until the machine has ended."""
+        """Ask for an orderly shutdown. The keeper then calls `insist`, which kills the machine after a time limit."""
         self.shutdown_deadline = time.monotonic() + self.shutdown_limit_seconds
         self.ask_to_shut_down()
 
@@ -78,12 +81,13 @@ class Machine(ABC):
 
 
 class Hypervisor(Protocol):
-    """A method of running machines."""
+    """A kind of machines, and how they are started."""
 
     def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
-        """Connect a machine to the network and boot it, from a new disk or its own. Return as soon as it has started.
+        """Connect a machine to the network and boot it from its disk, which is made for a new machine.
 
-        Raises SandboxError that names the failed step. The ledger has everything made so far.
+        Return as soon as its process has started. Raises SandboxError that names the failed step. Everything made so
+        far is in the ledger.
         """
 
 
@@ -92,13 +96,13 @@ def console_file(directory: Path) -> Path:
 
 
 def last_words(directory: Path) -> str:
-    """Return the last line on a machine's console."""
+    """Return the last line that is not empty in the log of a machine's console."""
     lines = console_file(directory).read_text(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "nothing on its console")
 
 
 def host_keys(console: str) -> list[str]:
-    """Return the SSH host keys that cloud-init has printed on a console so far, as `type key`."""
+    """Return the SSH host keys that cloud-init has printed on a console, as `type key`; empty while incomplete."""
     lines = [line.strip() for line in console.splitlines()]
     begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
     if begin not in lines or end not in lines:
@@ -115,7 +119,7 @@ def spawn(
     output: IO[bytes],
     extra_environment: Mapping[str, str] | None = None,
 ) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a machine's process on its CPUs, in its own control groups. Return it and the mechanism that limits CPUs.
+    """Start a machine's process on its CPUs in its own control groups. Return it and how its CPUs are limited.
 
     The kernel kills the process when the calling thread ends for any reason. So no machine outlives its keeper.
     """
@@ -134,7 +138,7 @@ def spawn(
 
 
 def put_away(instance_id: str, directory: Path, router: Router, ledger: Ledger) -> None:
-    """Remove the leftovers of a machine that ended or could not start, except its disk."""
+    """Remove everything of a machine that has ended or could not start, except its disk and console log."""
     for kind, identity in ledger.entries():
         if kind == "machine" and identity.startswith(f"{instance_id} "):
             ledger.undo(kind, identity)

@@ -1,8 +1,8 @@
-"""The instance metadata service at 169.254.169.254. It tells machines apart by their source address.
+"""The instance metadata service at 169.254.169.254. It identifies a machine by the source address of its request.
 
-Version 2 as AWS documents it (EC2 user guide, "Use the Instance Metadata Service to access instance metadata"): a
-client gets a session token with PUT and sends it with every GET. Without a token the answer is 401, unless the
-instance was launched with `HttpTokens: optional`.
+It is version 2, as the EC2 user guide documents it ("Use the Instance Metadata Service to access instance metadata"). A
+client gets a session token with PUT and sends it with every GET. Without a token the answer is 401, unless the instance
+was launched with `HttpTokens: optional`.
 """
 
 import json
@@ -35,7 +35,7 @@ Tree = dict[str, "Tree | str | Callable[[], str]"]
 
 @dataclass(frozen=True)
 class Credentials:
-    """Temporary credentials of an instance's role, and their expiry."""
+    """Temporary credentials of an instance's role as a JSON document, and the time of their expiry."""
 
     document: str
     ends: datetime
@@ -72,7 +72,7 @@ class MetadataService:
     def _new_token(self, request: Request, instance: Instance) -> Response:
         if request.method != "PUT":
             return Response(status=405)
-        # AWS refuses a token to whoever passed through a proxy.
+        # AWS gives no token to a request that came through a proxy.
         if "X-Forwarded-For" in request.headers:
             return Response(status=403)
         life_header = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -119,7 +119,10 @@ class MetadataService:
         return {"latest": latest}
 
     def _credentials_of(self, instance: Instance, role_arn: str) -> str:
-        """Return credentials that the API identifies as the role. They stay the same until they nearly expire."""
+        """Return the JSON document with credentials that the API identifies as the role.
+
+        The same credentials are returned until shortly before they expire.
+        """
         with self._lock:
             held = self._credentials.get((instance.id, role_arn))
             if held is None or held.ends - _now() < RENEW_BEFORE_END:
@@ -216,7 +219,7 @@ def _meta_data(instance: Instance) -> Tree:
 
 
 def _target_lifecycle_state(instance: Instance) -> str:
-    """Return the lifecycle state towards which a group's instance is moving; empty for an instance without a group."""
+    """Return the next lifecycle state of a group's instance: "InService" or "Terminated"; empty without a group."""
     group: Any = getattr(instance, "autoscaling_group", None)
     states = [state.lifecycle_state for state in group.instance_states if state.instance is instance] if group else []
     return "Terminated" if states and states[0].startswith("Terminat") else "InService" if states else ""
@@ -243,7 +246,7 @@ def _identity_document(instance: Instance) -> dict[str, Any]:
 
 
 def _find(tree: Tree, path: str) -> str | None:
-    """Return the value at a path, or a directory's listing in AWS's form; None for an unknown path."""
+    """Return the value at a path, or the names in a directory in AWS's form, or None for an unknown path."""
     node: Tree | str | Callable[[], str] = tree
     for part in filter(None, path.split("/")):
         if not isinstance(node, dict) or part not in node:

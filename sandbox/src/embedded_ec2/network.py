@@ -1,11 +1,12 @@
-"""The sandbox's network: one namespace acts as the VPC's router. It has a link to each machine, and one link to this
-machine per subnet in use.
+"""The sandbox's network. A network namespace acts as the VPC's router.
 
-As in a VPC, machines share no wire. The router answers every ARP request itself, and each packet passes through it. So
-security groups also apply between neighbours, and a machine cannot take another's address.
-The links are inside the router's namespace, so this machine's own firewall, forwarding and routes are neither used nor
-changed. This machine only gets one device per subnet, with the subnet's first address and the routes to it. When a
-device is gone, `unreachable` routes of a high metric keep packets from leaving by another route.
+The router has a link to each machine, and one link to this machine for each subnet in use. As in a VPC, no two machines
+are on the same link. The router answers every ARP request itself, and every packet passes through it. So security
+groups also apply between machines of one subnet, and a machine cannot take the address of another.
+
+The links to machines are inside the router's namespace. So this machine's own firewall, forwarding and routes are
+neither used nor changed. This machine only gets one device per subnet, with the subnet's first address and the routes
+to it. While a device is missing, `unreachable` routes of a high metric keep packets from taking another route.
 """
 
 import ctypes
@@ -28,7 +29,7 @@ SLOTS = 2 ** (SLOT_PREFIX - PUBLIC_RANGE.prefixlen)
 METADATA_ADDRESS = "169.254.169.254"
 MACHINE_INTERFACE = "ens5"
 APT_SOURCES = Path("/etc/apt")
-LAST_RESORT_METRIC = 4278198272  # what the kernel itself gives an address that is the last to be chosen
+LAST_RESORT_METRIC = 4278198272  # the kernel's metric for a route of last resort
 
 REPLY_TABLE = 100
 MARKING = f"""
@@ -49,16 +50,16 @@ CLONE_NEWNET = 0x40000000
 
 
 def public_slot(slot: int) -> IPv4Network:
-    """Return the public addresses of the n-th sandbox on this machine. Two sandboxes never share an address."""
+    """Return the range of public addresses of the n-th sandbox on this machine. No two sandboxes share an address."""
     return list(PUBLIC_RANGE.subnets(new_prefix=SLOT_PREFIX))[slot]
 
 
 def slots_in_use_otherwise(
     files: tuple[Path, ...] = (Path("/etc/hosts"), Path("/etc/resolv.conf")), apt_sources: Path = APT_SOURCES
 ) -> set[int]:
-    """Return the slots with an address that this machine uses for something else.
+    """Return the numbers of the slots with an address that this machine uses for something else.
 
-    A lab may use addresses of the documentation range for its own hosts. They must stay reachable.
+    A lab may use addresses of the documentation range for its own hosts, and these must stay reachable.
     """
     words = " ".join(file.read_text(errors="replace") for file in files if file.exists()).split()
     words += [row["dst"] for row in ip_json("-4", "route", "show", "table", "main") if row.get("type") != "unreachable"]
@@ -75,7 +76,7 @@ def slots_in_use_otherwise(
 
 
 def _package_hosts(apt_sources: Path) -> set[str]:
-    """Return the hosts that apt takes packages from."""
+    """Return the names of the servers from which apt gets packages."""
     files = [*apt_sources.glob("sources.list"), *apt_sources.glob("sources.list.d/*")]
     return {host for file in files for host in re.findall(r"https?://([^/:\s]+)", file.read_text(errors="replace"))}
 
@@ -84,12 +85,12 @@ def _addresses_of(name: str) -> list[str]:
     try:
         return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET)]
     except OSError:
-        return []  # without a name service there is nobody to keep within reach
+        return []  # without a name service no package server is reachable
 
 
 @contextmanager
 def inside(netns: str) -> Iterator[None]:
-    """Switch only the calling thread to another network namespace, for the sockets that it makes."""
+    """In the block, the calling thread is in another network namespace, so that its new sockets belong there."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(descriptor: int) -> None:
@@ -105,7 +106,7 @@ def inside(netns: str) -> Iterator[None]:
 
 
 def conflict_with_host(cidr: IPv4Network, own_links: frozenset[str]) -> str | None:
-    """Return why machines here cannot use a subnet, or None. It must be private and unused on this machine."""
+    """Return why machines here cannot use a subnet, or None. A subnet must be private and unused on this machine."""
     if not cidr.is_private or cidr.overlaps(PUBLIC_RANGE):
         return f"{cidr} is not a private range (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16)"
     for row in ip_json("-4", "route", "show", "table", "main"):
@@ -118,7 +119,7 @@ def conflict_with_host(cidr: IPv4Network, own_links: frozenset[str]) -> str | No
 
 @dataclass(frozen=True)
 class Subnet:
-    """A subnet of the API in use. Its devices are named after its id, which no other sandbox shares."""
+    """A subnet of the API that is in use. Its devices are named after its id, which no other sandbox has."""
 
     id: str
     cidr: IPv4Network
@@ -144,7 +145,7 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Leg:
-    """A machine's link to the network and its addresses."""
+    """A machine's network link and its addresses."""
 
     instance_id: str
     subnet: Subnet
@@ -161,30 +162,31 @@ class Leg:
 
 
 class Router:
-    """Makes and removes the network's parts. Each part is in the ledger before it exists."""
+    """Makes and removes the parts of the network. Each part is recorded in the ledger before it is made."""
 
     def __init__(self, name: str, slot: int, ledger: Ledger) -> None:
         self.netns = f"ec2-{name}"
         self.slot = slot
-        # Each sandbox has routes of its own, even for the same addresses: taking one down leaves the other's.
+        # Each sandbox has its own metric. So two sandboxes can have routes for the same addresses, and the removal of
+        # one sandbox does not remove the other's route.
         self._metric = LAST_RESORT_METRIC + slot
         self._ledger = ledger
         self._rules = ""
         self._subnets: dict[str, Subnet] = {}
 
     def open(self) -> None:
-        """Make the router with the metadata address, and with a firewall that drops all packets."""
+        """Make the router's namespace with the metadata address, and with a firewall that drops all packets."""
         self._ledger.add("netns-directory", "/run/netns")
         self._ledger.add("netns", self.netns)
         run("ip", "netns", "add", self.netns)
         run("ip", "-n", self.netns, "link", "set", "lo", "up")
         run("ip", "-n", self.netns, "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo")
-        # Of the router's namespace only: this machine's own setting is another.
+        # This sets forwarding in the router's namespace only, not on this machine.
         self._set("net.ipv4.ip_forward=1")
         self.guard(render([]))
 
     def _keep_in(self, addresses: IPv4Network) -> None:
-        """Prevent packets to these addresses from leaving by the default route, until the sandbox is stopped."""
+        """Prevent packets to these addresses from leaving by the default route until the sandbox is removed."""
         route = f"unreachable {addresses} metric {self._metric}"
         self._ledger.add("route", route)
         run("ip", "route", "replace", *route.split())
@@ -194,7 +196,7 @@ class Router:
         return frozenset(subnet.host_link for subnet in self._subnets.values())
 
     def connect(self, subnet: Subnet) -> None:
-        """Link a subnet of the router with this machine, which gets the gateway address in it.
+        """Link a subnet's part of the router with this machine, which gets the subnet's gateway address.
 
         Raises SandboxError when this machine uses the subnet's addresses for something else.
         """
@@ -216,13 +218,13 @@ class Router:
         self._subnets[subnet.id] = subnet
 
     def disconnect_unused(self, in_use: frozenset[str]) -> None:
-        """Remove the devices of subnets without machines."""
+        """Remove the devices of all subnets that are not in use."""
         for subnet in [s for s in self._subnets.values() if s.id not in in_use]:
             self._ledger.undo("link", subnet.host_link)
             del self._subnets[subnet.id]
 
     def plug_in_namespace(self, leg: Leg) -> None:
-        """Make a machine's namespace and its interface with address and routes, linked to the router."""
+        """Make a container's network namespace with an interface, address and routes, linked to the router."""
         self._ledger.add("netns", leg.netns)
         run("ip", "netns", "add", leg.netns)
         run(
@@ -233,7 +235,7 @@ class Router:
         self._bring_up(leg)
 
     def plug_in_tap(self, leg: Leg) -> None:
-        """Make the link for a machine that has its own interface."""
+        """Make the link for an emulated machine, which has its own network card."""
         run("ip", "-n", self.netns, "tuntap", "add", "dev", leg.router_link, "mode", "tap")
         self._bring_up(leg)
 
@@ -247,7 +249,10 @@ class Router:
         run("ip", "-n", self.netns, "route", "replace", *target)
 
     def _answer_for_others(self, link: str) -> None:
-        """Answer ARP requests on a link for all addresses behind other links without delay, and drop forged senders."""
+        """Let the router answer ARP requests on a link for all addresses behind other links, without delay.
+
+        Packets with forged sender addresses are dropped.
+        """
         settings = (f"conf.{link}.proxy_arp=1", f"neigh.{link}.proxy_delay=0", f"conf.{link}.rp_filter=1")
         self._set(*(f"net.ipv4.{setting}" for setting in settings))
 
@@ -255,7 +260,7 @@ class Router:
         run(*in_netns(self.netns, ["sysctl", "-q", "-w", *settings]))
 
     def guard(self, rules: str) -> None:
-        """Apply security group rules as an nft script. No packet passes before the first script."""
+        """Apply the security groups' rules, an nft script. Before the first script no packet passes."""
         if rules != self._rules:
             run(*in_netns(self.netns, ["nft", "-f", "-"]), input_text=rules)
             self._rules = rules
@@ -268,9 +273,9 @@ class Router:
         succeeds("ip", "-n", self.netns, "address", "delete", f"{address}/32", "dev", "lo")
 
     def bring_replies_back(self) -> bool:
-        """Route replies to a load balancer that sends with its client's address back to it, not to the client.
+        """Route replies to connections that a load balancer made with its client's address back to the balancer.
 
-        Return False where this kernel cannot mark connections: the balancer then sends with its own address.
+        Return False when this kernel cannot mark connections. The balancer then uses its own address.
         """
         try:
             run(*in_netns(self.netns, ["nft", "--check", "--file", "-"]), input_text=MARKING)
@@ -281,12 +286,12 @@ class Router:
         return True
 
     def unplug(self, instance_id: str) -> None:
-        """Remove a machine's link at once. The kernel removes a namespace's remaining parts only later."""
+        """Remove a machine's link and namespace. The link is removed first, because a namespace may disappear later."""
         succeeds("ip", "-n", self.netns, "link", "delete", router_link(instance_id))
         self._ledger.undo("netns", instance_id)
 
     def publish(self, leg: Leg, address: str) -> None:
-        """Route this machine's packets for a public address to the router, which translates it to the private one."""
+        """Route this machine's packets for a public address to the router, which translates the address."""
         self._keep_in(IPv4Network(address))
         self._route(leg, address)
         route = f"{address}/32 dev {leg.subnet.host_link}"
@@ -303,7 +308,7 @@ def router_link(instance_id: str) -> str:
 
 
 def _machine_network(leg: Leg) -> str:
-    """Return the `ip -batch` lines that configure a machine's interface. A real instance learns the same by DHCP."""
+    """Return the `ip -batch` lines that configure a container's interface. A real instance is configured by DHCP."""
     return "\n".join(
         [
             "link set lo up",

@@ -1,4 +1,4 @@
-"""Machines by systemd-nspawn: native speed and a full systemd, on this machine's own kernel."""
+"""Runs machines as containers by systemd-nspawn: fast, with a full systemd, on this machine's own kernel."""
 
 import os
 import signal
@@ -12,16 +12,16 @@ from embedded_ec2.ledger import Ledger
 from embedded_ec2.machine import Boot, Exit, Machine, console_file, spawn
 from embedded_ec2.network import Leg, Router
 
-REBOOT_EXIT_STATUS = 133  # how systemd-nspawn --keep-unit says that the machine wants to be started again
+REBOOT_EXIT_STATUS = 133  # systemd-nspawn --keep-unit: the machine reboots
 SIGRTMIN_REBOOT = signal.SIGRTMIN + 5  # systemd(1): starts reboot.target
 
-# Without this the machine's /proc/sys/net and /sys/class/net would be read-only, or this machine's.
+# Without this setting /proc/sys/net and /sys/class/net in the container would be read-only, or those of this machine.
 WRITABLE_NETWORK = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
 
 
 @dataclass
 class Container(Machine):
-    """A machine in a container."""
+    """A machine that is a container."""
 
     shutdown_limit_seconds: ClassVar[float] = 20.0
 
@@ -38,13 +38,13 @@ class Container(Machine):
             os.kill(leader, SIGRTMIN_REBOOT)
 
     def ask_to_shut_down(self) -> None:
-        # systemd-nspawn passes it on to the machine's systemd in the right form.
+        # On this signal systemd-nspawn tells the container's systemd to shut down.
         self.process.terminate()
 
 
 @dataclass(frozen=True)
 class Nspawn:
-    """Runs machines over one image, each with an overlay for what it writes."""
+    """Starts containers from one image. Each has an overlay for the files that it writes."""
 
     image: Path
 
@@ -52,7 +52,7 @@ class Nspawn:
         router.plug_in_namespace(boot.leg)
         root = self._mount_root(boot.directory, ledger)
         seed.plant(root, boot.identity)
-        # systemd-nspawn leaves this directory behind.
+        # systemd-nspawn makes this directory but does not remove it.
         ledger.add("directory", f"/run/systemd/nspawn/propagate/{boot.leg.instance_id}")
         with console_file(boot.directory).open("ab") as console:
             process, held_by = spawn(

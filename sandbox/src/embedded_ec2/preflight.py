@@ -1,4 +1,4 @@
-"""Checks, before anything is made, what this machine lacks for a sandbox, and tells how to get it."""
+"""Checks whether this machine has everything that a sandbox needs, before anything is made."""
 
 import os
 import platform
@@ -20,13 +20,16 @@ TOOLS = {
     "sysctl": "procps",
 }
 QEMU_TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
-# What a handful of machines write: their logs, the engine's release and its journal's first segments.
+# The space for the files that some machines write: logs, the engine's release and the first segments of its journal.
 NEEDED_BYTES = 1 * 1024**3
 ALONE = "`up --no-machines` runs the API alone"
 
 
 def require_machines_possible(*, qemu: bool) -> None:
-    """Raise SandboxError that names everything missing for machines, and for machines with their own kernel."""
+    """Raise SandboxError when this machine lacks something that machines need, or with `qemu` emulated machines.
+
+    The message says what is missing, and how to get it.
+    """
     if sys.platform != "linux":
         raise SandboxError(f"machines need Linux, and this is {sys.platform}; {ALONE}")
     if os.geteuid() != 0:
@@ -43,7 +46,7 @@ def require_machines_possible(*, qemu: bool) -> None:
 
 
 def require_place_for_machines(base: Path) -> None:
-    """Raise SandboxError when the disk lacks space, or support for overlays, for the machines' writes."""
+    """Raise SandboxError when the disk has too little space for the machines' files, or does not support overlays."""
     there = next(path for path in (base, *base.parents) if path.is_dir())
     free_bytes = shutil.disk_usage(there).free
     if free_bytes < NEEDED_BYTES:

@@ -1,4 +1,4 @@
-"""Identifies processes by id and start time, so that a reused id is never mistaken for the original process."""
+"""Identifies processes by id and start time, because process ids are reused."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return when the process started, in clock ticks since boot (proc(5) stat, field 22), or None when it is gone."""
+    """Return the start time of a process in clock ticks since boot (proc(5) stat, field 22), or None without it."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(b")")[2].split()  # the name before it may have any bytes
+    fields = stat.rpartition(b")")[2].split()  # the process's name before it may contain any bytes
     return None if fields[0] == b"Z" else int(fields[19])
 
 
@@ -22,7 +22,7 @@ def is_alive(pid: int, started_ticks: int) -> bool:
 
 
 def end(pid: int, started_ticks: int, *, grace_seconds: float) -> None:
-    """Ask the process to end, kill it after the grace period, and return once it is gone."""
+    """Send SIGTERM to the process, kill it after the grace period, and return when it has ended."""
     for wanted, limit_seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 10.0)):
         deadline = time.monotonic() + limit_seconds
         if limit_seconds and is_alive(pid, started_ticks):
@@ -52,7 +52,7 @@ def children(pid: int) -> list[int]:
 
 
 def inside(netns: str) -> list[int]:
-    """Return the processes in a network namespace."""
+    """Return the ids of the processes in a network namespace."""
     try:
         wanted = os.stat(f"/run/netns/{netns}")
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Machines by QEMU: a kernel of their own, with real sysctls, boot arguments and reboots; slower to start.
+"""Runs emulated machines by QEMU. They have their own kernel, with real sysctls, boot arguments and reboots.
 
-The disk has no boot loader. QEMU gets the kernel and its arguments, and ends when the machine reboots. It is then
-started again with the arguments that the machine's own update-grub has written.
+They start slower than containers. The disk has no boot loader: QEMU loads the kernel with its arguments, and ends when
+the machine reboots. It is then started again with the arguments that the machine's own update-grub has written.
 """
 
 import json
@@ -22,18 +22,18 @@ from embedded_ec2.qemu_image import DISK, INITRD, KERNEL
 from embedded_ec2.seed import ENDPOINT_FILE, render_endpoint, render_meta_data
 
 KVM = ["-accel", "kvm", "-cpu", "host"]
-# Without HPET: once in a dozen boots the kernel took it for its clock and hung, both CPUs and QEMU's timers busy.
+# HPET is off, because in one of a dozen boots the kernel used it as its clock and hung.
 EMULATION = ["-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "pc,hpet=off"]
 PROBE_LIMIT_SECONDS = 10.0
 
 
 @dataclass
 class VirtualMachine(Machine):
-    """A machine with its own hardware. QEMU reports its events in the machine protocol (QMP) on standard output."""
+    """An emulated machine. QEMU reports its events in the machine protocol (QMP) on standard output."""
 
     reboot_wanted: bool = False
 
-    # Emulated, a machine takes its time to stop its services.
+    # An emulated machine is slow to stop its services.
     shutdown_limit_seconds: ClassVar[float] = 90.0
 
     def exit(self) -> Exit | None:
@@ -60,12 +60,12 @@ class VirtualMachine(Machine):
             self.process.stdin.write(json.dumps({"execute": command}).encode() + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended already, which is what was asked for
+            pass  # the machine has already ended
 
 
 @dataclass(frozen=True)
 class Qemu:
-    """Runs machines from copies of one disk, with the accelerator that proved to work."""
+    """Starts emulated machines from copies of one disk, with the given accelerator."""
 
     image: Path
     accelerator: list[str]
@@ -109,7 +109,10 @@ class Qemu:
 
 
 def find_accelerator(image: Path) -> list[str]:
-    """Return an accelerator that boots a kernel in a test, because /dev/kvm may exist and not work."""
+    """Return QEMU's options for KVM if it boots a kernel in a test, otherwise those for emulation.
+
+    The test is needed because /dev/kvm may exist and not work.
+    """
     return KVM if Path("/dev/kvm").exists() and _prints_on_console(image, KVM) else EMULATION
 
 
@@ -137,8 +140,8 @@ def _has_booted(console: Path) -> bool:
 
 
 def _plant(disk: Path, boot: Boot) -> None:
-    """Write the first boot's seed and the network's settings into the disk, without mounting it."""
-    # After a crash the file system's journal must be replayed before anything else is written.
+    """Write cloud-init's data and the network's settings into the disk, without mounting it."""
+    # After a crash e2fsck must replay the file system's journal before anything else is written.
     if not succeeds("e2fsck", "-p", str(disk), statuses=(0, 1)):
         raise SandboxError(f"the file system in {disk} is damaged; terminate the instance and launch another")
     with tempfile.TemporaryDirectory() as directory:
@@ -147,7 +150,7 @@ def _plant(disk: Path, boot: Boot) -> None:
             source = Path(directory, target.replace("/", "_"))
             source.write_bytes(content)
             commands += [f"rm {target}", f"write {source} {target}", f"sif {target} mode 0100600"]
-        # systemd-networkd must be able to read its file, and is not root.
+        # systemd-networkd does not run as root, and must be able to read its file.
         commands += [f"sif {NETWORK_FILE} mode 0100644"]
         script = Path(directory, "commands")
         script.write_text("\n".join(commands) + "\n")
@@ -172,7 +175,7 @@ def _planted_files(boot: Boot) -> dict[str, bytes]:
 
 
 def render_network(leg: Leg) -> str:
-    """Return the systemd.network file with the address that the API assigned."""
+    """Return the text of the systemd.network file with the address that the API assigned."""
     return (
         f"[Match]\nMACAddress={leg.mac}\n\n[Network]\nAddress={leg.private_address}/{leg.subnet.cidr.prefixlen}\n"
         f"Gateway={leg.subnet.gateway}\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n"
@@ -180,7 +183,7 @@ def render_network(leg: Leg) -> str:
 
 
 def read_boot_arguments(disk: Path) -> str:
-    """Return the kernel's arguments as the disk's own grub.cfg has them."""
+    """Return the kernel's arguments from grub.cfg on the disk. Raises SandboxError when it has none."""
     return parse_boot_arguments(run("debugfs", "-R", "cat /boot/grub/grub.cfg", str(disk)))
 
 
@@ -200,7 +203,7 @@ def _protocol_file(directory: Path) -> Path:
 
 
 def _shutdown_reasons(protocol: Path) -> set[str]:
-    """Return the reasons of QEMU's shutdown (QMP event SHUTDOWN)."""
+    """Return the reasons of QEMU's shutdown, from the events SHUTDOWN in the log of its machine protocol."""
     reasons = set()
     for line in protocol.read_text(errors="replace").splitlines():
         try:

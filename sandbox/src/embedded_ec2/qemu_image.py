@@ -1,4 +1,4 @@
-"""The disk image of machines with their own kernel, made from the containers' recipe and a kernel."""
+"""Makes the disk image of emulated machines from the tree of an image and its kernel."""
 
 import shutil
 import uuid
@@ -18,7 +18,7 @@ FILES = {
         'GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\n'
         'GRUB_CMDLINE_LINUX="console=ttyS0"\nGRUB_DISABLE_OS_PROBER=true\nGRUB_DISABLE_RECOVERY=true\n'
     ),
-    # Emulated, on a machine that has other work to do, a service may need minutes to start.
+    # In an emulated machine on a busy computer a service may need minutes to start.
     "etc/systemd/system.conf.d/patience.conf": "[Manager]\nDefaultTimeoutStartSec=600\nDefaultDeviceTimeoutSec=600\n",
 }
 DIRECTORIES = ("boot/grub", "etc/systemd/network", "var/lib/cloud/seed/nocloud")
@@ -27,10 +27,10 @@ PROOF = ("usr/sbin/update-grub", NETWORK_UNIT)
 
 
 def make_disk(root: Path, target: Path) -> None:
-    """Turn a root tree with a kernel into the files QEMU starts from; the tree is used up.
+    """Make the files from which QEMU starts out of a root tree with a kernel. The tree is removed.
 
-    The first boot's arguments are those that the machine's own update-grub would write. So undoing a change of them
-    restores the originals.
+    The arguments of the first boot are those that the machine's own update-grub would write. So an undo of later
+    changes restores exactly these.
     """
     kernels = sorted((root / "boot").glob("vmlinuz-*"))
     if not kernels:
@@ -44,7 +44,7 @@ def make_disk(root: Path, target: Path) -> None:
     wanted_by.symlink_to(f"/{NETWORK_UNIT}")
     line = f"linux /boot/{kernels[-1].name} root=UUID={filesystem_id} ro console=ttyS0\n"
     (root / "boot/grub/grub.cfg").write_text(line)
-    # The kernel mounts the root read-only; by this line systemd makes it writable.
+    # The kernel mounts the root file system read-only. By this line systemd makes it writable.
     (root / "etc/fstab").write_text(f"UUID={filesystem_id} / ext4 defaults 0 0\n")
     target.mkdir()
     shutil.copy(kernels[-1], target / KERNEL)

@@ -1,4 +1,4 @@
-"""The data for a machine's cloud-init at boot (NoCloud data source): the instance's identity, key and user data."""
+"""Writes the data for cloud-init at a machine's boot (NoCloud data source): identity, key and user data."""
 
 import json
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ ENDPOINT_FILE = "etc/systemd/system.conf.d/endpoint.conf"
 
 @dataclass(frozen=True)
 class Identity:
-    """The identity of a machine for its first boot."""
+    """The data of a machine for its first boot."""
 
     instance_id: str
     private_address: IPv4Address
     public_key: str | None
     user_data: bytes
     login: str = ""
-    # Where the machine's own services find the API; empty where nobody tells them.
+    # The API's URL for the machine's own services; empty when they get none.
     endpoint: str = ""
 
     @property
@@ -26,7 +26,10 @@ class Identity:
 
 
 def plant(root: Path, identity: Identity) -> None:
-    """Write the seed into a machine's root. cloud-init does not repeat the first boot for a known instance id."""
+    """Write the data for cloud-init into a machine's root directory.
+
+    cloud-init does not repeat the first boot's steps when it knows the instance id.
+    """
     directory = root / "var/lib/cloud/seed/nocloud"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "meta-data").write_text(render_meta_data(identity))
@@ -40,19 +43,19 @@ def plant(root: Path, identity: Identity) -> None:
 
 
 def render_endpoint(identity: Identity) -> str:
-    """Return systemd's setting by which user data and services call the API as they would call AWS."""
+    """Return the text of systemd's setting by which services and user data call the sandbox's API instead of AWS."""
     return f"[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL={identity.endpoint}\n"
 
 
 def render_login(identity: Identity) -> str:
-    """Return cloud-init's setting for the requested image's login user, in addition to the machine's own user."""
+    """Return cloud-init's setting for the image's login user, in addition to the machine's own user."""
     keys = [identity.public_key] if identity.public_key else []
     user = {"name": identity.login, "shell": "/bin/bash", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
     return json.dumps({"users": ["default", {**user, "ssh_authorized_keys": keys}]}, indent=1) + "\n"
 
 
 def render_meta_data(identity: Identity) -> str:
-    """Return the meta-data file as JSON, which is valid YAML."""
+    """Return the text of the meta-data file as JSON, which is valid YAML."""
     keys = [identity.public_key] if identity.public_key else []
     facts = {"instance-id": identity.instance_id, "local-hostname": identity.hostname, "public-keys": keys}
     return json.dumps(facts, indent=1) + "\n"

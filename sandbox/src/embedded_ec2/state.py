@@ -1,4 +1,4 @@
-"""The state directory of a sandbox, and how other processes find it."""
+"""The state directory of a sandbox, by which other processes find the sandbox."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ SYSTEM_STATE = Path("/var/lib/embedded-ec2")
 
 
 def user_state() -> Path:
-    """Return the state directory of a user without root, who can run the API but no machines."""
+    """Return the state directory of a user who is not root. Such a user can run the API without machines."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "embedded-ec2"
 
 
@@ -25,7 +25,7 @@ def own_state() -> Path:
 
 @dataclass(frozen=True)
 class Running:
-    """The record by which other processes find a running sandbox."""
+    """The record of a running sandbox, by which other processes find it."""
 
     pid: int
     started_ticks: int
@@ -51,7 +51,7 @@ class Sandbox:
 
     @classmethod
     def named(cls, name: str) -> "Sandbox":
-        """Return the sandbox of this name, root's first. It need not exist."""
+        """Return the sandbox of this name: root's, if it exists, or the user's. It need not exist."""
         for base in (SYSTEM_STATE, user_state()):
             if (base / name).exists():
                 return cls(name, base / name)
@@ -78,7 +78,7 @@ class Sandbox:
         return self.directory / "machines"
 
     def running(self) -> Running | None:
-        """Return the record of the running process, or None. The record of a dead process does not count."""
+        """Return the record of the running process, or None without a running process."""
         try:
             record = Running(**json.loads(self.running_file.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -86,7 +86,7 @@ class Sandbox:
         return record if record.is_alive else None
 
     def holder(self) -> str:
-        """Return the `--holder` directory given at its start; empty without one."""
+        """Return the directory that was given as `--holder` at the sandbox's start, or an empty text."""
         try:
             return self.holder_file.read_text()
         except FileNotFoundError:
@@ -97,7 +97,7 @@ class Sandbox:
 
 
 def neighbours(base: Path) -> list[Sandbox]:
-    """Return every sandbox under a state directory."""
+    """Return every sandbox in a state directory, whether it runs or not."""
     return [Sandbox(entry.name, entry) for entry in sorted(base.glob("*")) if entry.is_dir()]
 
 
@@ -111,29 +111,32 @@ def write_atomically(path: Path, text: str) -> None:
 def only_one_at_a_time(base: Path) -> Iterator[None]:
     """Hold the state directory's lock, so that only one start or stop of any sandbox runs at a time.
 
-    A missing directory is made. It is removed when the last sandbox is gone.
+    The directory is made if it is missing, and removed when it has become empty.
     """
     handle = _lock(base)
     try:
         yield
     finally:
-        with suppress(OSError):  # another sandbox is in it
+        with suppress(OSError):  # the directory of another sandbox is in it
             base.rmdir()
         os.close(handle)
 
 
 def _lock(base: Path) -> int:
-    """Return a descriptor that holds the lock of the directory now at this path, not of a removed one."""
+    """Return a descriptor that holds the lock of the directory that is now at this path.
+
+    A directory that was removed while this process waited for its lock does not count.
+    """
     base = base.resolve()
     while True:
         try:
             base.parent.mkdir(parents=True, exist_ok=True)
-            # Not Path.mkdir(exist_ok=True), which fails when the directory goes between its two looks at it.
+            # Path.mkdir(exist_ok=True) would fail when the directory is removed between its two checks.
             with suppress(FileExistsError):
                 os.mkdir(base, 0o755)
             handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
-            continue  # somebody removed it in between
+            continue  # another process has removed the directory in the meantime
         except OSError as error:
             raise SandboxError(f"cannot keep state in {base}: {error.strerror}; make that directory writable") from None
         fcntl.flock(handle, fcntl.LOCK_EX)

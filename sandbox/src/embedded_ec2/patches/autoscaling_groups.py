@@ -1,4 +1,4 @@
-"""moto's Auto Scaling groups change within requests only, and lack hooks, health checks and refreshes."""
+"""moto changes Auto Scaling groups only within requests, and lacks hooks, health checks and refreshes."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _hooks = Hooks()
 
 
 def install(hooks: Hooks) -> None:
-    """Let embedded_ec2.groups run the groups, and answer requests about their hooks, refreshes and activities."""
+    """Let embedded_ec2.groups manage the groups, and answer requests about hooks, refreshes and activities."""
     global _hooks
     _hooks = hooks
     if FakeAutoScalingGroup.set_desired_capacity.__module__ == __name__:
@@ -51,7 +51,10 @@ def _member(backend: AutoScalingBackend, instance_id: str) -> groups.Member:
 
 
 def _size_groups() -> None:
-    """Let `groups` launch and terminate, and check the size: moto does both once, within the request, for any size."""
+    """Let embedded_ec2.groups launch and terminate, and refuse a size outside the limits.
+
+    moto launches and terminates once, within the request, and accepts any size.
+    """
 
     def set_desired_capacity(self: FakeAutoScalingGroup, new_capacity: int | None) -> None:
         wanted = self.min_size if new_capacity is None else new_capacity
@@ -76,7 +79,7 @@ def _size_groups() -> None:
     def detach_load_balancer_target_groups(
         self: AutoScalingBackend, group_name: str, target_group_arns: list[str]
     ) -> None:
-        # moto deregisters every instance, and fails for one that waits for its hook and is no target yet.
+        # moto deregisters every instance. It fails for an instance that is no target yet because it waits for its hook.
         group = _group(self, group_name)
         group.target_group_arns = [arn for arn in group.target_group_arns if arn not in target_group_arns]
         _look(group)
@@ -88,7 +91,10 @@ def _size_groups() -> None:
 
 
 def _make_and_delete() -> None:
-    """Refuse a second group of the same name, which in moto replaces the first, and the deletion of a group in use."""
+    """Refuse a second group of the same name, and the deletion of a group in use. Support hooks at the creation.
+
+    In moto a second group replaces the first.
+    """
     create_group = AutoScalingBackend.create_auto_scaling_group
     answer_create = AutoScalingResponse.create_auto_scaling_group
 
@@ -100,7 +106,7 @@ def _make_and_delete() -> None:
         if unknown:
             raise ValidationError(f"Provided Target Groups may not be valid. Not found: {', '.join(sorted(unknown))}")
         made = create_group(self, name, *args, **kwargs)
-        # Zero is none, and what one has who says nothing; moto makes 300 seconds of both.
+        # AWS's default is 0 seconds, which means no grace period. moto turns 0 and a missing value into 300 seconds.
         made.health_check_grace_period = int(kwargs.get("health_check_period") or 0)
         _hooks.watcher.begin()
         return made
@@ -151,7 +157,7 @@ def _make_and_delete() -> None:
 
 
 def _terminate() -> None:
-    """Terminate after the target groups and hooks have released the instance; moto terminates at once."""
+    """Terminate an instance only after target groups and hooks have released it. moto terminates at once."""
 
     def terminate_instance(self: AutoScalingBackend, instance_id: str, should_decrement: bool) -> Activity:
         with groups.lock:
@@ -199,7 +205,10 @@ def _put_hook(backend: AutoScalingBackend, group_name: str, asked: dict[str, Any
 
 
 def _take_hooks() -> None:
-    """Make lifecycle hooks effective: moto stores them, with another role and queue, and never waits for them."""
+    """Make lifecycle hooks effective.
+
+    moto stores hooks, with another role and queue than requested, and never waits for them.
+    """
 
     def put_lifecycle_hook(self: AutoScalingResponse) -> ActionResult:
         group = _group(self.autoscaling_backend, self._get_param("AutoScalingGroupName"))
@@ -270,7 +279,7 @@ def _take_refreshes() -> None:
 
 
 def _tell_activities() -> None:
-    """Return the groups' real activities; moto returns none."""
+    """Answer DescribeScalingActivities with the groups' activities. moto returns none."""
 
     def describe_scaling_activities(self: AutoScalingResponse) -> ActionResult:
         name, asked = self._get_param("AutoScalingGroupName"), self._get_param("ActivityIds", [])

@@ -1,4 +1,4 @@
-"""moto deletes a stack without some of its resources, and does not wait for resources that take time to disappear."""
+"""When moto deletes a stack, it leaves some resources, and does not wait for resources that disappear slowly."""
 
 import time
 from collections.abc import Callable
@@ -11,13 +11,16 @@ from moto.iam.models import iam_backends
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import replace
 
-# AWS tries for longer; here whatever goes slowly takes some seconds.
+# AWS tries for longer. Here a slow deletion takes only some seconds.
 LIMIT_S = 60.0
 _LOOK_EACH_S = 0.2
 
 
 def install(hooks: Hooks) -> None:
-    """Delete every resource that can be deleted, again and again until none is left (user guide, "Delete a stack")."""
+    """Delete the resources of a stack in repeated passes, until none is left or the time limit has passed.
+
+    AWS also deletes a resource after those that use it (user guide, "Delete a stack").
+    """
     replace(ResourceMap, "delete", _delete)
 
 
@@ -28,7 +31,7 @@ def _delete(self: ResourceMap) -> None:
         for name in list(reversed(remaining)):
             try:
                 _delete_one(self, name)
-            except Exception:  # what else uses it goes first
+            except Exception:  # another resource uses it and must be deleted first
                 if time.monotonic() >= deadline:
                     raise
             else:

@@ -1,4 +1,4 @@
-"""Corrections of moto's CloudWatch alarms where they visibly differ from AWS."""
+"""moto's CloudWatch lacks composite alarms, notifications of topics, and the history of alarms."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _NAME_IN_RULE = re.compile(r'(?:ALARM|OK|INSUFFICIENT_DATA)\("?([^")]+)"?\)')
 
 
 def install(hooks: Hooks) -> None:
-    """Correct moto in this process; once is enough, and twice does no more."""
+    """Correct moto in this process. A second call changes nothing more."""
     if hasattr(CloudWatchResponse, "put_composite_alarm"):
         return
     _take_composite_alarms()
@@ -32,7 +32,7 @@ def _rule_names(rule: str) -> set[str]:
 
 
 def _take_composite_alarms() -> None:
-    """Accept composite alarms: moto reads their rule, and then answers that the action is not implemented."""
+    """Accept composite alarms. moto reads their rule, but then answers that the action is not implemented."""
 
     def put_composite_alarm(self: CloudWatchResponse) -> ActionResult:
         rule = self._get_param("AlarmRule") or ""
@@ -52,7 +52,7 @@ def _take_composite_alarms() -> None:
 
 
 def _keep_alarms_that_others_stand_on() -> None:
-    """Refuse to delete an alarm that a composite alarm names, which moto deletes."""
+    """Refuse to delete an alarm that a composite alarm names. moto deletes it."""
     delete = CloudWatchBackend.delete_alarms
 
     def delete_alarms(self: CloudWatchBackend, alarm_names: list[str]) -> None:
@@ -66,7 +66,7 @@ def _keep_alarms_that_others_stand_on() -> None:
 
 
 def _notify_topics() -> None:
-    """Publish state changes to topics, and update composite alarms on SetAlarmState. moto does neither."""
+    """Publish state changes to topics. moto does not run actions."""
     update = Alarm.update_state
 
     def update_state(self: Alarm, reason: str, reason_data: str, state_value: str) -> None:

@@ -1,4 +1,4 @@
-"""Corrections of moto's CloudWatch metrics where they visibly differ from AWS."""
+"""moto's CloudWatch returns no percentiles of metrics."""
 
 import math
 import re
@@ -14,20 +14,20 @@ _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 
 def install(hooks: Hooks) -> None:
-    """Correct moto in this process; once is enough, and twice does no more."""
+    """Correct moto in this process. A second call changes nothing more."""
     if Statistics.get_statistics_for_type.__module__ != __name__:
         _answer_percentiles()
 
 
 def _answer_percentiles() -> None:
-    """Return percentiles such as p99 or p99.9, for which moto returns nothing."""
+    """Return percentiles, such as p99 or p99.9, of single values."""
     usual: Callable[..., Any] = Statistics.get_statistics_for_type
 
     def get_statistics_for_type(self: Statistics, stat: str) -> Any:
         percentile = _PERCENTILE.fullmatch(stat)
         if percentile is None:
             return usual(self, stat)
-        if self.metric_aggregated_list:  # AWS has none either of what was sent as StatisticValues
+        if self.metric_aggregated_list:  # AWS has none either for values sent as StatisticValues
             return None
         values = sorted(self.metric_single_values_list)
         return values[max(math.ceil(len(values) * float(percentile[1]) / 100), 1) - 1]

@@ -1,4 +1,4 @@
-"""moto's EC2 assigns addresses that belong to others, and loses Elastic IPs and their tags."""
+"""moto's EC2 assigns public addresses that belong to others, and loses Elastic IPs and their tags."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -30,7 +30,7 @@ def _public_addresses_in_use() -> set[str]:
 
 
 def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
-    """Assign the sandbox's own public addresses. moto invents ones that belong to others, or loopback ones."""
+    """Assign the sandbox's own public addresses. moto invents addresses, which may belong to others or to loopback."""
 
     def next_free() -> str:
         used = _public_addresses_in_use()
@@ -44,14 +44,14 @@ def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
 
 
 def _know_elastic_addresses_tags() -> None:
-    """Find tags by the resource type `elastic-ip`, as DescribeTags calls it. moto uses another name."""
+    """Find tags of Elastic IPs by the resource type `elastic-ip`, as AWS names it. moto uses another name."""
     EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"
 
 
 def _keep_elastic_addresses_over_a_stop() -> None:
-    """Keep a stopped instance's Elastic IP (EC2 user guide, "Elastic IP addresses"), which moto replaces.
+    """Keep a stopped instance's Elastic IP (EC2 user guide, "Elastic IP addresses"). moto replaces it.
 
-    An address that EC2 itself assigned is released at the stop, as moto does.
+    An address that EC2 itself assigned is released at the stop, which moto does correctly.
     """
     for name in ("stop", "start"):
         original: Callable[[Instance], InstanceState] = getattr(Instance, name)
@@ -67,8 +67,8 @@ def _keep_elastic_addresses_over_a_stop() -> None:
 
 
 def _free_elastic_addresses_at_the_end() -> None:
-    """Disassociate the Elastic IP of a terminated instance, which moto leaves associated."""
-    if Instance.terminate.__module__.startswith("embedded_ec2"):  # installed before, and ours is within it
+    """Disassociate the Elastic IP of a terminated instance. moto leaves it associated."""
+    if Instance.terminate.__module__.startswith("embedded_ec2"):  # this patch was already installed
         return
     original: Callable[[Instance], InstanceState] = Instance.terminate
 

@@ -1,4 +1,4 @@
-"""GetEbsDefaultKmsKeyId, which moto's EC2 lacks; it only has ModifyEbsDefaultKmsKeyId (EC2 API reference)."""
+"""moto's EC2 lacks GetEbsDefaultKmsKeyId; it only has ModifyEbsDefaultKmsKeyId (EC2 API reference)."""
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend
@@ -11,7 +11,7 @@ _OF_AWS = "alias/aws/ebs"
 
 
 def install(hooks: Hooks) -> None:
-    """Return the alias, as AWS does, until the account chooses its own key."""
+    """Add GetEbsDefaultKmsKeyId. It returns the alias of AWS's own key until the account chooses another key."""
     setattr(EC2Response, get_ebs_default_kms_key_id.__name__, get_ebs_default_kms_key_id)
 
 
@@ -22,6 +22,6 @@ def get_ebs_default_kms_key_id(self: EC2Response) -> ActionResult:
 def _key(backend: EC2Backend) -> str:
     chosen = str(backend.default_kms_key_id)
     keys = kms_backends[backend.account_id][backend.region_name]
-    # moto also notes AWS's own key there, once it has encrypted the first volume.
+    # After the first encrypted volume moto stores AWS's own key as the default key, so compare with that key.
     of_aws = keys.alias_exists(_OF_AWS) and keys.describe_key(_OF_AWS).arn == chosen
     return _OF_AWS if of_aws or not chosen else chosen

@@ -15,12 +15,16 @@ from moto.ec2.utils import generic_filter
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import replace
 
-# On AWS it is seconds to minutes: EC2 user guide, "Delete a network interface", and VPC user guide, "Delete your VPC".
+# The delay of a deletion. On AWS it takes seconds to minutes: EC2 user guide, "Delete a network interface", and VPC
+# user guide, "Delete your VPC".
 SECONDS = 3.0
 
 
 def install(hooks: Hooks) -> None:
-    """Delete interfaces of terminated instances and deleted endpoints with a delay. Refuse to delete what they use."""
+    """Delete interfaces of terminated instances, and VPC endpoints, with a delay.
+
+    Until then refuse to delete the subnets, security groups, gateways and VPCs that they use.
+    """
     if Instance.terminate.__module__ != __name__:
         _let_interfaces_of_a_launch_go_with_it()
         _let_interfaces_go_slowly()
@@ -29,7 +33,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _going(backend: EC2Backend) -> dict[str, tuple[NetworkInterface, float]]:
-    """Return the interfaces that are being deleted, each with the time at which it is gone."""
+    """Return interface id → (interface, time at which it is gone) for the interfaces that are being deleted."""
     going: dict[str, tuple[NetworkInterface, float]] = backend.__dict__.setdefault("interfaces_going", {})
     for identity in [identity for identity, (_, gone_at) in going.items() if time.monotonic() >= gone_at]:
         del going[identity]
@@ -44,7 +48,10 @@ def _in_use(backend: EC2Backend) -> Iterator[NetworkInterface]:
 
 
 def _let_interfaces_of_a_launch_go_with_it() -> None:
-    """Delete a launch's interfaces with it, unless told to keep them (user guide, "Delete a network interface")."""
+    """Delete the interfaces that a launch made together with its instance (user guide, "Delete a network interface").
+
+    Interfaces that existed before, or whose launch set DeleteOnTermination, are not changed.
+    """
     prepare: Callable[..., None] = Instance.prep_nics
 
     def prep_nics(self: Instance, nic_spec: list[dict[str, Any]], *arguments: Any, **named: Any) -> None:
@@ -61,7 +68,7 @@ def _let_interfaces_go_slowly() -> None:
     terminate: Callable[[Instance], InstanceState] = Instance.terminate
 
     def terminate_slowly(self: Instance) -> InstanceState:
-        if self.state == "terminated":  # once more is no error on AWS
+        if self.state == "terminated":  # a second termination is no error on AWS
             return copy.copy(self._state)
         had = [interface for interface in self.nics.values() if interface.id in self.ec2_backend.enis]
         before = terminate(self)

@@ -1,4 +1,4 @@
-"""Keeps and reports options of RunInstances that moto accepts and forgets (EC2 API reference, same names)."""
+"""moto's RunInstances accepts some options but does not store them (EC2 API reference, same names)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from embedded_ec2.patches import ec2_placement_groups, replace
 
 
 def install(hooks: Hooks) -> None:
-    """Make RunInstances store placement group, CPU options and, from a launch template, the Spot market."""
+    """Store and report the placement group, the CPU options and, from a launch template, the Spot market."""
     Instance.cpu_options = property(_cpu_options)  # type: ignore[attr-defined]  # moto has none
     run: Callable[..., ActionResult] = InstanceResponse.run_instances
 
@@ -38,7 +38,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _cpu_options(self: Instance) -> dict[str, int]:
-    """Return the CPU options of the launch, else those of the type. AWS reports them for every instance."""
+    """Return the CPU options of the launch, or those of the type. AWS reports them for every instance."""
     facts: dict[str, int] = INSTANCE_TYPES.get(self.instance_type, {}).get("VCpuInfo", {})
     usual = {"CoreCount": facts.get("DefaultCores", 1), "ThreadsPerCore": facts.get("DefaultThreadsPerCore", 1)}
     return getattr(self, "cpus_asked_for", usual)

@@ -1,4 +1,4 @@
-"""moto's EC2 cannot launch from a later version of a template that has user data."""
+"""moto's EC2 cannot launch from the second or a later version of a template with user data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Decode the user data of every version; moto does so only for the first version and fails with later ones."""
+    """Decode the user data of every version. moto decodes only that of the first version."""
     create: Callable[..., Any] = LaunchTemplate.create_version
     if create.__module__ == __name__:
         return

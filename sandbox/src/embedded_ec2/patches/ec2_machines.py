@@ -1,4 +1,4 @@
-"""Connects moto's instances, which are only entries in its tables, with machines."""
+"""moto's instances are only entries in its tables. This patch connects them with machines."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -16,14 +16,14 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Start and reboot machines, and read their consoles."""
+    """Start and reboot machines with their instances, and return the output of their consoles."""
     _report_real_consoles(hooks)
     _reboot_machines(hooks)
     _start_machines(hooks)
 
 
 def _report_real_consoles(hooks: Hooks) -> None:
-    """Return the machine's console output. moto returns the same text of a Linux 2.6 for every instance."""
+    """Return the output of the machine's console. moto returns the same text of Linux 2.6 for every instance."""
 
     def get_console_output(self: General) -> ActionResult:
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
@@ -32,7 +32,7 @@ def _report_real_consoles(hooks: Hooks) -> None:
             {
                 "InstanceId": instance.id,
                 "Timestamp": utcnow(),
-                # AWS keeps the last 64 KiB.
+                # AWS stores the last 64 KiB of the output.
                 "Output": Base64EncodedString.from_raw_string(output[-65536:]),
             }
         )
@@ -41,7 +41,7 @@ def _report_real_consoles(hooks: Hooks) -> None:
 
 
 def _reboot_machines(hooks: Hooks) -> None:
-    """Reboot the machine. moto's reboot has no visible effect."""
+    """Reboot the instance's machine. moto's reboot has no visible effect."""
     original: Callable[..., Any] = EC2Backend.reboot_instances
 
     def reboot_instances(self: EC2Backend, instance_ids: list[str]) -> Any:
@@ -54,9 +54,9 @@ def _reboot_machines(hooks: Hooks) -> None:
 
 
 def _start_machines(hooks: Hooks) -> None:
-    """Start the machine, and answer `running` only after that.
+    """Start the instance's machine, and answer the request only after that.
 
-    A subnet whose addresses this machine uses for something else is refused before a machine is started in it.
+    A launch is refused when this machine uses the subnet's addresses for something else.
     """
     run: Callable[..., Any] = EC2Backend.run_instances
     start: Callable[..., Any] = EC2Backend.start_instances
@@ -67,7 +67,7 @@ def _start_machines(hooks: Hooks) -> None:
             reason = hooks.machines.refusal(IPv4Network(self.get_subnet(subnet_id).cidr_block))
             if reason:
                 raise EC2ClientError("Unsupported", f"{subnet_id} cannot have machines here: {reason}")
-        prepare = kwargs.pop("prepare", None)  # a group's, for what the machine may ask for as soon as it runs
+        prepare = kwargs.pop("prepare", None)  # given by groups._launch
         reservation = run(self, *args, **kwargs)
         if prepare:
             prepare(reservation)

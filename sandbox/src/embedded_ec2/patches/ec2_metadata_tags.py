@@ -1,4 +1,4 @@
-"""moto's EC2 allows tags in an instance's metadata whose keys AWS refuses there."""
+"""moto's EC2 accepts keys of tags that AWS refuses when tags are in the instance's metadata."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -12,13 +12,13 @@ from moto.ec2.responses.instances import InstanceResponse
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import replace
 
-# EC2 user guide, "View tags for your EC2 instances using instance metadata".
+# The allowed keys: EC2 user guide, "View tags for your EC2 instances using instance metadata".
 _KEY = re.compile(r"[0-9a-zA-Z\-_+=,.@:]{1,255}")
 _RESERVED = (".", "..", "_index")
 
 
 def install(hooks: Hooks) -> None:
-    """Refuse such keys at the launch, and for an instance with tags in its metadata."""
+    """Refuse such keys at a launch with tags in metadata, and for an instance that has tags in its metadata."""
     run: Callable[..., ActionResult] = InstanceResponse.run_instances
     tag: Callable[..., bool] = EC2Backend.create_tags
 

@@ -1,4 +1,4 @@
-"""Placement groups, which moto's EC2 does not have: create, describe, delete (EC2 API reference, same names)."""
+"""moto's EC2 lacks placement groups. This patch adds actions to create, describe and delete them."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ STRATEGIES = ("cluster", "spread", "partition")
 
 
 class PlacementGroup(TaggedEC2Resource):
-    """One group. Its attributes have the names of the API's answer in snake case."""
+    """One placement group. Its attributes have the names of the API's answer, in snake case."""
 
     def __init__(
         self, backend: EC2Backend, name: str, strategy: str, options: dict[str, Any], tags: dict[str, str]
@@ -48,7 +48,7 @@ class PlacementGroup(TaggedEC2Resource):
 
 
 def install(hooks: Hooks) -> None:
-    """Add the three actions to moto, and register `pg-…` as the id of a resource that can have tags."""
+    """Add the three actions to moto. Also register `pg-…` as the form of an id whose resource can have tags."""
     EC2_RESOURCE_TO_PREFIX["placement-group"] = "pg"
     EC2_PREFIX_TO_RESOURCE["pg"] = "placement-group"
     for action in (create_placement_group, describe_placement_groups, delete_placement_group):
@@ -56,13 +56,13 @@ def install(hooks: Hooks) -> None:
 
 
 def _groups(backend: EC2Backend) -> dict[str, PlacementGroup]:
-    """Return the groups of one account and region by name. They exist as long as its other resources."""
+    """Return name → placement group of one account and region."""
     groups: dict[str, PlacementGroup] = backend.__dict__.setdefault("placement_groups", {})
     return groups
 
 
 def require(backend: EC2Backend, name: str) -> None:
-    """Raise AWS's error when there is no group of this name."""
+    """Raise AWS's error when no placement group has this name."""
     if name not in _groups(backend):
         raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The Placement Group '{name}' is unknown.")
 

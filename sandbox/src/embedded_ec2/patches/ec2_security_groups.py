@@ -1,4 +1,4 @@
-"""moto's EC2 omits parts of answers about security groups, and adds groups where AWS replaces them."""
+"""moto's EC2 omits parts of answers about security groups, and adds groups instead of replacing them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +13,13 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Confirm new descriptions of rules, and replace the groups of instances and interfaces."""
+    """Answer changes of rules' descriptions completely, and replace the groups of instances and interfaces."""
     _confirm_rule_descriptions()
     _replace_groups()
 
 
 def _confirm_rule_descriptions() -> None:
-    """Add `Return` to two answers. amazon.aws.ec2_security_group reads it, and moto leaves it out."""
+    """Add `Return` to two answers, which amazon.aws.ec2_security_group reads. moto leaves it out."""
     for direction in ("ingress", "egress"):
         name = f"update_security_group_rule_descriptions_{direction}"
 
@@ -33,7 +33,7 @@ def _confirm_rule_descriptions() -> None:
 
 
 def _replace_groups() -> None:
-    """Replace an instance's groups on its interface as well, as AWS does. moto adds them."""
+    """Replace the security groups of an instance and its interface together, as AWS does. moto only adds groups."""
     modify_interface: Callable[..., None] = EC2Backend.modify_network_interface_attribute
     modify_instance: Callable[..., Any] = EC2Backend.modify_instance_security_groups
 

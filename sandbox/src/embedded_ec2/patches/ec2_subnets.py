@@ -1,4 +1,4 @@
-"""Corrections of moto's subnets with IPv6 where they differ from AWS."""
+"""moto reports a subnet's IPv6 networks in another form than AWS, and cannot find subnets by them."""
 
 from collections.abc import Callable
 from typing import Any

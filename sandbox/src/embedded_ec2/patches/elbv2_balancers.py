@@ -1,4 +1,4 @@
-"""moto's Network Load Balancers have no address, and every registered target is healthy."""
+"""moto's Network Load Balancers have no address, and report every registered target as healthy."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from embedded_ec2.balancing import Balancers
 
 _NETWORK = ("TCP", "TLS", "UDP", "TCP_UDP")
-# API reference, "CreateTargetGroup": what a check may be; the times are in seconds.
+# The limits of health checks: API reference, "CreateTargetGroup". Times are in seconds.
 _RANGES = {
     "health_check_interval_seconds": (5, 300),
     "health_check_timeout_seconds": (2, 120),
@@ -29,7 +29,7 @@ _hooks = Hooks()
 
 
 def install(hooks: Hooks) -> None:
-    """Give balancers addresses, and report the targets' health that HAProxy finds, where there are machines."""
+    """Give balancers addresses, and report the health of targets that HAProxy finds, if the sandbox has machines."""
     global _hooks
     _hooks = hooks
     hooks.watcher.targets = groups.Targets(_state, _is_draining)
@@ -43,7 +43,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _keeper(group: FakeTargetGroup) -> "Balancers | None":
-    """Return the object that runs the group's balancer; None without a balancer, and for another kind of balancer."""
+    """Return the object that runs the group's balancer, or None when the group has no network balancer."""
     return _hooks.machines.balancers() if group.protocol in _NETWORK and group.load_balancer_arns else None
 
 
@@ -57,7 +57,7 @@ def _is_draining(group: FakeTargetGroup, instance_id: str) -> bool:
 
 
 def _name_by_type() -> None:
-    """Name a network balancer `net/…`, also in an alarm's dimension; moto names every balancer `app/…`."""
+    """Name a network balancer `net/…`, also in the dimension of an alarm. moto names every balancer `app/…`."""
     make_arn, create = make_arn_for_load_balancer, ELBv2Backend.create_load_balancer
     asked = threading.local()
 
@@ -74,7 +74,10 @@ def _name_by_type() -> None:
 
 
 def _give_addresses() -> None:
-    """Give a balancer one interface, in its first subnet; AWS makes one in each. Its DNS name is the address itself."""
+    """Give a balancer one interface with an address, which is also its DNS name.
+
+    It is in the balancer's first subnet. AWS makes one in each subnet.
+    """
     create: Callable[..., FakeLoadBalancer] = ELBv2Backend.create_load_balancer
     delete: Callable[..., None] = ELBv2Backend.delete_load_balancer
 
@@ -114,7 +117,7 @@ def _give_addresses() -> None:
 
 
 def _refuse_other_checks() -> None:
-    """Refuse intervals and thresholds outside of AWS's limits; moto accepts any."""
+    """Refuse intervals and thresholds of health checks outside AWS's limits. moto accepts any."""
     create: Callable[..., FakeTargetGroup] = ELBv2Backend.create_target_group
     modify: Callable[..., FakeTargetGroup] = ELBv2Backend.modify_target_group
 
@@ -150,7 +153,7 @@ def _require_check(group: FakeTargetGroup) -> None:
 
 
 def _register() -> None:
-    """Let targets drain ("Edit target group attributes", "Deregistration delay"); moto removes them at once."""
+    """Let deregistered targets drain, as AWS does ("Deregistration delay"). moto removes them at once."""
     register: Callable[..., None] = FakeTargetGroup.register
 
     def register_anew(self: FakeTargetGroup, targets: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Corrections of moto's check of request signatures where it differs from AWS."""
+"""moto rejects valid signatures of some requests."""
 
 from typing import Any
 
@@ -9,7 +9,10 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Accept GET and DELETE of REST services. moto rejects them, because it uses query or headers as a missing body."""
+    """Accept GET and DELETE requests of REST services.
+
+    moto rejects them, because it computes the signature with the query or the headers instead of an empty body.
+    """
     original = IAMRequest._create_aws_request
 
     def create_aws_request(self: IAMRequest) -> Any:

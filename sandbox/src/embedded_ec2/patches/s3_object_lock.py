@@ -1,4 +1,4 @@
-"""Corrections of moto's object lock where it visibly differs from AWS."""
+"""moto reports a bucket's object lock with days and years, of which one is zero."""
 
 from moto.s3.models import S3Backend
 
@@ -7,7 +7,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Return only days or years, as AWS does. moto adds zero years, so that each run would set the lock again."""
+    """Return only days or only years, as AWS does. With moto's answer each run of a module would set the lock again."""
     original = S3Backend.get_object_lock_configuration
 
     def get_object_lock_configuration(

@@ -1,4 +1,4 @@
-"""Corrections of moto's S3 buckets where they visibly differ from AWS."""
+"""moto ignores conditions in the policies of S3 buckets."""
 
 import copy
 import json
@@ -11,9 +11,10 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Skip statements with a condition. moto ignores conditions, so "deny all but TLS" would deny everything.
+    """Skip statements with a condition.
 
-    The API has no TLS on loopback, so such statements must not count. All others do.
+    moto would apply them without their condition, so "deny all requests without TLS" would deny every request. The
+    sandbox's API has no TLS, because it listens on loopback. So such statements must not apply; all others do.
     """
     original = FakeBucket.get_permission
 

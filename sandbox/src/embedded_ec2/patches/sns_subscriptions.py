@@ -1,4 +1,4 @@
-"""moto's SNS treats every subscriber as confirmed."""
+"""moto's SNS treats every subscription as confirmed."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,14 +11,14 @@ from moto.sns.responses import SNSResponse
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import replace
 
-# Who is asked first (SNS API reference, "Subscribe": the endpoint's owner must confirm).
+# The protocols whose endpoint's owner must confirm a subscription (SNS API reference, "Subscribe").
 _ASKED = ("email", "email-json", "http", "https")
 
 
 def install(hooks: Hooks) -> None:
-    """Keep subscriptions that need consent pending until ConfirmSubscription.
+    """Keep subscriptions that need a confirmation pending until ConfirmSubscription.
 
-    The token is the endpoint, because no message is sent here.
+    The token for that is the endpoint, because the sandbox sends no message with a token.
     """
     if SNSResponse.subscribe.__module__ != __name__:
         _keep_subscribers_pending()
@@ -83,7 +83,7 @@ def _keep_subscribers_pending() -> None:
 
 
 def _confirm() -> None:
-    """Confirm a subscription. moto accepts every token and changes nothing."""
+    """Make ConfirmSubscription check the token and confirm. moto accepts every token and changes nothing."""
 
     def confirm_subscription(self: SNSResponse) -> ActionResult:
         topic, token = self._get_param("TopicArn"), self._get_param("Token")
