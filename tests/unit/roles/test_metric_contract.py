@@ -224,7 +224,8 @@ def test_each_alarm_links_to_its_runbook_and_each_runbook_belongs_to_an_alarm() 
     assert linked == {f"{galaxy['documentation']}/runbooks/{page}" for page in pages}
     for page in pages:
         text = (ROOT / "docs/runbooks" / page).read_text(encoding="utf-8")
-        assert [word for word in ("**Meaning.**", "**First command.**", "**End.**") if word not in text] == [], page
+        titles = ("## Meaning", "## First command", "## End of the alarm")
+        assert [title for title in titles if title not in text] == [], page
         assert f"({page})" in (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
 
 
