@@ -28,7 +28,7 @@ def read_reports(directory: Path) -> list[dict[str, Any]]:
 
 def promises(report: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of one host's table, then the targets that were missed or not measured, and why."""
-    rows: list[dict[str, str]] = report["verdict"]
+    rows = _services_in_one(report["verdict"])
     widths = {key: max(len(row[key]) for row in [COLUMNS, *rows]) for key in COLUMNS}
     for row in [COLUMNS, *rows]:
         cells = {**row, "verdict": row["verdict"].upper() if _is_bad(row) else row["verdict"]}
@@ -43,6 +43,14 @@ def promises(report: dict[str, Any]) -> Iterator[str]:
             yield from _wrapped(f"({note})")
     if not any(_is_bad(row) for row in rows):
         yield "  Every promise is kept."
+
+
+def _services_in_one(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the rows with one row for all services when all of them are met, so that the table stays short."""
+    services = [row for row in rows if row["name"].endswith(".service")]
+    if not services or any(row["verdict"] != "met" for row in services):
+        return rows
+    return [{**services[0], "name": f"{len(services)} services"}, *(row for row in rows if row not in services)]
 
 
 def _is_bad(row: dict[str, str]) -> bool:
@@ -85,7 +93,6 @@ def summary(reports: Path, log: Path, header: Path, status: dict[str, Any]) -> I
     yield "\nTry next"
     yield "  scripts/demo play playbooks/verify.yml     load again: watch the page"
     yield "  scripts/demo play playbooks/diagnose.yml   ask the host how it is"
-    yield "  scripts/demo                               again: nothing is changed"
     yield "  scripts/demo down                          take all of it back"
     yield f"\nReports (HTML, JSON): {_here(reports)}/   Logs, a file a step: {_here(log)}/"
 

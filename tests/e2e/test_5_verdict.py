@@ -22,9 +22,10 @@ while True:
     time.sleep(0.08)
 """
 
-# The replies of 3,000 orders a second are about 3 Mbit/s; they queue in front of 1. (Not every kernel has netem.)
+# The replies of 3,000 orders a second are about 3 Mbit/s; they queue in front of 2. A slower link would take minutes to
+# send the queue after the load. (Not every kernel has netem.)
 SLOW_LINK = (
-    ["tc", "qdisc", "add", "dev", "ens5", "root", "tbf", "rate", "1mbit", "burst", "16kb", "latency", "300ms"],
+    ["tc", "qdisc", "add", "dev", "ens5", "root", "tbf", "rate", "2mbit", "burst", "16kb", "latency", "300ms"],
     ["tc", "qdisc", "del", "dev", "ens5", "root"],
 )
 

@@ -58,6 +58,22 @@ def test_what_was_not_measured_is_said_loudly_with_the_reason_and_no_line_is_too
     assert max(map(len, said.splitlines())) <= 80
 
 
+def service(name: str, verdict: str) -> dict[str, str]:
+    return {"name": f"{name}.service", "target": "active", "measured": "active", "verdict": verdict, "note": ""}
+
+
+def test_services_share_a_row_when_all_of_them_run(tmp_path: Path) -> None:
+    said = summary(tmp_path, service("feed", "met"), service("telemetry", "met"), MET)
+    assert "  2 services  active  active    met\n" in said
+    assert "telemetry.service" not in said
+
+
+def test_a_service_that_does_not_run_is_named_in_its_own_row(tmp_path: Path) -> None:
+    said = summary(tmp_path, service("feed", "met"), service("telemetry", "missed"))
+    assert "  feed.service       active  active    met\n" in said
+    assert "  MISSED: telemetry.service\n" in said
+
+
 def test_what_was_missed_is_named(tmp_path: Path) -> None:
     assert "  MISSED: p99\n" in summary(tmp_path, MET, {**VOID, "verdict": "missed", "note": ""})
 
