@@ -284,7 +284,8 @@ def _say(when: str, lines: dict[str, dict[str, Any]]) -> None:
 def prove(hosts: int) -> Path:
     """Test this number of hosts, write the record and return its path.
 
-    Raises AssertionError when a line does not fail with its fault, or is not met after the repair.
+    Raises AssertionError when a line of the checklist does not fail while its fault is there, or is not met after the
+    repair of the fault.
     """
     evidence = Evidence("readiness", hosts, _SOURCES)
     while evidence.done < hosts:

@@ -140,7 +140,11 @@ def test_a_key_with_a_password_is_refused(make: Made, tmp_path: Path) -> None:
 def checked(
     engine: Publisher, state_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: Certificates, days: float
 ) -> tuple[Check, dict[str, float]]:
-    """Return the check in /health and the ends in /metrics, by file, as they will be in this number of days."""
+    """Return what telemetry reports after this number of days.
+
+    The first is the check of certificates in /health. The second is the time in /metrics at which each certificate
+    ends, in seconds since 1970, by file.
+    """
     engine.publish()
     observer = Observer(state_path)
     now_s = time.time() + days * 86_400

@@ -48,9 +48,10 @@ def _in_use(backend: EC2Backend) -> Iterator[NetworkInterface]:
 
 
 def _let_interfaces_of_a_launch_go_with_it() -> None:
-    """Delete the interfaces that a launch made together with its instance (user guide, "Delete a network interface").
+    """Delete the interfaces that a launch made, when their instance is terminated, as EC2 does.
 
-    Interfaces that existed before, or whose launch set DeleteOnTermination, are not changed.
+    An interface that existed before the launch stays. If the launch sets DeleteOnTermination, that setting decides.
+    Source: the EC2 user guide, "Delete a network interface".
     """
     prepare: Callable[..., None] = Instance.prep_nics
 
