@@ -1,8 +1,9 @@
 """Measures what protection costs a client: wrong passwords of others, TLS, and the host's own firewall.
 
-The runs that are compared alternate. Witnesses, threads that watch the CPUs, tell which time was undisturbed, and only
-this time counts. Orders on a schedule are divided into slices of a tenth of a second, as in the load generator's
-report, and each undisturbed slice counts. Otherwise only whole undisturbed pairs of runs count.
+The runs that are compared alternate. Threads that watch the CPUs, the witnesses, tell which time was undisturbed. Only
+this time counts. A run that sends orders on a schedule is divided into slices of a tenth of a second, and each
+undisturbed slice counts, as in the load generator's report. A run without a schedule is not divided: its pair of runs
+counts only if the machine left both undisturbed from beginning to end.
 """
 
 from __future__ import annotations

@@ -47,7 +47,11 @@ class Confinement:
 
 
 def confine(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
-    """Prepare a machine's control groups, by this machine's systemd or directly without systemd."""
+    """Prepare the control groups of a sandbox machine.
+
+    The systemd of the computer on which the sandbox runs makes them. Where it runs no systemd, they are made directly
+    in the cgroup file system.
+    """
     if Path("/run/systemd/system").is_dir():
         return _systemd_scope(instance_id, cpus, ledger)
     return _own_cgroups(instance_id, cpus, ledger)

@@ -121,7 +121,10 @@ class Log:
         return self._sessions.get(name) if name else self.current
 
     def next_sequence(self, session: Session) -> int:
-        """Return the number of the session's next message, after all in the files and in the tail."""
+        """Return the sequence number of the session's next message: one more than that of the last known message.
+
+        The last known message is in a file or in the tail.
+        """
         known = session.next_sequence
         return max(known, self.tail.following) if self.tail.session == session.name else known
 
