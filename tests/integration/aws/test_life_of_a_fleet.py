@@ -191,6 +191,7 @@ class Host(BaseHTTPRequestHandler):
     instance: str
     keys: dict[str, str]
     asked: ClassVar[list[dict[str, str]]] = []
+    refused: ClassVar[list[str]] = []
 
     def answer(self, body: str, code: int = 200) -> None:
         self.send_response(code)
@@ -212,6 +213,11 @@ class Host(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.asked.append(dict(parse_qsl(body.decode())))
+        action = self.asked[-1]["Action"]
+        if action == "AttachVolume" and action not in self.refused:
+            self.refused.append(action)
+            self.answer("<Code>IncorrectState</Code>", 400)
+            return
         request = Request(f"{self.account.url}/", body, dict(self.headers))  # noqa: S310  our API
         with urlopen(request, timeout=20) as answer:  # noqa: S310
             self.answer(answer.read().decode())
@@ -267,6 +273,8 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
         )
         server.shutdown()
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "not ready yet" in done.stdout
+    assert "IncorrectState" in done.stdout
     (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])[
         "Volumes"
     ]
@@ -276,7 +284,7 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
     assert table[0].startswith("/dev/a / ")
     assert [line.split()[:2] for line in table[1:]] == [[link, "/var/lib/trading"]]
     assert "start var-lib-trading.mount" in commands.read_text().splitlines()
-    assert "start trading-engine@beta.service" in commands.read_text().splitlines()
+    assert "start --no-block trading-engine@beta.service" in commands.read_text().splitlines()
     completed = Host.asked[-1]
     assert [one["Action"] for one in Host.asked].count("CompleteLifecycleAction") == 1
     assert completed["Action"] == "CompleteLifecycleAction", "a host is ready only after all else"
