@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import fleet
 
+ROOT = Path(__file__).parents[3]
 PREFIX = "trading-demo"
 ZONES = ["us-east-1a", "us-east-1b", "us-east-1c"]
 SYMBOLS = [{"name": name, "reference_price": "1.00"} for name in ("TEST", "AAPL", "MSFT")]
@@ -77,6 +80,12 @@ def test_what_the_environment_has_counts() -> None:
     (said,) = wrong(ALPHA, BETA, resources=[gamma])
     assert "group trading-demo/gamma has no partition any more, and its host would end with its open orders" in said
     assert wrong(ALPHA, BETA, resources=[gamma], left="remove") == []
+
+
+def test_the_security_group_by_which_a_fleet_is_found_is_made_first() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/aws_fleet/tasks/main.yml").read_text(encoding="utf-8"))
+    made = [task["ansible.builtin.import_tasks"] for task in tasks[-1]["block"]]
+    assert (made[0], made[1:3]) == ("security_groups.yml", ["role.yml", "volumes.yml"])
 
 
 def test_no_partition_and_spot_are_refused() -> None:
