@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads every AWS resource that carries the tags of one environment; changes nothing.
 
-A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``, a volume its ``zone``.
+A resource is ``{"kind": …, "id": …, "name": …, "state": …}``, an instance also has its ``type``, a volume its ``zone``,
+a target group its ``port``.
 EC2's resources are found by the tags Project and Environment; those of the other services by the name that every role
 gives them, which contains the environment's name.
 """
@@ -140,7 +141,8 @@ def _balancing(client: Any, environment: str) -> Iterator[Resource]:
             yield _resource("load-balancer", found["LoadBalancerArn"], found["LoadBalancerName"])
     for found in _pages(client, "describe_target_groups", "TargetGroups"):
         if ours.fullmatch(found["TargetGroupName"]):
-            yield _resource("target-group", found["TargetGroupArn"], found["TargetGroupName"])
+            group = _resource("target-group", found["TargetGroupArn"], found["TargetGroupName"])
+            yield {**group, "port": str(found["Port"])}
 
 
 # Asked only where there is a fleet, whose security group is made first and deleted last.

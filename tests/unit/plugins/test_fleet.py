@@ -82,6 +82,20 @@ def test_what_the_environment_has_counts() -> None:
     assert wrong(ALPHA, BETA, resources=[gamma], left="remove") == []
 
 
+def test_a_partition_keeps_its_ports_when_an_earlier_one_leaves_the_list() -> None:
+    targets = [
+        {"kind": "target-group", "id": "arn", "name": one["target_group"], "port": str(one["port"])}
+        for group in fleet.groups([ALPHA, BETA], PREFIX, ZONES, 1)
+        for one in group["listeners"]
+    ]
+    assert wrong(ALPHA, BETA, resources=targets) == []
+    left = {**BETA, "symbols": ["TEST", "AAPL", "MSFT"]}
+    (said,) = wrong(left, resources=targets, left="remove")
+    assert "partition beta has the ports 9011 and 9012 and would get 9001 and 9002" in said
+    assert "write order_port: 9011 and feed_port: 9012 at partition beta" in said
+    assert wrong({**left, "order_port": 9011, "feed_port": 9012}, resources=targets, left="remove") == []
+
+
 def test_the_security_group_by_which_a_fleet_is_found_is_made_first() -> None:
     tasks = yaml.safe_load((ROOT / "roles/aws_fleet/tasks/main.yml").read_text(encoding="utf-8"))
     made = [task["ansible.builtin.import_tasks"] for task in tasks[-1]["block"]]
