@@ -94,7 +94,7 @@ def problems(
     """Return one sentence for each problem of a fleet.
 
     `offered` is the instance type, the zones that offer it, and `zone_count`. `resources` are the environment's own.
-    `settings` are the ports, and `spot`.
+    `settings` are the ports, `spot`, and `client_ipv6_cidrs`.
     """
     if not declared:
         return ["it is empty, and a fleet has a group for each of them"]
@@ -113,6 +113,11 @@ def problems(
         *_volumes(found, resources),
         *_others(prefix, resources),
         *(_gone(found, resources) if partitions_left != "remove" else ()),
+        *(
+            ["its balancers have IPv4 addresses only: leave trading_client_ipv6_cidrs out"]
+            if settings["client_ipv6_cidrs"]
+            else ()
+        ),
         *(["its groups launch on demand: leave trading_spot out"] if settings["spot"] else ()),
     ]
 

@@ -19,10 +19,11 @@ PORTS = {"order_port": 9001, "feed_port": 9002, "telemetry_port": 8000}
 
 
 def wrong(
-    *declared: Any, prefix: str = PREFIX, resources: Any = (), left: str = "refuse", spot: bool = False
+    *declared: Any, prefix: str = PREFIX, resources: Any = (), left: str = "refuse", spot: bool = False, ipv6: Any = ()
 ) -> list[str]:
+    settings = {**PORTS, "spot": spot, "client_ipv6_cidrs": list(ipv6)}
     offered = {"type": "c6g.medium", "zones": ZONES, "zone_count": 2}
-    return fleet.problems(list(declared), SYMBOLS, prefix, offered, resources, left, {**PORTS, "spot": spot})
+    return fleet.problems(list(declared), SYMBOLS, prefix, offered, resources, left, settings)
 
 
 def test_what_is_right_is_not_refused() -> None:
@@ -102,9 +103,11 @@ def test_the_security_group_by_which_a_fleet_is_found_is_made_first() -> None:
     assert (made[0], made[1:3]) == ("security_groups.yml", ["role.yml", "volumes.yml"])
 
 
-def test_no_partition_and_spot_are_refused() -> None:
+def test_no_partition_and_spot_and_ipv6_are_refused() -> None:
     assert wrong() == ["it is empty, and a fleet has a group for each of them"]
     assert wrong(ALPHA, BETA, spot=True) == ["its groups launch on demand: leave trading_spot out"]
+    (said,) = wrong(ALPHA, BETA, ipv6=["2001:db8::/64"])
+    assert said == "its balancers have IPv4 addresses only: leave trading_client_ipv6_cidrs out"
     assert wrong("alpha") == ["partition 1 is no dictionary with name and symbols"]
 
 
