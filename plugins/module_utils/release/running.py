@@ -15,6 +15,14 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.install
 
 # A release is asked for itself: what a variable names instead of it would be asked otherwise.
 OWN_MODULES = {"PYTHONPATH": "", "PYTHONHOME": ""}
+# The options of fragment common.release.
+RELEASE: dict[str, Any] = {
+    "root": {"type": "path", "required": True},
+    "release": {"type": "str", "required": True},
+    "unit": {"type": "str", "default": "trading-engine.service"},
+    "config": {"type": "path", "default": "/etc/trading/engine.toml"},
+    "journal": {"type": "path", "default": "/var/lib/trading/journal"},
+}
 
 
 class RunningError(Exception):
