@@ -1,7 +1,7 @@
 """A fleet's life next to another fleet: created, one partition added and one removed, recreated, and nothing left.
 
 The tests build on each other, in the order in which they are written. A play takes most of a minute, so there are only
-four. tests/unit/plugins/test_fleet.py tests the refusals before the first resource.
+four, and two that print a plan. tests/unit/plugins/test_fleet.py tests the refusals before the first resource.
 """
 
 from __future__ import annotations
@@ -124,6 +124,17 @@ def stranger(account: Account, empty: set[tuple[str, str]]) -> Iterator[set[tupl
     elb.delete_target_group(TargetGroupArn=target)
 
 
+def test_a_plan_is_refused_as_a_fleet_would_be(account: Account, stranger: set[tuple[str, str]]) -> None:
+    run = play(account, given("alpha", "beta"), "plan.yml")
+    assert run.code == 0, run.output
+    assert "auto-scaling-group trading-fleet/alpha" in run.output
+    assert "log-group /trading/fleet/host" in run.output
+    run = play(account, given("alpha", "beta", trading_client_ipv6_cidrs=["2001:db8::/64"]), "plan.yml")
+    assert run.code != 0
+    assert "leave trading_client_ipv6_cidrs out" in " ".join(run.output.split())
+    assert contents(account) == stranger
+
+
 def test_a_fleet_is_made_whose_hosts_are_no_targets_before_they_are_ready(
     account: Account, stranger: set[tuple[str, str]]
 ) -> None:
@@ -138,6 +149,8 @@ def test_a_fleet_is_made_whose_hosts_are_no_targets_before_they_are_ready(
             "trading-fleet-b-O-beta",
         },
     }
+    groups = account.client("logs").describe_log_groups(logGroupNamePrefix="/trading/fleet")["logGroups"]
+    assert [(one["logGroupName"], one["retentionInDays"]) for one in groups] == [("/trading/fleet/host", 30)]
     hosts = instances(account, "fleet")
     assert [next(tag["Value"] for tag in one["Tags"] if tag["Key"] == "Partition") for one in hosts] == [
         "alpha",
