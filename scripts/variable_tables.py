@@ -88,7 +88,11 @@ def role_page(role: Path) -> str:
 def all_variables(roles: list[Path]) -> str:
     lines = ["# Variables", "", "Made from the roles' `meta/argument_specs.yml` by `scripts/docs`.", ""]
     lines += ["## Shared variables", ""]
-    lines += ["Each of these variables sets several inputs. An input can still have a value of its own.", ""]
+    lines += [
+        "A shared variable sets several inputs of roles. An input that you also set by its own name keeps",
+        "its own value. In the tables of the roles, the meaning of an input names its shared variable.",
+        "",
+    ]
     # The first role that uses a shared variable describes it. The role `acceptance` comes last, because it only uses
     # the variables of other roles.
     lines += [shared_variables(sorted(roles, key=lambda role: role.name == "acceptance")), ""]
