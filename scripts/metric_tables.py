@@ -22,8 +22,8 @@ HEAD = """# Metrics
 `scripts/docs` makes this page from the catalogue
 (`files/engine/src/trading_engine/published/catalogue.py`). On a host with
 [partitions](telemetry.md#partitions) these metrics also have the label `partition`, except those of
-the host. `/metrics` also has Prometheus' own `process_*` and `python_*` of the telemetry process,
-which never have that label.
+the host. `/metrics` also has the metrics `process_*` and `python_*` of Prometheus' own library. They
+describe the telemetry process and never have that label.
 
 | metric | kind | unit | labels | meaning |
 |---|---|---|---|---|
@@ -57,7 +57,7 @@ def page() -> str:
     rows = []
     for metric in sorted(ALL, key=lambda each: each.name):
         labels = ", ".join(f"`{label}`" for label in labels_of(metric))
-        absent = f" Absent while {metric.absent}." if metric.absent else ""
+        absent = f" The metric is absent while {metric.absent}." if metric.absent else ""
         rows.append(f"| `{metric.name}` | {metric.kind} | {metric.unit} | {labels} | {metric.meaning}{absent} |\n")
     return HEAD + "".join(rows)
 

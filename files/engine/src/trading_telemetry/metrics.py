@@ -19,14 +19,16 @@ _NO_BACKUP: Final = "nothing ships the journal to a bucket"
 _NO_TARGETS: Final = "the promise is not known"
 
 OWN: Final = (
-    Metric("trading_up", "gauge", "flag", "1 when the engine lives and publishes."),
+    Metric("trading_up", "gauge", "flag", "1 when the engine runs and publishes its state, otherwise 0."),
     Metric(
-        "trading_health", "gauge", "flag", "1 for the host's present status: ok, degraded or failing.", label="status"
+        "trading_health", "gauge", "flag",
+        "1 for the present status of the host, which is ok, degraded or failing; 0 for the others.", label="status"
     ),
     Metric("trading_state_age_seconds", "gauge", "seconds", "Age of the engine's last publication.", absent=_NO_ENGINE),
     Metric("trading_start_time_seconds", "gauge", "seconds", "Unix time of the engine's start.", absent=_NO_ENGINE),
     Metric(
-        "trading_journal_failed", "gauge", "flag", "1 when the journal failed and nothing is sent any more.",
+        "trading_journal_failed", "gauge", "flag",
+        "1 when the journal failed, so that the engine sends no more messages; otherwise 0.",
         absent=_NO_ENGINE,
     ),
     Metric(
@@ -34,21 +36,26 @@ OWN: Final = (
         absent="the engine does not run",
     ),
     Metric(
-        "trading_slo_target_seconds", "gauge", "seconds", "The latency promised; statistic is avg, p95 or p99.",
+        "trading_slo_target_seconds", "gauge", "seconds",
+        "The promised latency. The label statistic is avg, p95 or p99.",
         label="statistic", absent=_NO_TARGETS,
     ),
     Metric(
-        "trading_slo_target_feed_seconds", "gauge", "seconds", "Highest delay of 99 % of market data after the reply.",
+        "trading_slo_target_feed_seconds", "gauge", "seconds",
+        "Promised delay from an order's reply to its market data, for 99 % of the orders.",
         absent=_NO_TARGETS,
     ),
     Metric(
-        "trading_slo_target_orders_per_second", "gauge", "count", "The orders a second promised.", absent=_NO_TARGETS
+        "trading_slo_target_orders_per_second", "gauge", "count",
+        "The promised number of orders a second.", absent=_NO_TARGETS
     ),
     Metric(
-        "trading_slo_target_cpu_ratio", "gauge", "ratio", "The share of the CPUs that may be used.", absent=_NO_TARGETS
+        "trading_slo_target_cpu_ratio", "gauge", "ratio",
+        "The promise's limit for the used share of the CPUs.", absent=_NO_TARGETS
     ),
     Metric(
-        "trading_slo_target_memory_ratio", "gauge", "ratio", "The share of memory that may be used.", absent=_NO_TARGETS
+        "trading_slo_target_memory_ratio", "gauge", "ratio",
+        "The promise's limit for the used share of the memory.", absent=_NO_TARGETS
     ),
     Metric(
         "trading_slo_over_target_total", "counter", "count",
@@ -59,15 +66,18 @@ OWN: Final = (
         label="mode",
     ),
     Metric("trading_host_memory_bytes", "gauge", "bytes", "Memory of the host."),
-    Metric("trading_host_memory_available_bytes", "gauge", "bytes", "Memory that is free without swapping."),
+    Metric(
+        "trading_host_memory_available_bytes", "gauge", "bytes",
+        "Memory of the host that programs can get without swapping.",
+    ),
     Metric(
         "trading_host_network_bytes_total", "counter", "bytes",
-        "Bytes on all interfaces but the loopback, by direction.", label="direction",
+        "Bytes sent and received on all interfaces except the loopback, by direction.", label="direction",
     ),
     Metric(
         "trading_host_clock_synchronised", "gauge", "flag",
         "1 when the host's clock is synchronised, 0 when it is not.",
-        absent="neither chrony nor the kernel may be asked",
+        absent="neither chrony nor the kernel gives an answer",
     ),
     Metric(
         "trading_host_clock_offset_seconds", "gauge", "seconds", "Distance of the host's clock from its reference.",
@@ -78,12 +88,14 @@ OWN: Final = (
         absent="the clock is not synchronised",
     ),
     Metric(
-        "trading_host_allowance_exceeded_total", "counter", "count", "Packets that AWS held back, by the limit.",
+        "trading_host_allowance_exceeded_total", "counter", "count",
+        "Packets that AWS delayed or dropped because of a limit, by this limit.",
         label="limit", absent="there is no ENA interface",
     ),
     Metric(
-        "trading_certificate_end_time_seconds", "gauge", "seconds", "Unix time of a certificate's end, by its file.",
-        label="file", absent="no certificate is served or watched",
+        "trading_certificate_end_time_seconds", "gauge", "seconds",
+        "Unix time at which a certificate ends, by the certificate's file.",
+        label="file", absent="telemetry neither serves nor watches a certificate",
     ),
     Metric(
         "trading_backup_backlog_bytes", "gauge", "bytes", "Bytes of the journal that are not in the bucket yet.",
@@ -91,7 +103,7 @@ OWN: Final = (
     ),
     Metric(
         "trading_backup_oldest_unsent_seconds", "gauge", "seconds",
-        "Age of the oldest byte of the journal that is not in the bucket; for an hour also of lost bytes.",
+        "Age of the oldest byte of the journal that is not in the bucket. A byte that was lost counts for an hour.",
         absent=_NO_BACKUP,
     ),
     Metric(
@@ -100,7 +112,13 @@ OWN: Final = (
     ),
 )  # fmt: skip
 
-INFO: Final = Metric("trading_engine_info", "gauge", "flag", "Always 1; the labels say what runs.", absent=_NO_ENGINE)
+INFO: Final = Metric(
+    "trading_engine_info",
+    "gauge",
+    "flag",
+    "Always 1. The labels name the version of the engine and how it runs.",
+    absent=_NO_ENGINE,
+)
 INFO_LABELS: Final = ("compiled", "durability", "version")
 
 ENGINES: Final = tuple(each for each in (*COUNTER_METRICS, *GAUGE_METRICS, *HISTOGRAM_METRICS) if each.name)
