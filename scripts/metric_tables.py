@@ -22,8 +22,8 @@ HEAD = """# Metrics
 `scripts/docs` makes this page from the catalogue
 (`files/engine/src/trading_engine/published/catalogue.py`). On a host with
 [partitions](telemetry.md#partitions) these metrics also have the label `partition`, except those of
-the host. `/metrics` also has the metrics `process_*` and `python_*` of Prometheus' own library. They
-describe the telemetry process and never have that label.
+the host. `/metrics` also has the metrics `process_*` and `python_*`, which come from Prometheus'
+own library. They describe the telemetry process and never have that label.
 
 | metric | kind | unit | labels | meaning |
 |---|---|---|---|---|

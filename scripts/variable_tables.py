@@ -17,6 +17,7 @@ import yaml
 
 ANSIBLE_MARKUP = re.compile(r"\b[CVOEIBPU]\(([^)]*)\)")
 SHARED = re.compile(r"\btrading_[a-z0-9_]+")
+SET_BY = re.compile(r"\bShared variable (`\w+`)(, which must be given)?\.")
 
 
 def load(path: Path) -> Any:
@@ -27,6 +28,13 @@ def cell(value: object) -> str:
     text = " ".join(value) if isinstance(value, list) else str(value)
     text = ANSIBLE_MARKUP.sub(r"`\1`", " ".join(text.split()))
     return text.replace("|", "\\|")
+
+
+def set_by(named: re.Match[str]) -> str:
+    """Return a whole sentence for the name of a shared variable at the end of a meaning."""
+    if named[2]:
+        return f"You must set the shared variable {named[1]}, which sets this input."
+    return f"The shared variable {named[1]} sets this input."
 
 
 def yaml_word(value: object) -> str:
@@ -90,7 +98,7 @@ def all_variables(roles: list[Path]) -> str:
     lines += ["## Shared variables", ""]
     lines += [
         "A shared variable sets several inputs of roles. An input that you also set by its own name keeps",
-        "its own value. In the tables of the roles, the meaning of an input names its shared variable.",
+        "its own value.",
         "",
     ]
     # The first role that uses a shared variable describes it. The role `acceptance` comes last, because it only uses
@@ -105,9 +113,10 @@ def all_variables(roles: list[Path]) -> str:
         lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
         for name, option in options.items():
             kind = option.get("type", "str")
-            meaning = cell(option.get("description", ""))
+            meaning = SET_BY.sub(set_by, cell(option.get("description", "")))
             if choices := option.get("choices"):
-                meaning += " One of " + ", ".join(f"`{yaml_word(choice)}`" for choice in choices) + "."
+                named = [f"`{yaml_word(choice)}`" if choice != "" else "empty" for choice in choices]
+                meaning += f" The possible values are {', '.join(named)}."
             lines.append(f"| `{name}` | {kind} | {shown_default(name, defaults, option)} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
