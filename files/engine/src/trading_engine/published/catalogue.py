@@ -106,7 +106,14 @@ COUNTER_METRICS: Final = (
         "orders_canceled",
         "core.canceled",
     ),
-    _one("trading_executions_total", "counter", "count", "Executions. Each of them is a match of two orders.", "executions", "core.executions"),
+    _one(
+        "trading_executions_total",
+        "counter",
+        "count",
+        "Executions. Each of them is a match of two orders.",
+        "executions",
+        "core.executions",
+    ),
     _one(
         "trading_executed_shares_total",
         "counter",
