@@ -103,7 +103,7 @@ OWN: Final = (
     ),
     Metric(
         "trading_backup_oldest_unsent_seconds", "gauge", "seconds",
-        "Age of the oldest byte of the journal that is not in the bucket. A byte that was lost counts for an hour.",
+        "Age of the oldest byte of the journal that is not in the bucket. A lost byte counts for an hour.",
         absent=_NO_BACKUP,
     ),
     Metric(

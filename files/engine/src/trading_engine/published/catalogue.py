@@ -255,7 +255,14 @@ COUNTER_METRICS: Final = (
         "journal_segments",
         "writer.segment",
     ),
-    _one("trading_snapshots_total", "counter", "count", "Snapshots taken.", "snapshots", "snapshotter.made"),
+    _one(
+        "trading_snapshots_total",
+        "counter",
+        "count",
+        "Snapshots that the engine has taken.",
+        "snapshots",
+        "snapshotter.made",
+    ),
     _one(
         "trading_gc_collections_total",
         "counter",
@@ -305,7 +312,9 @@ GAUGE_METRICS: Final = (
         "halted_symbols",
         "core.halted_symbols",
     ),
-    _one("trading_kill_switches", "gauge", "count", "Kill switches in force.", "kill_switches", "core.killed_accounts"),
+    _one(
+        "trading_kill_switches", "gauge", "count", "Kill switches that are on.", "kill_switches", "core.killed_accounts"
+    ),
     _one("", "gauge", "count", "The trading day as the number YYYYMMDD; a date is no measurement.", "trading_day"),
     _one("", "gauge", "count", "Engine time, nanoseconds since midnight; a time of day is none.", "engine_time_ns"),
     _one(
@@ -388,7 +397,7 @@ GAUGE_METRICS: Final = (
         "The longest pause for a garbage collection since the engine's start.",
         "gc_pause_max_ns",
     ),
-    _one("trading_stall_seconds", "gauge", "seconds", "The last stall of the engine's loop.", "stall_last_ns"),
+    _one("trading_stall_seconds", "gauge", "seconds", "The last stall of the engine's event loop.", "stall_last_ns"),
     _one(
         "trading_stall_max_seconds",
         "gauge",
