@@ -16,11 +16,12 @@ import pytest
 from tests.iam import documents
 
 from . import provisioned, stack_template
-from .conftest import ROOT, Account
+from .conftest import ROOT, Account, Run
 from .inventory_of_account import contents, instances
 
 pytestmark = pytest.mark.usefixtures("in_written_order")
 
+QUEUE = "arn:aws:sqs:us-east-1:123456789012:by-test"
 PAIR_B = {
     "trading_environment": "pair-b",
     "trading_vpc_cidr": "10.80.0.0/16",
@@ -58,20 +59,47 @@ def read(account: Account, inventory: Path, **variables: str) -> dict[str, Any]:
     return found
 
 
+def provision_pair(account: Account, **variables: object) -> Run:
+    run = account.play("provision.yml", "-e", json.dumps({"trading_environment": "pair", **variables}))
+    assert run.code == 0, run.output
+    return run
+
+
+def tagged_resources(account: Account) -> dict[str, int]:
+    """Return how many resources of each kind have the tag that a user wanted."""
+    kinds = {"Vpcs": "describe_vpcs", "Subnets": "describe_subnets", "SecurityGroups": "describe_security_groups"}
+    wanted = [{"Name": "tag:Team", "Values": ["a"]}]
+    return {kind: len(getattr(account.client("ec2"), call)(Filters=wanted)[kind]) for kind, call in kinds.items()}
+
+
+def subscribers(account: Account) -> list[str]:
+    """Return the endpoints that are told of the alarms of the environment `pair`."""
+    topics = [one["TopicArn"] for one in account.client("sns").list_topics()["Topics"]]
+    (topic,) = [arn for arn in topics if arn.endswith(":trading-pair-alarms")]
+    return [
+        one["Endpoint"] for one in account.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    ]
+
+
 def test_two_environments_stand_side_by_side(account: Account, empty: set[tuple[str, str]]) -> None:
     # The one name begins with the other: nothing may be found by prefix alone.
-    run = account.play("provision.yml", trading_environment="pair")
-    assert run.code == 0, run.output
+    subscription = {"protocol": "sqs", "endpoint": QUEUE}
+    run = provision_pair(account, trading_tags={"Team": "a"}, trading_alarm_subscriptions=[subscription])
     assert run.ok <= 60
     assert 100 < run.calls <= 240
-    again = account.play("provision.yml", trading_environment="pair")
-    assert again.changed == 0, again.output
-    assert 50 < again.calls <= 170
     run = account.play("provision.yml", **PAIR_B)
     assert run.code == 0, run.output
     (host,), (spot_host,) = instances(account, "pair"), instances(account, "pair-b")
     assert (host.get("InstanceLifecycle"), spot_host["InstanceLifecycle"]) == (None, "spot")
     assert spot_host["Placement"]["GroupName"] == "trading-pair-b"
+
+
+def test_tags_and_subscribers_come_and_go(account: Account) -> None:
+    assert tagged_resources(account) == {"Vpcs": 1, "Subnets": 1, "SecurityGroups": 2}
+    assert subscribers(account) == [QUEUE]
+    provision_pair(account)
+    assert tagged_resources(account) == {"Vpcs": 0, "Subnets": 0, "SecurityGroups": 0}
+    assert subscribers(account) == []
 
 
 def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None:
@@ -167,22 +195,6 @@ def test_the_inventory_of_another_environment_is_refused(account: Account, inven
     assert contents(account) == before
 
 
-def test_tags_and_subscribers_come_and_go(account: Account) -> None:
-    topic = account.client("sns").list_topics()["Topics"]
-    (topic_arn,) = [one["TopicArn"] for one in topic if one["TopicArn"].endswith(":trading-pair-alarms")]
-    queue = "arn:aws:sqs:us-east-1:123456789012:by-test"
-    more = {"trading_tags": {"Team": "a"}, "trading_alarm_subscriptions": [{"protocol": "sqs", "endpoint": queue}]}
-    kinds = {"describe_vpcs": 1, "describe_subnets": 1, "describe_security_groups": 2}
-    for given, tagged, subscribed in ((more, 1, [queue]), ({}, 0, [])):
-        run = account.play("provision.yml", "-e", json.dumps({"trading_environment": "pair", **given}))
-        assert run.code == 0, run.output
-        for listed, there in kinds.items():
-            found = getattr(account.client("ec2"), listed)(Filters=[{"Name": "tag:Team", "Values": ["a"]}])
-            assert len(next(value for key, value in found.items() if key != "ResponseMetadata")) == tagged * there
-        listed_subscribers = account.client("sns").list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
-        assert [one["Endpoint"] for one in listed_subscribers] == subscribed
-
-
 def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]]) -> None:
     both = contents(account)
     run = account.play(
@@ -194,6 +206,7 @@ def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]
 
     again = account.play("provision.yml", **PAIR_B)
     assert again.changed == 0, again.output
+    assert 50 < again.calls <= 170
     assert contents(account) < both
 
     # Without trading_destroy_data: AWS does not stop such instances, so the last snapshot is of a running one.

@@ -25,7 +25,7 @@ from trading_telemetry import config as telemetry_config
 from trading_telemetry import publish
 from trading_telemetry.cloudwatch import NAMESPACE, VALUES_IN_ONE_DATUM, Datum, Period, data_of
 from trading_telemetry.observer import Observer
-from trading_telemetry.publish import Outbox
+from trading_telemetry.publish import UnsentPeriods
 
 from tests.unit.telemetry.conftest import Publisher
 
@@ -147,22 +147,22 @@ def test_a_restart_within_a_period_keeps_what_was_counted_before(
     assert period.orders == sum(period.counts) == 15
 
 
-def put_with(cloudwatch: Any) -> Outbox:
-    return Outbox(lambda data: cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data) and None)
+def put_with(cloudwatch: Any) -> UnsentPeriods:
+    return UnsentPeriods(lambda data: cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data) and None)
 
 
 def test_an_outage_loses_nothing_within_the_buffer(data: list[Datum]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     cloudwatch = client(f"http://127.0.0.1:{port}")
-    outbox, now_s = put_with(cloudwatch), 0.0
+    unsent, now_s = put_with(cloudwatch), 0.0
     for minute in range(5):
-        outbox.add([{**datum, "Timestamp": NOON_S + 60 * minute} for datum in data])
-        outbox.send(now_s := now_s + 60)
-    assert (len(outbox), outbox.dropped) == (5, 0)
+        unsent.add([{**datum, "Timestamp": NOON_S + 60 * minute} for datum in data])
+        unsent.send(now_s := now_s + 60)
+    assert (len(unsent), unsent.dropped) == (5, 0)
     server, _ = started(port)
-    outbox.send(now_s + 60)
-    assert len(outbox) == 0
+    unsent.send(now_s + 60)
+    assert len(unsent) == 0
     assert statistic(cloudwatch, "Rejects", "Sum") == [5] * 5
     server.stop()
 
@@ -172,10 +172,10 @@ def refuse(_data: list[Datum]) -> None:
 
 
 def test_beyond_the_buffer_the_oldest_goes_and_is_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    outbox = Outbox(refuse)
+    unsent = UnsentPeriods(refuse)
     for _ in range(publish.KEPT_PERIODS + 3):
-        outbox.add([])
-    assert (len(outbox), outbox.dropped) == (publish.KEPT_PERIODS, 3)
+        unsent.add([])
+    assert (len(unsent), unsent.dropped) == (publish.KEPT_PERIODS, 3)
     assert "3 periods dropped" in caplog.text
 
 
@@ -187,10 +187,10 @@ def test_failures_are_tried_again_after_growing_pauses(caplog: pytest.LogCapture
         tries.append(now_s)
         refuse(data)
 
-    outbox = Outbox(failing)
-    outbox.add([])
+    unsent = UnsentPeriods(failing)
+    unsent.add([])
     while now_s < 400:
-        outbox.send(now_s)
+        unsent.send(now_s)
         now_s += 1
     assert [round(b - a) for a, b in pairwise(tries)][:8] == [1, 2, 4, 8, 16, 32, 60, 60]
 
@@ -204,21 +204,21 @@ def test_what_is_never_accepted_goes_and_holds_nothing_behind_it(caplog: pytest.
             raise ClientError({"Error": {"Code": code, "Message": "Timestamp"}}, "PutMetricData")
         sent.append(data)
 
-    outbox = Outbox(put)
-    outbox.add([])
-    outbox.add([{"MetricName": "EngineUp"}])
-    outbox.send(0.0)
+    unsent = UnsentPeriods(put)
+    unsent.add([])
+    unsent.add([{"MetricName": "EngineUp"}])
+    unsent.send(0.0)
     assert sent == [[{"MetricName": "EngineUp"}]]
-    assert (len(outbox), outbox.dropped) == (0, 1)
+    assert (len(unsent), unsent.dropped) == (0, 1)
     assert "1 periods dropped" in caplog.text
 
 
 def test_what_boto3_does_not_send_goes_as_well(cloudwatch: Any, data: list[Datum]) -> None:
-    outbox = put_with(cloudwatch)
-    outbox.add([{**data[0], "MetricName": ""}])
-    outbox.add(data)
-    outbox.send(0.0)
-    assert (len(outbox), outbox.dropped) == (0, 1)
+    unsent = put_with(cloudwatch)
+    unsent.add([{**data[0], "MetricName": ""}])
+    unsent.add(data)
+    unsent.send(0.0)
+    assert (len(unsent), unsent.dropped) == (0, 1)
     assert statistic(cloudwatch, "Rejects", "Sum") == [5]
 
 
@@ -227,10 +227,10 @@ def test_what_may_be_accepted_later_waits(code: str) -> None:
     def put(_data: list[Datum]) -> None:
         raise ClientError({"Error": {"Code": code, "Message": ""}}, "PutMetricData")
 
-    outbox = Outbox(put)
-    outbox.add([])
-    outbox.send(0.0)
-    assert (len(outbox), outbox.dropped) == (1, 0)
+    unsent = UnsentPeriods(put)
+    unsent.add([])
+    unsent.send(0.0)
+    assert (len(unsent), unsent.dropped) == (1, 0)
 
 
 HOUR_S = 3600.0

@@ -39,7 +39,7 @@ METADATA_URL = "http://169.254.169.254/latest"
 logger = logging.getLogger("trading-publish")
 
 
-class Outbox:
+class UnsentPeriods:
     """The periods that wait to be sent, oldest first.
 
     At most KEPT_PERIODS wait; then the oldest is dropped for each new one. Periods whose data CloudWatch rejects as
@@ -143,7 +143,7 @@ def publish(config: Config) -> None:
     )  # fmt: skip
     notify("READY=1")
     observers = [Observer(each.path, looks=2) for each in config.partitions]
-    outbox, periods = Outbox(put), [Period() for _ in observers]
+    unsent, periods = UnsentPeriods(put), [Period() for _ in observers]
     for observer in observers:
         observer.sample()
     schedule = Schedule(settings.period_s)
@@ -155,10 +155,10 @@ def publish(config: Config) -> None:
         if not schedule.left_s:
             engines = list(zip(periods, observations, strict=True))
             time_s = schedule.ended_s()
-            outbox.add(data_of(engines, settings.disk_path, time_s, instance_id, settings.period_s))
+            unsent.add(data_of(engines, settings.disk_path, time_s, instance_id, settings.period_s))
             periods = [Period() for _ in observers]
             schedule.begin()
-        outbox.send(time.monotonic())
+        unsent.send(time.monotonic())
         notify("WATCHDOG=1")
 
 
