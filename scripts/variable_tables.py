@@ -17,7 +17,6 @@ import yaml
 
 ANSIBLE_MARKUP = re.compile(r"\b[CVOEIBPU]\(([^)]*)\)")
 SHARED = re.compile(r"\btrading_[a-z0-9_]+")
-SET_BY = re.compile(r"\bShared variable (`\w+`)(, which must be given)?\.")
 
 
 def load(path: Path) -> Any:
@@ -28,13 +27,6 @@ def cell(value: object) -> str:
     text = " ".join(value) if isinstance(value, list) else str(value)
     text = ANSIBLE_MARKUP.sub(r"`\1`", " ".join(text.split()))
     return text.replace("|", "\\|")
-
-
-def set_by(named: re.Match[str]) -> str:
-    """Return a whole sentence for the name of a shared variable at the end of a meaning."""
-    if named[2]:
-        return f"You must set the shared variable {named[1]}, which sets this input."
-    return f"The shared variable {named[1]} sets this input."
 
 
 def yaml_word(value: object) -> str:
@@ -97,8 +89,8 @@ def all_variables(roles: list[Path]) -> str:
     lines = ["# Variables", "", "Made from the roles' `meta/argument_specs.yml` by `scripts/docs`.", ""]
     lines += ["## Shared variables", ""]
     lines += [
-        "A shared variable sets several inputs of roles. An input that you also set by its own name keeps",
-        "its own value.",
+        "A shared variable sets several inputs of roles; their descriptions name it. An input that you also",
+        "set by its own name keeps its own value.",
         "",
     ]
     # The first role that uses a shared variable describes it. The role `acceptance` comes last, because it only uses
@@ -113,7 +105,7 @@ def all_variables(roles: list[Path]) -> str:
         lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
         for name, option in options.items():
             kind = option.get("type", "str")
-            meaning = SET_BY.sub(set_by, cell(option.get("description", "")))
+            meaning = cell(option.get("description", ""))
             if choices := option.get("choices"):
                 named = [f"`{yaml_word(choice)}`" if choice != "" else "empty" for choice in choices]
                 meaning += f" The possible values are {', '.join(named)}."
