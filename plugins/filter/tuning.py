@@ -67,8 +67,8 @@ def tuning_differing(knobs: list[dict[str, Any]]) -> list[str]:
 def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str, Any]]:
     """Return the runs in order: every pair of each subject. A draw by lot decides which run of a pair comes first.
 
-    Subjects take turns, so that a slow change of the host's speed affects all alike. An entry is {"subject": name,
-    "pair": number, "variant": "with" or "without"}.
+    Subjects take turns, so that a slow change of the host's speed affects all subjects alike. An entry is {"subject":
+    name, "pair": number, "variant": "with" or "without"}.
     """
     lot = random.Random(seed)  # noqa: S311 (no secret: the seed is in the report, so that a schedule can be repeated)
     return [
@@ -127,7 +127,7 @@ def _spoilt(figures: dict[str, Any]) -> bool:
 
 
 def tuning_veto(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the subjects that made some metric worse and none better, sorted. The user should veto them."""
+    """Return, sorted, the subjects that made a metric worse and no metric better. The user should veto them."""
     worse = {row["subject"] for row in rows if row["verdict"] == verdict.WORSE}
     helped = {row["subject"] for row in rows if row["verdict"] == verdict.HELPED}
     return sorted(worse - helped)

@@ -40,7 +40,7 @@ _OWN_SETTINGS = (
 
 
 def names_of(partition: str) -> dict[str, str]:
-    """Return the names of the units and files of a partition's engine and feed, by what each is.
+    """Return the names of the units and files of a partition's engine and feed. Each key says what the name is for.
 
     An empty partition name stands for the only engine of a host without partitions.
     """
@@ -122,10 +122,11 @@ def problems(
 
 
 def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return which of a host's partitions get symbols and which lose some. `had` are the present symbols by partition.
+    """Return which of a host's partitions get symbols, and which of these also lose some.
 
-    In the result `gaining` are the partitions that get symbols, and `others` are the rest. `both` are the gaining
-    partitions that also lose symbols. `new` are the symbols that no engine of the host has yet.
+    `had` maps each partition to its present symbols. In the result `gaining` are the partitions that get symbols, and
+    `others` are the rest. `both` are the gaining partitions that also lose symbols. `new` are the symbols that no
+    engine of the host has yet.
     """
     there = {symbol for symbols in had.values() for symbol in symbols}
     wanted = {partition["name"]: partition["symbols"] for partition in partitions}
@@ -359,12 +360,15 @@ def _ports(
 
 
 def _place(partition: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """Return the partition's host, or its declared number while hosts are unknown; empty without either."""
+    """Return the partition's host. While hosts are unknown, return the declared number of the host instead.
+
+    Return an empty text when neither is known.
+    """
     return partition["host"] or "".join(map(str, entry.get("hosts", ())))
 
 
 def _machines(found: list[dict[str, Any]], declared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each host whose partitions specify two zones or two instance types."""
+    """Yield a sentence for each host whose partitions specify different zones or different instance types."""
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for partition, entry in zip(found, declared):
         host = _place(partition, entry)

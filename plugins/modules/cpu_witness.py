@@ -94,7 +94,7 @@ PROPERTIES = {
 
 
 def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
-    """Return exit code and error output of a command; 127 and the error on a host that lacks the program."""
+    """Return the exit code and error output of a command. When the program does not exist, return 127 and the error."""
     try:
         returned, _out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
@@ -124,7 +124,7 @@ def apply(module: AnsibleModule, command: list[str]) -> str:
 
 
 def observe(module: AnsibleModule) -> tuple[dict[str, object], str]:
-    """End the witnesses; return their record and an empty text, or an empty record and the reason."""
+    """End the witness processes. Return their record and an empty text, or an empty record and why there is none."""
     run(module, ["systemctl", "stop", UNIT])
     try:
         record: dict[str, object] = json.loads(RECORD.read_text(encoding="utf-8"))

@@ -139,7 +139,7 @@ def _template(client: Any, name: str) -> dict[str, Any] | None:
 def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any] | None:
     """Return template, group and hook in the form of ``plan``, or None when neither template nor group exists.
 
-    A missing part is empty.
+    When one of the three is missing, its value is empty.
     """
     template = _template(ec2, name)
     groups = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
@@ -227,7 +227,7 @@ def _change(scaling: Any, name: str, hook_name: str, current: dict[str, Any], wa
 def _remove(ec2: Any, scaling: Any, name: str, current: dict[str, Any]) -> None:
     """Delete the group with its host, wait until it is gone, and then delete the template.
 
-    The template is last, because as long as it exists the next run finds that something is left.
+    The template is deleted last. As long as it exists, the next run finds that something is left to delete.
     """
     if current["Group"]:
         scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)

@@ -84,7 +84,7 @@ def is_private(path: Path) -> bool:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file atomically. Only its owner can read it, at any moment."""
+    """Write a file atomically, so that at no moment another user than its owner can read it."""
     path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -161,7 +161,10 @@ def apply(planned: Plan, path: Path) -> None:
 
 
 def wrong(module: AnsibleModule, observed: Observed) -> str:
-    """Return a sentence about the problem of the given secret, or else of the present one; empty without a problem."""
+    """Return a sentence that says what is wrong with the given secret, or an empty text when nothing is.
+
+    When no secret is given, the present one is checked instead.
+    """
     path, value, minimum = (module.params[name] for name in ("path", "value", "minimum_characters"))
     if not value:
         found = "" if observed.text is None else problem(observed.text, minimum)

@@ -163,7 +163,7 @@ def key_types(settings: dict[str, list[str]]) -> set[str]:
 
 
 def usable(names: list[str], types: set[str]) -> list[str]:
-    """Return the algorithms, of the given names, for which the host has a key."""
+    """Return those of the given algorithms for which the host has a key."""
     return [name for name in names if _KEY_TYPES.get(name, name) in types]
 
 

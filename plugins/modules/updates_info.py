@@ -112,7 +112,10 @@ def age_s(paths: Iterable[str], now: float) -> float | None:
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return the module's results (see RETURN). The module fails without apt and dnf, and when the program fails."""
+    """Return the module's results (see RETURN).
+
+    The module fails on a host that has neither apt nor dnf, and when the one that it has fails.
+    """
     if apt := module.get_bin_path("apt-get"):
         command = [apt, "--simulate", "--quiet", "--option=Debug::NoLocking=true", "dist-upgrade"]
         security, others = of_apt(outside.run(module, command, check_rc=True)[1])

@@ -303,7 +303,10 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
 
 
 def ready(archive: Path, python_version: str, architecture: str) -> dict[str, object]:
-    """Return the module's result for a given archive. Raises ReleaseError, also when it does not fit the host."""
+    """Return the module's result for a given archive.
+
+    Raises ReleaseError when the archive cannot be used or does not fit the host.
+    """
     try:
         release, wheels = archived(archive.read_bytes())
     except OSError as error:
@@ -321,7 +324,7 @@ def ready(archive: Path, python_version: str, architecture: str) -> dict[str, ob
 def collect_as_asked(module: AnsibleModule) -> dict[str, object]:
     """Collect the release as the options demand, and return the module's result.
 
-    With `compiled: auto` a failed compilation gives a warning, and with `always` ReleaseError.
+    A failed compilation gives a warning with `compiled: auto`. With `compiled: always` it raises ReleaseError.
     """
     parameters = module.params
     if parameters["archive"]:

@@ -81,7 +81,10 @@ def zones_needed(found: Sequence[Mapping[str, Any]], zones: Sequence[str]) -> li
 
 
 def left(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]], kind: str, key: str) -> list[str]:
-    """Return the names of the resources of a kind that none of the found groups or balancers has under ``key``."""
+    """Return the names of leftover resources of one kind, sorted.
+
+    A resource is left over when no group or balancer in ``found`` has its name under ``key``.
+    """
     wanted = {group[key] for group in found}
     return sorted(one["name"] for one in resources if one["kind"] == kind and one["name"] not in wanted)
 
@@ -97,8 +100,8 @@ def problems(
 ) -> list[str]:
     """Return one sentence for each problem of a fleet.
 
-    `offered` has the instance `type`, the `zones` that offer it, and `zone_count`. `resources` are the environment's
-    present resources. `settings` are the ports, and `spot`. A group without a partition is a problem unless
+    `offered` has the instance `type`, the `zones` that offer it, and `zone_count`. `resources` are the resources that
+    the environment has now. `settings` are the ports, and `spot`. A group without a partition is a problem unless
     `partitions_left` is "remove".
     """
     if not declared:
@@ -124,7 +127,7 @@ def problems(
 def _accounts(declared: Any) -> list[dict[str, str]]:
     """Return the engine accounts that the partitions name.
 
-    The common check gets them as known accounts. Each host checks later whether they exist.
+    The common check of partitions treats these accounts as known. Later each host checks whether they exist.
     """
     entries = [entry for entry in declared if isinstance(entry, Mapping)]
     return [{"name": name} for entry in entries for name in entry.get("accounts") or []]

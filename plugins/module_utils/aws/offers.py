@@ -74,7 +74,8 @@ def choose(
 ) -> list[Offer]:
     """Return the offers on-demand, Spot and 1-year reserved. An unknown price is None.
 
-    For on-demand and reserved, the user's price ``own`` comes first, then AWS's answer ``told``, then ``table``.
+    The prices on-demand and reserved are the user's own (``own``). Without these they are AWS's answer (``told``), and
+    without an answer those in ``table``.
     """
     offers = []
     for name in (ON_DEMAND, RESERVED):

@@ -85,8 +85,8 @@ def target_headers(to: Path) -> Path:
     """Fill the directory `to` with C headers of the controller's Python that fit any architecture, and return it.
 
     Headers of two architectures differ only in pyconfig.h. Between 64-bit little-endian Linux systems that file differs
-    only in Python's own build options. Some distributions install headers for several architectures, and their
-    pyconfig.h includes the right file. That file replaces it here.
+    only in Python's own build options. Some distributions install headers for several architectures. There pyconfig.h
+    only includes the file of the right architecture; in `to`, pyconfig.h is that included file.
     """
     own = Path(sysconfig.get_path("include"))
     shutil.copytree(own, to, symlinks=False)

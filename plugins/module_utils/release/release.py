@@ -88,7 +88,7 @@ def installer(wheels: Iterable[str]) -> str:
 
 
 def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
-    """Return compiled wheel → pure wheel, for each project that has exactly one of both."""
+    """Return compiled wheel → pure wheel, for each project that has exactly one wheel of each kind."""
     of_project: dict[str, list[str]] = {}
     for name in wheels:
         of_project.setdefault(name.split("-")[0], []).append(name)
@@ -106,7 +106,7 @@ def release_name(
 ) -> str:
     """Return the name of the release that is made from a project or from a directory of wheels.
 
-    Raises ReleaseError when neither is given, or when the given one is not complete.
+    Raises ReleaseError when neither of the two is given, or when the given one is incomplete.
     """
     if wheel_dir is not None:
         wheels = hash_wheels(wheel_dir)

@@ -84,7 +84,7 @@ def _derived(cpus: list[Cpu], near_node: int | None) -> frozenset[int]:
 def _for_each(
     engines: int, cpus: list[Cpu], engine_cpus: str, chosen: frozenset[int], near_node: int | None
 ) -> frozenset[int]:
-    """Return the CPUs of several engines: the user's, or one CPU of a separate core for each engine.
+    """Return the CPUs of several engines: those that the user chose, or one CPU of a separate core for each engine.
 
     Raises TuningError when there are too few cores.
     """
@@ -125,9 +125,9 @@ def _cores(cpus: list[Cpu]) -> int:
 
 
 def _telemetry(cpus: list[Cpu], others: frozenset[int], engine: frozenset[int]) -> frozenset[int]:
-    """Return the CPUs for telemetry: a core near the engine, if another core remains for housekeeping.
+    """Return the CPUs for telemetry: those of a core near the engine, if another core remains for housekeeping.
 
-    Otherwise return all CPUs that are not the engine's, which telemetry then shares with housekeeping.
+    Otherwise return all CPUs that are not the engine's. Telemetry then shares these with housekeeping.
     """
     candidates = [cpu for cpu in cpus if cpu.number in others]
     if _cores(candidates) < 2:

@@ -81,8 +81,8 @@ def _explain(error: OSError) -> str:
 def canonical(path: str, text: str) -> str:
     """Return a value in comparable form.
 
-    Of "always [madvise] never" the chosen word is returned. CPU masks and lists lose their padding, and other values
-    have single blanks.
+    Of "always [madvise] never" the word in brackets is returned. Padding is removed from CPU masks and lists. In other
+    values each run of blanks becomes a single blank.
     """
     words = text.split()
     chosen = [word[1:-1] for word in words if word.startswith("[") and word.endswith("]")]
