@@ -40,9 +40,9 @@ def _without_address(found: re.Match[str]) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """Return the value with placeholders in place of AWS account numbers, network addresses and secret keys.
+    """Return the value with placeholders in place of AWS account numbers, network and mail addresses, and keys.
 
-    The keys of dictionaries are treated in the same way.
+    Here a key is an SSH key or an access key of AWS. Texts that are keys of a dictionary are replaced as well.
     """
     if isinstance(value, Mapping):
         return {redacted(str(key)): redacted(one) for key, one in value.items()}

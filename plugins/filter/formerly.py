@@ -31,8 +31,7 @@ def formerly(context: Mapping[str, Any], value: object, old_value: object, old_n
 
 
 def is_set(variables: Mapping[str, Any], name: str) -> bool:
-    """Return whether a variable is set. A name such as ``trading_slo.p99_us`` means one key of a dictionary variable.
-    """
+    """Return whether a variable is set. A name such as ``trading_slo.p99_us`` means one key of a dictionary."""
     whole, _dot, key = name.partition(".")
     return whole in variables and (not key or key in variables[whole])
 
