@@ -156,7 +156,10 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _answers_ssh(address: str) -> bool:
-    """Return whether the machine accepts SSH connections, which may fail while it boots or by its security groups."""
+    """Return whether the machine accepts SSH connections.
+
+    It does not while it boots, or when its security groups do not allow them.
+    """
     try:
         socket.create_connection((address, 22), timeout=0.5).close()
     except OSError:

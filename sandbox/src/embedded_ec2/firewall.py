@@ -42,7 +42,10 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Balanced:
-    """A load balancer's address in the router, its security groups, and their rules, which are None without a group."""
+    """A load balancer's address in the router, its security groups, and the rules of these groups.
+
+    The rules are None for a balancer without a security group.
+    """
 
     address: str
     groups: frozenset[str]

@@ -57,9 +57,9 @@ def public_slot(slot: int) -> IPv4Network:
 def slots_in_use_otherwise(
     files: tuple[Path, ...] = (Path("/etc/hosts"), Path("/etc/resolv.conf")), apt_sources: Path = APT_SOURCES
 ) -> set[int]:
-    """Return the numbers of the slots with an address that this machine uses for something else.
+    """Return the numbers of the slots with an address that this computer uses for something else.
 
-    A lab may use addresses of the documentation range for its own hosts, and these must stay reachable.
+    A test network may use addresses of the documentation range for its own hosts, and these must stay reachable.
     """
     words = " ".join(file.read_text(errors="replace") for file in files if file.exists()).split()
     words += [row["dst"] for row in ip_json("-4", "route", "show", "table", "main") if row.get("type") != "unreachable"]
@@ -90,7 +90,10 @@ def _addresses_of(name: str) -> list[str]:
 
 @contextmanager
 def inside(netns: str) -> Iterator[None]:
-    """In the block, the calling thread is in another network namespace, so that its new sockets belong there."""
+    """In the `with` block, the calling thread is in another network namespace.
+
+    Its new sockets belong to that namespace.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(descriptor: int) -> None:
@@ -106,7 +109,10 @@ def inside(netns: str) -> Iterator[None]:
 
 
 def conflict_with_host(cidr: IPv4Network, own_links: frozenset[str]) -> str | None:
-    """Return why machines here cannot use a subnet, or None. A subnet must be private and unused on this machine."""
+    """Return why the sandbox's machines cannot use a subnet, or None if they can.
+
+    A subnet must be private, and unused on this computer.
+    """
     if not cidr.is_private or cidr.overlaps(PUBLIC_RANGE):
         return f"{cidr} is not a private range (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16)"
     for row in ip_json("-4", "route", "show", "table", "main"):

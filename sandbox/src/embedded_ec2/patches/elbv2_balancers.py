@@ -29,7 +29,7 @@ _hooks = Hooks()
 
 
 def install(hooks: Hooks) -> None:
-    """Give balancers addresses, and report the health of targets that HAProxy finds, if the sandbox has machines."""
+    """Give balancers addresses. If the sandbox has machines, report the health of targets that HAProxy finds."""
     global _hooks
     _hooks = hooks
     hooks.watcher.targets = groups.Targets(_state, _is_draining)
@@ -76,7 +76,7 @@ def _name_by_type() -> None:
 def _give_addresses() -> None:
     """Give a balancer one interface with an address, which is also its DNS name.
 
-    It is in the balancer's first subnet. AWS makes one in each subnet.
+    The interface is in the balancer's first subnet. AWS makes one interface in each subnet.
     """
     create: Callable[..., FakeLoadBalancer] = ELBv2Backend.create_load_balancer
     delete: Callable[..., None] = ELBv2Backend.delete_load_balancer
