@@ -19,7 +19,7 @@ SERVICES = ("pypi", "osv")
 
 @dataclass
 class Findings:
-    """The merged results: advisories by package (`name version`), unknown packages, unanswered lock files."""
+    """The merged results: advisories by package (`name version`), unknown packages, lock files without an answer."""
 
     asked: set[str] = field(default_factory=set)
     vulnerable: dict[str, list[str]] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def ask(lock: Path, service: str) -> dict[str, Any] | None:
 
 
 def audit(locks: list[Path]) -> Findings:
-    """Return the results for all lock files. Each is audited with the first service that answers for it."""
+    """Return the results for all lock files. For each file the first service that answers is used."""
     findings = Findings()
     for lock in locks:
         name = str(lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock)
