@@ -34,7 +34,7 @@ def of_range(segment: int, start: int, end: int, digest: str) -> str:
 def of_seal(segment: int, end: int, size: int, digest: str) -> str:
     """Return the name of the empty object that marks a segment as complete.
 
-    The segment has `size` bytes, and those from offset `end` on are zeros. `digest` is that of the bytes before `end`.
+    The segment has `size` bytes. Its bytes from offset `end` on are zeros. `digest` is that of the bytes before `end`.
     """
     return f"journal/{segment:012d}/sealed-{end:012d}-{size:012d}.{digest}"
 

@@ -95,7 +95,7 @@ class Shipper:
 
     # -- sending ------------------------------------------------------------------------------------------------------
     def _ship(self, now_s: float) -> str:
-        """Send all data that is due. Return a text about configuration files that could not be read, "" for none.
+        """Send all data that is due. Return a text about configuration files that cannot be read, or "".
 
         Such a file is no error here, because it must not delay the journal. Raises BucketError or OSError.
         """
@@ -122,10 +122,10 @@ class Shipper:
         return unread
 
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
-        """Begin a new series at the newest snapshot or, if there is none, at the oldest segment.
+        """Begin a new series at the newest snapshot. Without a snapshot begin it at the oldest segment.
 
-        If at most MOST_PROVING segments lie between the newest snapshot and the one before it, and all are present, the
-        series begins at the one before it. If there is none before it, the same holds for the journal's first segment.
+        If possible begin it earlier, so that a restore can check the newest snapshot: at the previous snapshot, or at
+        the journal's first segment. At most MOST_PROVING segments may lie in between, and all of them must be present.
         """
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
@@ -256,9 +256,9 @@ class Shipper:
         logger.error("%d segments were deleted before they were sent, from %d on", end - first, first)
 
     def _snapshots(self) -> None:
-        """Send the snapshot with which the series begins and the newest one, unless they were sent.
+        """Send two snapshots, unless they were sent: the one with which the series begins, and the newest one.
 
-        A restore does not need the snapshots between them.
+        A restore does not need the snapshots between these two.
         """
         found = tail.snapshots(self._config.journal)
         for number in found:
@@ -277,7 +277,7 @@ class Shipper:
         self._note()
 
     def _files(self, now_s: float) -> str:
-        """Send each new or changed configuration file. Return a text that names the unreadable files, "" for none."""
+        """Send each new or changed configuration file. Return a text that names the unreadable files, or ""."""
         unread = []
         for path in sorted({found for pattern in self._config.files for found in glob(pattern)}):
             try:

@@ -49,7 +49,7 @@ def end_of_data(descriptor: int, start: int) -> int:
 def chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
     """Yield the bytes from offset `start` up to but excluding `end`, in pieces of at most READ_BYTES.
 
-    Raises OSError when they cannot be read or when the file is shorter.
+    Raises OSError when the bytes cannot be read, or when the file ends before `end`.
     """
     while start < end:
         data = os.pread(descriptor, min(READ_BYTES, end - start), start)
