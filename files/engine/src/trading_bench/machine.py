@@ -63,7 +63,7 @@ class Machine:
         self._looks = 0
 
     def start(self) -> None:
-        """Start a witness on each CPU. Return when each has measured the usual time of its loop.
+        """Start a witness on each CPU. Return when each witness has measured the usual time of its loop.
 
         Raises OSError when a witness cannot run.
         """
@@ -141,7 +141,7 @@ class Machine:
         return seen
 
     def _witnesses_beside_ns(self) -> int:
-        """Return for how long the witnesses on the generator's CPUs have run.
+        """Return for how long the witnesses have run on the generator's CPUs.
 
         It is subtracted from the generator's wait for a CPU, because the witnesses are part of the measurement.
         """
@@ -188,8 +188,8 @@ def starved(cpu: int) -> Record:
 class Outside:
     """The time for which others ran on CPUs that are reserved for the engine's machine or the engine's process.
 
-    The machine may be a container or a virtual machine, which has a control group of this host. `own_ns` returns how
-    long the machine or process has run on these CPUs, `everybody_ns` how long all tasks have.
+    The machine may be a container or a virtual machine, which has a control group of this host. `own_ns` returns for
+    how long the machine or process has run on these CPUs. `everybody_ns` returns for how long all tasks have run there.
     """
 
     cpus: list[int]
@@ -293,8 +293,8 @@ def stolen_ns(watched: Iterable[int]) -> int:
 def real_time_tasks(watched: Iterable[int], every_thread: bool = False) -> list[int]:
     """Return the ids of processes with a real-time priority that may run on these CPUs.
 
-    With `every_thread` they are the ids of threads, of all processes. Kernel threads (migration, watchdog) and
-    witnesses are left out.
+    With `every_thread` return the ids of all threads of that kind instead, in whatever process. Kernel threads
+    (migration, watchdog) and witnesses are left out.
     """
     wanted, found = set(watched), []
     for name in os.listdir("/proc"):
@@ -342,7 +342,7 @@ def name_of(task: int) -> str:
 
 
 def stalls_of(state: State) -> list[tuple[int, int, str]]:
-    """Return the stalls among the engine's events: the end of each (Unix time in ns), its length in ns, its cause."""
+    """Return the stalls among the engine's events. Each is (end as Unix time in ns, length in ns, cause)."""
     found = []
     for event in state.events:
         if event.text.startswith(_STALL):

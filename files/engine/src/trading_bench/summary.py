@@ -58,7 +58,7 @@ class Round:
     """One run of the generator: its recording, and the records of disturbances of the hosts.
 
     `own` is the record of the generator's host, `engine_host` that of the engine's host. `engine_host` is None if both
-    are the same host. Either is None if no witness ran there.
+    are the same host. Each of the two is None if no witness ran on that host.
     """
 
     recording: Recording
@@ -107,7 +107,7 @@ class Round:
 
 
 def summarize(rounds: Sequence[Round]) -> Summary:
-    """Return all figures of one or more runs together. The names end with the units.
+    """Return all figures of one or more runs together. Each figure's name ends with its unit.
 
     Orders of the warm-up are counted only in `orders_warmup`, in the rejects and in some of the errors.
     """
@@ -190,7 +190,7 @@ def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
 
 
 def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return how many slices there are, how many were set aside and why, and the figures of each witness."""
+    """Return the number of slices, how many of them were set aside and why, and the figures of each witness."""
     slices = [each for one in rounds for each in one.slices]
     causes: Counter[str] = Counter(cause for each in slices if each.why for cause in each.why.split(", "))
     witnesses = [
@@ -241,7 +241,10 @@ def _curve_us(values_ns: list[int]) -> list[tuple[float, float]]:
 
 
 def _slices(rounds: Sequence[Round]) -> list[dict[str, Any]]:
-    """Return for each slice, run after run, its start, p50, p99 and max, and why it is set aside ("" if it counts)."""
+    """Return for each slice of all runs, in order, its start, p50, p99 and max, and why it is set aside.
+
+    The reason is "" for a slice that counts.
+    """
     found: list[dict[str, Any]] = []
     for each in rounds:
         waited_ns: list[list[int]] = [[] for _ in each.slices]

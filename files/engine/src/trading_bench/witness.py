@@ -74,8 +74,8 @@ class Witness:
     def watch(self, limit_s: float) -> None:
         """Wake up each millisecond until SIGTERM or SIGINT is pending, or until `limit_s` has passed.
 
-        The caller must have blocked these signals. Handlers are not used, because compiled code does not run them, so
-        that a signal that arrives while the thread is awake would be lost.
+        The caller must have blocked these signals. Signal handlers are not used, because compiled code does not run
+        them. A signal that arrived while the thread is awake would be lost.
         """
         begun_ns, before_ns = time.monotonic_ns(), time.thread_time_ns()
         end_ns = begun_ns + int(limit_s * 1e9)
@@ -136,9 +136,10 @@ class Witness:
 
 
 def main() -> None:
-    """Run a witness on the CPU of the first argument, until SIGTERM or for the seconds of the second argument.
+    """Run a witness until SIGTERM or until its time is over. The arguments are the number of its CPU, and the seconds.
 
-    The line `ready` is written to standard output when the median time of the loop is known, and at the end the record.
+    The line `ready` is written to standard output when the median time of the loop is known. The record follows at the
+    end.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     witness = Witness(int(sys.argv[1]))
