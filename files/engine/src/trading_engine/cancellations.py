@@ -1,8 +1,8 @@
-"""The cancellation of many orders, in slices of 64.
+"""The cancellation of many orders, in portions of 64 orders.
 
-One slice is cancelled in each turn of the event loop, so that clients are served in between. Every slice is an input of
-its own in the journal, so a replay cancels the same orders at the same times. After a crash, `resume` finds accounts
-with unfinished cancellations and continues them.
+One portion is cancelled in each turn of the event loop, so that clients are served in between. Every portion is an
+input of its own in the journal, so a replay cancels the same orders at the same times. After a crash, `resume` finds
+accounts with unfinished cancellations and continues them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ORDERS_A_SLICE: Final = 64
 
 
 class Machine(Protocol):
-    """The part of the engine that cancellations need."""
+    """The part of the engine that this file needs."""
 
     core: Core
     clock: Clock

@@ -234,13 +234,19 @@ class Engine:
         return consumed
 
     def submit(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
-        """Process an input of any other kind (`machine.inputs`) at the present time."""
+        """Process an input that is not a read of a client session, at the present time.
+
+        `machine.inputs` lists the kinds of inputs.
+        """
         time_ns = self.clock.now()
         apply_record(self.core, Record(kind, 0, time_ns, account, payload))
         self._record(kind, account, time_ns, payload)
 
     def kill(self, name: str) -> None:
-        """Switch the account's kill switch on. Its open orders stay; `cancellations.of_account` cancels them."""
+        """Switch the account's kill switch on. Its open orders stay in the book.
+
+        `cancellations.of_account` cancels them.
+        """
         self.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
 
     def disconnect(self, number: int) -> None:
@@ -293,7 +299,7 @@ class Engine:
             self.on_failure(reason)
 
     def disk_left_bytes(self) -> tuple[int, int]:
-        """Return how many bytes the journal may still grow, and how many bytes of the file system are free.
+        """Return two numbers of bytes: by how much the journal may still grow, and how many are free on its disk.
 
         The journal may grow to its budget, and must leave the reserve free. Raises OSError.
         """
@@ -305,7 +311,7 @@ class Engine:
     def watch_disk(self) -> int:
         """Return how many bytes the journal may still grow.
 
-        If they are few, new orders are refused from now on; otherwise they are accepted again.
+        If only a few bytes are left, new orders are refused from now on. Otherwise they are accepted again.
         """
         if self.writer is None or self.failure:
             return 0
@@ -450,7 +456,7 @@ class Engine:
 def is_to_be_killed(account: Account) -> bool:
     """Return whether the kill switch must be set for an account that is no longer in the configuration.
 
-    It is not set for the canary's account, unless that has open orders, because the canary may be configured again.
+    For the canary's account it is set only if the account has open orders, because the canary may be configured again.
     """
     return not account.killed and (account.name != CANARY_ACCOUNT or account.open_orders > 0)
 

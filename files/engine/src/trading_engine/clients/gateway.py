@@ -38,7 +38,10 @@ _wall_ns: Final = time.time_ns
 
 
 class Listener:
-    """A listening socket. Clients connect to it or, with `is_proxy`, this host's TLS proxy on behalf of clients."""
+    """A listening socket. With `is_proxy`, this host's TLS proxy connects to it on behalf of clients.
+
+    Without it, clients connect to the socket themselves.
+    """
 
     def __init__(self, sock: socket.socket, *, is_proxy: bool) -> None:
         self.socket = sock
@@ -107,14 +110,15 @@ class Gateway:
         self._login.checks.stop()
 
     def end_sessions(self) -> None:
-        """Send the end of the session to every client that is logged in, and disconnect it, because the day is over."""
+        """Because the day is over, send the end of the session to each logged-in client and disconnect it."""
         for number in list(self.connections):
             self.end_session(number)
 
     def disconnect_absent(self) -> None:
-        """Tell the engine that accounts have disconnected that were logged in before its start and have not returned.
+        """Report accounts to the engine as disconnected if their clients have not returned after its start.
 
-        Call this some time after the start, so that clients have time to connect again.
+        Only accounts that were logged in before the start are reported. Call this some time after the start, so that
+        clients have time to connect again.
         """
         for account in self._engine.core.by_number:
             if account.connected and account.number not in self.connections and not self._engine.failure:
@@ -289,7 +293,7 @@ class Gateway:
             self.send(connection, packets)
 
     def send(self, connection: Connection, data: bytes) -> None:
-        """Send bytes to the client. If it has failed or has not read for too long, close the connection."""
+        """Send bytes to the client. Close the connection if that fails or if the client has not read for too long."""
         if connection.closed:
             return
         self._stats.bytes_sent += len(data)
@@ -322,7 +326,8 @@ class Gateway:
     def check_timers(self, share: float) -> None:
         """Send heartbeats that are due, and close the connections of silent clients.
 
-        Each call checks the next connections in turn, about `share` (0 to 1) of all. So call it often.
+        One call checks only some connections, the next call those after them. `share` (0 to 1) says which part of all
+        connections one call checks. So call it often.
         """
         now_ns = _monotonic_ns()
         for _ in range(min(len(self._everybody), int(len(self._everybody) * share) + 8)):

@@ -72,10 +72,10 @@ class Session:
 
 
 def first_number(request: soupbintcp.LoginRequest, session: str, first: int, last: int) -> int | None:
-    """Return the number of the first message to send after a login, or None if it is not available.
+    """Return the number of the first message to send after a login, or None if that message is not available.
 
-    `session` is the name of the present session. `first` and `last` are the numbers of the oldest message that is still
-    kept and of the newest.
+    `session` is the name of the present session. `first` is the number of the oldest message that is still kept, and
+    `last` that of the newest message.
     """
     if request.session not in ("", session):
         return None

@@ -85,7 +85,7 @@ class Account(Owner):
         )
 
     def _begin_increasing(self) -> None:
-        """Change to increasing tokens during a day: keep the live orders and the highest token, and drop all others."""
+        """Change to increasing tokens during a day. Drop all tokens but the highest and those of live orders."""
         for shard in self._shards:
             for token in list(shard):
                 self.last_token = max(self.last_token, token)
@@ -114,7 +114,7 @@ class Account(Owner):
         return terms
 
     def _judge(self, raw: bytes) -> Terms:
-        """Create the terms of bytes that are not in the table yet, add them to it, and return them.
+        """Create the terms for these bytes, which are not in the table yet. Add them to the table and return them.
 
         If the firm is blank, the account's first MPID is used.
         """
@@ -156,7 +156,10 @@ class Account(Owner):
         return self._shards[hash(token) & self._mask].get(token)
 
     def is_used(self, token: bytes) -> bool:
-        """Return whether the account has used the token today. Of increasing tokens, all up to the last are used."""
+        """Return whether the account has used the token today.
+
+        If its tokens must increase, all tokens up to the last one count as used.
+        """
         if self.increasing:
             return token <= self.last_token
         return token in self._shards[hash(token) & self._mask]

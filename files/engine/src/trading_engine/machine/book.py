@@ -60,7 +60,7 @@ class Owner:
 # in the collector's list, which are usually in no CPU cache.
 @mypyc_attr(acyclic=True)
 class Order:
-    """A live order. `executed_shares` also counts the executions of the orders that it replaced."""
+    """A live order. `executed_shares` also counts the executed shares of the orders that it replaced."""
 
     __slots__ = (
         "account",
@@ -124,9 +124,9 @@ class Level:
 
 
 class BookSide:
-    """The bids or the asks of a book. A level's key sorts by price, then displayed before hidden; the largest is best.
+    """The bids or the asks of a book. A level's key sorts by price, then displayed before hidden. The largest is best.
 
-    `best` is the last of `keys`. It is kept separately, because most orders need only this key, and to read it from an
+    `best` is the last of `keys`. It is kept separately, because most orders need only this key. To read it from an
     attribute takes one memory access instead of four.
     """
 

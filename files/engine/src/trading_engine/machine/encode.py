@@ -2,8 +2,9 @@
 
 They are computed once from the layouts in `wire/`. For speed, the core does not use the layouts themselves.
 
-A head is the constant start of a packet or of a message of market data: its length, for a packet SoupBinTCP's type, and
-the message's type letter. The functions PACK_… and UNPACK_… are methods of `Struct` objects.
+A head is the constant start of a packet or of a message of market data. It has the length and the message's type
+letter. In a packet SoupBinTCP's type letter is between the two. The functions PACK_… and UNPACK_… are methods of
+`Struct` objects.
 """
 
 from __future__ import annotations

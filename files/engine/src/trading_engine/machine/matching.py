@@ -80,7 +80,10 @@ class Matching(Outputs):
         return True
 
     def _meets_minimum(self, taker: Order, contras: BookSide) -> bool:
-        """Return whether `_take` would execute at least the taker's minimum quantity, or all its open shares."""
+        """Return whether `_take` would execute at least the taker's minimum quantity.
+
+        If fewer shares are open, it must execute all of them.
+        """
         account = taker.account
         buying = taker.side == BUY
         left = taker.open_shares

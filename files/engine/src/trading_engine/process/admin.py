@@ -123,7 +123,7 @@ class Admin:
         }
 
     def _session_messages(self) -> int:
-        """Return how many replies the accounts except the canary's have got in this session.
+        """Return how many replies all accounts together have got in this session, without the canary's account.
 
         It is 0 as long as only the canary has entered orders. The first message to each account, which says that the
         session has begun, is not counted.
@@ -296,8 +296,8 @@ def serve(
 ) -> asyncio.AbstractServer:
     """Return a server that listens on the Unix socket `path`. Raises OSError.
 
-    With `for_people`, everyone can connect who may enter the socket's directory; otherwise only root and the engine's
-    user.
+    With `for_people`, every user who may enter the socket's directory can connect. Otherwise only root and the engine's
+    user can connect.
     """
     path.unlink(missing_ok=True)
     visitors = Visitors(roles_by_group() if for_people else {}, loop.time)

@@ -102,7 +102,7 @@ class Canary:
     async def _session(self) -> None:
         """Log in and enter orders until the session ends.
 
-        Returns when the engine ends the session. Raises the exception that ended it otherwise.
+        Returns when the engine ends the session. When an exception ends it, raises that exception.
         """
         with socket.socket(
             family_of(self._address[0]), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -135,7 +135,7 @@ class Canary:
                     return splitter
 
     def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
-        """Send an order when the timer has expired. It counts for all expirations since the last call.
+        """Send an order when the timer has expired. If it has expired several times since, still send only one.
 
         Raises TimeoutError if an order was not answered within PATIENCE_NS.
         """
@@ -192,7 +192,7 @@ def _number_of(token: bytes) -> int:
 
 
 def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: object) -> None:
-    """Call `step` unless the future `ended` is done. An exception of `step` becomes that of the future."""
+    """Call `step` unless the future `ended` is done. If `step` raises an exception, store it in the future."""
     if not ended.done():
         try:
             step(*arguments)
@@ -203,6 +203,6 @@ def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: o
 def reachable(address: tuple[str, int]) -> tuple[str, int]:
     """Return the address and port at which a process of this host can connect to the engine.
 
-    It is the loopback address if the engine listens on all addresses, and else the address itself.
+    It is the loopback address if the engine listens on all addresses. Otherwise it is the engine's address.
     """
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104

@@ -33,9 +33,10 @@ class GateError(Exception):
 
 
 def check(config: EngineConfig, account: str, password: str) -> dict[str, Any]:
-    """Check the running engine and return its version, its number of open orders, and the letter of the rejection.
+    """Check the running engine. Return its version, its number of open orders, and the letter of a rejection.
 
-    An order of `account` is tried. Its rejection remains in the account's log of replies. Raises GateError.
+    The rejection is that of an order of `account`, which is tried. It remains in the account's log of replies. Raises
+    GateError.
     """
     try:
         status = admin.ask(config.admin_socket, {"command": "status"})

@@ -39,7 +39,7 @@ class Garbage:
             self.collect()
 
     def begin_second(self) -> None:
-        """Begin a new second for the published longest recent pause.
+        """Begin a new second, for the published value "longest recent pause".
 
         The published value covers this second and the one before, so that a reader once a second misses no pause.
         """

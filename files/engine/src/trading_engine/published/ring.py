@@ -126,7 +126,8 @@ class RingWriter:
     def take_times(self, into: Histogram) -> None:
         """Copy the delays that the feed has measured into the histogram `into`.
 
-        The feed may write at the same time. Its counters only grow, so the copy is off by at most what it just added.
+        The feed may write at the same time. Its counters only grow, so the copy lacks at most what the feed has just
+        added.
         """
         _take_times(self._map, into)
 
@@ -195,7 +196,7 @@ class RingReader:
     def overtaken(self) -> bool:
         """Return whether the writer has overwritten the next record. Call this after a `read` that returned nothing.
 
-        It is so if the writer's published position is further on, although nothing could be read here.
+        It has done so if its published position is further on, although nothing could be read here.
         """
         head = self._head()
         return head is not None and head[0] > self._position
@@ -229,11 +230,14 @@ class RingReader:
         return found
 
     def lie_down(self) -> None:
-        """Request the bell. Call `read` once more after this, before sleeping."""
+        """Ask the writer to ring the bell, that is, to write into the pipe when there are new records.
+
+        Call `read` once more after this, before sleeping.
+        """
         self._map[_ASLEEP_AT] = 1
 
     def get_up(self) -> None:
-        """Cancel the request for the bell, and discard the bytes that are in the pipe."""
+        """Tell the writer that the bell is not needed any more, and discard the bytes that are in the pipe."""
         self._map[_ASLEEP_AT] = 0
         try:
             os.read(self.bell, 4096)

@@ -1,9 +1,9 @@
 """The engine's published state: a small file in shared memory that the engine writes and telemetry reads.
 
-The file has a header and two slots. The writer writes alternately into the one and the other. Each slot has a CRC over
-its sequence number and its payload. A reader takes the newest slot whose CRC is correct, so it needs no lock and no
-memory barrier. The order of the catalogue is the order of the numbers in a slot. A new number at the end of the
-catalogue uses free room, so that older readers still work. Any other change needs a new LAYOUT.
+The file has a header and two slots, which the writer uses in turn. Each slot has a CRC over its sequence number and its
+payload. A reader takes the newest slot whose CRC is correct, so it needs no lock and no memory barrier. The order of
+the catalogue is the order of the numbers in a slot. A new number at the end of the catalogue uses unused bytes of the
+slot, so that older readers still work. Any other change needs a new LAYOUT.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class StateWriter:
         os.rename(fresh, path)
 
     def publish(self, symbols: Sequence[TopOfBook], sessions: Sequence[SessionState], events: Sequence[Event]) -> None:
-        """Write all numbers and these lists into the older slot.
+        """Write all numbers, and the lists that are given, into the older of the two slots.
 
         Symbols and sessions beyond their capacity are left out, as are the oldest events.
         """

@@ -40,7 +40,7 @@ class _Taken(NamedTuple):
 
 
 def _taken(metrics: tuple[Metric, ...]) -> dict[str, list[_Taken]]:
-    """Return the sources of these metrics' numbers, by the name of the object in the catalogue."""
+    """Return name → sources. The name is that of an object in the catalogue, and the sources of numbers are in it."""
     found: dict[str, list[_Taken]] = {}
     for position, number in enumerate(numbers(metrics)):
         if number.taken:
@@ -114,7 +114,7 @@ class Stats:
             self.writer.gauges[position] = value
 
     def take(self, name: str, source: object) -> None:
-        """Copy all numbers whose source in the catalogue is the object `name`, from `source`, which is that object.
+        """Copy all numbers whose source in the catalogue is named `name`. `source` is the object with that name.
 
         For the core use `take_core`.
         """
@@ -124,7 +124,7 @@ class Stats:
             self.writer.gauges[taken.position] = taken.value(source)
 
     def take_core(self, core: Core) -> None:
-        """Copy the numbers of the matching core. What was left out (see the next methods) is subtracted."""
+        """Copy the numbers of the matching core. The counts that the next two methods exclude are subtracted."""
         counters = self.writer.counters
         for taken, count, left_out in zip(_COUNTERS_OF[_CORE], _counts_of(core), self._left_out, strict=True):
             counters[taken.position] = count - left_out
@@ -159,7 +159,7 @@ class TopSymbols:
         self._next = 0
 
     def publish(self, books: list[Book]) -> list[TopOfBook]:
-        """Return the best prices of the most traded symbols that were found so far, most traded first."""
+        """Return the best prices of the most traded symbols that were found so far. The most traded one is first."""
         chosen = {book.locate: book for book in self._chosen}
         for book in books[self._next : self._next + _SYMBOLS_A_TIME]:
             chosen[book.locate] = book

@@ -1,4 +1,4 @@
-"""The creation of snapshots while the engine runs, and the deletion of segments that are then not needed any more.
+"""The creation of snapshots while the engine runs, and the deletion of segments that a new snapshot makes unnecessary.
 
 A child process replays the sealed segments and writes the snapshot, so that the engine itself is not delayed.
 """
@@ -90,7 +90,7 @@ class Snapshotter:
 
 
 def prune(directory: Path, excess_bytes: int) -> int:
-    """Delete all snapshots but the two newest, and the oldest segments that these two do not need.
+    """Delete all snapshots but the two newest. Then delete the oldest segments that these two do not need.
 
     No more segments are deleted than are needed to free `excess_bytes`. Return the number of freed bytes. Raises
     OSError.

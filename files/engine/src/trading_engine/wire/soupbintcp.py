@@ -47,7 +47,7 @@ _LONGEST_TIMEOUT_S = 60
 
 
 class LoginRequest(NamedTuple):
-    """A login request. It also says from which message on the client wants the sequenced messages.
+    """A login request. It also says from which number on the client wants the sequenced messages.
 
     An empty `session` means the current session. `sequence` is the number of the first wanted message: 1 means all
     messages, 0 only new ones. `timeout_s` is the time for which the client may be silent, 0 if it does not say.
