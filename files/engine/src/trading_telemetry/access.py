@@ -104,7 +104,10 @@ class Access:
         await (answer or self._app)(scope, receive, send_with_headers)
 
     async def _gate(self, scope: Scope, receive: Receive) -> Response | None:
-        """Return the response to a login or to a request without access; None if `app` is to answer the request."""
+        """Return the response to a login, or to a request without access.
+
+        Return None if `app` is to answer the request.
+        """
         address = (scope.get("client") or ("", 0))[0]
         if not self._rates.allows(address, time.monotonic()):
             return JSONResponse({"error": "too many requests"}, 429, headers={"retry-after": "1"})

@@ -41,7 +41,10 @@ def make_app(config: Config) -> Starlette:
     description = describe(service.names)
 
     def asked(request: HTTPConnection) -> str | None:
-        """Return the partition's name in the request's query, None without one. Raises HTTPException 404 if unknown."""
+        """Return the partition's name in the request's query, or None if the query names no partition.
+
+        Raises HTTPException 404 for an unknown partition.
+        """
         name = request.query_params.get("partition")
         try:
             service.partition(name)

@@ -24,7 +24,10 @@ WINDOWS_S = (1, 10, 60)
 
 @dataclass(frozen=True)
 class Observation:
-    """One reading of the engine's state. `problem` says why there is no state or no engine; "" if all is well."""
+    """One reading of the engine's state.
+
+    `problem` says why there is no state or no engine. It is "" if all is well.
+    """
 
     observed_ns: int
     state: State | None
@@ -60,11 +63,11 @@ class Window:
         self._latencies: dict[str, Latency] = {}
 
     def count(self, names: Iterable[str]) -> int:
-        """Return by how much the named counters increased together."""
+        """Return by how much the sum of the named counters increased."""
         return sum(self.newer.counters[name] - self.older.counters[name] for name in names)
 
     def rate_per_s(self, names: Iterable[str]) -> float:
-        """Return by how much the named counters increased together, per second."""
+        """Return by how much the sum of the named counters increased per second."""
         return self.count(names) / self.seconds if self.seconds > 0 else 0.0
 
     def bucket_counts(self, name: str) -> list[int]:
@@ -85,7 +88,7 @@ class Observer:
     def __init__(self, path: Path, looks: int = max(WINDOWS_S) + 1) -> None:
         """Read the shared memory at `path`. The last `looks` readings are kept for the windows.
 
-        A caller that needs only `newest_window` needs two of them.
+        For a caller that uses only `newest_window`, two readings are enough.
         """
         self._reader = StateReader(path)
         self._minute: deque[Look] = deque(maxlen=looks)
@@ -118,7 +121,7 @@ class Observer:
         return observation
 
     def newest_window(self) -> Window | None:
-        """Return the window between the last two states, of any length.
+        """Return the window between the last two states, however long it is.
 
         Returns None if the last `sample` found no new publication, or if it is the first of this engine process.
         """
