@@ -238,8 +238,7 @@ def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
     """Return whether more load may bring a verdict.
 
-    More load may help when two things are true: a figure of the whole time misses its target, and the undisturbed time
-    is too short.
+    It may when a figure of the whole time misses its target and the undisturbed time is too short.
     """
     figures = load["figures"]
     if figures["interrupted"] or not sets_aside(load):
@@ -265,7 +264,7 @@ def notes(rows: list[Row]) -> list[str]:
 
 
 def slo_table(rows: list[Row]) -> list[str]:
-    """Return the rows as lines of a table for a terminal of 80 columns, followed by each different note."""
+    """Return the rows as lines of a table for a terminal of 80 columns. The notes follow, each of them once."""
     lines = [{"name": "what", "target": "target", "measured": "measured", "verdict": "verdict"}, *rows]
     widths = {key: max(len(line[key]) for line in lines) for key in ("name", "target", "measured")}
     table = []

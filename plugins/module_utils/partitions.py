@@ -64,9 +64,9 @@ def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: 
     """Return each partition as a dictionary with its host, its symbols, its ports and the names of its units and files.
 
     `host` is empty while `hosts` does not contain the partition's host. `zone` and `type` are empty where those of the
-    environment apply. `share` is [position, number]: the partition's position among the partitions of its host that
-    have CPUs of their own, and the number of these partitions. It is None for a partition without CPUs of its own.
-    Raises ValueError for a malformed list.
+    environment apply. `share` is None for a partition without CPUs of its own. Otherwise it is [position, number]: of
+    the host's partitions with CPUs of their own, the partition's position and their number. Raises ValueError for a
+    malformed list.
     """
     if wrong := list(_form(partitions)):
         raise ValueError(f"trading_partitions: {'; '.join(wrong)}")

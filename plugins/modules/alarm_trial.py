@@ -192,8 +192,9 @@ def tells(body: str, composite: str) -> bool:
 def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
     """Wait until the composite alarm is off, but not longer than ``wait_seconds``.
 
-    Return an empty text when a trial is possible, otherwise the reason why it is not. It is not possible when the
-    composite alarm stays on, or when one of the two alarms has an action that does more than notify.
+    Return an empty text when a trial is possible, otherwise the reason why it is not. A trial is not possible when the
+    composite alarm stays on. It is not possible either when one of the two alarms has an action that does more than
+    notify.
     """
     answer = client.describe_alarms(AlarmNames=[alarm, composite], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     for one in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:

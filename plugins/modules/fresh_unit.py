@@ -251,9 +251,9 @@ class Unit:
 
 
 def changed_s(path: str) -> float:
-    """Return the time of the last change (ctime) of the file or link as Unix time; 0 when it does not exist.
+    """Return the Unix time of the last change (ctime) of a file or link; 0 when it does not exist.
 
-    The modification time (mtime) would be wrong, because a file that is moved into place keeps it.
+    The modification time (mtime) would be wrong, because a file that is moved into place keeps its old one.
     """
     try:
         return Path(path).lstat().st_ctime

@@ -71,7 +71,10 @@ _AMAZON = re.compile(r'^ID="?amzn"?$', re.MULTILINE)
 
 
 def of_apt(simulated: str) -> tuple[list[str], list[str]]:
-    """Return two lists of packages that a simulated upgrade of apt-get would install: security updates, and others."""
+    """Return two lists of packages that a simulated upgrade by apt-get would install.
+
+    The first list has the security updates, the second all other updates.
+    """
     found = {name: "security" in origin.lower() for name, _version, origin in _INSTALL.findall(simulated)}
     return sorted(name for name, is_one in found.items() if is_one), sorted(
         name for name, is_one in found.items() if not is_one

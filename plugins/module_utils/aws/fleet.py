@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Names and checks the AWS resources of a fleet, before any is created.
 
-A fleet has an Auto Scaling group of one host for each partition, and a load balancer in each zone that has a group. A
-capital letter separates environment and partition in the names of balancers and target groups, because neither name
+A fleet has an Auto Scaling group of one host for each partition. It has a load balancer in each zone with such a group.
+A capital letter separates environment and partition in the names of balancers and target groups, because neither name
 contains one. Without it `prod` with partition `b-c` and `prod-b` with partition `c` would have the same name.
 """
 
@@ -59,7 +59,10 @@ def balancer(prefix: str, zone: str) -> str:
 
 
 def balancers(found: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str, Any]]:
-    """Return one balancer for each zone of these groups: its name, zone, and the listeners of all partitions there."""
+    """Return one balancer for each zone that has a group: its name, its zone, and its listeners.
+
+    The listeners are those of all partitions in the zone.
+    """
     zones = list(dict.fromkeys(group["zone"] for group in found))
     return [
         {
@@ -149,7 +152,7 @@ def _types(declared: Any, instance_type: str) -> Iterator[str]:
 
 
 def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each port that two partitions would use on one balancer, even if their hosts differ."""
+    """Yield a sentence for each port that two partitions would use on the same balancer. Their hosts may differ."""
     taken: dict[tuple[str, int], str] = {}
     for group in found:
         for listener in group["listeners"]:

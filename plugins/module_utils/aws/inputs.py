@@ -5,7 +5,7 @@
 
 Each function yields one sentence for each problem. The limits are those of the EC2, IAM and tagging API references.
 Names are part of an IAM role's name, which has at most 64 characters. They are also values of tags. A tag's key has at
-most 128 characters and its value 256: letters, digits, spaces and ``_ . : / = + - @``.
+most 128 characters, and its value at most 256. Allowed are letters, digits, spaces and ``_ . : / = + - @``.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
 
     ``keys`` maps each object's name to its upload time. ``instance`` restricts the search to one instance.
 
-    AWS guarantees the user id in an object's name, but a host itself chooses the host name beside it. So an instance
-    that uploaded under several host names is left out, unless ``instance`` names it.
+    An object's name contains a user id and a host name. AWS guarantees the user id, but the host itself chooses the
+    host name. So an instance that uploaded under several host names is left out, except when ``instance`` names it.
     """
     series, strays = _sorted(keys)
     names: dict[str, set[str]] = {}

@@ -120,7 +120,8 @@ def extension_suffix(python_version: str, architecture: str) -> str:
 def check_compiled(wheel: Path, python_version: str, architecture: str) -> None:
     """Raise ReleaseError unless the wheel has compiled modules that every host of this kind can load.
 
-    They must be for the host's Python and architecture, and need no newer glibc than the oldest that hosts have.
+    They must be for the host's Python and architecture. They must not need a glibc that is newer than the oldest glibc
+    of any host.
     """
     with zipfile.ZipFile(wheel) as archive:
         modules = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}

@@ -27,7 +27,7 @@ class Releases:
         return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
 
     def record(self, release: str) -> dict[str, Any]:
-        """Return what the installation of a release recorded; empty without a record.
+        """Return what the installation of a release recorded, or an empty dictionary when it recorded nothing.
 
         Records of older versions lack `compiled` and `reason`.
         """

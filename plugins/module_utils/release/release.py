@@ -123,11 +123,11 @@ def release_name(
 
 
 def own_counterpart(release: str, wheels: Iterable[str], project: Path | None, wheel_dir: Path | None) -> str:
-    """Return ``release`` itself when the inputs make that release for some kind of host.
+    """Return ``release`` itself when the inputs make a release of that name for some kind of host.
 
-    Otherwise return the name of the release that they make for the kind of host for which ``wheels`` are. A kind of
-    host is a version of Python and an architecture. Return an empty text when the names of the wheels do not contain
-    it. Raises ReleaseError when the inputs cannot make a release.
+    A kind of host is a version of Python and an architecture. Otherwise return the name of the release that the inputs
+    make for the kind of host to which ``wheels`` belong. Return an empty text when the names of the wheels do not tell
+    that kind. Raises ReleaseError when the inputs cannot make a release.
     """
     if project is None and wheel_dir is None:
         return ""
@@ -196,7 +196,7 @@ def check_manifest(directory: Path, release: str) -> dict[str, str]:
 
 
 def superseded(installed_s: dict[str, float], in_use: set[str], keep: int) -> list[str]:
-    """Return the releases to remove, so that `keep` releases stay: those in use and the newest others.
+    """Return the releases to remove. `keep` releases stay: those in use, and the newest of the other releases.
 
     Releases in use are never removed. `installed_s` maps a release to the Unix time of its installation in seconds.
     """

@@ -20,7 +20,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The outcome of each setting. `held` are the values, by name, that must also apply after a boot."""
+    """The outcome of each setting. `held` maps names to the values that must also apply after a boot."""
 
     outcomes: list[Outcome]
     held: dict[str, str]

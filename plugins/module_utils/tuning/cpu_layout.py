@@ -38,8 +38,9 @@ def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None,
     """Return the layout of a host with the given online CPUs.
 
     `engine_cpus` is the user's own kernel CPU list for the engines. When it is empty, the engine gets a CPU of the last
-    core of `near_node` (the network card's NUMA node), or of the host. Each of several engines gets a core; 0 engines
-    get none. Raises TuningError for CPUs that this host lacks, and when the host has too few cores for the engines.
+    core of `near_node`, the network card's NUMA node. Without that node it is the last core of the host. Each of
+    several engines gets a core of its own; with 0 engines no CPU is for an engine. Raises TuningError for CPUs that
+    this host lacks, and when the host has too few cores for the engines.
     """
     online = frozenset(cpu.number for cpu in cpus)
     engine = _chosen(engine_cpus, online) if engine_cpus else _derived(cpus, near_node)

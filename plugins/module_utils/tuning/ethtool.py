@@ -46,7 +46,7 @@ def _sizes(text: str) -> dict[str, str]:
 
 
 class Ethtool:
-    """The settings of all network cards, as a store for settings.py."""
+    """The settings of all network cards. The class has the methods of settings.Store."""
 
     def __init__(self, run: Run, program: str) -> None:
         self._run = run

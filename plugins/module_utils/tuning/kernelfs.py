@@ -16,8 +16,8 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 def path_of(name: str) -> str:
     """Return the absolute path of a sysctl key. A path below /sys is returned unchanged.
 
-    As in sysctl.d(5), if the first separator in the key is a dot, dots separate its parts and a slash stands for a dot.
-    Raises TuningError when the path would be outside /proc/sys and /sys.
+    The key is read as in sysctl.d(5). If its first separator is a dot, dots separate its parts. A slash then stands for
+    a dot. Raises TuningError when the path would be outside /proc/sys and /sys.
     """
     if name.startswith("/"):
         if not name.startswith("/sys/") or ".." in name.split("/"):
@@ -40,7 +40,7 @@ class RefusedError(Exception):
 
 
 class Files:
-    """The kernel's files below a root directory, as a store for settings.py. Paths are absolute."""
+    """The kernel's files below a root directory. The class has the methods of settings.Store. Paths are absolute."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

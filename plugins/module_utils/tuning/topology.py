@@ -95,8 +95,8 @@ def _cpus(root: Path) -> list[Cpu]:
 def usable_cpus(root: Path) -> frozenset[int]:
     """Return the online CPUs that this host may use. A container sees all CPUs of its machine, but may use only some.
 
-    The usable CPUs are those that the process with id 1 may use, and those isolated at boot, which it may not use.
-    Raises TuningError when the root directory is not that of a Linux host.
+    The usable CPUs are those that the process with id 1 may use. CPUs that were isolated at boot are usable too,
+    although that process may not use them. Raises TuningError when the root directory is not that of a Linux host.
     """
     online = cpuset.parse(_required(root, f"{CPU_DIRECTORY}/online"))
     allowed = re.search(r"^Cpus_allowed_list:\s*(\S+)$", _text(root, "/proc/1/status"), re.MULTILINE)
