@@ -85,8 +85,8 @@ def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> li
 
     Balancers run in the router, so their packets are not forwarded ones and need their own chains. A machine's rules
     apply to packets to and from a balancer. If the balancer uses the client's address, the rules are compared with that
-    address. A rule for the balancer's own group allows all packets that come through the balancer ("Update the security
-    groups for your Network Load Balancer").
+    address. A rule for the balancer's own group allows all packets that come through the balancer. Source: "Update the
+    security groups for your Network Load Balancer".
     """
     addresses = ", ".join(balancer.address for balancer in balancers)
     lines = [

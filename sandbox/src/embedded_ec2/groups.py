@@ -419,7 +419,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
     member: list[Member] = []
 
     def prepare(reservation: Any) -> None:
-        """Set everything that the machine may query before the machine starts."""
+        """Before the machine starts, set everything that the machine may query."""
         (instance,) = reservation.instances
         instance.autoscaling_group = group
         instance.placement.group_name = data.get("Placement", {}).get("GroupName") or group.placement_group or ""

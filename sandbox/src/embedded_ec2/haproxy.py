@@ -1,6 +1,6 @@
 """Runs HAProxy in place of Network Load Balancers: one process with a front end for each listener.
 
-Each change is a reload: a new worker takes over the listening sockets, and the old one stays until its sessions have
+Each change is a reload: a new worker takes over the listening sockets. The old worker stays until its sessions have
 ended. The new worker reads the servers' health from a file that HAProxy defines.
 """
 

@@ -1,4 +1,4 @@
-"""Keeps one machine for each running instance of the API, by repeated comparison of the two."""
+"""Keeps one machine for each running instance of the API. To do so, it compares instances and machines repeatedly."""
 
 import sys
 import threading

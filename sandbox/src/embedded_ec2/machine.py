@@ -102,7 +102,10 @@ def last_words(directory: Path) -> str:
 
 
 def host_keys(console: str) -> list[str]:
-    """Return the SSH host keys that cloud-init has printed on a console, as `type key`; empty while incomplete."""
+    """Return the SSH host keys that cloud-init has printed on a console, as `type key`.
+
+    The list is empty until cloud-init has printed all of them.
+    """
     lines = [line.strip() for line in console.splitlines()]
     begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
     if begin not in lines or end not in lines:

@@ -219,7 +219,10 @@ def _meta_data(instance: Instance) -> Tree:
 
 
 def _target_lifecycle_state(instance: Instance) -> str:
-    """Return the next lifecycle state of a group's instance: "InService" or "Terminated"; empty without a group."""
+    """Return the next lifecycle state of a group's instance: "InService" or "Terminated".
+
+    Return an empty text for an instance that belongs to no group.
+    """
     group: Any = getattr(instance, "autoscaling_group", None)
     states = [state.lifecycle_state for state in group.instance_states if state.instance is instance] if group else []
     return "Terminated" if states and states[0].startswith("Terminat") else "InService" if states else ""

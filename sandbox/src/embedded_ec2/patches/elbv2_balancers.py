@@ -43,7 +43,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _keeper(group: FakeTargetGroup) -> "Balancers | None":
-    """Return the object that runs the group's balancer, or None when the group has no network balancer."""
+    """Return the object that runs the target group's balancer, or None when the group has no network balancer."""
     return _hooks.machines.balancers() if group.protocol in _NETWORK and group.load_balancer_arns else None
 
 
