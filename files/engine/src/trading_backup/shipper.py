@@ -87,7 +87,7 @@ class Shipper:
         return self._status(now_s)
 
     def _tell(self, problem: str, now_s: float) -> None:
-        """Log `problem` unless it is the same as before, and remember when the problems began. "" means no problem."""
+        """Log `problem` if it differs from the last one. Remember when the problems began. "" means no problem."""
         if problem and problem != self._error:
             logger.warning("next try in %.0f s: %s", self._pause_s, problem)
         self._failing_since_s = (self._failing_since_s or now_s) if problem else 0.0
@@ -124,8 +124,8 @@ class Shipper:
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
         """Begin a new series at the newest snapshot. Without a snapshot begin it at the oldest segment.
 
-        If possible begin it earlier, so that a restore can check the newest snapshot: at the previous snapshot, or at
-        the journal's first segment. At most MOST_PROVING segments may lie in between, and all of them must be present.
+        If possible begin it earlier: at the previous snapshot, or at the journal's first segment. A restore can then
+        check the newest snapshot. At most MOST_PROVING segments may lie in between, and all of them must be present.
         """
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
@@ -207,7 +207,7 @@ class Shipper:
     def _continue(self, descriptor: int) -> None:
         """Compute the hash of the bytes of the current segment that were sent, unless it is known already.
 
-        Raises BrokenSeriesError when these bytes of the segment are not those that were sent.
+        Raises BrokenSeriesError when these bytes have changed in the segment since they were sent.
         """
         if self._hash_known:
             return

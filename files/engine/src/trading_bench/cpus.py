@@ -39,7 +39,7 @@ def quota() -> float:
 
 
 def own_groups(listing: Path = OWN_GROUPS, root: Path = CGROUPS) -> list[Path]:
-    """Return the directories of this process's control groups for CPU time, and of all groups above these."""
+    """Return the directories of this process's control groups for CPU time, and of all groups that contain them."""
     found: list[Path] = []
     try:
         lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()

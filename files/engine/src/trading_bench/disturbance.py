@@ -105,9 +105,9 @@ class Slice:
 def offset_of(record: Record, recording: Recording) -> Offset | None:
     """Return the clock offset of the engine's host, or None if it is unknown.
 
-    Each reply contains the time of the engine's clock, which lies between the sending of the order and the arrival of
-    the reply. So the reply with the shortest round trip gives the offset, with half of the round trip as its
-    uncertainty (as in NTP, RFC 5905, section 8).
+    Each reply contains a time of the engine's clock. That time is after the sending of the order and before the arrival
+    of the reply. So the reply with the shortest round trip gives the offset. Half of that round trip is the uncertainty
+    (as in NTP, RFC 5905, section 8).
     """
     ahead_ns = record.get("engine_ahead_ns")
     trips = [
@@ -185,7 +185,7 @@ def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
 def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[Slice]:
     """Divide the measured time into slices, and decide for each whether it is set aside.
 
-    `longest` maps the number of a slice to the time of its slowest order, from when the order was due to its answer.
+    `longest` maps the number of a slice to the time of its slowest order, which is from its due time to its answer.
 
     A disturbed slice is set aside, and also the slice after it, in which the engine works off the orders that waited.
     Such a slice counts nevertheless in two cases. First, the engine stalled, or an order waited, for longer than the

@@ -1,9 +1,9 @@
 """Send orders until an engine is lost, and compare its replies with those of the rebuilt engine (disaster drill).
 
 The command `send` sends orders and records every reply until the connection ends. The command `compare` logs in to the
-rebuilt engine and requests the messages of the same session, as a client does after a lost connection. It compares them
-with the recorded messages. It reports the orders that the lost engine had acknowledged and the rebuilt one does not
-know.
+rebuilt engine and requests the messages of the same session. A client does the same after a lost connection. The
+command compares these messages with the recorded ones. It reports the orders that the lost engine had acknowledged and
+the rebuilt one does not know.
 """
 
 import argparse

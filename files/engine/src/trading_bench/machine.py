@@ -1,9 +1,11 @@
 """The observation of a host's CPUs during a run. The result is a record, from which `disturbance` judges the run.
 
 The record contains the marks of the witnesses (`trading_bench.witness`), samples, and the stalls that the engine
-itself reports. A sample is taken ten times a second and has what witnesses cannot see: stolen time, waits because of a
-CPU quota, the time of other programs' real-time tasks, and the time of processes that do not belong to the engine's
-machine.
+itself reports. A sample is taken ten times a second. It has what witnesses cannot see:
+- stolen time,
+- waits because of a CPU quota,
+- the time of other programs' real-time tasks,
+- the time of processes that do not belong to the engine's machine.
 """
 
 import json
@@ -230,8 +232,8 @@ class Outside:
 def find_group(name: str, root: Path = cpus.CGROUPS) -> tuple[Path | None, Path | None, list[int]]:
     """Return the directories of the control group `name` and the CPUs of its machine.
 
-    The first directory is that of version 1 of control groups with the usage of each CPU, the second that of version 2.
-    Either is None if it does not exist. Raises OSError if there is no such group on this host.
+    The first directory is in version 1 of control groups, and has the usage of each CPU. The second is in version 2.
+    Each is None if it does not exist. Raises OSError if there is no such group on this host.
     """
     for sets in (root / "cpuset", root, root / "system.slice"):
         for leaf in (name, f"{name}.scope"):
@@ -318,12 +320,15 @@ def _is_real_time(task: int, wanted: set[int]) -> bool:
 
 
 def ran_ns(task: int) -> int:
-    """Return for how long a process or thread has run so far in ns, 0 if it has ended."""
+    """Return for how many nanoseconds a process or thread has run until now, or 0 if it has ended."""
     return _scheduled_ns(task, 0)
 
 
 def waited_ns(task: int) -> int:
-    """Return for how long a process or thread that was ready to run has waited for a CPU in ns, 0 if it has ended."""
+    """Return for how many nanoseconds a process or thread has waited for a CPU, or 0 if it has ended.
+
+    Only the time in which it was ready to run counts.
+    """
     return _scheduled_ns(task, 1)
 
 

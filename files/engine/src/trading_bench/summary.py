@@ -45,7 +45,7 @@ def percentile(ordered: Sequence[int], percent: float) -> int:
 
 
 def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
-    """Return avg, p50, p95, p99, p999 and max of the values in µs, by name; {} without values."""
+    """Return avg, p50, p95, p99, p999 and max of the values in µs, each under its name. Without values return {}."""
     if not values_ns:
         return {}
     ordered = sorted(values_ns)
@@ -168,10 +168,12 @@ def _corrected_ns(times: _Times) -> list[int]:
 
 
 def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
-    """Return four distributions in µs, each as `distribution_us` does.
+    """Return four distributions in µs, each as `distribution_us` does:
 
-    They are the latency from the intended time, the latency from the time of sending, the lateness of the generator,
-    and the delay of the feed behind the reply.
+    - the latency from the intended time,
+    - the latency from the time of sending,
+    - the lateness of the generator,
+    - the delay of the feed behind the reply.
     """
     raw_ns = [each.answered_ns[slot] - each.sent_ns[slot] for each, _, answered in times for slot in answered]
     late_ns = [each.sent_ns[slot] - each.intended_ns[slot] for each, measured, _ in times for slot in measured]

@@ -1,9 +1,9 @@
 """A witness: a process with real-time priority that detects when its CPU was taken away or slowed.
 
 It wakes up each millisecond on one CPU and runs a short loop, always the same one. Processes of normal priority cannot
-delay it. So if it wakes up late, or if the loop takes several times as long as before the load, the machine or the
-kernel was the cause. In both cases it runs the loop ten times more: after an interrupt these are as fast as usual, but
-on a slowed CPU they are slow too.
+delay it. So it is the fault of the machine or the kernel if it wakes up late. The same is true if the loop takes
+several times as long as before the load. In both cases it runs the loop ten times more. After an interrupt these ten
+loops are as fast as usual, but on a slowed CPU they are slow too.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ class Machine(Protocol):
 class Cancellations:
     """The cancellations that are not finished.
 
-    An account whose orders are being cancelled cannot enter new ones: its kill switch is on, it is not logged in, or
-    the day is closed.
+    An account whose orders are being cancelled cannot enter new orders. One of three things prevents that: its kill
+    switch is on, it is not logged in, or the day is closed.
     """
 
     def __init__(self, engine: Machine, loop: AbstractEventLoop) -> None:

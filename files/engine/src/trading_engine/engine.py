@@ -54,8 +54,8 @@ class StartError(Exception):
 class Engine:
     """The matching core, its journal and its logs. Call `start` once, then `read` and `submit` for each input.
 
-    The function `deliver` is called with each output when its input is as durable as the configuration requires:
-    written to the kernel ("os") or on the disk ("disk").
+    The function `deliver` is called with each output. Before the call the input is as durable as the configuration
+    requires: written to the kernel ("os") or on the disk ("disk").
     """
 
     def __init__(self, config: EngineConfig, loop: AbstractEventLoop) -> None:
@@ -283,12 +283,12 @@ class Engine:
 
     @property
     def unsynced_bytes(self) -> int:
-        """The number of bytes written to the journal that are not known to be on the disk."""
+        """The number of bytes that were written to the journal but are not known to be on the disk."""
         return self.writer.bytes_written - self._synced_bytes if self.writer is not None else 0
 
     @property
     def unsynced_ns(self) -> int:
-        """The age of the oldest write to the journal that is not known to be on the disk; 0 if there is none."""
+        """The time since the oldest write to the journal that is not known to be on the disk, or 0 without one."""
         since_ns = self._syncing_since_ns or self._unsynced_since_ns
         return _monotonic_ns() - since_ns if since_ns else 0
 

@@ -1,8 +1,8 @@
 """The feed's reading of the newest messages from the ring buffer in shared memory (`trading_engine.published.ring`).
 
-The engine can wake the feed by one byte in a named pipe, the "bell". But a bell after each turn of the engine would
-cost the engine more time than the writing of the turn's market data. So the feed looks at the ring by a timer of its
-own, once in NAP_NS. After NAPS looks without a message it stops the timer and requests the bell.
+The engine can wake the feed by one byte in a named pipe, the "bell". But a bell after each turn would cost the engine
+more time than it needs to write the turn's market data. So the feed looks at the ring by a timer of its own, once in
+NAP_NS. After NAPS looks without a message it stops the timer and requests the bell.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The engine's log files of market data (ITCH), read as sessions of numbered messages.
 
-The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. In a file each
-message follows its length (u16); NASDAQ calls this format BinaryFILE. The files only grow, with one exception: an
-engine that restarts may truncate the newest file, and then writes the same bytes again. So known offsets stay valid.
-Until the bytes are there again, the reader finds nothing new.
+The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. In a file the
+length of each message (u16) stands before it; NASDAQ calls this format BinaryFILE. The files only grow, with one
+exception. An engine that restarts may truncate the newest file, and then writes the same bytes again. So known offsets
+stay valid. Until the bytes are there again, the reader finds nothing new.
 """
 
 import os
@@ -31,7 +31,7 @@ class LogFile:
 
     @property
     def next_sequence(self) -> int:
-        """The number of the message that will follow the last indexed one."""
+        """The number of the message that will follow the last indexed message."""
         return self.first_sequence + self._messages
 
     def extend(self) -> bool:

@@ -89,7 +89,7 @@ class Feed:
             await asyncio.sleep(0 if grew else FOLLOW_S if busy else IDLE_S)
 
     def catch_up(self) -> None:
-        """Index all existing messages and start to read the ring, for a subscriber that has just logged in."""
+        """For a subscriber that has just logged in, index all existing messages and start to read the ring."""
         self.log.refresh()  # an engine may have started and created a file since the last refresh
         while self.log.extend():
             pass

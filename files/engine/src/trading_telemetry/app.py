@@ -123,6 +123,6 @@ def acceptable(accept: str) -> str:
     """Return the Accept header `accept` in a form that is safe for prometheus_client.
 
     Quotes are removed, because they have no meaning there. Versions other than 0.0.1, 0.0.4, 1.0.0 and 2.0.0 are
-    removed, because prometheus_client parses every version as numbers and repeats it in the answer.
+    removed too. Otherwise prometheus_client would parse them as numbers and repeat them in the answer.
     """
     return _UNKNOWN_VERSIONS.sub("", accept.replace('"', ""))

@@ -95,7 +95,10 @@ class Certificates:
 
 
 def check_pair(certificate: Path, key: Path) -> None:
-    """Raise ConfigError unless both files can be read and belong together, and other users cannot access the key."""
+    """Raise ConfigError if one of the files cannot be read, or if the two do not belong together.
+
+    Also raise it if other users can access the key.
+    """
     try:
         if key.stat().st_mode & OTHERS:
             mode = f"{key.stat().st_mode & 0o777:04o}"

@@ -100,7 +100,8 @@ def data_of(
     """Return the data of a period for PutMetricData. Metrics whose values are unknown are left out.
 
     OrderLatency has several data if it has more than VALUES_IN_ONE_DATUM different values. Several engines are reported
-    as one, with the worst values: an alarm watches one metric, and a metric for each partition would cost money.
+    as one, with the worst values. The reasons are that an alarm watches one metric, and that a metric for each
+    partition would cost money.
     """
     single = worst([period.figures(observation) for period, observation in engines]) | _host(disk)
     common = {

@@ -252,7 +252,7 @@ def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ..
 def load_targets(path: Path) -> Targets | None:
     """Return the targets in the file `path`, or None if it does not exist. Raises ConfigError when it is wrong.
 
-    The target of market data is in another file beside it: slo_feed.toml beside slo.toml.
+    The target of market data is in another file of the same directory: slo_feed.toml next to slo.toml.
     """
     if not path.exists():
         return None

@@ -127,7 +127,7 @@ def _late() -> str:
 
 
 class Fleet:
-    """The readers of all hosts. They run concurrently, so that a slow host does not delay the others."""
+    """The readers of all hosts. They run concurrently, so that a slow host does not delay the other hosts."""
 
     def __init__(self, config: FleetConfig) -> None:
         """Prepare to read all hosts. Raises ConfigError when a token or certificate file cannot be read."""

@@ -35,7 +35,7 @@ class Observation:
 
     @property
     def age_ns(self) -> int | None:
-        """The time from the engine's publication of the state to this reading; None without a state."""
+        """The time from the engine's publication of the state to this reading. It is None without a state."""
         return None if self.state is None else max(self.observed_ns - self.state.published_ns, 0)
 
     @property

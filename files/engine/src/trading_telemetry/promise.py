@@ -1,7 +1,7 @@
 """The figures that show whether the engine keeps its targets for latency.
 
-There are two sources: the orders of clients, and those of the canary, a client inside the engine that sends ten small
-orders a second. Each figure is computed for both sources, and the worse result counts.
+There are two sources: the orders of clients, and those of the canary. The canary is a client inside the engine that
+sends ten small orders a second. Each figure is computed for both sources, and the worse result counts.
 """
 
 from collections.abc import Iterator

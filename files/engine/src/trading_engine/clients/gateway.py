@@ -1,6 +1,6 @@
 """The gateway: it accepts clients' connections, passes their bytes to the engine, and sends the replies.
 
-Each socket with new bytes is read once in a turn of the event loop, up to READ_BYTES, so that all clients are served
+In one turn of the event loop each socket with new bytes is read once, up to READ_BYTES. So all clients are served
 equally. Further bytes wait in the kernel until the next turn. All answers to one read are sent by one write.
 """
 

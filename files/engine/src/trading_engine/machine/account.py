@@ -209,7 +209,7 @@ class Account(Owner):
         return found
 
     def used_tokens(self) -> list[bytes]:
-        """Return the used tokens without a live order, sorted. A snapshot stores them beside the live orders."""
+        """Return the used tokens that have no live order, sorted. A snapshot stores them next to the live orders."""
         return sorted(token for shard in self._shards for token, order in shard.items() if order is None)
 
     def _split(self) -> None:

@@ -243,7 +243,7 @@ class Book:
     def set_listing(self, restricted: bool, own_tick_e4: int, lot_shares: int) -> None:
         """Set restriction, tick and lot size.
 
-        With a tick of 0, the tick is a cent for prices of a dollar or more, and else 1/100 of a cent.
+        If the given tick is 0, the tick depends on the price. It is a cent from a dollar on, and 1/100 of a cent below.
         """
         self.restricted = restricted
         self.own_tick_e4 = own_tick_e4

@@ -1,4 +1,4 @@
-"""The inputs of the matching core: the number of each kind in the journal, and the call of the core for each kind."""
+"""The inputs of the matching core. Each kind of input has a number in the journal, and a call of the core."""
 
 from __future__ import annotations
 

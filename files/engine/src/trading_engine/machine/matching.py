@@ -177,7 +177,7 @@ class Matching(Outputs):
         self._canceled(order.account, order.token, shares, reason)
 
     def _end(self, order: Order, reason: bytes) -> None:
-        """Cancel a live order that is not in the book, because it is just being executed."""
+        """Cancel a live order that is not in the book, because it is being executed at this moment."""
         shares = order.open_shares
         self._forget(order)
         self._canceled(order.account, order.token, shares, reason)

@@ -43,7 +43,7 @@ class AdminError(Exception):
 
 
 class Admin:
-    """The execution of commands.
+    """Executes the commands of administrators.
 
     `roll_day` is called for the command next-day: it ends the day and starts the next one. `end_session` is called with
     the number of an account whose client must be disconnected.
@@ -153,9 +153,9 @@ class Admin:
 class AdminProtocol(asyncio.Protocol):
     """One connection. It reads a line with a command, sends the answer, and is closed.
 
-    A reload has several lines. Each is processed in its own turn of the event loop. While lines are waiting, no more
-    are read. An error in a reload is answered only after the last line: the client still sends until then, so that an
-    earlier answer could be lost. A person who may not reload is answered at once.
+    A reload has several lines. Each line is processed in a turn of the event loop of its own. While lines are waiting,
+    no more lines are read. An error in a reload is answered only after the last line. The client still sends until
+    then, so an earlier answer could be lost. A person who may not reload is answered at once.
     """
 
     def __init__(self, admin: Admin, loop: asyncio.AbstractEventLoop, visitors: Visitors) -> None:

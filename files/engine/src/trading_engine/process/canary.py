@@ -6,7 +6,7 @@ over the loopback interface like a client, and enters immediate-or-cancel orders
 A round trip begins when the order is due, by a timer of the kernel. It ends when the kernel receives the answer. So it
 contains all times for which a client would wait: for other clients' orders, stalls and the journal. It does not contain
 the time that the canary itself needs for the answer. If the engine is stalled when an order is due, the order is sent
-late, but the round trip still begins at the due time.
+late. The round trip still begins at the due time.
 
 While the engine refuses orders because the journal has no space, the canary enters none, because each would need more
 space. An error in this module only ends the canary's session. It is counted, and does not affect trading.
@@ -68,8 +68,8 @@ class Canary:
     ) -> None:
         """Start the canary, as a task of `loop`.
 
-        `has_space` returns whether the engine accepts orders. The order tokens are numbers from the clock, but greater
-        than `last_token`, so that none is repeated after the clock was set back.
+        `has_space` returns whether the engine accepts orders. The order tokens are numbers from the clock. They are
+        greater than `last_token`, so that none is repeated after the clock was set back.
         """
         self._loop = loop
         self._address = reachable(address)

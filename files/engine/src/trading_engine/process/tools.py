@@ -64,9 +64,9 @@ def check_journal(directory: Path) -> int:
 def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, Any]:
     """Replay the journal from the oldest possible state on.
 
-    Return counts of records and messages, the speed, and SHA-256 of each account's replies, of the market data and of
-    the final state. If `version` is None, any version of the core may have written the journal. Raises JournalError or
-    SnapshotError.
+    Return counts of records and messages, the speed, and digests (SHA-256). There is a digest of each account's
+    replies, of the market data and of the final state. If `version` is None, any version of the core may have written
+    the journal. Raises JournalError or SnapshotError.
     """
     core = Core()
     head = oldest_state(directory, core)

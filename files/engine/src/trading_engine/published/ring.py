@@ -9,13 +9,13 @@ number, time, length and messages. The reader copies a record and uses it only i
 reader may see the engine's writes in any order, or mixed with the bytes of an old record. Then the CRC does not match:
 the record is not complete yet, or it has been overwritten.
 
-While there are no messages the reader sleeps. It sets a flag in the shared memory, and the engine wakes it through the
-"bell", a named pipe, by writing one byte. The engine checks the flag after each record. It might not see a flag that
-was set at just that time. So it checks the flag again in `publish`, after it has written the log file, up to a
+While there are no messages the reader sleeps. Before that it sets a flag in the shared memory. The engine then wakes it
+by writing one byte to a named pipe, the "bell". The engine checks the flag after each record. It might not see a flag
+that was set at just that time. So it checks the flag again in `publish`, after it has written the log file, up to a
 millisecond later.
 
 A named pipe is used because epoll can wait for it, and because either process can restart without an agreement with the
-other. epoll cannot wait for a futex, and an eventfd would have to be passed from one process to the other.
+other. epoll cannot wait for a futex. An eventfd would have to be passed from one process to the other.
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ class RingError(Exception):
 
 
 class RingWriter:
-    """The writer, in the engine. Call `begin` for each session, `write` in each turn and `publish` now and then."""
+    """The writer of the ring, in the engine.
+
+    Call `begin` for each session, `write` in each turn, `publish` now and then.
+    """
 
     def __init__(self, path: Path, bell: Path) -> None:
         """Create a new ring and replace the old file by it, and open the bell. Raises OSError."""
@@ -202,7 +205,7 @@ class RingReader:
         return head is not None and head[0] > self._position
 
     def read(self, limit: int = 256) -> list[Piece]:
-        """Return the next records, at most `limit`. All are of one session, whose name is then `session`."""
+        """Return the next records, at most `limit`. All are of the session whose name is afterwards in `session`."""
         found: list[Piece] = []
         while len(found) < limit:
             start = _DATA_AT + (self._position & _MASK)

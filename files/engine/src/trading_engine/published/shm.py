@@ -215,7 +215,7 @@ class StateReader:
         self._identity = (0, 0)
 
     def read(self, attempts: int = 5) -> State:
-        """Return the newest publication. Raises one of the subclasses of StateError if there is none to read."""
+        """Return the newest publication. If none can be read, raise one of the subclasses of StateError."""
         mapped = self._mapped()
         for _ in range(attempts):
             slots = []

@@ -100,15 +100,15 @@ class Stats:
         self.event(f"stall of {duration_ns / 1e6:.1f} ms: {cause}")
 
     def count(self, name: str, added: int) -> None:
-        """Increase the counter of that name in the catalogue."""
+        """Increase the counter that has this name in the catalogue."""
         self.writer.counters[_COUNTER[name]] += added
 
     def set(self, name: str, value: int) -> None:
-        """Set the gauge of that name in the catalogue."""
+        """Set the gauge that has this name in the catalogue."""
         self.writer.gauges[_GAUGE[name]] = value
 
     def raise_to(self, name: str, value: int) -> None:
-        """Set the gauge of that name, unless it is greater already."""
+        """Set the gauge that has this name in the catalogue, unless the gauge is greater already."""
         position = _GAUGE[name]
         if value > self.writer.gauges[position]:
             self.writer.gauges[position] = value
@@ -134,12 +134,18 @@ class Stats:
         self.set("trading_day", int(core.day[:8] or 0))
 
     def leave_out_replayed(self, core: Core) -> None:
-        """Exclude from the published counters all that the core has counted so far, in the replay at the start."""
+        """Exclude from the published counters everything that the core has counted until now.
+
+        Until now the core has only replayed the journal.
+        """
         self._left_out = _counts_of(core)
 
     @contextmanager
     def leaving_out(self, core: Core) -> Iterator[None]:
-        """Exclude from the published counters all that the core counts in this context: the canary's orders."""
+        """Exclude from the published counters everything that the core counts inside the `with` block.
+
+        The block processes the canary's orders.
+        """
         before = _counts_of(core)
         yield
         counted = zip(self._left_out, _counts_of(core), before, strict=True)

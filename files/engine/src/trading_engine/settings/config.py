@@ -100,7 +100,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A symbol. With a tick of 0, the tick is a cent for prices of a dollar or more, and else 1/100 of a cent."""
+    """A symbol. If its tick is 0, the tick is a cent for prices from a dollar on, and 1/100 of a cent below."""
 
     name: str
     reference_price_e4: int

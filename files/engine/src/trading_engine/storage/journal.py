@@ -258,7 +258,7 @@ def drop_unbegun(directory: Path) -> str:
 def put_on_disk(path: Path) -> None:
     """Read a segment, write the same bytes again, and sync them. Raises OSError.
 
-    Without this, the bytes may be in the page cache but not on the disk: after a failed sync, the kernel treats the
+    Without this, the bytes may be in the page cache but not on the disk. After a failed sync, the kernel treats the
     pages as written, and no later sync writes them.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
 """The messages of ITCH 5.0, the protocol of market data, that continuous trading needs.
 
-Every message starts with its type, the stock locate (the number of the symbol), a tracking number and the time in
-nanoseconds since midnight (48 bits). The log files have the format that NASDAQ calls BinaryFILE: each message follows
-its length, a big-endian u16.
+Every message starts with four fields: its type, the stock locate (the number of the symbol), a tracking number and the
+time. The time is in nanoseconds since midnight and has 48 bits. The log files have the format that NASDAQ calls
+BinaryFILE: before each message stands its length, a big-endian u16.
 """
 
 from __future__ import annotations
