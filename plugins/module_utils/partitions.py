@@ -101,9 +101,9 @@ def problems(
 ) -> list[str]:
     """Return one sentence for each problem of the partitions.
 
-    An empty `hosts` means that the hosts are not known yet; then hosts are not checked. `ports` maps names to ports:
-    `order` and `feed`, from which the partitions' ports are counted, and the other services on each host. `settings`
-    are the settings that apply to all engines.
+    An empty `hosts` means that the hosts are not known yet; then hosts are not checked. `ports` maps names to ports.
+    From its ports `order` and `feed` the partitions' ports are counted. Its other ports are those of other services on
+    each host. `settings` are the settings that apply to all engines.
     """
     if wrong := list(_form(partitions)):
         return wrong
@@ -146,11 +146,11 @@ def move(
     had: Mapping[str, Sequence[str]] | None = None,
     canaries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return `problems`, which prevent a symbol's move to a partition, and `giver`, the partition that has it now.
+    """Return `problems`, which prevent a symbol's move to a partition, and `giver`, the partition that has the symbol.
 
-    `partitions` are those of all hosts and have no problems. `had` are the symbols of each engine, and `canaries` the
-    test symbols of the engines, both by partition. Both are None before the hosts were queried. `giver` is empty then,
-    and when the symbol is already at its new partition.
+    `partitions` are those of all hosts and have no problems. `had` maps each partition to the symbols of its engine.
+    `canaries` maps it to the engine's test symbol. Both are None before the hosts were queried, and `giver` is empty
+    then. It is also empty when the symbol is already at its new partition.
     """
     wanted = {partition["name"]: list(partition["symbols"]) for partition in partitions}
     owner = "".join(name for name, symbols in wanted.items() if symbol in symbols)

@@ -119,7 +119,7 @@ def is_proven(rules: str | None, proven: str | None) -> bool:
 def ufw_is_on(configuration: str) -> bool:
     """Return whether ufw filters packets, from the text of its file ufw.conf.
 
-    The state of its unit is of no use: the unit is active even when ufw does not filter.
+    The state of ufw's systemd unit is of no use: the unit is active even when ufw does not filter.
     """
     return re.search(r"^\s*ENABLED\s*=\s*[\"']?yes\b", configuration, re.MULTILINE | re.IGNORECASE) is not None
 

@@ -135,9 +135,9 @@ def lines(journal: str) -> Iterator[Event]:
 
 
 def merged(events: Iterable[Event]) -> list[Event]:
-    """Return the events in order of time, with equal events of the same hour merged.
+    """Return the events in order of time. Equal events of the same hour are merged into one event.
 
-    A merged event has the time of the first event, and the number of them as ``count``.
+    A merged event has the time of its first event, and as ``count`` the number of its events.
     """
     by_likeness: dict[tuple[str, ...], Event] = {}
     for event in sorted(events, key=lambda event: str(event["time"])):

@@ -120,7 +120,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) -> dict[str, Any]:
     """Return the module's result for the host whose root directory is `root`: topology, layout and other tuners.
 
-    `services` is the output of systemctl about other tuners. Raises TuningError.
+    Other tuners are services such as tuned. `services` is the output of systemctl about them. Raises TuningError.
     """
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node, engines)

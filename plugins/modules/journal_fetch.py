@@ -182,7 +182,7 @@ _PASSWORD = re.compile(r'^password = "([^"]+)"$', re.MULTILINE)
 
 
 def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
-    """Return the names of all objects that hosts have uploaded → their upload times."""
+    """Return name → upload time, for all objects that hosts have uploaded."""
     pages = client.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=journal_bucket.PREFIX, ExpectedBucketOwner=owner
     )

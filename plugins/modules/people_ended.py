@@ -146,7 +146,7 @@ class Account:
         self.keys = Path(module.params["keys"], name)
 
     def run(self, *command: str, may_fail: bool = False) -> str:
-        """Run a command and return its output. The module fails when the command does, unless it `may_fail`."""
+        """Run a command and return its output. When the command fails, the module fails, unless `may_fail` is set."""
         code, out, error = outside.run(self.module, list(command))
         if code and not may_fail:
             self.module.fail_json(msg=f"{' '.join(command)} failed: {error.strip() or out.strip()}")

@@ -100,7 +100,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def made_names(path: str) -> list[str]:
-    """Return the sorted names in the file, or an empty list without a file. Raises ValueError for malformed content."""
+    """Return, sorted, the account names in the file of accounts that this collection made.
+
+    Return an empty list without a file. Raises ValueError for malformed content.
+    """
     try:
         names = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

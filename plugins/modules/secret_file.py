@@ -95,7 +95,8 @@ def write_private(path: Path, text: str) -> None:
 def refusal(module: AnsibleModule, text: str) -> str:
     """Return why the validation command refuses a secret, or an empty text.
 
-    In its message the name of the temporary file is replaced by the option `path`.
+    The command reads the secret from a temporary file. In the command's message the name of that file is replaced by
+    the option `path`.
     """
     descriptor, scratch = tempfile.mkstemp(dir=module.tmpdir)
     try:
@@ -130,7 +131,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The change to make: whether to write the file, whether to make a random secret, and otherwise the text."""
+    """The change to make.
+
+    It says whether to write the file, and whether to make a random secret. Otherwise `text` is the secret to write.
+    """
 
     changes: bool
     generates: bool

@@ -81,7 +81,7 @@ def explained(module: Any, doing: str) -> Iterator[None]:
 def client(module: Any, service: str, **parameters: Any) -> Any:
     """Return a boto3 client of ``service``. Its calls and paginators retry when AWS throttles them.
 
-    ``parameters`` are passed to boto3; a ``config`` among them replaces the default one.
+    ``parameters`` are passed to boto3. A ``config`` among them replaces the default configuration.
     """
     with explained(module, f"reach the {service} API"):
         return module.client(service, **{"config": {"retries": RETRIES}, **parameters})

@@ -89,7 +89,7 @@ def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
     """Return an alarm's settings in comparable form.
 
     ``alarm`` is the structure to put, or the one that DescribeAlarms returned. An alarm with an AlarmRule is a
-    composite alarm, any other a metric alarm.
+    composite alarm, and any other alarm is a metric alarm.
     """
     return _normal(alarm, _COMPOSITE_ALARM_KEYS if alarm.get("AlarmRule") else _METRIC_ALARM_KEYS)
 

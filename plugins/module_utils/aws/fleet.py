@@ -25,10 +25,10 @@ _ZONE = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+([a-z])")
 def groups(
     declared: Any, prefix: str, zones: Sequence[str], zone_count: Any, order_port: Any = 9001, feed_port: Any = 9002
 ) -> list[dict[str, Any]]:
-    """Return for each partition the names of its group, host and volume, its zone, and its balancer's listeners.
+    """Return one dictionary for each partition: the names of its group, host and volume, its zone, and its listeners.
 
-    Partitions without a zone are spread in turns over the first `zone_count` zones. Raises ValueError for a malformed
-    list.
+    The listeners are those at the load balancer. Partitions without a zone are spread in turns over the first
+    `zone_count` zones. Raises ValueError for a malformed list.
     """
     first = list(zones)[: max(1, int(zone_count))] or [""]
     found = partitions.complete(declared, [], order_port, feed_port)

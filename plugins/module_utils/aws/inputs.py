@@ -95,7 +95,10 @@ def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: 
 
 
 def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
-    """Yield the problems of the IPv6 networks that may reach the host. Both lists may be empty."""
+    """Yield the problems of the IPv6 networks that may reach the host.
+
+    The list of IPv6 networks and the list of IPv4 networks may both be empty.
+    """
     kind = "IPv6 network such as 2001:db8::/64"
     for variable, cidrs in (
         ("trading_operator_ipv6_cidrs", operator_cidrs),

@@ -30,7 +30,7 @@ def product_filters(instance_type: str, region: str) -> list[dict[str, str]]:
 
 
 def listed(price_list: Sequence[str]) -> dict[str, tuple[float, str]]:
-    """Return (USD an hour, date) of each offer by its name, from the documents that GetProducts returned as JSON."""
+    """Return offer → (USD an hour, date), from the JSON documents that GetProducts returned."""
     found: dict[str, tuple[float, str]] = {}
     for text in price_list:
         terms = json.loads(text)["terms"]

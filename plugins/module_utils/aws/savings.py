@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 
 
 def vcpus(instance_type: str) -> int:
-    """Return the number of vCPUs of a type by its size, or 0 for an unknown size."""
+    """Return the number of vCPUs of an instance type. It follows from the type's size, and is 0 for an unknown size."""
     size = instance_type.partition(".")[2]
     if size in _VCPUS:
         return _VCPUS[size]

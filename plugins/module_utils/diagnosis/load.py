@@ -33,7 +33,7 @@ class Process:
 
 @dataclass
 class Look:
-    """One reading of /proc: each CPU's ticks by kind (KINDS), and all processes by id."""
+    """One reading of /proc: for each CPU its ticks by kind (KINDS), and for each process id the process."""
 
     cpus: dict[int, list[int]]
     context_switches: int

@@ -32,7 +32,10 @@ _CROSS_CONFIGURATION = "_sysconfigdata_of_the_host"
 
 
 def obstacle(python_version: str, architecture: str) -> str:
-    """Return why this controller cannot compile for such a host, and what to do, or an empty text when it can."""
+    """Return why this controller cannot compile for hosts of this kind, and what to do about it.
+
+    Return an empty text when it can.
+    """
     own_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if platform.system() != "Linux":
         return f"this controller runs {platform.system()}; run Ansible on Linux"

@@ -15,7 +15,7 @@ COMPLETE = ".complete"
 
 
 class Releases:
-    """The directory of releases on this host, and the links to the current and the previous one."""
+    """The directory of releases on this host, and the links to the current and the previous release."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -31,7 +31,7 @@ def path_of(name: str) -> str:
 
 
 def under(root: Path, path: str) -> Path:
-    """Return the absolute path below another root directory."""
+    """Return the path that an absolute path has when `root` is the root directory."""
     return root / path.lstrip("/")
 
 

@@ -99,7 +99,7 @@ def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, 
 
 
 def plan(settings: list[Setting], live: dict[str, str | None], record: Record, force: bool = False) -> Plan:
-    """Return the writes that set the wanted values, and restore values that are no longer wanted.
+    """Return the writes that set the wanted values, and the writes that restore values which are not wanted any more.
 
     `force` also restores values that somebody else has changed after tuning. Raises TuningError.
     """

@@ -32,7 +32,7 @@ class Nic:
 class Topology:
     """A host's hardware.
 
-    `ec2_type` is empty outside EC2, and `governor` on a host without cpufreq. `isolated` are the CPUs that boot
+    `ec2_type` is empty outside EC2. `governor` is empty on a host without cpufreq. `isolated` are the CPUs that boot
     arguments isolated.
     """
 
@@ -52,7 +52,7 @@ class Topology:
 
     @property
     def near_node(self) -> int | None:
-        """The NUMA node of the first network card that has one, or None without any."""
+        """The NUMA node of the first network card that has a node, or None when no card has one."""
         return next((nic.numa_node for nic in self.nics if nic.numa_node >= 0), None)
 
 
