@@ -165,12 +165,12 @@ class Balancers:
 
     @functools.cached_property
     def _keeps_clients(self) -> bool:
-        """Whether targets can see their clients' addresses, which depends on this machine's kernel."""
+        """Whether targets can see their clients' addresses, which depends on this computer's kernel."""
         return self._router.bring_replies_back()
 
     @property
     def subnets(self) -> frozenset[str]:
-        """The ids of the subnets with a balancer's address. This machine's links to them must not be removed."""
+        """The ids of the subnets with a balancer's address. This computer's links to them must not be removed."""
         return frozenset(subnet_of(balancer).id for balancer, _ in _balancers())
 
     def guarded(self) -> list[Balanced]:
@@ -259,7 +259,7 @@ class Balancers:
     # The following methods may be called by any thread.
 
     def refusal(self) -> str | None:
-        """Return why no balancer can be made on this machine, or None."""
+        """Return why no balancer can be made on this computer, or None."""
         return None if shutil.which("haproxy") else "haproxy, which stands for it here, is missing: apt-get install it"
 
     def health(self, group: FakeTargetGroup, name: str) -> State:

@@ -146,7 +146,10 @@ def _chains(machine: Guarded) -> list[str]:
 
 
 def _matches(rule: Rule, side: str) -> list[str]:
-    """Return the nft matches of a rule, each ending in a space: for its networks, and for its groups' members."""
+    """Return the matches of a rule in nft's language: first for its networks, then for the members of its groups.
+
+    Each match ends with a space.
+    """
     peers = [""] if ANYWHERE in rule.peers else _addresses(side, rule.peers)
     members = [f"ct status & dnat == 0 {match}" for match in _addresses(side, rule.members)]
     return [match + _protocol(rule) for match in peers + members]

@@ -213,7 +213,7 @@ def members(group: FakeAutoScalingGroup) -> list[Member]:
 
 
 def _adopt(group: FakeAutoScalingGroup) -> None:
-    """Replace moto's entries for attached instances by members."""
+    """Replace moto's entries for attached instances by objects of the class Member."""
     for number, state in enumerate(group.instance_states):
         if not isinstance(state, Member):
             member = Member(state.instance, group, None, _note(group, "", "", "Successful", kept=False))
@@ -480,7 +480,7 @@ def _next_subnet(group: FakeAutoScalingGroup) -> str | None:
 def start_refresh(group: FakeAutoScalingGroup, request: dict[str, Any]) -> Refresh:
     """Begin to replace the group's instances.
 
-    With SkipMatching only instances of another template version than the wanted one are replaced.
+    With SkipMatching an instance is left alone if it was launched from the wanted version of the template.
     """
     preferences = request.get("Preferences") or {}
     desired = request.get("DesiredConfiguration") or None

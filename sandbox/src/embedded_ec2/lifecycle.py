@@ -91,7 +91,7 @@ def _remove(sandbox: Sandbox) -> None:
 
 
 def _free_slot(sandbox: Sandbox) -> int:
-    """Return the number of a slot, a range of public addresses, that no other sandbox on this machine uses."""
+    """Return the number of a slot, a range of public addresses, that no other sandbox on this computer uses."""
     taken = slots_in_use_otherwise()
     for neighbour in state.neighbours(sandbox.directory.parent):
         running = neighbour.running()

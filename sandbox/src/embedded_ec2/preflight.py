@@ -1,4 +1,4 @@
-"""Checks whether this machine has everything that a sandbox needs, before anything is made."""
+"""Checks whether this computer has everything that a sandbox needs, before anything is made."""
 
 import os
 import platform

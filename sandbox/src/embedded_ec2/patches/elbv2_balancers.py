@@ -117,7 +117,7 @@ def _give_addresses() -> None:
 
 
 def _refuse_other_checks() -> None:
-    """Refuse intervals and thresholds of health checks outside AWS's limits. moto accepts any."""
+    """Refuse health checks whose intervals or thresholds are outside AWS's limits. moto accepts any values."""
     create: Callable[..., FakeTargetGroup] = ELBv2Backend.create_target_group
     modify: Callable[..., FakeTargetGroup] = ELBv2Backend.modify_target_group
 
