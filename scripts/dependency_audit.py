@@ -38,7 +38,7 @@ class Findings:
                 self.vulnerable[package] = [advisory(vulnerability) for vulnerability in one["vulns"]]
 
     def lines(self) -> list[str]:
-        """Return the lines to print. The last one has the number of packages and of vulnerable ones."""
+        """Return the lines to print. The last line has the number of packages, and how many of them are vulnerable."""
         said = [f"{package}: {text}" for package, texts in sorted(self.vulnerable.items()) for text in texts]
         said += [f"not known: {name}: {why}" for name, why in sorted(self.unknown.items())]
         said += [f"warning: no advisory service answered for {name}" for name in self.unanswered]
