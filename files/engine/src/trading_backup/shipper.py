@@ -161,7 +161,7 @@ class Shipper:
         """Send the part of the current segment that is due. Return whether the segment is now complete in the bucket.
 
         A segment is sealed, that is, it does not change any more, once a later segment exists. The bytes of the last
-        segment are due when half of `rpo_seconds` has passed, so that not every look makes an object.
+        segment are due when half of `rpo_seconds` has passed, so that not every call of `look` makes an object.
         """
         sent = self._sent
         if sent.segment not in present:

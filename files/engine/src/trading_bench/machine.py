@@ -86,9 +86,10 @@ class Machine:
         self._last = self._look(every_thread=True)
 
     def sample(self, every_thread: bool = False) -> None:
-        """Take a sample: record by how much each counter has increased since the last sample, if any has.
+        """Take a sample: record by how much each counter has increased since the last sample.
 
-        With `every_thread`, new real-time tasks are searched for among all threads, not only among processes.
+        If no counter has increased, nothing is recorded. With `every_thread`, new real-time tasks are searched for
+        among all threads, not only among processes.
         """
         before, self._last = self._last, self._look(every_thread)
         grown = {name: max(self._last[name] - before[name], 0) for name in self._last if name != "at_ns"}
@@ -258,7 +259,7 @@ def _unified_usage_ns(group: Path) -> int:
 
 
 def _run_times(held: list[int], schedstat: Path = Path("/proc/schedstat")) -> int | None:
-    """Return for how long tasks have run on these CPUs in ns, or None if the kernel does not report it.
+    """Return for how many nanoseconds tasks have run on these CPUs, or None if the kernel does not report it.
 
     It is field 7 of /proc/schedstat (the kernel's sched-stats.rst). The ticks in /proc/stat are too coarse for samples
     of a tenth of a second.
@@ -281,7 +282,7 @@ def _cpu_lines() -> dict[int, list[int]]:
 
 
 def stolen_ns(watched: Iterable[int]) -> int:
-    """Return how much time the hypervisor has taken from these CPUs in ns, as /proc/stat reports it (proc_stat(5)).
+    """Return how many nanoseconds the hypervisor has taken from these CPUs, as /proc/stat reports it (proc_stat(5)).
 
     It is a multiple of TICK_NS. Many hypervisors report none.
     """

@@ -39,7 +39,7 @@ Summary = dict[str, Any]
 def percentile(ordered: Sequence[int], percent: float) -> int:
     """Return the percentile of sorted values by the nearest-rank method.
 
-    It is the smallest value that at least `percent` % of the values do not exceed.
+    At least `percent` % of the values are at most this value, and it is the smallest value for which that is true.
     """
     return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
 

@@ -38,7 +38,7 @@ class Witness:
 
     A mark has the time at which the wake-up was due, its lateness, and the time of ten loops. The loops are slow if
     they took more than SLOW_TIMES as long as before the load (`quiet_loop_ns`). Times are monotonic. `refused` says why
-    the process got no real-time priority, "" if it got it.
+    the process got no real-time priority. It is "" if the process got that priority.
     """
 
     def __init__(self, cpu: int) -> None:

@@ -67,7 +67,7 @@ class Cancellations:
             self._begin(self._expire())
 
     def close_day(self, done: Callable[[], None]) -> None:
-        """Refuse new orders, begin to cancel all open ones, and call `done` after the last."""
+        """Refuse new orders, begin to cancel all open orders, and call `done` after the last cancellation."""
         self._engine.submit(inputs.CLOSE_DAY)
         self._begin(self._close_day(done))
 

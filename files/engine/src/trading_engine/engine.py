@@ -103,7 +103,7 @@ class Engine:
     # -- start and stop ---------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Create the directories and lock the journal's, so that no second engine uses it. Raises StartError."""
+        """Create the directories. Lock the journal's directory, so that no second engine uses it. Raises StartError."""
         directory = self.config.journal.directory
         try:
             for path in (directory, self.config.itch.directory, directory / "replies"):

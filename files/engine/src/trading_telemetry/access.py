@@ -43,7 +43,8 @@ LOGIN_PAGE = (
 def read_token(path: Path, table: str = "[access]") -> str:
     """Return the token in the file `path`. `table` names the file's setting in error messages.
 
-    Raises ConfigError when the file cannot be read, or holds anything else than one token of TOKEN_CHARACTERS or more.
+    Raises ConfigError when the file cannot be read, or does not hold exactly one token. A token has at least
+    TOKEN_CHARACTERS characters.
     """
     try:
         lines = path.read_text(encoding="ascii").split()

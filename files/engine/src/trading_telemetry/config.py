@@ -265,7 +265,8 @@ def load_targets(path: Path) -> Targets | None:
 def _feed_p99_us(path: Path) -> float | None:
     """Return the target of market data, or None if the file does not exist.
 
-    The target has a file of its own, because an older release, after a rollback, would refuse a new key in slo.toml.
+    The target has a file of its own, because a rollback brings an older release. That release would refuse a new key in
+    slo.toml.
     """
     if not path.exists():
         return None

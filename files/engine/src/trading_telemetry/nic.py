@@ -50,9 +50,10 @@ def statistics(interface: str) -> dict[str, int]:
 
 
 def _ask(sock: socket.socket, interface: str, request: bytes, room_bytes: int = 0) -> bytes:
-    """Send an ethtool request to the kernel and return the buffer that it filled. Raises OSError if it refuses.
+    """Send an ethtool request to the kernel, and return the buffer that the kernel filled.
 
-    The buffer has the request, followed by `room_bytes` bytes for the answer.
+    The buffer has the request, followed by `room_bytes` bytes for the answer. Raises OSError if the kernel refuses the
+    request.
     """
     buffer = array("B", request + bytes(room_bytes))
     fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), buffer.buffer_info()[0]))

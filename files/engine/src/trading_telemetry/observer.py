@@ -76,7 +76,7 @@ class Window:
         return [now - before for now, before in zip(newer, older, strict=True)]
 
     def latency(self, name: str) -> Latency:
-        """Return the latencies that the named histogram recorded in this window. They are computed only once."""
+        """Return the latencies that the named histogram recorded in this window. They are computed once and kept."""
         if name not in self._latencies:
             self._latencies[name] = Latency.of(self.newer.histograms[name].since(self.older.histograms[name]))
         return self._latencies[name]
@@ -128,7 +128,7 @@ class Observer:
         return Window(self._minute[-2], self._minute[-1]) if self._grew and len(self._minute) > 1 else None
 
     def window(self, seconds: int) -> Window | None:
-        """Return the window of the last `seconds` seconds; a shorter one if the observer has not run for so long.
+        """Return the window of the last `seconds` seconds. If the observer has not run for so long, it is shorter.
 
         Returns None if the engine has published less than twice since the observer's start.
         """

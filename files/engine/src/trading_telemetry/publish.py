@@ -123,7 +123,10 @@ class Schedule:
         return max(self._due_s - time.monotonic(), 0.0)
 
     def ended_s(self) -> float:
-        """Return the Unix time at which the period ended: the multiple that is nearest to the wall clock now."""
+        """Return the Unix time at which the period ended.
+
+        It is the multiple of the period's length that is nearest to the wall clock now.
+        """
         return round(time.time() / self._period_s) * float(self._period_s)
 
 

@@ -63,7 +63,7 @@ def listening(address: str, port: int) -> socket.socket:
 
 
 class Gateway:
-    """The listening sockets and all connections. `connections` has those that are logged in, by account number.
+    """The listening sockets and all connections. `connections` maps account numbers to connections that are logged in.
 
     `canary` is the account number of the canary, a client inside the engine for measurements, or -1. The figures about
     clients do not count its orders and its session.
@@ -348,7 +348,7 @@ class Gateway:
             self.drop(connection)
 
     def clients(self) -> list[Connection]:
-        """Return the connections that are logged in, except the canary's."""
+        """Return the connections that are logged in, except that of the canary."""
         return [connection for number, connection in self.connections.items() if number != self.canary]
 
     def sessions(self, wall_minus_monotonic_ns: int) -> list[SessionState]:

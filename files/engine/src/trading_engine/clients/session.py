@@ -36,7 +36,7 @@ class Session:
         return True
 
     def login_request(self, data: bytes) -> soupbintcp.LoginRequest | None:
-        """Add bytes from before the login, and return the login request if it is now complete, else None.
+        """Add bytes from a client that has not logged in. Return its login request, or None while it is incomplete.
 
         Bytes after the request are kept in `rest`. Raises WireError for packets that the protocol does not allow.
         """

@@ -40,7 +40,7 @@ class Clock:
     def anchor(self, day: str, last_ns: int = 0) -> None:
         """Set the clock to the wall clock's time since midnight of `day`, or to `last_ns` if that is later.
 
-        `day` begins with YYYYMMDD; a session's name does.
+        `day` begins with YYYYMMDD, as the name of a session does.
         """
         midnight = datetime.strptime(day[:8], "%Y%m%d").replace(tzinfo=self._zone)
         self._midnight_ns = int(midnight.timestamp()) * 1_000_000_000

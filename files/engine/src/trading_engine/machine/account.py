@@ -107,7 +107,7 @@ class Account(Owner):
         self._mask = 0
 
     def terms_of(self, raw: bytes) -> Terms:
-        """Return the terms in bytes 32 to 48 of an Enter Order."""
+        """Return the terms that these bytes stand for. They are bytes 32 to 48 of an Enter Order."""
         terms = self._terms.get(raw)
         if terms is None:
             terms = self._judge(raw)
@@ -165,7 +165,7 @@ class Account(Owner):
         return token in self._shards[hash(token) & self._mask]
 
     def use(self, token: bytes) -> None:
-        """Record that the token is used by an order that is not live, such as a rejected one."""
+        """Record that the token is used by an order that is not live, such as a rejected order."""
         if self.increasing:
             self.last_token = token
         else:

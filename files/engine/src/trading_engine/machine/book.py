@@ -257,7 +257,7 @@ class Book:
         self.special = self.restricted or halted or self.lot_shares != 1
 
     def side_of(self, side: int) -> BookSide:
-        """Return the bids for OUCH's side B, and else the asks."""
+        """Return the bids if the side is OUCH's letter B, otherwise the asks."""
         return self.bids if side == BUY else self.asks
 
 

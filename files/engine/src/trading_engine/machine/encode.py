@@ -109,8 +109,8 @@ FEED_TRADING_ACTION_HEAD: Final = _feed_head("H")
 def _format(layout: Layout[Any], first: str, whole: tuple[tuple[str, str], ...] = ()) -> str:
     """Return the `struct` format of a layout's fields from the field `first` on.
 
-    Each pair in `whole` names the first and last of several fields, which are one value of type bytes. The field `side`
-    is the number of its letter, because numbers are compared faster than bytes.
+    Each pair in `whole` names the first and last of several fields, which are one value of type bytes. The value of the
+    field `side` is the number of its letter, because numbers are compared faster than bytes.
     """
     names = [field.name for field in layout.fields]
     ends = dict(whole)

@@ -56,9 +56,10 @@ class Admin:
         self._reloading = False
 
     def begin_reload(self, request: dict[str, Any]) -> Reload:
-        """Return a new Reload, to which the parts are then given.
+        """Return a new Reload. The caller then gives it the parts.
 
-        Raises AdminError if the engine has failed or another reload is running, ReloadError if a restart is needed.
+        Raises AdminError if the engine has failed or another reload is running. Raises ReloadError if a restart is
+        needed.
         """
         if self._engine.failure:
             raise AdminError(f"the engine has failed ({self._engine.failure}); restart it")
@@ -373,7 +374,7 @@ def _is_symbol(name: str, engine: Engine) -> bool:
 def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
     """Return the match and the parties of a bust. Raises AdminError if they are wrong.
 
-    All that the core assumes is checked here, because an exception in the core would leave the command half done.
+    Everything that the core assumes is checked here. An exception in the core would leave the command half done.
     """
     parties = request.get("parties")
     match = request.get("match")

@@ -18,7 +18,7 @@ MESSAGES = 1_000  # a collection after so many new orders takes about half a mil
 
 
 class Garbage:
-    """The control of this process's collector. It publishes the pauses, and reports those over STALL_NS as stalls."""
+    """The control of this process's collector. It publishes the pauses. Pauses over STALL_NS are reported as stalls."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -33,7 +33,7 @@ class Garbage:
         gc.disable()
 
     def after(self, messages: int) -> None:
-        """Count `messages` answered messages, and collect if there were MESSAGES since the last collection."""
+        """Count `messages` answered messages. Collect when MESSAGES or more were counted since the last collection."""
         self._left -= messages
         if self._left <= 0:
             self.collect()

@@ -152,7 +152,7 @@ class RingWriter:
 
 
 class RingReader:
-    """The reader, in the feed. It begins at the writer's present position; `read` returns the records since then."""
+    """The reader of the ring, in the feed. It begins at the writer's present position; `read` returns later records."""
 
     def __init__(self, path: Path, bell: Path) -> None:
         """Open the ring and the bell. Raises RingError."""

@@ -73,7 +73,7 @@ class TornStateError(StateError):
 
 
 class TopOfBook(NamedTuple):
-    """The best displayed bid and ask and the last trade of a symbol.
+    """A symbol's best displayed bid, its best displayed ask, and its last trade.
 
     Prices are in 1/10,000 of the currency unit; 0 means none. `last_ns` is the engine time of the last trade.
     """

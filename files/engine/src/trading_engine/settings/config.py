@@ -151,7 +151,7 @@ class EngineConfig:
         """Return a copy with these accounts, symbols and firms, for a reload.
 
         They must have been checked before. A check here would delay all clients, because this method runs in the
-        engine's event loop. `by_login` has the accounts that can log in, by name in capitals.
+        engine's event loop. `by_login` maps names in capitals to the accounts that can log in.
         """
         other = copy(self)
         object.__setattr__(other, "accounts", accounts)

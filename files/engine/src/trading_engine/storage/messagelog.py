@@ -172,7 +172,7 @@ def _first_of(path: Path) -> int:
 
 
 def _skip(data: bytes, messages: int) -> tuple[int, int]:
-    """Skip `messages` messages at the start of `data`. Return how many there were, and the offset after them."""
+    """Skip `messages` messages at the start of `data`. Return how many were there, and the offset after them."""
     at, seen, size = 0, 0, len(data)
     while seen < messages and size - at >= 2:
         at += 2 + ((data[at] << 8) | data[at + 1])

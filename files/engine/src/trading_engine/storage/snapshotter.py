@@ -23,7 +23,7 @@ LONGEST_PAUSE_NS: Final = 3_600_000_000_000
 
 
 class Snapshotter:
-    """The control of the child process and of the deletion. Call `tick` about once a second."""
+    """Controls the child process that writes snapshots, and the deletion of files. Call `tick` about once a second."""
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         self.made = 0

@@ -194,7 +194,7 @@ FEED = Protocol(
 
 
 def split_log(data: bytes) -> Iterator[bytes]:
-    """Yield the messages in the bytes of a log file. It ends at an incomplete message or at a length of 0."""
+    """Yield the messages in the bytes of a log file, up to an incomplete message or a length of 0."""
     start, size = 0, len(data)
     while size - start >= 2:
         length = (data[start] << 8) | data[start + 1]
