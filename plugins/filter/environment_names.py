@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A filter that returns the names and tags of an environment's AWS resources.
 
-Roles create resources with these names and tags, and find them again by them.
+Roles create resources with these names and tags, and use them later to find the resources.
 """
 
 from __future__ import annotations

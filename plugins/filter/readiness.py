@@ -96,7 +96,7 @@ def readiness_table(rows: list[Row]) -> list[str]:
 
 
 def readiness_open(rows: list[Row]) -> list[str]:
-    """Return one text for each state except "met". It says how many rows have the state, and names ids and hosts."""
+    """Return one text for each state except "met": how many rows have the state, and what their ids and hosts are."""
     named = {
         state: [f"{row['id']}{' of ' if row['where'] else ''}{row['where']}" for row in rows if row["state"] == state]
         for state in STATES

@@ -64,9 +64,9 @@ def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: 
     """Return each partition as a dictionary with its host, its symbols, its ports and the names of its units and files.
 
     `host` is empty while `hosts` does not contain the partition's host. `zone` and `type` are empty where those of the
-    environment apply. `share` is None for a partition without CPUs of its own. Otherwise it is [position, number]: of
-    the host's partitions with CPUs of their own, the partition's position and their number. Raises ValueError for a
-    malformed list.
+    environment apply. `share` is None for a partition without CPUs of its own. Otherwise it is [position, number]. The
+    number is how many partitions of the host have CPUs of their own. The position is the partition's place among them.
+    Raises ValueError for a malformed list.
     """
     if wrong := list(_form(partitions)):
         raise ValueError(f"trading_partitions: {'; '.join(wrong)}")
@@ -102,7 +102,7 @@ def problems(
     """Return one sentence for each problem of the partitions.
 
     An empty `hosts` means that the hosts are not known yet; then hosts are not checked. `ports` maps names to ports.
-    From its ports `order` and `feed` the partitions' ports are counted. Its other ports are those of other services on
+    The partitions' ports are counted from its ports `order` and `feed`. Its other ports are those of other services on
     each host. `settings` are the settings that apply to all engines.
     """
     if wrong := list(_form(partitions)):

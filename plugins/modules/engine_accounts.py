@@ -219,7 +219,7 @@ def is_restored(password: Path, hashed: Path, given: str | None) -> bool:
 
 
 def is_as_given(password: Path, given: str | None) -> bool:
-    """Return whether the host has the account's password. A given password must be the one on the host."""
+    """Return whether the host has a password for the account. If one is given, the host's must be equal to it."""
     if not password.exists():
         return False
     return given is None or password.read_text(encoding="utf-8", errors="surrogateescape") == given + "\n"

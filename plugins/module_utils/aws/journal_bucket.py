@@ -174,9 +174,9 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
 
 
 def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
-    """Return two things: (host, user, series) → objects of the series, and the keys of all other objects.
+    """Return two things: (host, user, series) → objects of the series, and all other keys.
 
-    The key of such an other object does not have the form that hosts use.
+    The other keys do not have the form of keys that hosts use.
     """
     series: dict[tuple[str, str, str], dict[str, tuple[str, datetime]]] = {}
     strays = []
@@ -242,11 +242,11 @@ def _time(text: str, key: str) -> datetime:
 
 
 def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment], str]:
-    """Return what is needed to check the newest snapshot: the number of the snapshot before it, and segments.
+    """Return three values for a check of the newest snapshot: the previous snapshot's number, segments, and a reason.
 
-    The number is 0 when no earlier snapshot exists. The segments are those from the earlier snapshot to the newest one.
-    The third value says why they are not available. It is empty when they are available. It is also empty when the
-    series begins with its newest snapshot, because then there is nothing from which to check it.
+    The number is 0 when there is no previous snapshot. The segments are those from the previous snapshot, or from the
+    first segment, to the newest snapshot. The reason says why they are not available. It is empty when they are. It is
+    also empty when no check is possible, because the series begins with its newest snapshot.
     """
     older = max((number for number in found.snapshots if number < newest), default=0)
     first = older or 1

@@ -79,7 +79,7 @@ def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: R
 
 
 def _units_of(partition: str) -> dict[str, str]:
-    """Return unit → unit. The first is the unit's name on a host with only one engine, the second in this partition."""
+    """Return old name → new name of each unit: its name on a host with one engine, and its name in this partition."""
     return {unit: unit.replace(".service", f"@{partition}.service") for unit in (ENGINE, FEED)}
 
 

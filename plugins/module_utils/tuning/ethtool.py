@@ -20,7 +20,7 @@ SET = {"coalesce": "-C", "ring": "-G"}
 def parse_coalesce(text: str) -> dict[str, str]:
     """Return the settings that `ethtool -c` lists. Settings marked n/a are left out.
 
-    The two settings of adaptive moderation share one line: "Adaptive RX: on TX: off".
+    The two settings of adaptive moderation share one line: "Adaptive RX: on  TX: off".
     """
     values = dict(re.findall(r"^([a-z-]+):\s+(\d+)\s*$", text, re.MULTILINE))
     adaptive = re.search(r"^Adaptive RX:\s+(\S+)\s+TX:\s+(\S+)", text, re.MULTILINE)
