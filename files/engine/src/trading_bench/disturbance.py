@@ -185,7 +185,7 @@ def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
 def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[Slice]:
     """Divide the measured time into slices, and decide for each whether it is set aside.
 
-    `longest` maps the number of a slice to the time of its slowest order, which is from its due time to its answer.
+    `longest` maps the number of a slice to its slowest order: the span of time from when it was due to its answer.
 
     A disturbed slice is set aside, and also the slice after it, in which the engine works off the orders that waited.
     Such a slice counts nevertheless in two cases. First, the engine stalled, or an order waited, for longer than the

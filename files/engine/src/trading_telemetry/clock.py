@@ -1,8 +1,8 @@
 """How far the host's clock is from its time source, as reported by chrony or, without chrony, by the kernel.
 
 The kernel is read by adjtimex(2), which changes nothing. Its values are not enough where chrony runs with `rtcsync`.
-They do not contain the offset that chrony has still to correct, which may be seconds. Only the command `chronyc
-tracking` reports that offset.
+They do not contain the offset that chrony has still to correct, which may be seconds. Only the command
+`chronyc tracking` reports that offset.
 """
 
 import ctypes

@@ -166,7 +166,7 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
 
 
 def _over_target(distribution: Distribution, targets: Targets) -> Metric:
-    """Return two numbers as a metric: how many orders took longer than the p95 target, and longer than the p99 target.
+    """Return two numbers as a metric: the orders that took longer than the p95 target, and than the p99 target.
 
     They are counted by the engine's own buckets, because the buckets of /metrics may have no bound at the target.
     """

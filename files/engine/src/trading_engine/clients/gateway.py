@@ -40,7 +40,7 @@ _wall_ns: Final = time.time_ns
 class Listener:
     """A listening socket. With `is_proxy`, this host's TLS proxy connects to it on behalf of clients.
 
-    Without it, clients connect to the socket themselves.
+    Without `is_proxy`, clients connect to the socket themselves.
     """
 
     def __init__(self, sock: socket.socket, *, is_proxy: bool) -> None:

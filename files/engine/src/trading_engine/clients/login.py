@@ -92,8 +92,9 @@ class Sessions(Protocol):
 class Login:
     """The login of connections. It reads their bytes until the login has succeeded; from then on `gateway` reads them.
 
-    For one address, at most as many passwords are checked at the same time as logins may still fail. Its further logins
-    wait. While they wait, their connections may be closed to make room for others.
+    The number of simultaneous password checks for one address is limited. It is at most the number of logins that may
+    still fail. Further logins from the address wait. While they wait, their connections may be closed to make room for
+    others.
     """
 
     def __init__(self, gateway: Sessions, engine: Engine, stats: Stats, loop: AbstractEventLoop) -> None:

@@ -135,7 +135,7 @@ class Canary:
                     return splitter
 
     def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
-        """Send an order when the timer has expired. If it has expired several times since, still send only one.
+        """Send an order when the timer has expired. If it has expired several times since the last call, send only one.
 
         Raises TimeoutError if an order was not answered within PATIENCE_NS.
         """
@@ -192,7 +192,7 @@ def _number_of(token: bytes) -> int:
 
 
 def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: object) -> None:
-    """Call `step` unless the future `ended` is done. If `step` raises an exception, store it in the future."""
+    """Call `step` unless `ended` is done. If `step` raises an exception, store the exception in `ended`."""
     if not ended.done():
         try:
             step(*arguments)

@@ -83,7 +83,7 @@ class Distribution:
     def since(self, earlier: Distribution) -> Distribution:
         """Return what was recorded after the reading `earlier`.
 
-        Only `maximum_ns` is not that of this time, but that of the whole time.
+        Only `maximum_ns` covers the whole time.
         """
         return Distribution(
             [now - before for now, before in zip(self.counts, earlier.counts, strict=True)],

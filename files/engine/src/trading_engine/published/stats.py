@@ -40,7 +40,7 @@ class _Taken(NamedTuple):
 
 
 def _taken(metrics: tuple[Metric, ...]) -> dict[str, list[_Taken]]:
-    """Return name → sources. The name is that of an object in the catalogue, and the sources of numbers are in it."""
+    """Return object's name → sources, which say where in the object the values of these metrics' numbers are."""
     found: dict[str, list[_Taken]] = {}
     for position, number in enumerate(numbers(metrics)):
         if number.taken:

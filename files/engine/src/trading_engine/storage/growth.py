@@ -17,7 +17,7 @@ class Growth:
         self._seen_bytes = 0
 
     def see(self, now_ns: int, written_bytes: int) -> None:
-        """Record how many bytes have ever been written until the monotonic time `now_ns`."""
+        """Record that `written_bytes` bytes were written in total up to the monotonic time `now_ns`."""
         if self._seen_ns:
             rate = (written_bytes - self._seen_bytes) * 1e9 / (now_ns - self._seen_ns)
             self._bytes_a_second += (rate - self._bytes_a_second) * _NEWEST_SHARE

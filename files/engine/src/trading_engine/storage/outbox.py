@@ -98,7 +98,10 @@ class Outbox:
             log.resume(session, 0)
 
     def resume(self, session: str) -> None:
-        """Continue the logs where a snapshot ends, which must have been loaded into the core. Raises OSError."""
+        """Continue the logs at the state of a snapshot. Raises OSError.
+
+        The snapshot must have been loaded into the core before.
+        """
         self._session = session
         self._taken_feed = self._core.feed_sequence
         self._itch.resume(session, self._core.feed_sequence)
