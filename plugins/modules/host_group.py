@@ -138,7 +138,10 @@ def _template(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def _launched_from(group: dict[str, Any], template: dict[str, Any] | None) -> dict[str, str]:
-    """Return name and version of the group's template; nothing if it is not this one, which may have the same name."""
+    """Return the name and version of the template with which the group launches hosts.
+
+    Return an empty dictionary when that is not ``template``. Another template may have the same name.
+    """
     own = group.get("LaunchTemplate", {})
     if not template or own.get("LaunchTemplateId") != template["LaunchTemplateId"]:
         return {}

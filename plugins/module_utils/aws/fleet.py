@@ -172,7 +172,10 @@ def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _moved(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield each partition whose ports would change, as they do when an earlier partition leaves the list."""
+    """Yield a sentence for each partition whose ports would change.
+
+    They change, for example, when an earlier partition leaves the list.
+    """
     had = {one["name"]: int(one["port"]) for one in resources if one["kind"] == "target-group"}
     for group in found:
         there = [had.get(listener["target_group"], listener["port"]) for listener in group["listeners"]]
