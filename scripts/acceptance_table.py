@@ -14,7 +14,7 @@ BEGIN, END = "<!-- table: begin, made by scripts/docs -->", "<!-- table: end -->
 
 
 def expectation(root: Path, claim: dict[str, Any]) -> str:
-    """Return the value that a claim expects as text, in the wording of an acceptance run's evidence."""
+    """Return a text that says what a claim expects, in the wording of an acceptance run's evidence."""
     specification = importlib.util.spec_from_file_location("evidence", root / "plugins/filter/evidence.py")
     assert specification is not None
     assert specification.loader is not None

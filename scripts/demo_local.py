@@ -127,7 +127,7 @@ def stop(directory: Path, package: str) -> None:
 
 
 def looked_at(directory: Path) -> dict[str, Any]:
-    """Return the readings of these processes that the module trading_host_info would return for a host's units."""
+    """Return readings of these processes, in the form in which the module trading_host_info returns those of a host."""
     pids = [pid for package in PACKAGES if (pid := running(directory, package))]
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     busy_s = {}

@@ -19,7 +19,7 @@ SERVICES = ("pypi", "osv")
 
 @dataclass
 class Findings:
-    """The merged results: advisories by package (`name version`), unknown packages, unanswered lock files."""
+    """The merged results: advisories by package (`name version`), unknown packages, lock files without an answer."""
 
     asked: set[str] = field(default_factory=set)
     vulnerable: dict[str, list[str]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Findings:
                 self.vulnerable[package] = [advisory(vulnerability) for vulnerability in one["vulns"]]
 
     def lines(self) -> list[str]:
-        """Return the lines to print. The last one has the number of packages and of vulnerable ones."""
+        """Return the lines to print. The last line has the number of packages, and how many of them are vulnerable."""
         said = [f"{package}: {text}" for package, texts in sorted(self.vulnerable.items()) for text in texts]
         said += [f"not known: {name}: {why}" for name, why in sorted(self.unknown.items())]
         said += [f"warning: no advisory service answered for {name}" for name in self.unanswered]
@@ -70,7 +70,7 @@ def ask(lock: Path, service: str) -> dict[str, Any] | None:
 
 
 def audit(locks: list[Path]) -> Findings:
-    """Return the results for all lock files. Each is audited with the first service that answers for it."""
+    """Return the results for all lock files. For each file the first service that answers is used."""
     findings = Findings()
     for lock in locks:
         name = str(lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock)

@@ -31,7 +31,7 @@ own library. They describe the telemetry process and never have that label.
 
 
 def contract() -> str:
-    """Return the text of the section in files/metrics.yml."""
+    """Return the text of the section `prometheus` in files/metrics.yml."""
     lines = ["prometheus:"]
     for metric in sorted(ALL, key=lambda each: each.name):
         lines += [
@@ -63,7 +63,7 @@ def page() -> str:
 
 
 def with_region(text: str) -> str:
-    """Return the text of files/metrics.yml with the section replaced by the current one."""
+    """Return the text of files/metrics.yml, with the section `prometheus` replaced by the current one."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{contract()}{END}{after}"

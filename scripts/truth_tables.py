@@ -69,7 +69,7 @@ def row_line(row: dict[str, Any]) -> str:
 
 
 def counts(rows: list[dict[str, Any]]) -> str:
-    """Return the table of places with the number of claims that were shown in each."""
+    """Return the table of places. It shows for each place how many claims were shown there."""
     counted = Counter(place for row in rows for place in places(row))
     unshown = [row for row in rows if "unshown" in row]
     partly = sum(bool(places(row)) for row in unshown)
@@ -81,7 +81,7 @@ def counts(rows: list[dict[str, Any]]) -> str:
 
 
 def records(root: Path) -> str:
-    """Return the table of records with the time and the place of each."""
+    """Return the table of records. It shows each record's time and place."""
     lines = ["| record | of | where |\n|---|---|---|\n"]
     for path in sorted((root / "docs/evidence").glob("*.json")):
         made = json.loads(path.read_text(encoding="utf-8"))["at"].replace("T", " ").removesuffix("Z")

@@ -115,10 +115,10 @@ def all_variables(roles: list[Path]) -> str:
 
 
 def shared_variables(roles: list[Path]) -> str:
-    """Return the table with one row for each shared variable: its meaning and the inputs that use it.
+    """Return the table with one row for each shared variable: its meaning, and the inputs that use it.
 
-    The meaning is the description of the input that names the variable as shared. Without such an input it is that of
-    the first input that uses the variable.
+    The meaning is the description of the input that names the variable as shared. If no input does, it is the
+    description of the first input that uses the variable.
     """
     meanings: dict[str, str] = {}
     followers: dict[str, list[str]] = {}

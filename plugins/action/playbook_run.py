@@ -39,7 +39,7 @@ _OPENS = {
 def command(given: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
     """Return the command line as a list of words.
 
-    Ansible uses the last value of a variable, so the module's variables come after the user's.
+    When a variable is given twice, Ansible uses the later value. So the module's variables come after the user's.
     """
     words = [sys.executable, "-m", "ansible", "playbook"]
     for one in given.get("inventories") or [given["inventory"]]:

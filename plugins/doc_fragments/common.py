@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The documentation fragments. Ansible reads each attribute as the fragment of that name."""
+    """The documentation fragments. Each attribute is one fragment, and its name is the fragment's name."""
 
     INFO = r"""
 options: {}

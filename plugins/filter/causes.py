@@ -38,7 +38,7 @@ def likely_causes(readings: dict[str, Any], symptom: str = "") -> list[dict[str,
 
 
 def causes_table(found: list[dict[str, Any]]) -> list[str]:
-    """Return the lines to print: each symptom with its five most certain causes, their evidence and the remedy."""
+    """Return the lines to print: each symptom, and its five most certain causes with evidence and remedy."""
     lines: list[str] = []
     for symptom in causes.SYMPTOMS:
         mine = [cause for cause in found if symptom in cause["symptoms"]][:_MOST_A_SYMPTOM]

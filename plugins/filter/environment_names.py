@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A filter that returns the names and tags of an environment's AWS resources. Roles create and find them by these."""
+"""A filter that returns the names and tags of an environment's AWS resources.
+
+Roles create resources with these names and tags, and use them later to find the resources.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ PROJECT = "lowlatency-trading"
 
 
 def environment_names(environment: str, tags: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the project's name, and the prefix, IAM path, log group prefix and tags of the environment's resources.
+    """Return the names and tags of the environment: project, prefix, IAM path, log group prefix and tags.
 
-    ``own_tags`` are the two tags by which resources are found. ``tags`` are the user's ``tags`` and those two, which
-    the user cannot override.
+    ``own_tags`` are the two tags by which resources are found. ``tags`` contains these two and the user's own tags. The
+    user's tags cannot override the two.
     """
     own_tags = {"Project": PROJECT, "Environment": environment}
     return {
@@ -32,5 +35,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return each filter's function by the name that roles and playbooks use."""
+        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
         return {"environment_names": environment_names}

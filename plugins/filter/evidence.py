@@ -31,7 +31,7 @@ _SECRETS = [
 
 
 def _without_address(found: re.Match[str]) -> str:
-    """Return a placeholder for an IPv6 address, and any other match (such as a time of day) unchanged."""
+    """Return a placeholder when the match is an IPv6 address. Return any other match, such as a time, unchanged."""
     try:
         ipaddress.IPv6Address(found[0])
     except ValueError:
@@ -40,7 +40,10 @@ def _without_address(found: re.Match[str]) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """Return the value with placeholders for AWS account numbers, addresses and keys, also in dictionary keys."""
+    """Return the value with placeholders in place of AWS account numbers, network and mail addresses, and keys.
+
+    Here a key is an SSH key or an access key of AWS. Texts that are keys of a dictionary are replaced as well.
+    """
     if isinstance(value, Mapping):
         return {redacted(str(key)): redacted(one) for key, one in value.items()}
     if isinstance(value, str):
@@ -81,7 +84,7 @@ COMPARISONS = {
 
 
 def expectation(claim: Mapping[str, Any]) -> str:
-    """Return the value that a claim expects as text, such as "at most 20 s"."""
+    """Return a text that says what a claim expects, such as "at most 20 s"."""
     ((kind, wanted),) = claim["expected"].items()
     return COMPARISONS[kind].words + _words(wanted) + (f" {claim['unit']}" if "unit" in claim else "")
 
@@ -95,10 +98,10 @@ def _words(value: Any) -> str:
 
 
 def _seen_in(claim: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Any]) -> Any:
-    """Return the observation for a claim, or None without one.
+    """Return the observation for a claim, or None when there is none.
 
-    With ``task`` it is the longest time of that task in seconds. With ``by_outcome`` it is how the step ended: "ok",
-    "failed" or "limit". For any other claim it is the value in ``seen`` under the claim's id.
+    For a claim with ``task`` it is the longest time of that task in seconds. For a claim with ``by_outcome`` it is how
+    the step ended: "ok", "failed" or "limit". For any other claim it is the value in ``seen`` under the claim's id.
     """
     step = steps.get(claim["step"], {})
     if "task" in claim:
@@ -175,5 +178,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return each filter's function by the name that roles and playbooks use."""
+        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
         return {"evidence": evidence, "redacted": redacted}

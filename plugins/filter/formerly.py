@@ -16,10 +16,10 @@ GONE_WITH = "0.3.0"
 
 @pass_context
 def formerly(context: Mapping[str, Any], value: object, old_value: object, old_name: str, new_name: str) -> object:
-    """Return ``old_value`` when only the old name is set and its value differs, otherwise ``value``.
+    """Return ``old_value`` when only the old name is set and the two values differ, otherwise ``value``.
 
-    Prints a warning when the old name is used, or ignored because both names are set. Both values are compared as text,
-    because a number from the command line (``-e name=8``) is text.
+    Prints a warning when the old name is used. Also prints a warning when the old name is ignored because both names
+    are set. The values are compared as text, because a number from the command line (``-e name=8``) is text.
     """
     if old_value is None or str(old_value).lower() == str(value).lower():
         return value
@@ -31,7 +31,7 @@ def formerly(context: Mapping[str, Any], value: object, old_value: object, old_n
 
 
 def is_set(variables: Mapping[str, Any], name: str) -> bool:
-    """Return whether a variable, or one key of a dictionary variable (``trading_slo.p99_us``), is set."""
+    """Return whether a variable is set. A name such as ``trading_slo.p99_us`` means one key of a dictionary."""
     whole, _dot, key = name.partition(".")
     return whole in variables and (not key or key in variables[whole])
 
@@ -40,5 +40,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return each filter's function by the name that roles and playbooks use."""
+        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
         return {"formerly": formerly}

@@ -27,9 +27,9 @@ def partitions(
     order_port: Any = 9001,
     feed_port: Any = 9002,
 ) -> list[dict[str, Any]]:
-    """Return the partitions of the host, or of all hosts without ``host``, each as a dictionary with names and ports.
+    """Return the partitions of ``host``, or those of all hosts when no host is given.
 
-    Raises ValueError for a malformed list.
+    Each partition is a dictionary with the names and ports of its services. Raises ValueError for a malformed list.
     """
     found = complete(declared, list(hosts), order_port, feed_port)
     return [partition for partition in found if not host or partition["host"] == host]
@@ -39,7 +39,7 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return each filter's function by the name that roles and playbooks use."""
+        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
         return {
             "partitions": partitions,
             "partition_move": move,

@@ -34,9 +34,10 @@ class PublicKeyError(ValueError):
 
 
 def blob_of(text: str) -> bytes:
-    """Return the decoded public key of a line for authorized_keys, which must not begin with options.
+    """Return the decoded public key of one line for the file authorized_keys.
 
-    Raises PublicKeyError for a damaged or weak key, a private key, and any other text.
+    The line must not begin with options. Raises PublicKeyError for a damaged or weak key, a private key, and any other
+    text.
     """
     if "PRIVATE KEY" in text:
         raise PublicKeyError("is a private key: make another pair, and give the line in the file that ends with .pub")
@@ -61,7 +62,7 @@ def blob_of(text: str) -> bytes:
 
 
 def _split(blob: bytes) -> list[bytes]:
-    """Return the fields of a key blob, or an empty list when their lengths do not match the blob."""
+    """Return the fields of a key blob, or an empty list when the lengths in it do not fit the blob."""
     parts = []
     while blob:
         size = int.from_bytes(blob[:4], "big")
@@ -73,7 +74,10 @@ def _split(blob: bytes) -> list[bytes]:
 
 
 def people_problems(people: Any) -> list[str]:
-    """Return one sentence for each problem of the list: names, roles, keys, and names or keys that occur twice."""
+    """Return one sentence for each problem of the list.
+
+    A problem is an invalid name, role or key, or a name or key that occurs twice.
+    """
     if not isinstance(people, (list, tuple)):
         return ["it is no list"]
     found = [problem for number, person in enumerate(people, 1) for problem in _of_one(number, person)]
@@ -120,7 +124,7 @@ def _of_one(number: int, person: Any) -> Iterator[str]:
 
 
 def _blobs(person: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield (position from 1, decoded key) for each valid key of one person."""
+    """Yield (position, decoded key) for each valid key of one person. Positions count from 1."""
     keys = person.get("keys") if isinstance(person, dict) else None
     for place, key in enumerate(keys if isinstance(keys, (list, tuple)) else [], 1):
         try:
@@ -133,5 +137,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return each filter's function by the name that roles and playbooks use."""
+        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
         return {"people_problems": people_problems}

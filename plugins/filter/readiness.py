@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Filters that judge whether an environment is ready for real orders, for the playbook readiness.yml.
 
-They compare the lines of files/readiness.yml with readings: results of tasks. Each line has a judge, which is the
-function of module_utils/readiness with the line's id as its name.
+They compare the lines of files/readiness.yml with readings, which are results of tasks. Each line has a judge. The
+judge is the function in module_utils/readiness whose name is the line's id.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _row(line: dict[str, Any], where: str, readings: Readings) -> Row:
 
 
 def readiness_lines(readings: dict[str, Any], lines: list[dict[str, Any]]) -> list[Row]:
-    """Return one row for each line and host, or one row for a line about the whole environment.
+    """Return one row for each line and host. A line about the whole environment gets only one row.
 
     A row has the line's texts, and its state, evidence and shares (see Answer). Raises AnsibleFilterError for a line
     without a judge.
@@ -87,13 +87,16 @@ def _table(rows: list[Row]) -> Iterator[str]:
 
 
 def readiness_table(rows: list[Row]) -> list[str]:
-    """Return the lines to print: each row's state, evidence and, unless the row is met, remedy; then the totals."""
+    """Return the lines to print: first each row, then the totals.
+
+    A row shows its state and evidence. A row that is not met also shows its remedy.
+    """
     counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     return [*_table(rows), ", ".join(f"{count} {state}" for state, count in counts.items())]
 
 
 def readiness_open(rows: list[Row]) -> list[str]:
-    """Return one text for each state other than "met": the number of such rows, and their ids and hosts."""
+    """Return one text for each state except "met": how many rows have the state, and what their ids and hosts are."""
     named = {
         state: [f"{row['id']}{' of ' if row['where'] else ''}{row['where']}" for row in rows if row["state"] == state]
         for state in STATES
@@ -103,9 +106,9 @@ def readiness_open(rows: list[Row]) -> list[str]:
 
 
 def journal_lines(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the last line that each unit logged, from the results of a loop over journalctl, one result per unit.
+    """Return the last line that each unit logged. The input is one result of journalctl for each unit.
 
-    An entry has ``unit``, ``milliseconds`` (Unix time) and ``text``. Units without a line of text are left out.
+    An entry has ``unit``, ``milliseconds`` (Unix time) and ``text``. A unit that logged no text is left out.
     """
     found = []
     for result in results:
@@ -123,7 +126,7 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return each filter's function by the name that roles and playbooks use."""
+        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
         return {
             "readiness_lines": readiness_lines,
             "readiness_table": readiness_table,

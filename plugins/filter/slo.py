@@ -42,9 +42,10 @@ def state_rows(state: dict[str, Any]) -> list[Row]:
 def cpu_percent(looks: list[list[dict[str, Any]]], figures: dict[str, Any], on_host: bool) -> float:
     """Return the host's CPU use under load without the load generator's share, in percent of all its CPUs.
 
-    `looks` are pairs of readings, taken before and after each load. All CPU time between the two is divided by the time
-    in which orders were offered. So CPU time of the readings, or of work after the last order, can only raise the
-    result. The generator's time is subtracted when it ran on the host and the whole machine was counted.
+    `looks` are pairs of readings: one before and one after each load. The CPU time between the two readings is divided
+    by the time in which orders were sent. So CPU time that the readings use, or that work after the last order uses,
+    can only raise the result. The generator's time is subtracted when the generator ran on the host and the readings
+    cover the whole machine.
     """
     used_s = 0.0
     for before, after in looks:
@@ -56,7 +57,7 @@ def cpu_percent(looks: list[list[dict[str, Any]]], figures: dict[str, Any], on_h
 
 
 def target_texts(targets: dict[str, float]) -> dict[str, str]:
-    """Return the targets that need load as text, such as "< 500 µs", by their names in the table."""
+    """Return name in the table → text, such as "< 500 µs", for each target that needs load."""
     texts = {
         "avg": f"< {targets['avg_us']:g} µs",
         "p95": f"< {targets['p95_us']:g} µs",
@@ -71,7 +72,7 @@ def target_texts(targets: dict[str, float]) -> dict[str, str]:
 
 
 def too_little_undisturbed(load: dict[str, Any]) -> str:
-    """Return why the time in which nothing disturbed the machine is too short for a verdict, or an empty text."""
+    """Return why the undisturbed time is too short for a verdict, or an empty text when it is long enough."""
     disturbance = load["figures"]["disturbance"]
     slices, undisturbed_s = disturbance["slices"], disturbance["undisturbed_s"]
     undisturbed = slices - disturbance["set_aside"]
@@ -85,7 +86,7 @@ def too_little_undisturbed(load: dict[str, Any]) -> str:
 
 
 def sets_aside(load: dict[str, Any]) -> bool:
-    """Return whether some time was disturbed and is excluded from the figures."""
+    """Return whether the figures exclude some time because the machine was disturbed in it."""
     return bool(load["disturbed"] == "set_aside" and load["figures"]["disturbance"]["set_aside"])
 
 
@@ -146,14 +147,18 @@ def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 
 
 def judges_feed(targets: dict[str, float], figures: dict[str, Any]) -> bool:
-    """Return whether market data gets a verdict: not on a host without a feed, nor with an old generator's report."""
+    """Return whether market data gets a verdict.
+
+    It gets none on a host without a feed, and none when an old load generator did not measure the feed.
+    """
     return "feed_p99_us" in targets and "feed_us" in figures
 
 
 def feed_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
-    """Return whether market data followed the replies within its target, over the whole time of the load.
+    """Return whether market data met its target over the whole time of the load.
 
-    Also return True when market data gets no verdict.
+    The target limits how long after the reply the market data may come. Also return True when market data gets no
+    verdict.
     """
     if not judges_feed(targets, figures):
         return True
@@ -161,9 +166,10 @@ def feed_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
 
 
 def feed_row(targets: dict[str, float], load: dict[str, Any]) -> Row:
-    """Return the row of the market data.
+    """Return the table's row for market data.
 
-    The kernel timestamps reply and market data, so a late generator is no reason for a missed target.
+    The kernel timestamps both the reply and the market data. So a late load generator cannot be the reason for a missed
+    target.
     """
     figures, text = load["figures"], target_texts(targets)[FEED]
     judged, note = figures["feed_us"], ""
@@ -180,7 +186,7 @@ def feed_row(targets: dict[str, float], load: dict[str, Any]) -> Row:
 
 
 def aside_note(load: dict[str, Any]) -> str:
-    """Return a note that tells which part of the time the verdict covers, and the latencies of the whole time."""
+    """Return a note with two parts: which time the latencies cover, and what the latencies of the whole time are."""
     figures = load["figures"]
     disturbance, whole_us = figures["disturbance"], figures["latency_corrected_us"]
     others = ", ".join(f"{name} {whole_us[name]:.0f}" for name in LATENCIES)
@@ -196,11 +202,11 @@ def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 
     `load` is empty when no load ran; then every target is "not measured". Otherwise it has these keys:
     - figures: the result of the module order_figures.
-    - looks: pairs of the host's readings, before and after each load.
+    - looks: pairs of the host's readings, one before and one after each load.
     - on_host: whether the load generator ran on the host.
     - disturbed: "count" includes disturbed time in the figures, "set_aside" excludes it.
     - wanted_s: the undisturbed time in seconds that a verdict needs.
-    - unwatched: why no witness watched the CPUs, or an empty text.
+    - unwatched: why nothing watched whether the CPUs were disturbed, or an empty text.
     """
     texts = target_texts(targets)
     if not load:
@@ -232,7 +238,7 @@ def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
     """Return whether more load may bring a verdict.
 
-    It may when some figure of the whole time misses its target, and too little of the time was undisturbed.
+    It may when a figure of the whole time misses its target and the undisturbed time is too short.
     """
     figures = load["figures"]
     if figures["interrupted"] or not sets_aside(load):
@@ -258,7 +264,7 @@ def notes(rows: list[Row]) -> list[str]:
 
 
 def slo_table(rows: list[Row]) -> list[str]:
-    """Return the rows as lines of a table for a terminal of 80 columns, followed by each different note."""
+    """Return the rows as lines of a table for a terminal of 80 columns. The notes follow, each of them once."""
     lines = [{"name": "what", "target": "target", "measured": "measured", "verdict": "verdict"}, *rows]
     widths = {key: max(len(line[key]) for line in lines) for key in ("name", "target", "measured")}
     table = []
@@ -270,14 +276,14 @@ def slo_table(rows: list[Row]) -> list[str]:
 
 
 def slo_missed(rows: list[Row]) -> list[str]:
-    """Return one text for each missed target with the measured value, then the notes; empty without a miss."""
+    """Return one text with the measured value for each missed target, then the notes. Empty when none is missed."""
     missed = [line for line in rows if line["verdict"] == MISSED]
     said = [f"missed {line['name']}, {line['measured']} instead of {line['target']}" for line in missed]
     return [*said, *notes(missed)]
 
 
 def slo_unmeasured(rows: list[Row]) -> list[str]:
-    """Return one text that names all targets without a verdict, then the notes; an empty list when there are none."""
+    """Return one text that names all targets without a verdict, then the notes. Empty when all have a verdict."""
     blank = [line for line in rows if line["verdict"] == NOT_MEASURED]
     said = [f"not measured {', '.join(line['name'] for line in blank)}"] if blank else []
     return [*said, *notes(blank)]

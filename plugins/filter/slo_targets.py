@@ -23,7 +23,7 @@ ON_ONE_CPU = {"feed_p99_us": 10_000}  # there the feed runs only while the engin
 
 
 def slo_targets(own: dict[str, Any], cpus: int = 2) -> dict[str, Any]:
-    """Return every target by name for a host with this number of CPUs. ``own`` are the user's values, which come first.
+    """Return target → its limit, for a host with this number of CPUs. ``own`` are limits that the user has set instead.
 
     Raises ValueError for an unknown target.
     """
@@ -38,5 +38,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return each filter's function by the name that roles and playbooks use."""
+        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
         return {"slo_targets": slo_targets}

@@ -19,9 +19,9 @@ def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "",
     The host key is stored under the instance's id, because a stop and a start give the instance another address. The
     known-hosts file is named, because Ansible reads ``~`` as the variable HOME and ssh reads it from the user database.
 
-    Ssh offers the private key beside ``public_key_file``. If that file does not exist, ssh offers the public key, whose
-    private key is in the user's SSH agent. It offers no other key, because a server counts each as an attempt. When the
-    host was launched with another key (the name of its key pair, ``key_name``, differs), ssh chooses the key itself.
+    Ssh offers the private key, whose file is ``public_key_file`` without ".pub". If there is no such file, ssh offers
+    the public key, and the user's SSH agent has the private key. It offers no other key, because a server counts each
+    as an attempt. If ``key_name`` shows that the host was launched with another key, ssh chooses the key itself.
     """
     options = [f"HostKeyAlias={instance_id}"] if instance_id else []
     if known_hosts_file:
@@ -60,5 +60,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return each filter's function by the name that roles and playbooks use."""
+        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
         return {"ssh_options": ssh_options}

@@ -33,7 +33,7 @@ WITHOUT = "without"
 def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return the knobs in the form in which the host stores them as its tuning report.
 
-    The form does not depend on whether this run or an earlier one set a knob: the statuses "applied" and "already" both
+    The form does not depend on whether this run or an earlier one set a knob. The statuses "applied" and "already" both
     become "in_force". So a run that changes nothing on the host returns the same report. A knob that covers many
     things, such as interrupts, gets one entry per status.
     """
@@ -60,15 +60,15 @@ def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def tuning_differing(knobs: list[dict[str, Any]]) -> list[str]:
-    """Return the names of the knobs whose value differs from the host's value before tuning, without duplicates."""
+    """Return, without duplicates, the names of the knobs whose value differs from that before the tuning."""
     return list(dict.fromkeys(knob["name"] for knob in knobs if knob["value"] != knob["previous"]))
 
 
 def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str, Any]]:
     """Return the runs in order: every pair of each subject. A draw by lot decides which run of a pair comes first.
 
-    Subjects take turns, so that a slow change of the host's speed affects all alike. An entry is {"subject": name,
-    "pair": number, "variant": "with" or "without"}.
+    Subjects take turns, so that a slow change of the host's speed affects all subjects alike. An entry is {"subject":
+    name, "pair": number, "variant": "with" or "without"}.
     """
     lot = random.Random(seed)  # noqa: S311 (no secret: the seed is in the report, so that a schedule can be repeated)
     return [
@@ -85,10 +85,10 @@ def tuning_pairs_needed(subjects: list[str]) -> int:
 
 
 def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> list[dict[str, Any]]:
-    """Return a row for each subject and metric: the verdict and its figures, in microseconds.
+    """Return a row for each subject and metric. It has the verdict, and the verdict's figures in microseconds.
 
-    An observation is an entry of the schedule, with its run's figures as "load" and "timer". If a run's generator was
-    late, its pair does not count for the round trip's metrics.
+    An observation is an entry of the schedule with the figures of its run, as "load" and "timer". If the generator was
+    late in a run, the run's pair does not count for the metrics of the round trip.
     """
     found = {(o["subject"], o["pair"], o["variant"]): o for o in observations}
     families: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -127,7 +127,7 @@ def _spoilt(figures: dict[str, Any]) -> bool:
 
 
 def tuning_veto(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the subjects that made some metric worse and none better, sorted. The user should veto them."""
+    """Return, sorted, the subjects that made a metric worse and no metric better. The user should veto them."""
     worse = {row["subject"] for row in rows if row["verdict"] == verdict.WORSE}
     helped = {row["subject"] for row in rows if row["verdict"] == verdict.HELPED}
     return sorted(worse - helped)

@@ -42,9 +42,12 @@ from ansible.plugins.lookup import LookupBase
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
-    """The lookup, which joins names to the path of the collection's state directory."""
+    """The lookup. It joins each given name to the path of the collection's state directory."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **_: Any) -> list[str]:
-        """Return the absolute path of each term below the state directory, from XDG_STATE_HOME or ~/.local/state."""
+        """Return the absolute path of each term in the collection's state directory.
+
+        That directory is lowlatency.trading in $XDG_STATE_HOME, or in ~/.local/state when the variable is not set.
+        """
         home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         return [os.path.join(home, "lowlatency.trading", term) for term in terms]

@@ -67,19 +67,23 @@ _LONGEST_PATH = 200
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
-    """The lookup, which returns certificate, key and client authority as text with their problems."""
+    """The lookup. It returns certificate, key and client authority as text, and the problems it found."""
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **_: Any) -> list[dict[str, Any]]:
-        """Return one dictionary for each term, made by `material`. Raises AnsibleError without cryptography."""
+        """Return one dictionary, made by `material`, for each term.
+
+        Raises AnsibleError without the library cryptography.
+        """
         if IMPORT_ERROR is not None:
             raise AnsibleError(f"tls_material needs the Python package cryptography: {IMPORT_ERROR}")
         return [material(term, datetime.now(timezone.utc)) for term in terms]
 
 
 def material(given: Any, now: datetime) -> dict[str, Any]:
-    """Return a dictionary with ``certificate``, ``key`` and ``client_ca`` as PEM texts, ``problems`` and ``warnings``.
+    """Return a dictionary with ``certificate``, ``key``, ``client_ca``, ``problems`` and ``warnings``.
 
-    ``problems`` lists why the certificate cannot be used. A missing text is empty.
+    The first three are PEM texts; a text that is missing is empty. ``problems`` lists why the certificate cannot be
+    used.
     """
     found: dict[str, Any] = {"problems": [], "warnings": []}
     if not isinstance(given, dict):
@@ -102,7 +106,10 @@ def material(given: Any, now: datetime) -> dict[str, Any]:
 
 
 def _text(part: str, value: str, problems: list[str]) -> str:
-    """Return the given PEM text, or the content of the named file; empty with a new problem when it is unreadable."""
+    """Return the given PEM text, or the content of the named file.
+
+    When the file is unreadable, add a problem and return an empty text.
+    """
     if not value or _PEM in value:
         return value if value.endswith("\n") or not value else value + "\n"
     path = os.path.expanduser(value)
@@ -162,6 +169,9 @@ def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, 
 
 
 def _in_utc(certificate: Any, name: str) -> datetime:
-    """Return the certificate's date ``name`` in UTC. Before version 42, cryptography returns it without a zone."""
+    """Return the certificate's date ``name`` in UTC.
+
+    Versions of cryptography before 42 return a date without a time zone.
+    """
     aware: datetime | None = getattr(certificate, f"{name}_utc", None)
     return aware or getattr(certificate, name).replace(tzinfo=timezone.utc)

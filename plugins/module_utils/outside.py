@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Functions by which modules run programs: English output, and escaped bytes that are not UTF-8."""
+"""Functions by which modules run programs. The output is in English, and bytes that are not UTF-8 are escaped."""
 
 from __future__ import annotations
 

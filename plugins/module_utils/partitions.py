@@ -40,7 +40,7 @@ _OWN_SETTINGS = (
 
 
 def names_of(partition: str) -> dict[str, str]:
-    """Return the names of the units and files of a partition's engine and feed, by what each is.
+    """Return the names of the units and files of a partition's engine and feed. Each key says what the name is for.
 
     An empty partition name stands for the only engine of a host without partitions.
     """
@@ -64,8 +64,8 @@ def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: 
     """Return each partition as a dictionary with its host, its symbols, its ports and the names of its units and files.
 
     `host` is empty while `hosts` does not contain the partition's host. `zone` and `type` are empty where those of the
-    environment apply. `share` is [position, number]: the partition's position among the partitions of its host that
-    have CPUs of their own, and the number of these partitions. It is None for a partition without CPUs of its own.
+    environment apply. `share` is None for a partition without CPUs of its own. Otherwise it is [position, number]. The
+    number is how many partitions of the host have CPUs of their own. The position is the partition's place among them.
     Raises ValueError for a malformed list.
     """
     if wrong := list(_form(partitions)):
@@ -101,9 +101,9 @@ def problems(
 ) -> list[str]:
     """Return one sentence for each problem of the partitions.
 
-    An empty `hosts` means that the hosts are not known yet; then hosts are not checked. `ports` maps names to ports:
-    `order` and `feed`, from which the partitions' ports are counted, and the other services on each host. `settings`
-    are the settings that apply to all engines.
+    An empty `hosts` means that the hosts are not known yet; then hosts are not checked. `ports` maps names to ports.
+    The partitions' ports are counted from its ports `order` and `feed`. Its other ports are those of other services on
+    each host. `settings` are the settings that apply to all engines.
     """
     if wrong := list(_form(partitions)):
         return wrong
@@ -122,10 +122,11 @@ def problems(
 
 
 def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return which of a host's partitions get symbols and which lose some. `had` are the present symbols by partition.
+    """Return which of a host's partitions get symbols, and which of these also lose some.
 
-    In the result `gaining` are the partitions that get symbols, and `others` are the rest. `both` are the gaining
-    partitions that also lose symbols. `new` are the symbols that no engine of the host has yet.
+    `had` maps each partition to its present symbols. In the result `gaining` are the partitions that get symbols, and
+    `others` are the rest. `both` are the gaining partitions that also lose symbols. `new` are the symbols that no
+    engine of the host has yet.
     """
     there = {symbol for symbols in had.values() for symbol in symbols}
     wanted = {partition["name"]: partition["symbols"] for partition in partitions}
@@ -145,11 +146,11 @@ def move(
     had: Mapping[str, Sequence[str]] | None = None,
     canaries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return `problems`, which prevent a symbol's move to a partition, and `giver`, the partition that has it now.
+    """Return `problems`, which prevent a symbol's move to a partition, and `giver`, the partition that has the symbol.
 
-    `partitions` are those of all hosts and have no problems. `had` are the symbols of each engine, and `canaries` the
-    test symbols of the engines, both by partition. Both are None before the hosts were queried. `giver` is empty then,
-    and when the symbol is already at its new partition.
+    `partitions` are those of all hosts and have no problems. `had` maps each partition to the symbols of its engine.
+    `canaries` maps it to the engine's test symbol. Both are None before the hosts were queried, and `giver` is empty
+    then. It is also empty when the symbol is already at its new partition.
     """
     wanted = {partition["name"]: list(partition["symbols"]) for partition in partitions}
     owner = "".join(name for name, symbols in wanted.items() if symbol in symbols)
@@ -359,12 +360,15 @@ def _ports(
 
 
 def _place(partition: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """Return the partition's host, or its declared number while hosts are unknown; empty without either."""
+    """Return the partition's host. While hosts are unknown, return the declared number of the host instead.
+
+    Return an empty text when neither is known.
+    """
     return partition["host"] or "".join(map(str, entry.get("hosts", ())))
 
 
 def _machines(found: list[dict[str, Any]], declared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each host whose partitions specify two zones or two instance types."""
+    """Yield a sentence for each host whose partitions specify different zones or different instance types."""
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for partition, entry in zip(found, declared):
         host = _place(partition, entry)

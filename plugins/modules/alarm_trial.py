@@ -94,7 +94,10 @@ _POLL_SECONDS = 3.0
 
 
 def actions(client: Any, composite: str, since: datetime) -> list[str]:
-    """Return the summaries of the composite alarm's actions since a moment, newest first, from CloudWatch's history."""
+    """Return summaries of the actions that the composite alarm has run since a moment, the newest first.
+
+    The summaries are from CloudWatch's history.
+    """
     answer = client.describe_alarm_history(
         AlarmName=composite, AlarmTypes=["CompositeAlarm"], HistoryItemType="Action", StartDate=since
     )
@@ -102,7 +105,10 @@ def actions(client: Any, composite: str, since: datetime) -> list[str]:
 
 
 def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -> list[str]:
-    """Return the summaries of the actions as soon as one has succeeded, or after ``wait_seconds``."""
+    """Wait until an action of the composite alarm has succeeded, but not longer than ``wait_seconds``.
+
+    Return the summaries of all its actions.
+    """
     deadline = time.monotonic() + wait_seconds
     while True:
         found = actions(client, composite, since)
@@ -113,9 +119,9 @@ def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -
 
 @contextmanager
 def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
-    """Yield the URL of a temporary queue that subscribes to the topic.
+    """Yield the URL of a temporary queue that is subscribed to the topic.
 
-    Queues and subscriptions that earlier trials left are removed first. The own ones are removed at the end.
+    First, queues and subscriptions that earlier trials left are removed. At the end, this trial's own are removed.
     """
     arn, _colon, name = topic.rpartition(":")
     beginning = f"{name.removesuffix('-alarms')}-trial-"
@@ -157,7 +163,10 @@ def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
 
 
 def heard(sqs: Any, url: str, composite: str, wait_seconds: float) -> bool:
-    """Return whether the queue receives, within ``wait_seconds``, the message that the composite alarm is on."""
+    """Wait up to ``wait_seconds`` until the queue receives the message that the composite alarm is on.
+
+    Return whether the message came.
+    """
     deadline = time.monotonic() + wait_seconds
     while True:
         # Long polling: AWS holds one request for up to 20 s.
@@ -181,9 +190,11 @@ def tells(body: str, composite: str) -> bool:
 
 
 def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
-    """Wait until the composite alarm is off. Return why no trial is possible, or an empty text.
+    """Wait until the composite alarm is off, but not longer than ``wait_seconds``.
 
-    The trial is impossible when one of the alarms has an action that does more than notify.
+    Return an empty text when a trial is possible, otherwise the reason why it is not. A trial is not possible when the
+    composite alarm stays on. It is not possible either when one of the two alarms has an action that does more than
+    notify.
     """
     answer = client.describe_alarms(AlarmNames=[alarm, composite], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     for one in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:
@@ -210,7 +221,7 @@ def apply(client: Any, alarm: str) -> None:
 
 
 def succeeded(summary: str) -> bool:
-    """Return whether the summary in the alarm's history is that of an action that succeeded."""
+    """Return whether a summary from the alarm's history says that the action succeeded."""
     return summary.startswith("Successfully executed action")
 
 
@@ -224,7 +235,7 @@ def trial(client: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Trigger the alarm and report the reaction of the composite alarm and the topic."""
+    """Trigger the alarm, and report how the composite alarm and the topic react."""
     module = AnsibleAWSModule(
         argument_spec={
             "alarm": {"type": "str", "required": True},

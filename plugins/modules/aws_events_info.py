@@ -110,7 +110,7 @@ def ours_in(text: str, environment: str, known: set[str]) -> bool:
 
 
 def learned_from(detail: dict[str, Any]) -> set[str]:
-    """Return the ids of the resources that a request created: those in the response that are not in the request."""
+    """Return the ids of the resources that a request created: ids in the response that the request did not have."""
     answer, request = (json.dumps(detail.get(key)) for key in ("responseElements", "requestParameters"))
     return set(_ID.findall(answer)) - set(_ID.findall(request))
 
@@ -136,7 +136,7 @@ def _shown(text: str) -> str:
 def of_environment(events: Iterable[dict[str, Any]], environment: str, known: set[str]) -> list[Event]:
     """Return the timeline's entries for the events of the environment, the oldest first.
 
-    Ids that one event created also identify later events.
+    The ids of resources that one event created help to recognise later events.
     """
     known = set(known)
     found = []
@@ -177,7 +177,10 @@ def has_trail(client: Any) -> bool:
 
 
 def observe(module: AnsibleAWSModule) -> tuple[list[Event], list[str]]:
-    """Return the environment's events, and notes on what they lack and on whether a trail is on."""
+    """Return the environment's events, and notes.
+
+    One note says whether a trail is on. Other notes say which events were not read.
+    """
     given = module.params
     found, notes = [], []
     central = next(name for beginning, name in _GLOBAL.items() if module.region.startswith(beginning))

@@ -111,7 +111,7 @@ def _subscribers(client: Any, key: dict[str, str], notification: dict[str, Any])
 
 
 def found_to_delete(module: Any, client: Any, account: str, name: str) -> budgets.Plan | None:
-    """Return the budget, or None with a warning when AWS does not show it.
+    """Return the budget, or None. When AWS does not let the caller read it, give a warning and return None.
 
     A run that destroys an environment must go on to delete other resources, so it must not fail here.
     """

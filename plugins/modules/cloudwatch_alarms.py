@@ -87,7 +87,7 @@ _DELETE_AT_ONCE = 100
 
 
 def observe(client: Any, prefix: str) -> list[dict[str, Any]]:
-    """Return the metric and composite alarms, as DescribeAlarms does, whose names begin with ``prefix``."""
+    """Return the metric and composite alarms whose names begin with ``prefix``, in the form of DescribeAlarms."""
     pages = client.get_paginator("describe_alarms").paginate(
         AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
     )

@@ -74,14 +74,17 @@ _NO_COST = ["Credit", "Refund"]
 def span(today: date) -> tuple[date, date]:
     """Return the first day whose cost counts, and the first day whose cost does not count any more.
 
-    On the first day of a month this is the whole month before.
+    On the first day of a month the days between the two are the whole month before.
     """
     last = today if today.day > 1 else today - timedelta(days=1)
     return last.replace(day=1), today
 
 
 def request(environment: str, begin: date, end: date) -> dict[str, Any]:
-    """Return the arguments of GetCostAndUsage for the environment's cost by service, without credits and refunds."""
+    """Return arguments with which GetCostAndUsage returns the environment's cost of each service.
+
+    Credits and refunds are left out.
+    """
     tags = {"Project": aws.PROJECT, "Environment": environment}
     tagged = [{"Tags": {"Key": key, "Values": [value]}} for key, value in tags.items()]
     charges = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": _NO_COST}}}
@@ -95,7 +98,10 @@ def request(environment: str, begin: date, end: date) -> dict[str, Any]:
 
 
 def observe(client: Any, environment: str, today: date) -> dict[str, Any]:
-    """Return the module's results (see RETURN). It follows the pages itself, because Cost Explorer has no paginator."""
+    """Return the module's results (see RETURN).
+
+    This function requests each page of the answer itself, because botocore has no paginator for Cost Explorer.
+    """
     begin, end = span(today)
     asked = request(environment, begin, end)
     services: dict[str, float] = {}

@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that watches a host's CPUs during a measurement, to find times in which the machine was disturbed."""
+"""Ansible module that watches a host's CPUs during a measurement, to find times in which the machine was disturbed.
+
+A witness is a process that notices when its CPU is taken away or slowed.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,7 @@ PROPERTIES = {
 
 
 def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
-    """Return exit code and error output of a command; 127 and the error on a host that lacks the program."""
+    """Return the exit code and error output of a command. When the program does not exist, return 127 and the error."""
     try:
         returned, _out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
@@ -103,7 +106,7 @@ def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
 
 
 def plan(parameters: dict[str, Any]) -> list[str]:
-    """Return the command line of systemd-run that starts the witness processes."""
+    """Return the command line of systemd-run that starts the witness processes, which watch the CPUs."""
     command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
     command += ["--limit", str(parameters["limit_s"])]
     command += ["--state", parameters["engine_state"]] if parameters["engine_state"] else []
@@ -113,7 +116,7 @@ def plan(parameters: dict[str, Any]) -> list[str]:
 
 
 def apply(module: AnsibleModule, command: list[str]) -> str:
-    """Start the witnesses; return why they could not be started, or an empty text."""
+    """Start the witness processes, which watch the CPUs. Return why they could not be started, or an empty text."""
     run(module, ["systemctl", "stop", UNIT])  # an interrupted play may have left the unit
     try:
         RECORD.unlink(missing_ok=True)
@@ -124,7 +127,7 @@ def apply(module: AnsibleModule, command: list[str]) -> str:
 
 
 def observe(module: AnsibleModule) -> tuple[dict[str, object], str]:
-    """End the witnesses; return their record and an empty text, or an empty record and the reason."""
+    """End the witness processes. Return their record and an empty text, or an empty record and why there is none."""
     run(module, ["systemctl", "stop", UNIT])
     try:
         record: dict[str, object] = json.loads(RECORD.read_text(encoding="utf-8"))

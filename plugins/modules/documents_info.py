@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that finds playbooks and variables which are named in documents or set in a run but do not exist."""
+"""Ansible module that finds names of playbooks and variables that do not exist.
+
+It searches documents for both, and a run's settings for variables.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ _SHARED = re.compile(r"\b(?:trading|destroy|drill|readiness)_[a-z0-9_]+")
 
 
 def known_variables(folder: Path) -> set[str]:
-    """Return the names of the inputs of all roles, and of the variables that defaults and playbooks use."""
+    """Return the names of all roles' inputs, and of all variables that defaults and playbooks use."""
     texts = [
         path.read_text(encoding="utf-8")
         for pattern in ("roles/*/meta/argument_specs.yml", "roles/*/defaults/main.yml", "playbooks/*.yml")

@@ -145,7 +145,7 @@ def render(accounts: list[dict[str, Any]], hashes: dict[str, str]) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file atomically. Only its owner can read it, at any moment."""
+    """Write a file atomically, so that at no moment another user than its owner can read it."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
@@ -153,7 +153,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def belongs(password: Path, hashed: Path) -> bool:
-    """Return whether the second file has the hash of the password in the first file.
+    """Return whether the hash in the second file belongs to the password in the first file.
 
     An scrypt hash, the kind that trading-engine makes, is computed again (about 50 ms). The hash of another program
     cannot be checked: it counts as right unless the password's file is newer.
@@ -198,7 +198,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes to make: mode of the directory, accounts without password or hash, and whether to write the file."""
+    """The changes to make to the directory's mode, to the accounts' secrets, and to the engine's file.
+
+    `passwords` and `hashes` are the accounts that need a password or a hash.
+    """
 
     make_private: bool
     passwords: list[str]
@@ -216,7 +219,7 @@ def is_restored(password: Path, hashed: Path, given: str | None) -> bool:
 
 
 def is_as_given(password: Path, given: str | None) -> bool:
-    """Return whether the host has the account's password, and whether it is the given one if one was given."""
+    """Return whether the host has a password for the account. If one is given, the host's must be equal to it."""
     if not password.exists():
         return False
     return given is None or password.read_text(encoding="utf-8", errors="surrogateescape") == given + "\n"

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that reads which firewalls a host has, and whether the collection's own is loaded and proven.
+"""Ansible module that reads which firewalls a host has, and whether the collection's own rules are loaded and proven.
 
 Rules are proven when the host could be reached while they were loaded.
 """
@@ -119,7 +119,7 @@ def is_proven(rules: str | None, proven: str | None) -> bool:
 def ufw_is_on(configuration: str) -> bool:
     """Return whether ufw filters packets, from the text of its file ufw.conf.
 
-    The state of its unit is of no use: the unit is active even when ufw does not filter.
+    The state of ufw's systemd unit is of no use: the unit is active even when ufw does not filter.
     """
     return re.search(r"^\s*ENABLED\s*=\s*[\"']?yes\b", configuration, re.MULTILINE | re.IGNORECASE) is not None
 
@@ -152,9 +152,9 @@ def end_of(text: str) -> tuple[Address, int]:
 
 
 def outsiders(sessions: str, ports: list[int], networks: list[str]) -> list[str]:
-    """Return texts such as "198.51.100.9 on port 9001" for the peers outside the networks with a session to a port.
+    """Return a text such as "198.51.100.9 on port 9001" for each peer of a session that is outside the networks.
 
-    `sessions` is the output of ss.
+    Only sessions to the given ports count. `sessions` is the output of ss.
     """
     inside = [ipaddress.ip_network(network, strict=False) for network in networks]
     found = set()

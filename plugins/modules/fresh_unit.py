@@ -113,7 +113,7 @@ UNITS = Path("/etc/systemd/system")
 
 @dataclass(frozen=True)
 class Observed:
-    """The state of a unit. `younger` are the sources that changed after its process began."""
+    """The state of a unit. `younger` are the unit's files that changed after its process began."""
 
     known: bool
     masked: bool
@@ -173,8 +173,8 @@ def parse_started(printed: str, monotonic_us: str, booted_s: float) -> float:
 
     `printed` is the time as every version of systemd prints it, in UTC, to the second. The weekday is not parsed,
     because Python knows it only in the locale's language. `monotonic_us` is exact and counted from the boot at
-    `booted_s`. When the two differ, the clock was set in between. Then the earlier time counts: one restart too many is
-    better than one too few.
+    `booted_s`. When the two times differ, the clock was set in between. Then the earlier time counts: one restart too
+    many is better than one too few.
     """
     if not printed or printed == "n/a":
         return 0.0
@@ -251,9 +251,9 @@ class Unit:
 
 
 def changed_s(path: str) -> float:
-    """Return the time of the last change (ctime) of the file or link as Unix time; 0 when it does not exist.
+    """Return the Unix time of the last change (ctime) of a file or link; 0 when it does not exist.
 
-    The modification time (mtime) would be wrong, because a file that is moved into place keeps it.
+    The modification time (mtime) would be wrong, because a file that is moved into place keeps its old one.
     """
     try:
         return Path(path).lstat().st_ctime

@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that lists logins on a host, and what these people did there, from systemd's journal."""
+"""Ansible module that lists logins on a host, and what the people who logged in did there.
+
+It reads systemd's journal.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +85,8 @@ _RELEASE = re.compile(r"(?P<what>.*), by (?P<who>\S+)$")
 def told(entry: dict[str, Any]) -> tuple[str, str, str] | None:
     """Return (kind, person, action) of one journal entry, or None for an entry that is not about people.
 
-    Any process may log under any name, so the fields that journald itself adds decide. Their names begin with an
-    underscore.
+    Any process may log under any name. So only the fields that journald itself adds are trusted: their names begin with
+    an underscore.
     """
     identifier, message, is_roots = entry.get("SYSLOG_IDENTIFIER"), entry.get("MESSAGE"), entry.get("_UID") == "0"
     if not isinstance(message, str):  # journald returns a list for bytes that are not text
@@ -132,9 +135,9 @@ def lines(journal: str) -> Iterator[Event]:
 
 
 def merged(events: Iterable[Event]) -> list[Event]:
-    """Return the events in order of time, with equal events of the same hour merged.
+    """Return the events in order of time. Equal events of the same hour are merged into one event.
 
-    A merged event has the time of the first event, and the number of them as ``count``.
+    A merged event has the time of its first event, and as ``count`` the number of its events.
     """
     by_likeness: dict[tuple[str, ...], Event] = {}
     for event in sorted(events, key=lambda event: str(event["time"])):
@@ -147,7 +150,7 @@ def merged(events: Iterable[Event]) -> list[Event]:
 
 
 def observe(module: AnsibleModule) -> tuple[list[Event], list[str]]:
-    """Return the merged events, and notes that say why events of the given days may be missing."""
+    """Return the merged events and notes. A note says why events of the given days may be missing."""
     days, most = module.params["days"], module.params["lines"]
     read = ["journalctl", "--quiet", "--output=json"]
     wanted = [*read, f"--since=-{days}d", f"--lines={most}", *_MATCHES]

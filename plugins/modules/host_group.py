@@ -138,7 +138,10 @@ def _template(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def _launched_from(group: dict[str, Any], template: dict[str, Any] | None) -> dict[str, str]:
-    """Return name and version of the group's template; nothing if it is not this one, which may have the same name."""
+    """Return the name and version of the template with which the group launches hosts.
+
+    Return an empty dictionary when that is not ``template``. Another template may have the same name.
+    """
     own = group.get("LaunchTemplate", {})
     if not template or own.get("LaunchTemplateId") != template["LaunchTemplateId"]:
         return {}
@@ -148,7 +151,7 @@ def _launched_from(group: dict[str, Any], template: dict[str, Any] | None) -> di
 def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any] | None:
     """Return template, group and hook in the form of ``plan``, or None when neither template nor group exists.
 
-    A missing part is empty.
+    When one of the three is missing, its value is empty.
     """
     template = _template(ec2, name)
     groups = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
@@ -236,7 +239,7 @@ def _change(scaling: Any, name: str, hook_name: str, current: dict[str, Any], wa
 def _remove(ec2: Any, scaling: Any, name: str, current: dict[str, Any]) -> None:
     """Delete the group with its host, wait until it is gone, and then delete the template.
 
-    The template is last, because as long as it exists the next run finds that something is left.
+    The template is deleted last. As long as it exists, the next run finds that something is left to delete.
     """
     if current["Group"]:
         scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)

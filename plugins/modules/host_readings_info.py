@@ -161,7 +161,10 @@ class Host:
         return {**state, "log": self.say(*command).splitlines()}
 
     def links(self) -> dict[str, dict[str, Any]]:
-        """Return interface → what delays its packets, and how often its instance exceeded each network allowance."""
+        """Return each interface → a dictionary: what delays its packets, and which network allowances were exceeded.
+
+        For each allowance the dictionary tells how often the instance exceeded it.
+        """
         delays = answers.delays(self.say("tc", "-j", "qdisc", "show"))
         names = [path.name for path in Path("/sys/class/net").iterdir() if (path / "device").exists()]
         return {
@@ -179,7 +182,7 @@ class Host:
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return all readings by parts of the host (see RETURN)."""
+    """Return all readings, grouped by the part of the host that they describe (see RETURN)."""
     host, options = Host(module), module.params
     before, begun_s = load.look(), time.monotonic()
     time.sleep(options["seconds"])  # the time of the measurement

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that reads the hardware topology of a host, and divides its CPUs among engine and other uses."""
+"""Ansible module that reads a host's hardware topology, and divides the host's CPUs among engine and other uses."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) -> dict[str, Any]:
     """Return the module's result for the host whose root directory is `root`: topology, layout and other tuners.
 
-    `services` is the output of systemctl about other tuners. Raises TuningError.
+    Other tuners are services such as tuned. `services` is the output of systemctl about them. Raises TuningError.
     """
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node, engines)
@@ -144,7 +144,7 @@ def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) 
 
 
 def refuse_partitions(root: Path) -> None:
-    """Raise TuningError when the host has units of partitions' engines."""
+    """Raise TuningError when the host has systemd units for engines of partitions."""
     if units := sorted(path.name for path in (root / "etc/systemd/system").glob("trading-engine@*.service")):
         raise TuningError(
             f"this host has {', '.join(units)}, and trading_partitions is empty: name its partitions, or say "
@@ -153,7 +153,10 @@ def refuse_partitions(root: Path) -> None:
 
 
 def services_of(module: AnsibleModule) -> str:
-    """Return the properties that systemctl prints of other tuners, or an empty text on a host without systemd."""
+    """Return what systemctl prints about other services that tune the host, such as tuned.
+
+    Return an empty text on a host without systemd.
+    """
     try:
         _returned, shown, _errors = outside.run(module, other_tuners.COMMAND, handle_exceptions=False)
     except OSError:

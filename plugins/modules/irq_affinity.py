@@ -107,7 +107,9 @@ IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/
 
 
 def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
-    """Return the file of each interrupt's CPU list → the list, in numerical order of the interrupts.
+    """Return file → CPU list for each interrupt, in numerical order.
+
+    The file is the one in which the kernel has the list.
 
     `root` is the root directory of the host.
     """
@@ -117,7 +119,11 @@ def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
 
 
 def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str]:
-    """Return each interrupt's new CPU list: its present housekeeping CPUs, or all of them if it has none."""
+    """Return each interrupt's new CPU list, which has only housekeeping CPUs.
+
+    Of its present CPUs the interrupt keeps those that are housekeeping CPUs. When there are none, it gets all
+    housekeeping CPUs.
+    """
     return {irq: cpuset.render((cpuset.parse(cpus) & housekeeping) or housekeeping) for irq, cpus in current.items()}
 
 
@@ -172,7 +178,7 @@ def _housekeeping(text: str, usable: frozenset[int]) -> frozenset[int]:
 
 
 def _bans_expected(root: Path, banned: dict[str, str]) -> dict[str, str]:
-    """Return the environment variables that irqbalance should have.
+    """Return the environment variables that irqbalance should have. They ban it from some CPUs.
 
     An assignment in the distribution's environment file overrides the drop-in (systemd.exec(5), EnvironmentFile=).
     """
@@ -187,7 +193,7 @@ def _bans_expected(root: Path, banned: dict[str, str]) -> dict[str, str]:
 
 
 def _bans_in_force(root: Path) -> list[dict[str, str]]:
-    """Return the variables with bans of each running irqbalance process."""
+    """Return, for each running irqbalance process, the environment variables that ban it from CPUs."""
     found = []
     for name in kernelfs.under(root, "/proc").glob("[0-9]*/comm"):
         # A process that ends during the reading is left out.
@@ -203,7 +209,7 @@ def _bans_in_force(root: Path) -> list[dict[str, str]]:
 
 
 def _strayed(root: Path, files: kernelfs.Files, housekeeping: frozenset[int]) -> list[str]:
-    """Return the interrupts that an earlier run moved to the housekeeping CPUs but that now use other CPUs."""
+    """Return the interrupts that now use other CPUs, although an earlier run moved them to the housekeeping CPUs."""
     record = undo.load(kernelfs.under(root, f"{undo.DIRECTORY}/irq_affinity.json"))
     strayed = []
     for name, touch in record.touched.items():

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that lists the contents of an environment's backup bucket by host."""
+"""Ansible module that lists, for each host, what an environment's backup bucket contains."""
 
 from __future__ import annotations
 
@@ -98,7 +98,10 @@ def lock_days(client: Any, bucket: str, owner: str) -> int:
 
 
 def locked_until(client: Any, bucket: str, owner: str) -> str:
-    """Return the time until which the newest object, or an earlier version, is locked; empty when none is locked."""
+    """Return the time until which the bucket's newest object version is locked against deletion.
+
+    Return an empty text when no version is locked any more.
+    """
     days = lock_days(client, bucket, owner)
     if not days:
         return ""

@@ -182,7 +182,7 @@ _PASSWORD = re.compile(r'^password = "([^"]+)"$', re.MULTILINE)
 
 
 def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
-    """Return the names of all objects that hosts have uploaded → their upload times."""
+    """Return name → upload time, for all objects that hosts have uploaded."""
     pages = client.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=journal_bucket.PREFIX, ExpectedBucketOwner=owner
     )
@@ -254,8 +254,8 @@ def hashes(accounts: str) -> dict[str, str]:
 def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str, Path | bytes]], str]:
     """Return the files that are needed only to check the newest snapshot, and an empty text.
 
-    When one of their objects does not match its name, return no files and the reason. A restore is possible without
-    them.
+    When an object of these files does not match its name, return no files and the reason. A restore is possible without
+    these files.
     """
     newest = max((number for number, _part in backup.snapshots), default=0)
     found: list[tuple[str, Path | bytes]] = []
@@ -276,7 +276,7 @@ def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str,
 def members(
     source: Source, backup: Backup, folder: Path, proving: Sequence[tuple[str, Path | bytes]]
 ) -> Iterator[tuple[str, Path | bytes | None]]:
-    """Yield the archive's members as (name, content). The content is None for a directory, a path, or bytes."""
+    """Yield the archive's members as (name, content). The content is bytes or a path, or None for a directory."""
     newest = max((number for number, _part in backup.snapshots), default=0)
     yield JOURNAL, None
     yield SECRETS, None
@@ -311,9 +311,9 @@ class Release(NamedTuple):
 
 
 def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Release, list[str]]:
-    """Write the release that the host ran last to the folder; return it, and the errors of unreadable releases.
+    """Return the release that the host ran last, and the errors of releases that cannot be read.
 
-    Without a folder nothing is written.
+    The release is written to the folder, if one is given.
 
     After a rollback the bucket also has the wheels of another release. So the right release is the one whose wheels the
     host recorded as installed. Raises BackupError when an unreadable release may be the right one.

@@ -124,7 +124,7 @@ class Tools:
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """The arguments of the running kernel, of the next boot and of this collection, and those removed since the boot.
+    """The arguments of the running kernel, of the next boot, and of this collection; and those removed since the boot.
 
     `boot` is the kernel's id of the present boot.
     """
@@ -167,7 +167,7 @@ def run(
 ) -> dict[str, Any]:
     """Set the next boot's arguments on the host whose root directory is `root`; return the module's result.
 
-    `never` has the refused arguments, and `check` prevents changes. Raises TuningError.
+    `never` are the arguments that the user refuses. With `check` nothing is changed. Raises TuningError.
     """
     refusals = {entry["name"]: entry["reason"] for entry in never}
     refused = [argument for argument in arguments if _reason(argument, refusals)]
@@ -224,7 +224,10 @@ def _reason(argument: str, refusals: dict[str, str]) -> str:
 
 
 def _ignored(root: Path, name: str) -> str:
-    """Return a sentence that says how the running kernel shows that it ignores this argument, or an empty text."""
+    """Return a sentence when the running kernel shows that it ignores this argument, otherwise an empty text.
+
+    The sentence says how the kernel shows it.
+    """
     path = SHOWN_BY.get(name)
     if path and (kernelfs.Files(root).read(path) or "(null)") == "(null)":
         return f"the kernel has the argument, and {path} is empty: it was built without this"

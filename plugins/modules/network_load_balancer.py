@@ -192,8 +192,8 @@ def _balancer(client: Any, name: str) -> dict[str, Any] | None:
 def observe(client: Any, name: str, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the balancer in the form of ``plan``, with the ARNs of all its parts, or None when no part exists.
 
-    Its target groups are those of its listeners, and those with wanted names that an earlier run left without a
-    listener.
+    Its target groups are those of its listeners. A target group with a wanted name is included too, if an earlier run
+    left it without a listener.
     """
     balancer, names = _balancer(client, name), (wanted or {}).get("TargetGroups", {})
     arn = balancer["LoadBalancerArn"] if balancer else ""
@@ -350,7 +350,7 @@ def _apply_tags(client: Any, arn: str, current: dict[str, str], wanted: dict[str
 
 
 def _remove(client: Any, current: dict[str, Any]) -> None:
-    """Delete the balancer, wait until it is gone, and then delete its target groups, which are in use until then."""
+    """Delete the balancer, wait until it is gone, and then delete its target groups. They are in use until then."""
     if "LoadBalancerArn" in current:
         client.delete_load_balancer(LoadBalancerArn=current["LoadBalancerArn"])
         client.get_waiter("load_balancers_deleted").wait(LoadBalancerArns=[current["LoadBalancerArn"]])

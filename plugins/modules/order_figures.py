@@ -73,7 +73,7 @@ INTERRUPTED = 3
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return the figures of all rounds together, with their diagrams as HTML under "drawings"."""
+    """Return the figures of all rounds together. The result also has the diagrams as HTML, under "drawings"."""
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         words = []
         for number, each in enumerate(module.params["rounds"]):

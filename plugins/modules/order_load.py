@@ -160,7 +160,7 @@ def plan(parameters: dict[str, Any], report: Path) -> list[str]:
 
 
 def apply(module: AnsibleModule, command: list[str]) -> None:
-    """Run the generator against the engine. Without support for --feed it is run again without that option."""
+    """Run the generator against the engine. If the generator does not know --feed, run it again without that option."""
     returned, out, err = outside.run(module, command, data=module.params["password"])
     if returned == WRONG_OPTION and "unrecognized arguments: --feed " in err:
         module.warn(f"{command[0]} is of a release that cannot subscribe to market data: that is not measured")

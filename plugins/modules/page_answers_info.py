@@ -84,7 +84,7 @@ def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
 
 
 def observe(url: str, paths: list[str], token: str, ca_file: str | None) -> dict[str, dict[str, Any]]:
-    """Return each page → its statuses with and without the token, and the reason of a missing answer."""
+    """Return each page → the statuses of its answers with and without the token. Without an answer, also return why."""
     found = {}
     for path in paths:
         status, said = ask(url + path, token, ca_file)

@@ -97,7 +97,7 @@ def uids_of(status: str) -> set[int]:
 
 
 def processes_of(uid: int) -> list[int]:
-    """Return the ids of the processes that run as a user, without zombies."""
+    """Return the ids of a user's processes. Zombies are left out."""
     found = []
     for folder in _PROC.iterdir():
         if not folder.name.isdigit():
@@ -146,7 +146,7 @@ class Account:
         self.keys = Path(module.params["keys"], name)
 
     def run(self, *command: str, may_fail: bool = False) -> str:
-        """Run a command and return its output. The module fails when the command does, unless it `may_fail`."""
+        """Run a command and return its output. When the command fails, the module fails, unless `may_fail` is set."""
         code, out, error = outside.run(self.module, list(command))
         if code and not may_fail:
             self.module.fail_json(msg=f"{' '.join(command)} failed: {error.strip() or out.strip()}")
@@ -175,7 +175,10 @@ class Account:
             self.run("userdel", "--remove", self.name)
 
     def end_processes(self, uid: int) -> None:
-        """Kill all processes of this user and of the user's sessions. Fails after the option `seconds`."""
+        """Kill all processes of this user and of the user's sessions.
+
+        The module fails when some still run after the time in the option `seconds`.
+        """
         left = processes_of(uid)
         if left:
             # logind keeps a user's sessions in this slice. Without logind the slice does not exist.

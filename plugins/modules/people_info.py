@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that reads which people's accounts exist on a host, and which of them this collection made."""
+"""Ansible module that reads which accounts of people exist on a host, and which of them this collection made."""
 
 from __future__ import annotations
 
@@ -100,7 +100,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def made_names(path: str) -> list[str]:
-    """Return the sorted names in the file, or an empty list without a file. Raises ValueError for malformed content."""
+    """Return, sorted, the account names in the file of accounts that this collection made.
+
+    Return an empty list without a file. Raises ValueError for malformed content.
+    """
     try:
         names = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -116,7 +119,7 @@ def key_of(line: str) -> tuple[str, ...]:
 
 
 def loses(person: dict[str, Any], groups: list[str], keys: Path) -> bool:
-    """Return whether a person's existing account has a key or a group that it must lose, or no file of keys."""
+    """Return whether a person's account has a key or a group that it must lose, or has no file of keys."""
     held_groups = {entry.gr_name for entry in grp.getgrall() if person["name"] in entry.gr_mem}
     try:
         lines = (keys / person["name"]).read_text(encoding="utf-8", errors="replace").splitlines()

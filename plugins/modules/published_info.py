@@ -107,7 +107,7 @@ _AROUND_MS = 5000
 
 
 def ages_s(client: Any, given: dict[str, Any], now: datetime) -> dict[str, float | None]:
-    """Return metric → age of its newest sample in seconds, None without a sample in the given time."""
+    """Return metric → age of its newest sample in seconds. The age is None when the given time has no sample."""
     dimensions = [{"Name": "InstanceId", "Value": given["instance_id"]}]
     names = {f"m{number}": name for number, name in enumerate(given["metrics"])}
     queries = [
@@ -134,7 +134,7 @@ def ages_s(client: Any, given: dict[str, Any], now: datetime) -> dict[str, float
 
 
 def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
-    """Return whether a line of a unit's log is in the log group, in the stream of the instance and unit."""
+    """Return whether the log group has this line of a unit's log, in the stream of this instance and unit."""
     from botocore.exceptions import ClientError
 
     pages = client.get_paginator("filter_log_events").paginate(
@@ -152,7 +152,7 @@ def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
 
 
 def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:
-    """Return unit → whether its line has arrived, as soon as all lines have arrived, or after the wait."""
+    """Wait until every unit's line has arrived, or the time is over. Return unit → whether its line has arrived."""
     end = time.monotonic() + given["wait_seconds"]
     found = {line["unit"]: False for line in given["lines"]}
     while True:

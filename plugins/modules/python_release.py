@@ -144,7 +144,7 @@ OFFLINE = ("--isolated", "--no-index", "--disable-pip-version-check", "--no-cach
 
 
 def versioned(python: str) -> str:
-    """Return the interpreter's real path, whose name contains the version, or the given name when it is not found.
+    """Return the interpreter's real path, whose name contains the version. If it is not found, return the given name.
 
     After an upgrade of the distribution the name python3 may mean another version.
     """
@@ -231,7 +231,7 @@ def install_wheels(module: AnsibleModule, release: str, home: Path, pip: list[st
 
 
 def not_installed(home: Path, wheels: list[str]) -> list[str]:
-    """Return the names of the metadata directories (.dist-info) of wheels that the environment at `home` lacks."""
+    """Return the names of the wheels' metadata directories (.dist-info) that the environment at `home` lacks."""
     there = {path.parent.name for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA")}
     brought = []
     for wheel in wheels:

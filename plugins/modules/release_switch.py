@@ -209,9 +209,9 @@ class Switch:
         self.closed_ms = round((time.monotonic() - closed_at) * 1000)
 
     def close_entry(self) -> float:
-        """Close order entry, which tells clients that the market closes; return the time on the monotonic clock.
+        """Close order entry; clients are told that the market closes. Then wait while they may cancel orders.
 
-        It waits as long as clients may still cancel orders.
+        Return the time of the closing on the monotonic clock.
         """
         try:
             self.old.ask("admin", *self.config, "close-entry")
@@ -312,10 +312,10 @@ class Switch:
         return f"Release {running} runs and takes orders"
 
     def usable_by_old(self) -> str:
-        """Return why the previous release cannot continue from the journal, or an empty text.
+        """Return why the previous release cannot continue from the journal, or an empty text when it can.
 
-        The new release may have journaled something without a clean stop, such as a cancel. It then makes a snapshot
-        first, from which the previous release can continue.
+        If the new release has journaled something, such as a cancel, and did not stop cleanly, it first makes a
+        snapshot. The previous release can continue from that snapshot.
         """
         try:
             self.old.ask("check-journal", str(self.journal))

@@ -97,9 +97,9 @@ def prefix(cpus: list[int]) -> list[str]:
 
 
 def observe(module: AnsibleModule, running: str) -> dict[str, Any]:
-    """Return the result of the new release's replay, which is the same as that of the running release.
+    """Replay a copy of the journal with both releases, and return the result, which is the same for both.
 
-    Raises RunningError when the results differ or a replay fails, CopyError, and OSError.
+    Raises RunningError when the results differ or a replay fails. Raises CopyError or OSError when the copy fails.
     """
     root, journal = Path(module.params["root"]), Path(module.params["journal"])
     release, before = module.params["release"], prefix(module.params["cpus"])

@@ -87,7 +87,7 @@ def observe(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the wanted schedule in the same form, or None when it shall not exist."""
+    """Return the wanted schedule with the fields of CreateSchedule, or None when it shall not exist."""
     if params["state"] == "absent":
         return None
     return {

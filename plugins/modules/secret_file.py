@@ -84,7 +84,7 @@ def is_private(path: Path) -> bool:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file atomically. Only its owner can read it, at any moment."""
+    """Write a file atomically, so that at no moment another user than its owner can read it."""
     path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -95,7 +95,8 @@ def write_private(path: Path, text: str) -> None:
 def refusal(module: AnsibleModule, text: str) -> str:
     """Return why the validation command refuses a secret, or an empty text.
 
-    In its message the name of the temporary file is replaced by the option `path`.
+    The command reads the secret from a temporary file. In the command's message the name of that file is replaced by
+    the option `path`.
     """
     descriptor, scratch = tempfile.mkstemp(dir=module.tmpdir)
     try:
@@ -130,7 +131,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The change to make: whether to write the file, whether to make a random secret, and otherwise the text."""
+    """The change to make.
+
+    It says whether to write the file, and whether to make a random secret. Otherwise `text` is the secret to write.
+    """
 
     changes: bool
     generates: bool
@@ -161,7 +165,10 @@ def apply(planned: Plan, path: Path) -> None:
 
 
 def wrong(module: AnsibleModule, observed: Observed) -> str:
-    """Return a sentence about the problem of the given secret, or else of the present one; empty without a problem."""
+    """Return a sentence that says what is wrong with the given secret, or an empty text when nothing is.
+
+    When no secret is given, the present one is checked instead.
+    """
     path, value, minimum = (module.params[name] for name in ("path", "value", "minimum_characters"))
     if not value:
         found = "" if observed.text is None else problem(observed.text, minimum)

@@ -90,7 +90,10 @@ def used_of(client: Any, name: str) -> int:
 
 
 def observe(module: Any, names: Iterable[str]) -> tuple[dict[str, float | None], dict[str, int]]:
-    """Return two dictionaries by the quotas' names: their limits (None when unknown), and their present use."""
+    """Return two dictionaries whose keys are the names of the quotas: the limits, and the present uses.
+
+    A limit is None when it is unknown.
+    """
     with aws.explained(module, "read the quotas"):
         service_quotas = aws.client(module, "service-quotas")
         limits = {name: limit_of(service_quotas, quotas.QUOTAS[name]) for name in names}

@@ -163,7 +163,7 @@ def key_types(settings: dict[str, list[str]]) -> set[str]:
 
 
 def usable(names: list[str], types: set[str]) -> list[str]:
-    """Return the algorithms, of the given names, for which the host has a key."""
+    """Return those of the given algorithms for which the host has a key."""
     return [name for name in names if _KEY_TYPES.get(name, name) in types]
 
 
@@ -174,7 +174,7 @@ def is_known(module: AnsibleModule, sshd: str, setting: str, names: list[str]) -
 
 
 def supported(module: AnsibleModule, sshd: str, settings: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return setting → the wanted algorithms that the server supports. With any other algorithm it would not start."""
+    """Return setting → the wanted algorithms that the server supports. With other algorithms it would not start."""
     if _FIPS.exists() and _FIPS.read_text(encoding="utf-8").strip() == "1":
         return {}
     found: dict[str, list[str]] = {}

@@ -129,7 +129,7 @@ def process_busy_s(stat: bytes) -> float:
 
 
 def processes_busy_s(proc: Path) -> dict[str, float]:
-    """Return "id@start time" of each process → its CPU time in seconds, without this process.
+    """Return "id@start time" → CPU time in seconds, for each process except this one.
 
     The start time is part of the key because process ids are reused.
     """

@@ -81,7 +81,7 @@ def apply(module: AnsibleModule, unit: str) -> str:
 
 
 def observe(module: AnsibleModule, unit: str, before: str, wait_seconds: float) -> dict[str, Any]:
-    """Wait until the unit is active with a new main process; return its seconds and problem (see RETURN)."""
+    """Wait until the unit is active with a new main process. Return `seconds` and `problem` (see RETURN)."""
     started = time.monotonic()
     while True:
         now, described = state(module, unit)
@@ -94,7 +94,7 @@ def observe(module: AnsibleModule, unit: str, before: str, wait_seconds: float) 
 
 
 def trial(module: AnsibleModule, unit: str) -> dict[str, Any]:
-    """Kill one unit, and return its seconds and problem (see RETURN)."""
+    """Kill one unit. Return `seconds` and `problem` (see RETURN)."""
     before, described = state(module, unit)
     problem = plan(described) or apply(module, unit)
     if problem:

@@ -71,7 +71,10 @@ _AMAZON = re.compile(r'^ID="?amzn"?$', re.MULTILINE)
 
 
 def of_apt(simulated: str) -> tuple[list[str], list[str]]:
-    """Return two lists of packages that a simulated upgrade of apt-get would install: security updates, and others."""
+    """Return two lists of packages that a simulated upgrade by apt-get would install.
+
+    The first list has the security updates, the second all other updates.
+    """
     found = {name: "security" in origin.lower() for name, _version, origin in _INSTALL.findall(simulated)}
     return sorted(name for name, is_one in found.items() if is_one), sorted(
         name for name, is_one in found.items() if not is_one
@@ -112,7 +115,10 @@ def age_s(paths: Iterable[str], now: float) -> float | None:
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return the module's results (see RETURN). The module fails without apt and dnf, and when the program fails."""
+    """Return the module's results (see RETURN).
+
+    The module fails on a host that has neither apt nor dnf, and when the one that it has fails.
+    """
     if apt := module.get_bin_path("apt-get"):
         command = [apt, "--simulate", "--quiet", "--option=Debug::NoLocking=true", "dist-upgrade"]
         security, others = of_apt(outside.run(module, command, check_rc=True)[1])

@@ -145,7 +145,7 @@ def plan(cache: Path, release: str) -> Path:
 
 
 def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dict[str, str] | None = None) -> None:
-    """Run pip with the user's settings for the package index. Raises ReleaseError with its first error line."""
+    """Run pip with the user's settings for the package index. Raises ReleaseError with pip's first error line."""
     common = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "20"]
     program = [sys.executable, "-m", "pip"]
     returned, out, err = outside.run(module, [*program, "config", "list"])
@@ -218,7 +218,10 @@ def cross_compiler(module: AnsibleModule, project: Path, cache: Path) -> Path:
 
 
 def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch: Path) -> dict[str, str]:
-    """Return the environment variables for a compiled build for the host's architecture. Raises ReleaseError."""
+    """Return the environment variables for a build that compiles for the host's architecture.
+
+    Raises ReleaseError.
+    """
     environment = {"TRADING_ENGINE_COMPILED": "1"}
     architecture = module.params["architecture"]
     if is_cross(architecture):
@@ -233,7 +236,7 @@ def build_project(
 ) -> None:
     """Build the project's wheel into the directory `to`. Raises ReleaseError.
 
-    The build uses a copy of the sources, because it writes next to them, and they may be read-only.
+    The build uses a copy of the sources, because a build writes next to its sources, and these may be read-only.
     """
     copy = Path(tempfile.mkdtemp(dir=scratch)) / "project"
     for path in source_files(project):
@@ -303,7 +306,10 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
 
 
 def ready(archive: Path, python_version: str, architecture: str) -> dict[str, object]:
-    """Return the module's result for a given archive. Raises ReleaseError, also when it does not fit the host."""
+    """Return the module's result for a given archive.
+
+    Raises ReleaseError when the archive cannot be used or does not fit the host.
+    """
     try:
         release, wheels = archived(archive.read_bytes())
     except OSError as error:
@@ -321,7 +327,7 @@ def ready(archive: Path, python_version: str, architecture: str) -> dict[str, ob
 def collect_as_asked(module: AnsibleModule) -> dict[str, object]:
     """Collect the release as the options demand, and return the module's result.
 
-    With `compiled: auto` a failed compilation gives a warning, and with `always` ReleaseError.
+    A failed compilation gives a warning with `compiled: auto`. With `compiled: always` it raises ReleaseError.
     """
     parameters = module.params
     if parameters["archive"]:

@@ -86,7 +86,7 @@ def _counts(summary: dict[str, int]) -> bool:
 
 
 def _outermost_role(task: Any) -> str:
-    """Return the name of the role that the play names, also for tasks of roles that this role includes.
+    """Return the name of the role that the play names. For tasks of a role that this role includes, it is the same.
 
     The name is empty when the play runs another entry point of a role. Such an entry point only checks or reports
     something, and gets no line.

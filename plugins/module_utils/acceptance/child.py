@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs a playbook as a separate process, for the action plugin playbook_run, and reads its results.
 
-The process is ended at its time limit, and when the process that started it has ended.
+The process is ended at its time limit. It is also ended when the process that started it has ended.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Ended(NamedTuple):
 def run(command: Sequence[str], environment: Mapping[str, str], log: str, limit_s: float) -> Ended:
     """Run a command, write its output to the file ``log``, and return how it ended.
 
-    The command is ended after ``limit_s`` seconds, and when the parent of this process has ended. So after a killed run
-    no process continues to create resources.
+    The command is ended after ``limit_s`` seconds. It is also ended when this process's parent has ended, so that it
+    creates no more resources after its run was killed.
     """
     started_s = time.monotonic()
     parent = os.getppid()

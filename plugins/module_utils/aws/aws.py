@@ -71,7 +71,7 @@ def explain(error: Exception, doing: str, region: str | None) -> str:
 
 @contextmanager
 def explained(module: Any, doing: str) -> Iterator[None]:
-    """End the module with an explanation of an AWS error that is raised in the block. Other errors pass through."""
+    """When the block raises an AWS error, end the module with an explanation of it. Other errors pass through."""
     try:
         yield
     except Exception as error:
@@ -81,7 +81,7 @@ def explained(module: Any, doing: str) -> Iterator[None]:
 def client(module: Any, service: str, **parameters: Any) -> Any:
     """Return a boto3 client of ``service``. Its calls and paginators retry when AWS throttles them.
 
-    ``parameters`` are passed to boto3; a ``config`` among them replaces the default one.
+    ``parameters`` are passed to boto3. A ``config`` among them replaces the default configuration.
     """
     with explained(module, f"reach the {service} API"):
         return module.client(service, **{"config": {"retries": RETRIES}, **parameters})
@@ -119,7 +119,7 @@ def converge(
 
 
 def report(module: Any, changed: bool, before: Any, after: Any, **facts: Any) -> None:
-    """End the module with ``facts`` as its result, and in diff mode with the difference of ``before`` and ``after``."""
+    """End the module with ``facts`` as its result. In diff mode also report how ``before`` and ``after`` differ."""
     difference = {"diff": {"before": before, "after": after}} if module._diff else {}
     module.exit_json(changed=changed, **facts, **difference)
 
@@ -132,8 +132,8 @@ def as_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
 def holds(current: Any, wanted: Any) -> bool:
     """Return whether ``current`` contains everything in ``wanted``.
 
-    Further keys of ``current`` are ignored, because services also return default values. Lists of tags are compared
-    without their order.
+    Other keys of ``current`` are ignored, because services also return default values. Lists of tags are compared
+    regardless of their order.
     """
     current, wanted = _sorted_tags(current), _sorted_tags(wanted)
     if isinstance(wanted, dict):

@@ -38,7 +38,7 @@ def plan(name: str, limit_usd: float, tags: Mapping[str, str], notifications: Se
 def in_one_form(budget: Mapping[str, Any], notifications: Sequence[tuple[Mapping[str, Any], Sequence[Any]]]) -> Plan:
     """Return a budget in comparable form: only the settings that this module sets, sorted.
 
-    The arguments have the fields of CreateBudget, from the parameters or from AWS's answers.
+    The arguments have the fields of CreateBudget. They come either from the module's parameters or from AWS's answers.
     """
     filters = {key: sorted(values) for key, values in budget.get("CostFilters", {}).items()}
     limit = budget["BudgetLimit"]

@@ -64,7 +64,10 @@ _COMPOSITE_ALARM_KEYS = (
 
 
 def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Return the alarm's settings in comparable form: with defaults, and sorted where the order has no meaning."""
+    """Return the alarm's settings in comparable form, with all defaults.
+
+    A list is sorted when its order has no meaning.
+    """
     normal = {}
     for key in keys:
         value = alarm.get(key)
@@ -86,7 +89,7 @@ def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
     """Return an alarm's settings in comparable form.
 
     ``alarm`` is the structure to put, or the one that DescribeAlarms returned. An alarm with an AlarmRule is a
-    composite alarm, any other a metric alarm.
+    composite alarm, and any other alarm is a metric alarm.
     """
     return _normal(alarm, _COMPOSITE_ALARM_KEYS if alarm.get("AlarmRule") else _METRIC_ALARM_KEYS)
 
@@ -136,9 +139,10 @@ def _title(index: int, widget: Mapping[str, Any]) -> str:
 
 
 def dashboard_problems(body: Mapping[str, Any], region: str) -> Iterator[str]:
-    """Yield one sentence for each fault of a body: widgets off the grid, overlaps, metrics of another region.
+    """Yield one sentence for each fault of a dashboard's body.
 
-    CloudWatch accepts a body with such faults without an error, but displays it differently.
+    The faults are widgets off the grid, widgets that overlap, and metrics of another region. CloudWatch accepts a body
+    with such faults without an error, but displays it differently.
     """
     widgets = body.get("widgets")
     if not isinstance(widgets, list):

@@ -14,7 +14,10 @@ _PREFERRED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
 
 
 def host_key(output: str) -> str | None:
-    """Return the preferred key of the last block as "ssh-ed25519 AAAA…", or None when there is no complete block."""
+    """Return the preferred key from the last block of host keys in the output, such as "ssh-ed25519 AAAA…".
+
+    Return None when the output has no complete block.
+    """
     blocks = _BLOCK.findall(output)
     if not blocks:
         return None

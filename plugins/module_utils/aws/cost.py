@@ -79,7 +79,10 @@ def _above_free(what: str, amount: float, free: Any, each: Any, unit: str) -> Li
 
 
 def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
-    """Return the line of the load generators, or an empty list without any. With an unknown price its cost is 0 USD."""
+    """Return a list with the cost line of the load generators, or an empty list when there are none.
+
+    When their price is unknown, the line's cost is 0 USD.
+    """
     if not used.generators:
         return []
     hours = f"{used.generators} x {used.generator_type}, {used.generator_hours:g} h a month"
@@ -91,7 +94,7 @@ def _generators(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
 
 
 def _balancers(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
-    """Return the line of load balancers, or an empty list without any.
+    """Return a list with the cost line of the load balancers, or an empty list when there are none.
 
     A balancer's price has two parts: its hours, and the load balancer capacity units that it uses in each hour.
     """
@@ -104,10 +107,10 @@ def _balancers(prices: Mapping[str, Any], used: Amounts) -> list[Line]:
 
 
 def _puts(used: Amounts, gib_per_day: Decimal) -> int:
-    """Return how many objects all hosts put into the bucket in a month.
+    """Return how many objects all hosts together put into the bucket in a month.
 
-    A host puts one object in each half of the RPO, and one more for each full object. The RPO (recovery point
-    objective) is the longest time whose orders may be lost.
+    The RPO (recovery point objective) is the longest time whose orders may be lost. A host puts two objects into the
+    bucket in each RPO, and one more each time that an object is full.
     """
     regular = _plain(2 * _DAY_S * _MONTH_DAYS) / used.backup_rpo_seconds
     return math.ceil((regular + gib_per_day * _MONTH_DAYS / _OBJECT_GIB) * used.backup_hosts)
@@ -126,9 +129,9 @@ def _backup(prices: Mapping[str, Any], used: Amounts, gib_per_day: Decimal) -> l
 
 
 def busy_backup(prices: Mapping[str, Any], used: Amounts) -> list[str]:
-    """Return a line with the bucket's monthly cost if orders came at the promised rate around the clock.
+    """Return a list with one line: the bucket's monthly cost if orders came at the promised rate around the clock.
 
-    The list is empty without a bucket.
+    The list is empty when there is no bucket.
     """
     if not used.backup_hosts:
         return []
@@ -209,9 +212,9 @@ def table(lines: list[Line]) -> list[str]:
 
 
 def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
-    """Return the month's total for each way to pay for the instances, as one text for each offer (see offers.py).
+    """Return one text for each offer (see offers.py): the month's total when the instances are paid in this way.
 
-    ``hours`` are the hours of a month.
+    ``hours`` are the hours in a month in which the instances run.
     """
     others = sum((line.usd for line in lines if line.what != COMPUTE), Decimal(0))
     rows = []

@@ -175,9 +175,9 @@ def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]
 
 
 def missing(wanted: Mapping[str, Sequence[str]], present: Sequence[Resource]) -> list[dict[str, str]]:
-    """Return a dictionary of kind and name for each ``wanted`` resource that is not in ``present``.
+    """Return a dictionary of kind and name for each wanted resource that does not exist.
 
-    ``wanted`` maps kinds of resources to names.
+    ``wanted`` maps kinds of resources to names. ``present`` are the resources that exist.
     """
     there = {(resource["kind"], resource["name"]) for resource in present}
     return [
@@ -241,7 +241,7 @@ _FINDERS: list[tuple[str, Callable[[Any, str], Iterator[str]]]] = [
 
 
 def environments(client_of: Callable[[str], Any], beginning: str) -> dict[str, list[Resource]]:
-    """Return the resources of each environment whose name starts with ``beginning``, by the environment's name.
+    """Return environment's name → its resources, for each environment whose name starts with ``beginning``.
 
     Environments without resources are left out: EC2 still returns the tags of instances that ended in the last hour.
     """

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Names and checks the AWS resources of a fleet, before any is created.
 
-A fleet has an Auto Scaling group of one host for each partition, and a load balancer in each zone that has a group. A
-capital letter separates environment and partition in the names of balancers and target groups, because neither name
+A fleet has an Auto Scaling group of one host for each partition. It has a load balancer in each zone with such a group.
+A capital letter separates environment and partition in the names of balancers and target groups, because neither name
 contains one. Without it `prod` with partition `b-c` and `prod-b` with partition `c` would have the same name.
 """
 
@@ -25,10 +25,10 @@ _ZONE = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+([a-z])")
 def groups(
     declared: Any, prefix: str, zones: Sequence[str], zone_count: Any, order_port: Any = 9001, feed_port: Any = 9002
 ) -> list[dict[str, Any]]:
-    """Return for each partition the names of its group, host and volume, its zone, and its balancer's listeners.
+    """Return one dictionary for each partition: the names of its group, host and volume, its zone, and its listeners.
 
-    Partitions without a zone are spread in turns over the first `zone_count` zones. Raises ValueError for a malformed
-    list.
+    The listeners are those at the load balancer. Partitions without a zone are spread in turns over the first
+    `zone_count` zones. Raises ValueError for a malformed list.
     """
     first = list(zones)[: max(1, int(zone_count))] or [""]
     found = partitions.complete(declared, [], order_port, feed_port)
@@ -59,7 +59,10 @@ def balancer(prefix: str, zone: str) -> str:
 
 
 def balancers(found: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str, Any]]:
-    """Return one balancer for each zone of these groups: its name, zone, and the listeners of all partitions there."""
+    """Return one balancer for each zone that has a group: its name, its zone, and its listeners.
+
+    The listeners are those of all partitions in the zone.
+    """
     zones = list(dict.fromkeys(group["zone"] for group in found))
     return [
         {
@@ -81,7 +84,10 @@ def zones_needed(found: Sequence[Mapping[str, Any]], zones: Sequence[str]) -> li
 
 
 def left(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]], kind: str, key: str) -> list[str]:
-    """Return the names of the resources of a kind that none of the found groups or balancers has under ``key``."""
+    """Return the names of leftover resources of one kind, sorted.
+
+    A resource is left over when no group or balancer in ``found`` has its name under ``key``.
+    """
     wanted = {group[key] for group in found}
     return sorted(one["name"] for one in resources if one["kind"] == kind and one["name"] not in wanted)
 
@@ -97,8 +103,8 @@ def problems(
 ) -> list[str]:
     """Return one sentence for each problem of a fleet.
 
-    `offered` has the instance `type`, the `zones` that offer it, and `zone_count`. `resources` are the environment's
-    present resources. `settings` are the ports, `spot`, and `client_ipv6_cidrs`. A group without a partition is a
+    `offered` has the instance `type`, the `zones` that offer it, and `zone_count`. `resources` are the resources that
+    the environment has now. `settings` are the ports, `spot`, and `client_ipv6_cidrs`. A group without a partition is a
     problem unless `partitions_left` is "remove".
     """
     if not declared:
@@ -130,7 +136,7 @@ def problems(
 def _accounts(declared: Any) -> list[dict[str, str]]:
     """Return the engine accounts that the partitions name.
 
-    The common check gets them as known accounts. Each host checks later whether they exist.
+    The common check of partitions treats these accounts as known. Later each host checks whether they exist.
     """
     entries = [entry for entry in declared if isinstance(entry, Mapping)]
     return [{"name": name} for entry in entries for name in entry.get("accounts") or []]
@@ -152,7 +158,7 @@ def _types(declared: Any, instance_type: str) -> Iterator[str]:
 
 
 def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each port that two partitions would use on one balancer, even if their hosts differ."""
+    """Yield a sentence for each port that two partitions would use on the same balancer. Their hosts may differ."""
     taken: dict[tuple[str, int], str] = {}
     for group in found:
         for listener in group["listeners"]:
@@ -166,7 +172,10 @@ def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _moved(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield each partition whose ports would change, as they do when an earlier partition leaves the list."""
+    """Yield a sentence for each partition whose ports would change.
+
+    They change, for example, when an earlier partition leaves the list.
+    """
     had = {one["name"]: int(one["port"]) for one in resources if one["kind"] == "target-group"}
     for group in found:
         there = [had.get(listener["target_group"], listener["port"]) for listener in group["listeners"]]

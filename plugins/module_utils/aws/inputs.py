@@ -5,7 +5,7 @@
 
 Each function yields one sentence for each problem. The limits are those of the EC2, IAM and tagging API references.
 Names are part of an IAM role's name, which has at most 64 characters. They are also values of tags. A tag's key has at
-most 128 characters and its value 256: letters, digits, spaces and ``_ . : / = + - @``.
+most 128 characters, and its value at most 256. Allowed are letters, digits, spaces and ``_ . : / = + - @``.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: 
 
 
 def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
-    """Yield the problems of the IPv6 networks that may reach the host. Both lists may be empty."""
+    """Yield the problems of the IPv6 networks that may reach the host.
+
+    The list of IPv6 networks and the list of IPv4 networks may both be empty.
+    """
     kind = "IPv6 network such as 2001:db8::/64"
     for variable, cidrs in (
         ("trading_operator_ipv6_cidrs", operator_cidrs),

@@ -83,9 +83,9 @@ class File(NamedTuple):
 class Backup(NamedTuple):
     """All parts of a host's journal directory.
 
-    These are the newest snapshot and the journal after it. If the series has them, the previous snapshot and the
-    journal between the two are included. From these `trading-engine check-state` computes the newest snapshot again to
-    check it.
+    These are the newest snapshot and the journal after it. If the series has the previous snapshot and the journal
+    between the two snapshots, these are included. From them `trading-engine check-state` computes the newest snapshot
+    again, to check it.
     """
 
     instance: str
@@ -123,8 +123,8 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
 
     ``keys`` maps each object's name to its upload time. ``instance`` restricts the search to one instance.
 
-    AWS guarantees the user id in an object's name, but a host itself chooses the host name beside it. So an instance
-    that uploaded under several host names is left out, unless ``instance`` names it.
+    An object's name contains a user id and a host name. AWS guarantees the user id, but the host itself chooses the
+    host name. So an instance that uploaded under several host names is left out, except when ``instance`` names it.
     """
     series, strays = _sorted(keys)
     names: dict[str, set[str]] = {}
@@ -174,7 +174,10 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
 
 
 def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
-    """Return the objects of each series by (host, user, series), and the keys that do not have the form of a host's."""
+    """Return two things: (host, user, series) → objects of the series, and all other keys.
+
+    The other keys do not have the form of keys that hosts use.
+    """
     series: dict[tuple[str, str, str], dict[str, tuple[str, datetime]]] = {}
     strays = []
     for key, came in keys.items():
@@ -239,10 +242,11 @@ def _time(text: str, key: str) -> datetime:
 
 
 def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment], str]:
-    """Return the number of the previous snapshot (0 for none), the segments up to the newest one, and a reason.
+    """Return three values for a check of the newest snapshot: the previous snapshot's number, segments, and a reason.
 
-    With these the newest snapshot can be checked. The reason says why they are not available. It is empty when they
-    are, and when the series begins with its newest snapshot, because then no earlier one exists.
+    The number is 0 when there is no previous snapshot. The segments are those from the previous snapshot, or from the
+    first segment, to the newest snapshot. The reason says why they are not available. It is empty when they are. It is
+    also empty when no check is possible, because the series begins with its newest snapshot.
     """
     older = max((number for number in found.snapshots if number < newest), default=0)
     first = older or 1
@@ -279,8 +283,8 @@ def _segments(found: _Found, first: int, where: str, until: float = inf) -> Iter
 def _chain(ranges: list[Range], where: str) -> tuple[list[Range], int]:
     """Return the contiguous ranges from byte 0, and the byte at which they end. Raises BackupError for a gap.
 
-    Two ranges may begin at the same byte: the shipper had uploaded the first one and was ended before it recorded that.
-    The longer range contains the shorter one.
+    Two ranges begin at the same byte if the shipper uploaded the first one and was ended before it recorded that. The
+    longer range then contains the shorter one.
     """
     chain: list[Range] = []
     at = 0

@@ -30,7 +30,7 @@ def product_filters(instance_type: str, region: str) -> list[dict[str, str]]:
 
 
 def listed(price_list: Sequence[str]) -> dict[str, tuple[float, str]]:
-    """Return (USD an hour, date) of each offer by its name, from the documents that GetProducts returned as JSON."""
+    """Return offer → (USD an hour, date), from the JSON documents that GetProducts returned."""
     found: dict[str, tuple[float, str]] = {}
     for text in price_list:
         terms = json.loads(text)["terms"]
@@ -74,7 +74,8 @@ def choose(
 ) -> list[Offer]:
     """Return the offers on-demand, Spot and 1-year reserved. An unknown price is None.
 
-    For on-demand and reserved, the user's price ``own`` comes first, then AWS's answer ``told``, then ``table``.
+    The prices on-demand and reserved are the user's own (``own``). Without these they are AWS's answer (``told``), and
+    without an answer those in ``table``.
     """
     offers = []
     for name in (ON_DEMAND, RESERVED):

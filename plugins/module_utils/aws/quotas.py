@@ -49,7 +49,7 @@ def is_standard(instance_type: str) -> bool:
 
 
 def vcpus_in_use(instances: Sequence[Mapping[str, Any]], spot: bool) -> int:
-    """Return the number of vCPUs of the running standard instances on Spot, or of those on demand.
+    """Return the number of vCPUs of the running standard instances: either those on Spot or those on demand.
 
     ``instances`` are in the form that DescribeInstances returns.
     """
@@ -63,7 +63,7 @@ def vcpus_in_use(instances: Sequence[Mapping[str, Any]], spot: bool) -> int:
 
 
 def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return one row per quota: name, code, counts, limit, used, left.
+    """Return one row per quota with the keys name, code, counts (what it counts), limit, used and left.
 
     ``limit`` and ``left`` are None when the limit is unknown.
     """

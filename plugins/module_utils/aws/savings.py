@@ -33,8 +33,8 @@ class Suggestion(NamedTuple):
 class Limits(NamedTuple):
     """The user's limits.
 
-    A host is idle below `idle_percent`, and its type too small above `busy_percent`, of the time of all its CPUs.
-    `hours_a_week` are the hours in which development hosts would run.
+    Both percentages are shares of the time of all CPUs of a host. Below `idle_percent` a host is idle. Above
+    `busy_percent` its instance type is too small. `hours_a_week` are the hours in which development hosts would run.
     """
 
     idle_percent: float
@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 
 
 def vcpus(instance_type: str) -> int:
-    """Return the number of vCPUs of a type by its size, or 0 for an unknown size."""
+    """Return the number of vCPUs of an instance type. It follows from the type's size, and is 0 for an unknown size."""
     size = instance_type.partition(".")[2]
     if size in _VCPUS:
         return _VCPUS[size]
@@ -71,7 +71,7 @@ def right_size(
 ) -> Iterator[Suggestion]:
     """Yield a suggestion to use another type, or nothing when the present type ``now`` fits.
 
-    It is the smallest type of the same family that keeps the busiest host below the limit of CPU use.
+    The suggested type is the smallest one of the same family that keeps the busiest host below the limit of CPU use.
     """
     measured = {name: use for name, use in uses.items() if use["hours"]}
     if not measured or not vcpus(now) or now not in prices:

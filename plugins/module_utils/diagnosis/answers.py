@@ -28,7 +28,10 @@ _PROCESS = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=(\d+)')
 
 
 def unit(text: str) -> dict[str, Any]:
-    """Return the properties that `systemctl show` printed for a unit, by shorter names such as "active" and "pid"."""
+    """Return the properties that `systemctl show` printed for a unit.
+
+    Keys are shorter names such as "active" and "pid".
+    """
     found: dict[str, Any] = {}
     for line in text.splitlines():
         name, _equals, value = line.partition("=")

@@ -39,9 +39,9 @@ class Cause:
 
 
 def logged(readings: Readings, pattern: str, units: tuple[str, ...] = SERVICES) -> list[str]:
-    """Return the two newest log lines of each unit that match the pattern, from units that are not running.
+    """Return the two newest log lines that match the pattern, for each unit that is not running.
 
-    The log of the publisher is searched even while it runs.
+    The log of the service that publishes metrics is searched even while the service runs.
     """
     wanted = re.compile(pattern)
     found = []
@@ -79,12 +79,12 @@ def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: R
 
 
 def _units_of(partition: str) -> dict[str, str]:
-    """Return each unit's name on a host with only one engine → its name in this partition."""
+    """Return old name → new name of each unit: its name on a host with one engine, and its name in this partition."""
     return {unit: unit.replace(".service", f"@{partition}.service") for unit in (ENGINE, FEED)}
 
 
 def _as_one(readings: Readings, partition: str) -> Readings:
-    """Return the readings as if the partition's engine were the host's only one.
+    """Return the readings as if the partition's engine were the host's only engine.
 
     The units of other partitions keep their names, so that rules still know them as units of this collection.
     """
@@ -99,7 +99,10 @@ def _as_one(readings: Readings, partition: str) -> Readings:
 
 
 def _named(cause: Cause, partition: str, of_one: bool) -> Cause:
-    """Return the cause with the names of the partition's units. With `of_one` its name begins with the partition."""
+    """Return the cause with the names of the partition's units in its texts.
+
+    With `of_one` the cause's name begins with the partition's name.
+    """
 
     def true(text: str) -> str:
         for one, own in _units_of(partition).items():

@@ -34,7 +34,10 @@ def _refused_meanwhile(readings: Readings) -> dict[str, int]:
 
 
 def _weight(readings: Readings, port: str, weight: int) -> int:
-    """Return the weight, or 50 for a client port: the controller may be outside the clients' networks."""
+    """Return the given weight, or 50 when clients use the port.
+
+    The controller may be outside the clients' networks, so a closed client port is only a hint.
+    """
     return 50 if port in readings.get("client_ports", []) else weight
 
 

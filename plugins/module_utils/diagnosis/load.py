@@ -33,7 +33,7 @@ class Process:
 
 @dataclass
 class Look:
-    """One reading of /proc: each CPU's ticks by kind (KINDS), and all processes by id."""
+    """One reading of /proc: for each CPU its ticks by kind (KINDS), and for each process id the process."""
 
     cpus: dict[int, list[int]]
     context_switches: int
@@ -95,8 +95,8 @@ def numbers_of(text: str) -> list[int]:
 def difference(before: Look, after: Look, seconds: float, ticks_per_s: int) -> dict[str, Any]:
     """Return what happened between two readings that are `seconds` apart.
 
-    `cpus` has for each CPU the share of its time (0 to 1) by kind. `processes` are the busiest ones, each with its
-    share of one CPU and its bytes per second.
+    `cpus` has for each CPU the shares (0 to 1) of its time that it spent in each kind of work. `processes` are the
+    busiest ones, each with its share of one CPU and its bytes per second.
     """
     cpus = {}
     for cpu, numbers in after.cpus.items():

@@ -40,7 +40,7 @@ def of(problems: list[str], evidence: list[str], shares: dict[str, float] | None
 
 
 def taken(readings: Readings, name: str) -> dict[str, Any]:
-    """Return the reading of this name. Raises NotTakenError with the message of its task when it was not taken."""
+    """Return the reading of this name. When it was not taken, raise NotTakenError with the message of its task."""
     found = readings.get(name)
     if not isinstance(found, dict) or not found:
         raise NotTakenError(str(readings.get("problem") or f"nobody read {name}"))

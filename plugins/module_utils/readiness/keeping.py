@@ -71,7 +71,7 @@ def logs(readings: Readings) -> Answer:
 
 
 def alarm(readings: Readings) -> Answer:
-    """A subscriber received the message of an alarm that was set off for a trial."""
+    """A subscriber received a message when an alarm was triggered for a trial."""
     found = taken(readings, "alarm")
     if not found["acted"]:
         return Answer(FAILED, (f"{found['composite']} told nobody within {found['seconds']:.0f} s",))
@@ -81,7 +81,7 @@ def alarm(readings: Readings) -> Answer:
 
 
 def _of_a_trial(subscription: dict[str, Any]) -> bool:
-    """Return whether the subscriber is a temporary queue of the module alarm_trial, which a killed trial leaves."""
+    """Return whether the subscriber is a temporary queue that a killed run of the module alarm_trial left behind."""
     return subscription.get("protocol") == "sqs" and bool(_TRIAL_QUEUE.search(subscription["endpoint"]))
 
 
@@ -150,7 +150,7 @@ def drift(readings: Readings) -> Answer:
 def cost(readings: Readings) -> Answer:
     """The estimated cost of a month is not above the budget.
 
-    The evidence adds what the hosts can have cost at most since their start.
+    The evidence also says what the hosts can have cost at most since their start.
     """
     found = taken(readings, "cost")
     month, budget = float(found["month_usd"]), float(found["budget_usd"])

@@ -110,7 +110,7 @@ def firewall(readings: Readings) -> Answer:
 
 
 def page(readings: Readings) -> Answer:
-    """From the controller the live page and its metrics answer requests with the token, and refuse all others."""
+    """From the controller the live page and its metrics answer requests with the token, and refuse other requests."""
     found = taken(readings, "page")
     problems = []
     if found["token_declared"] and not found["asks_for_token"]:

@@ -33,7 +33,7 @@ _WORST_LAST = ("ok", "degraded", "failing")
 
 
 def _checks(readings: Readings) -> dict[str, dict[str, str]]:
-    """Return the checks of the host's /health by name, each with its status and reason.
+    """Return check → status and reason, for each check of the host's /health.
 
     When several partitions have a check of the same name, return the worst status and the reasons for it. Raises
     NotTakenError when /health does not answer with checks.
@@ -81,7 +81,7 @@ def services(readings: Readings) -> Answer:
 
 
 def killed(readings: Readings) -> Answer:
-    """systemd started every killed unit again."""
+    """In a trial systemd restarted every unit whose processes were killed."""
     found = taken(readings, "killed")
     problems = [f"{unit}: {one['problem']}" for unit, one in found["units"].items() if one["problem"]]
     back = [f"{unit.removesuffix('.service')} after {one['seconds']:.1f} s" for unit, one in found["units"].items()]
@@ -90,7 +90,7 @@ def killed(readings: Readings) -> Answer:
 
 @of_each_partition("report")
 def figures(readings: Readings) -> Answer:
-    """The newest report of verify is younger than a day, and every target in it was met."""
+    """The newest report of the playbook verify.yml is younger than a day, and no target in it was missed."""
     found = taken(readings, "report")
     if not found["exists"]:
         return Answer(NOT_DONE, (f"there is no report {found['path']}",))
@@ -169,7 +169,7 @@ def disk(readings: Readings) -> Answer:
 
 
 def journal(readings: Readings) -> Answer:
-    """The journal's budget is not nearly used up, according to /health."""
+    """Enough of the disk space that the journal may use is left, according to /health."""
     check = _check(readings, "journal_space")
     return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])
 

@@ -32,7 +32,10 @@ _CROSS_CONFIGURATION = "_sysconfigdata_of_the_host"
 
 
 def obstacle(python_version: str, architecture: str) -> str:
-    """Return why this controller cannot compile for such a host, and what to do, or an empty text when it can."""
+    """Return why this controller cannot compile for hosts of this kind, and what to do about it.
+
+    Return an empty text when it can.
+    """
     own_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if platform.system() != "Linux":
         return f"this controller runs {platform.system()}; run Ansible on Linux"
@@ -85,8 +88,8 @@ def target_headers(to: Path) -> Path:
     """Fill the directory `to` with C headers of the controller's Python that fit any architecture, and return it.
 
     Headers of two architectures differ only in pyconfig.h. Between 64-bit little-endian Linux systems that file differs
-    only in Python's own build options. Some distributions install headers for several architectures, and their
-    pyconfig.h includes the right file. That file replaces it here.
+    only in Python's own build options. Some distributions install headers for several architectures. There pyconfig.h
+    only includes the file of the right architecture; in `to`, pyconfig.h is that included file.
     """
     own = Path(sysconfig.get_path("include"))
     shutil.copytree(own, to, symlinks=False)
@@ -120,7 +123,8 @@ def extension_suffix(python_version: str, architecture: str) -> str:
 def check_compiled(wheel: Path, python_version: str, architecture: str) -> None:
     """Raise ReleaseError unless the wheel has compiled modules that every host of this kind can load.
 
-    They must be for the host's Python and architecture, and need no newer glibc than the oldest that hosts have.
+    They must be for the host's Python and architecture. They must not need a glibc that is newer than the oldest glibc
+    of any host.
     """
     with zipfile.ZipFile(wheel) as archive:
         modules = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}

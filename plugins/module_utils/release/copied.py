@@ -36,8 +36,9 @@ def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
 def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
     """Make the copy and return its directory.
 
-    Three amounts must stay free: the reserve, one segment that the engine may begin meanwhile, and 5 % of the budget.
-    With less the engine takes no orders. Raises CopyError when less would be free, and OSError.
+    Some disk space must stay free: the reserve, one segment that the engine may begin meanwhile, and 5 % of the budget.
+    With less free space the engine takes no orders. Raises CopyError when less would be free, and OSError when a file
+    cannot be copied.
     """
     copy = journal / NAME
     remove(journal)

@@ -15,7 +15,7 @@ COMPLETE = ".complete"
 
 
 class Releases:
-    """The directory of releases on this host, and the links to the current and the previous one."""
+    """The directory of releases on this host, and the links to the current and the previous release."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -27,7 +27,7 @@ class Releases:
         return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
 
     def record(self, release: str) -> dict[str, Any]:
-        """Return what the installation of a release recorded; empty without a record.
+        """Return what the installation of a release recorded, or an empty dictionary when it recorded nothing.
 
         Records of older versions lack `compiled` and `reason`.
         """

@@ -34,8 +34,8 @@ def none_of_them(environment: Mapping[str, str]) -> dict[str, str]:
 def of_the_index(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return environment variables that make pip ignore all settings except those for access to the package index.
 
-    `listed` is the output of `pip config list`. In it later lines win: first settings of files, global ones before
-    those of a command, then settings of variables.
+    `listed` is the output of `pip config list`. When a setting occurs twice in it, the later line counts. First come
+    settings from files: global ones, then those of one command. After these come settings from environment variables.
     """
     found = {}
     for line in listed.splitlines():

@@ -88,7 +88,7 @@ def installer(wheels: Iterable[str]) -> str:
 
 
 def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
-    """Return compiled wheel → pure wheel, for each project that has exactly one of both."""
+    """Return compiled wheel → pure wheel, for each project that has exactly one wheel of each kind."""
     of_project: dict[str, list[str]] = {}
     for name in wheels:
         of_project.setdefault(name.split("-")[0], []).append(name)
@@ -106,7 +106,7 @@ def release_name(
 ) -> str:
     """Return the name of the release that is made from a project or from a directory of wheels.
 
-    Raises ReleaseError when neither is given, or when the given one is not complete.
+    Raises ReleaseError when neither of the two is given, or when the given one is incomplete.
     """
     if wheel_dir is not None:
         wheels = hash_wheels(wheel_dir)
@@ -123,11 +123,11 @@ def release_name(
 
 
 def own_counterpart(release: str, wheels: Iterable[str], project: Path | None, wheel_dir: Path | None) -> str:
-    """Return ``release`` itself when the inputs make that release for some kind of host.
+    """Return ``release`` itself when the inputs make a release of that name for some kind of host.
 
-    Otherwise return the name of the release that they make for the kind of host for which ``wheels`` are. A kind of
-    host is a version of Python and an architecture. Return an empty text when the names of the wheels do not contain
-    it. Raises ReleaseError when the inputs cannot make a release.
+    A kind of host is a version of Python and an architecture. Otherwise return the name of the release that the inputs
+    make for the kind of host to which ``wheels`` belong. Return an empty text when the names of the wheels do not tell
+    that kind. Raises ReleaseError when the inputs cannot make a release.
     """
     if project is None and wheel_dir is None:
         return ""
@@ -196,7 +196,7 @@ def check_manifest(directory: Path, release: str) -> dict[str, str]:
 
 
 def superseded(installed_s: dict[str, float], in_use: set[str], keep: int) -> list[str]:
-    """Return the releases to remove, so that `keep` releases stay: those in use and the newest others.
+    """Return the releases to remove. `keep` releases stay: those in use, and the newest of the other releases.
 
     Releases in use are never removed. `installed_s` maps a release to the Unix time of its installation in seconds.
     """

@@ -33,7 +33,7 @@ class RunningError(Exception):
 def said_by(out: str, err: str, returned: int) -> str:
     """Return the last 600 characters of a failed program's error output, or the last line of a traceback.
 
-    Without error output return the output, or else the exit code as text.
+    When there is no error output, return the ordinary output. When both are empty, return the exit code as text.
     """
     said = err.strip() or out.strip() or f"it ended with {returned}"
     return said.splitlines()[-1] if "Traceback (most recent call last)" in said else said[-600:]

@@ -29,8 +29,8 @@ HELPED, NO_DIFFERENCE, WORSE, NOT_MEASURED = "helped", "no difference", "worse",
 class Verdict:
     """The verdict of one comparison.
 
-    `ratio` is the median of with/without over the pairs; below 1 the change is better, because every metric is better
-    when smaller. `p` is the p-value, and `pairs` the number of pairs.
+    `ratio` is the median over the pairs of "figure with the change / figure without it". Below 1 the change is better,
+    because every metric is better when it is smaller. `p` is the p-value, and `pairs` the number of pairs.
     """
 
     verdict: str
@@ -85,7 +85,7 @@ def signed_ranks(differences: list[float]) -> list[float]:
 
 
 def judge(families: dict[str, list[tuple[float, float]]]) -> dict[str, Verdict]:
-    """Return the verdict of every comparison by name, from its pairs (with, without) of positive figures.
+    """Return name → verdict of each comparison. A comparison is given as pairs (with, without) of positive figures.
 
     All given names are one family: the chance that any verdict among them is false is at most ALPHA.
     """

@@ -30,15 +30,16 @@ def check(arguments: list[str]) -> None:
 
 
 def key(argument: str) -> str:
-    """Return the argument's name, before the equals sign, with underscores for dashes, as the kernel reads it."""
+    """Return the argument's name, which ends before the equals sign. Dashes become underscores, as in the kernel."""
     return argument.partition("=")[0].replace("-", "_")
 
 
 @dataclasses.dataclass(frozen=True)
 class Ours:
-    """This collection's changes to the boot arguments: the added ones, and the host's own that they replaced.
+    """This collection's changes to the boot arguments: those it added, and the host's own ones that they replaced.
 
-    `boot` is the kernel's id of the boot during which the arguments were last changed; empty when it was not recorded.
+    `boot` is the kernel's id of the boot during which the arguments were last changed. It is empty when that id was not
+    recorded.
     """
 
     added: list[str]
@@ -48,7 +49,7 @@ class Ours:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """The arguments to add and to remove, and this collection's changes after that."""
+    """The arguments to add, the arguments to remove, and the record of this collection's changes after that."""
 
     add: list[str]
     remove: list[str]

@@ -20,14 +20,15 @@ HEADER = "# Written by lowlatency.trading.os_tuning; changes are lost. untune.ym
 
 
 def sysctl_text(values: dict[str, str]) -> str:
-    """Return the text of the sysctl.d file that sets these values by key; empty without values."""
+    """Return the text of a sysctl.d file that gives each key its value. Without values the text is empty."""
     return _text([f"{name} = {value}" for name, value in values.items()])
 
 
 def tmpfiles_text(values: dict[str, str], may_fail: bool = False) -> str:
-    """Return the tmpfiles.d text that writes values by path or pattern of paths; empty without values.
+    """Return the text of a tmpfiles.d file that writes each value to its path or pattern of paths.
 
-    With `may_fail` the boot's service succeeds even if a path refuses its value.
+    Without values the text is empty. With `may_fail` the service that reads the file at boot succeeds even if a path
+    refuses its value.
     """
     kind = "w-" if may_fail else "w"
     return _text([f"{kind} {path} - - - - {value}" for path, value in values.items()])
@@ -42,7 +43,7 @@ Assignment = tuple[str, str, str]
 
 
 def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str]:
-    """Return key → a text that names the later file which sets the key to another value, and that value."""
+    """Return, for each key that a later file sets to another value, a text with that file's name and value."""
     found: dict[str, str] = {}
     by_path = {kernelfs.path_of(name): name for name in values}
     for file, pattern, value in later:
@@ -69,9 +70,9 @@ def later_assignments(root: Path) -> list[Assignment]:
 
 
 def _firewalls_file(root: Path) -> list[Path]:
-    """Return the file from which the firewall ufw sets kernel values at each start, after all files of the boot.
+    """Return a list with the file from which the firewall ufw sets kernel values at each start.
 
-    The list is empty when ufw is off; see ufw(8).
+    ufw starts after all files of the boot are read. The list is empty when ufw is off; see ufw(8).
     """
     enabled = kernelfs.under(root, "/etc/ufw/ufw.conf"), r"^ENABLED=[\"']?yes"
     named = kernelfs.under(root, "/etc/default/ufw"), r"^IPT_SYSCTL=[\"']?(/[^\"'\s]+)"

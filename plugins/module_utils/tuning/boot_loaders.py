@@ -68,7 +68,10 @@ class Grub:
             undo.remove(self._drop_in)
 
     def _later_files(self) -> str:
-        """Return the files that are read after this one and set the same variable, or "something" without any."""
+        """Return the names of the drop-ins that are read after this one and set the same variable.
+
+        Return "something" when there are none.
+        """
         own = self._drop_in.name
         later = [file for file in sorted(self._drop_in.parent.glob("*.cfg")) if file.name > own]
         setting = [file.name for file in later if "GRUB_CMDLINE_LINUX_DEFAULT=" in undo.read_file(file)]

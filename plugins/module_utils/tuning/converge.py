@@ -20,7 +20,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The outcome of each setting. `held` are the values, by name, that must also apply after a boot."""
+    """The outcome of each setting. `held` maps names to the values that must also apply after a boot."""
 
     outcomes: list[Outcome]
     held: dict[str, str]
@@ -37,11 +37,11 @@ def converge(
     check: bool,
     force: bool = False,
 ) -> Result:
-    """Change the values in `store` to the wanted settings, and restore those no longer wanted. `check` changes nothing.
+    """Change the values in `store` to the wanted settings, and restore the values that are no longer wanted.
 
-    `boot_texts` returns the text of each boot file for the values held; an empty text stands for "no such file".
-    `force` also restores values that somebody else changed since. Raises TuningError when a file cannot be read or
-    written. A value that the kernel refuses is an outcome, not an error.
+    With `check` nothing is changed. `boot_texts` returns the text of each boot file for the values held; an empty text
+    stands for "no such file". `force` also restores values that somebody else has changed since. Raises TuningError
+    when a file cannot be read or written. A value that the kernel refuses is an outcome, not an error.
     """
     record_file = kernelfs.under(root, f"{undo.DIRECTORY}/{record_name}.json")
     record = undo.load(record_file)

@@ -38,8 +38,9 @@ def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None,
     """Return the layout of a host with the given online CPUs.
 
     `engine_cpus` is the user's own kernel CPU list for the engines. When it is empty, the engine gets a CPU of the last
-    core of `near_node` (the network card's NUMA node), or of the host. Each of several engines gets a core; 0 engines
-    get none. Raises TuningError for CPUs that this host lacks, and when the host has too few cores for the engines.
+    core of `near_node`, the network card's NUMA node. Without that node it is the last core of the host. Each of
+    several engines gets a core of its own; with 0 engines no CPU is for an engine. Raises TuningError for CPUs that
+    this host lacks, and when the host has too few cores for the engines.
     """
     online = frozenset(cpu.number for cpu in cpus)
     engine = _chosen(engine_cpus, online) if engine_cpus else _derived(cpus, near_node)
@@ -84,7 +85,7 @@ def _derived(cpus: list[Cpu], near_node: int | None) -> frozenset[int]:
 def _for_each(
     engines: int, cpus: list[Cpu], engine_cpus: str, chosen: frozenset[int], near_node: int | None
 ) -> frozenset[int]:
-    """Return the CPUs of several engines: the user's, or one CPU of a separate core for each engine.
+    """Return the CPUs of several engines: those that the user chose, or one CPU of a separate core for each engine.
 
     Raises TuningError when there are too few cores.
     """
@@ -125,9 +126,9 @@ def _cores(cpus: list[Cpu]) -> int:
 
 
 def _telemetry(cpus: list[Cpu], others: frozenset[int], engine: frozenset[int]) -> frozenset[int]:
-    """Return the CPUs for telemetry: a core near the engine, if another core remains for housekeeping.
+    """Return the CPUs for telemetry: those of a core near the engine, if another core remains for housekeeping.
 
-    Otherwise return all CPUs that are not the engine's, which telemetry then shares with housekeeping.
+    Otherwise return all CPUs that are not the engine's. Telemetry then shares these with housekeeping.
     """
     candidates = [cpu for cpu in cpus if cpu.number in others]
     if _cores(candidates) < 2:

@@ -18,9 +18,9 @@ SET = {"coalesce": "-C", "ring": "-G"}
 
 
 def parse_coalesce(text: str) -> dict[str, str]:
-    """Return the settings that `ethtool -c` lists, without those marked n/a.
+    """Return the settings that `ethtool -c` lists. Settings marked n/a are left out.
 
-    Adaptive moderation shares one line: "Adaptive RX: on  TX: off".
+    The two settings of adaptive moderation share one line: "Adaptive RX: on  TX: off".
     """
     values = dict(re.findall(r"^([a-z-]+):\s+(\d+)\s*$", text, re.MULTILINE))
     adaptive = re.search(r"^Adaptive RX:\s+(\S+)\s+TX:\s+(\S+)", text, re.MULTILINE)
@@ -30,7 +30,10 @@ def parse_coalesce(text: str) -> dict[str, str]:
 
 
 def parse_ring(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the largest and the current ring sizes that `ethtool -g` lists, each by lower-case name, without n/a."""
+    """Return the largest ring sizes and the current ring sizes that `ethtool -g` lists.
+
+    Both are dictionaries with lower-case names as keys. Sizes marked n/a are left out.
+    """
     maximums, _heading, current = text.partition("Current hardware settings:")
     return _sizes(maximums), _sizes(current)
 
@@ -43,7 +46,7 @@ def _sizes(text: str) -> dict[str, str]:
 
 
 class Ethtool:
-    """The settings of all network cards, as a store for settings.py."""
+    """The settings of all network cards. The class has the methods of settings.Store."""
 
     def __init__(self, run: Run, program: str) -> None:
         self._run = run
@@ -56,7 +59,7 @@ class Ethtool:
     def permanent_address(self, nic: str) -> str:
         """Return the card's permanent hardware address, or an empty text when it is unknown.
 
-        A card in a bond has another current address.
+        The current address of a card in a bond differs from its permanent one.
         """
         status, output, _said = self._run([self.program, "-P", nic])
         found = re.search(r"^Permanent address: ((?:[0-9a-f]{2}:){5}[0-9a-f]{2})$", output, re.MULTILINE)

@@ -16,8 +16,8 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 def path_of(name: str) -> str:
     """Return the absolute path of a sysctl key. A path below /sys is returned unchanged.
 
-    As in sysctl.d(5), if the first separator in the key is a dot, dots separate its parts and a slash stands for a dot.
-    Raises TuningError when the path would be outside /proc/sys and /sys.
+    The key is read as in sysctl.d(5). If its first separator is a dot, dots separate its parts. A slash then stands for
+    a dot. Raises TuningError when the path would be outside /proc/sys and /sys.
     """
     if name.startswith("/"):
         if not name.startswith("/sys/") or ".." in name.split("/"):
@@ -31,7 +31,7 @@ def path_of(name: str) -> str:
 
 
 def under(root: Path, path: str) -> Path:
-    """Return the absolute path below another root directory."""
+    """Return the path that an absolute path has when `root` is the root directory."""
     return root / path.lstrip("/")
 
 
@@ -40,7 +40,7 @@ class RefusedError(Exception):
 
 
 class Files:
-    """The kernel's files below a root directory, as a store for settings.py. Paths are absolute."""
+    """The kernel's files below a root directory. The class has the methods of settings.Store. Paths are absolute."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -81,8 +81,8 @@ def _explain(error: OSError) -> str:
 def canonical(path: str, text: str) -> str:
     """Return a value in comparable form.
 
-    Of "always [madvise] never" the chosen word is returned. CPU masks and lists lose their padding, and other values
-    have single blanks.
+    Of "always [madvise] never" the word in brackets is returned. Padding is removed from CPU masks and lists. In other
+    values each run of blanks becomes a single blank.
     """
     words = text.split()
     chosen = [word[1:-1] for word in words if word.startswith("[") and word.endswith("]")]

@@ -27,7 +27,7 @@ PROFILE = "/etc/tuned/active_profile"
 
 
 def read(root: Path, shown: str) -> dict[str, Any]:
-    """Return `other_tuners`, the active or enabled services, and `stopped_tuners`, those that the role has stopped.
+    """Return `other_tuners`, the active or enabled services, and `stopped_tuners`, the services that the role stopped.
 
     `shown` is the output of COMMAND. Raises TuningError for a damaged record.
     """

@@ -66,7 +66,8 @@ class Outcome:
 class Step:
     """One write. Afterwards `path` is read to see the result.
 
-    `write_path` is the file to write. It is another one when the kernel restores a value only by a related file.
+    `write_path` is the file to write. It differs from `path` when the kernel restores a value only by a write to a
+    related file.
     """
 
     name: str
@@ -90,7 +91,7 @@ class Plan:
 
 
 def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, str | None]:
-    """Return the present value, in comparable form, of every path that is wanted or was changed by an earlier run."""
+    """Return the present value, in comparable form, of each path that is wanted or that an earlier run changed."""
     paths = {setting.path for setting in settings}
     paths.update(touch.path for touch in record.touched.values())
     paths.update([twin for twin in map(twin_of, paths) if twin])
@@ -98,7 +99,7 @@ def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, 
 
 
 def plan(settings: list[Setting], live: dict[str, str | None], record: Record, force: bool = False) -> Plan:
-    """Return the writes that set the wanted values, and restore values that are no longer wanted.
+    """Return the writes that set the wanted values, and the writes that restore values which are not wanted any more.
 
     `force` also restores values that somebody else has changed after tuning. Raises TuningError.
     """
@@ -160,9 +161,10 @@ def _number(name: str, text: str) -> int:
 
 
 def twin_of(path: str) -> str | None:
-    """Return the *_ratio key for a *_bytes key, or None for any other key. Setting one of the two zeroes the other.
+    """Return the *_ratio key that belongs to a *_bytes key, or None for any other key.
 
-    Source: Documentation/admin-guide/sysctl/vm.rst, dirty_bytes.
+    When one of the two is set, the kernel sets the other to zero. Source: Documentation/admin-guide/sysctl/vm.rst,
+    dirty_bytes.
     """
     if path in ("/proc/sys/vm/dirty_bytes", "/proc/sys/vm/dirty_background_bytes"):
         return path.replace("_bytes", "_ratio")
@@ -196,7 +198,7 @@ def predict(store: Store, planned: Plan) -> list[Outcome]:
 
 
 def apply(store: Store, planned: Plan) -> tuple[list[Outcome], Record]:
-    """Make all writes; return all outcomes, and the record with what was changed and rejected."""
+    """Make all writes; return all outcomes and the new record, which lists what was changed and what was rejected."""
     outcomes = list(planned.outcomes)
     record = planned.record.copy()
     for step in planned.steps:

@@ -32,7 +32,7 @@ class Nic:
 class Topology:
     """A host's hardware.
 
-    `ec2_type` is empty outside EC2, and `governor` on a host without cpufreq. `isolated` are the CPUs that boot
+    `ec2_type` is empty outside EC2. `governor` is empty on a host without cpufreq. `isolated` are the CPUs that boot
     arguments isolated.
     """
 
@@ -52,7 +52,7 @@ class Topology:
 
     @property
     def near_node(self) -> int | None:
-        """The NUMA node of the first network card that has one, or None without any."""
+        """The NUMA node of the first network card that has a node, or None when no card has one."""
         return next((nic.numa_node for nic in self.nics if nic.numa_node >= 0), None)
 
 
@@ -95,8 +95,8 @@ def _cpus(root: Path) -> list[Cpu]:
 def usable_cpus(root: Path) -> frozenset[int]:
     """Return the online CPUs that this host may use. A container sees all CPUs of its machine, but may use only some.
 
-    The usable CPUs are those that the process with id 1 may use, and those isolated at boot, which it may not use.
-    Raises TuningError when the root directory is not that of a Linux host.
+    The usable CPUs are those that the process with id 1 may use. CPUs that were isolated at boot are usable too,
+    although that process may not use them. Raises TuningError when the root directory is not that of a Linux host.
     """
     online = cpuset.parse(_required(root, f"{CPU_DIRECTORY}/online"))
     allowed = re.search(r"^Cpus_allowed_list:\s*(\S+)$", _text(root, "/proc/1/status"), re.MULTILINE)

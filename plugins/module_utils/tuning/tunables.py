@@ -36,7 +36,7 @@ def gate(
 ) -> tuple[list[Setting], list[Outcome]]:
     """Return the settings to apply, and an outcome with a reason for each tunable that is not applied.
 
-    A tunable is not applied when `never` forbids its value, when it is in `veto`, or when the host has too few CPUs.
+    A tunable is not applied in three cases: `never` forbids its value, `veto` names it, or the host has too few CPUs.
     Raises TuningError for an invalid tunable.
     """
     wanted: list[Setting] = []

@@ -32,7 +32,7 @@ class Touch:
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """A value that the kernel rejected or ignored. Check mode predicts from it, without a write."""
+    """A value that the kernel rejected or ignored. From it check mode predicts the outcome without a write."""
 
     value: str
     status: str
@@ -41,7 +41,10 @@ class Rejection:
 
 @dataclasses.dataclass
 class Record:
-    """All values on a host that one module changed (touched) or the kernel rejected, by name."""
+    """All values that one module changed on a host (`touched`), and all that the kernel rejected (`rejected`).
+
+    The keys are the names of the values.
+    """
 
     touched: dict[str, Touch] = dataclasses.field(default_factory=dict)
     rejected: dict[str, Rejection] = dataclasses.field(default_factory=dict)
@@ -87,7 +90,7 @@ def save(path: Path, record: Record) -> None:
 def place_record(path: Path, text: str) -> None:
     """Write a record's file, or remove it when the text is empty. Raises TuningError.
 
-    The directory is removed together with its last file.
+    When the removed file was the last one in its directory, the directory is removed as well.
     """
     if place_file(path, text) and not text:
         with contextlib.suppress(OSError):  # other modules' records are still in it

@@ -1,7 +1,7 @@
 """Configures HAProxy to act as the API's Network Load Balancers, and reports the health that HAProxy finds.
 
-The keeper's thread brings HAProxy to the API's state. The API's threads read the health of targets. This module is
-imported only when the first balancer is created.
+The keeper, which keeps a machine for each instance, also makes HAProxy match the API's state. It does this in its own
+thread. The API's threads read the health of targets. This module is imported only when the first balancer is created.
 """
 
 import functools
@@ -102,7 +102,7 @@ def _forwards_to(listener: FakeListener) -> str:
 
 
 def subnet_of(balancer: FakeLoadBalancer) -> Subnet:
-    """Return the subnet with the balancer's address, which is the first of its subnets."""
+    """Return the first of the balancer's subnets. The balancer's address is in that subnet."""
     return Subnet(balancer.subnets[0].id, IPv4Network(balancer.subnets[0].cidr_block))
 
 
@@ -165,16 +165,16 @@ class Balancers:
 
     @functools.cached_property
     def _keeps_clients(self) -> bool:
-        """Whether targets can see their clients' addresses, which depends on this machine's kernel."""
+        """Whether targets can see their clients' addresses, which depends on this computer's kernel."""
         return self._router.bring_replies_back()
 
     @property
     def subnets(self) -> frozenset[str]:
-        """The ids of the subnets with a balancer's address. This machine's links to them must not be removed."""
+        """The ids of the subnets with a balancer's address. This computer's links to them must not be removed."""
         return frozenset(subnet_of(balancer).id for balancer, _ in _balancers())
 
     def guarded(self) -> list[Balanced]:
-        """Return each balancer with the rules of its security groups. Without groups it accepts all packets."""
+        """Return each balancer with the rules of its security groups. A balancer without groups accepts all packets."""
         found = []
         for balancer, address in _balancers():
             ec2: EC2Backend = balancer.subnets[0].ec2_backend
@@ -185,7 +185,7 @@ class Balancers:
         return found
 
     def compare(self) -> None:
-        """Bring HAProxy and the router's addresses, on which it listens, to the API's state."""
+        """Make HAProxy match the API's state, and also the router's addresses on which HAProxy listens."""
         balancers = list(_balancers())
         wanted = {address.address for _, address in balancers}
         for balancer, address in balancers:
@@ -215,7 +215,7 @@ class Balancers:
         return front_ends, list(pools.values())
 
     def _seen(self) -> dict[tuple[str, str], Seen]:
-        """Return HAProxy's present results, or the last ones while it gives none.
+        """Return HAProxy's present results. While HAProxy does not answer, return its last results.
 
         During a reload HAProxy does not answer. That must not make a target unhealthy.
         """
@@ -259,7 +259,7 @@ class Balancers:
     # The following methods may be called by any thread.
 
     def refusal(self) -> str | None:
-        """Return why no balancer can be made on this machine, or None."""
+        """Return why no balancer can be made on this computer, or None."""
         return None if shutil.which("haproxy") else "haproxy, which stands for it here, is missing: apt-get install it"
 
     def health(self, group: FakeTargetGroup, name: str) -> State:

@@ -156,7 +156,10 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _answers_ssh(address: str) -> bool:
-    """Return whether the machine accepts SSH connections, which may fail while it boots or by its security groups."""
+    """Return whether the machine accepts SSH connections.
+
+    It does not while it boots, or when its security groups do not allow them.
+    """
     try:
         socket.create_connection((address, 22), timeout=0.5).close()
     except OSError:
@@ -175,7 +178,7 @@ def _env(arguments: argparse.Namespace) -> None:
         # Without this setting a client would query the metadata service of the network for credentials and settings.
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    # A proxy cannot reach this machine's loopback address. Set both variables, because clients read different ones.
+    # A proxy cannot reach this computer's loopback address. Set both variables, because clients read different ones.
     bypassed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     hosts = [host for host in bypassed.split(",") if host]
     hosts += [host for host in ("127.0.0.1", "localhost") if host not in hosts]

@@ -1,4 +1,4 @@
-"""Runs programs of this machine, such as ip and nft, and turns a failure into one readable error."""
+"""Runs programs of this computer, such as ip and nft, and turns a failure into one readable error."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def succeeds(*argv: str, statuses: tuple[int, ...] = (0,)) -> bool:
 
 
 def ip_json(*argv: str) -> list[dict[str, Any]]:
-    """Return the rows that `ip -json …` prints, without empty ones. Raises SandboxError when the command fails."""
+    """Return the rows that `ip -json …` prints, without empty rows. Raises SandboxError when the command fails."""
     rows: list[dict[str, Any]] = json.loads(run("ip", "-json", *argv) or "[]")
     return [row for row in rows if row]
 

@@ -1,6 +1,7 @@
 """Gives a machine its own control groups and exactly as many CPUs as its instance type has.
 
-A machine's systemd uses the control group in which it starts as its root, so no two machines may share one.
+A machine's systemd treats the control group in which it starts as the root of all its groups. So no two machines may
+share a control group.
 """
 
 import os
@@ -24,8 +25,9 @@ VERSION_1 = ("systemd", "unified", "cpuset", "cpu", "cpuacct")
 def choose_cpus(count: int, in_use: list[frozenset[int]], available: frozenset[int], slot: int = 0) -> frozenset[int]:
     """Return the CPUs for a machine of `count` vCPUs: those that the fewest machines use, the highest numbers first.
 
-    CPU 0 comes last because it serves most interrupts. The CPUs of other sandboxes' machines are unknown here, so the
-    n-th sandbox begins n CPUs lower. A machine with more vCPUs than this machine has CPUs gets all of them.
+    CPU 0 comes last because it serves most interrupts. The CPUs that machines of other sandboxes use are unknown here,
+    so the n-th sandbox begins n CPUs lower. When `count` exceeds the number of CPUs of this computer, all CPUs are
+    returned.
     """
     highest_first = sorted(available, reverse=True)
     start = slot % len(highest_first)
@@ -62,7 +64,7 @@ def _group_name(instance_id: str) -> str:
 
 
 def _systemd_scope(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
-    """Return a command prefix by which this machine's systemd runs the machine in a delegated scope.
+    """Return a command prefix that starts a sandbox machine in a delegated scope of this computer's systemd.
 
     The scope ends with its last process.
     """

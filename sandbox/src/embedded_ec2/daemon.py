@@ -26,7 +26,8 @@ from embedded_ec2.state import Running, Sandbox
 def serve(sandbox: Sandbox, *, port: int, slot: int, images: Mapping[str, Path], ready_descriptor: int) -> None:
     """Run the sandbox until a signal ends this process. This function never returns.
 
-    It writes a line to `ready_descriptor` when all servers answer. Machines of the kinds in `images` are available.
+    It writes a line to `ready_descriptor` when all servers answer. `images` maps each kind of machine that the sandbox
+    can start to its image.
     """
     pid, started_ticks = os.getpid(), processes.start_ticks(os.getpid()) or 0
     ledger = Ledger(sandbox.ledger_file)

@@ -49,7 +49,7 @@ class Faults:
     def replace(self, document: bytes) -> None:
         """Replace all earlier faults by a JSON list of {action, code, message?, times?}.
 
-        Raises ValueError with the document's error, and then changes nothing.
+        If the document is wrong, raises ValueError with the reason and changes nothing.
         """
         entries = json.loads(document)
         if not isinstance(entries, list):

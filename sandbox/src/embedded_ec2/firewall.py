@@ -42,7 +42,10 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Balanced:
-    """A load balancer's address in the router, its security groups, and their rules, which are None without a group."""
+    """A load balancer's address in the router, its security groups, and the rules of these groups.
+
+    The rules are None for a balancer without a security group.
+    """
 
     address: str
     groups: frozenset[str]
@@ -82,8 +85,8 @@ def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> li
 
     Balancers run in the router, so their packets are not forwarded ones and need their own chains. A machine's rules
     apply to packets to and from a balancer. If the balancer uses the client's address, the rules are compared with that
-    address. A rule for the balancer's own group allows all packets that come through the balancer ("Update the security
-    groups for your Network Load Balancer").
+    address. A rule for the balancer's own group allows all packets that come through the balancer. Source: "Update the
+    security groups for your Network Load Balancer".
     """
     addresses = ", ".join(balancer.address for balancer in balancers)
     lines = [
@@ -143,7 +146,10 @@ def _chains(machine: Guarded) -> list[str]:
 
 
 def _matches(rule: Rule, side: str) -> list[str]:
-    """Return the nft matches of a rule, each ending in a space: for its networks, and for its groups' members."""
+    """Return the matches of a rule in nft's language: first for its networks, then for the members of its groups.
+
+    Each match ends with a space.
+    """
     peers = [""] if ANYWHERE in rule.peers else _addresses(side, rule.peers)
     members = [f"ct status & dnat == 0 {match}" for match in _addresses(side, rule.members)]
     return [match + _protocol(rule) for match in peers + members]

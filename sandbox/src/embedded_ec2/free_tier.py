@@ -13,7 +13,10 @@ _TARGET = "AWSFreeTierService.GetAccountPlanState"
 
 
 def answer(environ: "WSGIEnvironment") -> Response | None:
-    """Return the answer with the plan, which is always the paid one, or None for a request to another service."""
+    """Return the answer with the account's plan, which is always the paid one.
+
+    Return None for a request to another service.
+    """
     if environ.get("HTTP_X_AMZ_TARGET") != _TARGET:
         return None
     plan = {"accountId": DEFAULT_ACCOUNT_ID, "accountPlanType": "PAID", "accountPlanStatus": "ACTIVE"}

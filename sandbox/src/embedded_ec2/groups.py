@@ -1,4 +1,4 @@
-"""Keeps Auto Scaling groups at their size. AWS does so at any time, moto only within a request.
+"""Keeps Auto Scaling groups at their size. AWS does so at any time, but moto does so only within a request.
 
 Each turn ends expired waits of lifecycle hooks and replaces unhealthy instances. It advances an instance refresh, and
 launches or terminates instances until the group has its wanted size. Then it registers the instances in service with
@@ -58,7 +58,7 @@ class Wait:
 
 
 class Member(InstanceState):
-    """An instance of a group, as moto's class with a template version and pending lifecycle actions."""
+    """An instance of a group. It extends moto's class by a template version and pending lifecycle actions."""
 
     def __init__(self, instance: Any, group: FakeAutoScalingGroup, version: int | None, activity: Activity) -> None:
         super().__init__(
@@ -213,7 +213,7 @@ def members(group: FakeAutoScalingGroup) -> list[Member]:
 
 
 def _adopt(group: FakeAutoScalingGroup) -> None:
-    """Replace moto's entries for attached instances by members."""
+    """Replace moto's entries for attached instances by objects of the class Member."""
     for number, state in enumerate(group.instance_states):
         if not isinstance(state, Member):
             member = Member(state.instance, group, None, _note(group, "", "", "Successful", kept=False))
@@ -270,7 +270,7 @@ def _target_groups(group: FakeAutoScalingGroup) -> Iterator[FakeTargetGroup]:
 
 
 def leave(member: Member, cause: str) -> None:
-    """Begin to terminate an instance of a group; `cause` is for its activity."""
+    """Begin to terminate an instance of a group. `cause` is the text for the group's list of activities."""
     if member.lifecycle_state == "Pending:Wait":
         _end(member.activity, "Cancelled")
     member.waits = {}
@@ -370,7 +370,10 @@ def _resize(group: FakeAutoScalingGroup, strict: bool) -> None:
 
 
 def _first_to_go(member: Member) -> tuple[bool, int, float]:
-    """Return a sort key for termination: members not in service first, then old versions, then old members."""
+    """Return a sort key for the order of termination.
+
+    First come members that are not in service, then members of old template versions, then the oldest members.
+    """
     return member.lifecycle_state == "InService", member.version or 0, member.in_service_at
 
 
@@ -416,7 +419,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
     member: list[Member] = []
 
     def prepare(reservation: Any) -> None:
-        """Set everything that the machine may query before the machine starts."""
+        """Before the machine starts, set everything that the machine may query."""
         (instance,) = reservation.instances
         instance.autoscaling_group = group
         instance.placement.group_name = data.get("Placement", {}).get("GroupName") or group.placement_group or ""
@@ -463,7 +466,7 @@ def _give_profile(group: FakeAutoScalingGroup, instance_id: str, data: dict[str,
 
 
 def _next_subnet(group: FakeAutoScalingGroup) -> str | None:
-    """Return the subnet with the fewest of the group's instances. moto always takes the first subnet."""
+    """Return the subnet that has the fewest instances of the group. moto always takes the first subnet."""
     if not group.vpc_zone_identifier:
         return None
     used = [member.instance.subnet_id for member in members(group)]
@@ -477,7 +480,7 @@ def _next_subnet(group: FakeAutoScalingGroup) -> str | None:
 def start_refresh(group: FakeAutoScalingGroup, request: dict[str, Any]) -> Refresh:
     """Begin to replace the group's instances.
 
-    With SkipMatching only instances of another template version than the wanted one are replaced.
+    With SkipMatching an instance is left alone if it was launched from the wanted version of the template.
     """
     preferences = request.get("Preferences") or {}
     desired = request.get("DesiredConfiguration") or None

@@ -1,6 +1,6 @@
 """Runs HAProxy in place of Network Load Balancers: one process with a front end for each listener.
 
-Each change is a reload: a new worker takes over the listening sockets, and the old one stays until its sessions have
+Each change is a reload: a new worker takes over the listening sockets. The old worker stays until its sessions have
 ended. The new worker reads the servers' health from a file that HAProxy defines.
 """
 
@@ -32,7 +32,7 @@ _STATE_OF_NEW = "{number} {pool} {place} {name} {address} 0 0 1 1 0 1 0 0 14 0 0
 
 @dataclass(frozen=True)
 class Server:
-    """A target of a load balancer: an address and a port with a name."""
+    """A target of a load balancer, with a name, an address and a port."""
 
     name: str
     address: str
@@ -55,7 +55,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Pool:
-    """A target group whose targets get sessions from one load balancer's address."""
+    """A target group. Its targets get sessions from the address of one load balancer."""
 
     name: str
     servers: tuple[Server, ...]
@@ -166,9 +166,10 @@ class HAProxy:
         return self._process is not None and self._process.poll() is None
 
     def apply(self, front_ends: Sequence[FrontEnd], pools: Sequence[Pool]) -> None:
-        """Configure these front ends and pools, and return when they are active. Without a change, do nothing.
+        """Configure these front ends and pools, and return when they are active. If nothing has changed, do nothing.
 
-        When HAProxy rejects them, raise SandboxError with its error text; the earlier configuration stays active.
+        When HAProxy rejects the new configuration, raise SandboxError with its error text; the earlier one stays
+        active.
         """
         text = render(self._directory, front_ends, pools)
         if text == self._text and self.is_running:
@@ -299,7 +300,7 @@ class HAProxy:
         return seen
 
     def _sessions(self, pool: str, server: str) -> Iterator[tuple[str, str]]:
-        """Yield (worker's id, session's id) for each session with a server, including sessions of old workers."""
+        """Yield (worker's id, session's id) for each session with a server. Sessions of old workers are included."""
         for worker in self._workers():
             for line in self.ask(f"@!{worker} show sess").splitlines():
                 if f" be={pool} srv={server} " in line:
@@ -309,6 +310,6 @@ class HAProxy:
         return sum(1 for _ in self._sessions(pool, server))
 
     def cut(self, pool: str, server: str) -> None:
-        """End every session with a server, also sessions of old workers."""
+        """End every session with a server. Sessions of old workers are ended as well."""
         for worker, session in list(self._sessions(pool, server)):
             self.ask(f"@!{worker} shutdown session {session}")

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Machines(Protocol):
-    """The functions of the keeper for the API. All are called by threads of requests; only `settle` waits."""
+    """The functions of the keeper for the API. All are called by threads that answer requests; only `settle` waits."""
 
     def refusal(self, cidr: IPv4Network) -> str | None:
-        """Return why machines here cannot have addresses of this subnet, or None."""
+        """Return why the sandbox's machines cannot have addresses of this subnet, or None if they can."""
 
     def request_reboot(self, instance_id: str) -> None:
         """Request a reboot of the instance's machine."""
@@ -24,13 +24,16 @@ class Machines(Protocol):
         """Return the console output of the instance's machine."""
 
     def look_again(self) -> None:
-        """Request that the API's instances are soon compared with the machines."""
+        """Request a comparison of the API's instances with the machines. It happens soon, after this returns."""
 
     def settle(self) -> None:
         """Compare the API's instances with the machines now. Return when that is done, or at the time limit."""
 
     def balancers(self) -> "Balancers | None":
-        """Return the object that runs load balancers, which the first call creates, or None without machines."""
+        """Return the object that runs load balancers, or None when the sandbox has no machines.
+
+        The first call creates the object.
+        """
 
 
 class NoMachines:

@@ -53,7 +53,8 @@ class Wanted:
     def identity(self, endpoint: str) -> Identity:
         """Return the machine's identity for its first boot.
 
-        Only an instance of an Auto Scaling group gets the API's address, because no user can configure it by hand.
+        Only an instance of an Auto Scaling group gets the API's address, because no user can configure such an instance
+        by hand.
         """
         told = endpoint if GROUP_TAG in self.tags else ""
         return Identity(self.instance_id, self.private_address, self.public_key, self.user_data, self.login, told)
@@ -169,7 +170,7 @@ def login_of(instance: Instance) -> str:
 
 
 def vcpus_of(instance_type: str) -> int:
-    """Return the number of an instance type's vCPUs from EC2's own table; 1 for an unknown type."""
+    """Return the number of vCPUs of an instance type, from EC2's own table; 1 for an unknown type."""
     facts: dict[str, Any] = INSTANCE_TYPES.get(instance_type, {})
     return int(facts.get("VCpuInfo", {}).get("DefaultVCpus", 1))
 

@@ -1,4 +1,4 @@
-"""Keeps one machine for each running instance of the API, by repeated comparison of the two."""
+"""Keeps one machine for each running instance of the API. To do so, it compares instances and machines repeatedly."""
 
 import sys
 import threading
@@ -187,7 +187,7 @@ class Keeper:
         return self._hypervisors[wanted.kind]
 
     def _report_failure(self, instance_id: str, reason: str) -> None:
-        """Record in the API that an instance's machine cannot run and the instance is stopped."""
+        """Record in the API that the machine of an instance cannot run, and that the instance is stopped."""
         self._failures[instance_id] = reason
         print(f"{instance_id}: {reason}", file=sys.stderr)
         instances.switch_off(instance_id, "Server.InternalError", reason)

@@ -1,7 +1,7 @@
-"""Records every resource that a sandbox makes on this machine before it is made, so that any process can remove it.
+"""Records every resource that a sandbox makes on this computer, before the sandbox makes it.
 
-To undo the ledger is the only way to clean up. It is the same for `down`, after a crash, and after an interrupted
-`down`.
+So any process can remove the resources. They are removed only by an undo of the ledger: for `down`, after a crash, and
+after an interrupted `down`.
 """
 
 import errno
@@ -112,7 +112,8 @@ def _unmount(path: str) -> None:
 def _remove_cgroup(path: str) -> None:
     """Kill every process in a control group and its subgroups, then remove the groups.
 
-    A machine's processes survive when systemd-nspawn is killed. The control group finds them, even with another parent.
+    A machine's processes survive when systemd-nspawn is killed, and then have another parent. They are still in the
+    control group.
     """
     for _ in range(250):
         for directory, _, _ in os.walk(path, topdown=False):
@@ -128,7 +129,7 @@ def _remove_cgroup(path: str) -> None:
 
 
 def _stop_scope(unit: str) -> None:
-    """Kill every process of a scope of this machine's systemd, and wait until the scope has ended.
+    """Kill every process of a scope of this computer's systemd, and wait until the scope has ended.
 
     Raises SandboxError when it does not end.
     """

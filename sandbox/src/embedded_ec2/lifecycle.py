@@ -21,9 +21,9 @@ def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Ru
     """Start the sandbox unless it is already up, and return when it answers. Leftovers of a crash are removed first.
 
     `kinds` are the kinds of machines that it can run, from image.RECIPES. Without kinds the API runs without machines.
-    `holder` is a directory for which the sandbox is reserved. Raises SandboxError when this machine lacks something,
-    or when the sandbox ends during its start. A sandbox that is up in another form or for another holder is an error
-    as well.
+    `holder` is a directory for which the sandbox is reserved. Raises SandboxError when this computer lacks something,
+    or when the sandbox ends during its start. Also raises it when a sandbox is already up with other options or for
+    another holder.
     """
     if kinds:
         preflight.require_machines_possible(qemu="qemu" in kinds)
@@ -91,7 +91,7 @@ def _remove(sandbox: Sandbox) -> None:
 
 
 def _free_slot(sandbox: Sandbox) -> int:
-    """Return the number of a slot, a range of public addresses, that no other sandbox on this machine uses."""
+    """Return the number of a slot, a range of public addresses, that no other sandbox on this computer uses."""
     taken = slots_in_use_otherwise()
     for neighbour in state.neighbours(sandbox.directory.parent):
         running = neighbour.running()

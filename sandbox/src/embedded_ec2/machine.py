@@ -81,10 +81,10 @@ class Machine(ABC):
 
 
 class Hypervisor(Protocol):
-    """A kind of machines, and how they are started."""
+    """One kind of machine, and the way in which machines of that kind are started."""
 
     def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
-        """Connect a machine to the network and boot it from its disk, which is made for a new machine.
+        """Connect a machine to the network, and boot it from its disk. For a new machine the disk is made first.
 
         Return as soon as its process has started. Raises SandboxError that names the failed step. Everything made so
         far is in the ledger.
@@ -102,7 +102,10 @@ def last_words(directory: Path) -> str:
 
 
 def host_keys(console: str) -> list[str]:
-    """Return the SSH host keys that cloud-init has printed on a console, as `type key`; empty while incomplete."""
+    """Return the SSH host keys that cloud-init has printed on a console, as `type key`.
+
+    The list is empty until cloud-init has printed all of them.
+    """
     lines = [line.strip() for line in console.splitlines()]
     begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
     if begin not in lines or end not in lines:
@@ -119,7 +122,7 @@ def spawn(
     output: IO[bytes],
     extra_environment: Mapping[str, str] | None = None,
 ) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a machine's process on its CPUs in its own control groups. Return it and how its CPUs are limited.
+    """Start a machine's process on its CPUs in its own control groups. Return the process and how its CPUs are limited.
 
     The kernel kills the process when the calling thread ends for any reason. So no machine outlives its keeper.
     """

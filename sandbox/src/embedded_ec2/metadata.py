@@ -119,7 +119,7 @@ class MetadataService:
         return {"latest": latest}
 
     def _credentials_of(self, instance: Instance, role_arn: str) -> str:
-        """Return the JSON document with credentials that the API identifies as the role.
+        """Return a JSON document with credentials. The API treats their user as the instance's role.
 
         The same credentials are returned until shortly before they expire.
         """
@@ -219,7 +219,10 @@ def _meta_data(instance: Instance) -> Tree:
 
 
 def _target_lifecycle_state(instance: Instance) -> str:
-    """Return the next lifecycle state of a group's instance: "InService" or "Terminated"; empty without a group."""
+    """Return the next lifecycle state of a group's instance: "InService" or "Terminated".
+
+    Return an empty text for an instance that belongs to no group.
+    """
     group: Any = getattr(instance, "autoscaling_group", None)
     states = [state.lifecycle_state for state in group.instance_states if state.instance is instance] if group else []
     return "Terminated" if states and states[0].startswith("Terminat") else "InService" if states else ""
@@ -246,7 +249,7 @@ def _identity_document(instance: Instance) -> dict[str, Any]:
 
 
 def _find(tree: Tree, path: str) -> str | None:
-    """Return the value at a path, or the names in a directory in AWS's form, or None for an unknown path."""
+    """Return the value at a path. For a directory return the names in it, in AWS's form; for an unknown path None."""
     node: Tree | str | Callable[[], str] = tree
     for part in filter(None, path.split("/")):
         if not isinstance(node, dict) or part not in node:

@@ -1,11 +1,11 @@
 """The sandbox's network. A network namespace acts as the VPC's router.
 
-The router has a link to each machine, and one link to this machine for each subnet in use. As in a VPC, no two machines
-are on the same link. The router answers every ARP request itself, and every packet passes through it. So security
-groups also apply between machines of one subnet, and a machine cannot take the address of another.
+The router has a link to each machine, and one link to this computer for each subnet in use. As in a VPC, no two
+machines are on the same link. The router answers every ARP request itself, and every packet passes through it. So
+security groups also apply between machines of one subnet, and a machine cannot take the address of another.
 
-The links to machines are inside the router's namespace. So this machine's own firewall, forwarding and routes are
-neither used nor changed. This machine only gets one device per subnet, with the subnet's first address and the routes
+The links to machines are inside the router's namespace. So this computer's own firewall, forwarding and routes are
+neither used nor changed. This computer only gets one device per subnet, with the subnet's first address and the routes
 to it. While a device is missing, `unreachable` routes of a high metric keep packets from taking another route.
 """
 
@@ -50,16 +50,16 @@ CLONE_NEWNET = 0x40000000
 
 
 def public_slot(slot: int) -> IPv4Network:
-    """Return the range of public addresses of the n-th sandbox on this machine. No two sandboxes share an address."""
+    """Return the range of public addresses of the n-th sandbox on this computer. No two sandboxes share an address."""
     return list(PUBLIC_RANGE.subnets(new_prefix=SLOT_PREFIX))[slot]
 
 
 def slots_in_use_otherwise(
     files: tuple[Path, ...] = (Path("/etc/hosts"), Path("/etc/resolv.conf")), apt_sources: Path = APT_SOURCES
 ) -> set[int]:
-    """Return the numbers of the slots with an address that this machine uses for something else.
+    """Return the numbers of the slots with an address that this computer uses for something else.
 
-    A lab may use addresses of the documentation range for its own hosts, and these must stay reachable.
+    A test network may use addresses of the documentation range for its own hosts, and these must stay reachable.
     """
     words = " ".join(file.read_text(errors="replace") for file in files if file.exists()).split()
     words += [row["dst"] for row in ip_json("-4", "route", "show", "table", "main") if row.get("type") != "unreachable"]
@@ -90,7 +90,10 @@ def _addresses_of(name: str) -> list[str]:
 
 @contextmanager
 def inside(netns: str) -> Iterator[None]:
-    """In the block, the calling thread is in another network namespace, so that its new sockets belong there."""
+    """In the `with` block, the calling thread is in another network namespace.
+
+    Its new sockets belong to that namespace.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(descriptor: int) -> None:
@@ -106,7 +109,10 @@ def inside(netns: str) -> Iterator[None]:
 
 
 def conflict_with_host(cidr: IPv4Network, own_links: frozenset[str]) -> str | None:
-    """Return why machines here cannot use a subnet, or None. A subnet must be private and unused on this machine."""
+    """Return why the sandbox's machines cannot use a subnet, or None if they can.
+
+    A subnet must be private, and unused on this computer.
+    """
     if not cidr.is_private or cidr.overlaps(PUBLIC_RANGE):
         return f"{cidr} is not a private range (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16)"
     for row in ip_json("-4", "route", "show", "table", "main"):
@@ -134,7 +140,7 @@ class Subnet:
 
     @property
     def gateway(self) -> IPv4Address:
-        """This machine's own address in the subnet. As on AWS, no instance gets the first address."""
+        """This computer's own address in the subnet. As on AWS, no instance gets the first address."""
         return self.cidr[1]
 
     @property
@@ -181,12 +187,12 @@ class Router:
         run("ip", "netns", "add", self.netns)
         run("ip", "-n", self.netns, "link", "set", "lo", "up")
         run("ip", "-n", self.netns, "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo")
-        # This sets forwarding in the router's namespace only, not on this machine.
+        # This sets forwarding in the router's namespace only, not on this computer.
         self._set("net.ipv4.ip_forward=1")
         self.guard(render([]))
 
     def _keep_in(self, addresses: IPv4Network) -> None:
-        """Prevent packets to these addresses from leaving by the default route until the sandbox is removed."""
+        """Until the sandbox is removed, keep packets to these addresses from leaving by the default route."""
         route = f"unreachable {addresses} metric {self._metric}"
         self._ledger.add("route", route)
         run("ip", "route", "replace", *route.split())
@@ -196,9 +202,9 @@ class Router:
         return frozenset(subnet.host_link for subnet in self._subnets.values())
 
     def connect(self, subnet: Subnet) -> None:
-        """Link a subnet's part of the router with this machine, which gets the subnet's gateway address.
+        """Link a subnet's part of the router with this computer, which gets the subnet's gateway address.
 
-        Raises SandboxError when this machine uses the subnet's addresses for something else.
+        Raises SandboxError when this computer uses the subnet's addresses for something else.
         """
         if subnet.id in self._subnets:
             return
@@ -273,7 +279,7 @@ class Router:
         succeeds("ip", "-n", self.netns, "address", "delete", f"{address}/32", "dev", "lo")
 
     def bring_replies_back(self) -> bool:
-        """Route replies to connections that a load balancer made with its client's address back to the balancer.
+        """Route replies back to a load balancer when it has made the connection with its client's address.
 
         Return False when this kernel cannot mark connections. The balancer then uses its own address.
         """
@@ -291,7 +297,7 @@ class Router:
         self._ledger.undo("netns", instance_id)
 
     def publish(self, leg: Leg, address: str) -> None:
-        """Route this machine's packets for a public address to the router, which translates the address."""
+        """Route this computer's packets for a public address to the router, which translates the address."""
         self._keep_in(IPv4Network(address))
         self._route(leg, address)
         route = f"{address}/32 dev {leg.subnet.host_link}"

@@ -1,4 +1,4 @@
-"""Runs machines as containers by systemd-nspawn: fast, with a full systemd, on this machine's own kernel."""
+"""Runs machines as containers by systemd-nspawn: fast, with a full systemd, on this computer's own kernel."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from embedded_ec2.network import Leg, Router
 REBOOT_EXIT_STATUS = 133  # systemd-nspawn --keep-unit: the machine reboots
 SIGRTMIN_REBOOT = signal.SIGRTMIN + 5  # systemd(1): starts reboot.target
 
-# Without this setting /proc/sys/net and /sys/class/net in the container would be read-only, or those of this machine.
+# Without this setting /proc/sys/net and /sys/class/net in the container would be read-only, or those of this computer.
 WRITABLE_NETWORK = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
 
 
@@ -44,7 +44,7 @@ class Container(Machine):
 
 @dataclass(frozen=True)
 class Nspawn:
-    """Starts containers from one image. Each has an overlay for the files that it writes."""
+    """Starts containers from one image. Each container has an overlay for the files that it writes."""
 
     image: Path
 

@@ -1,4 +1,4 @@
-"""Checks whether this machine has everything that a sandbox needs, before anything is made."""
+"""Checks whether this computer has everything that a sandbox needs, before anything is made."""
 
 import os
 import platform
@@ -26,9 +26,9 @@ ALONE = "`up --no-machines` runs the API alone"
 
 
 def require_machines_possible(*, qemu: bool) -> None:
-    """Raise SandboxError when this machine lacks something that machines need, or with `qemu` emulated machines.
+    """Raise SandboxError when this computer lacks something that the sandbox's machines need.
 
-    The message says what is missing, and how to get it.
+    With `qemu` this includes what emulated machines need. The message says what is missing, and how to get it.
     """
     if sys.platform != "linux":
         raise SandboxError(f"machines need Linux, and this is {sys.platform}; {ALONE}")
@@ -46,7 +46,10 @@ def require_machines_possible(*, qemu: bool) -> None:
 
 
 def require_place_for_machines(base: Path) -> None:
-    """Raise SandboxError when the disk has too little space for the machines' files, or does not support overlays."""
+    """Raise SandboxError when the disk cannot hold the machines' files.
+
+    It must have enough space and support overlays.
+    """
     there = next(path for path in (base, *base.parents) if path.is_dir())
     free_bytes = shutil.disk_usage(there).free
     if free_bytes < NEEDED_BYTES:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return the start time of a process in clock ticks since boot (proc(5) stat, field 22), or None without it."""
+    """Return the start time of a process in clock ticks since boot (proc(5) stat, field 22).
+
+    Return None when the process does not exist or has ended.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

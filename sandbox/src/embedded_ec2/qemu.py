@@ -109,7 +109,7 @@ class Qemu:
 
 
 def find_accelerator(image: Path) -> list[str]:
-    """Return QEMU's options for KVM if it boots a kernel in a test, otherwise those for emulation.
+    """Return QEMU's options for KVM if it boots a kernel in a test, otherwise QEMU's options for emulation.
 
     The test is needed because /dev/kvm may exist and not work.
     """

@@ -27,7 +27,7 @@ PROOF = ("usr/sbin/update-grub", NETWORK_UNIT)
 
 
 def make_disk(root: Path, target: Path) -> None:
-    """Make the files from which QEMU starts out of a root tree with a kernel. The tree is removed.
+    """From a root tree with a kernel, make the files from which QEMU starts. The tree is removed.
 
     The arguments of the first boot are those that the machine's own update-grub would write. So an undo of later
     changes restores exactly these.

@@ -51,7 +51,7 @@ class Sandbox:
 
     @classmethod
     def named(cls, name: str) -> "Sandbox":
-        """Return the sandbox of this name: root's, if it exists, or the user's. It need not exist."""
+        """Return the sandbox of this name. It is root's if that exists, otherwise the user's, which need not exist."""
         for base in (SYSTEM_STATE, user_state()):
             if (base / name).exists():
                 return cls(name, base / name)
@@ -78,7 +78,7 @@ class Sandbox:
         return self.directory / "machines"
 
     def running(self) -> Running | None:
-        """Return the record of the running process, or None without a running process."""
+        """Return the record of the sandbox's process, or None when it does not run."""
         try:
             record = Running(**json.loads(self.running_file.read_text()))
         except (FileNotFoundError, ValueError, TypeError):

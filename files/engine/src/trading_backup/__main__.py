@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def ship(config: Config) -> None:
-    """Send new data to the bucket until SIGTERM. Data that is unsent then is sent after the next start.
+    """Send new data to the bucket until SIGTERM. Data that is not sent by then is sent after the next start.
 
     Raises ConfigError when boto3 is missing or an address in the configuration is invalid.
     """

@@ -4,8 +4,8 @@ The names hold all information that a restore needs about the objects. So there 
 update anyway, because it may not read or list objects.
 
 The objects form series. Each series suffices for a restore: it begins with a snapshot, or with the journal's first
-segment, and contains all later data. If possible it begins a few segments before its newest snapshot, so that a restore
-can check the snapshot by a replay of these segments. plugins/module_utils/aws/journal_bucket.py reads the names.
+segment, and contains all later data. If possible it begins a few segments before its newest snapshot. A restore can
+then check the snapshot by a replay of these segments. The names are read by plugins/module_utils/aws/journal_bucket.py.
 """
 
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ def of_range(segment: int, start: int, end: int, digest: str) -> str:
 def of_seal(segment: int, end: int, size: int, digest: str) -> str:
     """Return the name of the empty object that marks a segment as complete.
 
-    The segment has `size` bytes, and those from offset `end` on are zeros. `digest` is that of the bytes before `end`.
+    The segment has `size` bytes. Its bytes from offset `end` on are zeros. `digest` is that of the bytes before `end`.
     """
     return f"journal/{segment:012d}/sealed-{end:012d}-{size:012d}.{digest}"
 

@@ -87,7 +87,7 @@ class Shipper:
         return self._status(now_s)
 
     def _tell(self, problem: str, now_s: float) -> None:
-        """Log `problem` unless it is the same as before, and remember when the problems began. "" means no problem."""
+        """Log `problem` if it differs from the last one. Remember when the problems began. "" means no problem."""
         if problem and problem != self._error:
             logger.warning("next try in %.0f s: %s", self._pause_s, problem)
         self._failing_since_s = (self._failing_since_s or now_s) if problem else 0.0
@@ -95,7 +95,7 @@ class Shipper:
 
     # -- sending ------------------------------------------------------------------------------------------------------
     def _ship(self, now_s: float) -> str:
-        """Send all data that is due. Return a text about configuration files that could not be read, "" for none.
+        """Send all data that is due. Return a text about configuration files that cannot be read, or "".
 
         Such a file is no error here, because it must not delay the journal. Raises BucketError or OSError.
         """
@@ -122,10 +122,10 @@ class Shipper:
         return unread
 
     def _begin(self, now_s: float, prefix: str, reason: str) -> None:
-        """Begin a new series at the newest snapshot or, if there is none, at the oldest segment.
+        """Begin a new series at the newest snapshot. Without a snapshot begin it at the oldest segment.
 
-        If at most MOST_PROVING segments lie between the newest snapshot and the one before it, and all are present, the
-        series begins at the one before it. If there is none before it, the same holds for the journal's first segment.
+        If possible begin it earlier: at the previous snapshot, or at the journal's first segment. A restore can then
+        check the newest snapshot. At most MOST_PROVING segments may lie in between, and all of them must be present.
         """
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
@@ -161,7 +161,7 @@ class Shipper:
         """Send the part of the current segment that is due. Return whether the segment is now complete in the bucket.
 
         A segment is sealed, that is, it does not change any more, once a later segment exists. The bytes of the last
-        segment are due when half of `rpo_seconds` has passed, so that not every look makes an object.
+        segment are due when half of `rpo_seconds` has passed, so that not every call of `look` makes an object.
         """
         sent = self._sent
         if sent.segment not in present:
@@ -207,7 +207,7 @@ class Shipper:
     def _continue(self, descriptor: int) -> None:
         """Compute the hash of the bytes of the current segment that were sent, unless it is known already.
 
-        Raises BrokenSeriesError when these bytes of the segment are not those that were sent.
+        Raises BrokenSeriesError when these bytes have changed in the segment since they were sent.
         """
         if self._hash_known:
             return
@@ -256,9 +256,9 @@ class Shipper:
         logger.error("%d segments were deleted before they were sent, from %d on", end - first, first)
 
     def _snapshots(self) -> None:
-        """Send the snapshot with which the series begins and the newest one, unless they were sent.
+        """Send two snapshots, unless they were sent: the one with which the series begins, and the newest one.
 
-        A restore does not need the snapshots between them.
+        A restore does not need the snapshots between these two.
         """
         found = tail.snapshots(self._config.journal)
         for number in found:
@@ -277,7 +277,7 @@ class Shipper:
         self._note()
 
     def _files(self, now_s: float) -> str:
-        """Send each new or changed configuration file. Return a text that names the unreadable files, "" for none."""
+        """Send each new or changed configuration file. Return a text that names the unreadable files, or ""."""
         unread = []
         for path in sorted({found for pattern in self._config.files for found in glob(pattern)}):
             try:

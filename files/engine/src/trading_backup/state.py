@@ -12,9 +12,9 @@ class Sent:
     """What was sent of the current series.
 
     The series begins with segment `first`. Segments before `needed` only serve to check the snapshot after them.
-    `segment` is the current segment, of which `sent_bytes` were sent; `sent_digest` is their SHA-256, which is compared
-    with the file after a restart. All data up to the Unix time `clean_s` was sent. `lost_s` is when a loss of segments
-    was last noticed, and `lost_since_s` when all data had last been sent before that loss.
+    `segment` is the current segment, of which `sent_bytes` were sent. `sent_digest` is the SHA-256 of these bytes,
+    which is compared with the file after a restart. All data up to the Unix time `clean_s` was sent. `lost_s` is when a
+    loss of segments was last noticed. `lost_since_s` is the last time before that loss at which all data had been sent.
     """
 
     prefix: str = ""

@@ -28,7 +28,7 @@ def _numbers(directory: Path, suffix: str) -> list[int]:
 
 
 def end_of_data(descriptor: int, start: int) -> int:
-    """Return the offset after the last byte of a segment that is not zero, but at least `start`. Raises OSError.
+    """Return the offset after the segment's last byte that is not zero, but at least `start`. Raises OSError.
 
     A segment has its full size from the beginning: records, followed by zeros. The records are written in order, so
     that a binary search finds the first page of zeros. All bytes before the returned offset are final.
@@ -49,7 +49,7 @@ def end_of_data(descriptor: int, start: int) -> int:
 def chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
     """Yield the bytes from offset `start` up to but excluding `end`, in pieces of at most READ_BYTES.
 
-    Raises OSError when they cannot be read or when the file is shorter.
+    Raises OSError when the bytes cannot be read, or when the file ends before `end`.
     """
     while start < end:
         data = os.pread(descriptor, min(READ_BYTES, end - start), start)

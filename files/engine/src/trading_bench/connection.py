@@ -85,9 +85,10 @@ def log_in(
     kind: str = "an order-entry port",
     service: str = "the engine",
 ) -> Login:
-    """Log in and request the session's messages from the number `sequence` on, or only new ones for LIVE.
+    """Log in, and request the session's messages from the number `sequence` on.
 
-    An empty `session` means the current session. Raises BenchError.
+    With LIVE as `sequence` only new messages are requested. An empty `session` means the current session. Raises
+    BenchError.
     """
     where = f"{host}:{port}"
     try:
@@ -116,7 +117,7 @@ def log_in(
 def _answer(
     connection: socket.socket, splitter: soupbintcp.Splitter, where: str, account: str, what: str
 ) -> tuple[soupbintcp.LoginAccepted, list[tuple[int, bytes]]]:
-    """Read until the answer to the login has arrived. Return it and the packets after it. Raises BenchError."""
+    """Read until the answer to the login has arrived. Return it and all packets after it. Raises BenchError."""
     deadline_s = time.monotonic() + LOGIN_TIMEOUT_S
     while True:
         try:

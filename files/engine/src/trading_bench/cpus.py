@@ -1,4 +1,7 @@
-"""The choice of CPUs for the load generator, and whether it may spin there, that is, wait without sleeping."""
+"""The choice of CPUs for the load generator.
+
+It also decides whether the generator may spin on its CPU, that is, wait without sleeping.
+"""
 
 import os
 import sys
@@ -36,7 +39,7 @@ def quota() -> float:
 
 
 def own_groups(listing: Path = OWN_GROUPS, root: Path = CGROUPS) -> list[Path]:
-    """Return the directories of this process's control groups for CPU time, and of all groups above these."""
+    """Return the directories of this process's control groups for CPU time, and of all groups that contain them."""
     found: list[Path] = []
     try:
         lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -91,9 +94,10 @@ def place(wanted: list[int], keep_off: Collection[int], feed_beside: bool = Fals
     """Restrict this process to the `wanted` CPUs, or to all except `keep_off`. Return its CPUs and whether it may spin.
 
     A process that sleeps wakes up 30 to 100 µs late, so the generator spins if it can. It may not spin if another
-    process of the measurement needs the same CPU, such as the feed with `feed_beside`, or if its CPU quota is less than
-    two CPUs. To spin, it takes only the last of the CPUs, so that the witness of this CPU sees the same disturbances.
-    If no CPU is left, the process stays on all CPUs and sleeps.
+    process of the measurement needs the same CPU, such as the feed with `feed_beside`. It may not spin either if its
+    CPU quota is less than two CPUs. To spin, it takes only the last of the CPUs. Then the witness process of this CPU,
+    which detects disturbances, sees those that affect the generator. If no CPU is left, the process stays on all CPUs
+    and sleeps.
     """
     mine = usable()
     allowed = set(wanted or mine) & set(mine)

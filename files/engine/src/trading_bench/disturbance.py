@@ -1,4 +1,4 @@
-"""The decision which slices of a run, of 100 ms each, the machine disturbed.
+"""Decides in which slices of a run the machine disturbed the programs. A slice is 100 ms long.
 
 The report has the figures of all slices, and again those without the disturbed slices, which are set aside. This module
 only computes. Its input are the records of hosts that `trading_bench.machine` made.
@@ -48,7 +48,7 @@ class Disturbance:
 
     `exact` is the time as measured. `span` is longer at both ends by the uncertainty of the clocks. `away_ns` says for
     how long in this time the CPUs were away; None means for all of `exact`. If `cause` is "", the disturbance was too
-    short to disturb a slice, but it may explain why an order waited.
+    short to disturb a slice. It may still explain why an order waited.
     """
 
     cause: str
@@ -59,9 +59,10 @@ class Disturbance:
 
 @dataclass
 class Seen:
-    """What the records of all hosts show, by the generator's clock.
+    """What the records of all hosts show. All times are by the generator's clock.
 
-    `real_time` are the times in which a real-time task of another program ran, `stalls` those of the engine's stalls.
+    `real_time` are the times in which a real-time task of another program ran. `stalls` are the times in which the
+    engine was stalled.
     """
 
     disturbances: list[Disturbance] = field(default_factory=list)
@@ -71,7 +72,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Mark:
-    """A time that a witness marked. `cpu` is the number of the host's record and the number of the CPU."""
+    """A time that a witness marked. `cpu` is a pair: the number of the host's record, and the number of the CPU."""
 
     cpu: tuple[int, int]
     span: Span
@@ -104,9 +105,9 @@ class Slice:
 def offset_of(record: Record, recording: Recording) -> Offset | None:
     """Return the clock offset of the engine's host, or None if it is unknown.
 
-    Each reply contains the time of the engine's clock, which lies between the sending of the order and the arrival of
-    the reply. So the reply with the shortest round trip gives the offset, with half of the round trip as its
-    uncertainty (as in NTP, RFC 5905, section 8).
+    Each reply contains a time of the engine's clock. That time is after the sending of the order and before the arrival
+    of the reply. So the reply with the shortest round trip gives the offset. Half of that round trip is the uncertainty
+    (as in NTP, RFC 5905, section 8).
     """
     ahead_ns = record.get("engine_ahead_ns")
     trips = [
@@ -184,7 +185,7 @@ def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
 def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[Slice]:
     """Divide the measured time into slices, and decide for each whether it is set aside.
 
-    `longest` has the intended time and the time of the answer of the slowest order, by the number of the slice.
+    `longest` maps the number of a slice to its slowest order: the span of time from when it was due to its answer.
 
     A disturbed slice is set aside, and also the slice after it, in which the engine works off the orders that waited.
     Such a slice counts nevertheless in two cases. First, the engine stalled, or an order waited, for longer than the
@@ -213,7 +214,7 @@ def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[S
 
 
 def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
-    """Return for the start of each slice how long the queue is that earlier disturbances have left, in ns of work.
+    """Return for each slice how long the queue is at its start, in ns of work. Earlier disturbances have left it.
 
     Each disturbance adds its time to the queue, and the engine works it off with SPARE_SHARE of its CPU (Lindley's
     recursion).
@@ -229,7 +230,8 @@ def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
 def _why_it_counts(own: Span, waited: tuple[Span, int] | None, seen: Seen) -> str:
     """Return why a disturbed slice counts nevertheless, or "" if it is set aside.
 
-    `own` is the time of the slice. `waited` is the time of the slice's slowest order, and the queue at its start.
+    `own` is the time of the slice. `waited` has the time of the slice's slowest order, and the length of the queue at
+    the start of the slice.
     """
     if any(_meet(own, span) for span in seen.real_time):
         return "a real-time task ran"
@@ -251,15 +253,18 @@ def _longer(what: str, span: Span, away_ns: int) -> str:
 
 
 def _away_lately_ns(span: Span, seen: Seen) -> int:
-    """Return for how long CPUs were away in `span` and in the 100 ms before it, because a queue may be that old."""
+    """Return for how long CPUs were away in `span` and in the 100 ms before it.
+
+    The 100 ms before count because a queue may be that old.
+    """
     return _away_ns((span[0] - SLICE_NS, span[1]), seen.disturbances)
 
 
 def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = False) -> int:
     """Return for how long CPUs were away in `window`.
 
-    A sample does not say when in its span that was. So if the span is only partly in the window, all its time counts
-    or, if `divided`, the part in proportion.
+    A sample says for how long they were away in its span, but not when. So if only part of the span is in the window,
+    the sample's whole time counts. With `divided` only the same part of its time counts.
     """
     met = [each for each in disturbances if _meet(window, each.exact)]
     clipped = [(each.away_ns, each.exact, _within(each.exact, window)) for each in met]
@@ -271,7 +276,7 @@ def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = 
 
 
 def remarks(record: Record, where: str) -> list[str]:
-    """Return the remarks for the report about the witnesses and real-time tasks of the host with the name `where`."""
+    """For the report, return remarks about the witnesses and the real-time tasks of the host named `where`."""
     said = []
     for witness in record["witnesses"]:
         cpu = f"CPU {witness['cpu']} of {where}"
@@ -300,7 +305,10 @@ def _within(span: Span, window: Span) -> Span:
 
 
 def _length(spans: list[Span]) -> int:
-    """Return how much time the spans cover together. Gaps of up to JOINED_NS between them count as covered."""
+    """Return how much time the spans cover. Time in which several spans overlap counts once.
+
+    Gaps of up to JOINED_NS between spans count as covered.
+    """
     total, begun, reached = 0, None, 0
     for begin, end in sorted(spans):
         if begun is None or begin > reached + JOINED_NS:

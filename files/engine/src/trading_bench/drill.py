@@ -1,8 +1,9 @@
 """Send orders until an engine is lost, and compare its replies with those of the rebuilt engine (disaster drill).
 
 The command `send` sends orders and records every reply until the connection ends. The command `compare` logs in to the
-rebuilt engine and requests the messages of the same session, as a client does after a lost connection. It compares them
-with the recorded ones, and reports the orders that the engine had acknowledged and now does not know.
+rebuilt engine and requests the messages of the same session. A client does the same after a lost connection. The
+command compares these messages with the recorded ones. It reports the orders that the lost engine had acknowledged and
+the rebuilt one does not know.
 """
 
 import argparse
@@ -68,9 +69,9 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
 def compare(record: Path, log_in_at: Callable[[str, int], Login], lost_at_s: float, rpo_s: float) -> dict[str, Any]:
     """Return how many of the recorded orders the rebuilt engine has, how many are lost, and the age of the lost ones.
 
-    The age is that at the time of the loss, `lost_at_s` (Unix time). `log_in_at` logs in to a session at a message
-    number. If the engine cannot send the messages from the record's first on, only its next message number shows how
-    many it has, and `compared` is 0. Raises BenchError when a message differs from the recorded one.
+    The age of an order is that at the time of the loss, `lost_at_s` (Unix time). `log_in_at` logs in to a session at a
+    message number. If the engine cannot send the recorded messages again, only its next message number shows how many
+    it has, and `compared` is 0. Raises BenchError when a message differs from the recorded one.
     """
     head, known = _read(record)
     first: int = head["sequence"]

@@ -1,4 +1,4 @@
-"""The generator's subscription to market data, which measures the delay of the feed behind the engine's reply.
+"""The generator's subscription to market data. It measures how long after the engine's reply the feed's message comes.
 
 For each order it compares when the reply arrived and when the feed's message about the order arrived. Both times are
 those at which the kernel of this host received the bytes. So they do not depend on when the generator reads them.
@@ -78,7 +78,7 @@ class Subscriber:
                 self.socket.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)
 
     def missing(self) -> int:
-        """Decode the stored messages. Return how many orders that rest in the book they have not shown yet."""
+        """Decode the stored messages. Return how many orders rest in the book but are in no stored message yet."""
         for data, received_ns in self._pieces:
             for kind, message in self._splitter.feed(data):
                 if kind == soupbintcp.SEQUENCED:
@@ -87,9 +87,10 @@ class Subscriber:
         return self._expected - self._rested
 
     def times(self, slot: int) -> tuple[int, int]:
-        """Return when the reply to the order of a slot arrived, and the feed's message about it, in ns since 1970.
+        """Return two times for the order of a slot, in nanoseconds since 1970.
 
-        A time is 0 if there was no such message.
+        The first is when the reply to the order arrived, the second when the feed's message about it arrived. A time is
+        0 if there was no such message.
         """
         return self._replied_ns.get(slot, 0), self._shown_ns.get(slot, 0)
 

@@ -1,10 +1,10 @@
 """The load generator itself. It runs in one thread, without an event loop.
 
 It is an open loop: each order is sent at its intended time, even if earlier answers are late. Every order has three
-times of the monotonic clock: intended (by the schedule), sent (written to the socket) and answered (its Accepted or
-Rejected was read). The latency is measured from the intended time. So it includes the wait of orders that could not be
-sent in time; to leave that out would be "coordinated omission". Sent minus intended is the lateness of the generator
-itself. It only makes the latency look worse than it is.
+times of the monotonic clock. "Intended" is its time in the schedule. "Sent" is when it was written to the socket.
+"Answered" is when its Accepted or Rejected was read. The latency is measured from the intended time. So it includes the
+wait of orders that could not be sent in time; to leave that out would be "coordinated omission". Sent minus intended is
+the lateness of the generator itself. It only makes the latency look worse than it is.
 """
 
 import ctypes
@@ -42,8 +42,8 @@ class Recording:
 
     `intended_ns`, `sent_ns` and `answered_ns` are monotonic. `engine_ns` is the engine's time in the reply Accepted, in
     nanoseconds since midnight. `replied_ns` and `shown_ns` are Unix times at which the kernel received the reply and
-    the feed's message about the order; they are recorded only with a Subscriber. `offered_s` is the time from the start
-    of the schedule to the last order sent, `wall_s` that to the last answer.
+    the feed's message about the order. They are recorded only with a Subscriber. `offered_s` is the time from the start
+    of the schedule to the last order sent. `wall_s` is the time from the start of the schedule to the last answer.
     """
 
     rate_per_s: float
@@ -136,7 +136,10 @@ class Generator:
         self._socket.close()
 
     def _hear_the_feed_out(self) -> None:
-        """Wait until the feed has shown all orders that rest in the book, and record when it showed each order."""
+        """Wait until the feed has shown all orders that rest in the book.
+
+        Record when it showed each order.
+        """
         subscriber, recording = self._subscriber, self._recording
         if subscriber is None:
             return
@@ -237,8 +240,8 @@ class Generator:
     def _reply(self, message: bytes, now_ns: int, received_ns: int, wall_ns: int) -> None:
         """Record a reply, which was read at `now_ns` and received by the kernel at `received_ns` (Unix time).
 
-        `wall_ns` is the wall clock minus the monotonic clock. If it is not 0, a time of receipt before the sending of
-        the order is replaced by the time of the sending.
+        `wall_ns` is the wall clock minus the monotonic clock. If it is not 0, no time of receipt is recorded that is
+        before the time of sending. The time of sending is then recorded instead.
         """
         recording = self._recording
         kind = message[0]

@@ -1,9 +1,11 @@
 """The observation of a host's CPUs during a run. The result is a record, from which `disturbance` judges the run.
 
 The record contains the marks of the witnesses (`trading_bench.witness`), samples, and the stalls that the engine
-itself reports. A sample is taken ten times a second and has what witnesses cannot see: stolen time, waits because of a
-CPU quota, the time of other programs' real-time tasks, and the time of processes that do not belong to the engine's
-machine.
+itself reports. A sample is taken ten times a second. It has what witnesses cannot see:
+- stolen time,
+- waits because of a CPU quota,
+- the time of other programs' real-time tasks,
+- the time of processes that do not belong to the engine's machine.
 """
 
 import json
@@ -63,7 +65,7 @@ class Machine:
         self._looks = 0
 
     def start(self) -> None:
-        """Start a witness on each CPU. Return when each has measured the usual time of its loop.
+        """Start a witness on each CPU. Return when each witness has measured the usual time of its loop.
 
         Raises OSError when a witness cannot run.
         """
@@ -84,9 +86,10 @@ class Machine:
         self._last = self._look(every_thread=True)
 
     def sample(self, every_thread: bool = False) -> None:
-        """Take a sample: record by how much each counter has increased since the last sample, if any has.
+        """Take a sample: record by how much each counter has increased since the last sample.
 
-        With `every_thread`, new real-time tasks are searched for among all threads, not only among processes.
+        If no counter has increased, nothing is recorded. With `every_thread`, new real-time tasks are searched for
+        among all threads, not only among processes.
         """
         before, self._last = self._last, self._look(every_thread)
         grown = {name: max(self._last[name] - before[name], 0) for name in self._last if name != "at_ns"}
@@ -141,7 +144,7 @@ class Machine:
         return seen
 
     def _witnesses_beside_ns(self) -> int:
-        """Return for how long the witnesses on the generator's CPUs have run.
+        """Return for how long the witnesses have run on the generator's CPUs.
 
         It is subtracted from the generator's wait for a CPU, because the witnesses are part of the measurement.
         """
@@ -188,8 +191,8 @@ def starved(cpu: int) -> Record:
 class Outside:
     """The time for which others ran on CPUs that are reserved for the engine's machine or the engine's process.
 
-    The machine may be a container or a virtual machine, which has a control group of this host. `own_ns` returns how
-    long the machine or process has run on these CPUs, `everybody_ns` how long all tasks have.
+    The machine may be a container or a virtual machine, which has a control group of this host. `own_ns` returns for
+    how long the machine or process has run on these CPUs. `everybody_ns` returns for how long all tasks have run there.
     """
 
     cpus: list[int]
@@ -230,8 +233,8 @@ class Outside:
 def find_group(name: str, root: Path = cpus.CGROUPS) -> tuple[Path | None, Path | None, list[int]]:
     """Return the directories of the control group `name` and the CPUs of its machine.
 
-    The first directory is that of version 1 of control groups with the usage of each CPU, the second that of version 2.
-    Either is None if it does not exist. Raises OSError if there is no such group on this host.
+    The first directory is in version 1 of control groups, and has the usage of each CPU. The second is in version 2.
+    Each is None if it does not exist. Raises OSError if there is no such group on this host.
     """
     for sets in (root / "cpuset", root, root / "system.slice"):
         for leaf in (name, f"{name}.scope"):
@@ -256,7 +259,7 @@ def _unified_usage_ns(group: Path) -> int:
 
 
 def _run_times(held: list[int], schedstat: Path = Path("/proc/schedstat")) -> int | None:
-    """Return for how long tasks have run on these CPUs in ns, or None if the kernel does not report it.
+    """Return for how many nanoseconds tasks have run on these CPUs, or None if the kernel does not report it.
 
     It is field 7 of /proc/schedstat (the kernel's sched-stats.rst). The ticks in /proc/stat are too coarse for samples
     of a tenth of a second.
@@ -279,7 +282,7 @@ def _cpu_lines() -> dict[int, list[int]]:
 
 
 def stolen_ns(watched: Iterable[int]) -> int:
-    """Return how much time the hypervisor has taken from these CPUs in ns, as /proc/stat reports it (proc_stat(5)).
+    """Return how many nanoseconds the hypervisor has taken from these CPUs, as /proc/stat reports it (proc_stat(5)).
 
     It is a multiple of TICK_NS. Many hypervisors report none.
     """
@@ -293,8 +296,8 @@ def stolen_ns(watched: Iterable[int]) -> int:
 def real_time_tasks(watched: Iterable[int], every_thread: bool = False) -> list[int]:
     """Return the ids of processes with a real-time priority that may run on these CPUs.
 
-    With `every_thread` they are the ids of threads, of all processes. Kernel threads (migration, watchdog) and
-    witnesses are left out.
+    With `every_thread` return the ids of all threads of that kind instead, in whatever process. Kernel threads
+    (migration, watchdog) and witnesses are left out.
     """
     wanted, found = set(watched), []
     for name in os.listdir("/proc"):
@@ -318,12 +321,15 @@ def _is_real_time(task: int, wanted: set[int]) -> bool:
 
 
 def ran_ns(task: int) -> int:
-    """Return for how long a process or thread has run so far in ns, 0 if it has ended."""
+    """Return for how many nanoseconds a process or thread has run until now, or 0 if it has ended."""
     return _scheduled_ns(task, 0)
 
 
 def waited_ns(task: int) -> int:
-    """Return for how long a process or thread that was ready to run has waited for a CPU in ns, 0 if it has ended."""
+    """Return for how many nanoseconds a process or thread has waited for a CPU, or 0 if it has ended.
+
+    Only the time in which it was ready to run counts.
+    """
     return _scheduled_ns(task, 1)
 
 
@@ -342,7 +348,7 @@ def name_of(task: int) -> str:
 
 
 def stalls_of(state: State) -> list[tuple[int, int, str]]:
-    """Return the stalls among the engine's events: the end of each (Unix time in ns), its length in ns, its cause."""
+    """Return the stalls among the engine's events. Each is (end as Unix time in ns, length in ns, cause)."""
     found = []
     for event in state.events:
         if event.text.startswith(_STALL):

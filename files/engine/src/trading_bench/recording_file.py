@@ -17,7 +17,10 @@ _HEAD = ("rate_per_s", "slots", "warmup_slots", "spins", "cpu_s", "offered_s", "
 
 
 def save(path: Path, recording: Recording, about: dict[str, Any]) -> None:
-    """Write a recording and its description `about` to a file: a line of JSON, then the arrays. Raises BenchError."""
+    """Write a recording and its description `about` to a file. Raises BenchError.
+
+    The file begins with a line of JSON. The arrays follow.
+    """
     head = {name: getattr(recording, name) for name in _HEAD}
     head |= {"rejects": recording.rejects, "surprises": recording.surprises, "about": about}
     try:

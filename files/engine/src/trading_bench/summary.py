@@ -39,13 +39,13 @@ Summary = dict[str, Any]
 def percentile(ordered: Sequence[int], percent: float) -> int:
     """Return the percentile of sorted values by the nearest-rank method.
 
-    It is the smallest value that at least `percent` % of the values do not exceed.
+    At least `percent` % of the values are at most this value, and it is the smallest value for which that is true.
     """
     return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
 
 
 def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
-    """Return avg, p50, p95, p99, p999 and max of the values in µs, by name; {} without values."""
+    """Return avg, p50, p95, p99, p999 and max of the values in µs, each under its name. Without values return {}."""
     if not values_ns:
         return {}
     ordered = sorted(values_ns)
@@ -58,7 +58,7 @@ class Round:
     """One run of the generator: its recording, and the records of disturbances of the hosts.
 
     `own` is the record of the generator's host, `engine_host` that of the engine's host. `engine_host` is None if both
-    are the same host. Either is None if no witness ran there.
+    are the same host. Each of the two is None if no witness ran on that host.
     """
 
     recording: Recording
@@ -107,7 +107,7 @@ class Round:
 
 
 def summarize(rounds: Sequence[Round]) -> Summary:
-    """Return all figures of one or more runs together. The names end with the units.
+    """Return all figures of one or more runs together. Each figure's name ends with its unit.
 
     Orders of the warm-up are counted only in `orders_warmup`, in the rejects and in some of the errors.
     """
@@ -168,10 +168,12 @@ def _corrected_ns(times: _Times) -> list[int]:
 
 
 def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
-    """Return four distributions in µs, each as `distribution_us` does.
+    """Return four distributions in µs, each as `distribution_us` does:
 
-    They are the latency from the intended time, the latency from the time of sending, the lateness of the generator,
-    and the delay of the feed behind the reply.
+    - the latency from the intended time,
+    - the latency from the time of sending,
+    - the lateness of the generator,
+    - the delay of the feed behind the reply.
     """
     raw_ns = [each.answered_ns[slot] - each.sent_ns[slot] for each, _, answered in times for slot in answered]
     late_ns = [each.sent_ns[slot] - each.intended_ns[slot] for each, measured, _ in times for slot in measured]
@@ -190,7 +192,7 @@ def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
 
 
 def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return how many slices there are, how many were set aside and why, and the figures of each witness."""
+    """Return the number of slices, how many of them were set aside and why, and the figures of each witness."""
     slices = [each for one in rounds for each in one.slices]
     causes: Counter[str] = Counter(cause for each in slices if each.why for cause in each.why.split(", "))
     witnesses = [
@@ -241,7 +243,10 @@ def _curve_us(values_ns: list[int]) -> list[tuple[float, float]]:
 
 
 def _slices(rounds: Sequence[Round]) -> list[dict[str, Any]]:
-    """Return for each slice, run after run, its start, p50, p99 and max, and why it is set aside ("" if it counts)."""
+    """Return for each slice of all runs, in order, its start, p50, p99 and max, and why it is set aside.
+
+    The reason is "" for a slice that counts.
+    """
     found: list[dict[str, Any]] = []
     for each in rounds:
         waited_ns: list[list[int]] = [[] for _ in each.slices]

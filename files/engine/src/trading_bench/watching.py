@@ -25,9 +25,10 @@ END_LIMIT_S = 20.0  # the time to end; it includes the ten seconds that the witn
 class Watching:
     """The child process of the generator. It is started at once; BenchError is raised if it cannot observe the CPUs.
 
-    `watched` are the CPUs for witnesses. `state` is the file of the engine's published state. `group` or `process` is
-    the control group of the engine's machine or the id of the engine's process, if these have reserved CPUs.
-    `generator` is the generator's process id, or 0 if it may share CPUs with the engine.
+    `watched` are the CPUs for witnesses. `state` is the file of the engine's published state. `group` is the control
+    group of the engine's machine, if that machine has reserved CPUs. `process` is the id of the engine's process, if
+    that process has reserved CPUs. `generator` is the generator's process id, or 0 if it may share CPUs with the
+    engine.
     """
 
     def __init__(

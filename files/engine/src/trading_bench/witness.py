@@ -1,9 +1,9 @@
 """A witness: a process with real-time priority that detects when its CPU was taken away or slowed.
 
 It wakes up each millisecond on one CPU and runs a short loop, always the same one. Processes of normal priority cannot
-delay it. So if it wakes up late, or if the loop takes several times as long as before the load, the machine or the
-kernel was the cause. In both cases it runs the loop ten times more: after an interrupt these are as fast as usual, but
-on a slowed CPU they are slow too.
+delay it. So it is the fault of the machine or the kernel if it wakes up late. The same is true if the loop takes
+several times as long as before the load. In both cases it runs the loop ten times more. After an interrupt these ten
+loops are as fast as usual, but on a slowed CPU they are slow too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Witness:
 
     A mark has the time at which the wake-up was due, its lateness, and the time of ten loops. The loops are slow if
     they took more than SLOW_TIMES as long as before the load (`quiet_loop_ns`). Times are monotonic. `refused` says why
-    the process got no real-time priority, "" if it got it.
+    the process got no real-time priority. It is "" if the process got that priority.
     """
 
     def __init__(self, cpu: int) -> None:
@@ -74,8 +74,8 @@ class Witness:
     def watch(self, limit_s: float) -> None:
         """Wake up each millisecond until SIGTERM or SIGINT is pending, or until `limit_s` has passed.
 
-        The caller must have blocked these signals. Handlers are not used, because compiled code does not run them, so
-        that a signal that arrives while the thread is awake would be lost.
+        The caller must have blocked these signals. Signal handlers are not used, because compiled code does not run
+        them. A signal that arrived while the thread is awake would be lost.
         """
         begun_ns, before_ns = time.monotonic_ns(), time.thread_time_ns()
         end_ns = begun_ns + int(limit_s * 1e9)
@@ -136,9 +136,10 @@ class Witness:
 
 
 def main() -> None:
-    """Run a witness on the CPU of the first argument, until SIGTERM or for the seconds of the second argument.
+    """Run a witness until SIGTERM or until its time is over. The arguments are the number of its CPU, and the seconds.
 
-    The line `ready` is written to standard output when the median time of the loop is known, and at the end the record.
+    The line `ready` is written to standard output when the median time of the loop is known. The record follows at the
+    end.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     witness = Witness(int(sys.argv[1]))

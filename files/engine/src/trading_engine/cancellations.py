@@ -1,8 +1,8 @@
-"""The cancellation of many orders, in slices of 64.
+"""The cancellation of many orders, in portions of 64 orders.
 
-One slice is cancelled in each turn of the event loop, so that clients are served in between. Every slice is an input of
-its own in the journal, so a replay cancels the same orders at the same times. After a crash, `resume` finds accounts
-with unfinished cancellations and continues them.
+One portion is cancelled in each turn of the event loop, so that clients are served in between. Every portion is an
+input of its own in the journal, so a replay cancels the same orders at the same times. After a crash, `resume` finds
+accounts with unfinished cancellations and continues them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ORDERS_A_SLICE: Final = 64
 
 
 class Machine(Protocol):
-    """The part of the engine that cancellations need."""
+    """The part of the engine that this file needs."""
 
     core: Core
     clock: Clock
@@ -34,8 +34,8 @@ class Machine(Protocol):
 class Cancellations:
     """The cancellations that are not finished.
 
-    An account whose orders are being cancelled cannot enter new ones: its kill switch is on, it is not logged in, or
-    the day is closed.
+    An account whose orders are being cancelled cannot enter new orders. One of three things prevents that: its kill
+    switch is on, it is not logged in, or the day is closed.
     """
 
     def __init__(self, engine: Machine, loop: AbstractEventLoop) -> None:
@@ -67,7 +67,7 @@ class Cancellations:
             self._begin(self._expire())
 
     def close_day(self, done: Callable[[], None]) -> None:
-        """Refuse new orders, begin to cancel all open ones, and call `done` after the last."""
+        """Refuse new orders, begin to cancel all open orders, and call `done` after the last cancellation."""
         self._engine.submit(inputs.CLOSE_DAY)
         self._begin(self._close_day(done))
 

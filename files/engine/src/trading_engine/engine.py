@@ -54,8 +54,8 @@ class StartError(Exception):
 class Engine:
     """The matching core, its journal and its logs. Call `start` once, then `read` and `submit` for each input.
 
-    The function `deliver` is called with each output when its input is as durable as the configuration requires:
-    written to the kernel ("os") or on the disk ("disk").
+    The function `deliver` is called with each output. Before the call the input is as durable as the configuration
+    requires: written to the kernel ("os") or on the disk ("disk").
     """
 
     def __init__(self, config: EngineConfig, loop: AbstractEventLoop) -> None:
@@ -103,7 +103,7 @@ class Engine:
     # -- start and stop ---------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Create the directories and lock the journal's, so that no second engine uses it. Raises StartError."""
+        """Create the directories. Lock the journal's directory, so that no second engine uses it. Raises StartError."""
         directory = self.config.journal.directory
         try:
             for path in (directory, self.config.itch.directory, directory / "replies"):
@@ -234,13 +234,19 @@ class Engine:
         return consumed
 
     def submit(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
-        """Process an input of any other kind (`machine.inputs`) at the present time."""
+        """Process an input that is not a read of a client session, at the present time.
+
+        `machine.inputs` lists the kinds of inputs.
+        """
         time_ns = self.clock.now()
         apply_record(self.core, Record(kind, 0, time_ns, account, payload))
         self._record(kind, account, time_ns, payload)
 
     def kill(self, name: str) -> None:
-        """Switch the account's kill switch on. Its open orders stay; `cancellations.of_account` cancels them."""
+        """Switch the account's kill switch on. Its open orders stay in the book.
+
+        `cancellations.of_account` cancels them.
+        """
         self.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
 
     def disconnect(self, number: int) -> None:
@@ -277,12 +283,12 @@ class Engine:
 
     @property
     def unsynced_bytes(self) -> int:
-        """The number of bytes written to the journal that are not known to be on the disk."""
+        """The number of bytes that were written to the journal but are not known to be on the disk."""
         return self.writer.bytes_written - self._synced_bytes if self.writer is not None else 0
 
     @property
     def unsynced_ns(self) -> int:
-        """The age of the oldest write to the journal that is not known to be on the disk; 0 if there is none."""
+        """The time since the oldest write to the journal that is not known to be on the disk, or 0 without one."""
         since_ns = self._syncing_since_ns or self._unsynced_since_ns
         return _monotonic_ns() - since_ns if since_ns else 0
 
@@ -293,7 +299,7 @@ class Engine:
             self.on_failure(reason)
 
     def disk_left_bytes(self) -> tuple[int, int]:
-        """Return how many bytes the journal may still grow, and how many bytes of the file system are free.
+        """Return two numbers of bytes: by how much the journal may still grow, and how many are free on its disk.
 
         The journal may grow to its budget, and must leave the reserve free. Raises OSError.
         """
@@ -305,7 +311,7 @@ class Engine:
     def watch_disk(self) -> int:
         """Return how many bytes the journal may still grow.
 
-        If they are few, new orders are refused from now on; otherwise they are accepted again.
+        If only a few bytes are left, new orders are refused from now on. Otherwise they are accepted again.
         """
         if self.writer is None or self.failure:
             return 0
@@ -450,7 +456,7 @@ class Engine:
 def is_to_be_killed(account: Account) -> bool:
     """Return whether the kill switch must be set for an account that is no longer in the configuration.
 
-    It is not set for the canary's account, unless that has open orders, because the canary may be configured again.
+    For the canary's account it is set only if the account has open orders, because the canary may be configured again.
     """
     return not account.killed and (account.name != CANARY_ACCOUNT or account.open_orders > 0)
 

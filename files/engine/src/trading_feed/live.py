@@ -1,8 +1,8 @@
 """The feed's reading of the newest messages from the ring buffer in shared memory (`trading_engine.published.ring`).
 
-The engine can wake the feed by one byte in a named pipe, the "bell". But a bell after each turn of the engine would
-cost the engine more time than the writing of the turn's market data. So the feed looks at the ring by a timer of its
-own, once in NAP_NS. After NAPS looks without a message it stops the timer and requests the bell.
+The engine can wake the feed by one byte in a named pipe, the "bell". But a bell after each turn would cost the engine
+more time than it needs to write the turn's market data. So the feed looks at the ring by a timer of its own, once in
+NAP_NS. After NAPS looks without a message it stops the timer and requests the bell.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _monotonic_ns: Final = time.monotonic_ns
 class Live:
     """The reader of the ring. It adds the messages that it finds to `log.tail` and then calls `serve`.
 
-    It starts, stops and changes to the ring of a restarted engine only in `check`, so call that several times a second.
-    `asleep` is True while the timer is stopped and the feed waits for the bell.
+    Only `check` starts it, stops it, and changes to the ring of a restarted engine. So call `check` several times a
+    second. `asleep` is True while the timer is stopped and the feed waits for the bell.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Live:
         return self._reader is not None
 
     def check(self, wanted: bool) -> None:
-        """Start to read the ring if `wanted`, else stop; change to the ring of a restarted engine.
+        """Start to read the ring if `wanted`, otherwise stop. Change to the new ring of a restarted engine.
 
         It also reads messages for which no bell came, and publishes the measured delays for the engine.
         """
@@ -126,7 +126,7 @@ class Live:
     def _wake(self) -> None:
         """Start the timer again after the bell, and read the messages from the ring.
 
-        If the ring has none, they were too large for it, and are read from the files.
+        If the ring has no messages, they were too large for it. They are then read from the files.
         """
         reader, timer = self._reader, self._timer
         if reader is None or timer is None:

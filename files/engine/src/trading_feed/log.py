@@ -1,9 +1,9 @@
 """The engine's log files of market data (ITCH), read as sessions of numbered messages.
 
-The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. In a file each
-message follows its length (u16); NASDAQ calls this format BinaryFILE. The files only grow, with one exception: an
-engine that restarts may truncate the newest file, and then writes the same bytes again. So known offsets stay valid.
-Until the bytes are there again, the reader finds nothing new.
+The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. In a file the
+length of each message (u16) stands before it; NASDAQ calls this format BinaryFILE. The files only grow, with one
+exception. An engine that restarts may truncate the newest file, and then writes the same bytes again. So known offsets
+stay valid. Until the bytes are there again, the reader finds nothing new.
 """
 
 import os
@@ -31,7 +31,7 @@ class LogFile:
 
     @property
     def next_sequence(self) -> int:
-        """The number of the message that will follow the last indexed one."""
+        """The number of the message that will follow the last indexed message."""
         return self.first_sequence + self._messages
 
     def extend(self) -> bool:
@@ -50,7 +50,10 @@ class LogFile:
         return start > 0
 
     def offset_of(self, sequence: int) -> int:
-        """Return the offset in bytes of the message with this number, which is indexed or the next one."""
+        """Return the offset in bytes of the message with this number.
+
+        The message must be indexed, or be the first one that is not indexed yet.
+        """
         wanted = sequence - self.first_sequence
         if wanted == self._messages:
             return self.end_bytes
@@ -63,9 +66,10 @@ class LogFile:
         return offset + at
 
     def packets(self, begin_bytes: int, end_bytes: int) -> tuple[bytes, int, int]:
-        """Return the messages between two offsets as SoupBinTCP packets, their count, and the offset after the last.
+        """Return the messages between two offsets as SoupBinTCP packets, and two numbers.
 
-        A message that is not completely between the offsets is left out.
+        The numbers are the count of these messages, and the offset after the last of them. A message that is not
+        completely between the two offsets is left out.
         """
         data = os.pread(self._descriptor, end_bytes - begin_bytes, begin_bytes)
         packets, count, size = framed(data)
@@ -93,7 +97,7 @@ class Session:
     def file_of(self, sequence: int) -> LogFile | None:
         """Return the file with the message of this number, or None if that file has been deleted.
 
-        For the next expected message and all later ones it is the last file.
+        For the next expected message, and for all after it, this is the last file.
         """
         position = bisect_right([file.first_sequence for file in self.files], sequence) - 1
         return self.files[position] if position >= 0 else None
@@ -121,7 +125,7 @@ class Log:
         return self._sessions.get(name) if name else self.current
 
     def next_sequence(self, session: Session) -> int:
-        """Return the sequence number of the session's next message: one more than that of the last known message.
+        """Return the number of the session's next message, which is one more than that of the last known message.
 
         The last known message is in a file or in the tail.
         """
@@ -165,7 +169,7 @@ class Log:
     def extend(self) -> bool:
         """Index new messages, and return whether there were any.
 
-        A file that is not the newest is checked until it has no more new messages. The newest is always checked.
+        The newest file is always checked. Any other file is checked until it has no more new messages.
         """
         newest = self._growing[-1:]
         grew = [file for file in self._growing if file.extend()]

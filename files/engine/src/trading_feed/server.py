@@ -89,7 +89,7 @@ class Feed:
             await asyncio.sleep(0 if grew else FOLLOW_S if busy else IDLE_S)
 
     def catch_up(self) -> None:
-        """Index all existing messages and start to read the ring, for a subscriber that has just logged in."""
+        """For a subscriber that has just logged in, index all existing messages and start to read the ring."""
         self.log.refresh()  # an engine may have started and created a file since the last refresh
         while self.log.extend():
             pass
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
             self.serve()
 
     def excuse(self, silent_s: float) -> None:
-        """Do not count this time against the limits on silence and on the time until the login."""
+        """Do not count this time against the limit on silence, nor against the time limit for the login."""
         self._received_s += silent_s
         self._begun_s += silent_s
 
@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
         return subscriber.admitted
 
     def finish(self, last: bytes) -> None:
-        """Send these last bytes after all others, then close the connection."""
+        """Send these last bytes after all bytes that still wait, then close the connection."""
         self._feed.connections.pop(self, None)
         self._transport.write(last)
         self._transport.close()

@@ -67,9 +67,9 @@ class Subscriber:
         return soupbintcp.login_rejected(reason)
 
     def packets(self, read: Callable[[LogFile, int, int], tuple[bytes, int, int]]) -> bytes:
-        """Return the next packets for this subscriber, b"" if it has all messages.
+        """Return the next packets for this subscriber, or b"" if it has all messages.
 
-        They are all messages of the tail from `sequence` on, or up to CHUNK_BYTES of a log file. `read` is
+        They are either all messages of the tail from `sequence` on, or up to CHUNK_BYTES of a log file. `read` is
         LogFile.packets, or the same function with a cache.
         """
         log, tail = self._log, self._log.tail

@@ -11,9 +11,10 @@ _HEADS = {length: struct.pack(">HB", length + 1, SEQUENCED) for length in range(
 
 
 def framed(data: bytes) -> tuple[bytes, int, int]:
-    """Return the messages in a part of a log file as SoupBinTCP packets, their count, and their size in `data`.
+    """Return the messages in a part of a log file as SoupBinTCP packets, and two numbers.
 
-    `data` must begin with a message. A message that is incomplete at the end is left out.
+    The numbers are the count of the messages, and their size in `data`. `data` must begin with a message. A message
+    that is incomplete at the end is left out.
     """
     parts: list[bytes] = []
     start, size = 0, len(data)
@@ -41,7 +42,7 @@ class Tail:
         self._answer = b""
 
     def add(self, session: str, first: int, data: bytes) -> None:
-        """Add messages from the ring: `data` in the format of the log files, of which the first has the number `first`.
+        """Add messages from the ring. `data` has the format of the log files, and its first message the number `first`.
 
         If messages are missing before them, or if the session is another, all earlier messages are dropped.
         """

@@ -61,7 +61,7 @@ class Metadata:
 def wait_for_notice(metadata: Metadata, poll_seconds: float) -> str:
     """Ask for the notice every `poll_seconds` until there is one, and return it.
 
-    A failure of the service is logged, but not again until it has answered once more.
+    A failure of the service is logged once. It is logged again only after the service has answered in between.
     """
     silent = False
     while True:

@@ -28,7 +28,7 @@ UNREAD_TIMEOUT_MS = 10_000
 
 
 class Server(uvicorn.Server):
-    """A server that reports to systemd when it answers requests, not when its process starts to run."""
+    """A server that tells systemd that it has started only when it can answer requests."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -81,9 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def show_fleet(file: Path, check: bool) -> None:
-    """Serve the page of the hosts in the fleet.toml `file` until SIGTERM. With `check`, only check the file.
+    """Serve the page of the hosts that the configuration file `file` names, until SIGTERM.
 
-    Raises ConfigError when the file, or a file that it names, is wrong.
+    With `check`, only check the file. Raises ConfigError when the file, or a file that it names, is wrong.
     """
     config = load_fleet(file)
     config.check_surroundings()

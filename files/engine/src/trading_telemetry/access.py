@@ -43,7 +43,8 @@ LOGIN_PAGE = (
 def read_token(path: Path, table: str = "[access]") -> str:
     """Return the token in the file `path`. `table` names the file's setting in error messages.
 
-    Raises ConfigError when the file cannot be read, or holds anything else than one token of TOKEN_CHARACTERS or more.
+    Raises ConfigError when the file cannot be read, or does not hold exactly one token. A token has at least
+    TOKEN_CHARACTERS characters.
     """
     try:
         lines = path.read_text(encoding="ascii").split()
@@ -104,7 +105,10 @@ class Access:
         await (answer or self._app)(scope, receive, send_with_headers)
 
     async def _gate(self, scope: Scope, receive: Receive) -> Response | None:
-        """Return the response to a login or to a request without access; None if `app` is to answer the request."""
+        """Return the response to a login, or to a request without access.
+
+        Return None if `app` is to answer the request.
+        """
         address = (scope.get("client") or ("", 0))[0]
         if not self._rates.allows(address, time.monotonic()):
             return JSONResponse({"error": "too many requests"}, 429, headers={"retry-after": "1"})

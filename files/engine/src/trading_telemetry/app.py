@@ -41,7 +41,10 @@ def make_app(config: Config) -> Starlette:
     description = describe(service.names)
 
     def asked(request: HTTPConnection) -> str | None:
-        """Return the partition's name in the request's query, None without one. Raises HTTPException 404 if unknown."""
+        """Return the partition's name in the request's query, or None if the query names no partition.
+
+        Raises HTTPException 404 for an unknown partition.
+        """
         name = request.query_params.get("partition")
         try:
             service.partition(name)
@@ -120,6 +123,6 @@ def acceptable(accept: str) -> str:
     """Return the Accept header `accept` in a form that is safe for prometheus_client.
 
     Quotes are removed, because they have no meaning there. Versions other than 0.0.1, 0.0.4, 1.0.0 and 2.0.0 are
-    removed, because prometheus_client parses every version as numbers and repeats it in the answer.
+    removed too. Otherwise prometheus_client would parse them as numbers and repeat them in the answer.
     """
     return _UNKNOWN_VERSIONS.sub("", accept.replace('"', ""))

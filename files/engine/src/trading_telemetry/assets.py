@@ -37,7 +37,10 @@ class Asset:
         return cls(TYPES[name.rsplit(".", 1)[1]], content, gzip.compress(content, 9, mtime=0), etag)
 
     def answer(self, request: Request) -> Response:
-        """Return the response with this file: compressed if the client accepts that, or 304 if it has this version."""
+        """Return the response with this file, compressed if the client accepts that.
+
+        Return the response 304 if the client already has this version.
+        """
         headers = {
             "content-type": self.content_type,
             "etag": self.etag,
@@ -52,7 +55,7 @@ class Asset:
 
 
 def load_assets() -> dict[str, Asset]:
-    """Return all static files, by their names below /static/."""
+    """Return name → static file. The name is that below /static/."""
     folder = resources.files("trading_telemetry") / "static"
     contents = {name: (folder / name).read_bytes() for name in OURS}
     for name, file_name in UPLOT.items():

@@ -40,14 +40,20 @@ def ends_s(path: Path) -> float:
 
 @dataclass(frozen=True)
 class End:
-    """Whether a certificate has expired, and a warning to print after its name ("" if more than WARNED_S is left)."""
+    """Whether a certificate has expired, and a warning to print after the certificate's name.
+
+    The warning is "" if the certificate is valid for more than WARNED_S.
+    """
 
     has_come: bool
     words: str
 
 
 def end_of(ends_s: float, now_s: float) -> End:
-    """Return whether a certificate that expires at `ends_s` has expired at `now_s`, and a warning (Unix times)."""
+    """Return whether a certificate that expires at `ends_s` has expired at `now_s`, and a warning.
+
+    Both times are Unix times.
+    """
     left_s, day = ends_s - now_s, day_of(ends_s)
     if left_s <= 0:
         return End(True, f"ended on {day}: clients refuse it")
@@ -64,8 +70,9 @@ def day_of(ends_s: float) -> str:
 class Certificates:
     """The times at which the certificates expire that telemetry serves or watches.
 
-    `ends` holds a Unix time by path, `problems` a text for each watched file that cannot be read. The served
-    certificate is read only at the start, because the server also keeps using the certificate that it then loaded.
+    `ends` maps the path of a certificate to a Unix time. `problems` has a text for each watched file that cannot be
+    read. The served certificate is read only at the start, because the server also keeps using the certificate that it
+    then loaded.
     """
 
     def __init__(self, served: Path | None, watched: tuple[Path, ...]) -> None:
@@ -88,7 +95,10 @@ class Certificates:
 
 
 def check_pair(certificate: Path, key: Path) -> None:
-    """Raise ConfigError unless both files can be read and belong together, and other users cannot access the key."""
+    """Raise ConfigError if one of the files cannot be read, or if the two do not belong together.
+
+    Also raise it if other users can access the key.
+    """
     try:
         if key.stat().st_mode & OTHERS:
             mode = f"{key.stat().st_mode & 0o777:04o}"

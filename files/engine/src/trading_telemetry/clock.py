@@ -1,7 +1,7 @@
 """How far the host's clock is from its time source, as reported by chrony or, without chrony, by the kernel.
 
-The kernel is read by adjtimex(2), which changes nothing. Its values are not enough where chrony runs with `rtcsync`:
-they do not contain the offset that chrony has still to correct, which may be seconds. Only the command
+The kernel is read by adjtimex(2), which changes nothing. Its values are not enough where chrony runs with `rtcsync`.
+They do not contain the offset that chrony has still to correct, which may be seconds. Only the command
 `chronyc tracking` reports that offset.
 """
 
@@ -37,7 +37,10 @@ class Timex(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Clock:
-    """The estimated offset of the clock and its upper bound, both absolute. None if the clock is not synchronised."""
+    """The estimated offset of the clock, and the upper bound of the offset. Both are absolute values.
+
+    They are None if the clock is not synchronised.
+    """
 
     source: str
     """The program that reported the values: "chrony" or "kernel"."""
@@ -50,15 +53,15 @@ class Clock:
 
 
 def read_clock(host: str = "127.0.0.1", port: int = 323) -> Clock | None:
-    """Return the state of the host's clock as chrony reports it or, if chrony does not answer, the kernel.
+    """Return the state of the host's clock, as reported by chrony or, if chrony does not answer, by the kernel.
 
-    Returns None when the process may ask neither. `host` and `port` are those of chrony's command interface.
+    Returns None when the process may ask neither of the two. `host` and `port` are those of chrony's command interface.
     """
     return _ask_chrony(host, port) or _ask_kernel()
 
 
 def _ask_chrony(host: str, port: int) -> Clock | None:
-    """Return chrony's answer to `tracking`, or None when chrony does not run or does not answer in time.
+    """Return chrony's answer to the command `tracking`, or None when chrony does not answer in time.
 
     `tracking` is a monitoring command, so chrony answers it to any user.
     """

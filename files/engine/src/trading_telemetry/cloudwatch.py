@@ -65,7 +65,10 @@ class Period:
         self.seconds += window.seconds
 
     def figures(self, observation: Observation) -> dict[str, float]:
-        """Return the engine's metrics except OrderLatency, by name, in the units of UNITS. Unknown ones are absent."""
+        """Return metric → value in the units of UNITS, for all of the engine's metrics except OrderLatency.
+
+        Metrics whose values are unknown are left out.
+        """
         state = observation.state
         if state is None or observation.problem or observation.is_stale:
             return {"EngineUp": 0.0}
@@ -83,9 +86,9 @@ class Period:
 
     @property
     def slowness(self) -> tuple[bool, int]:
-        """A sort key: whether there were enough orders for the alarm, then the histogram bucket of the 99th percentile.
+        """A sort key with two parts: whether there were enough orders for the alarm, and a histogram bucket.
 
-        The bucket is -1 without an order.
+        The bucket is that of the 99th percentile, or -1 without an order.
         """
         below = list(accumulate(self.counts))
         return below[-1] >= ENOUGH_ORDERS, bisect_left(below, below[-1] * 0.99) if below[-1] else -1
@@ -94,10 +97,11 @@ class Period:
 def data_of(
     engines: list[tuple[Period, Observation]], disk: Path, time_s: float, instance_id: str, period_s: int
 ) -> list[Datum]:
-    """Return the data of a period for PutMetricData. Metrics whose values are unknown are absent.
+    """Return the data of a period for PutMetricData. Metrics whose values are unknown are left out.
 
     OrderLatency has several data if it has more than VALUES_IN_ONE_DATUM different values. Several engines are reported
-    as one, with the worst values: an alarm watches one metric, and a metric for each partition would cost money.
+    as one, with the worst values. The reasons are that an alarm watches one metric, and that a metric for each
+    partition would cost money.
     """
     single = worst([period.figures(observation) for period, observation in engines]) | _host(disk)
     common = {

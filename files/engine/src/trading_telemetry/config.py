@@ -75,7 +75,10 @@ class CloudWatchConfig:
 
 @dataclass(frozen=True)
 class Partition:
-    """An engine and the path of its published state. The name is "" if the host has only one engine, without a name."""
+    """An engine of the host, and the path of its published state.
+
+    The name is "" if the host has only one engine, without a name.
+    """
 
     name: str
     path: Path
@@ -120,7 +123,10 @@ class Config(Served):
 
 @dataclass(frozen=True)
 class Targets:
-    """The targets in slo.toml: latencies in µs, throughput in orders a second, use of CPU and memory in percent."""
+    """The targets in slo.toml.
+
+    Latencies are in µs, throughput in orders a second, and the use of CPU and memory in percent.
+    """
 
     avg_us: float
     p95_us: float
@@ -178,7 +184,7 @@ def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any
 
 
 def tables(top: Table, key: str) -> list[Table]:
-    """Return the tables of a list of tables, which the file writes as [[key]]. Raises ConfigError for another value."""
+    """Return the tables in a list that the file writes as [[key]]. Raises ConfigError for any other value."""
     values = top.take(key, [])
     if not isinstance(values, list):
         raise top.wrong(key, f"tables [[{key}]]", values)
@@ -194,7 +200,7 @@ def take_name(table: Table) -> str:
 
 
 def refuse_twice(given: list[tuple[Table, str, str]]) -> None:
-    """Raise ConfigError when two of these (table, key, value) have the same value."""
+    """Raise ConfigError when the same value occurs twice in these entries of (table, key, value)."""
     seen: dict[str, Table] = {}
     for table, key, value in given:
         if value in seen:
@@ -246,7 +252,7 @@ def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ..
 def load_targets(path: Path) -> Targets | None:
     """Return the targets in the file `path`, or None if it does not exist. Raises ConfigError when it is wrong.
 
-    The target of market data is in another file beside it: slo_feed.toml beside slo.toml.
+    The target of market data is in another file of the same directory: slo_feed.toml next to slo.toml.
     """
     if not path.exists():
         return None
@@ -259,7 +265,8 @@ def load_targets(path: Path) -> Targets | None:
 def _feed_p99_us(path: Path) -> float | None:
     """Return the target of market data, or None if the file does not exist.
 
-    The target has a file of its own, because an older release, after a rollback, would refuse a new key in slo.toml.
+    The target has a file of its own, because a rollback brings an older release. That release would refuse a new key in
+    slo.toml.
     """
     if not path.exists():
         return None

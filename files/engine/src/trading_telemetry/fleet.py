@@ -61,7 +61,10 @@ class HostReader:
             self._problem = _text(str(error))
 
     def document(self) -> Document:
-        """Return the host's part of the document: name, URL, problem (None if all is well), and rows of partitions."""
+        """Return the host's part of the document: name, URL, problem, and a row for each partition.
+
+        The problem is None if all is well.
+        """
         old = time.time_ns() - self._heard_ns > OLD_NS
         problem = self._problem or ("not asked since" if old else None)
         return {
@@ -94,7 +97,7 @@ class HostReader:
 
 
 def _first(latest: Any) -> tuple[list[str | None], Document]:
-    """Return the names of all partitions, and the row of the partition that `latest` is about.
+    """Return the names of all partitions, and the row of the partition which the document `latest` describes.
 
     A host without partitions has one, whose name is None. Raises UnansweredError when `latest` is no host's /latest.
     """
@@ -124,14 +127,17 @@ def _late() -> str:
 
 
 class Fleet:
-    """The readers of all hosts. They run concurrently, so that a slow host does not delay the others."""
+    """The readers of all hosts. They run concurrently, so that a slow host does not delay the other hosts."""
 
     def __init__(self, config: FleetConfig) -> None:
         """Prepare to read all hosts. Raises ConfigError when a token or certificate file cannot be read."""
         self._hosts = [HostReader(host) for host in config.hosts]
 
     def document(self) -> Document:
-        """Return the answer of /fleet: all hosts, and their worst status. A host that cannot be read is failing."""
+        """Return the answer of /fleet: all hosts, and the worst status of any host.
+
+        A host that cannot be read has the status failing.
+        """
         hosts = [host.document() for host in self._hosts]
         order = list(Status)
         statuses = [row["status"] or Status.FAILING for host in hosts for row in host["partitions"]]
@@ -202,5 +208,5 @@ def _figure(value: Any) -> float | None:
 
 
 def _text(value: str) -> str:
-    """Return the text cut to the length that a page shows, without characters that UTF-8 cannot encode."""
+    """Return the text, cut to the length that a page shows. Characters that UTF-8 cannot encode are removed."""
     return value[:TEXT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")

@@ -76,10 +76,14 @@ def check_all(
     certificates: Certificates | None = None,
     backup: Backup | None = None,
 ) -> list[Check]:
-    """Return all checks of one engine and its host. If the engine does not run, only that check is returned.
+    """Return all checks of one engine and its host. If the engine does not run, return only the check that says so.
 
-    `last_minute` is None if the engine has published less than twice, `targets` if there is no slo.toml, `tuning` if
-    the host was not tuned, `clock` if this process may not read the clock's state, `backup` if the host has no backup.
+    Each of these arguments may be None:
+    - `last_minute` if the engine has published less than twice.
+    - `targets` if there is no slo.toml.
+    - `tuning` if the host was not tuned.
+    - `clock` if this process may not read the clock's state.
+    - `backup` if the host has no backup.
     """
     engine = _engine(observation)
     state = observation.state
@@ -164,7 +168,7 @@ def _clock(state: State, clock: Clock | None) -> Check:
 
 
 def _certificates(certificates: Certificates | None) -> Iterator[Check]:
-    """Yield the check of the certificates; nothing if no certificate is served or watched."""
+    """Yield the check of the certificates. Yield nothing if no certificate is served or watched."""
     if certificates is None or not (certificates.ends or certificates.problems):
         return
     warnings = list(certificates.problems)
@@ -179,7 +183,7 @@ def _certificates(certificates: Certificates | None) -> Iterator[Check]:
 
 
 def _backup(backup: Backup | None) -> Iterator[Check]:
-    """Yield the check of the backup; nothing if the host has none.
+    """Yield the check of the backup. Yield nothing if the host has no backup.
 
     /health needs no token. So the reason does not contain the bucket's name or the error that S3 returned.
     """

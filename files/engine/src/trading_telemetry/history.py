@@ -66,20 +66,21 @@ class History:
         self._samples.append(Sample(observation.observed_ns / 1e9, **known))  # type: ignore[arg-type]
 
     def columns(self, seconds: int) -> dict[str, list[float | int | None]]:
-        """Return the last `seconds` samples as lists by column name, oldest value first."""
+        """Return column name → values of the last `seconds` samples, the oldest value first."""
         wanted = list(islice(reversed(self._samples), seconds))[::-1]
         rows = [astuple(sample) for sample in wanted]
         return {name: [row[position] for row in rows] for position, name in enumerate(COLUMNS)}
 
     def newest(self) -> dict[str, float | int | None]:
-        """Return the newest sample by column name, {} if there is none."""
+        """Return column name → value of the newest sample, or {} if there is no sample."""
         return dict(zip(COLUMNS, astuple(self._samples[-1]), strict=True)) if self._samples else {}
 
     def compliance(self) -> dict[str, dict[str, float | int | None]]:
-        """Return how well the targets of avg, p95 and p99 were kept, for each of these names; {} without targets.
+        """Return how well each of the targets avg, p95 and p99 was kept. Without targets the result is {}.
 
         `judged_s` is the number of seconds with a measurement, `kept_ratio` the share of them within the target.
-        `budget_left_ratio` is the unused share of the seconds that OBJECTIVE allows to be worse.
+        OBJECTIVE allows some of these seconds to exceed the target. `budget_left_ratio` is the share of them that is
+        left.
         """
         if self._targets is None:
             return {}

@@ -12,7 +12,7 @@ _IDLE = ("idle", "iowait")
 
 @dataclass(frozen=True)
 class HostSample:
-    """The counters of CPU and network since the machine's start, and the memory at the time of the reading."""
+    """Counters of CPU and network since the machine's start, and the memory in use when they were read."""
 
     cpu_s: dict[str, float]
     """The seconds of all CPUs together, by kind ("user", "idle", …)."""
@@ -26,7 +26,7 @@ class HostSample:
         return 100 * (1 - self.memory_available_bytes / self.memory_total_bytes)
 
     def cpu_percent_since(self, earlier: "HostSample") -> dict[str, float]:
-        """Return the use of all CPUs together since `earlier` in percent, by kind, and their sum as "busy".
+        """Return kind → use of all CPUs together since `earlier`, in percent. "busy" is the sum of all kinds.
 
         The kinds "idle" and "iowait" are left out.
         """

@@ -39,7 +39,7 @@ class Latency:
 
     @cached_property
     def figures_us(self) -> dict[str, float]:
-        """The figures avg, p50, p95, p99 and p999 in µs, by name; {} without a latency."""
+        """The figures avg, p50, p95, p99 and p999, each in µs under its name. Without a latency it is {}."""
         if not self.count:
             return {}
         figures = {name: self.percentile_us(percent) for name, percent in PERCENTILES.items()}
@@ -47,5 +47,5 @@ class Latency:
 
     @cached_property
     def curve_us(self) -> list[tuple[float, float]]:
-        """Pairs of percentile and latency in µs, for a chart; [] without a latency."""
+        """Pairs of a percentile and its latency in µs, for a chart. Without a latency it is []."""
         return [(percent, self.percentile_us(percent)) for percent in CURVE] if self.count else []

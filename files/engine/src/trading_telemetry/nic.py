@@ -16,10 +16,10 @@ _ENDING = "_allowance_exceeded"
 
 
 def allowance_exceeded() -> dict[str, int]:
-    """Return the number of packets of all interfaces that were held back, by limit ("bw_in", "pps", "conntrack", …).
+    """Return limit ("bw_in", "pps", "conntrack", …) → number of packets that were held back because of it.
 
-    The result is {} if there is no ENA card, or if the systemd unit forbids AF_NETLINK, so that the process cannot list
-    the interfaces.
+    The packets of all interfaces are added up. The result is {} if there is no ENA card. It is also {} if the systemd
+    unit forbids AF_NETLINK, because then the process cannot list the interfaces.
     """
     found: dict[str, int] = {}
     try:
@@ -35,7 +35,7 @@ def allowance_exceeded() -> dict[str, int]:
 
 
 def statistics(interface: str) -> dict[str, int]:
-    """Return the counters of the interface's driver by name (linux/ethtool.h); {} if the driver reports none."""
+    """Return counter → value, as the interface's driver reports them (linux/ethtool.h). {} if it reports none."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             head = _ask(sock, interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SET_STATISTICS, 0))
@@ -50,9 +50,10 @@ def statistics(interface: str) -> dict[str, int]:
 
 
 def _ask(sock: socket.socket, interface: str, request: bytes, room_bytes: int = 0) -> bytes:
-    """Send an ethtool request to the kernel and return the buffer that it filled. Raises OSError if it refuses.
+    """Send an ethtool request to the kernel, and return the buffer that the kernel filled.
 
-    The buffer has the request, followed by `room_bytes` bytes for the answer.
+    The buffer has the request, followed by `room_bytes` bytes for the answer. Raises OSError if the kernel refuses the
+    request.
     """
     buffer = array("B", request + bytes(room_bytes))
     fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), buffer.buffer_info()[0]))

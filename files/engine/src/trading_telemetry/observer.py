@@ -24,7 +24,10 @@ WINDOWS_S = (1, 10, 60)
 
 @dataclass(frozen=True)
 class Observation:
-    """One reading of the engine's state. `problem` says why there is no state or no engine; "" if all is well."""
+    """One reading of the engine's state.
+
+    `problem` says why there is no state or no engine. It is "" if all is well.
+    """
 
     observed_ns: int
     state: State | None
@@ -32,7 +35,7 @@ class Observation:
 
     @property
     def age_ns(self) -> int | None:
-        """The time from the engine's publication of the state to this reading; None without a state."""
+        """The time from the engine's publication of the state to this reading. It is None without a state."""
         return None if self.state is None else max(self.observed_ns - self.state.published_ns, 0)
 
     @property
@@ -60,11 +63,11 @@ class Window:
         self._latencies: dict[str, Latency] = {}
 
     def count(self, names: Iterable[str]) -> int:
-        """Return by how much the named counters increased together."""
+        """Return by how much the sum of the named counters increased."""
         return sum(self.newer.counters[name] - self.older.counters[name] for name in names)
 
     def rate_per_s(self, names: Iterable[str]) -> float:
-        """Return by how much the named counters increased together, per second."""
+        """Return by how much the sum of the named counters increased per second."""
         return self.count(names) / self.seconds if self.seconds > 0 else 0.0
 
     def bucket_counts(self, name: str) -> list[int]:
@@ -73,7 +76,7 @@ class Window:
         return [now - before for now, before in zip(newer, older, strict=True)]
 
     def latency(self, name: str) -> Latency:
-        """Return the latencies that the named histogram recorded in this window. They are computed only once."""
+        """Return the latencies that the named histogram recorded in this window. They are computed once and kept."""
         if name not in self._latencies:
             self._latencies[name] = Latency.of(self.newer.histograms[name].since(self.older.histograms[name]))
         return self._latencies[name]
@@ -85,7 +88,7 @@ class Observer:
     def __init__(self, path: Path, looks: int = max(WINDOWS_S) + 1) -> None:
         """Read the shared memory at `path`. The last `looks` readings are kept for the windows.
 
-        A caller that needs only `newest_window` needs two of them.
+        For a caller that uses only `newest_window`, two readings are enough.
         """
         self._reader = StateReader(path)
         self._minute: deque[Look] = deque(maxlen=looks)
@@ -118,14 +121,14 @@ class Observer:
         return observation
 
     def newest_window(self) -> Window | None:
-        """Return the window between the last two states, of any length.
+        """Return the window between the last two states, however long it is.
 
         Returns None if the last `sample` found no new publication, or if it is the first of this engine process.
         """
         return Window(self._minute[-2], self._minute[-1]) if self._grew and len(self._minute) > 1 else None
 
     def window(self, seconds: int) -> Window | None:
-        """Return the window of the last `seconds` seconds; a shorter one if the observer has not run for so long.
+        """Return the window of the last `seconds` seconds. If the observer has not run for so long, it is shorter.
 
         Returns None if the engine has published less than twice since the observer's start.
         """

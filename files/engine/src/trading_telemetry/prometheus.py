@@ -34,7 +34,10 @@ class EngineCollector(Collector):
         clock: Callable[[], Clock | None] = read_clock,
         certificates: Certificates | None = None,
     ) -> None:
-        """Collect from these observers, by partition name. A host without partitions has one observer, named ""."""
+        """Collect from these observers, which are given under their partitions' names.
+
+        A host without partitions has one observer, under the name "".
+        """
         self._observers = observers
         self._targets = targets
         self._clock = clock
@@ -85,7 +88,7 @@ def _health(observation: Observation, status: Status) -> Iterator[Metric]:
 
 
 def _observed(observation: Observation, targets: Targets | None) -> Iterator[Metric]:
-    """Yield the numbers that the engine published; nothing if no state can be read."""
+    """Yield the numbers that the engine published. Yield nothing if no state can be read."""
     if observation.state is not None:
         yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
         yield from _engine(observation.state)
@@ -135,7 +138,7 @@ def _engine(state: State) -> Iterator[Metric]:
 
 
 def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
-    """Return the engine's histogram, which has 1,664 buckets, with only the buckets in BUCKET_BOUNDS_US.
+    """Return the engine's histogram with only the buckets in BUCKET_BOUNDS_US. The engine itself has 1,664 buckets.
 
     The engine's buckets have other bounds. So the bound up to which a bucket really counts differs from the bound in
     its label by up to 1.6 %.
@@ -150,7 +153,7 @@ def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
 
 
 def _targets(targets: Targets | None) -> Iterator[Metric]:
-    """Yield the targets as metrics, so that alert rules can compare figures with them; nothing without targets."""
+    """Yield the targets as metrics, so that alert rules can compare figures with them. Yield none without targets."""
     if targets is None:
         return
     latency_us = {"avg": targets.avg_us, "p95": targets.p95_us, "p99": targets.p99_us}
@@ -163,7 +166,7 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
 
 
 def _over_target(distribution: Distribution, targets: Targets) -> Metric:
-    """Return how many orders took longer than the target of p95 and of p99.
+    """Return two numbers as a metric: the orders that took longer than the p95 target, and than the p99 target.
 
     They are counted by the engine's own buckets, because the buckets of /metrics may have no bound at the target.
     """

@@ -1,7 +1,7 @@
-"""The figures by which the latency promise is judged.
+"""The figures that show whether the engine keeps its targets for latency.
 
-There are two sources: the orders of clients, and those of the canary, a client inside the engine that sends ten small
-orders a second. Of each figure, the worse one counts.
+There are two sources: the orders of clients, and those of the canary. The canary is a client inside the engine that
+sends ten small orders a second. Each figure is computed for both sources, and the worse result counts.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ Figures = dict[str, float]
 
 
 def figures_us(window: Window | None, at_least: int = 1, sources: tuple[str, ...] = SOURCES) -> dict[str, Figures]:
-    """Return the figures (avg, p50, p95, p99, p999) of a window in µs, by source.
+    """Return source → figures (avg, p50, p95, p99, p999) of a window in µs.
 
     Only sources with at least `at_least` measurements are in the result.
     """
@@ -28,7 +28,7 @@ def figures_us(window: Window | None, at_least: int = 1, sources: tuple[str, ...
 
 
 def worst_us(*by_source: dict[str, Figures]) -> Figures:
-    """Return the highest value of each figure over all sources, by the figure's name; {} without a source."""
+    """Return figure → its highest value over all sources. Without a source the result is {}."""
     measured = [figures for found in by_source for figures in found.values()]
     return {name: max(figures[name] for figures in measured) for name in (measured[0] if measured else ())}
 

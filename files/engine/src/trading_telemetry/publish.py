@@ -42,8 +42,8 @@ logger = logging.getLogger("trading-publish")
 class UnsentPeriods:
     """The periods that wait to be sent, oldest first.
 
-    At most KEPT_PERIODS wait; then the oldest is dropped for each new one. Periods whose data CloudWatch rejects as
-    wrong are dropped as well.
+    At most KEPT_PERIODS wait. Beyond that, each new period replaces the oldest one. Periods whose data CloudWatch
+    rejects as wrong are dropped as well.
     """
 
     def __init__(self, put: "Callable[[list[Datum]], None]") -> None:
@@ -62,10 +62,10 @@ class UnsentPeriods:
         self._waiting.append(data)
 
     def send(self, now_s: float) -> None:
-        """Send the waiting periods until one fails.
+        """Send the waiting periods until one cannot be sent.
 
-        After a failure nothing is sent for a pause, which is longer after each further failure.
-        Errors of CloudWatch are logged, not raised. `now_s` is monotonic time.
+        After a failure nothing is sent for a pause, which is longer after each further failure. Errors of CloudWatch
+        are logged, not raised. `now_s` is monotonic time.
         """
         if now_s < self._retry_at_s:
             return
@@ -98,9 +98,10 @@ def _is_for_ever(error: Exception) -> bool:
 
 
 class Schedule:
-    """The schedule of periods. They end at multiples of their length, such as full minutes, so at once on all hosts.
+    """The schedule of periods. A period ends at a multiple of its length, such as a full minute.
 
-    The time that is left is measured by the monotonic clock. So a step of the wall clock can only shorten one period.
+    So it ends at the same time on all hosts. The time that is left is measured by the monotonic clock. So a step of the
+    wall clock can only shorten one period.
     """
 
     def __init__(self, period_s: int) -> None:
@@ -109,7 +110,10 @@ class Schedule:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a period now. It ends at the next multiple, or at the one after it if SHORTEST_S is not left."""
+        """Begin a period now. It ends at the next multiple of its length.
+
+        If less than SHORTEST_S is left until then, it ends at the multiple after that.
+        """
         left_s = self._period_s - time.time() % self._period_s
         self._due_s = time.monotonic() + left_s + (self._period_s if left_s < SHORTEST_S else 0)
 
@@ -119,7 +123,10 @@ class Schedule:
         return max(self._due_s - time.monotonic(), 0.0)
 
     def ended_s(self) -> float:
-        """Return the Unix time at which the period ended: the multiple that is nearest to the wall clock now."""
+        """Return the Unix time at which the period ended.
+
+        It is the multiple of the period's length that is nearest to the wall clock now.
+        """
         return round(time.time() / self._period_s) * float(self._period_s)
 
 

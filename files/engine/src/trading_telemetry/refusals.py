@@ -14,7 +14,7 @@ WRITING_S = 5.0
 
 
 def refused_packets(path: Path = REFUSALS, earlier: dict[str, int] | None = None) -> dict[str, int] | None:
-    """Return the number of packets refused since the firewall's rules were loaded, by reason; None without a firewall.
+    """Return reason → number of packets refused since the firewall's rules were loaded. None without a firewall.
 
     While the file is being rewritten, `earlier` is returned: the result of the previous call. A file that stays empty
     means that the rules were removed, so None is returned.

@@ -53,7 +53,7 @@ class Service:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the partitions; () if the host has none."""
+        """The names of the partitions. It is () if the host has no partitions."""
         return tuple(name for name in self._partitions if name)
 
     @property
@@ -62,7 +62,7 @@ class Service:
         return sum(each.broadcast.clients for each in self._partitions.values())
 
     def partition(self, name: str | None) -> Watched:
-        """Return the partition of this name, or the first one for None.
+        """Return the partition of this name. For None return the first partition.
 
         Raises LookupError for an unknown name. Its message lists the known names.
         """
@@ -74,7 +74,7 @@ class Service:
         return self._partitions[name]
 
     def latest(self, name: str | None = None) -> Document:
-        """Return the document of /latest for the partition `name`, or for the first one.
+        """Return the document of /latest for the partition `name`. If `name` is None, use the first partition.
 
         Counters, checks and age are read now. Windows, targets and the host's values are those of the last sample.
         """
@@ -89,8 +89,8 @@ class Service:
     def health(self, name: str | None = None) -> Document:
         """Return the document of /health: status, age of the engine's publication, and checks.
 
-        For a partition's name they are those of this partition. For None they are those of the whole host: the worst
-        status and the greatest age.
+        With a partition's name, all three are about this partition. With None, the checks are those of all partitions,
+        the status is the worst one, and the age the greatest one.
         """
         asked = self._partitions.values() if name is None else [self.partition(name)]
         observations = {each: each.observer.look() for each in asked}

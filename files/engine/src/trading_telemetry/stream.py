@@ -35,9 +35,9 @@ class Broadcast:
         self._renewed = asyncio.Event()
 
     async def after(self, number: int) -> tuple[int, bytes]:
-        """Wait until the newest document has another number than `number`. Return its number and the document.
+        """Wait until the number of the newest document differs from `number`. Return its number and the document.
 
-        Raises TimeoutError if there is none within HEARTBEAT_S.
+        Raises TimeoutError if there is no such document within HEARTBEAT_S.
         """
         if self.number == number:
             # In Python 3.11, asyncio.wait_for() loses a cancellation that comes at the same time as the document.

@@ -1,4 +1,4 @@
-"""What telemetry keeps for each engine of the host: its observer, its history, and its clients of /stream."""
+"""What telemetry keeps for each engine of the host: an observer, a history, and the clients of /stream."""
 
 from trading_telemetry.config import Partition, Targets
 from trading_telemetry.health import Check, Status

@@ -13,7 +13,7 @@ from trading_telemetry.assets import load_assets
 def page(name: str, information: dict[str, Any]) -> list[Route]:
     """Return the routes of the page `name` and of its static files.
 
-    A client that does not accept HTML gets `information` as JSON at / instead of the page.
+    At /, a client that does not accept HTML gets `information` as JSON instead of the page.
     """
     assets = load_assets()
 

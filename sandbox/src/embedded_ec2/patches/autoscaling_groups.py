@@ -51,9 +51,9 @@ def _member(backend: AutoScalingBackend, instance_id: str) -> groups.Member:
 
 
 def _size_groups() -> None:
-    """Let embedded_ec2.groups launch and terminate, and refuse a size outside the limits.
+    """Let embedded_ec2.groups launch and terminate instances. Refuse a size outside the group's limits.
 
-    moto launches and terminates once, within the request, and accepts any size.
+    moto launches and terminates instances once, within the request, and accepts any size.
     """
 
     def set_desired_capacity(self: FakeAutoScalingGroup, new_capacity: int | None) -> None:
@@ -91,9 +91,9 @@ def _size_groups() -> None:
 
 
 def _make_and_delete() -> None:
-    """Refuse a second group of the same name, and the deletion of a group in use. Support hooks at the creation.
+    """Refuse a second group of the same name, and refuse to delete a group in use.
 
-    In moto a second group replaces the first.
+    In moto a second group replaces the first. Lifecycle hooks in a request that creates a group are also made here.
     """
     create_group = AutoScalingBackend.create_auto_scaling_group
     answer_create = AutoScalingResponse.create_auto_scaling_group
@@ -207,7 +207,7 @@ def _put_hook(backend: AutoScalingBackend, group_name: str, asked: dict[str, Any
 def _take_hooks() -> None:
     """Make lifecycle hooks effective.
 
-    moto stores hooks, with another role and queue than requested, and never waits for them.
+    moto only stores hooks, with another role and queue than the request had. It never waits for them.
     """
 
     def put_lifecycle_hook(self: AutoScalingResponse) -> ActionResult:

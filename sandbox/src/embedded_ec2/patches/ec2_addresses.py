@@ -1,4 +1,4 @@
-"""moto's EC2 assigns public addresses that belong to others, and loses Elastic IPs and their tags."""
+"""moto's EC2 assigns public addresses that belong to hosts of other people, and loses Elastic IPs and their tags."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -30,7 +30,10 @@ def _public_addresses_in_use() -> set[str]:
 
 
 def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
-    """Assign the sandbox's own public addresses. moto invents addresses, which may belong to others or to loopback."""
+    """Assign the sandbox's own public addresses.
+
+    moto invents addresses, which may belong to other people's hosts or to loopback.
+    """
 
     def next_free() -> str:
         used = _public_addresses_in_use()

@@ -21,9 +21,9 @@ SECONDS = 3.0
 
 
 def install(hooks: Hooks) -> None:
-    """Delete interfaces of terminated instances, and VPC endpoints, with a delay.
+    """Delete VPC endpoints, and the interfaces of terminated instances, with a delay.
 
-    Until then refuse to delete the subnets, security groups, gateways and VPCs that they use.
+    Until these are gone, refuse to delete the subnets, security groups, gateways and VPCs that they use.
     """
     if Instance.terminate.__module__ != __name__:
         _let_interfaces_of_a_launch_go_with_it()

@@ -38,7 +38,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _cpu_options(self: Instance) -> dict[str, int]:
-    """Return the CPU options of the launch, or those of the type. AWS reports them for every instance."""
+    """Return the CPU options of the launch, or else those of the instance type. AWS reports them for every instance."""
     facts: dict[str, int] = INSTANCE_TYPES.get(self.instance_type, {}).get("VCpuInfo", {})
     usual = {"CoreCount": facts.get("DefaultCores", 1), "ThreadsPerCore": facts.get("DefaultThreadsPerCore", 1)}
     return getattr(self, "cpus_asked_for", usual)

@@ -11,7 +11,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Decode the user data of every version. moto decodes only that of the first version."""
+    """Decode the user data of every version. moto decodes only the first version's user data."""
     create: Callable[..., Any] = LaunchTemplate.create_version
     if create.__module__ == __name__:
         return

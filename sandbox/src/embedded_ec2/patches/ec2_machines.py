@@ -56,7 +56,7 @@ def _reboot_machines(hooks: Hooks) -> None:
 def _start_machines(hooks: Hooks) -> None:
     """Start the instance's machine, and answer the request only after that.
 
-    A launch is refused when this machine uses the subnet's addresses for something else.
+    A launch is refused when this computer uses the subnet's addresses for something else.
     """
     run: Callable[..., Any] = EC2Backend.run_instances
     start: Callable[..., Any] = EC2Backend.start_instances

@@ -18,7 +18,10 @@ _RESERVED = (".", "..", "_index")
 
 
 def install(hooks: Hooks) -> None:
-    """Refuse such keys at a launch with tags in metadata, and for an instance that has tags in its metadata."""
+    """Refuse tag keys that AWS does not allow in the instance metadata.
+
+    They are refused at a launch with tags in the metadata, and for an instance that has tags in its metadata.
+    """
     run: Callable[..., ActionResult] = InstanceResponse.run_instances
     tag: Callable[..., bool] = EC2Backend.create_tags
 

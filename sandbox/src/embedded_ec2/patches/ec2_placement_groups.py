@@ -48,7 +48,10 @@ class PlacementGroup(TaggedEC2Resource):
 
 
 def install(hooks: Hooks) -> None:
-    """Add the three actions to moto. Also register `pg-…` as the form of an id whose resource can have tags."""
+    """Add the actions on placement groups to moto: create, describe and delete.
+
+    Also register `pg-…` as the form of an id whose resource can have tags.
+    """
     EC2_RESOURCE_TO_PREFIX["placement-group"] = "pg"
     EC2_PREFIX_TO_RESOURCE["pg"] = "placement-group"
     for action in (create_placement_group, describe_placement_groups, delete_placement_group):

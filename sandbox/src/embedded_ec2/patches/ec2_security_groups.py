@@ -13,13 +13,13 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Answer changes of rules' descriptions completely, and replace the groups of instances and interfaces."""
+    """Answer changes of rules' descriptions completely. Replace the groups of instances and interfaces."""
     _confirm_rule_descriptions()
     _replace_groups()
 
 
 def _confirm_rule_descriptions() -> None:
-    """Add `Return` to two answers, which amazon.aws.ec2_security_group reads. moto leaves it out."""
+    """Add the field `Return`, which amazon.aws.ec2_security_group reads, to two answers. moto lacks it."""
     for direction in ("ingress", "egress"):
         name = f"update_security_group_rule_descriptions_{direction}"
 
@@ -33,7 +33,7 @@ def _confirm_rule_descriptions() -> None:
 
 
 def _replace_groups() -> None:
-    """Replace the security groups of an instance and its interface together, as AWS does. moto only adds groups."""
+    """Replace the security groups of an instance, and also those of its interface. moto only adds groups."""
     modify_interface: Callable[..., None] = EC2Backend.modify_network_interface_attribute
     modify_instance: Callable[..., Any] = EC2Backend.modify_instance_security_groups
 

@@ -29,7 +29,7 @@ _hooks = Hooks()
 
 
 def install(hooks: Hooks) -> None:
-    """Give balancers addresses, and report the health of targets that HAProxy finds, if the sandbox has machines."""
+    """Give balancers addresses. If the sandbox has machines, report the health of targets that HAProxy finds."""
     global _hooks
     _hooks = hooks
     hooks.watcher.targets = groups.Targets(_state, _is_draining)
@@ -43,7 +43,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _keeper(group: FakeTargetGroup) -> "Balancers | None":
-    """Return the object that runs the group's balancer, or None when the group has no network balancer."""
+    """Return the object that runs the target group's balancer, or None when the group has no network balancer."""
     return _hooks.machines.balancers() if group.protocol in _NETWORK and group.load_balancer_arns else None
 
 
@@ -76,7 +76,7 @@ def _name_by_type() -> None:
 def _give_addresses() -> None:
     """Give a balancer one interface with an address, which is also its DNS name.
 
-    It is in the balancer's first subnet. AWS makes one in each subnet.
+    The interface is in the balancer's first subnet. AWS makes one interface in each subnet.
     """
     create: Callable[..., FakeLoadBalancer] = ELBv2Backend.create_load_balancer
     delete: Callable[..., None] = ELBv2Backend.delete_load_balancer
@@ -117,7 +117,7 @@ def _give_addresses() -> None:
 
 
 def _refuse_other_checks() -> None:
-    """Refuse intervals and thresholds of health checks outside AWS's limits. moto accepts any."""
+    """Refuse health checks whose intervals or thresholds are outside AWS's limits. moto accepts any values."""
     create: Callable[..., FakeTargetGroup] = ELBv2Backend.create_target_group
     modify: Callable[..., FakeTargetGroup] = ELBv2Backend.modify_target_group
 

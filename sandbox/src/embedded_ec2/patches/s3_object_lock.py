@@ -1,4 +1,4 @@
-"""moto reports a bucket's object lock with days and years, of which one is zero."""
+"""moto reports a bucket's object lock both in days and in years, and one of the two numbers is zero."""
 
 from moto.s3.models import S3Backend
 

@@ -14,7 +14,8 @@ def install(hooks: Hooks) -> None:
     """Skip statements with a condition.
 
     moto would apply them without their condition, so "deny all requests without TLS" would deny every request. The
-    sandbox's API has no TLS, because it listens on loopback. So such statements must not apply; all others do.
+    sandbox's API has no TLS, because it listens on loopback. So such statements must not apply. All other statements
+    apply.
     """
     original = FakeBucket.get_permission
 

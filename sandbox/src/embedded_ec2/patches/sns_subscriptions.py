@@ -16,9 +16,10 @@ _ASKED = ("email", "email-json", "http", "https")
 
 
 def install(hooks: Hooks) -> None:
-    """Keep subscriptions that need a confirmation pending until ConfirmSubscription.
+    """Keep a subscription that needs a confirmation pending until the request ConfirmSubscription.
 
-    The token for that is the endpoint, because the sandbox sends no message with a token.
+    That request must contain a token. Here the token is the endpoint, because the sandbox sends no message with a
+    token.
     """
     if SNSResponse.subscribe.__module__ != __name__:
         _keep_subscribers_pending()

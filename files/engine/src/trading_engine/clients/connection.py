@@ -10,7 +10,7 @@ from trading_engine.clients.session import Session
 
 
 class Connection:
-    """The connection of a client. `send` writes as many bytes as the kernel accepts, and queues the others.
+    """The connection of a client. `send` writes as many bytes as the kernel accepts, and queues the remaining bytes.
 
     If the queue is longer than `limit_bytes`, `send` returns False, and the client must be disconnected.
     """

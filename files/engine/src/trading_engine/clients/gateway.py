@@ -1,6 +1,6 @@
 """The gateway: it accepts clients' connections, passes their bytes to the engine, and sends the replies.
 
-Each socket with new bytes is read once in a turn of the event loop, up to READ_BYTES, so that all clients are served
+In one turn of the event loop each socket with new bytes is read once, up to READ_BYTES. So all clients are served
 equally. Further bytes wait in the kernel until the next turn. All answers to one read are sent by one write.
 """
 
@@ -38,7 +38,10 @@ _wall_ns: Final = time.time_ns
 
 
 class Listener:
-    """A listening socket. Clients connect to it or, with `is_proxy`, this host's TLS proxy on behalf of clients."""
+    """A listening socket. With `is_proxy`, this host's TLS proxy connects to it on behalf of clients.
+
+    Without `is_proxy`, clients connect to the socket themselves.
+    """
 
     def __init__(self, sock: socket.socket, *, is_proxy: bool) -> None:
         self.socket = sock
@@ -60,7 +63,7 @@ def listening(address: str, port: int) -> socket.socket:
 
 
 class Gateway:
-    """The listening sockets and all connections. `connections` has those that are logged in, by account number.
+    """The listening sockets and all connections. `connections` maps account numbers to connections that are logged in.
 
     `canary` is the account number of the canary, a client inside the engine for measurements, or -1. The figures about
     clients do not count its orders and its session.
@@ -107,14 +110,15 @@ class Gateway:
         self._login.checks.stop()
 
     def end_sessions(self) -> None:
-        """Send the end of the session to every client that is logged in, and disconnect it, because the day is over."""
+        """Because the day is over, send the end of the session to each logged-in client and disconnect it."""
         for number in list(self.connections):
             self.end_session(number)
 
     def disconnect_absent(self) -> None:
-        """Tell the engine that accounts have disconnected that were logged in before its start and have not returned.
+        """Report accounts to the engine as disconnected if their clients have not returned after its start.
 
-        Call this some time after the start, so that clients have time to connect again.
+        Only accounts that were logged in before the start are reported. Call this some time after the start, so that
+        clients have time to connect again.
         """
         for account in self._engine.core.by_number:
             if account.connected and account.number not in self.connections and not self._engine.failure:
@@ -289,7 +293,7 @@ class Gateway:
             self.send(connection, packets)
 
     def send(self, connection: Connection, data: bytes) -> None:
-        """Send bytes to the client. If it has failed or has not read for too long, close the connection."""
+        """Send bytes to the client. Close the connection if that fails or if the client has not read for too long."""
         if connection.closed:
             return
         self._stats.bytes_sent += len(data)
@@ -322,7 +326,8 @@ class Gateway:
     def check_timers(self, share: float) -> None:
         """Send heartbeats that are due, and close the connections of silent clients.
 
-        Each call checks the next connections in turn, about `share` (0 to 1) of all. So call it often.
+        One call checks only some connections, the next call those after them. `share` (0 to 1) says which part of all
+        connections one call checks. So call it often.
         """
         now_ns = _monotonic_ns()
         for _ in range(min(len(self._everybody), int(len(self._everybody) * share) + 8)):
@@ -343,7 +348,7 @@ class Gateway:
             self.drop(connection)
 
     def clients(self) -> list[Connection]:
-        """Return the connections that are logged in, except the canary's."""
+        """Return the connections that are logged in, except that of the canary."""
         return [connection for number, connection in self.connections.items() if number != self.canary]
 
     def sessions(self, wall_minus_monotonic_ns: int) -> list[SessionState]:

@@ -40,7 +40,7 @@ class Throttle:
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def left(self, address: str, now_ns: int) -> int:
-        """Return how many more logins of the address may fail before it has to wait. `now_ns` is monotonic time."""
+        """Return how many more logins from the address may fail before it has to wait. `now_ns` is monotonic time."""
         since_ns, failures = self._failures.get(address, (now_ns, 0))
         return _FAILURES - failures if now_ns - since_ns <= _WINDOW_NS else _FAILURES
 
@@ -92,8 +92,9 @@ class Sessions(Protocol):
 class Login:
     """The login of connections. It reads their bytes until the login has succeeded; from then on `gateway` reads them.
 
-    An address has at most as many password checks at the same time as logins of it may still fail. Its further logins
-    wait. While they wait, their connections may be closed to make room for others.
+    The number of simultaneous password checks for one address is limited. It is at most the number of logins that may
+    still fail. Further logins from the address wait. While they wait, their connections may be closed to make room for
+    others.
     """
 
     def __init__(self, gateway: Sessions, engine: Engine, stats: Stats, loop: AbstractEventLoop) -> None:
@@ -164,7 +165,7 @@ class Login:
         self._admit_waiting(address)
 
     def _admit_waiting(self, address: str) -> None:
-        """Continue with logins of this address that waited for the end of another check.
+        """Continue with logins of this address that waited until another login was checked.
 
         In one turn of the event loop at most _REFUSALS_A_TURN are continued, because to refuse a login takes time.
         """

@@ -36,7 +36,7 @@ class Session:
         return True
 
     def login_request(self, data: bytes) -> soupbintcp.LoginRequest | None:
-        """Add bytes from before the login, and return the login request if it is now complete, else None.
+        """Add bytes from a client that has not logged in. Return its login request, or None while it is incomplete.
 
         Bytes after the request are kept in `rest`. Raises WireError for packets that the protocol does not allow.
         """
@@ -72,10 +72,10 @@ class Session:
 
 
 def first_number(request: soupbintcp.LoginRequest, session: str, first: int, last: int) -> int | None:
-    """Return the number of the first message to send after a login, or None if it is not available.
+    """Return the number of the first message to send after a login, or None if that message is not available.
 
-    `session` is the name of the present session. `first` and `last` are the numbers of the oldest message that is still
-    kept and of the newest.
+    `session` is the name of the present session. `first` is the number of the oldest message that is still kept, and
+    `last` that of the newest message.
     """
     if request.session not in ("", session):
         return None

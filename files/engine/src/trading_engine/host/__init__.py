@@ -1,1 +1,1 @@
-"""What the programs ask of the kernel and of systemd: clocks, timers, timestamps of packets, sockets, notifications."""
+"""What the programs need from the kernel and systemd: clocks, timers, timestamps of packets, sockets, notifications."""

@@ -40,7 +40,7 @@ class Clock:
     def anchor(self, day: str, last_ns: int = 0) -> None:
         """Set the clock to the wall clock's time since midnight of `day`, or to `last_ns` if that is later.
 
-        `day` begins with YYYYMMDD; a session's name does.
+        `day` begins with YYYYMMDD, as the name of a session does.
         """
         midnight = datetime.strptime(day[:8], "%Y%m%d").replace(tzinfo=self._zone)
         self._midnight_ns = int(midnight.timestamp()) * 1_000_000_000
@@ -60,7 +60,7 @@ class Clock:
         return self.at(time.monotonic_ns())
 
     def deviation_ns(self) -> int:
-        """Return engine time minus the wall clock's time since the same midnight.
+        """Return engine time minus the time of the wall clock. Both are counted from the same midnight.
 
         It changes only when the wall clock is stepped. The kernel's gradual corrections affect both clocks alike.
         """
@@ -68,7 +68,7 @@ class Clock:
         return self.at(monotonic_ns) - (wall_ns - self._midnight_ns)
 
     def noticed_step(self, deviation_ns: int) -> int:
-        """Return by how much the wall clock was stepped since the last step that was returned.
+        """Return by how much the wall clock was stepped since the last step that this method returned.
 
         `deviation_ns` is the present deviation. The result is 0 if the step is less than NOTICED_NS.
         """
@@ -105,7 +105,7 @@ class Clock:
 
 
 def _look() -> tuple[int, int]:
-    """Return the monotonic time and the wall clock's time of the same moment."""
+    """Return the monotonic time and the wall clock's time, both of the same moment."""
     looks = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(_LOOKS)]
     # An interrupt between the readings of the two clocks would look like a step of the wall clock. So the clocks are
     # read several times. The attempt that took the shortest time was not interrupted.

@@ -1,4 +1,4 @@
-"""The number of file descriptors that clients' connections may use, and the errors that pass by themselves."""
+"""The number of file descriptors that clients' connections may use, and the errors that go away without a restart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ TRANSIENT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 def for_sockets() -> int:
     """Return how many descriptors clients' connections may use.
 
-    It is the limit of the process, less those that it keeps for its own files: a quarter of the limit, at most 1,024.
+    It is the limit of the process without the descriptors that the process keeps for its own files. It keeps a quarter
+    of the limit, but at most 1,024.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:

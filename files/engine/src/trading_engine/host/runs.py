@@ -14,7 +14,7 @@ _BASE36: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def run_prefix(time_s: float | None = None) -> bytes:
-    """Return seven characters that sort after those of all earlier runs.
+    """Return seven characters that sort after the prefixes of all earlier runs.
 
     They are the tenths of a second since 1970, at `time_s` or now, in base 36.
     """

@@ -1,4 +1,7 @@
-"""A timer with a resolution of microseconds, made by timerfd_create(2). Event loops' own timers have milliseconds."""
+"""A timer with a resolution of microseconds, made by timerfd_create(2).
+
+The timers of event loops have a resolution of only a millisecond.
+"""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Account(Owner):
         )
 
     def _begin_increasing(self) -> None:
-        """Change to increasing tokens during a day: keep the live orders and the highest token, and drop all others."""
+        """Change to increasing tokens during a day. Drop all tokens but the highest and those of live orders."""
         for shard in self._shards:
             for token in list(shard):
                 self.last_token = max(self.last_token, token)
@@ -107,14 +107,14 @@ class Account(Owner):
         self._mask = 0
 
     def terms_of(self, raw: bytes) -> Terms:
-        """Return the terms in bytes 32 to 48 of an Enter Order."""
+        """Return the terms that these bytes stand for. They are bytes 32 to 48 of an Enter Order."""
         terms = self._terms.get(raw)
         if terms is None:
             terms = self._judge(raw)
         return terms
 
     def _judge(self, raw: bytes) -> Terms:
-        """Create the terms of bytes that are not in the table yet, add them to it, and return them.
+        """Create the terms for these bytes, which are not in the table yet. Add them to the table and return them.
 
         If the firm is blank, the account's first MPID is used.
         """
@@ -156,13 +156,16 @@ class Account(Owner):
         return self._shards[hash(token) & self._mask].get(token)
 
     def is_used(self, token: bytes) -> bool:
-        """Return whether the account has used the token today. Of increasing tokens, all up to the last are used."""
+        """Return whether the account has used the token today.
+
+        If its tokens must increase, all tokens up to the last one count as used.
+        """
         if self.increasing:
             return token <= self.last_token
         return token in self._shards[hash(token) & self._mask]
 
     def use(self, token: bytes) -> None:
-        """Record that the token is used by an order that is not live, such as a rejected one."""
+        """Record that the token is used by an order that is not live, such as a rejected order."""
         if self.increasing:
             self.last_token = token
         else:
@@ -206,7 +209,7 @@ class Account(Owner):
         return found
 
     def used_tokens(self) -> list[bytes]:
-        """Return the used tokens without a live order, sorted. A snapshot stores them beside the live orders."""
+        """Return the used tokens that have no live order, sorted. A snapshot stores them next to the live orders."""
         return sorted(token for shard in self._shards for token, order in shard.items() if order is None)
 
     def _split(self) -> None:

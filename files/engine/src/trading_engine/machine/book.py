@@ -60,7 +60,7 @@ class Owner:
 # in the collector's list, which are usually in no CPU cache.
 @mypyc_attr(acyclic=True)
 class Order:
-    """A live order. `executed_shares` also counts the executions of the orders that it replaced."""
+    """A live order. `executed_shares` also counts the executed shares of the orders that it replaced."""
 
     __slots__ = (
         "account",
@@ -124,9 +124,9 @@ class Level:
 
 
 class BookSide:
-    """The bids or the asks of a book. A level's key sorts by price, then displayed before hidden; the largest is best.
+    """The bids or the asks of a book. A level's key sorts by price, then displayed before hidden. The largest is best.
 
-    `best` is the last of `keys`. It is kept separately, because most orders need only this key, and to read it from an
+    `best` is the last of `keys`. It is kept separately, because most orders need only this key. To read it from an
     attribute takes one memory access instead of four.
     """
 
@@ -243,7 +243,7 @@ class Book:
     def set_listing(self, restricted: bool, own_tick_e4: int, lot_shares: int) -> None:
         """Set restriction, tick and lot size.
 
-        With a tick of 0, the tick is a cent for prices of a dollar or more, and else 1/100 of a cent.
+        If the given tick is 0, the tick depends on the price. It is a cent from a dollar on, and 1/100 of a cent below.
         """
         self.restricted = restricted
         self.own_tick_e4 = own_tick_e4
@@ -257,7 +257,7 @@ class Book:
         self.special = self.restricted or halted or self.lot_shares != 1
 
     def side_of(self, side: int) -> BookSide:
-        """Return the bids for OUCH's side B, and else the asks."""
+        """Return the bids if the side is OUCH's letter B, otherwise the asks."""
         return self.bids if side == BUY else self.asks
 
 

@@ -90,7 +90,7 @@ class Core(Matching):
         self.broken_trades = 0
 
     def configure(self, settings: dict[str, Any], time_ns: int) -> None:
-        """Replace the settings of all accounts and symbols by these, in the form of EngineConfig.core_settings().
+        """Replace the settings of all accounts and symbols by `settings`, which come from EngineConfig.core_settings().
 
         Accounts and symbols that exist keep their state, such as orders. Symbols that are not in `settings` become
         restricted.
@@ -105,7 +105,7 @@ class Core(Matching):
     def change(self, settings: dict[str, Any], time_ns: int) -> None:
         """Change or add the accounts and symbols in `settings`, and restrict the symbols in its list "dropped".
 
-        All others stay as they are.
+        All other accounts and symbols stay as they are.
         """
         self._set_time(time_ns)
         self._take_over(settings)
@@ -116,7 +116,7 @@ class Core(Matching):
     def _take_over(self, settings: dict[str, Any]) -> None:
         """Change or add the accounts and symbols in `settings`.
 
-        While the day is open, market data announces new symbols and those with another lot size.
+        While the day is open, market data announces new symbols, and symbols whose lot size has changed.
         """
         for name, account_settings in settings["accounts"].items():
             known = self.accounts.get(name)

@@ -1,4 +1,4 @@
-"""The table of orders with a time in force in seconds, by the second in which they expire."""
+"""The table of the orders whose time in force is a number of seconds. They are sorted by the second of their expiry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BUCKETS_A_SECOND: Final = 16  # so that each dict stays small, because Python n
 
 
 class ExpiryTable:
-    """The orders that expire, in buckets. An order is in a bucket of the first full second at or after its expiry.
+    """The orders that expire, in buckets. An order is in the bucket of the first full second at or after its expiry.
 
     Orders are added with increasing reference numbers, so each bucket is sorted by reference number.
     """

@@ -1,4 +1,4 @@
-"""The inputs of the matching core: the number of each kind in the journal, and the call of the core for each kind."""
+"""The inputs of the matching core. Each kind of input has a number in the journal, and a call of the core."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Record(NamedTuple):
 def apply_record(core: Core, record: Record) -> None:
     """Let the core process an input of the journal.
 
-    Raises InputError if this version does not know the kind, or if it does not process a read completely.
+    Raises InputError if this version does not know the kind of the input. Also raises it if the input is a read and the
+    core does not process all of its bytes.
     """
     kind, _, time_ns, account, payload = record
     if kind == READ:

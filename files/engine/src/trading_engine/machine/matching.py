@@ -80,7 +80,10 @@ class Matching(Outputs):
         return True
 
     def _meets_minimum(self, taker: Order, contras: BookSide) -> bool:
-        """Return whether `_take` would execute at least the taker's minimum quantity, or all its open shares."""
+        """Return whether `_take` would execute at least the taker's minimum quantity.
+
+        If fewer shares are open, it must execute all of them.
+        """
         account = taker.account
         buying = taker.side == BUY
         left = taker.open_shares
@@ -174,7 +177,7 @@ class Matching(Outputs):
         self._canceled(order.account, order.token, shares, reason)
 
     def _end(self, order: Order, reason: bytes) -> None:
-        """Cancel a live order that is not in the book, because it is just being executed."""
+        """Cancel a live order that is not in the book, because it is being executed at this moment."""
         shares = order.open_shares
         self._forget(order)
         self._canceled(order.account, order.token, shares, reason)

@@ -1,7 +1,7 @@
 """The outputs of the matching core: replies to accounts, and market data.
 
-They are collected until the engine takes them at the end of a turn: the replies in the list `out` of each account, the
-market data in the list `feed`. `touched` lists the accounts that have replies. The time in each message is that of the
+The engine takes them at the end of a turn. Until then the replies are in the list `out` of each account, and the market
+data is in the list `feed`. `touched` lists the accounts that have replies. The time in each message is that of the
 input that caused it.
 """
 

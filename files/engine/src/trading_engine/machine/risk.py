@@ -1,7 +1,7 @@
-"""The checks of an order against the limits of its account and the state of its symbol, before it is accepted.
+"""The checks of an order before it is accepted: against the limits of its account, and the state of its symbol.
 
-OUCH has a letter for each of the usual reasons to reject an order, and the letter `O` for all others. REFUSALS lists
-these others, so that they are counted separately.
+OUCH has a letter for each of the usual reasons to reject an order, and the letter `O` for all other reasons. REFUSALS
+lists these other reasons, so that they are counted separately.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MAX_SHARES: Final = ouch.MAX_SHARES
 
 
 def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -> int:
-    """Return the letter of the reason to reject an order with these fields, as a number; 0 if it is acceptable."""
+    """Check an order with these fields. Return the letter of the reason to reject it, as a number; 0 accepts it."""
     if account.killed:
         return REJECT_KILLED
     if book.special:
@@ -72,8 +72,8 @@ def check_flow(account: Account, key: bytes, added_orders: int, added_e4: int, t
     """Return the index in REFUSALS of the limit that the account would exceed with this order, or 0 if none.
 
     The limits are those on the rate, the number of open orders, the exposure and duplicates. `key` is the same for
-    orders that are duplicates. `added_orders` and `added_e4` are what the order adds to the number of open orders and,
-    in 1/10,000 of the currency unit, to the exposure.
+    orders that are duplicates. `added_orders` is what the order adds to the number of open orders. `added_e4` is what
+    it adds to the exposure, in 1/10,000 of the currency unit.
     """
     if account.max_orders_per_second:
         second = time_ns // 1_000_000_000

@@ -1,4 +1,4 @@
-"""The check of texts from clients. Such texts are written to logs and sent to the programs of others."""
+"""The check of texts from clients. Such texts are written to logs, and sent to the programs of other participants."""
 
 from __future__ import annotations
 

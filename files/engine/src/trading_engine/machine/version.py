@@ -30,7 +30,7 @@ def is_compiled() -> bool:
 def code_of(source: str) -> str:
     """Return the source of a module without its comments, docstrings, imports and blank lines. Raises SyntaxError.
 
-    They are removed from the text. A digest of the parsed tree would depend on the version of Python.
+    They are cut out of the text, because a digest of the parsed tree would depend on the version of Python.
     """
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -43,7 +43,7 @@ class AdminError(Exception):
 
 
 class Admin:
-    """The execution of commands.
+    """Executes the commands of administrators.
 
     `roll_day` is called for the command next-day: it ends the day and starts the next one. `end_session` is called with
     the number of an account whose client must be disconnected.
@@ -56,9 +56,10 @@ class Admin:
         self._reloading = False
 
     def begin_reload(self, request: dict[str, Any]) -> Reload:
-        """Return a new Reload, to which the parts are then given.
+        """Return a new Reload. The caller then gives it the parts.
 
-        Raises AdminError if the engine has failed or another reload is running, ReloadError if a restart is needed.
+        Raises AdminError if the engine has failed or another reload is running. Raises ReloadError if a restart is
+        needed.
         """
         if self._engine.failure:
             raise AdminError(f"the engine has failed ({self._engine.failure}); restart it")
@@ -123,7 +124,7 @@ class Admin:
         }
 
     def _session_messages(self) -> int:
-        """Return how many replies the accounts except the canary's have got in this session.
+        """Return how many replies all accounts together have got in this session, without the canary's account.
 
         It is 0 as long as only the canary has entered orders. The first message to each account, which says that the
         session has begun, is not counted.
@@ -153,9 +154,9 @@ class Admin:
 class AdminProtocol(asyncio.Protocol):
     """One connection. It reads a line with a command, sends the answer, and is closed.
 
-    A reload has several lines. Each is processed in its own turn of the event loop. While lines are waiting, no more
-    are read. An error in a reload is answered only after the last line: the client still sends until then, so that an
-    earlier answer could be lost. A person who may not reload is answered at once.
+    A reload has several lines. Each line is processed in a turn of the event loop of its own. While lines are waiting,
+    no more lines are read. An error in a reload is answered only after the last line. The client still sends until
+    then, so an earlier answer could be lost. A person who may not reload is answered at once.
     """
 
     def __init__(self, admin: Admin, loop: asyncio.AbstractEventLoop, visitors: Visitors) -> None:
@@ -296,8 +297,8 @@ def serve(
 ) -> asyncio.AbstractServer:
     """Return a server that listens on the Unix socket `path`. Raises OSError.
 
-    With `for_people`, everyone can connect who may enter the socket's directory; otherwise only root and the engine's
-    user.
+    With `for_people`, every user who may enter the socket's directory can connect. Otherwise only root and the engine's
+    user can connect.
     """
     path.unlink(missing_ok=True)
     visitors = Visitors(roles_by_group() if for_people else {}, loop.time)
@@ -373,7 +374,7 @@ def _is_symbol(name: str, engine: Engine) -> bool:
 def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
     """Return the match and the parties of a bust. Raises AdminError if they are wrong.
 
-    All that the core assumes is checked here, because an exception in the core would leave the command half done.
+    Everything that the core assumes is checked here. An exception in the core would leave the command half done.
     """
     parties = request.get("parties")
     match = request.get("match")

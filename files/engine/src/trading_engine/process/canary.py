@@ -6,7 +6,7 @@ over the loopback interface like a client, and enters immediate-or-cancel orders
 A round trip begins when the order is due, by a timer of the kernel. It ends when the kernel receives the answer. So it
 contains all times for which a client would wait: for other clients' orders, stalls and the journal. It does not contain
 the time that the canary itself needs for the answer. If the engine is stalled when an order is due, the order is sent
-late, but the round trip still begins at the due time.
+late. The round trip still begins at the due time.
 
 While the engine refuses orders because the journal has no space, the canary enters none, because each would need more
 space. An error in this module only ends the canary's session. It is counted, and does not affect trading.
@@ -68,8 +68,8 @@ class Canary:
     ) -> None:
         """Start the canary, as a task of `loop`.
 
-        `has_space` returns whether the engine accepts orders. The order tokens are numbers from the clock, but greater
-        than `last_token`, so that none is repeated after the clock was set back.
+        `has_space` returns whether the engine accepts orders. The order tokens are numbers from the clock. They are
+        greater than `last_token`, so that none is repeated after the clock was set back.
         """
         self._loop = loop
         self._address = reachable(address)
@@ -102,7 +102,7 @@ class Canary:
     async def _session(self) -> None:
         """Log in and enter orders until the session ends.
 
-        Returns when the engine ends the session. Raises the exception that ended it otherwise.
+        Returns when the engine ends the session. When an exception ends it, raises that exception.
         """
         with socket.socket(
             family_of(self._address[0]), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -135,7 +135,7 @@ class Canary:
                     return splitter
 
     def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
-        """Send an order when the timer has expired. It counts for all expirations since the last call.
+        """Send an order when the timer has expired. If it has expired several times since the last call, send only one.
 
         Raises TimeoutError if an order was not answered within PATIENCE_NS.
         """
@@ -192,7 +192,7 @@ def _number_of(token: bytes) -> int:
 
 
 def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: object) -> None:
-    """Call `step` unless the future `ended` is done. An exception of `step` becomes that of the future."""
+    """Call `step` unless `ended` is done. If `step` raises an exception, store the exception in `ended`."""
     if not ended.done():
         try:
             step(*arguments)
@@ -203,6 +203,6 @@ def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: o
 def reachable(address: tuple[str, int]) -> tuple[str, int]:
     """Return the address and port at which a process of this host can connect to the engine.
 
-    It is the loopback address if the engine listens on all addresses, and else the address itself.
+    It is the loopback address if the engine listens on all addresses. Otherwise it is the engine's address.
     """
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104

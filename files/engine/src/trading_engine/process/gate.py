@@ -1,7 +1,7 @@
 """The checks of a newly started release before order entry is opened. The command `trading-engine gate` makes them.
 
-The running engine must be of the same version as this command, must not have failed, and must have the state that the
-engine before it wrote as a snapshot. An order of a test account must be rejected because order entry is closed.
+The running engine must be of the same version as this command, and must not have failed. Its state must be that of the
+snapshot which the engine before it wrote. An order of a test account must be rejected because order entry is closed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class GateError(Exception):
 
 
 def check(config: EngineConfig, account: str, password: str) -> dict[str, Any]:
-    """Check the running engine and return its version, its number of open orders, and the letter of the rejection.
+    """Check the running engine. Return its version, its number of open orders, and the letter of a rejection.
 
-    An order of `account` is tried. Its rejection remains in the account's log of replies. Raises GateError.
+    The rejection is that of an order of `account`, which is tried. It remains in the account's log of replies. Raises
+    GateError.
     """
     try:
         status = admin.ask(config.admin_socket, {"command": "status"})

@@ -24,7 +24,7 @@ PEOPLE_VARIABLE = "TRADING_ADMIN_PEOPLE"
 
 
 def socket_of(partition: str) -> Path:
-    """Return the path of the socket for people of the engine of this partition.
+    """Return the path of the administration socket for people, of this partition's engine.
 
     On a host with one engine `partition` is "". Raises ValueError for a text that cannot be the name of a partition.
     """
@@ -57,7 +57,7 @@ class Person:
 
 
 def roles_by_group() -> dict[int, str]:
-    """Return the roles by the ids of the groups, the role with the most rights first. Missing groups are left out."""
+    """Return group id → role, the role with the most rights first. Groups that do not exist are left out."""
     roles: dict[int, str] = {}
     for name, role in _GROUPS.items():
         try:
@@ -68,7 +68,7 @@ def roles_by_group() -> dict[int, str]:
 
 
 def person_at(connection: socket.socket, roles: Mapping[int, str]) -> Person:
-    """Return the user of the process that connected, with the first role in `roles` of whose group it is a member.
+    """Return the user of the process that connected. The role is the first in `roles` whose group the process has.
 
     Root and the engine's user have the role EVERYTHING. Raises OSError when the kernel does not report the user.
     """

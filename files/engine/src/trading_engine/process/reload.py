@@ -1,8 +1,9 @@
 """The reload: the running engine changes its limits, passwords, accounts, firms and symbols to a new configuration.
 
 The command `trading-engine admin reload` reads and checks the files, and sends their content in parts. The engine
-processes the parts in small slices, each in a turn of the event loop of its own, so that clients are served in between.
-It refuses a configuration with a contradiction, or with a change that needs a restart, before it changes anything.
+processes the parts in small steps. Each step has a turn of the event loop of its own, so that clients are served in
+between. The engine refuses a configuration with a contradiction, or with a change that needs a restart. It does so
+before it changes anything.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Reload:
         self._accounts[account.name] = self._by_login[account.name.upper()] = account
 
     def steps(self) -> Iterator[None]:
-        """Compare the new configuration with the present one, then change the engine. Each step is a small slice.
+        """Compare the new configuration with the present one, then change the engine. Each step takes little time.
 
         Raises ReloadError when the new configuration is refused. Then nothing has been changed, unless the engine has
         failed.
@@ -197,7 +198,8 @@ class Reload:
     def _has_to_go(self, name: str) -> bool:
         """Return whether an account of the core that is not in the new configuration has to be removed now.
 
-        The core keeps all accounts that it ever had. Most of those were removed by an earlier reload or start.
+        The core keeps all accounts that it ever had. Most accounts that are not in the configuration were removed by an
+        earlier reload or start.
         """
         return name in self._engine.config.accounts or is_to_be_killed(self._engine.core.accounts[name])
 
@@ -211,9 +213,10 @@ class Reload:
                 )
 
     def _drop(self, dropped: list[str], before: dict[str, Symbol]) -> Iterator[None]:
-        """Restrict the symbols that are not in the new configuration. This is the first change.
+        """Restrict the symbols that are not in the new configuration. This is the reload's first change.
 
-        If a symbol has got an open order in the meantime, undo this for all symbols and raise ReloadError.
+        If one of these symbols has got an open order in the meantime, undo the restriction of all and raise
+        ReloadError.
         """
         done: list[str] = []
         for some in _slices(dropped):
@@ -274,7 +277,7 @@ def _list_of(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def _account_of(name: str, values: dict[str, Any]) -> Account:
     """Return the account with these values. Raises ReloadError if they are malformed.
 
-    All that the core assumes is checked here, because an exception in the core would leave a change half done.
+    Everything that the core assumes is checked here. An exception in the core would leave a change half done.
     """
     try:
         _check_types(values, _ACCOUNT_TYPES)

@@ -24,7 +24,7 @@ class SelfCheckError(Exception):
 
 
 def check() -> dict[str, Any]:
-    """Return the results: whether the engine is compiled, how many modules are, and those of `tools.replay`.
+    """Return the results: whether the engine is compiled, how many modules are compiled, and those of `tools.replay`.
 
     Raises SelfCheckError if a check fails.
     """

@@ -140,10 +140,10 @@ class Server:
         return 0
 
     def _serve_admin(self, commands: Admin) -> None:
-        """Listen on the administration socket of root and the engine's user and, if configured, on that for people.
+        """Listen on the administration socket for root and the engine's user. If configured, also serve people.
 
-        Raises StartError if the first cannot be used. An error of the socket for people is only reported, because root
-        can still administer the engine.
+        The socket for people is another one. Raises StartError if the first socket cannot be used. An error of the
+        socket for people is only reported, because root can still administer the engine.
         """
         paths = {self._config.admin_socket: "[admin]"}
         if for_people := os.environ.get(PEOPLE_VARIABLE):
@@ -168,9 +168,9 @@ class Server:
         return Canary(self._loop, address, symbol, password, self._stats, lambda: core.accepting, last_token)
 
     def _spin(self) -> None:
-        """Call itself in each turn, so that the event loop never sleeps (busy polling).
+        """Schedule this method again in each turn, so that the event loop never sleeps (busy polling).
 
-        Then the process need not be woken up for new input, which takes time.
+        A process that sleeps must be woken up for new input, which takes time.
         """
         self._loop.call_soon(self._spin)
 

@@ -18,7 +18,7 @@ from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 def check_state(directory: Path) -> str:
     """Check the newest snapshot in the journal's directory, and return a text with the result. No file is changed.
 
-    The replay begins at the snapshot before it or, if there is none, at the first record. If something could not be
+    The replay begins at the previous snapshot or, if there is none, at the first record. If something could not be
     compared, the text says what and why. Raises SnapshotError if the states differ, JournalError for a damaged journal.
     """
     good = _good_snapshots(directory)

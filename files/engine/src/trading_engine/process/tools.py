@@ -1,6 +1,6 @@
 """Tools for operators that read a journal's directory.
 
-No engine may be writing to it meanwhile. Only `snapshot_at_idle` is made for a running engine.
+While one of them runs, no engine may write to that directory. Only `snapshot_at_idle` is made for a running engine.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def check_journal(directory: Path) -> int:
 def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, Any]:
     """Replay the journal from the oldest possible state on.
 
-    Return counts of records and messages, the speed, and SHA-256 of each account's replies, of the market data and of
-    the final state. If `version` is None, any version of the core may have written the journal. Raises JournalError or
-    SnapshotError.
+    Return counts of records and messages, the speed, and digests (SHA-256). There is a digest of each account's
+    replies, of the market data and of the final state. If `version` is None, any version of the core may have written
+    the journal. Raises JournalError or SnapshotError.
     """
     core = Core()
     head = oldest_state(directory, core)
@@ -100,7 +100,7 @@ def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, 
 def oldest_state(directory: Path, core: Core) -> SnapshotHead:
     """Load into `core` the oldest snapshot after which all segments exist, and return its head.
 
-    If the first segment of all exists, nothing is loaded, and NOTHING is returned. Raises SnapshotError if there is no
+    If the journal's very first segment exists, load nothing and return NOTHING. Raises SnapshotError if there is no
     such snapshot.
     """
     files = journal.segments(directory)
@@ -126,7 +126,7 @@ def snapshot_at_idle(directory: Path) -> Path | None:
 
 
 def parties_of(directory: Path, match: int) -> list[list[str]]:
-    """Return [account, token, symbol] of both orders of the trade with this match number.
+    """Return [account, token, symbol] of each of the two orders in the trade with this match number.
 
     They are found in the logs of replies of each account's newest session. Raises OSError.
     """

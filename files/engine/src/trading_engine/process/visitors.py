@@ -23,7 +23,7 @@ class Visitors:
     """
 
     def __init__(self, roles: Mapping[int, str], now: Callable[[], float]) -> None:
-        """`roles` are the roles by the ids of groups. `now` returns a monotonic time in seconds."""
+        """`roles` maps the ids of groups to roles. `now` returns a monotonic time in seconds."""
         self.roles = roles
         self._now = now
         self._here: Counter[str] = Counter()

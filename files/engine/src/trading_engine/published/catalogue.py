@@ -1,4 +1,4 @@
-"""The catalogue of all numbers that the engine publishes: name, kind, unit, meaning, and the source of the value.
+"""The catalogue of all numbers that the engine publishes. It has the name, kind, unit, meaning and source of each.
 
 The positions in the shared memory, the metrics of /metrics, files/metrics.yml and docs/metrics.md are made from it. A
 number's place in the order is its position in the shared memory. So a new counter or gauge is added after all others of
@@ -470,7 +470,7 @@ HISTOGRAM_METRICS: Final = (
 
 
 def numbers(metrics: Iterable[Metric]) -> tuple[Number, ...]:
-    """Return the numbers of all these metrics in their order."""
+    """Return the numbers of all these metrics. Their order is that of the metrics."""
     return tuple(number for metric in metrics for number in metric.numbers)
 
 

@@ -18,7 +18,7 @@ MESSAGES = 1_000  # a collection after so many new orders takes about half a mil
 
 
 class Garbage:
-    """The control of this process's collector. It publishes the pauses, and reports those over STALL_NS as stalls."""
+    """The control of this process's collector. It publishes the pauses. Pauses over STALL_NS are reported as stalls."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -33,13 +33,13 @@ class Garbage:
         gc.disable()
 
     def after(self, messages: int) -> None:
-        """Count `messages` answered messages, and collect if there were MESSAGES since the last collection."""
+        """Count `messages` answered messages. Collect when MESSAGES or more were counted since the last collection."""
         self._left -= messages
         if self._left <= 0:
             self.collect()
 
     def begin_second(self) -> None:
-        """Begin a new second for the published longest recent pause.
+        """Begin a new second, for the published value "longest recent pause".
 
         The published value covers this second and the one before, so that a reader once a second misses no pause.
         """

@@ -81,7 +81,10 @@ class Distribution:
         return sum(self.counts)
 
     def since(self, earlier: Distribution) -> Distribution:
-        """Return what was recorded after the reading `earlier`. Only `maximum_ns` is still that of the whole time."""
+        """Return what was recorded after the reading `earlier`.
+
+        Only `maximum_ns` covers the whole time.
+        """
         return Distribution(
             [now - before for now, before in zip(self.counts, earlier.counts, strict=True)],
             self.total_ns - earlier.total_ns,

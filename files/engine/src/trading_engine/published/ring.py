@@ -9,13 +9,13 @@ number, time, length and messages. The reader copies a record and uses it only i
 reader may see the engine's writes in any order, or mixed with the bytes of an old record. Then the CRC does not match:
 the record is not complete yet, or it has been overwritten.
 
-While there are no messages the reader sleeps. It sets a flag in the shared memory, and the engine wakes it through the
-"bell", a named pipe, by writing one byte. The engine checks the flag after each record. It might not see a flag that
-was set at just that time. So it checks the flag again in `publish`, after it has written the log file, up to a
+While there are no messages the reader sleeps. Before that it sets a flag in the shared memory. The engine then wakes it
+by writing one byte to a named pipe, the "bell". The engine checks the flag after each record. It might not see a flag
+that was set at just that time. So it checks the flag again in `publish`, after it has written the log file, up to a
 millisecond later.
 
 A named pipe is used because epoll can wait for it, and because either process can restart without an agreement with the
-other. epoll cannot wait for a futex, and an eventfd would have to be passed from one process to the other.
+other. epoll cannot wait for a futex. An eventfd would have to be passed from one process to the other.
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ class RingError(Exception):
 
 
 class RingWriter:
-    """The writer, in the engine. Call `begin` for each session, `write` in each turn and `publish` now and then."""
+    """The writer of the ring, in the engine.
+
+    Call `begin` for each session, `write` in each turn, `publish` now and then.
+    """
 
     def __init__(self, path: Path, bell: Path) -> None:
         """Create a new ring and replace the old file by it, and open the bell. Raises OSError."""
@@ -126,7 +129,8 @@ class RingWriter:
     def take_times(self, into: Histogram) -> None:
         """Copy the delays that the feed has measured into the histogram `into`.
 
-        The feed may write at the same time. Its counters only grow, so the copy is off by at most what it just added.
+        The feed may write at the same time. Its counters only grow, so the copy lacks at most what the feed has just
+        added.
         """
         _take_times(self._map, into)
 
@@ -148,7 +152,7 @@ class RingWriter:
 
 
 class RingReader:
-    """The reader, in the feed. It begins at the writer's present position; `read` returns the records since then."""
+    """The reader of the ring, in the feed. It begins at the writer's present position; `read` returns later records."""
 
     def __init__(self, path: Path, bell: Path) -> None:
         """Open the ring and the bell. Raises RingError."""
@@ -195,13 +199,13 @@ class RingReader:
     def overtaken(self) -> bool:
         """Return whether the writer has overwritten the next record. Call this after a `read` that returned nothing.
 
-        It is so if the writer's published position is further on, although nothing could be read here.
+        It has done so if its published position is further on, although nothing could be read here.
         """
         head = self._head()
         return head is not None and head[0] > self._position
 
     def read(self, limit: int = 256) -> list[Piece]:
-        """Return the next records, at most `limit`. All are of one session, whose name is then `session`."""
+        """Return the next records, at most `limit`. All are of the session whose name is afterwards in `session`."""
         found: list[Piece] = []
         while len(found) < limit:
             start = _DATA_AT + (self._position & _MASK)
@@ -229,11 +233,14 @@ class RingReader:
         return found
 
     def lie_down(self) -> None:
-        """Request the bell. Call `read` once more after this, before sleeping."""
+        """Ask the writer to ring the bell, that is, to write into the pipe when there are new records.
+
+        Call `read` once more after this, before sleeping.
+        """
         self._map[_ASLEEP_AT] = 1
 
     def get_up(self) -> None:
-        """Cancel the request for the bell, and discard the bytes that are in the pipe."""
+        """Tell the writer that the bell is not needed any more, and discard the bytes that are in the pipe."""
         self._map[_ASLEEP_AT] = 0
         try:
             os.read(self.bell, 4096)

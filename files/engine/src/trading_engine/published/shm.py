@@ -1,9 +1,9 @@
 """The engine's published state: a small file in shared memory that the engine writes and telemetry reads.
 
-The file has a header and two slots. The writer writes alternately into the one and the other. Each slot has a CRC over
-its sequence number and its payload. A reader takes the newest slot whose CRC is correct, so it needs no lock and no
-memory barrier. The order of the catalogue is the order of the numbers in a slot. A new number at the end of the
-catalogue uses free room, so that older readers still work. Any other change needs a new LAYOUT.
+The file has a header and two slots, which the writer uses in turn. Each slot has a CRC over its sequence number and its
+payload. A reader takes the newest slot whose CRC is correct, so it needs no lock and no memory barrier. The order of
+the catalogue is the order of the numbers in a slot. A new number at the end of the catalogue uses unused bytes of the
+slot, so that older readers still work. Any other change needs a new LAYOUT.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TornStateError(StateError):
 
 
 class TopOfBook(NamedTuple):
-    """The best displayed bid and ask and the last trade of a symbol.
+    """A symbol's best displayed bid, its best displayed ask, and its last trade.
 
     Prices are in 1/10,000 of the currency unit; 0 means none. `last_ns` is the engine time of the last trade.
     """
@@ -163,7 +163,7 @@ class StateWriter:
         os.rename(fresh, path)
 
     def publish(self, symbols: Sequence[TopOfBook], sessions: Sequence[SessionState], events: Sequence[Event]) -> None:
-        """Write all numbers and these lists into the older slot.
+        """Write all numbers, and the lists that are given, into the older of the two slots.
 
         Symbols and sessions beyond their capacity are left out, as are the oldest events.
         """
@@ -215,7 +215,7 @@ class StateReader:
         self._identity = (0, 0)
 
     def read(self, attempts: int = 5) -> State:
-        """Return the newest publication. Raises one of the subclasses of StateError if there is none to read."""
+        """Return the newest publication. If none can be read, raise one of the subclasses of StateError."""
         mapped = self._mapped()
         for _ in range(attempts):
             slots = []

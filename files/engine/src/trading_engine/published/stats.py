@@ -40,7 +40,7 @@ class _Taken(NamedTuple):
 
 
 def _taken(metrics: tuple[Metric, ...]) -> dict[str, list[_Taken]]:
-    """Return the sources of these metrics' numbers, by the name of the object in the catalogue."""
+    """Return object's name → sources, which say where in the object the values of these metrics' numbers are."""
     found: dict[str, list[_Taken]] = {}
     for position, number in enumerate(numbers(metrics)):
         if number.taken:
@@ -100,21 +100,21 @@ class Stats:
         self.event(f"stall of {duration_ns / 1e6:.1f} ms: {cause}")
 
     def count(self, name: str, added: int) -> None:
-        """Increase the counter of that name in the catalogue."""
+        """Increase the counter that has this name in the catalogue."""
         self.writer.counters[_COUNTER[name]] += added
 
     def set(self, name: str, value: int) -> None:
-        """Set the gauge of that name in the catalogue."""
+        """Set the gauge that has this name in the catalogue."""
         self.writer.gauges[_GAUGE[name]] = value
 
     def raise_to(self, name: str, value: int) -> None:
-        """Set the gauge of that name, unless it is greater already."""
+        """Set the gauge that has this name in the catalogue, unless the gauge is greater already."""
         position = _GAUGE[name]
         if value > self.writer.gauges[position]:
             self.writer.gauges[position] = value
 
     def take(self, name: str, source: object) -> None:
-        """Copy all numbers whose source in the catalogue is the object `name`, from `source`, which is that object.
+        """Copy all numbers whose source in the catalogue is named `name`. `source` is the object with that name.
 
         For the core use `take_core`.
         """
@@ -124,7 +124,7 @@ class Stats:
             self.writer.gauges[taken.position] = taken.value(source)
 
     def take_core(self, core: Core) -> None:
-        """Copy the numbers of the matching core. What was left out (see the next methods) is subtracted."""
+        """Copy the numbers of the matching core. The counts that the next two methods exclude are subtracted."""
         counters = self.writer.counters
         for taken, count, left_out in zip(_COUNTERS_OF[_CORE], _counts_of(core), self._left_out, strict=True):
             counters[taken.position] = count - left_out
@@ -134,12 +134,18 @@ class Stats:
         self.set("trading_day", int(core.day[:8] or 0))
 
     def leave_out_replayed(self, core: Core) -> None:
-        """Exclude from the published counters all that the core has counted so far, in the replay at the start."""
+        """Exclude from the published counters everything that the core has counted until now.
+
+        Until now the core has only replayed the journal.
+        """
         self._left_out = _counts_of(core)
 
     @contextmanager
     def leaving_out(self, core: Core) -> Iterator[None]:
-        """Exclude from the published counters all that the core counts in this context: the canary's orders."""
+        """Exclude from the published counters everything that the core counts inside the `with` block.
+
+        The block processes the canary's orders.
+        """
         before = _counts_of(core)
         yield
         counted = zip(self._left_out, _counts_of(core), before, strict=True)
@@ -159,7 +165,7 @@ class TopSymbols:
         self._next = 0
 
     def publish(self, books: list[Book]) -> list[TopOfBook]:
-        """Return the best prices of the most traded symbols that were found so far, most traded first."""
+        """Return the best prices of the most traded symbols that were found so far. The most traded one is first."""
         chosen = {book.locate: book for book in self._chosen}
         for book in books[self._next : self._next + _SYMBOLS_A_TIME]:
             chosen[book.locate] = book

@@ -30,7 +30,8 @@ _DEFAULT_MPID = "HOUS"
 class Endpoint:
     """An address and port to listen on.
 
-    This host's TLS proxy connects to `proxy_port` instead, and sends the addresses of its clients. 0 means no proxy.
+    This host's TLS proxy connects to `proxy_port` instead, and sends the addresses of its clients. With 0 as
+    `proxy_port` there is no proxy.
     """
 
     address: str
@@ -69,7 +70,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Firms:
-    """The MPIDs (ids of participants in market data) by firm, and the firm of accounts that name none."""
+    """The MPIDs of each firm, and the firm of accounts that name no firm. An MPID is a firm's id in market data."""
 
     mpids: dict[str, tuple[str, ...]]
     default: str
@@ -77,7 +78,7 @@ class Firms:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A client's account. Its orders may be published under any of `mpids`, and under the first if they name none."""
+    """A client's account. Its orders may be published under any of `mpids`; an order that names none gets the first."""
 
     name: str
     password_hash: str = field(repr=False)
@@ -99,7 +100,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A symbol. With a tick of 0, the tick is a cent for prices of a dollar or more, and else 1/100 of a cent."""
+    """A symbol. If its tick is 0, the tick is a cent for prices from a dollar on, and 1/100 of a cent below."""
 
     name: str
     reference_price_e4: int
@@ -150,7 +151,7 @@ class EngineConfig:
         """Return a copy with these accounts, symbols and firms, for a reload.
 
         They must have been checked before. A check here would delay all clients, because this method runs in the
-        engine's event loop. `by_login` has the accounts that can log in, by name in capitals.
+        engine's event loop. `by_login` maps names in capitals to the accounts that can log in.
         """
         other = copy(self)
         object.__setattr__(other, "accounts", accounts)
@@ -160,7 +161,7 @@ class EngineConfig:
         return other
 
     def account_of(self, login: str) -> Account | None:
-        """Return the account with this name in upper or lower case, or None."""
+        """Return the account with this name, or None. Upper and lower case do not matter."""
         return self._by_login.get(login.upper())
 
     @property
@@ -179,7 +180,10 @@ class EngineConfig:
         return {"accounts": accounts, "symbols": [asdict(symbol) for symbol in self.symbols]}
 
     def fixed(self) -> dict[str, str]:
-        """Return the settings that a reload cannot change, as texts by name, such as "[order_entry] port"."""
+        """Return setting → value as text, for the settings that a reload cannot change.
+
+        A setting is named as in "[order_entry] port".
+        """
         journal, itch = self.journal, self.itch
         values = {
             "[order_entry] address": self.order_entry.address,

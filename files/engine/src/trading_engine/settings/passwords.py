@@ -54,7 +54,7 @@ def verify(password: str, hashed: str) -> bool:
 
 
 class Verifier:
-    """A check of passwords that remembers the right ones, so that only the first check of each is slow.
+    """Checks passwords and remembers the right ones, so that only the first check of a password is slow.
 
     They are remembered as digests with a key that only this process has.
     """

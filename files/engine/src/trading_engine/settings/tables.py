@@ -45,7 +45,10 @@ class Table:
         self._known: list[str] = []
 
     def take(self, key: str, default: object = None) -> Any:
-        """Return the value of a key, unchecked, and remove it. Raises ConfigError without value and default."""
+        """Return the value of a key, unchecked, and remove the key. Without the key return the default.
+
+        Raises ConfigError if the key is missing and has no default.
+        """
         self._known.append(key)
         if key in self._values:
             return self._values.pop(key)

@@ -9,7 +9,7 @@ _GROWTH_BYTES_A_SECOND: Final = 1.0  # a lower rate counts as no growth
 
 
 class Growth:
-    """The moving average of the growth. Call `see` about once a second."""
+    """The moving average of the journal's growth. Call `see` about once a second."""
 
     def __init__(self) -> None:
         self._bytes_a_second = 0.0
@@ -17,7 +17,7 @@ class Growth:
         self._seen_bytes = 0
 
     def see(self, now_ns: int, written_bytes: int) -> None:
-        """Record how many bytes have been written in total at the monotonic time `now_ns`."""
+        """Record that `written_bytes` bytes were written in total up to the monotonic time `now_ns`."""
         if self._seen_ns:
             rate = (written_bytes - self._seen_bytes) * 1e9 / (now_ns - self._seen_ns)
             self._bytes_a_second += (rate - self._bytes_a_second) * _NEWEST_SHARE

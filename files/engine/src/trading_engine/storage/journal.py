@@ -1,8 +1,9 @@
 """The journal: all inputs of the matching core in order. Each is written before the engine sends the answers to it.
 
-The journal consists of segments, which are files. A segment is created in its full size, with zeros. It has a header
-and then records. When it is full it is sealed: truncated to the end of its records, and never written again. A record
-is one input, such as one read of a client session, with the engine time and a CRC32 over all that follows the CRC.
+The journal consists of segments, which are files. A segment is created in its full size, filled with zeros. It has a
+header and then records. When it is full it is sealed: truncated to the end of its records, and never written again. A
+record is one input, such as one read of a client session. It has the engine time and a CRC32 over all bytes after the
+CRC.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ class Writer:
         self.bytes_written += size
 
     def wants_spare(self) -> bool:
-        """Return whether to call `prepare_spare` now: half of the segment is used, and there is no next one."""
+        """Return whether to call `prepare_spare` now.
+
+        That is so when half of the segment is used, and the file of the next segment does not exist yet.
+        """
         return self._offset * 2 > self._segment_bytes and not self._spare.exists()
 
     def prepare_spare(self) -> None:
@@ -237,7 +241,7 @@ def cut_torn(path: Path, offset: int) -> None:
 
 
 def drop_unbegun(directory: Path) -> str:
-    """Delete the last segment if its header was never written to the disk. Return its name, "" if none was deleted.
+    """Delete the last segment if its header was never written to the disk. Return its name, or "" if it was kept.
 
     Such a segment holds no record. If another segment followed it, it would count as damage. Raises OSError.
     """
@@ -254,7 +258,7 @@ def drop_unbegun(directory: Path) -> str:
 def put_on_disk(path: Path) -> None:
     """Read a segment, write the same bytes again, and sync them. Raises OSError.
 
-    Without this, the bytes may be in the page cache but not on the disk: after a failed sync, the kernel treats the
+    Without this, the bytes may be in the page cache but not on the disk. After a failed sync, the kernel treats the
     pages as written, and no later sync writes them.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -276,7 +280,7 @@ def end_of(path: Path) -> int:
 
 
 def _record_at(data: bytes, at: int, size: int, number: int) -> Record | None:
-    """Return the record at the offset `at`, or None unless it is complete, undamaged and has this number."""
+    """Return the record at the offset `at` if it is complete, undamaged and has this number. Otherwise return None."""
     if size - at < RECORD.size:
         return None
     check, length, found, time_ns, account, kind = RECORD.unpack_from(data, at)

@@ -3,8 +3,8 @@
 The log is a copy of outputs that a replay of the journal would produce again. So it may be written later than the
 outputs are sent. A start removes messages that the journal does not imply, and the replay adds those that are missing.
 
-The files are named by the session and the number of their first message. Each message follows its length, a u16. This
-is the format of ITCH's files, and also that of SoupBinTCP's packets.
+A file is named by the session and the number of the file's first message. Before each message stands its length, a u16.
+This is the format of ITCH's files, and also that of SoupBinTCP's packets.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class MessageLog:
     def resume(self, session: str, last: int) -> None:
         """Continue the log of `session` at the message after number `last`, with the files that exist. Raises OSError.
 
-        If the files have messages after `last`, the next calls of `append` only count these, until `finish_replay`. If
-        the files lack messages up to `last`, they are deleted.
+        If the files already have messages after `last`, calls of `append` with these messages only count them. If the
+        files lack messages up to `last`, they are deleted.
         """
         self._leave()
         self._session = session
@@ -120,9 +120,9 @@ class MessageLog:
             self._descriptor = -1
 
     def read_from(self, number: int, limit_bytes: int) -> tuple[bytes, int]:
-        """Return messages from the number `number` on, of about `limit_bytes` in total, and their count.
+        """Return messages from the number `number` on, and how many they are. Raises OSError.
 
-        Raises OSError.
+        Together they have about `limit_bytes`.
         """
         self.flush()
         chosen = None
@@ -172,7 +172,7 @@ def _first_of(path: Path) -> int:
 
 
 def _skip(data: bytes, messages: int) -> tuple[int, int]:
-    """Skip `messages` messages at the start of `data`. Return how many there were, and the offset after them."""
+    """Skip `messages` messages at the start of `data`. Return how many were there, and the offset after them."""
     at, seen, size = 0, 0, len(data)
     while seen < messages and size - at >= 2:
         at += 2 + ((data[at] << 8) | data[at + 1])

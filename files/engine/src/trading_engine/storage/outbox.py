@@ -98,7 +98,10 @@ class Outbox:
             log.resume(session, 0)
 
     def resume(self, session: str) -> None:
-        """Continue the logs at the state of a snapshot, which must have been loaded into the core. Raises OSError."""
+        """Continue the logs at the state of a snapshot. Raises OSError.
+
+        The snapshot must have been loaded into the core before.
+        """
         self._session = session
         self._taken_feed = self._core.feed_sequence
         self._itch.resume(session, self._core.feed_sequence)
@@ -106,7 +109,7 @@ class Outbox:
             self.log(account.number).resume(session, account.sequence)
 
     def finish_replay(self) -> None:
-        """Remove from the logs what the replay did not produce, and write the market data that they lacked.
+        """Remove from the logs what the replay did not produce. Write the market data that the logs lacked.
 
         Raises OSError.
         """
@@ -130,7 +133,7 @@ class Outbox:
         return self._logs[number]
 
     def flush_feed(self) -> None:
-        """Write the market data that was added to its log file. Raises OSError."""
+        """Write the market data that was added to the log into the log's file. Raises OSError."""
         self._itch.flush()
 
     def flush_replies(self) -> None:

@@ -149,7 +149,7 @@ def recover(
 
 
 def _confirmed(core: Core, path: Path) -> str:
-    """Return the SHA-256 of the core's state. Raises SnapshotError if it is not that of the state in the file."""
+    """Return the SHA-256 of the core's state. Raises SnapshotError if the state in the file has another SHA-256."""
     found = snapshot.digest(core)
     if found != snapshot.stored_digest(path):
         raise SnapshotError(

@@ -1,4 +1,4 @@
-"""The creation of snapshots while the engine runs, and the deletion of segments that are then not needed any more.
+"""The creation of snapshots while the engine runs, and the deletion of segments that a new snapshot makes unnecessary.
 
 A child process replays the sealed segments and writes the snapshot, so that the engine itself is not delayed.
 """
@@ -23,7 +23,7 @@ LONGEST_PAUSE_NS: Final = 3_600_000_000_000
 
 
 class Snapshotter:
-    """The control of the child process and of the deletion. Call `tick` about once a second."""
+    """Controls the child process that writes snapshots, and the deletion of files. Call `tick` about once a second."""
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         self.made = 0
@@ -90,7 +90,7 @@ class Snapshotter:
 
 
 def prune(directory: Path, excess_bytes: int) -> int:
-    """Delete all snapshots but the two newest, and the oldest segments that these two do not need.
+    """Delete all snapshots but the two newest. Then delete the oldest segments that these two do not need.
 
     No more segments are deleted than are needed to free `excess_bytes`. Return the number of freed bytes. Raises
     OSError.

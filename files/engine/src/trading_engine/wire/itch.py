@@ -1,8 +1,8 @@
 """The messages of ITCH 5.0, the protocol of market data, that continuous trading needs.
 
-Every message starts with its type, the stock locate (the number of the symbol), a tracking number and the time in
-nanoseconds since midnight (48 bits). The log files have the format that NASDAQ calls BinaryFILE: each message follows
-its length, a big-endian u16.
+Every message starts with four fields: its type, the stock locate (the number of the symbol), a tracking number and the
+time. The time is in nanoseconds since midnight and has 48 bits. The log files have the format that NASDAQ calls
+BinaryFILE: before each message stands its length, a big-endian u16.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class OrderReplace(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """An execution against an order that was not displayed. So `reference`, the order's number, is 0."""
+    """An execution against an order that was not displayed. So `reference`, which is the order's number, is 0."""
 
     locate: int
     tracking: int
@@ -194,7 +194,7 @@ FEED = Protocol(
 
 
 def split_log(data: bytes) -> Iterator[bytes]:
-    """Yield the messages in the bytes of a log file. It ends at an incomplete message or at a length of 0."""
+    """Yield the messages in the bytes of a log file, up to an incomplete message or a length of 0."""
     start, size = 0, len(data)
     while size - start >= 2:
         length = (data[start] << 8) | data[start + 1]

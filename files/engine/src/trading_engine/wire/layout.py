@@ -85,7 +85,7 @@ class Layout(Generic[Message]):
 
 
 class Protocol:
-    """The message types of one direction of a protocol, such as all that clients send."""
+    """The message types of one direction of a protocol, such as all types that clients send."""
 
     def __init__(self, name: str, layouts: list[Layout[Any]]) -> None:
         self.name = name

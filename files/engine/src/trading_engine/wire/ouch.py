@@ -39,7 +39,8 @@ class EnterOrder(NamedTuple):
 class ReplaceOrder(NamedTuple):
     """The replacement of an order by a new one.
 
-    `shares` is the total of the order and all orders that replaced it, including the shares that were executed.
+    `shares` is the total of the new order and of all orders before it in the chain of replacements. It includes shares
+    that were executed.
     """
 
     token: str
@@ -53,7 +54,7 @@ class ReplaceOrder(NamedTuple):
 
 
 class CancelOrder(NamedTuple):
-    """The reduction of an order. `shares` is its new total, including executed shares. 0 cancels all that is open."""
+    """The reduction of an order. `shares` is its new total, including executed shares. 0 cancels all open shares."""
 
     token: str
     shares: int = 0

@@ -1,4 +1,6 @@
-"""The PROXY header, version 1: a line that a proxy sends before the client's first byte, with the client's address.
+"""The PROXY header, version 1.
+
+It is a line with the client's address that a proxy sends before the client's first byte.
 
 See https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt, section 2.1. Any client could send a false header. So
 headers are read only on a separate port that is reachable only from this host.

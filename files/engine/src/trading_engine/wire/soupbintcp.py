@@ -1,8 +1,8 @@
 """SoupBinTCP 3.0 and 4.0, the protocol that carries OUCH and ITCH messages over TCP.
 
-A packet is a big-endian u16 length of all that follows, a type letter and a payload. Messages that the server sends as
-"sequenced" are numbered, but the packets do not contain the number. The packet Login Accepted has the number of the
-next one, and the client counts from there.
+A packet has three parts: the length of the other two as a big-endian u16, a type letter and a payload. Messages that
+the server sends as "sequenced" are numbered, but the packets do not contain the number. The packet Login Accepted has
+the number of the next such message, and the client counts from there.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LONGEST_TIMEOUT_S = 60
 
 
 class LoginRequest(NamedTuple):
-    """A login request. It also says from which message on the client wants the sequenced messages.
+    """A login request. It also says from which number on the client wants the sequenced messages.
 
     An empty `session` means the current session. `sequence` is the number of the first wanted message: 1 means all
     messages, 0 only new ones. `timeout_s` is the time for which the client may be silent, 0 if it does not say.
@@ -113,8 +113,8 @@ def login_rejected(reason: str) -> bytes:
 def parse_login_request(payload: bytes) -> LoginRequest:
     """Return the content of a Login Request packet. Raises WireError when it is malformed.
 
-    Clients' implementations differ: numbers and names may be padded on either side, with blanks or NULs, and a timeout
-    of five digits, in seconds, may follow. A timeout over 60 counts as 60. A timeout of 0 means that there is none.
+    Clients' implementations differ. Numbers and names may be padded on either side, with blanks or NULs. A timeout of
+    five digits, in seconds, may follow. A timeout over 60 counts as 60. A timeout of 0 means that there is none.
     """
     if len(payload) not in (_LOGIN_REQUEST_BYTES, _LOGIN_REQUEST_BYTES + _TIMEOUT_BYTES):
         raise WireError(f"SoupBinTCP: a Login Request has {_LOGIN_REQUEST_BYTES} bytes, got {len(payload)}")
