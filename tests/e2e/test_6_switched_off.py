@@ -1,7 +1,7 @@
-"""A role that is switched off removes what it made, and returns with settings that it did not have before.
+"""A role that is switched off removes what it has made, and later makes it again. People use the host with roles.
 
-The tests build on each other, in the order in which they are written: the timeline shows the effects of the earlier
-ones.
+Each test continues from the state that the previous test left. The last one finds the earlier tests' actions in the
+timeline.
 """
 
 from __future__ import annotations
