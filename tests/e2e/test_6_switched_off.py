@@ -1,7 +1,7 @@
-"""A role that is switched off removes what it has made, and later makes it again. People use the host with roles.
+"""A role that is switched off removes what it has made, and makes it again when it is switched on.
 
-Each test continues from the state that the previous test left. The last one finds the earlier tests' actions in the
-timeline.
+People also use the engine with their own roles, and the timeline shows who did what. Each test continues from the state
+that the previous test left.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Evaluates IAM policies that contain Deny, NotAction, NotResource, Null or variables.
 
 The policies of the hosts and of the bucket use these elements. The deployer's policies use none of them, and
-evaluate.py evaluates those more strictly. The rules are those of
+evaluate.py evaluates the deployer's policies more strictly. The rules are those of
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html: a Deny wins. Within one AWS
 account, an Allow in the identity's policy is enough.
 """
@@ -16,7 +16,7 @@ from tests.iam.evaluate import Need, matches
 
 
 def decided(need: Need, identity: Iterable[Statement], resource: Iterable[Statement] = ()) -> bool:
-    """Return whether the policy of the identity allows the need, and no policy of identity or resource denies it."""
+    """Return whether the identity's policy allows the need. A Deny in this policy or in the resource's policy wins."""
     identity, resource = list(identity), list(resource)
     if any(one["Effect"] == "Deny" and _fits(one, need) for one in [*identity, *resource]):
         return False

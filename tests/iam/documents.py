@@ -66,5 +66,5 @@ def needed(variables: Mapping[str, str]) -> list[str]:
 
 
 def without(action: str, given: list[Statement]) -> list[Statement]:
-    """Return copies of the statements in which this action is missing."""
+    """Return copies of the statements. This action is removed from the copies."""
     return [{**one, "Action": [name for name in one["Action"] if name != action]} for one in given]

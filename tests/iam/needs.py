@@ -1,4 +1,4 @@
-"""Derives from an API call the permissions that it needs, each as a `Need`.
+"""Derives the permissions that an API call needs. Each is a `Need`.
 
 A need has an action that must be allowed, a resource, and the request's values for conditions.
 """
@@ -84,7 +84,7 @@ def _ec2(action: str, call: Call, account: Account) -> Iterator[Need]:
 def _named(call: Call, account: Account) -> Iterator[tuple[str, str]]:
     """Yield the name and the kind of each existing resource that the call's parameters name.
 
-    Left out is a name that the call gives to a new resource.
+    A name that the call gives to a new resource is left out.
     """
     for key, value in _words(call.parameters):
         if found := _ID.fullmatch(value):

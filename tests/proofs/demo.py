@@ -1,7 +1,7 @@
 """Runs scripts/demo repeatedly. Each run must succeed, and no verdict may be wrong.
 
-During the last fifth of the runs, a busy loop runs on each CPU of the controller. Then a target may be *not measured*.
-It may never be *missed*, because the engine has no fault.
+During the last fifth of the runs, a busy loop runs on each CPU of the controller. In these runs a target may be *not
+measured*. It may never be *missed*, because the engine has no fault.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Deploys releases to a running engine, one after the other. A release with a fault must be rolled back.
 
-During this, a client enters and cancels orders. When it loses its connection, it connects again and asks for the next
+Meanwhile a client enters and cancels orders. When it loses its connection, it connects again and asks for the next
 message. It must receive every message exactly once. It measures how long it had no connection. The modules of
 deploy.yml make the switch to each release. A script that replaces systemctl starts and stops the engine.
 """
@@ -216,8 +216,8 @@ def _life(directory: Path, upgrades: int) -> dict[str, Any]:
 def _step(host: Host, trader: _Trader, release: str, fault: str) -> dict[str, Any]:
     """Switch to a release with the modules of deploy.yml. Return what the client observed.
 
-    A release without a fault is first tried with the journal, as deploy.yml does. A release with a fault is not, so the
-    switch must detect the fault.
+    A release without a fault is first tried with the journal, as deploy.yml does. A release with a fault skips this
+    trial, so that the switch itself must detect the fault.
     """
     _watch(trader)
     before = len(trader.away_ms), len(trader.without_orders_ms)

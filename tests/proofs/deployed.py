@@ -1,6 +1,7 @@
 """A host in a sandbox that only the proof uses. Proofs deploy it with site.yml and then inspect it.
 
-The host's publisher sends metrics to the emulated CloudWatch. A systemd drop-in file gives it this address.
+The host's publisher sends metrics to the emulated CloudWatch. A systemd drop-in file gives the publisher CloudWatch's
+address.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Creates faults on deployed hosts, one after the other. Each time the diagnosis must name this fault first.
+"""Creates faults on deployed hosts, one after the other. Each time the diagnosis must name the created fault first.
 
 Faults of the host itself are in the Molecule scenario trading_engine
-(extensions/molecule/trading_engine/vars/faults.yml). This proof runs the scenario with all of them; scripts/test runs
+(extensions/molecule/trading_engine/vars/faults.yml). This proof runs the scenario with all of them. scripts/test runs
 it with the first ones only. Faults of the AWS account and of the publisher are in this module. They are created on a
 host that site.yml has deployed. The fault of delayed packets needs the kernel module netem, so its machine has a kernel
 of its own.
@@ -44,7 +44,7 @@ Fault = Callable[[Host], AbstractContextManager[None]]
 def closed_group(host: Host) -> Iterator[None]:
     """Remove the security group's rule for telemetry's page, until the context ends.
 
-    Without a rule that allows them, the sandbox drops packets to the page.
+    The sandbox drops packets that no rule allows.
     """
     ec2, group = host.deployment.ec2(), host.group()
     rules = [rule for rule in group["IpPermissions"] if rule.get("FromPort") == rule.get("ToPort") == _PORT]
@@ -89,7 +89,7 @@ def wrong_endpoint(host: Host) -> Iterator[None]:
 def revoked_role(host: Host) -> Iterator[None]:
     """Let the embedded AWS refuse the host's calls, until the context ends.
 
-    For this, it checks permissions, and the host's role has no policy.
+    The embedded AWS then checks permissions, and the host's role has no policy.
     """
     iam = host.client("iam")
     policies = [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=_ROLE)["AttachedPolicies"]]

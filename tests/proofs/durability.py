@@ -148,7 +148,7 @@ def _order(batch: int, number: int) -> ouch.EnterOrder:
 
 
 def judge(engine: EngineProcess, known: list[Any], case: object) -> int:
-    """Log in to the restarted engine and read all its messages. Compare them with `known`, the earlier received ones.
+    """Compare the messages of the restarted engine with `known`, the messages that were received before.
 
     Return the number of messages in `known`. Raises AssertionError when one is missing or comes twice. Also raises it
     when a replay of the journal gives other messages.

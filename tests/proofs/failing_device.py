@@ -103,7 +103,10 @@ def made(name: str, directory: Path) -> Iterator[FailingDevice]:
 
 
 def _extents(file: Path) -> list[tuple[int, int]]:
-    """Return the contiguous parts of a file, in the file's order. Each is its first and its last sector."""
+    """Return the contiguous parts of a file, in the file's order.
+
+    For each part, return the first and the last sector.
+    """
     shown = _run("filefrag", f"-b{_SECTOR}", "-e", str(file))
     return [(int(first), int(last)) for first, last in _EXTENT.findall(shown)]
 

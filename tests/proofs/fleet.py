@@ -1,6 +1,7 @@
-"""Deploys a host with two partitions. A partition must trade only its own symbols, and must stay while orders are open.
+"""Deploys a host with two partitions. Each must trade only its own symbols.
 
-The sandbox's machine has only two CPUs, so neither engine has a CPU of its own.
+A change that takes a symbol from a partition must be refused while the symbol's orders are open. The sandbox's machine
+has only two CPUs, so neither engine has a CPU of its own.
 """
 
 from __future__ import annotations

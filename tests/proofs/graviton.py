@@ -1,7 +1,8 @@
-"""Runs the self-check of an engine that was compiled for aarch64 on another architecture.
+"""An engine is cross-compiled for aarch64, and its self-check runs on an emulated CPU.
 
 The self-check replays a journal that is part of the release, and compares the SHA-256 of the result. QEMU emulates only
-the CPU of one process, Debian's Python for arm64. The packages of both are unpacked into a directory and not installed.
+the CPU of one process, Debian's Python for arm64. The packages of QEMU and of this Python are unpacked into a
+directory, and not installed.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def prove(replays: int) -> Path:
 def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
     """Download Debian packages and unpack them, without an installation.
 
-    They are for `architecture`. When this is empty, they are for this machine.
+    The packages are for `architecture`. When it is empty, they are for this machine.
     """
     target = work / (architecture or "own")
     debs = work / f"{target.name}.debs"

@@ -143,7 +143,7 @@ class _Fleet:
     def _killed(self, victim: str) -> dict[str, float]:
         """Kill the machine `victim`. The group must replace it.
 
-        Return several times in seconds, counted from the kill.
+        Return durations in seconds, counted from the kill, by their names.
         """
         with self._session() as session:
             self._kill(victim)
@@ -166,7 +166,7 @@ class _Fleet:
     def _refreshed(self) -> dict[str, float]:
         """Let the group replace the machine by one from a newer template, while a session with the old machine is open.
 
-        Return several times in seconds, counted from the start of the refresh.
+        Return durations in seconds, counted from the start of the refresh, by their names.
         """
         (old,) = self._ids()
         self._cloud.ec2.create_launch_template_version(

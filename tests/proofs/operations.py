@@ -90,8 +90,8 @@ def changed_state(deployment: Deployment, folder: Path) -> dict[str, Any]:
 def prove(orders: int) -> Path:
     """Run the drill with this many orders. Write the record and return its path.
 
-    Raises AssertionError when the drill loses an order that is older than the RPO. The RPO is the time before the loss
-    whose orders may be lost.
+    Raises AssertionError when the drill loses an order that is older than the RPO. The RPO is the greatest age of an
+    order that may be lost.
     """
     evidence = Evidence("operations", orders, _SOURCES)
     with tempfile.TemporaryDirectory(prefix="operations-") as name:

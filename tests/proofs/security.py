@@ -1,9 +1,9 @@
 """Checks that a stranger cannot use a host, and that the host's units have only the rights that they need.
 
 A sandbox machine is configured like a user's host, with TLS. nmap scans its ports over IPv4 and IPv6, from an allowed
-address and from another one. It also scans them while the security group allows everything. lynis audits the host from
-inside. The machine is a container with Debian 12, so lynis sees some settings of this machine's kernel, such as boot
-arguments.
+address and from another one. nmap also scans them while the security group allows everything. lynis audits the host
+from inside. The machine is a container with Debian 12, so lynis sees some settings of this machine's kernel, such as
+boot arguments.
 """
 
 from __future__ import annotations
@@ -346,7 +346,7 @@ END"""
 
     @contextmanager
     def _ipv6(self) -> Iterator[str]:
-        """Create a network namespace that a link connects to the machine, and yield its name.
+        """Create a network namespace, and a link between it and the machine. Yield the namespace's name.
 
         There are two IPv6 networks. In each of them, both ends of the link have an address. At the end, the namespace
         is deleted.

@@ -145,7 +145,7 @@ def _failure(engine: EngineProcess) -> str:
 
 
 def _refusal(engine: EngineProcess) -> str:
-    """Start the engine and return its error message. It must refuse to serve."""
+    """Start the engine and return its error message. The engine must refuse to serve."""
     command = [sys.executable, "-m", "trading_engine", "--config", str(engine.config)]
     done = subprocess.run(
         command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, timeout=process.DEADLINE_S, check=False
@@ -155,7 +155,7 @@ def _refusal(engine: EngineProcess) -> str:
 
 
 def _without_rewriting(directory: Path) -> Path:
-    """Return a directory for PYTHONPATH. It has a module that lets the engine start without rewriting the journal.
+    """Return a directory for PYTHONPATH. Its module lets the engine start without rewriting the journal.
 
     This rewrite is what the proof tests. Without it, a message must be lost.
     """

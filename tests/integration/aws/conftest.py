@@ -31,9 +31,10 @@ _RECAP = re.compile(r"localhost\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)
 
 @dataclass(frozen=True)
 class Run:
-    """A finished playbook run: its exit code and output, and how many tasks ran, how many changed something.
+    """A finished playbook run: its exit code and its output.
 
-    `calls` is the number of its requests to AWS.
+    `ok` is the number of tasks that succeeded, and `changed` the number of tasks that changed something. `calls` is the
+    number of the run's requests to AWS.
     """
 
     code: int

@@ -10,7 +10,7 @@ _GONE = {"terminated", "shutting-down"}
 def contents(account: Any) -> set[tuple[str, str]]:
     """Return all resources of the AWS account that an environment could have left.
 
-    Each is its kind, and its name or id. The resources of all environments are included.
+    A resource is described by its kind, and by its name or id. The resources of all environments are included.
     """
     ec2, iam, cloudwatch = account.client("ec2"), account.client("iam"), account.client("cloudwatch")
     elb = account.client("elbv2")

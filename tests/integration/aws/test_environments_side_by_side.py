@@ -105,7 +105,10 @@ def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None
 
 
 def refers(value: Any, resources: dict[str, Any]) -> bool:
-    """Return whether a property's value is a resource of the template, or a list that begins with one."""
+    """Return whether a property's value refers to a resource of the template.
+
+    A list does so when its first value is a resource of the template.
+    """
     return value in resources if isinstance(value, str) else isinstance(value, list) and value[0] in list(resources)
 
 

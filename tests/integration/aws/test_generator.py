@@ -1,4 +1,4 @@
-"""The role aws_generator launches an instance that sends the load to a host with one vCPU, and terminates it.
+"""The role aws_generator launches an instance that sends load to a host with one vCPU, and later terminates it.
 
 Each test continues from the state that the previous test left: one lets an instance run, and the next ones find it. The
 API has no machines here, so an instance never answers SSH. The tests therefore see the state after this failure.

@@ -189,9 +189,9 @@ def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
 
 
 class Host(BaseHTTPRequestHandler):
-    """Replaces what a host reaches over HTTP.
+    """A server in place of what a host reaches over HTTP.
 
-    It answers as the metadata service, and passes calls of AWS to moto.
+    It answers as the metadata service, and passes calls of AWS on to moto.
     """
 
     account: Account

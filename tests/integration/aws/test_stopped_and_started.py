@@ -70,9 +70,9 @@ PROBE = """
 
 @pytest.fixture(scope="module")
 def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Yield a function that provisions the host, and returns how later plays reach it and what the run printed.
+    """Yield a function that provisions the host. At the end, destroy the environment.
 
-    At the end, destroy the environment.
+    The function returns how later plays reach the host, and what the run printed.
     """
     folder: Path = tmp_path_factory.mktemp("stopped")
     reached, playbook = folder / "reached.json", folder / "probe.yml"

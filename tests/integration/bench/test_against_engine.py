@@ -1,4 +1,7 @@
-"""The load generator sends orders to a real engine process. Both must count the same numbers of messages."""
+"""The load generator sends orders to a real engine process.
+
+The load generator and the engine must count the same numbers of messages.
+"""
 
 import json
 import subprocess

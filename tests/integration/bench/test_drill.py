@@ -30,8 +30,8 @@ def drill(engine: Engine, verb: str, *options: str | Path) -> list[str]:
 def lost_after(engine: Engine, kept: Path, orders: int, meanwhile: Callable[[], object]) -> float:
     """Send a drill's orders to the engine, and kill the engine.
 
-    Call `meanwhile` once `orders` of them are sent, and kill the engine after twice as many. Return the time of the
-    kill in seconds since 1970.
+    Call `meanwhile` when the engine has counted `orders` of them. Kill the engine when it has counted twice as many.
+    Return the time of the kill in seconds since 1970.
     """
     command = drill(engine, "send", "--symbol", "TEST", "--rate", "400", "--keep", kept)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sending:

@@ -1,6 +1,7 @@
 """The witness on this machine's CPUs. It is a thread that detects when its CPU was taken away or slowed.
 
-The tests check which milliseconds it marks as disturbed. It needs root for its real-time priority.
+The tests check which milliseconds the witness marks as disturbed. They need root, because the witness has real-time
+priority.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class FeedProcess:
 
 
 class Market:
-    """An engine, a feed, and a client that trades. It collects the messages that subscribers have received so far."""
+    """An engine, a feed, a client that trades, and the messages that subscribers have received so far."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -167,7 +167,7 @@ def test_an_engine_that_comes_back_is_followed_without_a_message_too_many_or_too
 
 
 def follows_again(market: Market, measured: int, subscriber: Subscriber) -> bool:
-    """Trade. Return whether the feed has read the messages about it from the ring buffer of the new engine."""
+    """Trade, and return whether the feed has read the new messages from the ring buffer of the new engine."""
     market.trade(10)
     market.hear(subscriber)
     return market.times_of_feed() > measured

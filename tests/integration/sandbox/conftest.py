@@ -164,7 +164,10 @@ class Cloud:
         return True
 
     def answer(self, address: str, command: str) -> str:
-        """Run a command over SSH on the machine at this address, and return its output. Wait while it boots."""
+        """Run a command on the machine at this address over SSH, and return the output.
+
+        When the machine is still booting, wait for it.
+        """
         done = eventually(lambda: (done := self.ssh(address, command)).returncode != 255 and done)
         assert done.returncode == 0, done.stderr
         return str(done.stdout).strip()

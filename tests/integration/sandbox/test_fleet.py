@@ -46,7 +46,7 @@ CHECK = {
 
 @dataclass
 class Place(Machine):
-    """Replaces a machine. It has only a network and a server process."""
+    """A fake machine. It has only a network and a server process."""
 
     shutdown_limit_seconds: ClassVar[float] = 5.0
 
@@ -63,7 +63,7 @@ class Place(Machine):
 
 
 class Places:
-    """Replaces the hypervisor. It starts a `Place` in place of each machine."""
+    """A fake hypervisor. It starts a `Place` in place of each machine."""
 
     def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
         router.plug_in_namespace(boot.leg)
@@ -93,7 +93,7 @@ class Ending(Keeper):
 
 
 class Fleet:
-    """The API and its threads in this process. They have a group of one instance behind a balancer."""
+    """The API, its threads, and a group of one instance behind a balancer. All of them run in this process."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory / "ledger.json")

@@ -1,6 +1,7 @@
 """A machine with its own kernel. Settings change only this kernel, and boot arguments apply after a reboot.
 
-Without KVM on a busy machine this takes minutes. The time limits are long, because the tests do not check the speed.
+Without KVM, these tests take minutes on a busy machine. The time limits are long, because the tests do not check the
+speed.
 """
 
 import base64

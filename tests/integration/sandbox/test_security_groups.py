@@ -1,4 +1,4 @@
-"""A security group decides from which addresses a machine can be reached, by this machine and by other machines."""
+"""A machine's security groups decide who can reach it: this machine, or another machine of the sandbox."""
 
 from typing import Any
 

@@ -83,7 +83,10 @@ class Browser:
         self.call("Page.navigate", url=url)
 
     def value(self, expression: str) -> Any:
-        """Evaluate a JavaScript expression in the page and return its value. Raises AssertionError when it fails."""
+        """Evaluate a JavaScript expression in the page and return its value.
+
+        Raises AssertionError when the expression fails.
+        """
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")

@@ -67,8 +67,8 @@ def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
 def prometheus(example: dict[str, Any], tmp_path: Path) -> Iterator[str]:
     """Run Prometheus and yield its URL.
 
-    It uses this project's rules, and the configuration from the fixture `example`. In the example, the test has
-    replaced the addresses.
+    It uses this project's rules, and the configuration from the fixture `example`. Each test file has its own fixture
+    `example`, which puts the test's addresses into one of this project's examples.
     """
     port, config = free_port(), tmp_path / "prometheus.yml"
     (job,) = example["scrape_configs"]

@@ -78,7 +78,7 @@ class Time:
     end_source: Callable[[], None]
 
     def wait_until(self, expected: Callable[[Clock], bool]) -> Clock:
-        """Read the clock as telemetry does, until `expected` is true of the reading. Return this reading."""
+        """Read the clock as telemetry does, until `expected` returns true for the reading. Return this reading."""
         end_s, found = time.monotonic() + LIMIT_S, None
         while time.monotonic() < end_s:
             found = read_clock(HOST, self.command_port)

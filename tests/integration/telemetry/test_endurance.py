@@ -59,7 +59,7 @@ class Service:
         return int(self.process.stdout.readline())
 
     def settled_bytes(self) -> int:
-        """Wait until the service uses no less memory than before, and return the allocated bytes.
+        """Wait until the service's memory no longer shrinks, and return the allocated bytes.
 
         After a time limit, the service gives up incomplete requests and frees their memory.
         """

@@ -1,4 +1,4 @@
-"""Code that runs only on Amazon Linux, here on a Debian machine that imitates Amazon Linux.
+"""Code that is meant only for Amazon Linux runs here on a Debian machine that imitates Amazon Linux.
 
 This code has never run on a real Amazon Linux.
 """

@@ -51,7 +51,7 @@ def is_loaded(host: TuningHost) -> bool:
 def refused(host: TuningHost) -> Counter[str]:
     """Return how many packets the host has refused, by reason.
 
-    The result is empty while the host is just writing the file with these numbers.
+    The result is empty while the host is writing the file with these numbers.
     """
     written = host.shell(f"cat {REFUSALS}")
     entries = json.loads(written)["nftables"] if written.strip() else []
@@ -89,7 +89,7 @@ def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
 
 @pytest.fixture(scope="module")
 def before(host: TuningHost) -> dict[str, str]:
-    """Run the role without an operator's network. Return the host's files as they were before."""
+    """Run the role hardening without an operator's network. Return the host's files from before this run."""
     host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
     untouched = files(host)
     play = host.play_to_the_end(HARDEN, *ALONE)
@@ -105,14 +105,17 @@ def files(host: TuningHost) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def loaded(host: TuningHost, before: dict[str, str]) -> Play:
-    """Run the whole role and return the result. This controller's address is declared as operator and as client."""
+    """Run all tasks of the role hardening and return the result.
+
+    The run declares this controller's address as operator and as client.
+    """
     assert before
     return host.play_to_the_end(HARDEN, "-e", json.dumps(INSIDE))
 
 
 @pytest.fixture(scope="module")
 def locked_out(host: TuningHost, before: dict[str, str]) -> Play:
-    """Run the role with declared networks that do not contain this controller. Return the result."""
+    """Run the role hardening with declared networks that do not contain this controller. Return the result."""
     assert before
     return load(host, OUTSIDE)
 

@@ -15,7 +15,7 @@ from tests.proofs.tuning_host import TUNE, UNTUNE, TuningHost, changes
 
 VALUE = "/proc/sys/net/ipv4/tcp_notsent_lowat"
 THEIRS, OURS = "65536", "131072"
-# A script that replaces tuned. It sets its values when it starts, and sets the earlier values again when it stops.
+# A fake tuned. It sets its values when it starts, and sets the earlier values again when it stops.
 STAND_IN = f"""
 [Service]
 Type=oneshot

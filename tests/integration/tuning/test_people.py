@@ -1,6 +1,7 @@
-"""The role creates Linux users for a list of people, gives each user the rights of its role, and closes users.
+"""The role hardening creates Linux users for a list of people, and closes users of people who leave the list.
 
-Open sessions of a closed user end. The SSH server also gets keys from a command, as with EC2 Instance Connect.
+A user has the rights of the person's own role, such as operator. Open sessions of a closed user end. The SSH server
+also gets keys from a command, as with EC2 Instance Connect.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ class People:
         return (self.folder / f"{name}.pub").read_text(encoding="utf-8")
 
     def declared(self, *names: str, keys: dict[str, str] | None = None) -> list[dict[str, Any]]:
-        """Return these people as the role's input. `keys` gives some people the key of another person."""
+        """Return these people in the form of the input hardening_operators.
+
+        `keys` gives some people the key of another person.
+        """
         given = keys or {}
         return [{"name": name, "role": ROLES[name], "keys": [self.key(given.get(name, name))]} for name in names]
 

@@ -1,4 +1,4 @@
-"""The role applies settings of sshd. It succeeds only when sshd itself reports these settings."""
+"""The role hardening applies settings of sshd. It succeeds only when sshd itself reports these settings."""
 
 from __future__ import annotations
 

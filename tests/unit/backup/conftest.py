@@ -49,7 +49,10 @@ class Server:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Let the S3 answer no request until the context ends. After it the S3 answers again, as other tests use it."""
+        """Until the context ends, let the S3 answer no request.
+
+        Afterwards it answers again, because other tests use it.
+        """
         self._server.stop()
         try:
             yield

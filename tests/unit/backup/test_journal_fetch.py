@@ -333,9 +333,9 @@ def test_the_controllers_own_release_is_recognized_by_its_name(host: Host, fetch
 
 
 def test_a_time_that_s3_contradicts_makes_no_file_the_newest() -> None:
-    """A file can claim a time in the far future in its name. S3 knows when it came, and this time counts.
+    """The name of a file in the bucket can claim a time in the far future. S3 knows when the file came.
 
-    Otherwise an attacker with the host's credentials could choose the host's configuration.
+    S3's time counts. Otherwise an attacker with the host's credentials could choose the host's configuration.
     """
     came = {"20991130T000000.000000Z": 8, "20261130T085959.000000Z": 9, "20261130T070000.000000Z": 7}
     series = "hosts/AROA:i-1/trading-demo-1/20261130T060000.000000Z"
@@ -417,7 +417,10 @@ def test_what_is_wrong_is_named_and_no_archive_is_written(
 
 
 def of_instance(instance: str, hour: int, *hosts: str) -> dict[str, datetime]:
-    """Return the keys of the smallest series of an instance, one for each host name, and their times."""
+    """Return keys of objects in the bucket, each with its time.
+
+    For each host name, they are the smallest series that the instance can have.
+    """
     came = datetime(2026, 11, 30, hour, tzinfo=UTC)
     series = f"{came:%Y%m%dT%H%M%S.%fZ}"
     return {f"hosts/AROA:{instance}/{host}/{series}/complete": came for host in hosts or (NAME,)}

@@ -105,7 +105,7 @@ def test_what_others_took_of_the_generator_s_cpu_is_a_disturbance() -> None:
 
 
 def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> None:
-    """A little disturbance may explain a wait that began in the slice before.
+    """A disturbance that is too short to set a slice aside still counts in the slice after a disturbed slice.
 
     Otherwise, on a busy machine, one long wait would make all slices around it count again.
     """

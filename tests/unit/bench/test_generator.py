@@ -14,7 +14,7 @@ LATE_NS = 2_000_000
 
 
 class Listener:
-    """Replaces the subscriber of the feed, and records the calls of its method `answered`."""
+    """A fake subscriber of the feed. It records the calls of its method `answered`."""
 
     def __init__(self, feed: socket.socket) -> None:
         self.socket = feed

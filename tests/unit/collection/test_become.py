@@ -1,6 +1,6 @@
-"""Each task runs as the user that it names, even when a user's variable `ansible_become` says otherwise.
+"""Each task runs as the Linux user that it names, even when the variable `ansible_become` says otherwise.
 
-This variable, for example in group_vars, has priority over the keyword `become`.
+A user of the collection can set this variable, for example in group_vars. It has priority over the keyword `become`.
 """
 
 from __future__ import annotations

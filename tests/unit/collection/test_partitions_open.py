@@ -14,8 +14,8 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/trading_engine"
-# Replaces partition.yml, which sets an engine up. It records the engine's name, and whether the engine still needs a
-# restart. For an engine in `failing_here`, it ends the play on the host.
+# A fake partition.yml. The real file sets an engine up. This one records the engine's name, and whether the engine
+# still needs a restart. For an engine in `failing_here`, it ends the play on the host.
 STAND_IN: list[dict[str, Any]] = [
     {
         "name": "Partition | Note the partition",

@@ -271,7 +271,7 @@ def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
 
 @pytest.mark.parametrize("command", ["trading_engine_check_journal_command", "trading_engine_check_state_command"])
 def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> None:
-    """When the engine's check of the backup fails, the block's rescue starts the engine with its earlier state."""
+    """When the engine's check of the backup fails, tasks under `rescue` start the engine with its earlier state."""
     tasks = load(ROOT / "roles/trading_engine/tasks/restore.yml")
     unpacking = next(task for task in tasks if "block" in task)
     asked = [task for task in unpacking["block"] if command in str(task)]

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 @functools.cache
 def switches() -> set[str]:
-    """Return the names of those inputs of all roles that are true or false."""
+    """Return the names of the roles' inputs whose type is boolean."""
     found = set()
     for specification in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
         points: dict[str, Any] = yaml.safe_load(specification.read_text(encoding="utf-8"))["argument_specs"]

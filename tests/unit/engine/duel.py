@@ -113,7 +113,7 @@ class Duel:
         self._choice = 0
 
     def send(self, owner: str, message: tuple[Any, ...]) -> None:
-        """Send the message to both markets. Raises AssertionError when its effects differ."""
+        """Send the message to both markets. Raises AssertionError when it has different effects in the two markets."""
         order = self.reference.find(owner, message[0])
         self.market.send(owner, message)
         self.reference.told.clear()

@@ -87,7 +87,7 @@ class Market:
     def read(self, account: str, data: bytes) -> int:
         """Give bytes to the core. Return how many of them the core has processed.
 
-        The core's time is a microsecond later than at the call before.
+        Each call advances the core's time by a microsecond.
         """
         self.take()
         self.time_ns += 1_000
@@ -124,7 +124,7 @@ class Market:
     def depth(self, side: str, stock: str = "TEST") -> list[tuple[int, int]]:
         """Return the price levels of one side of the book, best first.
 
-        Each is its price and the shares of its orders. Hidden orders are included.
+        A level is its price and the number of shares at this price. Hidden orders are included.
         """
         book = self.core.books[stock.encode().ljust(8)]
         levels = book.bids if side == "B" else book.asks

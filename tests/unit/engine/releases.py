@@ -126,7 +126,7 @@ FAULTS = {
 
 
 class Host:
-    """A directory that replaces a host. It has releases, and the engine's configuration and state.
+    """A fake host: a directory with releases, and with the engine's configuration and state.
 
     Scripts replace systemctl and journalctl.
     """

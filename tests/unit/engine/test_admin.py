@@ -63,7 +63,7 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
 
 
 class Turns:
-    """Replaces an event loop. The test decides when its turns happen, and what time it is."""
+    """A fake event loop. The test decides when its turns happen, and what time it is."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -94,7 +94,7 @@ def protocol_of(engine: Engine, turns: Turns, visitors: Visitors | None = None) 
 
 
 class Answers:
-    """Replaces an asyncio transport, and stores the written bytes. The other end of its connection is this process."""
+    """A fake asyncio transport that stores the written bytes. The other end of its connection is this process."""
 
     def __init__(self) -> None:
         self.written = b""

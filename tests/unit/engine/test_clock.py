@@ -109,7 +109,7 @@ def test_less_than_a_millisecond_is_no_step(wall: dict[str, int]) -> None:
 
 
 class Notes(list[str]):
-    """Replaces the server's statistics. It records events and published values."""
+    """Fake statistics for the engine's server. They record events and published values."""
 
     published: dict[str, int]
 

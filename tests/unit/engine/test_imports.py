@@ -1,7 +1,7 @@
-"""The engine's packages form levels. A package imports only from its own level and from lower ones, without circles.
+"""The engine's packages form levels. A package imports only from its own level and from lower levels.
 
-These tests call a level a floor. They call each package or module at the engine's top a room, which is on one floor.
-Only the modules in a list may contain code about AWS.
+No imports form a circle. These tests call a level a floor. They call each package or module at the engine's top a room,
+and each room is on one floor. Only the modules in a list may contain code about AWS.
 """
 
 from __future__ import annotations

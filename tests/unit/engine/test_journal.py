@@ -36,9 +36,9 @@ PAR = 1_000_000
 
 
 class Recorder:
-    """A core, and a journal to which its inputs are written as in the engine. There is no event loop.
+    """A core and a journal. The core's inputs are written to the journal as in the engine, but without an event loop.
 
-    `said` has all bytes of its replies and its market data.
+    `said` has all bytes of the core's replies and market data.
     """
 
     def __init__(self, directory: Path, segment: int = 1, records: int = 0) -> None:
@@ -309,9 +309,9 @@ def test_a_loaded_snapshot_goes_on_exactly_as_the_original(seed: int) -> None:
 
 
 def goes_on_from_its_snapshot(market: Market, *messages: tuple[Any, ...]) -> list[Any]:
-    """Send the messages to the core and to a second core that has loaded its snapshot. Both must give the same bytes.
+    """Send the messages to the core, and to a second core that has loaded the first core's snapshot.
 
-    Return the replies to account A and the market data.
+    Both must give the same bytes. Return the replies to account A and the market data.
     """
     market.core.discard_outputs()
     market.take()

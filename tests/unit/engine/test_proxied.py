@@ -1,4 +1,4 @@
-"""A TLS proxy sends a header before a client's bytes. It tells the engine the client's address.
+"""A TLS proxy sends a header before a client's bytes. The header tells the engine the client's address.
 
 The tests check valid headers and the effect of invalid ones. They also check which address the login throttle counts.
 """

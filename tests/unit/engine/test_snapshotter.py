@@ -47,7 +47,7 @@ def told_after_a_kill(snapshotter: Snapshotter, used_bytes: int = 0) -> str:
 
 @pytest.fixture
 def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list with one number, the ns by which the monotonic clock is ahead. A test can change it."""
+    """Return a list with one number: by how many ns the monotonic clock is ahead. A test can change this number."""
     monotonic_ns = time.monotonic_ns
     passed = [0]
     monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns() + passed[0])

@@ -1,6 +1,6 @@
-"""The check of a journal replays the journal up to the newest snapshot and compares the two states.
+"""The check of a journal replays the journal up to the newest snapshot, and compares the result with the snapshot.
 
-It reports that they are equal or that they differ. When they cannot be compared, it reports why.
+It reports that the two states are equal or that they differ. When they cannot be compared, it reports why.
 """
 
 from __future__ import annotations

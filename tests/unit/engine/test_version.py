@@ -1,4 +1,7 @@
-"""The version of the package machine identifies the engine's behaviour. Some changes of its sources change it."""
+"""The package `machine` has a version, which identifies the engine's behaviour.
+
+The tests check which changes of the package's sources change the version.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def test_code_is(old: str, new: str) -> None:
 
 
 def test_no_import_of_the_machine_gives_another_name() -> None:
-    """The version ignores imports. Therefore no import may give another name to what it imports."""
+    """The version ignores imports. Therefore no import may rename what it imports."""
     rooms = Path(__file__).parents[3] / "files/engine/src/trading_engine"
     renamed = [
         f"{path.name}: {alias.name} as {alias.asname}"

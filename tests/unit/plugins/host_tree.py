@@ -1,4 +1,4 @@
-"""Replaces a host's /proc, /sys and /etc by real files in a directory."""
+"""A fake host for tests of modules. Real files in a directory replace the host's /proc, /sys and /etc."""
 
 from __future__ import annotations
 

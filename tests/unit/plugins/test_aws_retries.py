@@ -25,7 +25,7 @@ NO_OFFERS = (200, f"<{_ANSWER}><requestId>1</requestId><instanceTypeOfferingSet/
 
 
 class Ec2(ThreadingHTTPServer):
-    """Replaces EC2 and records the requests. It gives its answers in order, and then repeats the last one."""
+    """A fake EC2 that records requests. It gives its answers in order, and then repeats the last one."""
 
     def __init__(self, *answers: tuple[int, str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

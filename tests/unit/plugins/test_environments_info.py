@@ -19,7 +19,7 @@ LISTS = (
 
 
 class Account:
-    """Replaces boto3 clients. An answer is empty unless `found` has one for the operation."""
+    """A fake boto3 client for any service. An answer is empty unless `found` has one for the operation."""
 
     def __init__(self, found: dict[str, Any]) -> None:
         self.found = found

@@ -1,4 +1,4 @@
-"""The module fresh_unit restarts a unit that is older than its files. Or it only reports that the unit is older.
+"""A unit can be older than its files. The module fresh_unit then restarts the unit, or only reports this.
 
 Molecule tests the module with a real systemd.
 """
@@ -126,7 +126,7 @@ def test_a_file_moved_into_place_is_younger_than_a_process_started_before(tmp_pa
     assert changed_s(str(tmp_path / "absent")) == 0.0
 
 
-# Replaces systemctl. It has the properties of one unit in files, and changes them as systemd would.
+# A fake systemctl. It has the properties of one unit in files, and changes them as systemd would.
 SYSTEMCTL = """#!/bin/sh
 cd "${0%/*}/unit" || exit 1
 [ ! -e "refuse-$1" ] || { echo "Job for $2 failed." >&2; exit 1; }
@@ -163,7 +163,7 @@ RUNNING_LONG = {
 
 
 class Systemd:
-    """Replaces systemd and has one unit. PATH contains only its programs."""
+    """A fake systemd with one unit. PATH contains only its programs."""
 
     def __init__(self, folder: Path, run_module: RunModule) -> None:
         self.folder = folder

@@ -20,7 +20,7 @@ kernel_cmdline = importlib.import_module("ansible_collections.lowlatency.trading
 GRUB_CFG = "/boot/grub/grub.cfg"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
-# Replaces Debian's update-grub. It reads the settings files and writes the boot arguments to the menu, as grub-mkconfig
+# A fake update-grub of Debian. It reads the settings files and writes the boot arguments to the menu, as grub-mkconfig
 # does.
 UPDATE_GRUB = """#!/bin/sh
 cd "$(dirname "$0")" || exit 1
@@ -40,7 +40,7 @@ def command(argv: list[str]) -> tuple[int, str, str]:
 
 
 class BootHost(HostTree):
-    """Replaces a host. A subclass adds one of the two programs that set boot arguments."""
+    """A fake host. A subclass adds one of the two programs that set boot arguments."""
 
     def __init__(self, root: Path, own: str = "console=ttyS0") -> None:
         super().__init__(root)

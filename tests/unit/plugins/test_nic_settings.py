@@ -81,7 +81,7 @@ TX Push:\toff
 TCP data split:\tn/a
 """
 
-# Replaces ethtool. It has the settings of a card in files, and prints them as ethtool does.
+# A fake ethtool. It has the settings of a card in files, and prints them as ethtool does.
 ETHTOOL = """#!/bin/sh
 cd "$(dirname "$0")/card" || exit 1
 case "$1" in

@@ -31,7 +31,8 @@ def test_a_step_that_ends_in_time_says_how(tmp_path: Path) -> None:
     assert (ended.code, ended.limit_reached) == (3, False)
 
 
-# Replaces Ansible. A child process with a session of its own runs the step, and the test kills the child's parent.
+# This program replaces Ansible. A child process with a session of its own runs the step, and the test kills the child's
+# parent.
 PROGRAM = """
     import os, sys
     from ansible_collections.lowlatency.trading.plugins.module_utils.acceptance import child

@@ -112,7 +112,7 @@ def test_a_password_that_soupbintcp_cannot_carry_is_refused(run_module: RunModul
 
 def test_who_sends_heartbeats_and_no_answer_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     class Chatty:
-        """Replaces a connection on which a heartbeat arrives each second, without end. It advances the test's clock."""
+        """A fake connection on which a heartbeat arrives each second, without end. Each advances the test's clock."""
 
         now_s = 0.0
 
@@ -208,7 +208,7 @@ def test_lists_that_were_never_read_have_no_age(tmp_path: Path) -> None:
     assert updates_info.age_s([str(tmp_path / "one")], (tmp_path / "one").stat().st_mtime + 60) == 60
 
 
-# Replaces systemctl and has one unit. FOLDER/pid has the unit's process id. FOLDER/next has its id after a kill.
+# A fake systemctl with one unit. FOLDER/pid has the unit's process id. FOLDER/next has its id after a kill.
 SYSTEMCTL = """\
 #!/bin/sh
 case $1 in

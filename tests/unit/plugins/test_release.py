@@ -82,7 +82,7 @@ def install(run_module: RunModule, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return pip's wheel with bytecode added to it. With it, pip starts in a third of the time."""
+    """Return pip's wheel with bytecode added. The bytecode lets pip start in a third of the time."""
     path = tmp_path_factory.mktemp("pip") / PIP_WHEEL.name
     with zipfile.ZipFile(PIP_WHEEL) as original, zipfile.ZipFile(path, "w") as wheel:
         for member in original.infolist():

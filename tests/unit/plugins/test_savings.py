@@ -39,7 +39,7 @@ def use(highest: float, hours: int = 336) -> dict[str, Any]:
 
 
 def suggested(uses: dict[str, dict[str, Any]], limits: dict[str, Any] = LIMITS, **about: Any) -> dict[str, float]:
-    """Return the suggestions in their order. The value of each is its saving in USD."""
+    """Return a dictionary of suggestions in their order: the name of each, and its saving in USD."""
     return {one["name"]: one["usd"] for one in cost_suggestions(uses, {**ABOUT, **about}, limits)}
 
 

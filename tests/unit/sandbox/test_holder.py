@@ -17,7 +17,7 @@ from embedded_ec2.state import Running, Sandbox
 def held(tmp_path: Path) -> Sandbox:
     """Return a running sandbox that belongs to another checkout.
 
-    This process replaces the process of the sandbox.
+    It is recorded as running in this process.
     """
     sandbox = Sandbox("a", tmp_path / "state/a")
     sandbox.directory.mkdir(parents=True)

@@ -29,7 +29,7 @@ def test_a_full_disk_is_named_with_what_is_needed(tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.glob("*-*"))
 
 
-# Replaces mmdebstrap and records its arguments. It finds the suite bullseye only at the address of Debian's archive.
+# A fake mmdebstrap that records its arguments. It finds the suite bullseye only at the address of Debian's archive.
 MMDEBSTRAP = """#!/bin/sh
 echo "$*" >> "$ASKED"
 case "$*" in *bullseye*archive.debian.org*) mkdir -p "$TREE"; exit 0 ;; esac

@@ -18,7 +18,7 @@ NOTICE = '{"action": "terminate", "time": "2026-11-23T18:02:00Z"}'
 
 
 class Service(ThreadingHTTPServer):
-    """Replaces the metadata service.
+    """A fake metadata service.
 
     `answers` has the HTTP status of each later request. The last one is repeated.
     """

@@ -33,7 +33,7 @@ memory_percent = 90
 class Publisher:
     """Writes the engine's state to shared memory.
 
-    The methods take names of counters and gauges. In the state, these have positions.
+    Its methods take the names of counters and gauges, which have only positions in the state.
     """
 
     def __init__(self, path: Path) -> None:

@@ -293,7 +293,7 @@ def test_what_no_browser_could_read_is_replaced_and_cut(monkeypatch: pytest.Monk
 
 @dataclasses.dataclass
 class Many:
-    """Replaces a host with the partitions p0, p1, …
+    """A fake host with the partitions p0, p1, …
 
     `odd` has answers that replace the normal answers of some partitions. A partition with the answer None never
     answers.
