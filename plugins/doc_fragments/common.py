@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation fragments that several modules share: check mode, diff mode, and the option `state`."""
+"""Documentation fragments that several modules share: check mode, diff mode, and options."""
 
 from __future__ import annotations
 
@@ -38,4 +38,28 @@ options:
     type: str
     choices: [present, absent]
     default: present
+"""
+
+    RELEASE = r"""
+options:
+  root:
+    description: The directory of the releases.
+    type: path
+    required: true
+  release:
+    description: The name of the next release, which is installed.
+    type: str
+    required: true
+  unit:
+    description: The engine's unit.
+    type: str
+    default: trading-engine.service
+  config:
+    description: The engine's configuration.
+    type: path
+    default: /etc/trading/engine.toml
+  journal:
+    description: The engine's journal directory.
+    type: path
+    default: /var/lib/trading/journal
 """

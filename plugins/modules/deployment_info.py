@@ -70,7 +70,7 @@ region:
   returned: success
   sample: us-east-1
 resources:
-  description: The existing resources, each a dictionary of kind, id, name and state.
+  description: The existing resources, each a dictionary of kind, id, name and state. A target group also has its port.
   type: list
   elements: dict
   returned: success

@@ -107,6 +107,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
     return {
         "Template": digest(params["launch"]),
         "Group": {
+            "LaunchTemplate": {"LaunchTemplateName": params["name"], "Version": "$Latest"},
             "MinSize": 1,
             "MaxSize": 1,
             "DesiredCapacity": 1,
@@ -136,6 +137,14 @@ def _template(client: Any, name: str) -> dict[str, Any] | None:
     return dict(answer["LaunchTemplateVersions"][0])
 
 
+def _launched_from(group: dict[str, Any], template: dict[str, Any] | None) -> dict[str, str]:
+    """Return name and version of the group's template; nothing if it is not this one, which may have the same name."""
+    own = group.get("LaunchTemplate", {})
+    if not template or own.get("LaunchTemplateId") != template["LaunchTemplateId"]:
+        return {}
+    return {key: own[key] for key in ("LaunchTemplateName", "Version") if key in own}
+
+
 def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any] | None:
     """Return template, group and hook in the form of ``plan``, or None when neither template nor group exists.
 
@@ -149,10 +158,11 @@ def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any]
     hooks = scaling.describe_lifecycle_hooks(AutoScalingGroupName=name)["LifecycleHooks"] if groups else []
     found: dict[str, Any] = next((hook for hook in hooks if hook["LifecycleHookName"] == hook_name), {})
     keys = ("MinSize", "MaxSize", "DesiredCapacity", "VPCZoneIdentifier", "HealthCheckType", "HealthCheckGracePeriod")
+    known = {key: group[key] for key in keys if key in group}
     return {
         "Template": (template or {}).get("VersionDescription", ""),
         "Version": (template or {}).get("VersionNumber", 0),
-        "Group": {key: group[key] for key in keys if key in group},
+        "Group": {**known, "LaunchTemplate": _launched_from(group, template)} if group else {},
         "TargetGroupARNs": sorted(group.get("TargetGroupARNs", [])),
         "Hook": {key: found[key] for key in _HOOK if key in found},
         "Tags": {tag["Key"]: tag["Value"] for tag in group.get("Tags", [])},
@@ -182,7 +192,6 @@ def apply(
     else:
         scaling.create_auto_scaling_group(
             AutoScalingGroupName=params["name"],
-            LaunchTemplate={"LaunchTemplateName": params["name"], "Version": "$Latest"},
             LifecycleHookSpecificationList=[{"LifecycleHookName": params["hook_name"], **wanted["Hook"]}],
             TargetGroupARNs=wanted["TargetGroupARNs"],
             Tags=_tags(params["name"], wanted["Tags"]),

@@ -24,26 +24,6 @@ description:
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
-  root:
-    description: The directory of the releases.
-    type: path
-    required: true
-  release:
-    description: The name of the new release, which must be installed.
-    type: str
-    required: true
-  unit:
-    description: The engine's unit.
-    type: str
-    default: trading-engine.service
-  config:
-    description: The engine's configuration.
-    type: path
-    default: /etc/trading/engine.toml
-  journal:
-    description: The engine's journal directory.
-    type: path
-    default: /var/lib/trading/journal
   user:
     description: The engine's Linux user, who owns the journal directory; empty for the user that runs the module.
     type: str
@@ -79,6 +59,7 @@ attributes:
   diff_mode:
     support: none
     description: RV(before) and RV(release) are the releases.
+extends_documentation_fragment: lowlatency.trading.common.release
 """
 
 EXAMPLES = r"""
@@ -123,7 +104,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.release.installed import Releases, write_down
-from ansible_collections.lowlatency.trading.plugins.module_utils.release.running import Program, RunningError, Unit
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.running import (
+    RELEASE,
+    Program,
+    RunningError,
+    Unit,
+)
 
 CLOSED_FILE = "order-entry-closed"
 CLEAN_STOP_S = 30
@@ -345,11 +331,7 @@ class Switch:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "root": {"type": "path", "required": True},
-            "release": {"type": "str", "required": True},
-            "unit": {"type": "str", "default": "trading-engine.service"},
-            "config": {"type": "path", "default": "/etc/trading/engine.toml"},
-            "journal": {"type": "path", "default": "/var/lib/trading/journal"},
+            **RELEASE,
             "user": {"type": "str", "default": ""},
             "account": {"type": "str", "required": True},
             "password_file": {"type": "path", "required": True, "no_log": False},

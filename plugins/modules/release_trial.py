@@ -19,26 +19,6 @@ description:
 author:
   - lowlatency.trading contributors (@lowlatency)
 options:
-  root:
-    description: The directory of the releases.
-    type: path
-    required: true
-  release:
-    description: The name of the new release, which must be installed.
-    type: str
-    required: true
-  unit:
-    description: The engine's unit.
-    type: str
-    default: trading-engine.service
-  config:
-    description: The engine's configuration.
-    type: path
-    default: /etc/trading/engine.toml
-  journal:
-    description: The engine's journal directory.
-    type: path
-    default: /var/lib/trading/journal
   reserve_bytes:
     description: The bytes that must stay free on the journal's file system, in addition to the copy.
     type: int
@@ -53,7 +33,9 @@ options:
     type: list
     elements: int
     default: []
-extends_documentation_fragment: lowlatency.trading.common.info
+extends_documentation_fragment:
+  - lowlatency.trading.common.info
+  - lowlatency.trading.common.release
 """
 
 EXAMPLES = r"""
@@ -88,7 +70,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import copied
-from ansible_collections.lowlatency.trading.plugins.module_utils.release.running import Program, RunningError, Unit
+from ansible_collections.lowlatency.trading.plugins.module_utils.release.running import (
+    RELEASE,
+    Program,
+    RunningError,
+    Unit,
+)
 
 OOM_SCORE = 500
 
@@ -135,11 +122,7 @@ def observe(module: AnsibleModule, running: str) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "root": {"type": "path", "required": True},
-            "release": {"type": "str", "required": True},
-            "unit": {"type": "str", "default": "trading-engine.service"},
-            "config": {"type": "path", "default": "/etc/trading/engine.toml"},
-            "journal": {"type": "path", "default": "/var/lib/trading/journal"},
+            **RELEASE,
             "reserve_bytes": {"type": "int", "default": 268435456},
             "budget_bytes": {"type": "int", "default": 2147483648},
             "cpus": {"type": "list", "elements": "int", "default": []},

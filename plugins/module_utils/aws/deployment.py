@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finds every AWS resource of one environment; it changes nothing. The module deployment_info and others use it.
 
-A resource is ``{"kind": …, "id": …, "name": …, "state": …}``. An instance also has its ``type``, a volume its ``zone``.
+A resource is ``{"kind": …, "id": …, "name": …, "state": …}``. An instance also has its ``type``, a volume its ``zone``,
+a target group its ``port``.
 EC2's resources are found by the tags Project and Environment. Resources of other services are found by their names,
 which contain the environment's name.
 """
@@ -140,7 +141,8 @@ def _balancing(client: Any, environment: str) -> Iterator[Resource]:
             yield _resource("load-balancer", found["LoadBalancerArn"], found["LoadBalancerName"])
     for found in _pages(client, "describe_target_groups", "TargetGroups"):
         if ours.fullmatch(found["TargetGroupName"]):
-            yield _resource("target-group", found["TargetGroupArn"], found["TargetGroupName"])
+            group = _resource("target-group", found["TargetGroupArn"], found["TargetGroupName"])
+            yield {**group, "port": str(found["Port"])}
 
 
 # These services are queried only for a fleet. A fleet is recognised by its security group, which is created first and

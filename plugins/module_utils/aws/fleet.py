@@ -98,8 +98,8 @@ def problems(
     """Return one sentence for each problem of a fleet.
 
     `offered` has the instance `type`, the `zones` that offer it, and `zone_count`. `resources` are the environment's
-    present resources. `settings` are the ports, and `spot`. A group without a partition is a problem unless
-    `partitions_left` is "remove".
+    present resources. `settings` are the ports, `spot`, and `client_ipv6_cidrs`. A group without a partition is a
+    problem unless `partitions_left` is "remove".
     """
     if not declared:
         return ["it is empty, and a fleet has a group for each of them"]
@@ -112,11 +112,17 @@ def problems(
         *_hosts(declared, found),
         *_types(declared, offered["type"]),
         *_ports(found),
+        *_moved(found, resources),
         *_zones(found, offered["type"], zones),
         *_names(found, prefix),
         *_volumes(found, resources),
         *_others(prefix, resources),
         *(_gone(found, resources) if partitions_left != "remove" else ()),
+        *(
+            ["its balancers have IPv4 addresses only: leave trading_client_ipv6_cidrs out"]
+            if settings["client_ipv6_cidrs"]
+            else ()
+        ),
         *(["its groups launch on demand: leave trading_spot out"] if settings["spot"] else ()),
     ]
 
@@ -157,6 +163,20 @@ def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                     f"and of {group['partition']}: give one of them another order_port or feed_port"
                 )
             taken.setdefault(place, group["partition"])
+
+
+def _moved(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield each partition whose ports would change, as they do when an earlier partition leaves the list."""
+    had = {one["name"]: int(one["port"]) for one in resources if one["kind"] == "target-group"}
+    for group in found:
+        there = [had.get(listener["target_group"], listener["port"]) for listener in group["listeners"]]
+        wanted = [listener["port"] for listener in group["listeners"]]
+        if there != wanted:
+            yield (
+                f"partition {group['partition']} has the ports {there[0]} and {there[1]} and would get {wanted[0]} and "
+                f"{wanted[1]}, and AWS cannot change the port of a target group: write order_port: {there[0]} and "
+                f"feed_port: {there[1]} at partition {group['partition']}"
+            )
 
 
 def _zones(found: Sequence[Mapping[str, Any]], instance_type: str, zones: Sequence[str]) -> Iterator[str]:

@@ -16,6 +16,14 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.release.install
 # Without these empty values a variable of the user's environment could make Python load other modules than the
 # release's.
 OWN_MODULES = {"PYTHONPATH": "", "PYTHONHOME": ""}
+# The options of fragment common.release.
+RELEASE: dict[str, Any] = {
+    "root": {"type": "path", "required": True},
+    "release": {"type": "str", "required": True},
+    "unit": {"type": "str", "default": "trading-engine.service"},
+    "config": {"type": "path", "default": "/etc/trading/engine.toml"},
+    "journal": {"type": "path", "default": "/var/lib/trading/journal"},
+}
 
 
 class RunningError(Exception):

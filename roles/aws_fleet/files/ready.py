@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import re
@@ -21,16 +22,23 @@ DEVICE = "/dev/sdf"
 MOUNT = "/var/lib/trading"
 OPTIONS = "noatime,nofail,x-systemd.makefs,x-systemd.device-timeout=60s"
 LOOK_EACH_S = 2
+TRY_EACH_S = 5
+
+
+class MissingVolumeError(Exception):
+    """A further attempt does not help."""
 
 
 def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = None, method: str = "") -> str:
-    """Return the answer's text. Raises RuntimeError with the service's error text."""
+    """Return the answer's text. Raises RuntimeError with the service's error text, or OSError."""
     request = urllib.request.Request(url, data, headers or {}, method=method or None)  # noqa: S310  AWS
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         raise RuntimeError(f"{url.partition('?')[0]}: {error.code} {error.read().decode()[:500]}") from error
+    except http.client.HTTPException as error:
+        raise RuntimeError(f"{url.partition('?')[0]}: {error!r}") from error
 
 
 class Metadata:
@@ -45,9 +53,11 @@ class Metadata:
         return fetch(f"{self._address}/latest/meta-data/{path}", headers=self._head)
 
     def credentials(self) -> dict[str, str]:
-        """Return the credentials of the host's role, which change several times a day."""
-        role = self.get("iam/security-credentials/").split()[0]
-        found: dict[str, str] = json.loads(self.get(f"iam/security-credentials/{role}"))
+        """Return the credentials of the role, which change several times a day. A new host has none at first."""
+        role = self.get("iam/security-credentials/").strip()
+        found: dict[str, str] = json.loads(self.get(f"iam/security-credentials/{role}")) if role else {}
+        if "Token" not in found:
+            raise RuntimeError(f"the metadata service has no credentials: {found.get('Code', 'no role')}")
         return found
 
 
@@ -98,7 +108,9 @@ def attach(aws: Aws, settings: dict[str, Any], instance: str, zone: str) -> str:
         found = aws.call("ec2", "2016-11-15", "DescribeVolumes", **filters)
         volume = value(found, "volumeId")
         if not volume:
-            raise RuntimeError(f"{zone} has no volume {settings['volume']}: run playbooks/fleet.yml, which makes it")
+            raise MissingVolumeError(
+                f"{zone} has no volume {settings['volume']}: run playbooks/fleet.yml, which makes it"
+            )
         if value(found, "instanceId") == instance:
             return volume
         if "<attachmentSet/>" in found or not value(found, "instanceId"):
@@ -124,11 +136,14 @@ def mount(settings: dict[str, Any], volume: str) -> None:
 
 
 def start(settings: dict[str, Any]) -> None:
-    """Start the image's services, now that the journal is there. A host without a release waits for configure.yml."""
+    """Start the image's services on the mounted journal, without waiting: an engine may replay for minutes.
+
+    The health checks show whether the engine accepts orders. A host without a release waits for configure.yml.
+    """
     for name in ("engine", "feed"):
         unit = f"trading-{name}@{settings['partition']}.service"
         if run(settings, "cat", unit, check=False) == 0:
-            run(settings, "start", unit)
+            run(settings, "start", "--no-block", unit)
 
 
 def run(settings: dict[str, Any], *arguments: str, check: bool = True) -> int:
@@ -137,7 +152,23 @@ def run(settings: dict[str, Any], *arguments: str, check: bool = True) -> int:
 
 
 def main(settings: dict[str, Any]) -> None:
-    """Run all steps. Any failure ends the script, and the group launches another host when its hook has timed out."""
+    """Try until the host is ready: AWS throttles calls, and knows a new host's role and a free volume some time later.
+
+    After the hook's time the group terminates the host. Raises the last failure if the host is still there then.
+    """
+    end = time.monotonic() + settings["hook_seconds"]
+    while True:
+        try:
+            return become_ready(settings)
+        except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as failed:
+            if time.monotonic() >= end:
+                raise
+            print(f"trading: not ready yet: {failed}", flush=True)
+        time.sleep(TRY_EACH_S)
+
+
+def become_ready(settings: dict[str, Any]) -> None:
+    """Run all steps. Each of them may run again."""
     metadata = Metadata(settings["metadata"])
     instance, zone = metadata.get("instance-id"), metadata.get("placement/availability-zone")
     aws = Aws(settings["region"], metadata, settings["endpoint"])
@@ -159,5 +190,5 @@ def main(settings: dict[str, Any]) -> None:
 if __name__ == "__main__":
     try:
         main(SETTINGS)
-    except (RuntimeError, OSError, subprocess.SubprocessError) as failed:
+    except (MissingVolumeError, RuntimeError, OSError, ValueError, subprocess.SubprocessError) as failed:
         sys.exit(f"trading: this host is not ready: {failed}")

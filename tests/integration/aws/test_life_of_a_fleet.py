@@ -1,8 +1,8 @@
 """The life of a fleet, while another fleet exists: it is created, changed, and removed completely.
 
 The change adds one partition and removes another. Each test continues from the state that the previous test left. A
-playbook run takes most of a minute, so there are only four. tests/unit/plugins/test_fleet.py tests what is refused
-before the first resource is created.
+playbook run takes most of a minute, so only four runs change something. Two more runs only print a plan.
+tests/unit/plugins/test_fleet.py tests what is refused before the first resource is created.
 """
 
 from __future__ import annotations
@@ -128,6 +128,17 @@ def stranger(account: Account, empty: set[tuple[str, str]]) -> Iterator[set[tupl
     elb.delete_target_group(TargetGroupArn=target)
 
 
+def test_a_plan_is_refused_as_a_fleet_would_be(account: Account, stranger: set[tuple[str, str]]) -> None:
+    run = play(account, given("alpha", "beta"), "plan.yml")
+    assert run.code == 0, run.output
+    assert "auto-scaling-group trading-fleet/alpha" in run.output
+    assert "log-group /trading/fleet/host" in run.output
+    run = play(account, given("alpha", "beta", trading_client_ipv6_cidrs=["2001:db8::/64"]), "plan.yml")
+    assert run.code != 0
+    assert "leave trading_client_ipv6_cidrs out" in " ".join(run.output.split())
+    assert contents(account) == stranger
+
+
 def test_a_fleet_is_made_whose_hosts_are_no_targets_before_they_are_ready(
     account: Account, stranger: set[tuple[str, str]]
 ) -> None:
@@ -142,6 +153,8 @@ def test_a_fleet_is_made_whose_hosts_are_no_targets_before_they_are_ready(
             "trading-fleet-b-O-beta",
         },
     }
+    groups = account.client("logs").describe_log_groups(logGroupNamePrefix="/trading/fleet")["logGroups"]
+    assert [(one["logGroupName"], one["retentionInDays"]) for one in groups] == [("/trading/fleet/host", 30)]
     hosts = instances(account, "fleet")
     assert [next(tag["Value"] for tag in one["Tags"] if tag["Key"] == "Partition") for one in hosts] == [
         "alpha",
@@ -198,6 +211,7 @@ class Host(BaseHTTPRequestHandler):
     instance: str
     keys: dict[str, str]
     asked: ClassVar[list[dict[str, str]]] = []
+    refused: ClassVar[list[str]] = []
 
     def answer(self, body: str, code: int = 200) -> None:
         self.send_response(code)
@@ -219,6 +233,11 @@ class Host(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.asked.append(dict(parse_qsl(body.decode())))
+        action = self.asked[-1]["Action"]
+        if action == "AttachVolume" and action not in self.refused:
+            self.refused.append(action)
+            self.answer("<Code>IncorrectState</Code>", 400)
+            return
         request = Request(f"{self.account.url}/", body, dict(self.headers))  # noqa: S310  our API
         with urlopen(request, timeout=20) as answer:  # noqa: S310
             self.answer(answer.read().decode())
@@ -277,6 +296,8 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
         )
         server.shutdown()
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "not ready yet" in done.stdout
+    assert "IncorrectState" in done.stdout
     (volume,) = ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}])[
         "Volumes"
     ]
@@ -286,7 +307,7 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
     assert table[0].startswith("/dev/a / ")
     assert [line.split()[:2] for line in table[1:]] == [[link, "/var/lib/trading"]]
     assert "start var-lib-trading.mount" in commands.read_text().splitlines()
-    assert "start trading-engine@beta.service" in commands.read_text().splitlines()
+    assert "start --no-block trading-engine@beta.service" in commands.read_text().splitlines()
     completed = Host.asked[-1]
     assert [one["Action"] for one in Host.asked].count("CompleteLifecycleAction") == 1
     assert completed["Action"] == "CompleteLifecycleAction", "a host is ready only after all else"

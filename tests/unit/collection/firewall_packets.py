@@ -24,7 +24,7 @@ CLONE_NEWNET = 0x40000000
 LIMIT_S = 30.0
 HOST, CLIENT, OPERATOR, GENERATOR = "198.18.78.1", "198.18.78.2", "198.18.78.3", "198.18.78.4"
 HOST_IPV6, CLIENT_IPV6 = "fd00:78::1", "fd00:78::2"
-ORDERS, SSH, OTHER = 9001, 22, 9999
+ORDERS, SSH, TELEMETRY, OTHER = 9001, 22, 8000, 9999
 # Rules of another program. Connections to order entry are not tracked. Connections to another port are redirected to
 # order entry.
 OF_OTHERS = f"""
@@ -48,6 +48,8 @@ CASES = [
     ("no client, led there by others", OPERATOR, HOST, OTHER, ""),
     ("an operator", OPERATOR, HOST, SSH, ""),
     ("no operator", CLIENT, HOST, SSH, ""),
+    ("a balancer that asks for the health", GENERATOR, HOST, TELEMETRY, ""),
+    ("a balancer that logs in", GENERATOR, HOST, SSH, ""),
 ]
 
 
@@ -137,7 +139,7 @@ def echo(port: int) -> None:
 
 def main() -> None:
     with neighbour() as there:
-        for port in (ORDERS, SSH):
+        for port in (ORDERS, SSH, TELEMETRY):
             echo(port)
         subprocess.run([NFT, "--file", "-"], input=sys.stdin.read(), text=True, check=True)
         found = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def play(tmp_path: Path, name: str, *arguments: str, succeeds: bool = True) -> s
     inventory.write_text(
         f"[trading]\nhost-1 ansible_connection=local ansible_become=false ansible_python_interpreter={sys.executable}\n"
     )
-    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars").mkdir(exist_ok=True)
     (tmp_path / "group_vars/all.yml").write_text(GROUP_VARS)
     words = ["-i", str(inventory), "--check", "-e", f"trading_backup_dir={tmp_path}", *arguments]
     environment = {
@@ -47,6 +48,18 @@ def test_a_backup_says_where_the_archive_would_be(tmp_path: Path) -> None:
 def test_a_restore_says_what_would_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "host-1.tar.gz").write_bytes(b"")
     said = play(tmp_path, "restore.yml", "-e", "trading_engine_restore_confirm=host-1")
+    assert "would be stopped, and started on the state" in said
+
+
+def test_a_restore_wants_the_group_suspended_that_would_replace_the_host(tmp_path: Path) -> None:
+    (tmp_path / "host-1.tar.gz").write_bytes(b"")
+    partition = {"name": "alpha", "symbols": ["TEST"], "hosts": ["host-1"]}
+    symbols = [{"name": "TEST", "reference_price": "1.00"}]
+    given = {"trading_fleet": True, "trading_partitions": [partition], "trading_engine_symbols": symbols}
+    words = ["-e", json.dumps({**given, "trading_engine_restore_confirm": "host-1", "trading_environment": "fleet"})]
+    said = " ".join(play(tmp_path, "restore.yml", *words, succeeds=False).split())
+    assert "suspend-processes --auto-scaling-group-name trading-fleet/alpha" in said
+    said = play(tmp_path, "restore.yml", *words, "-e", "trading_engine_group_suspended=true")
     assert "would be stopped, and started on the state" in said
 
 

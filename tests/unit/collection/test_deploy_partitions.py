@@ -16,7 +16,7 @@ import yaml
 from tests.unit.collection.test_partitions_open import ROLE, Told, host, run, said
 
 BOTH = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"]}
-FILES = ("deploy_partitions", "deploy_partition", "deploy_engine", "deploy_trial")
+FILES = ("deploy_partitions", "deploy_engine", "deploy_trial")
 OLDEST = "0000000000000000"
 OLD = "1111111111111111"
 NEW = "2222222222222222"
@@ -45,7 +45,8 @@ def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
         tried["ansible.builtin.set_fact"]["__trading_engine_trial"] = {"records": 7, "running": running}
         return tried
     if "lowlatency.trading.fresh_unit" in task:
-        return noted("__trading_engine_part.feed_unit", name=task["name"])
+        feed = "__trading_engine_part.feed_unit"
+        return noted(feed, name=task["name"], failed_when=f"{feed} == failing")
     if "ansible.builtin.systemd_service" in task:
         return {**kept, **noted("'restarted ' ~ item")}
     for module in {"ansible.builtin.stat", "ansible.builtin.file"} & set(task):
@@ -131,6 +132,12 @@ def test_who_runs_it_goes_back_where_another_does_not_pass(
     (refused,) = said(told)
     assert words in refused
     assert told["touched"] == [*TRIED, "trading-feed@alpha.service", *restarted]
+
+
+def test_an_engine_whose_feed_fails_is_named_as_one_that_runs_the_release(tmp_path: Path) -> None:
+    told = deployed(tmp_path, "feed", "trading-feed@beta.service", NEW)["feed"]
+    (refused,) = said(told)
+    assert f"alpha, beta ran it, and stays on release {NEW}: the way is forward" in refused
 
 
 def test_the_release_to_go_back_to_is_the_one_that_it_was(tmp_path: Path) -> None:

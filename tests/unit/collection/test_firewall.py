@@ -18,6 +18,8 @@ ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
 NFT = "/usr/sbin/nft"
 OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
+# Cases of firewall_packets in which the kernel's connection table has entries for the connections.
+OF_OPERATORS = ("an operator", "no operator", "a balancer that asks for the health", "a balancer that logs in")
 # User ids in place of users who may be missing on this machine. The role has created the user `made`.
 UIDS = {"root": 0, "games": 5, "daemon": 1, "trading-publish": 996, "cwagent": 997}
 MADE = {"results": [{"item": "made", "uid": 998}, {"item": "made in check mode"}]}
@@ -107,6 +109,8 @@ def test_orders_pass_without_an_entry_of_the_connection_table_and_nobody_else_s_
         "trading_operator_cidr": f"{firewall_packets.OPERATOR}/32",
         "trading_client_cidrs": [f"{firewall_packets.CLIENT}/32"],
         "trading_client_ipv6_cidrs": [f"{firewall_packets.CLIENT_IPV6}/128"],
+        "trading_telemetry_port": firewall_packets.TELEMETRY,
+        "hardening_health_check_cidrs": f"{firewall_packets.GENERATOR}/32",
         "hardening_silent_users": ["games"],
     }
     done = subprocess.run(
@@ -131,8 +135,22 @@ def test_orders_pass_without_an_entry_of_the_connection_table_and_nobody_else_s_
         "no client, led there by others": "unknown_source",
         "an operator": "answered",
         "no operator": "unknown_source",
+        "a balancer that asks for the health": "answered",
+        "a balancer that logs in": "unknown_source",
     }
-    assert set(tracked) <= {"an operator", "no operator"}, tracked
+    # The cases run one after the other, and the connection table keeps an entry after its connection.
+    first, *later = tracked
+    assert first == "an operator", "the positive control"
+    assert {first, *later} <= {*OF_OPERATORS}, tracked
+
+
+def test_a_fleet_opens_telemetry_and_not_ssh_to_its_network(tmp_path: Path) -> None:
+    alone = loaded(rules(tmp_path, OPERATOR))
+    text = loaded(rules(tmp_path, {**OPERATOR, "trading_fleet": True, "trading_telemetry_port": "8001"}))
+    assert "10.77.0.0/16" not in alone
+    assert "tcp dport 8001 ip saddr @health_checks_ipv4 goto limited" in text
+    sets = {name: text.partition(f"set {name}_ipv4")[2].partition("}")[0] for name in ("operators", "health_checks")}
+    assert {name for name, elements in sets.items() if "10.77.0.0/16" in elements} == {"health_checks"}
 
 
 @pytest.mark.parametrize("role", ["hardening", "aws_network"])

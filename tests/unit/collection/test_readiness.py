@@ -129,6 +129,7 @@ def test_the_newest_report_of_each_partition_is_kept_and_one_archive_of_the_host
         "vars_files": [f"{ROOT}/roles/readiness/{part}/main.yml" for part in ("defaults", "vars")],
         "tasks": [
             {"name": "Look", "ansible.builtin.include_tasks": f"{ROOT}/roles/readiness/tasks/kept.yml"},
+            {"name": "Look again", "ansible.builtin.include_tasks": f"{ROOT}/roles/readiness/tasks/kept.yml"},
             {"name": "Show", "ansible.builtin.copy": show},
         ],
     }

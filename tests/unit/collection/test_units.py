@@ -34,6 +34,7 @@ RENDERED_WITH = {
     "__trading_engine_stunnel": {"command": "/usr/bin/stunnel4"},
     "__telemetry_has_user_namespaces": True,
     "__telemetry_networks": ["198.51.100.7/32"],
+    "__telemetry_health_check_networks": [],
     "__telemetry_own_addresses": ["10.0.0.5"],
 }
 INCLUDED = re.compile(r"lookup\('ansible.builtin.file', (role_path ~ )?'([^']+)'\)")
@@ -85,6 +86,7 @@ def test_telemetry_answers_the_host_itself_and_does_without_what_the_kernel_lack
         __telemetry_asks_for_token=True,
         __telemetry_has_certificate=True,
         __telemetry_secrets="",
+        __telemetry_health_check_networks=[],
         __telemetry_own_addresses=["10.0.0.5"],
         __telemetry_has_user_namespaces=has_user_namespaces,
         role_path="",
@@ -92,6 +94,35 @@ def test_telemetry_answers_the_host_itself_and_does_without_what_the_kernel_lack
     ).splitlines()
     assert ("IPAddressAllow=localhost 198.51.100.7/32 10.0.0.5" in lines) is allowed
     assert ("PrivateUsers=yes" in lines) is has_user_namespaces
+
+
+@pytest.mark.parametrize(
+    ("variables", "allowed"),
+    [
+        ({}, "IPAddressAllow=localhost 198.51.100.7/32 10.77.1.5"),
+        ({"trading_fleet": True}, "IPAddressAllow=localhost 198.51.100.7/32 10.77.0.0/16 10.77.1.5"),
+        (
+            {"trading_fleet": "true", "trading_vpc_cidr": "10.90.0.0/16"},
+            "IPAddressAllow=localhost 198.51.100.7/32 10.90.0.0/16 10.77.1.5",
+        ),
+        ({"trading_fleet": True, "trading_operator_cidr": ""}, None),
+    ],
+    ids=["a host alone", "a group's host", "another network", "no operator"],
+)
+def test_telemetry_answers_the_health_checks_of_a_fleet_s_balancers(
+    variables: dict[str, Any], allowed: str | None
+) -> None:
+    given = {
+        "trading_operator_cidr": "198.51.100.7/32",
+        "ansible_facts": {"all_ipv4_addresses": ["10.77.1.5"]},
+        "ansible_search_path": [str(ROLES / "telemetry")],
+        "__telemetry_has_user_namespaces": True,
+        **variables,
+    }
+    unit = templates.text("etc/systemd/system/telemetry.service.j2", "telemetry", **given)
+    assert [line for line in unit.splitlines() if line.startswith("IPAddress")] == (
+        ["IPAddressDeny=any", allowed] if allowed else []
+    )
 
 
 def test_another_limit_is_no_reason_to_restart_the_feed_and_another_port_is() -> None:

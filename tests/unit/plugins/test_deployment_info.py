@@ -155,6 +155,7 @@ def test_groups_and_balancers_are_listed_where_the_environment_has_a_fleet(
         ("load-balancer", "trading-demo-N-a"),
         ("target-group", "trading-demo-O-alpha"),
     ]
+    assert look(run_module, "demo")["resources"][-1]["port"] == "9001"
 
 
 def test_an_empty_account_tells_who_asked_and_misses_what_is_wanted(account: Account, run_module: RunModule) -> None:

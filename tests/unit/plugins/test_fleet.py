@@ -6,11 +6,14 @@ created.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import fleet
 
+ROOT = Path(__file__).parents[3]
 PREFIX = "trading-demo"
 ZONES = ["us-east-1a", "us-east-1b", "us-east-1c"]
 SYMBOLS = [{"name": name, "reference_price": "1.00"} for name in ("TEST", "AAPL", "MSFT")]
@@ -20,10 +23,11 @@ PORTS = {"order_port": 9001, "feed_port": 9002, "telemetry_port": 8000}
 
 
 def wrong(
-    *declared: Any, prefix: str = PREFIX, resources: Any = (), left: str = "refuse", spot: bool = False
+    *declared: Any, prefix: str = PREFIX, resources: Any = (), left: str = "refuse", spot: bool = False, ipv6: Any = ()
 ) -> list[str]:
+    settings = {**PORTS, "spot": spot, "client_ipv6_cidrs": list(ipv6)}
     offered = {"type": "c6g.medium", "zones": ZONES, "zone_count": 2}
-    return fleet.problems(list(declared), SYMBOLS, prefix, offered, resources, left, {**PORTS, "spot": spot})
+    return fleet.problems(list(declared), SYMBOLS, prefix, offered, resources, left, settings)
 
 
 def test_what_is_right_is_not_refused() -> None:
@@ -83,9 +87,31 @@ def test_what_the_environment_has_counts() -> None:
     assert wrong(ALPHA, BETA, resources=[gamma], left="remove") == []
 
 
-def test_no_partition_and_spot_are_refused() -> None:
+def test_a_partition_keeps_its_ports_when_an_earlier_one_leaves_the_list() -> None:
+    targets = [
+        {"kind": "target-group", "id": "arn", "name": one["target_group"], "port": str(one["port"])}
+        for group in fleet.groups([ALPHA, BETA], PREFIX, ZONES, 1)
+        for one in group["listeners"]
+    ]
+    assert wrong(ALPHA, BETA, resources=targets) == []
+    left = {**BETA, "symbols": ["TEST", "AAPL", "MSFT"]}
+    (said,) = wrong(left, resources=targets, left="remove")
+    assert "partition beta has the ports 9011 and 9012 and would get 9001 and 9002" in said
+    assert "write order_port: 9011 and feed_port: 9012 at partition beta" in said
+    assert wrong({**left, "order_port": 9011, "feed_port": 9012}, resources=targets, left="remove") == []
+
+
+def test_the_security_group_by_which_a_fleet_is_found_is_made_first() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/aws_fleet/tasks/main.yml").read_text(encoding="utf-8"))
+    made = [task["ansible.builtin.import_tasks"] for task in tasks[-1]["block"]]
+    assert (made[0], made[1:3]) == ("security_groups.yml", ["role.yml", "volumes.yml"])
+
+
+def test_no_partition_and_spot_and_ipv6_are_refused() -> None:
     assert wrong() == ["it is empty, and a fleet has a group for each of them"]
     assert wrong(ALPHA, BETA, spot=True) == ["its groups launch on demand: leave trading_spot out"]
+    (said,) = wrong(ALPHA, BETA, ipv6=["2001:db8::/64"])
+    assert said == "its balancers have IPv4 addresses only: leave trading_client_ipv6_cidrs out"
     assert wrong("alpha") == ["partition 1 is no dictionary with name and symbols"]
 
 

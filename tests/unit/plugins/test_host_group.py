@@ -95,6 +95,33 @@ def test_a_group_that_somebody_made_larger_becomes_one_host_again(
     assert (group["MaxSize"], group["DesiredCapacity"]) == (1, 1)
 
 
+def test_a_group_that_somebody_gave_another_template_gets_its_own_again(
+    account: Account, run_module: RunModule, launch: dict[str, Any]
+) -> None:
+    given = {**launch, "name": NAME, "region": "us-east-1"}
+    run_module("host_group", **given)
+    ec2, scaling = account("ec2"), account("autoscaling")
+    ec2.create_launch_template(LaunchTemplateName="other", LaunchTemplateData=launch["launch"])
+    for name, version in (("other", "$Latest"), (NAME, "1")):
+        template = {"LaunchTemplateName": name, "Version": version}
+        scaling.update_auto_scaling_group(AutoScalingGroupName=NAME, LaunchTemplate=template)
+        assert [run_module("host_group", **given)["changed"] for _ in range(2)] == [True, False]
+        (group,) = look(account)["groups"]
+        own = group["LaunchTemplate"]
+        assert (own["LaunchTemplateName"], own["Version"]) == (NAME, "$Latest")
+
+
+def test_a_group_whose_template_was_made_anew_is_launched_from_that(
+    account: Account, run_module: RunModule, launch: dict[str, Any]
+) -> None:
+    given = {**launch, "name": NAME, "region": "us-east-1"}
+    run_module("host_group", **given)
+    account("ec2").delete_launch_template(LaunchTemplateName=NAME)
+    assert [run_module("host_group", **given)["changed"] for _ in range(2)] == [True, False]
+    there = look(account)
+    assert there["groups"][0]["LaunchTemplate"]["LaunchTemplateId"] == there["templates"][0]["LaunchTemplateId"]
+
+
 def test_a_template_that_a_run_left_without_a_group_is_used(
     account: Account, run_module: RunModule, launch: dict[str, Any]
 ) -> None:

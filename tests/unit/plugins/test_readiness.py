@@ -28,7 +28,7 @@ NOW = 1_796_000_000.0
 DAY_S = 86400
 Readings = dict[str, Any]
 Plant = Callable[[Readings, Readings], object]
-"""A function that changes the readings of the environment and of the host, which are its arguments."""
+"""A function that changes readings. Its arguments are the environment's readings and the host's readings."""
 
 
 def health(**reasons: str) -> str:
