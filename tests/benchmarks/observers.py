@@ -1,4 +1,4 @@
-"""Runs telemetry's processes next to an engine, and processes that replace readers on other machines."""
+"""Runs telemetry's processes next to an engine, and readers that telemetry would otherwise have on other machines."""
 
 from __future__ import annotations
 

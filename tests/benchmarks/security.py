@@ -129,7 +129,10 @@ def paced(sock: socket.socket, work: Work, rate: int) -> Recording:
 
 
 def latencies_ns(recording: Recording, slots: Iterable[int] | None = None) -> list[int]:
-    """Return each order's time from due time to answer, in ns. `slots` selects some orders. Without it, return all."""
+    """Return each order's time from due time to answer, in ns.
+
+    `slots` selects some orders. Without it, the times of all orders are returned.
+    """
     wanted = range(recording.slots) if slots is None else slots
     return [recording.answered_ns[slot] - recording.intended_ns[slot] for slot in wanted]
 

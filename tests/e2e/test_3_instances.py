@@ -1,6 +1,7 @@
-"""An instance has a machine as long as it exists. The inventory lists it, and a security group protects its host.
+"""An instance's machine exists as long as the instance. The inventory lists the instance.
 
-Each test continues from the state that the previous test left. The last one terminates the instance.
+A security group decides which clients reach it. Each test continues from the state that the previous test left. The
+last one terminates the instance.
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ def by_hand(deployed: Deployment) -> Iterator[ByHand]:
 
 
 def becomes_true(look: Callable[[], bool], within_s: float) -> bool:
-    """Return whether the condition becomes true within `within_s`. The last check begins before this time is over."""
+    """Return whether the condition becomes true within `within_s` seconds.
+
+    The last check begins before this time is over.
+    """
     deadline_s = time.monotonic() + within_s
     while True:
         in_time = time.monotonic() < deadline_s

@@ -1,9 +1,8 @@
-"""Kills the engine around its system calls on the journal, or lets these calls fail.
+"""Kills the engine before, during or after its system calls on the journal, or lets these calls fail.
 
-The engine is killed before, during or after a call. After each death, it starts again. A client then reads the session
-from its beginning. The messages that it had received before must come first, in the same order and without duplicates.
-A separate replay of the journal must give the same messages byte by byte. Its open orders must be exactly those that
-these messages leave open.
+After each death, the engine starts again. A client then reads the session from its beginning. The messages that it had
+received before must come first, in the same order and without duplicates. A separate replay of the journal must give
+the same messages byte by byte. Its open orders must be exactly those that these messages leave open.
 """
 
 from __future__ import annotations

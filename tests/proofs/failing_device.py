@@ -1,6 +1,6 @@
 """A file system on a device that can be told at any moment to fail. The kernel's device mapper makes the device.
 
-It needs root rights. It also needs a machine with its own kernel.
+This module needs root rights, and a machine with its own kernel.
 """
 
 from __future__ import annotations

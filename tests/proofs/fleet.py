@@ -127,8 +127,8 @@ class _Host:
     def _traded(self, partition: str) -> dict[str, Any]:
         """Enter an order in each symbol at one partition.
 
-        Return the partition's answers, and the stocks that its feed shows. Raises AssertionError unless these are
-        exactly the partition's own symbols.
+        Return the partition's answers, and the stocks that its feed shows. Raises AssertionError unless only the
+        partition's own symbols are accepted and shown.
         """
         answers = {symbol: self._entered(partition, number, symbol) for number, symbol in enumerate(_EVERY)}
         shown = self._shown(_PORTS[partition][1])

@@ -151,9 +151,9 @@ def _stray_rule(host: Host) -> dict[str, Any]:
 
 @contextmanager
 def _again_and_again(step: Callable[[], None]) -> Iterator[None]:
-    """Call `step` each second while the block runs.
+    """Call `step` each second until the context ends.
 
-    When `step` raises an exception, stop the calls, and raise the exception after the block.
+    When `step` raises an exception, stop the calls. Raise the exception when the context ends.
     """
     ends, problems = threading.Event(), list[BaseException]()
 

@@ -165,7 +165,10 @@ def prove(pairs: int) -> Path:
 
 
 def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str, Any]:
-    """Let witnesses watch every CPU for WATCH_S seconds and return their counts. `case` is the load, or None."""
+    """Let witnesses watch every CPU for WATCH_S seconds. Return what they have counted.
+
+    `case` is the load during this time. With None there is no load.
+    """
     watching = Watching(CPUS, WATCH_S + 30)
     if case is None:
         _wait()

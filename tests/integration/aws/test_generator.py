@@ -76,7 +76,10 @@ class Hosts:
         once_unused(lambda: self.ec2.delete_security_group(GroupId=self.group))
 
     def launch(self, kind: str, role: str) -> str:
-        """Launch an instance of this type with this role in the environment, and return its id."""
+        """Launch an instance in the environment and return its id.
+
+        `kind` is the instance's type, and `role` is the value of its tag Role.
+        """
         tags = [*MINE_TAGS, {"Key": "Role", "Value": role}, {"Key": "Name", "Value": f"{role}-{kind}"}]
         made = self.ec2.run_instances(
             ImageId=self.image,

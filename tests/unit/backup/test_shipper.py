@@ -228,7 +228,7 @@ def test_another_journal_in_its_place_begins_a_new_series(host: Host) -> None:
 
 @pytest.mark.parametrize("away", ["empty", "not there"])
 def test_a_journal_that_is_away_is_no_shipped_journal(host: Host, away: str) -> None:
-    """When the volume with the journal is not mounted, the directory is empty. A wrong path has no directory."""
+    """The directory is empty when the journal's volume is not mounted. At a wrong path there is no directory."""
     host.look()
     host.journal.rename(host.journal.with_name("elsewhere"))
     if away == "empty":

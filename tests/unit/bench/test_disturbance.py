@@ -178,7 +178,7 @@ def test_a_queue_excuses_no_stall_that_the_engine_made() -> None:
 
 
 def test_what_others_took_in_two_slices_is_divided_between_them() -> None:
-    """Half of each sample belongs to the slice before. If a sample counted in both, there would seem to be a queue."""
+    """Half of each sample belongs to the slice before. If it counted in both slices, a queue would seem to exist."""
     samples = [{"from_ns": at(ms), "to_ns": at(ms + 100), "outside_ns": 15 * MS} for ms in range(50, 950, 100)]
     assert aside(see([(record({}, samples), Offset())]), {9: 60}) == list(range(9))
 

@@ -42,7 +42,8 @@ class PlainOrder:
     def accepts(self, shares: int) -> bool:
         """Return whether the order accepts a trade with this number of shares.
 
-        They must be at least the order's minimum, or all of its open shares when these are fewer.
+        The shares must be at least the order's minimum. When the order has fewer open shares, they must be all of
+        these.
         """
         return shares >= min(self.minimum, self.shares)
 

@@ -1,4 +1,4 @@
-"""The canary is a client inside of the engine that measures round trips. No figure about clients counts it."""
+"""The canary is a client inside of the engine that measures round trips. Figures about clients do not include it."""
 
 from __future__ import annotations
 

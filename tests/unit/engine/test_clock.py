@@ -24,7 +24,10 @@ def wall_ns(text: str) -> int:
 
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Replace both clocks and return their values in ns. A test can change these values."""
+    """Replace the wall clock and the monotonic clock.
+
+    Return both times in ns. A test can change them.
+    """
     clocks = {"wall": wall_ns("2026-01-05T10:00:00+00:00"), "monotonic": 5_000}
     monkeypatch.setattr(time, "time_ns", lambda: clocks["wall"])
     monkeypatch.setattr(time, "monotonic_ns", lambda: clocks["monotonic"])

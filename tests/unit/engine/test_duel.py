@@ -1,4 +1,4 @@
-"""Random orders have the same effects in the engine, in a simple reference market, and in the market data."""
+"""Random orders have the same effects in the engine and in a simple reference market. Market data shows the same."""
 
 from __future__ import annotations
 

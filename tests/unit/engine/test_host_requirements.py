@@ -1,4 +1,4 @@
-"""The engine reports what it needs and does not find: scrypt, time zones, or another condition of its start."""
+"""The engine reports what a machine lacks: scrypt, time zones, or something else without which it cannot start."""
 
 from __future__ import annotations
 

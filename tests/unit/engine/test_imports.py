@@ -45,7 +45,7 @@ KNOW_AWS = {
 
 
 def modules(package: str) -> dict[str, Path]:
-    """Return the modules of a package, by names such as `machine.core`."""
+    """Return the modules of a package, by names such as `trading_engine.machine.core`."""
     found = {}
     for path in sorted((SOURCES / package).rglob("*.py")):
         parts = path.relative_to(SOURCES).with_suffix("").parts

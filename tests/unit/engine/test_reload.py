@@ -1,6 +1,6 @@
 """A running engine reloads its configuration.
 
-The tests check what changes, what is refused, and that clients notice nothing more.
+The tests check which changes take effect, which are refused, and that clients notice nothing else.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def test_lines_that_are_no_reload_are_answered_and_leave_room_for_the_next(engin
 
 
 def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
-    """Return the configuration with `accounts` more accounts. All accounts get these limits."""
+    """Return the configuration with this number of accounts added to it. All its accounts get these limits."""
     anna = config.accounts["ANNA"]
     more = {f"N{number:05d}": replace(anna, name=f"N{number:05d}") for number in range(accounts)}
     every = {**config.accounts, **more}

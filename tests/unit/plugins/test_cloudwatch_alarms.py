@@ -1,4 +1,4 @@
-"""The module cloudwatch_alarms gives an environment exactly the alarms in a list. It changes no alarm of others."""
+"""The module cloudwatch_alarms gives an environment exactly the alarms in a list. It changes no other alarms."""
 
 from __future__ import annotations
 

@@ -175,9 +175,9 @@ HOST: Readings = {
 
 
 def judged(plant: Plant | None = None) -> dict[str, dict[str, Any]]:
-    """Return the checklist's rows for readings without a fault, by the ids of the lines.
+    """Judge readings without a fault. Return the lines of the checklist by their ids.
 
-    `plant` can change the readings first.
+    `plant` can first add a fault to the readings.
     """
     environment, host = copy.deepcopy(ENVIRONMENT), copy.deepcopy(HOST)
     if plant:

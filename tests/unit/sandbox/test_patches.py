@@ -1,4 +1,7 @@
-"""The sandbox changes moto by patches. They are found by the names of their files, and all have the same form."""
+"""The sandbox changes moto, the emulator of AWS, by patches.
+
+The patches are found by the names of their files, and all have the same form.
+"""
 
 from __future__ import annotations
 
