@@ -1,4 +1,7 @@
-"""Runs telemetry's processes next to an engine, and readers that telemetry would otherwise have on other machines."""
+"""Runs telemetry's processes next to an engine.
+
+Other processes read telemetry's page and metrics, as programs on other machines would.
+"""
 
 from __future__ import annotations
 

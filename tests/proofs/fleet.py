@@ -140,7 +140,8 @@ class _Host:
     def _measured(self) -> dict[str, list[str]]:
         """Measure both partitions. Return for each partition a line about each target.
 
-        No result lets this proof fail. The machine also runs other programs, so its latency proves nothing.
+        The proof does not fail when a target is missed. The machine also runs other programs, so its latency proves
+        nothing.
         """
         self._play("playbooks/verify.yml", _DECLARED, slo_verify="always")
         verdicts = {}

@@ -56,7 +56,10 @@ class Interruptions:
 
 
 def points(whole: Play) -> range:
-    """Return the numbers of tasks after which such a run can be killed. At least one task remains after the kill."""
+    """Return the numbers of tasks after which a run like `whole` can be killed.
+
+    At least one task remains after the kill.
+    """
     return range(1, len(whole.host_tasks))
 
 

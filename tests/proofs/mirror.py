@@ -1,6 +1,6 @@
 """Serves a folder over HTTP to the sandbox's machines. It is also their proxy for Debian's package servers.
 
-The machines cannot reach the internet in another way, as in a closed network.
+The machines have no other way to the internet, as in a closed network.
 """
 
 from __future__ import annotations

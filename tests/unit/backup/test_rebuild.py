@@ -1,4 +1,4 @@
-"""Before a rebuild creates anything, it is decided with which release the lost host is rebuilt."""
+"""The release with which a lost host is rebuilt is chosen before the rebuild creates anything."""
 
 from __future__ import annotations
 

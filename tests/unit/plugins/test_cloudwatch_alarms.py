@@ -36,7 +36,7 @@ PROMISE = {"AlarmName": f"{PREFIX}promise", "AlarmRule": f'ALARM("{CPU}")'}
 
 
 def there(account: Account) -> dict[str, float | str]:
-    """Return the alarms in the AWS account by name.
+    """Return a dictionary of the AWS account's alarms. The keys are their names.
 
     The value of a metric alarm is its threshold. The value of a composite alarm is its rule.
     """
